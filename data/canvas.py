@@ -84,11 +84,7 @@ class Canvas:
         u = np.cos(angle) * x + np.sin(angle) * y + self.noise(220.0) * (waviness / self.mpp)
         v = -np.sin(angle) * x + np.cos(angle) * y + bend
         fibres: Field = cv2.remap(
-            bundle,
-            u.astype(np.float32),
-            v.astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT,
+            bundle, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
         return fibres
 
@@ -264,14 +260,7 @@ def lymphocytes(canvas: Canvas, *, clusters: int) -> None:
 
 
 def gland(
-    canvas: Canvas,
-    centre: Point,
-    radius: float,
-    *,
-    lumen: float,
-    layers: int,
-    roughness: float,
-    stretch: float,
+    canvas: Canvas, centre: Point, radius: float, *, lumen: float, layers: int, roughness: float, stretch: float
 ) -> None:
     """Draw an open gland: a basement membrane, rows of regular nuclei, and a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)

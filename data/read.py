@@ -8,14 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import (
-    InputError,
-    Message,
-    MissingInputError,
-    Parameter,
-    few,
-    readable_name,
-)
+from ..core import InputError, Message, MissingInputError, Parameter, few, readable_name
 from ..core.formats import PART, SLIDE, is_slide, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord, part_of

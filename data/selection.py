@@ -26,7 +26,7 @@ from .dataset import (
 )
 from .findings import pairs_alike, report_findings
 from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
-from .layouts import CONTEXTS, LABEL_LEVELS, LESIONS, built_in_layouts, check_stain, list_layouts
+from .layouts import CONTEXTS, LABEL_LEVELS, LESIONS, built_in_layouts, check_stain, find_layout, list_layouts
 from .names import only_listed
 from .read import read_images
 
@@ -277,7 +277,9 @@ class ImageSelection(Settings):
         report_findings(dataset.findings)
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
-        check_stain(dataset, stain=stain, colours=colours, off=colours_off)
+        layout = find_layout(dataset.name)
+        if layout is not None and not layout.stained:
+            check_stain(dataset, stain=stain, colours=colours, off=colours_off)
         files, turn = ImageFiles(cache), contextlib.ExitStack()
         with turn:
             if not cache.is_file() or not files.know(dataset.records):

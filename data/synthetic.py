@@ -29,15 +29,7 @@ def _lobule(canvas: Canvas) -> None:
     canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
     for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
         radius = canvas.rng.uniform(15, 20)
-        gland(
-            canvas,
-            centre,
-            radius,
-            lumen=canvas.rng.uniform(0.25, 0.45),
-            layers=1,
-            roughness=0.10,
-            stretch=1.1,
-        )
+        gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
 
 
 def _normal(canvas: Canvas) -> None:
@@ -56,13 +48,7 @@ def _benign(canvas: Canvas) -> None:
             lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
             stretch = canvas.rng.uniform(1.2, 3.0)
             gland(
-                canvas,
-                centre,
-                canvas.rng.uniform(34, 52),
-                lumen=lumen,
-                layers=layers,
-                roughness=0.35,
-                stretch=stretch,
+                canvas, centre, canvas.rng.uniform(34, 52), lumen=lumen, layers=layers, roughness=0.35, stretch=stretch
             )
 
 
@@ -173,12 +159,7 @@ _Task = tuple[str, str, int, int, tuple[int, int]]
 
 
 def make_bach(
-    out: str | Path,
-    *,
-    images_per_class: int = 10,
-    seed: int = 0,
-    size: tuple[int, int] = (2048, 1536),
-    jobs: int = 1,
+    out: str | Path, *, images_per_class: int = 10, seed: int = 0, size: tuple[int, int] = (2048, 1536), jobs: int = 1
 ) -> Path:
     """Write a synthetic dataset in the official layout of BACH, and keep existing images.
 

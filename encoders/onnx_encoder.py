@@ -221,9 +221,9 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         return np.concatenate([pick[name](outputs) for name in chosen], axis=1)
 
     return VectorEncoder(
-        name=request.choice.label, layers=chosen, parts=parts, default_layers=chosen == default, card=card,
-        runner="onnx", backend=engine, engine=engine, weights_sha256=identity(card, weights=before, output=result),
-        weights_file_sha256=before, run=vectors,
+        name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default,
+        card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=before, run=vectors,
+        weights_sha256=identity(card, weights=before, output=result),
     )  # fmt: skip
 
 

@@ -69,8 +69,11 @@ def gives_maps(choice: EncoderChoice) -> bool:
 
 
 def _in_one_line(text: str) -> str:
-    """Replace unprintable characters, so that names from an untrusted file cannot break a message into lines."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    """Replace unprintable characters, so that names from an untrusted file cannot break a message into lines.
+
+    Other messages keep their parts.
+    """
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 @reworded(_in_one_line)

@@ -200,8 +200,9 @@ def torch_encoder(
     if odd := [name for name, shape in zip(chosen, sizes, strict=True) if len(shape) != 2]:
         raise InputError(f"{source}: {odd[0]} is not a vector for each image; ask for another output")
     run = _openvino(network, chosen, request.precision) if engine == "openvino" else _torch(network, chosen, request)
+    parts = tuple(int(shape[1]) for shape in sizes)
     return VectorEncoder(
-        name=request.choice.label, layers=chosen, parts=tuple(int(shape[1]) for shape in sizes),
+        name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts),
         default_layers=chosen == default, card=network.card, runner=runner, backend=engine, engine=engine,
         weights_sha256=identity(network.card, weights=weights_sha256, **decisive), weights_file_sha256=weights_sha256,
         run=run, weights=WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class VectorEncoder:
     name: str
     layers: tuple[str, ...]
     parts: tuple[int, ...]
+    dim: int
     default_layers: bool
     card: EncoderCard
     runner: str
@@ -54,10 +55,6 @@ class VectorEncoder:
     run: Run
     weights: str = "file"
     parameters: int = 0
-    dim: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.dim = sum(self.parts)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, preprocessed as in training: resized, cut down to their centre, with normalised pixels.
@@ -150,9 +147,9 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
-        name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
-        backend=spec.name, engine=request.engine, weights_sha256=identity(spec.card, weights=sha256),
-        weights_file_sha256=sha256, run=run, weights=WEIGHTS_KINDS.get(request.weights, "file"),
+        name=spec.name, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default, card=spec.card,
+        runner="package", backend=spec.name, engine=request.engine, run=run, weights_file_sha256=sha256,
+        weights_sha256=identity(spec.card, weights=sha256), weights=WEIGHTS_KINDS.get(request.weights, "file"),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from ..core.jobs import (
     write_rows,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
-from ..data import FACTS_FILE, ImageSelection, OpenedImages, UniqueImages, pixel_findings, report_findings
+from ..data import FACTS_FILE, ImageSelection, OpenedImages, pixel_findings, report_findings
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
 from .plan import StorePlan, plan_stores
@@ -127,36 +127,9 @@ def featurize(
         settings = _executed(settings)
     with record_run(run, command=work.recorded_as("featurize"), config=config, shard=work.shard) as record:
         folder = run / "features"
-        opened = selection.open(
-            cache=folder / "images.csv",
-            stain=settings.stain,
-            colours=settings.color_range != (1.0, 1.0),
-            colours_off=Message("{color_range:1 1}"),
-            needs=settings.needs,
-            skip_errors=work.skip_errors,
-        )
-        unique = opened.unique
-        for seen in seen_scales(unique.dataset.records, settings):
-            if seen.warning:
-                _log.warning("%s", seen.warning)
-        plans = plan_stores(
-            unique,
-            settings=settings,
-            folder=folder,
-            selection={name: value for name, value in plain_options(selection).items() if name in _SELECTING},
-            skip_errors=work.skip_errors,
-        )
-        if work.overwrite:
-            for plan in plans:
-                set_aside(plan.path)
-                set_aside(plan.parts.folder)
         size = images_per_block(settings)
-        mpp = {record.image_id: record.mpp for record in unique.dataset.records}
-        keys = {
-            plan.name: row_keys(plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
-            for plan in plans
-        }
-        finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
+        opened, plans, keys, finished = _look(folder, selection, settings, work, record, size=size)
+        unique = opened.unique
         units = make_units(unique.dataset.records, finished, keys, size=size)
         record.note(
             images=len(unique.dataset.records),
@@ -215,23 +188,46 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
     return dataclasses.replace(settings, precision=precision)
 
 
-def _read_finished(
-    record: RunRecord,
-    plans: Sequence[StorePlan],
-    unique: UniqueImages,
-    keys: Mapping[str, Mapping[str, str]],
-    *,
-    size: int,
-    opened: bool,
-) -> dict[str, Finished]:
-    """Return the finished rows of each incomplete feature file; log and record changes of images since then.
+def _look(
+    folder: Path, selection: ImageSelection, settings: FeaturizeSettings, work: Work, record: RunRecord, *, size: int
+) -> tuple[OpenedImages, list[StorePlan], dict[str, dict[str, str]], dict[str, Finished]]:
+    """Open the images, plan the feature files, and find which of their rows are finished, before any work.
 
-    A shard does not open packs (`opened` is false). The call that merges them checks them.
+    Changes of the images since a feature file was finished are logged and recorded.
+
+    Returns
+    -------
+    OpenedImages
+    list of StorePlan
+    dict of str to dict of str to str
+        Name of a feature file to a mapping from image id to the key of its rows.
+    dict of str to Finished
+        The finished rows of each incomplete feature file. A shard does not open packs; the call that merges them does.
     """
+    opened = selection.open(
+        cache=folder / "images.csv",
+        stain=settings.stain,
+        colours=settings.color_range != (1.0, 1.0),
+        colours_off=Message("{color_range:1 1}"),
+        needs=settings.needs,
+        skip_errors=work.skip_errors,
+    )
+    unique = opened.unique
+    for seen in seen_scales(unique.dataset.records, settings):
+        if seen.warning:
+            _log.warning("%s", seen.warning)
+    chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
+    plans = plan_stores(unique, settings=settings, folder=folder, selection=chosen, skip_errors=work.skip_errors)
+    mpp = {image.image_id: image.mpp for image in unique.dataset.records}
+    keys: dict[str, dict[str, str]] = {}
     finished: dict[str, Finished] = {}
     changes: dict[str, ImageChange] = {}
     for plan in plans:
-        images = () if opened else list(keys[plan.name].values())
+        if work.overwrite:
+            set_aside(plan.path)
+            set_aside(plan.parts.folder)
+        keys[plan.name] = row_keys(plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
+        images = () if work.shard is None else list(keys[plan.name].values())
         blocks = [images[start : start + size] for start in range(0, len(images), size)]
         if (state := find_finished(plan, unique, blocks=blocks)) is not None:
             finished[plan.name], change = state
@@ -242,7 +238,7 @@ def _read_finished(
         _log.log(logging.WARNING if change.removed else logging.INFO, "%s: %s", names, change)
     if changes:
         record.note(grown={name: change.json() for name, change in changes.items()})
-    return finished
+    return opened, plans, keys, finished
 
 
 def _describe(
@@ -277,14 +273,14 @@ def _describe(
                 files.append(packs or [whole.name if whole.is_file() else ""])
             write_listing(plan.parts.folder, "blocks", files)
 
-    bundled = functools.partial(bundle_units, resources=resources, size=size)
+    bundled = functools.partial(bundle_units, resources=resources, size=size) if resources.gpus else None
     do_missing(
         functools.partial(
             describe_units,
             plans={plan.name: plan for plan in plans},
             settings=settings,
             # this count only determines the helpers, so it assumes that all units are missing
-            helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
+            helpers=resources.helpers(len(bundled(units))) if bundled else 1,
         ),
         units,
         read=lambda unit: None if unit else True,

@@ -106,12 +106,7 @@ class StorePlan:
 
 
 def plan_stores(
-    unique: UniqueImages,
-    *,
-    settings: FeaturizeSettings,
-    folder: Path,
-    selection: Mapping[str, Any],
-    skip_errors: bool,
+    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, selection: Mapping[str, Any], skip_errors: bool
 ) -> list[StorePlan]:
     """Plan the feature files. This builds each encoder once, and so loads and checks its weights.
 

@@ -170,7 +170,7 @@ def _normalise(
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    key = crop_key(record, image, crop_seed=crop_seed)
+    key = record.image_id if crop_seed == "id" else crop_key(record, image, crop_seed=crop_seed)
     pixels = key if crop_seed == "pixels" else pixels_sha256(image)
     stain = replace(
         stains[0],
@@ -207,10 +207,7 @@ def _at_scale(
 
 
 def prepare_crops(
-    images: Iterable[NormalisedImage | ImageFailure],
-    *,
-    settings: FeaturizeSettings,
-    views: Sequence[View],
+    images: Iterable[NormalisedImage | ImageFailure], *, settings: FeaturizeSettings, views: Sequence[View]
 ) -> Iterator[PreparedCrops | ImageFailure]:
     """Yield the crops of each image for each augmentation; in dense mode, turned frames and windows."""
     for image in images:

@@ -180,9 +180,7 @@ class FeaturizeSettings(Settings):
     pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
     pad: str = option(
-        "none",
-        choices=PADS,
-        help="Images smaller than the crop: refuse them, or extend them by mirroring.",
+        "none", choices=PADS, help="Images smaller than the crop: refuse them, or extend them by mirroring."
     )
     stain: str = option(
         "macenko",

@@ -368,7 +368,7 @@ def describe_units(
 
 
 def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> list[tuple[Unit, ...]]:
-    """Group units into tasks: one unit each, or with a GPU several, so that the GPU need not wait between units.
+    """Group units into tasks of several, so that a GPU need not wait between units.
 
     Parameters
     ----------
@@ -377,7 +377,5 @@ def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> l
     size : int
         Images in a unit.
     """
-    together = 1
-    if resources.gpus:
-        together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
+    together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
     return [tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))]

@@ -52,18 +52,12 @@ class BoostedModel:
         Name of a feature file to the settings of its feature extraction.
     encoders : dict of str to CropEncoder
         Name of a feature file to its encoder.
-    passes : list of (FeaturizeSettings, dict of str to (CropEncoder, View))
-        Feature files with the same crops and colours, so that each image is decoded once per group.
     computed_by : dict of str to dict
         Weights, backend and precision that compute the features of each feature file.
     precisions : dict of str to str
         Feature files whose features are computed here in another precision than in training, with that precision.
     on_keras : bool
         Whether any of its networks runs on Keras, and so on a GPU if Keras finds one.
-    steps : int
-        Progress steps per image: the number of augmentations, summed over distinct settings.
-    needs : tuple of LeastSize
-        Views for which an image must be large enough.
     rescales : bool
         Whether a view is in micrometres, so that images are scaled by theirs.
     """
@@ -71,12 +65,9 @@ class BoostedModel:
     bundle: Bundle
     settings: dict[str, FeaturizeSettings]
     encoders: dict[str, CropEncoder]
-    passes: list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]
     computed_by: dict[str, Any]
     precisions: dict[str, str]
     on_keras: bool
-    steps: int
-    needs: tuple[LeastSize, ...]
     rescales: bool
 
     step_name = "augmentations"
@@ -85,6 +76,24 @@ class BoostedModel:
     def images_per_block(self) -> int:
         """Number of images in a unit of work."""
         return min(map(images_per_block, self.settings.values()))
+
+    @property
+    def steps(self) -> int:
+        """Progress steps per image: the number of augmentations, summed over distinct settings."""
+        return sum(settings.augmentations for settings, _ in self._passes())
+
+    @property
+    def needs(self) -> tuple[LeastSize, ...]:
+        """Views for which an image must be large enough."""
+        return tuple(view for settings in self.settings.values() for view in settings.needs)
+
+    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
+        """Group feature files with the same crops and colours, so that each image is decoded once per group."""
+        groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
+        for name, settings in self.settings.items():
+            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
+            groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
+        return list(groups.items())
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
@@ -120,6 +129,7 @@ class BoostedModel:
         (record, features or message, pixels)
             Features are a dict of feature file name to float32 of shape (1, augmentations, d).
         """
+        groups = self._passes()
         passes = [
             describe_images(
                 records,
@@ -130,7 +140,7 @@ class BoostedModel:
                 crop_seed="pixels",
                 helpers=helpers,
             )
-            for settings, targets in self.passes
+            for settings, targets in groups
         ]
         skipped: dict[str, None] = {}
         blank: dict[str, None] = {}
@@ -139,7 +149,7 @@ class BoostedModel:
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
-            for (settings, _), item in zip(self.passes, items, strict=True):
+            for (settings, _), item in zip(groups, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
@@ -184,7 +194,6 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     precisions = {name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()}
     settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
     encoders = _encoders(path, bundle.stores, weights, settings)
-    passes: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
     for name, encoder in encoders.items():
         expected = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[name]}
         if expected != {encoder.dim}:
@@ -192,21 +201,16 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
                 f"{path}: the models of its feature set {name} take {min(expected)} features, {encoder.name} makes "
                 f"{encoder.dim}; the model file is corrupt"
             )
-        shared = replace(settings[name], encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
-        passes.setdefault(shared, {})[name] = (encoder, settings[name].views[0])
     return BoostedModel(
         bundle,
         settings,
         encoders,
-        list(passes.items()),
         computed_by={
             name: {"weights": encoder.weights_sha256, "backend": encoder.backend, "precision": precisions[name]}
             for name, encoder in encoders.items()
         },
         precisions={name: own for name, own in precisions.items() if own != trained[name].precision},
         on_keras=any(own.engine == "keras" for own in settings.values()),
-        steps=sum(shared.augmentations for shared in passes),
-        needs=tuple(view for own in settings.values() for view in own.needs),
         rescales=any(view.unit for own in settings.values() for view in own.views),
     )
 

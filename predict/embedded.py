@@ -16,16 +16,7 @@ from ..boost import Bundle
 from ..core import DAMAGE, BundleError, InputError, few, in_python
 from ..core.models import BundleFacts
 from ..data import ImageRecord
-from ..featurize import (
-    IMPORTED,
-    KIND_FACTS,
-    UNKNOWN,
-    Embeddings,
-    facts_of,
-    read_embeddings,
-    row_sha256,
-    settled_facts,
-)
+from ..featurize import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, read_embeddings, row_sha256, settled_facts
 from .model import load_bundle
 from .predicted import Prediction
 from .records import with_classes

@@ -177,12 +177,7 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
 
 
 def write_outputs(
-    path: Path,
-    predicted: Predicted,
-    *,
-    settings: PredictSettings,
-    point: OperatingPoint | None,
-    overwrite: bool,
+    path: Path, predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None, overwrite: bool
 ) -> PredictResult:
     """Write the outputs that the settings select.
 

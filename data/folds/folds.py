@@ -301,9 +301,7 @@ class FoldChoice(Settings):
         "10, or in boost rakhlin10 for BACH.",
     )
     test_list: Path | None = option(
-        None,
-        file="input",
-        help="With folds none: CSV with a column image_id; these images test, all others train.",
+        None, file="input", help="With folds none: CSV with a column image_id; these images test, all others train."
     )
     repeats: int = option(1, least=1, help="Number of splits: cross-validation is repeated with newly drawn folds.")
     group_by: str | None = option(

@@ -186,8 +186,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     if missing := {"Training", "Test"} - set(part_of.values()):
         raise ScarceError(
-            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it",
-            missing.pop().casefold(),
+            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it", missing.pop().casefold()
         )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
     return FoldPlan("official", rows, partition=False, origin="published", source="official")

@@ -260,10 +260,10 @@ def added_layouts() -> list[LayoutSpec]:
     """Return the layouts of other packages; broken ones are left out, with one warning each."""
     path = tuple(sys.path)
     if path not in _ADDED:
-        specs = []
+        specs: list[LayoutSpec] = []
         for name in extension_names(ENTRY_POINT_GROUP):
             try:
-                specs.append(get_layout(name))
+                specs += filter(None, [find_layout(name)])
             except InputError as error:
                 _log.warning("%s", error)
         _ADDED[path] = specs
@@ -309,6 +309,8 @@ def join_classes(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[di
 def recognise_layout(root: Path) -> LayoutSpec:
     """Recognise the layout of a folder or a file: a built-in one, one of another package, or the user's own.
 
+    A layout of another package replaces a built-in one of its name.
+
     Parameters
     ----------
     root : Path
@@ -319,7 +321,7 @@ def recognise_layout(root: Path) -> LayoutSpec:
         fitting = [spec for spec in specs if spec.manifest == manifest]
         for spec in fitting:
             if spec.recognise is not None and spec.recognise(root):
-                return get_layout(spec.name)
+                return find_layout(spec.name) or spec
         by_name = [(spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None]
         skip = {name: why for spec in (*built_in, *fitting) for name, why in spec.unopened.items()}
         # the findings of this walk are dropped, since the reader will report them again
@@ -327,12 +329,13 @@ def recognise_layout(root: Path) -> LayoutSpec:
             for spec, recognise_name in by_name:
                 if recognise_name(path.name) and spec.in_place(root, path):
                     _log.debug("%s: a file of %s", path, spec.name)
-                    return get_layout(spec.name)
-    return get_layout(next(spec.name for spec in built_in if spec.fallback and spec.manifest == manifest))
+                    return find_layout(spec.name) or spec
+    spec = next(spec for spec in built_in if spec.fallback and spec.manifest == manifest)
+    return find_layout(spec.name) or spec
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
-    """Refuse stain normalisation or augmentation of images that have no stain.
+    """Refuse stain normalisation or augmentation of images of a layout without a stain.
 
     Parameters
     ----------
@@ -349,8 +352,7 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     InputError
         The images have no stain, such as mammograms, but stains are to be normalised or varied.
     """
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
+    if colours or stain not in ("none", *TREATMENTS):
         mammograms = {spec.name for spec in built_in_layouts() if not spec.stained}
         images = "grey mammograms" if dataset.name in mammograms else "images"
         raise InputError(
