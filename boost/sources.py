@@ -88,8 +88,9 @@ class BoostSettings(Settings):
     )
     seed: int = option(0, help="Random seed of folds that are drawn.")
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse a name that cannot be part of a folder's name, and unknown classifiers."""
+        super().__post_init__()
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(
                 "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name

@@ -345,7 +345,7 @@ def train(
         raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
     preset = settings.lightgbm
     config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
-    with record_run(run, command=work.recorded_as("boost"), config=config, shard=work.shard) as record:
+    with record_run(run, command="boost", config=config, work=work) as record:
         stores: Sequence[Path] = chosen.features
         if stores or chosen.labels is not None:
             stores = import_features(

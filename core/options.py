@@ -203,7 +203,8 @@ def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
 class Settings:
     """Base of frozen dataclasses of options: converts each field to its type, and checks it.
 
-    A subclass checks combinations of fields in its `validate`. Its docstring gets a list of the fields.
+    A subclass checks combinations of fields in its own `__post_init__`, after it has called this one. Its docstring
+    gets a list of the fields.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -231,10 +232,6 @@ class Settings:
                 if choices and item not in known:
                     raise InputError("{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known)))
             object.__setattr__(self, name, tuple(dict.fromkeys(value)) if declared.distinct else value)
-        self.validate()
-
-    def validate(self) -> None:
-        """Check combinations of fields, and raise `InputError` if they do not fit together."""
 
 
 def _sentence(declared: Option) -> str:

@@ -228,10 +228,11 @@ class Training(ABC, Generic[U, F]):
             raise SettingsConflictError(
                 "{}: trained on other images: {}; use another {out}, or {overwrite}", folder.folder, change
             )
-        if change:
+        changed = change != ImageChange()
+        if changed:
             folder = replace(folder, loose=frozenset(self.image_settings()))
         folder.check()
-        if change:
+        if changed:
             _log.warning(
                 "%s: %s since its models were trained; only what this changes is trained", folder.folder, change
             )

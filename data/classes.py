@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -15,13 +16,15 @@ from .findings import Finding
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
 
-def _exact(name: str) -> str:
-    return visible(unicodedata.normalize("NFC", name))
+def _spelling(name: str, *, cased: bool = False) -> str:
+    """Return what all spellings of a class share; numbers that are equal are one class, as ``0`` and ``0.0``.
 
-
-def _caseless(name: str) -> str:
-    """Return what all spellings of a class share; numbers that are equal are one class, as ``0`` and ``0.0``."""
-    text = _exact(_exact(name).casefold())
+    If `cased`, only blanks and characters that nobody sees are removed.
+    """
+    text = visible(unicodedata.normalize("NFC", name))
+    if cased:
+        return text
+    text = visible(unicodedata.normalize("NFC", text.casefold()))
     if _NUMBER.fullmatch(text):
         text = f"{Decimal(text.replace(',', '.')):f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -30,7 +33,7 @@ def _caseless(name: str) -> str:
 
 def loosely(name: str) -> str:
     """Remove spaces, ``_`` and ``-``, except a minus sign and separators of digits: -1 is not 1, 1-0 is not 10."""
-    text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _caseless(name).strip())
+    text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _spelling(name).strip())
     return re.sub(r"(?!^-\s*\d)[\s_-]+", "", text)
 
 
@@ -62,7 +65,7 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
     """
     if name in classes:
         return name
-    for simplified in (_exact, _caseless, loosely):
+    for simplified in (functools.partial(_spelling, cased=True), _spelling, loosely):
         key = simplified(name)
         fitting = [known for known in classes if key and simplified(known) == key]
         if len(fitting) > 1:
@@ -85,7 +88,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     for label in sorted(set(labels)):
         known = label if label in classes else match_class(label, classes)
         spelled[label] = known
-        if known is not None and _caseless(first.setdefault(known, label)) != _caseless(label):
+        if known is not None and _spelling(first.setdefault(known, label)) != _spelling(label):
             raise InputError(
                 f"the labels {first[known]!r} and {label!r} both fit the class {known}; rename one, or name both where "
                 "classes are given"
@@ -108,8 +111,8 @@ def check_order(classes: Sequence[str]) -> None:
     InputError
         Two names differ only in case or Unicode form.
     """
-    named = Counter(map(_caseless, classes))
-    twice = [name for name in classes if named[_caseless(name)] > 1]
+    named = Counter(map(_spelling, classes))
+    twice = [name for name in classes if named[_spelling(name)] > 1]
     if twice:
         raise InputError("{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0])
 
@@ -136,14 +139,14 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     counts = Counter(labels)
     spellings: dict[str, Counter[str]] = {}
     for label, count in counts.items():
-        spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
+        spellings.setdefault(_spelling(label), Counter())[_spelling(label, cased=True)] += count
     best = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
     # whole numbers lose the decimals that programs add to them
     names = {key: re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", name) for key, name in best.items()}
-    chosen = {_caseless(name): name for name in classes}
+    chosen = {_spelling(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
-    forms: dict[str, int] = Counter(map(_caseless, counts))
+    forms: dict[str, int] = Counter(map(_spelling, counts))
     for key, forms_of in sorted(spellings.items()):
         if len(forms_of) > 1:
             texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
@@ -152,7 +155,7 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
             message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif forms[key] > 1:
-            unseen = any(visible(label) != label for label in counts if _caseless(label) == key)
+            unseen = any(visible(label) != label for label in counts if _spelling(label) == key)
             how = "with and without characters that nobody sees" if unseen else "in two Unicode forms (NFC and NFD)"
             findings.append(Finding("note", names[key], f"written {how}; one class"))
         elif names[key] not in forms_of and _NUMBER.fullmatch(key):
@@ -165,4 +168,4 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
         for forms_of in alike.values()
         if len(forms_of) > 1
     )
-    return {label: names[_caseless(label)] for label in counts}, findings
+    return {label: names[_spelling(label)] for label in counts}, findings

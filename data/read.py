@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, MissingInputError, Parameter, few, readable_name
-from ..core.formats import PART, SLIDE, is_slide, limits, mistaken
+from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord, part_of
 from .findings import Finding
@@ -119,7 +119,7 @@ def _choose_layout(root: Path, dataset: str | None, classes: Sequence[str], chos
     if empty:
         raise MissingInputError("{}: this folder is empty; check {images}", root)
     if root.is_file():
-        if is_slide(root):
+        if root.suffix.casefold() in SLIDE_SUFFIXES:
             raise InputError(f"{root}: {SLIDE}")
         if root.suffix.casefold() in IMAGE_SUFFIXES:
             raise InputError(f"{root}: one image, not a folder or a manifest; give the folder of the images")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core import InputError, few
-from ..core.formats import SLIDE, is_slide, limits
+from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
 from .findings import Finding
 
@@ -93,7 +93,7 @@ def walk_files(
                     yield from walk(path, (*above, inode))
             elif not is_file:
                 findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
-            elif visible and is_slide(path):
+            elif visible and path.suffix.casefold() in SLIDE_SUFFIXES:
                 findings.append(Finding("warning", shown(path), f"{SLIDE}; left out"))
             elif visible:
                 yield path

@@ -125,7 +125,7 @@ def featurize(
     selection.refuse_as_run(run)
     if settings.engine == "openvino":
         settings = _executed(settings)
-    with record_run(run, command=work.recorded_as("featurize"), config=config, shard=work.shard) as record:
+    with record_run(run, command="featurize", config=config, work=work) as record:
         folder = run / "features"
         size = images_per_block(settings)
         opened, plans, keys, finished = _look(folder, selection, settings, work, record, size=size)
@@ -213,12 +213,14 @@ def _look(
         skip_errors=work.skip_errors,
     )
     unique = opened.unique
-    for seen in seen_scales(unique.dataset.records, settings):
-        if seen.warning:
-            _log.warning("%s", seen.warning)
+    records = unique.dataset.records
+    if any(view.unit for view in settings.views) or all(record.mpp is not None for record in records):
+        for seen in seen_scales(records, settings):
+            if seen.warning:
+                _log.warning("%s", seen.warning)
     chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
     plans = plan_stores(unique, settings=settings, folder=folder, selection=chosen, skip_errors=work.skip_errors)
-    mpp = {image.image_id: image.mpp for image in unique.dataset.records}
+    mpp = {record.image_id: record.mpp for record in records}
     keys: dict[str, dict[str, str]] = {}
     finished: dict[str, Finished] = {}
     changes: dict[str, ImageChange] = {}
@@ -231,7 +233,7 @@ def _look(
         blocks = [images[start : start + size] for start in range(0, len(images), size)]
         if (state := find_finished(plan, unique, blocks=blocks)) is not None:
             finished[plan.name], change = state
-            if change:
+            if change != ImageChange():
                 changes[plan.name] = change
     for change in dict.fromkeys(changes.values()):
         names = ", ".join(name for name, own in changes.items() if own == change)

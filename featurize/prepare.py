@@ -193,7 +193,7 @@ def _at_scale(
     if view in settings.needs and (message := view.misfit(record, width=width, height=height)) is not None:
         raise ImageError(message)
     resized = resize_image(image, view.factor(record.mpp))
-    tissue = MacenkoNormalizer().tissue_share(resized)
+    tissue = float(MacenkoNormalizer().tissue(resized).mean())
     try:
         normalised, estimate = normalizer.normalize_with_estimate(resized)
     except TissueError as error:

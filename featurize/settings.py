@@ -209,8 +209,9 @@ class FeaturizeSettings(Settings):
     batch_size: int = option(4, least=1, help="Crops in one pass, at most; results differ by it in rounding.")
     seed: int = option(0, least=0, help="Random seed of crops and colours.")
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse settings that cannot be combined."""
+        super().__post_init__()
         low, high = self.color_range
         if not 0 < low <= high:
             raise InputError("{color_range} {} {}: give two positive factors, the lower one first", low, high)

@@ -95,7 +95,7 @@ _BUSY = "open for writing in another program; close it there and try again"
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-class Store:
+class Store(contextlib.AbstractContextManager["Store"]):
     """An open feature file. Use it as a context manager.
 
     Attributes
@@ -134,9 +134,6 @@ class Store:
         self.dim = int(self._features.shape[1])
         if self.header.get("dim", self.dim) != self.dim:
             raise StoreError(f"its features have {self.dim} numbers, and its settings {self.header['dim']}")
-
-    def __enter__(self) -> Store:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
@@ -244,28 +241,23 @@ def open_store(path: PathInput) -> Store:
     remedy = _BUSY if busy else f"damaged, {{}}; {_AGAIN}"
     with contextlib.ExitStack() as opened, reading(path, remedy, kind=StoreError):
         opened.enter_context(file)
-        check_schema(path, file)
+        version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
+        if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
+            raise StoreError(
+                f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: "
+                "name embeddings features, or save images as PNG files for bchisto featurize"
+            )
+        if int(version) < SCHEMA_VERSION:
+            raise StoreError(f"{path}: {version} is not a schema number that this bchisto reads; {_AGAIN}")
+        if int(version) > SCHEMA_VERSION:
+            writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
+            raise StoreError(
+                f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read "
+                f"here; install bchisto {writer} or later"
+            )
         store = Store(path, file)
         opened.pop_all()  # the caller closes the file
     return store
-
-
-def check_schema(path: Path, file: Any) -> None:
-    """Raise `StoreError` if a file is not a feature file, or is of a newer schema."""
-    version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
-    if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
-        raise StoreError(
-            f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: name "
-            "embeddings features, or save images as PNG files for bchisto featurize"
-        )
-    if int(version) < SCHEMA_VERSION:
-        raise StoreError(f"{path}: {version} is not a schema number that this bchisto reads; {_AGAIN}")
-    if int(version) > SCHEMA_VERSION:
-        writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
-        raise StoreError(
-            f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read here; "
-            f"install bchisto {writer} or later"
-        )
 
 
 def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1) -> list[str]:

@@ -83,7 +83,7 @@ def finetune(
         "folds": list(choice.folds or ("10",)),
         "tensorboard": tensorboard,
     }
-    with record_run(run, command=work.recorded_as("finetune"), config=config, shard=work.shard) as record:
+    with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
         opened = selection.open(
             cache=folder / "images.csv",

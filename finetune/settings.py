@@ -275,8 +275,9 @@ class FinetuneSettings(Settings):
     )
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse values that are out of range."""
+        super().__post_init__()
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 raise InputError(

@@ -109,7 +109,7 @@ def predict(
     overwrite = work.overwrite or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
     with (
-        record_table(table, command=work.recorded_as("predict"), config=config, overwrite=overwrite) as record,
+        record_table(table, command="predict", config=config, work=work, overwrite=overwrite) as record,
         advised(),
     ):
         # refuse thresholds that the model does not have before its encoders are loaded

@@ -61,8 +61,9 @@ class PredictSettings(Settings):
     )
     mpp: float | None = new_images_mpp()
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse a threshold together with a target sensitivity."""
+        super().__post_init__()
         if self.threshold is not None and self.sensitivity is not None:
             raise InputError(Message("{threshold} and {sensitivity}: give one of them"))
 

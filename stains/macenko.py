@@ -118,10 +118,6 @@ class MacenkoNormalizer:
     robust: bool = False
     published: bool = False
 
-    def tissue_share(self, image: Image) -> float:
-        """Return the share of pixels from which stains are estimated, 0 to 1."""
-        return float(self._tissue(check_rgb(image)).mean())
-
     def estimate(self, image: Image) -> StainEstimate:
         """Estimate the stains of an image.
 
@@ -139,10 +135,12 @@ class MacenkoNormalizer:
         TissueError
             Fewer than 100 tissue pixels, or tissue of only one colour, in which two stains cannot be distinguished.
         """
+        import cv2
+
         od = optical_density(image, light=self.light)
         foreign = None if self.published else foreign_pixels(image)
         counted = None if foreign is None else ~beside(foreign)
-        tissue = self._tissue(image) if counted is None else self._tissue(image) & counted
+        tissue = self.tissue(image) if counted is None else self.tissue(image) & counted
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
@@ -157,7 +155,8 @@ class MacenkoNormalizer:
         if not np.all(maxima > 0):
             raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
         # mean square that the two stains do not explain, computed from second moments only
-        unexplained = np.trace((np.eye(3) - stains @ unmixing) @ _second_moments(pixels)) / pixels.size
+        moments = cv2.mulTransposed(pixels, True, dtype=cv2.CV_64F)
+        unexplained = np.trace((np.eye(3) - stains @ unmixing) @ moments) / pixels.size
         return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign)
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
@@ -207,15 +206,18 @@ class MacenkoNormalizer:
         estimate = self.estimate(image)
         return self.apply(image, estimate), estimate
 
-    def _tissue(self, image: Image) -> npt.NDArray[np.bool_]:
+    def tissue(self, image: Image) -> npt.NDArray[np.bool_]:
+        """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
             return np.asarray(_transform(optical_density(image, light=self.light), _MEAN) >= self.beta, dtype=np.bool_)
-        return _darker(image, "RGB", light=self.light, beta=self.beta) > 0
+        return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
     def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
+        import cv2
+
         count = len(density)
         mean = density.mean(axis=0, dtype=np.float64)
-        covariance = (_second_moments(density) - count * np.outer(mean, mean)) / (count - 1)
+        covariance = (cv2.mulTransposed(density, True, dtype=cv2.CV_64F) - count * np.outer(mean, mean)) / (count - 1)
         values, vectors = np.linalg.eigh(covariance)
         if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
             raise TissueError("too little tissue to estimate stains: all tissue pixels are on one colour line")
@@ -235,26 +237,19 @@ class MacenkoNormalizer:
         return np.array(ordered, dtype=np.float64)
 
 
-def _darker(image: Image, channels: str, *, light: float, beta: float) -> npt.NDArray[np.uint8]:
-    """Return a mask that is 255 if the optical densities of all given channels (letters of RGB) reach beta."""
+def stained_pixels(
+    image: Image, channels: str = "G", *, light: float = TRANSMITTED_LIGHT, beta: float = MACENKO_BETA
+) -> npt.NDArray[np.uint8]:
+    """Return a mask that is 255 if the optical densities of all these channels (letters of RGB) reach beta.
+
+    By default it is that of green, which both stains absorb.
+    """
     import cv2
 
     # od falls with the grey level, so "reaches beta" is a bound on the grey level
     brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
     bounds = [brightest if channel in channels else 255 for channel in "RGB"]
     return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8)
-
-
-def stained_pixels(image: Image) -> npt.NDArray[np.uint8]:
-    """Return a mask that is 255 if the optical density of the green channel reaches 0.15; both stains absorb green."""
-    return _darker(image, "G", light=TRANSMITTED_LIGHT, beta=MACENKO_BETA)
-
-
-def _second_moments(density: npt.NDArray[np.float32]) -> Array:
-    """Return the sum over pixels of od od^T, accumulated in float64; shape (3, 3)."""
-    import cv2
-
-    return np.asarray(cv2.mulTransposed(density, True, dtype=cv2.CV_64F), dtype=np.float64)
 
 
 def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0) -> npt.NDArray[np.float32]:

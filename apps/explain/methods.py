@@ -194,8 +194,9 @@ class ExplainSettings(Settings):
         "most a third of the shorter side.",
     )
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse a window that is too small."""
+        super().__post_init__()
         if self.window and self.window < 32:
             raise InputError("{window} {}: give at least 32 pixels", self.window)
 

@@ -178,7 +178,7 @@ def explain_methods(
         **plain_options(settings[0], work), "method": [method.name for method in chosen],
         "layer": "".join({requested.layer: None for requested in settings if requested.layer}),
     }  # fmt: skip
-    with record_run(folder, command=work.recorded_as("explain"), config=config) as record, advised(*_OPTIONS):
+    with record_run(folder, command="explain", config=config, work=work) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         read = functools.cache(

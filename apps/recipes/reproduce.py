@@ -131,7 +131,7 @@ def reproduce(
     run, work = request.run, request.work
     config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
     folder = run / "reproduce" / recipe.name
-    with record_run(run, command=work.recorded_as("reproduce"), config=config, shard=work.shard) as record:
+    with record_run(run, command="reproduce", config=config, work=work) as record:
         outcome = run_variants(recipe, request)
         result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
         if work.shard is None:

@@ -52,8 +52,9 @@ class ServeSettings(Settings):
         except ValueError:
             return False
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse an address that other machines can reach, unless there is a token file."""
+        super().__post_init__()
         if not self.is_local and self.token_file is None:
             raise InputError(
                 "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",

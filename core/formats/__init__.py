@@ -25,11 +25,11 @@ from .csvtable import CsvTable, column_key, published_rows, read_cells, read_csv
 from .decode import as_stored, decode_image, largest_sample, read_header
 from .files import (
     SLIDE,
+    SLIDE_SUFFIXES,
     ImageHeader,
     content_sha256,
     file_identity,
     file_sha256,
-    is_slide,
     mistaken,
     plausible_mpp,
     reading,

@@ -38,13 +38,13 @@ from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import (
     BROKEN,
     SLIDE,
+    SLIDE_SUFFIXES,
     Container,
     ImageHeader,
     Remark,
     Samples,
     check_size,
     damaged,
-    is_slide,
     mistaken,
     stretch_to_eight_bits,
     truncated,
@@ -78,11 +78,11 @@ def _open(path: Path) -> Container:
     """Read the header of a file with the reader of its kind."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
-    if is_slide(path):
+    suffix = path.suffix.casefold()
+    if suffix in SLIDE_SUFFIXES:
         raise ImageError(f"{path}: {SLIDE}")
     if not path.stat().st_size:
         raise ImageError(f"{path}: this file is empty; download it again")
-    suffix = path.suffix.casefold()
     try:
         with path.open("rb") as handle:
             begin = handle.read(_BEGIN_BYTES)

@@ -79,7 +79,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     mode += "A" if any(kind == b"tRNS" for kind, _, _ in kept) and "A" not in mode else ""
-    remarks = container.remarks_on(profile, pages=pages)
+    remarks = container.remarks_on(profile, pages=pages) if profile or pages > 1 else ()
     header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks)
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
     return Container(header, orientation, lambda: _decode(path, kept, colours))

@@ -32,7 +32,7 @@ def reading(paths: Iterable[Path]) -> Iterator[None]:
     paths : iterable of Path
         Input files and folders, see `named_files`.
     """
-    token = _READ.set(_known(paths))
+    token = _READ.set({**_READ.get(), **_identities(paths)})
     try:
         yield
     finally:
@@ -58,7 +58,7 @@ def named_files(*values: Any) -> Iterator[Path]:
                 text = os.fspath(item)
                 prefixed = [text.partition(sign)[2] for sign in "=:"]
                 for path in map(Path, filter(None, [text, *prefixed, prefixed[0].partition(":")[2]])):
-                    if _identity(path) is None:
+                    if not os.path.exists(path):  # noqa: PTH110 - a text may be no path at all
                         continue
                     yield path
                     with contextlib.suppress(OSError):  # no permission to list the folder
@@ -134,9 +134,9 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
     InputError
         An output is an input; the message names the first.
     """
-    known = _known(inputs)
-    for path in outputs:
-        if (identity := _identity(path)) is not None and identity in known:
+    known = {**_READ.get(), **_identities(inputs)}
+    for identity, path in _identities(outputs).items():
+        if identity in known:
             raise InputError(
                 "{}: would overwrite {}, which is read; choose another {}", path, known[identity], Parameter(name)
             )
@@ -166,14 +166,11 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
             )
 
 
-def _known(paths: Iterable[Path]) -> dict[_Identity, Path]:
-    """Return the inputs of `reading` and these paths, by what identifies a file."""
-    return {**_READ.get(), **{identity: path for path in paths if (identity := _identity(path)) is not None}}
-
-
-def _identity(path: Path) -> _Identity | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
+def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
+    """Return those paths that exist, by what identifies a file."""
+    known = {}
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            status = path.stat()
+            known[status.st_dev, status.st_ino] = path
+    return known

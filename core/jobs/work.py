@@ -137,8 +137,9 @@ class Work(Settings):
         help="Only refuse what the work would refuse, and list its units; with a shard, so that nothing is merged.",
     )
 
-    def validate(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
+        super().__post_init__()
         if self.threads is not None and self.dask is not None:
             raise InputError(
                 Message("{threads} with {dask}: its workers have their own; start them with BCHISTO_THREADS set")
@@ -147,10 +148,6 @@ class Work(Settings):
             raise InputError(
                 Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
             )
-
-    def recorded_as(self, command: str) -> str:
-        """Return the name under which a command is recorded: ``submit`` if it only checks."""
-        return "submit" if self.checks else command
 
     def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
         """Return the versions of packages on the Dask workers, which may differ from those of this process.

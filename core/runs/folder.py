@@ -64,9 +64,6 @@ class ImageChange:
             tuple(image for image in both if old[image][1] != new[image][1]),
         )
 
-    def __bool__(self) -> bool:
-        return any(vars(self).values())
-
     def __str__(self) -> str:
         return ", ".join(self._parts())
 

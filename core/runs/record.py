@@ -25,6 +25,7 @@ from ... import __version__
 from .. import BchistoError, InputError, MissingInputError, items_of
 from ..formats import parse_yaml, read_json
 from ..jobs import (
+    Work,
     default_jobs,
     ensure_folder,
     hold_interrupts,
@@ -67,7 +68,7 @@ class RunRecord:
 
 
 @contextlib.contextmanager
-def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: object = None) -> Iterator[RunRecord]:
+def record_run(run: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None) -> Iterator[RunRecord]:
     """Record a command in ``RUN/run.json``, at its start and again at its end.
 
     The status at the end is ``ok``, ``error`` or ``interrupted``. If a command is refused, a run folder that did not
@@ -81,8 +82,8 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: obj
         Name of the command, e.g. ``"featurize"``.
     config : mapping
         The resolved options, JSON-ready, under the names of the command-line options.
-    shard : Shard, optional
-        The shard that the command does.
+    work : Work, optional
+        How the work is done: its shard is recorded, and a command that only checks is recorded as ``submit``.
 
     Yields
     ------
@@ -91,7 +92,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: obj
     """
     new = not run.exists()
     ensure_folder(run)
-    content = _opened(command, config) | ({} if shard is None else {"shard": str(shard)})
+    content = _opened(command, config, work)
     folder = run / "records"
     # sortable, and later than all earlier records even if the clock was set back
     now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
@@ -121,7 +122,7 @@ def _take_back(run: Path, record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def record_table(
-    table: Path, *, command: str, config: Mapping[str, Any], overwrite: bool = False
+    table: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None, overwrite: bool = False
 ) -> Iterator[RunRecord]:
     """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
@@ -138,7 +139,7 @@ def record_table(
     ------
     RunRecord
     """
-    record = RunRecord(_beside(table), _opened(command, config))
+    record = RunRecord(_beside(table), _opened(command, config, work))
     if overwrite:
         record.content["overwrite"] = True
 
@@ -179,14 +180,15 @@ def _beside(table: Path) -> Path:
     return table.with_name(f"{table.name}.run.json")
 
 
-def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
     """Return the record of a command at its start."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     model = re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE)
     processor = model[1].strip() if model else platform.processor() or platform.machine()
+    work = work or Work()
     return {
-        "command": command,
+        "command": "submit" if work.checks else command,
         "status": "running",
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
@@ -195,6 +197,7 @@ def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "hardware": {"system": platform.platform(), "processor": processor, "cores": default_jobs()},
         "process": this_process(),
         "folder": str(Path.cwd()),
+        **({} if work.shard is None else {"shard": str(work.shard)}),
     }
 
 

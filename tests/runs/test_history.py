@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from bchisto.core import InputError, MissingInputError
+from bchisto.core.jobs import Work
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
 
 
@@ -122,6 +123,6 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
 
 
 def test_a_shard_without_units_of_its_own_is_not_listed_as_ok(tmp_path, cli):
-    with record_run(tmp_path / "run", command="reproduce", config={}, shard="1/2"):
+    with record_run(tmp_path / "run", command="reproduce", config={}, work=Work(shard="1/2")):
         pass
     assert "  reproduce  shard 1/2 done  " in cli("runs", "list", tmp_path)[1]

@@ -37,7 +37,7 @@ def palest(image):
     height, width = (side // 2 for side in image.shape[:2])
     quarters = [image[y : y + height, x : x + width] for y in (0, height // 2, height) for x in (0, width // 2, width)]
     quarters = [np.ascontiguousarray(some) for some in quarters if (stained_pixels(some) > 0).mean() > 0.5]
-    return min(quarters, key=PUBLISHED.tissue_share, default=None)
+    return min(quarters, key=lambda quarter: PUBLISHED.tissue(quarter).mean(), default=None)
 
 
 def patient(name):
@@ -77,7 +77,7 @@ def with_stains(image, stains, *, clipped=False):
         raise TissueError("a stain has no positive concentration")
     shown = 240 * np.exp(-(amounts / maxima * REFERENCE_MAXIMA) @ REFERENCE_STAINS.T)
     shown = np.clip(shown, 0, 255).astype(np.uint8).reshape(image.shape)
-    return shown, StainEstimate(stains, maxima, PUBLISHED.tissue_share(image), 0.0)
+    return shown, StainEstimate(stains, maxima, float(PUBLISHED.tissue(image).mean()), 0.0)
 
 
 def estimated_from(density):
