@@ -137,11 +137,7 @@ def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, flo
 
 
 def training_batches(
-    source: Source,
-    samples: Samples,
-    *,
-    augmentations: tuple[str, ...],
-    crops: int,
+    source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
 ) -> Callable[..., Any]:
     """Return a function that returns the augmented batches of an epoch, shuffled unless ``shuffled=False`` is passed.
 

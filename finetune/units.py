@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,12 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     samples = source.samples(np.arange(batch))
     each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
-    step = _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
-    return TrainingCost(read, step, each, stored, size)
-
-
-def _seconds(work: Callable[[int], Any]) -> float:
-    """Return the mean seconds of a step, without the first one."""
-    work(0)
+    model.train_on_batch(*make(0)[0])  # compiles
     started = time.perf_counter()
-    for step in range(_STEPS):
-        work(step)
-    return (time.perf_counter() - started) / _STEPS
+    for epoch in range(_STEPS):
+        model.train_on_batch(*make(epoch)[0])
+    step = (time.perf_counter() - started) / _STEPS / batch
+    return TrainingCost(read, step, each, stored, size)
 
 
 _log = logging.getLogger(__name__)
