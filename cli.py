@@ -163,7 +163,7 @@ def _usage(error: click.ClickException) -> str:
     return printable(f"error: {line}{see}")
 
 
-def _spoken(text: str, words: Sequence[str]) -> str:
+def _spoken(text: Any, words: Sequence[str]) -> Any:
     """Return a message with parameters written as flags of the command in `words`."""
     return written(text, in_flags(invoked(cli, words))) if isinstance(text, Message) else text
 
@@ -280,9 +280,7 @@ class _Formatter(logging.Formatter):
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
         elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
-            record.message = record.msg % tuple(
-                _spoken(item, self._words) if isinstance(item, Message) else item for item in record.args
-            )
+            record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
         return printable(super().formatMessage(record), lines=not ours)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -15,19 +15,7 @@ import click
 from ..core import counted, from_options, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .featurize import featurize
-from .options import (
-    OUT_FILE,
-    OUT_FOLDER,
-    PATH,
-    PRESET_HELP,
-    Command,
-    Group,
-    Offered,
-    argument,
-    flag,
-    options_of,
-    preset_flag,
-)
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
 from .terminal import in_flags
 
 
@@ -137,16 +125,10 @@ _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 def _check_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import PRESETS, FeaturizeSettings, preset_options
+    from ..featurize import FeaturizeSettings
 
     yield from options_of(ImageSelection, "images")
-    yield flag(
-        "--preset",
-        group="Features",
-        type=Offered(tuple(PRESETS)),
-        help=f"{PRESET_HELP.removesuffix(', which is also the default.')}. Default without other settings: quick.",
-        **preset_flag(preset_options),
-    )
+    yield preset_option(". Default without other settings: quick.")
     yield flag("--decode", group="Input", is_flag=True, help="Also decode every image, which finds truncated files.")
     yield flag(
         "--copies/--no-copies",
@@ -176,18 +158,15 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..apps.check import preflight, preflight_content, preflight_text, write_preflight
+    from ..apps.check import chosen_settings, preflight, preflight_content, preflight_text, write_preflight
     from ..core.jobs import Work, json_text
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import defaults_text, encoder_defaults, preset_options, resolve_settings
+    from ..featurize import preset_options
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
-    brought = encoder_defaults(options, keep=typed)
-    settings, automatic = resolve_settings(options, here=False, brought=brought)
-    if brought:
-        logging.getLogger(__name__).info("%s", defaults_text(brought, settings))
+    settings, automatic, brought = chosen_settings(options, keep=typed, here=False)
     result = preflight(
         from_options(ImageSelection, options),
         settings=settings,
@@ -199,10 +178,8 @@ def check(context: click.Context, /, **options: Any) -> None:
         keep=typed,
     )
 
-    def say(text: str) -> str:
-        return written(text, in_flags(context.command))
-
-    chosen = {"preset": options["preset"], "automatic": automatic, "linear": bool(brought)}
+    say = functools.partial(written, write=in_flags(context.command))
+    chosen = {"preset": options["preset"], "automatic": automatic, "linear": brought}
     following = functools.partial(next_commands, context, featurize, result, **chosen)
     then = following(images=str(options["images"]))
     wrote = []

@@ -267,8 +267,10 @@ def next_commands(
         line += _fitted_options(result)
     lines = [line + (" --skip-errors" if result.skips else "")]
     if (protocol := result.protocol) is not None:
+        bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
+        default = "rakhlin10" if bach else "10"
         line = f"bchisto boost --out run{named}"
-        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
+        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != default else ""
         line += f" --group-by {protocol.group_by}" if protocol.group_by else ""
         lines.append(line + (LINEAR if linear else ""))
     return lines
@@ -301,9 +303,3 @@ def fewer_folds(dataset: Dataset) -> str:
     groups = {record.group for record in dataset.records}
     most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
     return f" --folds {most}" if 1 < most < _FOLDS else ""
-
-
-def _default_folds(result: Preflight) -> str:
-    """Return the default folds of boost for these images."""
-    bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
-    return "rakhlin10" if bach else "10"

@@ -55,7 +55,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
     view = from_options(TwoClassView, options)
-    config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    plain["against"] = [str(path) for path in options["against"]]
+    config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
     rest = {name: options[name] for name in ("bootstrap", "against")}
     rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
     with record_run(out, command="evaluate", config=config) as record:
@@ -86,10 +88,3 @@ def is_evaluated(out: Path) -> bool:
         return False
     last = read_run(out)[-1]
     return (last.command, last.status) == ("evaluate", "ok")
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options in the types of JSON, as ``--config`` reads them."""
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    against = [str(path) for path in options["against"]]
-    return {**plain, "against": against}

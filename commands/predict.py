@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .ending import done, echo, quoted
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
 
 
 def _explain_options() -> Iterator[click.Parameter]:
@@ -83,12 +83,7 @@ def _serve_options() -> Iterator[click.Parameter]:
     from ..apps.serve import ServeSettings
 
     yield argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL|RUN...")
-    yield flag(
-        "--weights",
-        group="Features",
-        multiple=True,
-        help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
-    )
+    yield weights_flag()
     yield from options_of(ServeSettings)
 
 

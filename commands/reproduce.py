@@ -35,10 +35,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
     results(boosted.summary(), set())
-    done(
-        [boosted.report, boosted.model],
-        then="bchisto trial --images DIR",
-    )
+    done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 
 
 def _trial_options() -> Iterator[click.Parameter]:
@@ -160,14 +157,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
     result, failed = reported_last(
-        lambda: run(
-            name,
-            options["images"],
-            out=options["out"],
-            weights=options["weights"],
-            scope=scope,
-            work=work,
-        )
+        lambda: run(name, options["images"], out=options["out"], weights=options["weights"], scope=scope, work=work)
     )
     if work.shard is not None:
         done([], then="the other shards, then the same command without --shard")

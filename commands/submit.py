@@ -244,8 +244,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
         for option, written_as in {"plan": "--plan", "show": "--settings"}.items():  # of reproduce
             if own.params.get(option):
                 raise click.UsageError(f"{name} {written_as}: only prints; type it without submit, or leave it out")
-        divided = ("shard", "dask", "overwrite") if name in STAGES else ("dask",)
-        for option in divided:
+        for option in ("shard", "dask", "overwrite") if name in STAGES else ("dask",):
             if own.params.get(option):
                 raise click.UsageError(
                     f"{name} --{option}: does not go with submit, which sees to that itself; leave it out"

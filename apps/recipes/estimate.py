@@ -141,11 +141,7 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     for dim in sorted(set(dims)):
         part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.lightgbm)
         for head in settings.heads:
-            model_seconds, model_bytes = (
-                _time_lightgbm(part, settings.lightgbm)
-                if head == "lightgbm"
-                else _time_head(part, settings.lightgbm, head)
-            )
+            model_seconds, model_bytes = _time_head(part, settings.lightgbm, head)
             models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
             units += models
             seconds += models * model_seconds
@@ -180,6 +176,8 @@ def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
 
 def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, float]:
     """Return seconds and bytes of a classifier, from one on some of the images; time is scaled by their number."""
+    if name == "lightgbm":
+        return _time_lightgbm(part, preset)
     spec, images = get_head(name), len(part.labels)
     fitted_on = min(images, _MOST_FITTED)
     few = replace(

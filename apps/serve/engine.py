@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from asyncio import create_subprocess_exec as start_process
 from collections.abc import Mapping
@@ -107,8 +106,7 @@ class Engine:
         """Kill the worker."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        if process is not None:
+            process.kill()
             await process.wait()
 
 

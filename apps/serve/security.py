@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import secrets
@@ -94,7 +95,7 @@ class Guard:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None
-        if cookie_parser(headers.get("cookie", "")).get(self._cookie, "") and self._holds_ticket(headers):
+        if _same(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._ticket):
             own = _same(headers.get("x-csrf", ""), self._csrf) and _same_origin(headers)
             if scope["method"] in _SAFE or own:
                 return None
@@ -107,23 +108,11 @@ class Guard:
         why = "Open the address that bchisto serve printed, with its token, or send Authorization: Bearer TOKEN.\n"
         return PlainTextResponse(why, 401, {"www-authenticate": "Bearer"})
 
-    def _holds_ticket(self, headers: Headers) -> bool:
-        return _same(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._ticket)
-
     def _knows(self, asked: str) -> bool:
-        try:
+        with contextlib.suppress(ValueError):  # not a name, or not a number
             name = (urlsplit(f"//{asked}").hostname or "").casefold()
-        except ValueError:
-            return False
-        return name in self._hosts or (self._any and _is_number(name))
-
-
-def _is_number(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
+            return name in self._hosts or (self._any and bool(ipaddress.ip_address(name)))
         return False
-    return True
 
 
 def _same(given: str, wanted: str) -> bool:

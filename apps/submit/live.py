@@ -71,12 +71,6 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def last_plan(run: Path) -> Plan | None:
-    """Return the plan of the last submission; None if there was none."""
-    plans = read_plans(run)
-    return plans[-1] if plans else None
-
-
 def ask(plan: Plan | None) -> dict[str, Queued]:
     """Return, by command, what a plan and the queue show of it."""
     if plan is None:

@@ -144,17 +144,14 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
-def _mean(values: list[float]) -> Value:
-    return (float(np.mean(values)) if values else None), None
-
-
 def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
         run = runs.get(name, at)
         curves = run.files["run"].get("curves", {}).values() if run else ()
         known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
-        yield figure_of(name, _mean([fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]), published)
+        gaps = [fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]
+        yield figure_of(name, (float(np.mean(gaps)) if gaps else None, None), published)
 
 
 def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
