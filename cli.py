@@ -234,8 +234,7 @@ def _interruptible() -> Iterator[_Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     hook = sys.unraisablehook
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a signal that is ignored, as with nohup, stays ignored

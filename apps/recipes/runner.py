@@ -226,9 +226,8 @@ _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
 
 def comparable_note(banners: Sequence[str]) -> str:
     """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
-    kinds = [
-        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
-    ]
+    begins = (banner.partition(":")[0] for banner in banners)
+    kinds = [kind for kind in begins if kind.isupper() and kind not in _COMPARABLE]
     return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
 
 

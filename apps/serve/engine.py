@@ -80,8 +80,7 @@ class Engine:
             raise
         if not line.endswith(b"\n"):
             return await self._died("ended the process that reads images, as for lack of memory")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return dict(json.loads(line))
 
     async def _died(self, what: str) -> dict[str, Any]:
         await self.stop()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import InputError, Message, counted
+from ...core import InputError, counted
 from ...core.jobs import ensure_folder, this_process
 from . import slurm
 from . import task as local
@@ -107,7 +107,7 @@ def make_plan(
             continue
         words = list(request.words)
         if request.there and not was_planned(run, request.command, words):
-            raise InputError(Message("{}: exists already; use {overwrite} with {}", request.out, request.command))
+            raise InputError("{}: exists already; use {overwrite} with {}", request.out, request.command)
         if request.there:  # an earlier submission made it from what is computed again now
             words.append("--overwrite")
         stage = JobStage(request.command, words, str(request.out.absolute()), cpus=request.cpus)

@@ -29,9 +29,8 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    names = {
-        name for table in recipe.published if table["kind"] == "agreement" for name in published_predictions(table)
-    }
+    tables = [table for table in recipe.published if table["kind"] == "agreement"]
+    names = {name for table in tables for name in published_predictions(table)}
     if not names:
         raise InputError("{test_images} {}: {} has no published predictions of test images", folder, recipe.name)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -79,8 +79,7 @@ class Obtained:
     @functools.cached_property
     def files(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
-        content: dict[str, Any] = read_json(self.folder / "metrics.json")
-        return content
+        return dict(read_json(self.folder / "metrics.json"))
 
     def table(self, suffix: str = "") -> dict[str, Any] | None:
         """Return the metrics of another level, such as ``image, vote``; None if there are none."""
