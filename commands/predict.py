@@ -17,8 +17,7 @@ def _explain_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
 
     yield from bundle_options()
-    methods = {"multiple": True, "required": False}
-    yield from options_of(ExplainSettings, method=methods)
+    yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask")
 

@@ -116,8 +116,7 @@ def _options() -> Iterator[click.Parameter]:
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
     yield from options_of(Scope, "test_images", "seeds")
-    yield from options_of(Work, "skip_errors")
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads")
     yield yes_flag()
 
 
@@ -169,5 +168,4 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed
-    report = result.folder / "report.html"
-    done([*result.pictures, report])
+    done([*result.pictures, result.folder / "report.html"])

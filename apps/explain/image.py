@@ -73,10 +73,9 @@ class NetworkExplainer:
     def of_model(self, target: int | None) -> Explanation:
         """Explain the first network, without an image."""
         assert self._method.of_model is not None
-        pictures = self._method.of_model(
-            self._graphs[0], self._model.bundle.classes, target, self._tensor, self._settings
-        )  # fmt: skip
-        name = f"{self._model.bundle.settings.network}, first model"
+        bundle = self._model.bundle
+        pictures = self._method.of_model(self._graphs[0], bundle.classes, target, self._tensor, self._settings)
+        name = f"{bundle.settings.network}, first model"
         return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
@@ -90,9 +89,7 @@ class NetworkExplainer:
         ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
             raise ImageError(shares)
-        blank, index = answered(
-            self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target
-        )  # fmt: skip
+        blank, index = answered(self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target)
         patches, boxes = self._patches(record)
         if self._method.of_patch is not None:
             return self._of_patch(blank, patches, boxes, index)
@@ -200,12 +197,7 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
 def make_explainer(
-    model: Model,
-    file: Path,
-    method: Method,
-    settings: ExplainSettings,
-    target: int | None,
-    graphs: Sequence[Graph],
+    model: Model, file: Path, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph]
 ) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):

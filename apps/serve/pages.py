@@ -28,9 +28,7 @@ from .session import Item, Refused, Session
 
 Picture = npt.NDArray[np.uint8]
 
-PARTS = (
-    "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
-)  # fmt: skip
+PARTS = ("top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right")
 """Parts of an image; each has half of its width and height."""
 
 _SHOWN, _SMALL = 1024, 160
