@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..core import counted, from_options, written
+from ..core import InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .featurize import featurize
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
@@ -69,7 +69,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     \b
     Example: bchisto data make --out tissue --images-per-class 20
     """
-    from ..core import InputError
     from ..core.jobs import default_jobs
     from ..data import make_bach
 
@@ -101,7 +100,6 @@ def list_(**options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    from ..core import neutral
     from ..data import ImageSelection
 
     dataset = from_options(ImageSelection, options).read()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core import written
+from ..core import WeightsError, written
 from .ending import echo
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
@@ -26,7 +26,6 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
     InputError, WeightsError, DependencyError
         See `encoders.look_up_encoder` and `encoders.fetch_encoder`. A `WeightsError` also if the user declines.
     """
-    from ..core import WeightsError
     from ..encoders import fetch_encoder, look_up_encoder
 
     offer = look_up_encoder(name, revision=revision)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import OutputError
+from ..core import OutputError, from_options
 from .ending import done, echo, reported_last, results
 from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
@@ -46,7 +46,6 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    from ..core import from_options
     from ..core.runs import record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import counted
+from ..core import counted, from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, given_options, quoted, typed_names
 from .help import GroupedOption
@@ -148,7 +148,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, defaults_text, encoder_defaults, resolve_settings

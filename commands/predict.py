@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..core import counted, from_options
 from .ending import done, echo, quoted
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
 
@@ -30,7 +31,6 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..apps.explain import explain_methods, settings_of
-    from ..core import counted, from_options
     from ..core.jobs import Work
     from ..core.models import bundle_kind
     from ..predict import find_bundle
@@ -97,7 +97,6 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     """
     from ..apps.serve import ServeSettings
     from ..apps.serve import serve as run
-    from ..core import from_options
 
     def ready(address: str) -> None:
         echo(address)
@@ -130,7 +129,6 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core import counted, from_options
     from ..core.jobs import Work
     from ..predict import PredictSettings
     from ..predict import predict as run

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..core import from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
@@ -63,7 +64,6 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
@@ -132,7 +132,6 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
-    from ..core import from_options
     from ..core.jobs import Work
     from ..encoders import EncoderChoice
 

@@ -70,8 +70,8 @@ class Method:
     padded: bool = False
     shares: bool = False
     floor: float = 0.0
-    values: Callable[[Graph, Floats, int, int | None], Floats] | None = None
-    of_patch: Callable[[Graph, Floats, int, int | None], UnitPictures] | None = None
+    values: Callable[[Graph, Floats, int, Any], Floats] | None = None
+    of_patch: Callable[[Graph, Floats, int, Any], UnitPictures] | None = None
     of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
     check: Callable[[Graph, int | None], None] | None = None
 
