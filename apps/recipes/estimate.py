@@ -73,7 +73,7 @@ class PlannedImages:
         self._recipe, self._request, self._part = recipe, request, open_images(recipe, request)
         self.work = request.work
         self.parts = max(1, len(recipe.magnifications))
-        self._kept: list[Any] = []
+        self.kept: list[Any] = []
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the dataset, and the images of it that would be used."""
@@ -92,12 +92,6 @@ class PlannedImages:
         if name in PUBLISHED_FOLDS:
             return len({fold for _, fold, _ in published_folds(name)})
         return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
-
-    def is_new(self, kept: Any) -> bool:
-        """Return whether no earlier step keeps the same intermediate files, such as normalised images."""
-        new = kept not in self._kept
-        self._kept.append(kept)
-        return new
 
 
 def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
@@ -193,7 +187,9 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
-    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
+    kept = (settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading)
+    new = kept not in ahead.kept  # else the file of decoded images is there from an earlier step
+    ahead.kept.append(kept)
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)

@@ -39,15 +39,6 @@ _ENTER = (
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 
 
-def known_hosts(host: str) -> frozenset[str]:
-    """Return the host names with which the page can be requested.
-
-    The name is checked since an attacker's host name could point to this machine (DNS rebinding).
-    """
-    names = {"127.0.0.1", "localhost", "::1", host, socket.gethostname()}
-    return frozenset(name.casefold() for name in names)
-
-
 class Guard:
     """Passes only authorised requests to an app, and adds security headers to the answers.
 
@@ -67,7 +58,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, cookie: str) -> None:
         self._app, self._token, self._csrf, self._cookie = app, token, csrf, cookie
-        self._hosts = known_hosts(host)
+        # checked since the host name of an attacker could point to this machine (DNS rebinding)
+        names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname())
+        self._hosts = frozenset(name.casefold() for name in names)
         self._any = host in ("0.0.0.0", "::")  # nosec B104 - compared, not bound
         self._ticket = secrets.token_urlsafe(32)
 

@@ -16,7 +16,6 @@ from ...core import Terminated
 from ...core.jobs import atomic_output
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
-from .slurm import log_of
 
 MOST_IDLE = 2
 """Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
@@ -170,7 +169,8 @@ def _run_tasks(
     """Run tasks of a stage; return the exit code of the last."""
 
     def run_task(task: str) -> int:
-        with log_of(plan, position, task).open("ab") as log:
+        path = plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"
+        with path.open("ab") as log:
             words = ["/bin/bash", str(plan.script(position)), task]
             process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
             running.append(process)
