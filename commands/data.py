@@ -77,13 +77,8 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
     if seed < 0:
         raise InputError(f"--seed {seed}: give a number from 0 up")
-    root = make_bach(
-        out,
-        images_per_class=images_per_class,
-        seed=seed,
-        size=(int(width), int(height)),
-        jobs=default_jobs() if jobs is None else jobs,
-    )
+    jobs = default_jobs() if jobs is None else jobs
+    root = make_bach(out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs)
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
 

@@ -153,13 +153,9 @@ def print_results(
             wrote += [result.model, result.report]
     if failed is not None:
         raise failed
-    tested = any(result.panel is not None for result in trained)
-    done(
-        [*wrote, *([shown] if tested else [])],
-        then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
-        failures=len(trained[0].failures),
-        listed=listed,
-    )
+    following = then(wrote[0]) if wrote else "the other shards, then the same command without --shard"
+    wrote += [shown] if any(result.panel is not None for result in trained) else []
+    done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
 
 
 LINEAR = " --head logistic"

@@ -51,11 +51,8 @@ def explain(model: Path, **options: Any) -> None:
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
-    done(
-        [path for written in results for path in (written.page, written.sheet, written.folder / "arrays")],
-        failures=len(failed.failures),
-        listed=failed.folder / "failures.csv",
-    )
+    wrote = [path for result in results for path in (result.page, result.sheet, result.folder / "arrays")]
+    done(wrote, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 
 def _export_options() -> Iterator[click.Parameter]:
@@ -154,11 +151,7 @@ def predict(model: Path, **options: Any) -> None:
         echo(result.outliers)
     if result.unsure is not None:
         echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
-    done(
-        [result.path, *([result.sheet] if result.sheet else [])],
-        then=f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
-        if result.labelled > 1
-        else (),
-        failures=len(result.failures),
-        listed=f"{result.path}.failures.csv",
-    )
+    wrote = [result.path, *([result.sheet] if result.sheet else [])]
+    scored = f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
+    then = scored if result.labelled > 1 else ()
+    done(wrote, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")

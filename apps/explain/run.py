@@ -203,11 +203,8 @@ def explain_methods(
             into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
-        record.note(
-            model_sha256=file.sha256,
-            explained=results[0].images,
-            failures=max(len(result.failures) for result in results),
-        )
+        failures = max(len(result.failures) for result in results)
+        record.note(model_sha256=file.sha256, explained=results[0].images, failures=failures)
     return results
 
 
