@@ -163,7 +163,7 @@ def _usage(error: click.ClickException) -> str:
     return printable(f"error: {line}{see}")
 
 
-def _spoken(text: str, words: Sequence[str]) -> str:
+def _spoken(text: Any, words: Sequence[str]) -> Any:
     """Return a message with parameters written as flags of the command in `words`."""
     return written(text, in_flags(invoked(cli, words))) if isinstance(text, Message) else text
 
@@ -234,8 +234,7 @@ def _interruptible() -> Iterator[_Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     hook = sys.unraisablehook
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a signal that is ignored, as with nohup, stays ignored
@@ -280,9 +279,7 @@ class _Formatter(logging.Formatter):
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
         elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
-            record.message = record.msg % tuple(
-                _spoken(item, self._words) if isinstance(item, Message) else item for item in record.args
-            )
+            record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
         return printable(super().formatMessage(record), lines=not ours)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..core import from_options
 from .ending import print_results, quoted
 from .options import OUT_FOLDER, Command, flag, options_of, preset_flag
 
@@ -41,7 +42,6 @@ def finetune(**options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
@@ -90,7 +90,6 @@ def boost(**options: Any) -> None:
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
     from ..boost import BoostSettings, FeatureChoice, train
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import FoldChoice
     from ..evaluate import TwoClassView

@@ -12,22 +12,10 @@ from typing import Any
 
 import click
 
-from ..core import counted, from_options, written
+from ..core import InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .featurize import featurize
-from .options import (
-    OUT_FILE,
-    OUT_FOLDER,
-    PATH,
-    PRESET_HELP,
-    Command,
-    Group,
-    Offered,
-    argument,
-    flag,
-    options_of,
-    preset_flag,
-)
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
 from .terminal import in_flags
 
 
@@ -81,7 +69,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     \b
     Example: bchisto data make --out tissue --images-per-class 20
     """
-    from ..core import InputError
     from ..core.jobs import default_jobs
     from ..data import make_bach
 
@@ -90,13 +77,8 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
     if seed < 0:
         raise InputError(f"--seed {seed}: give a number from 0 up")
-    root = make_bach(
-        out,
-        images_per_class=images_per_class,
-        seed=seed,
-        size=(int(width), int(height)),
-        jobs=default_jobs() if jobs is None else jobs,
-    )
+    jobs = default_jobs() if jobs is None else jobs
+    root = make_bach(out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs)
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
 
@@ -113,7 +95,6 @@ def list_(**options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    from ..core import neutral
     from ..data import ImageSelection
 
     dataset = from_options(ImageSelection, options).read()
@@ -137,16 +118,10 @@ _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 def _check_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import PRESETS, FeaturizeSettings, preset_options
+    from ..featurize import FeaturizeSettings
 
     yield from options_of(ImageSelection, "images")
-    yield flag(
-        "--preset",
-        group="Features",
-        type=Offered(tuple(PRESETS)),
-        help=f"{PRESET_HELP.removesuffix(', which is also the default.')}. Default without other settings: quick.",
-        **preset_flag(preset_options),
-    )
+    yield preset_option(". Default without other settings: quick.")
     yield flag("--decode", group="Input", is_flag=True, help="Also decode every image, which finds truncated files.")
     yield flag(
         "--copies/--no-copies",
@@ -176,18 +151,15 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..apps.check import preflight, preflight_content, preflight_text, write_preflight
+    from ..apps.check import chosen_settings, preflight, preflight_content, preflight_text, write_preflight
     from ..core.jobs import Work, json_text
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import defaults_text, encoder_defaults, preset_options, resolve_settings
+    from ..featurize import preset_options
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
-    brought = encoder_defaults(options, keep=typed)
-    settings, automatic = resolve_settings(options, here=False, brought=brought)
-    if brought:
-        logging.getLogger(__name__).info("%s", defaults_text(brought, settings))
+    settings, automatic, brought = chosen_settings(options, keep=typed, here=False)
     result = preflight(
         from_options(ImageSelection, options),
         settings=settings,
@@ -199,10 +171,8 @@ def check(context: click.Context, /, **options: Any) -> None:
         keep=typed,
     )
 
-    def say(text: str) -> str:
-        return written(text, in_flags(context.command))
-
-    chosen = {"preset": options["preset"], "automatic": automatic, "linear": bool(brought)}
+    say = functools.partial(written, write=in_flags(context.command))
+    chosen = {"preset": options["preset"], "automatic": automatic, "linear": brought}
     following = functools.partial(next_commands, context, featurize, result, **chosen)
     then = following(images=str(options["images"]))
     wrote = []

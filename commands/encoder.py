@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core import written
+from ..core import WeightsError, written
 from .ending import echo
-from .help import GroupedOption
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
 
@@ -27,7 +26,6 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
     InputError, WeightsError, DependencyError
         See `encoders.look_up_encoder` and `encoders.fetch_encoder`. A `WeightsError` also if the user declines.
     """
-    from ..core import WeightsError
     from ..encoders import fetch_encoder, look_up_encoder
 
     offer = look_up_encoder(name, revision=revision)
@@ -86,22 +84,18 @@ def show(name: str) -> None:
     _table((what, written(value, write)) for what, value in describe_encoder(name))
 
 
-@encoder.command()
-@click.argument("name")
-@click.option(
-    "--revision",
-    cls=GroupedOption,
-    group="Input",
-    metavar="COMMIT",
-    help="Fetch this commit, branch or tag; default: the newest commit.",
-)
-@click.option(
-    "--yes",
-    cls=GroupedOption,
-    group="Input",
-    is_flag=True,
-    help="Accept licence and size without a question, as a job must.",
-)
+def _fetch_options() -> Iterator[click.Parameter]:
+    yield argument("name")
+    yield flag(
+        "--revision",
+        group="Input",
+        metavar="COMMIT",
+        help="Fetch this commit, branch or tag; default: the newest commit.",
+    )
+    yield flag("--yes", group="Input", is_flag=True, help="Accept licence and size without a question, as a job must.")
+
+
+@encoder.command(options=_fetch_options)
 def fetch(name: str, revision: str | None, yes: bool) -> None:
     """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
 

@@ -153,13 +153,9 @@ def print_results(
             wrote += [result.model, result.report]
     if failed is not None:
         raise failed
-    tested = any(result.panel is not None for result in trained)
-    done(
-        [*wrote, *([shown] if tested else [])],
-        then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
-        failures=len(trained[0].failures),
-        listed=listed,
-    )
+    following = then(wrote[0]) if wrote else "the other shards, then the same command without --shard"
+    wrote += [shown] if any(result.panel is not None for result in trained) else []
+    done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
 
 
 LINEAR = " --head logistic"
@@ -267,8 +263,10 @@ def next_commands(
         line += _fitted_options(result)
     lines = [line + (" --skip-errors" if result.skips else "")]
     if (protocol := result.protocol) is not None:
+        bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
+        default = "rakhlin10" if bach else "10"
         line = f"bchisto boost --out run{named}"
-        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
+        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != default else ""
         line += f" --group-by {protocol.group_by}" if protocol.group_by else ""
         lines.append(line + (LINEAR if linear else ""))
     return lines
@@ -301,9 +299,3 @@ def fewer_folds(dataset: Dataset) -> str:
     groups = {record.group for record in dataset.records}
     most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
     return f" --folds {most}" if 1 < most < _FOLDS else ""
-
-
-def _default_folds(result: Preflight) -> str:
-    """Return the default folds of boost for these images."""
-    bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
-    return "rakhlin10" if bach else "10"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import OutputError
+from ..core import OutputError, from_options
 from .ending import done, echo, reported_last, results
 from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
@@ -46,7 +46,6 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    from ..core import from_options
     from ..core.runs import record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run
@@ -55,7 +54,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
     view = from_options(TwoClassView, options)
-    config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    plain["against"] = [str(path) for path in options["against"]]
+    config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
     rest = {name: options[name] for name in ("bootstrap", "against")}
     rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
     with record_run(out, command="evaluate", config=config) as record:
@@ -86,10 +87,3 @@ def is_evaluated(out: Path) -> bool:
         return False
     last = read_run(out)[-1]
     return (last.command, last.status) == ("evaluate", "ok")
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options in the types of JSON, as ``--config`` reads them."""
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    against = [str(path) for path in options["against"]]
-    return {**plain, "against": against}

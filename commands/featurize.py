@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import counted
+from ..core import counted, from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, given_options, quoted, typed_names
 from .help import GroupedOption
-from .options import OUT_FILE, OUT_FOLDER, PATH, PRESET_HELP, Command, Group, Offered, flag, options_of, preset_flag
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_option
 
 if TYPE_CHECKING:
     from ..core.jobs import Work
     from ..data import ImageSelection
-    from ..featurize import FeaturizeSettings
+    from ..featurize import Embeddings, FeaturizeSettings
 
 
 @click.group(cls=Group)
@@ -70,10 +70,7 @@ def show(source: Path) -> None:
         echo(f"label {label}: {counted(count, 'image')}")
 
 
-def _summary(embeddings: object) -> str:
-    from ..featurize import Embeddings
-
-    assert isinstance(embeddings, Embeddings)
+def _summary(embeddings: Embeddings) -> str:
     images, rows, dim = embeddings.features.shape
     each = f", {counted(rows, 'row')} each" if rows > 1 else ""
     pooled = f", {embeddings.pooled}" if embeddings.pooled else ""
@@ -99,17 +96,11 @@ _DESCRIBING = (
 def _options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
     from ..data import ImageSelection
-    from ..featurize import PRESETS, FeaturizeSettings, preset_options
+    from ..featurize import FeaturizeSettings
 
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
-    yield flag(
-        "--preset",
-        group="Features",
-        type=Offered(tuple(PRESETS)),
-        help=PRESET_HELP,
-        **preset_flag(preset_options),
-    )
+    yield preset_option(", which is also the default.")
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders")
     yield from options_of(FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad")
@@ -157,7 +148,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, defaults_text, encoder_defaults, resolve_settings

@@ -64,17 +64,10 @@ def sections(
     named = {option.name: option for option in options}
     if first:
         yield "Most used", [named[name] for name in first]
-    for group in GROUPS:
-        if every or group not in RARE:
-            rows = [
-                option
-                for option in options
-                if getattr(option, "group", "Advanced") == group
-                and option.name not in first
-                and (every or option.name not in COMMON)
-            ]
-            if rows:
-                yield group, rows
+    others = [option for option in options if option.name not in first and (every or option.name not in COMMON)]
+    for group in (group for group in GROUPS if every or group not in RARE):
+        if rows := [option for option in others if getattr(option, "group", "Advanced") == group]:
+            yield group, rows
 
 
 class HelpfulCommand(click.Command):

@@ -130,14 +130,9 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
     return GroupedOption([written, field.name], **attributes)
 
 
-def bundle_options() -> Iterator[click.Parameter]:
-    """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
-    yield argument("model", type=PATH, metavar="MODEL|RUN")
-    yield flag(
-        "--images", group="Input", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable."
-    )
-    yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
-    yield flag(
+def weights_flag() -> click.Option:
+    """Return the option ``--weights`` of commands that take a model."""
+    return flag(
         "--weights",
         group="Features",
         multiple=True,
@@ -145,10 +140,28 @@ def bundle_options() -> Iterator[click.Parameter]:
     )
 
 
-PRESET_HELP = (
+def bundle_options() -> Iterator[click.Parameter]:
+    """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield flag(
+        "--images", group="Input", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable."
+    )
+    yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
+    yield weights_flag()
+
+
+_PRESETS = (
     "Settings by one name, which other options change: quick takes minutes, standard is the most accurate that was "
-    "measured, published is Rakhlin et al. 2018, which is also the default."
+    "measured, published is Rakhlin et al. 2018"
 )
+
+
+def preset_option(default: str) -> click.Option:
+    """Return the option ``--preset`` of commands that extract features, whose help ends with its default."""
+    from ..featurize import PRESETS, preset_options
+
+    choose = preset_flag(preset_options)
+    return flag("--preset", group="Features", type=Offered(tuple(PRESETS)), help=f"{_PRESETS}{default}", **choose)
 
 
 def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
@@ -305,14 +318,10 @@ class Command(HelpfulCommand):
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         put_selected(ctx, ctx.meta.get(_SELECTED, {}))
-        with _kept(ctx):
-            return self._invoke_in(ctx, scratch_folder())
-
-    def _invoke_in(self, ctx: click.Context, scratch: contextlib.AbstractContextManager[Path]) -> Any:
         before = tempfile.tempdir
-        with contextlib.ExitStack() as stack:
+        with _kept(ctx), contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # without room for a folder, only code that needs it fails
-                tempfile.tempdir = str(stack.enter_context(scratch))
+                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
             try:
                 return super().invoke(ctx)
             finally:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from ..core import counted, from_options
 from .ending import done, echo, quoted
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
 
 
 def _explain_options() -> Iterator[click.Parameter]:
@@ -17,8 +18,7 @@ def _explain_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
 
     yield from bundle_options()
-    methods = {"multiple": True, "required": False}
-    yield from options_of(ExplainSettings, method=methods)
+    yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask")
 
@@ -31,7 +31,6 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..apps.explain import explain_methods, settings_of
-    from ..core import counted, from_options
     from ..core.jobs import Work
     from ..core.models import bundle_kind
     from ..predict import find_bundle
@@ -52,11 +51,8 @@ def explain(model: Path, **options: Any) -> None:
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
-    done(
-        [path for written in results for path in (written.page, written.sheet, written.folder / "arrays")],
-        failures=len(failed.failures),
-        listed=failed.folder / "failures.csv",
-    )
+    wrote = [path for result in results for path in (result.page, result.sheet, result.folder / "arrays")]
+    done(wrote, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 
 def _export_options() -> Iterator[click.Parameter]:
@@ -83,12 +79,7 @@ def _serve_options() -> Iterator[click.Parameter]:
     from ..apps.serve import ServeSettings
 
     yield argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL|RUN...")
-    yield flag(
-        "--weights",
-        group="Features",
-        multiple=True,
-        help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
-    )
+    yield weights_flag()
     yield from options_of(ServeSettings)
 
 
@@ -103,7 +94,6 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     """
     from ..apps.serve import ServeSettings
     from ..apps.serve import serve as run
-    from ..core import from_options
 
     def ready(address: str) -> None:
         echo(address)
@@ -136,7 +126,6 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core import counted, from_options
     from ..core.jobs import Work
     from ..predict import PredictSettings
     from ..predict import predict as run
@@ -162,11 +151,7 @@ def predict(model: Path, **options: Any) -> None:
         echo(result.outliers)
     if result.unsure is not None:
         echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
-    done(
-        [result.path, *([result.sheet] if result.sheet else [])],
-        then=f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
-        if result.labelled > 1
-        else (),
-        failures=len(result.failures),
-        listed=f"{result.path}.failures.csv",
-    )
+    wrote = [result.path, *([result.sheet] if result.sheet else [])]
+    scored = f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
+    then = scored if result.labelled > 1 else ()
+    done(wrote, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")

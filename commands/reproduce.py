@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..core import from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
@@ -35,10 +36,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
     results(boosted.summary(), set())
-    done(
-        [boosted.report, boosted.model],
-        then="bchisto trial --images DIR",
-    )
+    done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 
 
 def _trial_options() -> Iterator[click.Parameter]:
@@ -66,7 +64,6 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
-    from ..core import from_options
     from ..core.jobs import Work
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
@@ -119,8 +116,7 @@ def _options() -> Iterator[click.Parameter]:
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
     yield from options_of(Scope, "test_images", "seeds")
-    yield from options_of(Work, "skip_errors")
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads")
     yield yes_flag()
 
 
@@ -136,7 +132,6 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
-    from ..core import from_options
     from ..core.jobs import Work
     from ..encoders import EncoderChoice
 
@@ -160,14 +155,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
     result, failed = reported_last(
-        lambda: run(
-            name,
-            options["images"],
-            out=options["out"],
-            weights=options["weights"],
-            scope=scope,
-            work=work,
-        )
+        lambda: run(name, options["images"], out=options["out"], weights=options["weights"], scope=scope, work=work)
     )
     if work.shard is not None:
         done([], then="the other shards, then the same command without --shard")
@@ -179,5 +167,4 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed
-    report = result.folder / "report.html"
-    done([*result.pictures, report])
+    done([*result.pictures, result.folder / "report.html"])

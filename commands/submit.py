@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..apps.submit import Request
     from ..data import Dataset
 
-_TABLE = f"{__name__}.table"
-
 
 def is_made(path: Path, outputs: Iterable[Path]) -> bool:
     """Return whether a path is the output of an earlier stage, or lies in it."""
@@ -51,14 +49,12 @@ def waits_for(run: Path, out: Path, features: Sequence[Path]) -> bool:
     return not is_described(run) and any(path.absolute() in stores for path in features or [out / "features"])
 
 
+@functools.lru_cache(maxsize=2)
 def images_of(context: click.Context) -> Dataset:
     """Return the table of images that a command selects, which is read once."""
     from ..data import ImageSelection
 
-    if _TABLE not in context.meta:
-        context.meta[_TABLE] = from_options(ImageSelection, context.params).table()
-    table: Dataset = context.meta[_TABLE]
-    return table
+    return from_options(ImageSelection, context.params).table()
 
 
 def check_boost(options: dict[str, Any], describing: click.Context) -> int:
@@ -244,8 +240,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
         for option, written_as in {"plan": "--plan", "show": "--settings"}.items():  # of reproduce
             if own.params.get(option):
                 raise click.UsageError(f"{name} {written_as}: only prints; type it without submit, or leave it out")
-        divided = ("shard", "dask", "overwrite") if name in STAGES else ("dask",)
-        for option in divided:
+        for option in ("shard", "dask", "overwrite") if name in STAGES else ("dask",):
             if own.params.get(option):
                 raise click.UsageError(
                     f"{name} --{option}: does not go with submit, which sees to that itself; leave it out"

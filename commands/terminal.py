@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import click
@@ -140,7 +140,8 @@ class Handler(logging.StreamHandler[TextIO]):
                     self._repeated[kind] += 1
                 return
             self._first[kind] = text
-        with _above_the_bar():
+        tqdm = sys.modules.get("tqdm")  # without it, there is no progress bar to print above
+        with tqdm.tqdm.external_write_mode(file=sys.stderr) if tqdm else contextlib.nullcontext():
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -168,15 +169,3 @@ def count_repeated() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Handler):
             handler.count_repeated()
-
-
-@contextlib.contextmanager
-def _above_the_bar() -> Iterator[None]:
-    """Print lines inside the block above a progress bar, without breaking it."""
-    if "tqdm" not in sys.modules:
-        yield
-        return
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode(file=sys.stderr):
-        yield

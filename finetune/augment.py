@@ -21,9 +21,7 @@ The eight isometries of the square; left-right mirroring; rotation, shift and zo
 the edges; brightness and contrast; Gaussian noise, one value per pixel if the image is grey; a random crop; H&E stain
 factors from 0.7 to 1.3. Equal colour channels stay equal under all of them except ``stain``."""
 
-RANGES = {
-    "rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7,
-}  # fmt: skip
+RANGES = {"rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7}
 """Default ranges of the augmentations that accept one.
 
 ``rotation``: degrees in either direction. ``translation``: fraction of the side in either direction, along both axes.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.jobs import map_ahead_in_threads
 from .augment import OFFLINE, Image, make_augmenter, make_offline
 from .images import ImageBank
 from .model import resolved
@@ -109,16 +108,6 @@ def _stack(
     return Batches(order, labels, shares, picture)
 
 
-def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
-    """Yield the output of a network for each batch. The next batches are prepared meanwhile.
-
-    ``model.predict`` is not used, because each of its calls leaves a data pipeline in memory.
-    """
-    ahead = map_ahead_in_threads(lambda number: batches[number][0], range(len(batches)), threads=batches.workers)
-    for batch in ahead:
-        yield np.asarray(model.predict_on_batch(batch))
-
-
 def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
     """Return batches of the samples in order and without augmentation, for validation and prediction.
 
@@ -137,11 +126,7 @@ def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, flo
 
 
 def training_batches(
-    source: Source,
-    samples: Samples,
-    *,
-    augmentations: tuple[str, ...],
-    crops: int,
+    source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
 ) -> Callable[..., Any]:
     """Return a function that returns the augmented batches of an epoch, shuffled unless ``shuffled=False`` is passed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,7 +94,9 @@ class CnnBundle(BundleFacts):
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
         """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
         manifest = archive.manifest
-        settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
+        classes = tuple(manifest["classes"])
+        # with random weights, since the weights of the archive replace them
+        settings = replace(FinetuneSettings(**manifest["settings"]), weights="random", fresh=(), rate_multipliers=())
         chosen = resolved(settings)
         size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
         if size > limits.TRAINED_SIDE or pixels > limits.TRAINED_BATCH or settings.rule.count > limits.TRAINED_PATCHES:
@@ -118,17 +120,6 @@ class CnnBundle(BundleFacts):
                 raise BundleError("{}: {}: {}; or it is not of {}", path, name, error, settings.network) from error
         dataset = str(manifest["dataset"])
         return cls._of(manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading))
-
-
-def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
-    """Return the settings with random weights, since the weights of the archive replace them."""
-    lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
-    plain = {name: _tuple(value) if name in lists else value for name, value in content.items()}
-    return replace(FinetuneSettings(**plain), weights="random", fresh=(), rate_multipliers=())
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:

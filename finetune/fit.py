@@ -277,7 +277,7 @@ def train_model(
         epoch.release()
         row = [progress.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
         if len(validated):
-            row[3:] = _judge(model, validation)
+            row[3:] = map(float, model.evaluate(validation, verbose=0))
         loss = row[3] if len(validated) else row[1]
         if not math.isfinite(loss):
             raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0])
@@ -327,12 +327,6 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
         See `class_weights`.
     """
     return class_weights(source.labels[samples.images], classes=plan.classes) if plan.settings.class_weights else None
-
-
-def _judge(model: Any, batches: Any) -> tuple[float, float]:
-    """Return loss and accuracy on some batches."""
-    loss, accuracy = model.evaluate(batches, verbose=0)
-    return float(loss), float(accuracy)
 
 
 def _words(row: list[Any]) -> str:

@@ -156,10 +156,7 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
     """
     treat = make_treatment(StainTreatment(stain), rule=rule, size=size)
 
-    def read(record: ImageRecord) -> Image:
-        return treat(record, decode_record(record))
-
-    return read
+    return lambda record: treat(record, decode_record(record))
 
 
 @dataclass
@@ -228,12 +225,7 @@ def make_treatment(stain: StainTreatment, *, rule: PatchRule, size: int) -> Call
 
 
 def prepare_images(
-    records: Sequence[ImageRecord],
-    settings: FinetuneSettings,
-    *,
-    digest: str,
-    folder: Path,
-    skip_errors: bool = False,
+    records: Sequence[ImageRecord], settings: FinetuneSettings, *, digest: str, folder: Path, skip_errors: bool = False
 ) -> tuple[Path, dict[str, str], dict[str, str]]:
     """Decode and preprocess every image, or reuse the file of an earlier run.
 

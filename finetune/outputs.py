@@ -78,11 +78,9 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
         met.append("class weights")
     if met:
         yield f"Class imbalance was handled by {' and '.join(met)}."
-    part = (
-        "an eighth of the training part, groups whole,"
-        if inner
-        else "the validation part of the cross-validation scheme"
-    )
+    part = "the validation part of the cross-validation scheme"
+    if inner:
+        part = "an eighth of the training part, groups whole,"
     if settings.validation and not settings.patience:
         yield (
             f"Networks were trained for {settings.epochs} epochs, and the last weights were kept, whatever the loss on "

@@ -182,14 +182,9 @@ class PatchRule:
         """Return an error message if an image of this size is smaller than a patch; otherwise None."""
         if min(height, width) >= self.side:
             return None
-        return Message(
-            "{}: {}x{} is smaller than patches of {}",
-            record.path,
-            width,
-            height,
-            self.side,
-            remedies=[Message("use {patches:resize} or smaller ones")],
-        )
+        remedies = [Message("use {patches:resize} or smaller ones")]
+        text = "{}: {}x{} is smaller than patches of {}"
+        return Message(text, record.path, width, height, self.side, remedies=remedies)
 
     def corners(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
         """Return top and left of every patch of an image. `entropy` seeds random patches."""

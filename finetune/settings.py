@@ -289,10 +289,9 @@ class FinetuneSettings(Settings):
             raise InputError("{copies} {}: name each class once", ", ".join(_written(self.copies)))
         if self.size and self.size < 32:
             raise InputError("{size} {}: give at least 32 pixels", self.size)
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError("{dropout} {}: give a fraction below 1", self.dropout)
-        if self.norm_momentum is not None and not 0 <= self.norm_momentum < 1:
-            raise InputError("{norm_momentum} {}: give a fraction below 1", self.norm_momentum)
+        for name, share in (("dropout", self.dropout), ("norm_momentum", self.norm_momentum)):
+            if share is not None and not 0 <= share < 1:
+                raise InputError("{} {}: give a fraction below 1", Parameter(name), share)
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
         parse_patches(self.patches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, StoreError
-from ..core.jobs import Ticker, read_pack, write_pack
+from ..core.jobs import Ticker, map_ahead_in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
 from ..data import ImageRecord, decode_whole
-from .batches import Source, outputs_of, still_batches, training_batches
+from .batches import Source, still_batches, training_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
@@ -82,17 +82,12 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     samples = source.samples(np.arange(batch))
     each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
-    step = _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
-    return TrainingCost(read, step, each, stored, size)
-
-
-def _seconds(work: Callable[[int], Any]) -> float:
-    """Return the mean seconds of a step, without the first one."""
-    work(0)
+    model.train_on_batch(*make(0)[0])  # compiles
     started = time.perf_counter()
-    for step in range(_STEPS):
-        work(step)
-    return (time.perf_counter() - started) / _STEPS
+    for epoch in range(_STEPS):
+        model.train_on_batch(*make(epoch)[0])
+    step = (time.perf_counter() - started) / _STEPS / batch
+    return TrainingCost(read, step, each, stored, size)
 
 
 _log = logging.getLogger(__name__)
@@ -297,7 +292,9 @@ def predict_samples(
     if not len(positions):
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
-    probabilities = np.concatenate([*outputs_of(model, batches)]).astype(np.float64)
+    # `model.predict` is not used, because each of its calls leaves a data pipeline in memory
+    ahead = map_ahead_in_threads(lambda number: batches[number][0], range(len(batches)), threads=source.workers)
+    probabilities = np.concatenate([model.predict_on_batch(batch) for batch in ahead]).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 

@@ -5,7 +5,7 @@ that fit, near-duplicates, protocols with the classes that each fold lacks, and 
 """
 
 from .page import choose_records, write_preflight
-from .plan import duration, plan_describing
+from .plan import chosen_settings, duration, plan_describing
 from .protocols import ProtocolCheck, check_protocols
 from .run import Preflight, preflight
 from .text import preflight_content, preflight_text

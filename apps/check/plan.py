@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...core import InputError, PathInput, counted
 from ...core.formats import ImageHeader
@@ -14,6 +16,8 @@ from ...encoders import encoder_facts, gives_maps
 from ...featurize import (
     PRESETS,
     FeaturizeSettings,
+    defaults_text,
+    encoder_defaults,
     images_per_block,
     preset_options,
     reckon_seconds,
@@ -21,6 +25,8 @@ from ...featurize import (
     time_describing,
 )
 from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor, unscaled
+
+_log = logging.getLogger(__name__)
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
@@ -147,6 +153,26 @@ def duration(seconds: float) -> str:
         if seconds < most * length:
             return counted(max(1, round(seconds / length)), unit)
     return counted(round(seconds / 86400), "day")
+
+
+def chosen_settings(
+    options: Mapping[str, Any], *, keep: Collection[str], here: bool = True
+) -> tuple[FeaturizeSettings, bool, bool]:
+    """Return the settings of some options, see `bchisto.featurize.resolve_settings`, and say what an encoder brings.
+
+    Returns
+    -------
+    FeaturizeSettings
+    bool
+        Whether views are still to be chosen.
+    bool
+        Whether an encoder brings defaults of its own.
+    """
+    brought = encoder_defaults(options, keep=keep)
+    settings, automatic = resolve_settings(options, here=here, brought=brought)
+    if brought:
+        _log.info("%s", defaults_text(brought, settings))
+    return settings, automatic, bool(brought)
 
 
 def plan_describing(

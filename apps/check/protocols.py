@@ -8,18 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...core import BchistoError, message_of
 from ...core.jobs import Progress
-from ...data import (
-    GIVEN,
-    PUBLISHED_FOLDS,
-    Copy,
-    Dataset,
-    DatasetFacts,
-    FoldPlan,
-    fold_plan,
-    further_columns,
-    given_parts,
-    split_groups,
-)
+from ...data import GIVEN, Copy, Dataset, DatasetFacts, FoldPlan, fold_plan, further_columns, given_parts, split_groups
 
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva", "thunder"),
@@ -90,11 +79,6 @@ class ProtocolCheck:
 
     def __str__(self) -> str:
         return f"{self.folds} {self.kept}"
-
-    @property
-    def of_slides(self) -> bool:
-        """Whether it is a published list of slides, which can be used with some of them, unlike a list of images."""
-        return self.kept == "published" and self.folds not in PUBLISHED_FOLDS
 
     @property
     def lacking(self) -> list[FoldParts]:
@@ -172,10 +156,8 @@ def check_protocols(
         except BchistoError as error:
             return ProtocolCheck(name, by, kept, message_of(error))
         compared = by == "none" and group_by is None
-        parts, splits = (
-            _parts(plan, label_of, dataset.classes),
-            name.startswith("site:") and bool(split_groups(plan, group_of)),
-        )
+        parts = _parts(plan, label_of, dataset.classes)
+        splits = name.startswith("site:") and bool(split_groups(plan, group_of))
         return ProtocolCheck(name, by, kept, "", parts, plan.warnings, compared, splits)
 
     protocols = []

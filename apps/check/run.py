@@ -12,6 +12,7 @@ from ...core import Message, PathInput
 from ...core.jobs import Progress, Work
 from ...data import (
     GIVEN,
+    PUBLISHED_FOLDS,
     Dataset,
     DatasetSurvey,
     Finding,
@@ -79,14 +80,12 @@ class Preflight:
     @property
     def image_is(self) -> str:
         """The word for an image: image or patch."""
-        layout = find_layout(self.dataset.name)
-        return "image" if layout is None else layout.image_is
+        return getattr(find_layout(self.dataset.name), "image_is", "image")
 
     @property
     def group_is(self) -> str:
         """The word for a group: patient, slide or group."""
-        layout = find_layout(self.dataset.name)
-        return "group" if layout is None else layout.group_is
+        return getattr(find_layout(self.dataset.name), "group_is", "group")
 
     @property
     def wrong(self) -> list[Finding]:
@@ -120,9 +119,10 @@ class Preflight:
         usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
 
         def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
-            of_other_slides = bool(check.warnings) and check.of_slides
+            # a published list of slides can be used with some of them, unlike a list of images
+            of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
             came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
-            return not came, check.splits_patients, bool(check.lacking), of_other_slides
+            return not came, check.splits_patients, bool(check.lacking), of_slides and bool(check.warnings)
 
         return min(usable, key=rank, default=None)
 
@@ -191,8 +191,7 @@ def preflight(
         There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
     selection = ImageSelection.of(images)
-    requested = FeaturizeSettings() if settings is None else settings
-    choice = FoldChoice() if folds is None else folds
+    requested, choice, work = settings or FeaturizeSettings(), folds or FoldChoice(), work or Work()
     dataset = selection.table()
     done = itertools.count(1)
     with Progress(total=len(dataset), label="checking images", unit="images") as progress:
@@ -224,6 +223,5 @@ def preflight(
         result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
     if fitting is None:
         return result
-    work = work or Work()
     estimate = estimate_describing(once.records, usable, planned, work, timed=timed)
     return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))

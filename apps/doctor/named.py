@@ -76,11 +76,7 @@ def check_slurm() -> Iterator[Check]:
         return
     try:
         answer = subprocess.run(  # nosec B603 B607 - a constant command of the user's own path
-            ["sinfo", "-h", "-o", "%P %a %D %T"],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+            ["sinfo", "-h", "-o", "%P %a %D %T"], capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         yield Check("Slurm", "failure", f"sinfo gave no answer in {_SECONDS} s", "ask the administrator for slurmctld")
@@ -98,14 +94,12 @@ def check_slurm() -> Iterator[Check]:
 def check_dask(address: str, folder: Path) -> Iterator[Check]:
     """Check that the workers of a Dask scheduler see the folder, and compare their package versions with ours."""
     installed = versions_of(_COMPARED)
-    different = set()
-    workers = ask_workers(address, folder=folder, packages=_COMPARED)
-    for known in workers:
-        different |= {
-            f"{name} {known.get(name, 'missing')}, here {version}"
-            for name, version in installed.items()
-            if known.get(name) != version
-        }
+    different = {
+        f"{name} {known.get(name, 'missing')}, here {version}"
+        for known in ask_workers(address, folder=folder, packages=_COMPARED)
+        for name, version in installed.items()
+        if known.get(name) != version
+    }
     if different:
         yield Check(
             "Dask", "warning", f"workers differ: {'; '.join(sorted(different))}", "install the same versions there"

@@ -160,16 +160,10 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     view = settings.views[0]
     image = _frame(model, record, store)
     frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
-    height, width = frame.shape[:2]
-    side = _side(
-        encoder,
-        round(window * view.factor(record.mpp)) if window else 0,
-        crop=view.crop,
-        shorter=min(height, width),
-        alone=settings.mode != "dense",
-    )
+    asked = round(window * view.factor(record.mpp)) if window else 0
+    side = _side(encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense")
     steps = _STEPS[settings.mode]
-    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    tops, lefts = (grid_starts(size, side=side, step=side // steps, most=_MOST_PLACES) for size in frame.shape[:2])
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners)

@@ -171,10 +171,8 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
     """Arrange pictures in a grid. All columns have the width of the widest picture; each row has its own height."""
     from PIL import Image
 
-    width, heights = (
-        max(picture.width for row in rows for picture in row),
-        [max(picture.height for picture in row) for row in rows],
-    )
+    width = max(picture.width for row in rows for picture in row)
+    heights = [max(picture.height for picture in row) for row in rows]
     size = (max(map(len, rows)) * (width + gap) - gap + 2 * border, sum(heights) + (len(rows) - 1) * gap + 2 * border)
     page, top = Image.new("RGB", size, _PAPER), border
     for row, height in zip(rows, heights, strict=True):

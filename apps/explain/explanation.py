@@ -22,6 +22,7 @@ _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
 
 _TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
+_FLOATS, _FLAGS = ("score", "calibrated", "floor", "centre"), ("signed", "padded")
 _KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
@@ -197,18 +198,14 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            texts = {name: str(arrays.pop(name)) for name in _TEXTS}
+            known: dict[str, Any] = {name: str(arrays.pop(name)) for name in _TEXTS}
+            known |= {name: float(arrays.pop(name)) for name in _FLOATS}
+            known |= {name: bool(arrays.pop(name)) for name in _FLAGS}
             captions = [str(text) for text in arrays.pop("tile_captions", ())]
             limits = arrays.pop("limits", None)
             return cls(
-                **texts,
-                score=float(arrays.pop("score")),
-                calibrated=float(arrays.pop("calibrated")),
+                **known,
                 notes=tuple(str(text) for text in arrays.pop("notes")),
-                signed=bool(arrays.pop("signed")),
-                padded=bool(arrays.pop("padded")),
-                floor=float(arrays.pop("floor")),
-                centre=float(arrays.pop("centre")),
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),

@@ -57,14 +57,13 @@ def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: i
     return active, slope
 
 
-def gradcam(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
+def gradcam(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
     """Return the Grad-CAM of a class at the size of the feature map, shape (n, h, w).
 
     References
     ----------
     Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization", eq. 1, 2.
     """
-    assert tensor is not None
     active, slope = activation_and_gradient(graph, images, target, tensor)
     weights = slope.mean(axis=(1, 2), keepdims=True)
     return np.asarray(np.maximum((weights * active).sum(axis=-1), 0))
@@ -100,13 +99,12 @@ def _starts(length: int, side: int) -> list[int]:
     return starts if starts[-1] == length - side else [*starts, length - side]
 
 
-def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
+def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPictures:
     """Return pictures of the feature maps of the first image, those with the highest mean first.
 
     Before them come the image and a grey scale, which all maps share. Black is 0. If there are negative values, the
     scale is symmetric and grey is 0. The array ``activations`` holds all channels.
     """
-    assert tensor is not None
     active = to_numpy(graph.run(images[:1])[tensor])[0]
     order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:_SHOWN].tolist()
     high = float(np.abs(active).max()) or 1.0

@@ -187,9 +187,8 @@ class Graph:
     @functools.cached_property
     def maps(self) -> dict[str, int]:
         """Name of each layer with a feature map of more than one position, and the number of its tensor."""
-        if any(
-            None in shape[1:] for shape in self.shapes.values()
-        ):  # a nested network accepts any size: run once to find the shapes
+        # a nested network accepts any size: run once to find the shapes
+        if any(None in shape[1:] for shape in self.shapes.values()):
             values = self.run(np.zeros((1, *self.shapes[self.entry][1:]), np.float32))
             self.shapes.update({number: (None, *value.shape[1:]) for number, value in values.items()})
         return {

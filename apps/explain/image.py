@@ -48,8 +48,8 @@ class NetworkExplainer:
     model : CnnModel
     method : Method
     settings : ExplainSettings
-    graphs : sequence of Graph, optional
-        Result of `graphs_of`, to share it between several explainers of one model.
+    graphs : sequence of Graph
+        Result of `graphs_of`, which several explainers of one model share.
 
     Raises
     ------
@@ -57,11 +57,8 @@ class NetworkExplainer:
         There is no such layer, the method is ``map`` and the networks see whole images, or see `Method.check`.
     """
 
-    def __init__(
-        self, model: CnnModel, method: Method, settings: ExplainSettings, *, graphs: Sequence[Graph] | None = None
-    ) -> None:
-        self._model, self._method, self._settings = model, method, settings
-        self._graphs = graphs_of(model) if graphs is None else graphs
+    def __init__(self, model: CnnModel, method: Method, settings: ExplainSettings, graphs: Sequence[Graph]) -> None:
+        self._model, self._method, self._settings, self._graphs = model, method, settings, graphs
         first = self._graphs[0]
         self._size = int(first.shapes[first.entry][1])
         if method.name == "map" and model.bundle.settings.rule.kind == "resize":
@@ -76,10 +73,9 @@ class NetworkExplainer:
     def of_model(self, target: int | None) -> Explanation:
         """Explain the first network, without an image."""
         assert self._method.of_model is not None
-        pictures = self._method.of_model(
-            self._graphs[0], self._model.bundle.classes, target, self._tensor, self._settings
-        )  # fmt: skip
-        name = f"{self._model.bundle.settings.network}, first model"
+        bundle = self._model.bundle
+        pictures = self._method.of_model(self._graphs[0], bundle.classes, target, self._tensor, self._settings)
+        name = f"{bundle.settings.network}, first model"
         return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
@@ -93,9 +89,7 @@ class NetworkExplainer:
         ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
             raise ImageError(shares)
-        blank, index = answered(
-            self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target
-        )  # fmt: skip
+        blank, index = answered(self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target)
         patches, boxes = self._patches(record)
         if self._method.of_patch is not None:
             return self._of_patch(blank, patches, boxes, index)
@@ -165,9 +159,9 @@ class NetworkExplainer:
         return np.stack(patches).astype(np.float32), boxes
 
 
-def graphs_of(model: CnnModel) -> list[Graph]:
-    """Return the networks of a model as graphs."""
-    return [Graph(network) for network in model.bundle.models.values()]
+def graphs_of(model: Model) -> list[Graph]:
+    """Return the networks of a fine-tuned model as graphs; none of other models."""
+    return [Graph(network) for network in model.bundle.models.values()] if isinstance(model, CnnModel) else []
 
 
 def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]) -> tuple[tuple[str, Picture], ...]:
@@ -203,16 +197,11 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
 def make_explainer(
-    model: Model,
-    file: Path,
-    method: Method,
-    settings: ExplainSettings,
-    target: int | None,
-    graphs: Sequence[Graph] | None,
+    model: Model, file: Path, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph]
 ) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
-        networks = NetworkExplainer(model, method, settings, graphs=graphs)
+        networks = NetworkExplainer(model, method, settings, graphs)
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
@@ -247,8 +236,7 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str 
     whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
     settings = ExplainSettings("gradcam" if whole else "map", target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    graphs = graphs_of(model) if isinstance(model, CnnModel) else None
-    return make_explainer(model, file, METHODS[settings.method], settings, index, graphs)(record)
+    return make_explainer(model, file, METHODS[settings.method], settings, index, graphs_of(model))(record)
 
 
 @dataclass(frozen=True)
@@ -292,6 +280,5 @@ class ExplainUnits:
 
 
 @functools.lru_cache(maxsize=1)
-def _graphs(file: ModelFile) -> Sequence[Graph] | None:
-    model = load_model(file)
-    return graphs_of(model) if isinstance(model, CnnModel) else None
+def _graphs(file: ModelFile) -> Sequence[Graph]:
+    return graphs_of(load_model(file))

@@ -70,8 +70,8 @@ class Method:
     padded: bool = False
     shares: bool = False
     floor: float = 0.0
-    values: Callable[[Graph, Floats, int, int | None], Floats] | None = None
-    of_patch: Callable[[Graph, Floats, int, int | None], UnitPictures] | None = None
+    values: Callable[[Graph, Floats, int, Any], Floats] | None = None
+    of_patch: Callable[[Graph, Floats, int, Any], UnitPictures] | None = None
     of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
     check: Callable[[Graph, int | None], None] | None = None
 
@@ -162,12 +162,9 @@ def choose_method(
     return method
 
 
-_METHODS_HELP = " ".join(
-    [
-        f"Of {models}: {', '.join(method.name for method in METHODS.values() if kind in method.kinds)}."
-        for kind, models in _KINDS.items()
-    ]
-    + ["Default: map, or gradcam of networks."]
+_BY_KIND = " ".join(
+    f"Of {models}: {', '.join(method.name for method in METHODS.values() if kind in method.kinds)}."
+    for kind, models in _KINDS.items()
 )
 
 
@@ -179,7 +176,7 @@ def _as_method(value: Any, name: str) -> str:
 class ExplainSettings(Settings):
     """Settings of an explanation."""
 
-    method: str = option(group="Evaluation", form=_as_method, help=_METHODS_HELP)
+    method: str = option(group="Evaluation", form=_as_method, help=f"{_BY_KIND} Default: map, or gradcam of networks.")
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(
         "",

@@ -39,7 +39,6 @@ from ...core.jobs import (
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
-from ...finetune import CnnModel
 from ...predict import Model, advised, check_sizes, find_bundle, new_images, notes_of_training, packages_of, ready_model
 from .draw import Drawn, colour_limits, draw, write_page, write_png, write_sheet
 from .explanation import Explanation
@@ -180,7 +179,7 @@ def explain_methods(
     }  # fmt: skip
     with record_run(folder, command="explain", config=config, work=work) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
-        graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
+        graphs = graphs_of(ready)
         read = functools.cache(
             functools.partial(_images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors)
         )
@@ -204,21 +203,13 @@ def explain_methods(
             into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
-        record.note(
-            model_sha256=file.sha256,
-            explained=results[0].images,
-            failures=max(len(result.failures) for result in results),
-        )
+        failures = max(len(result.failures) for result in results)
+        record.note(model_sha256=file.sha256, explained=results[0].images, failures=failures)
     return results
 
 
 def _images(
-    model: Model,
-    sources: ImageSelection | Sequence[Path],
-    of_model: bool,
-    *,
-    mpp: float | None,
-    skip_errors: bool,
+    model: Model, sources: ImageSelection | Sequence[Path], of_model: bool, *, mpp: float | None, skip_errors: bool
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
     if of_model:
         return [None], ()

@@ -73,7 +73,7 @@ class PlannedImages:
         self._recipe, self._request, self._part = recipe, request, open_images(recipe, request)
         self.work = request.work
         self.parts = max(1, len(recipe.magnifications))
-        self._kept: list[Any] = []
+        self.kept: list[Any] = []
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the dataset, and the images of it that would be used."""
@@ -92,12 +92,6 @@ class PlannedImages:
         if name in PUBLISHED_FOLDS:
             return len({fold for _, fold, _ in published_folds(name)})
         return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
-
-    def is_new(self, kept: Any) -> bool:
-        """Return whether no earlier step keeps the same intermediate files, such as normalised images."""
-        new = kept not in self._kept
-        self._kept.append(kept)
-        return new
 
 
 def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
@@ -141,11 +135,7 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     for dim in sorted(set(dims)):
         part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.lightgbm)
         for head in settings.heads:
-            model_seconds, model_bytes = (
-                _time_lightgbm(part, settings.lightgbm)
-                if head == "lightgbm"
-                else _time_head(part, settings.lightgbm, head)
-            )
+            model_seconds, model_bytes = _time_head(part, settings.lightgbm, head)
             models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
             units += models
             seconds += models * model_seconds
@@ -180,6 +170,8 @@ def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
 
 def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, float]:
     """Return seconds and bytes of a classifier, from one on some of the images; time is scaled by their number."""
+    if name == "lightgbm":
+        return _time_lightgbm(part, preset)
     spec, images = get_head(name), len(part.labels)
     fitted_on = min(images, _MOST_FITTED)
     few = replace(
@@ -195,7 +187,9 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
-    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
+    kept = (settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading)
+    new = kept not in ahead.kept  # else the file of decoded images is there from an earlier step
+    ahead.kept.append(kept)
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)

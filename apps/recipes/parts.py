@@ -238,9 +238,8 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
         classes = {labels[image] for image, _, _ in remaining}
         if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
             raise InputError(
-                "{}: too few images of the list {} are present for {quick} ({}); give more of the "
-                "published images (bchisto data make --images-per-class 100 writes enough synthetic "
-                "ones)",
+                "{}: too few images of the list {} are present for {quick} ({}); give more of the published images "
+                "(bchisto data make --images-per-class 100 writes enough synthetic ones)",
                 dataset.root, name, len(rows),
             )  # fmt: skip
         path = ensure_folder(folder) / f"{name}-quick.csv"

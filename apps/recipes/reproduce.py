@@ -48,12 +48,7 @@ class ReproduceResult:
 
 
 def estimate_recipe(
-    name: str,
-    images: PathInput,
-    *,
-    scope: Scope | None = None,
-    weights: Many[TextInput] = (),
-    work: Work | None = None,
+    name: str, images: PathInput, *, scope: Scope | None = None, weights: Many[TextInput] = (), work: Work | None = None
 ) -> list[Estimate]:
     """Estimate units, time and disk space of `reproduce`, without writing anything.
 
@@ -178,13 +173,7 @@ def _report(
 
 
 def _prepared(
-    name: str,
-    images: PathInput,
-    out: PathInput,
-    *,
-    scope: Scope | None,
-    weights: Many[TextInput],
-    work: Work | None,
+    name: str, images: PathInput, out: PathInput, *, scope: Scope | None, weights: Many[TextInput], work: Work | None
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     options = {**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])}

@@ -171,17 +171,11 @@ class _Run:
             return
         for result in results:
             label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
-            named = _named(result, label)
-            self.results.append(named)
-            if named.panel is not None:
-                self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
-
-
-def _named(result: CrossValidation, name: str) -> CrossValidation:
-    """Return a result with its table named after the variant, since variants may share a network or a classifier."""
-    if result.panel is None:
-        return result
-    return replace(result, panel=replace(result.panel, table=replace(result.panel.table, name=name)))
+            if result.panel is not None:  # its table is named after the variant: others may have the same network
+                panel = replace(result.panel, table=replace(result.panel.table, name=label))
+                result = replace(result, panel=panel)
+                self.obtained.setdefault((name, part.magnification), Obtained(result.folder, panel))
+            self.results.append(result)
 
 
 def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
@@ -232,9 +226,8 @@ _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
 
 def comparable_note(banners: Sequence[str]) -> str:
     """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
-    kinds = [
-        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
-    ]
+    begins = (banner.partition(":")[0] for banner in banners)
+    kinds = [kind for kind in begins if kind.isupper() and kind not in _COMPARABLE]
     return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
 
 

@@ -112,8 +112,7 @@ class BoostStep:
     def _own(self, folder: Path) -> list[Path]:
         """Return the feature files of the previous step, if there are also files of other variants; else none."""
         paths = sorted(folder.glob("*.h5"))
-        choices = product(self.features.encoders, self.features.views)
-        planned = {(choice.label, view) for choice, view in choices}
+        planned = {(choice.label, view) for choice, view in product(self.features.encoders, self.features.views)}
         own = []
         for path in paths:
             with open_store(path) as store:

@@ -24,24 +24,13 @@ from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import Encoder, EncoderChoice, check_encoder_name, gives_maps
-from ...featurize import (
-    FeaturizeSettings,
-    View,
-    defaults_text,
-    encoder_defaults,
-    featurize,
-    preset_options,
-    resolve_settings,
-)
-from ..check import Preflight, duration, preflight, unscaled
+from ...featurize import FeaturizeSettings, View, featurize, preset_options
+from ..check import Preflight, chosen_settings, duration, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
 _SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("resnet50"), EncoderChoice("vgg16")),
-    views=(View(0.5, 224),),
-    augmentations=4,
-    crops=2,
+    encoders=(EncoderChoice("resnet50"), EncoderChoice("vgg16")), views=(View(0.5, 224),), augmentations=4, crops=2
 )
 """A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
 
@@ -187,10 +176,7 @@ def trial(
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
         options["weights"] = converted(weights, "weights", tuple[str, ...])
-    brought = encoder_defaults(options, keep=keep)
-    quick, _ = resolve_settings(options, brought=brought)
-    if brought:
-        _log.info("%s", defaults_text(brought, quick))
+    quick, _, _ = chosen_settings(options, keep=keep)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)

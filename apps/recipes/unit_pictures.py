@@ -24,7 +24,7 @@ from ..explain import (
 )
 
 
-def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
+def deconvnet(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
     """Return the deconvnet's map for the most important unit of a feature map, shape (n, size, size).
 
     That unit has, of all positions and channels, the largest product of its activation and the gradient of the class
@@ -35,7 +35,6 @@ def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> 
     ----------
     Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 2.1.
     """
-    assert tensor is not None
     active, slope = activation_and_gradient(graph, images, target, tensor)
     effect = (active * slope).reshape(len(active), -1)
     chosen = effect == effect.max(axis=1, keepdims=True)
@@ -96,7 +95,7 @@ _KEPT = 0.5
 ``inbreast-inception`` uses a constant below 1; a half is bchisto's choice."""
 
 
-def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
+def masks(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPictures:
     """Return the first image, masked by the most important units for a class.
 
     A mask keeps the positions where a unit has at least half of its largest activation. Units are ranked by the sum of
@@ -114,7 +113,6 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> Unit
     """
     import cv2
 
-    assert tensor is not None
     image = images[:1]
     active, slope = activation_and_gradient(graph, image, target, tensor)
     effect = (active * slope).sum(axis=(0, 1, 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from asyncio import create_subprocess_exec as start_process
 from collections.abc import Mapping
@@ -81,8 +80,7 @@ class Engine:
             raise
         if not line.endswith(b"\n"):
             return await self._died("ended the process that reads images, as for lack of memory")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return dict(json.loads(line))
 
     async def _died(self, what: str) -> dict[str, Any]:
         await self.stop()
@@ -107,8 +105,7 @@ class Engine:
         """Kill the worker."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        if process is not None:
+            process.kill()
             await process.wait()
 
 

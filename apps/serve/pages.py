@@ -28,9 +28,7 @@ from .session import Item, Refused, Session
 
 Picture = npt.NDArray[np.uint8]
 
-PARTS = (
-    "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
-)  # fmt: skip
+PARTS = ("top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right")
 """Parts of an image; each has half of its width and height."""
 
 _SHOWN, _SMALL = 1024, 160
@@ -109,9 +107,12 @@ def draw_map(
     limits = colour_limits(explanation)
     shown = replace(explanation, limits=limits)
     if part is not None:
+        import cv2
+
         picture = shrink_image(_cut(decode_record(record), part), _SHOWN)
-        values = _enlarged(_cut(explanation.values, part), picture.shape)
-        shown = replace(shown, picture=picture, values=values)
+        size = picture.shape[1], picture.shape[0]
+        values = cv2.resize(_cut(explanation.values, part), size, interpolation=cv2.INTER_LINEAR)
+        shown = replace(shown, picture=picture, values=np.asarray(values, np.float32))
     write_picture(lay_over(shown), path)
     low, high = limits
     ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
@@ -132,13 +133,6 @@ def _cut(image: Any, part: int | None) -> Any:
     height, width = image.shape[:2]
     top, left = part // 3 * height // 4, part % 3 * width // 4
     return image[top : top + -(-height // 2), left : left + -(-width // 2)]
-
-
-def _enlarged(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    import cv2
-
-    size = (shape[1], shape[0])
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def write_picture(image: Picture, path: Path) -> None:

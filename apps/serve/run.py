@@ -29,9 +29,7 @@ class ServeSettings(Settings):
         None, group="Input", help="A folder of runs: list them on a second page, with state and report."
     )
     keep: Path | None = option(
-        None,
-        group="Output",
-        help="Keep images, table and report in this new folder; default: nothing is kept.",
+        None, group="Output", help="Keep images, table and report in this new folder; default: nothing is kept."
     )
     host: str = option(
         "127.0.0.1", group="Speed", help="Address to answer at; any but this machine's own needs a token file."
@@ -44,18 +42,13 @@ class ServeSettings(Settings):
         help="A file with the token that the page asks for, at least 20 characters; default: a new one each time.",
     )
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the page."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
     def __post_init__(self) -> None:
         """Refuse an address that other machines can reach, unless there is a token file."""
         super().__post_init__()
-        if not self.is_local and self.token_file is None:
+        local = self.host == "localhost"
+        with contextlib.suppress(ValueError):  # a name is not of this machine only
+            local = local or ipaddress.ip_address(self.host).is_loopback
+        if not local and self.token_file is None:
             raise InputError(
                 "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",
                 self.host,

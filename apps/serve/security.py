@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import secrets
@@ -38,15 +39,6 @@ _ENTER = (
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 
 
-def known_hosts(host: str) -> frozenset[str]:
-    """Return the host names with which the page can be requested.
-
-    The name is checked since an attacker's host name could point to this machine (DNS rebinding).
-    """
-    names = {"127.0.0.1", "localhost", "::1", host, socket.gethostname()}
-    return frozenset(name.casefold() for name in names)
-
-
 class Guard:
     """Passes only authorised requests to an app, and adds security headers to the answers.
 
@@ -66,7 +58,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, cookie: str) -> None:
         self._app, self._token, self._csrf, self._cookie = app, token, csrf, cookie
-        self._hosts = known_hosts(host)
+        # checked since the host name of an attacker could point to this machine (DNS rebinding)
+        names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname())
+        self._hosts = frozenset(name.casefold() for name in names)
         self._any = host in ("0.0.0.0", "::")  # nosec B104 - compared, not bound
         self._ticket = secrets.token_urlsafe(32)
 
@@ -94,7 +88,7 @@ class Guard:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None
-        if cookie_parser(headers.get("cookie", "")).get(self._cookie, "") and self._holds_ticket(headers):
+        if _same(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._ticket):
             own = _same(headers.get("x-csrf", ""), self._csrf) and _same_origin(headers)
             if scope["method"] in _SAFE or own:
                 return None
@@ -107,23 +101,11 @@ class Guard:
         why = "Open the address that bchisto serve printed, with its token, or send Authorization: Bearer TOKEN.\n"
         return PlainTextResponse(why, 401, {"www-authenticate": "Bearer"})
 
-    def _holds_ticket(self, headers: Headers) -> bool:
-        return _same(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._ticket)
-
     def _knows(self, asked: str) -> bool:
-        try:
+        with contextlib.suppress(ValueError):  # not a name, or not a number
             name = (urlsplit(f"//{asked}").hostname or "").casefold()
-        except ValueError:
-            return False
-        return name in self._hosts or (self._any and _is_number(name))
-
-
-def _is_number(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
+            return name in self._hosts or (self._any and bool(ipaddress.ip_address(name)))
         return False
-    return True
 
 
 def _same(given: str, wanted: str) -> bool:

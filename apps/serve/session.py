@@ -175,13 +175,10 @@ class Session:
             item = Item(number, name, model, folder / _file_name(name), mpp)
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await _receive(content, item.path)
-        except (TimeoutError, Refused) as error:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, Refused):
-                raise
-            raise Refused(408, f"{name}: did not arrive in time; try again") from error
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, TimeoutError):
+                raise Refused(408, f"{name}: did not arrive in time; try again") from error
             raise
         finally:
             self._coming -= 1
@@ -284,10 +281,7 @@ async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
     """Write an upload to a file; refuse it if it is too slow, too large or empty."""
     size = 0
     with path.open("xb") as handle:
-        while True:
-            chunk = await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
-            if chunk is None:
-                break
+        while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:
             size += len(chunk)
             if size > limits.SERVED_BYTES:
                 raise Refused(413, f"{path.name}: is larger than {limits.SERVED_BYTES >> 20} MB")

@@ -148,7 +148,6 @@ def _facts(task: Task) -> dict[str, Any]:
     file, model = _model({"model": {**task["model"], "path": str(path)}})
     bundle, beside = model.bundle, path.parent / "metrics.json"
     name = path.parent.name or path.stem
-    known = measured(name, read_json(beside) if beside.is_file() else None)
     return {
         "path": str(path),
         "name": name,
@@ -157,7 +156,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": rule_sentences(bundle.unsure),
         "calibrated": bundle.temperature is not None,
-        "known": known,
+        "known": measured(name, read_json(beside) if beside.is_file() else None),
         "stain": own_stain(model),
     }
 
@@ -172,8 +171,7 @@ def _predict(task: Task) -> dict[str, Any]:
     if isinstance(result, str):
         return {"error": _in_words(result, task)}
     predicted = Predicted([record], {record.image_id: result}, model.bundle, file.path, file.sha256)
-    settings = PredictSettings()
-    shown = tabulate(predicted, settings=settings, point=_point(model, file))
+    shown = tabulate(predicted, settings=PredictSettings(), point=_point(model, file))
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
     (calibrated,) = apply_temperature(result.probabilities[None], temperature)

@@ -7,14 +7,6 @@ command that a person could type. Whether it is done is read from the files of i
 from .live import cancel, refuse_live
 from .plan import SINGLE, STAGES, count_groups, stores_of
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import (
-    SCHEDULERS,
-    Request,
-    describe,
-    make_plan,
-    preview,
-    start,
-    was_submitted,
-)
+from .submission import SCHEDULERS, Request, describe, make_plan, preview, start, was_submitted
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

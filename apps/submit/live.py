@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import BchistoError, InputError, Message, MissingInputError
+from ...core import BchistoError, InputError, MissingInputError
 from ...core.jobs import is_running
 from . import slurm
 from .plan import MERGE, JobStage, Plan, read_plans
@@ -71,12 +71,6 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def last_plan(run: Path) -> Plan | None:
-    """Return the plan of the last submission; None if there was none."""
-    plans = read_plans(run)
-    return plans[-1] if plans else None
-
-
 def ask(plan: Plan | None) -> dict[str, Queued]:
     """Return, by command, what a plan and the queue show of it."""
     if plan is None:
@@ -115,22 +109,14 @@ def refuse_live(run: Path, *, force: bool) -> None:
     for plan in plans:
         if plan.scheduler == "local" and plan.process and is_running(plan.process) is not False:
             raise InputError(
-                Message(
-                    "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
-                )
+                "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
             )
     waiting = slurm.queue(plans)
     if waiting is None:
-        raise InputError(
-            Message(
-                "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}",
-                run, _slurm_of(plans),
-            )
-        )  # fmt: skip
+        text = "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
+        raise InputError(text, run, _slurm_of(plans))
     if live := sorted({job.number for job in waiting}):
-        raise InputError(
-            Message("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
-        )
+        raise InputError("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
 
 
 def cancel(run: Path) -> list[str]:

@@ -200,6 +200,37 @@ class JobStage:
     left: int | None = None
     unit: str = "units"
 
+    def folders(self) -> list[Folder]:
+        """Return its folders, as they are now."""
+        return list(read_folders(Path(self.run), self.command)) if self.command in STAGES else []
+
+    def missing_shards(self) -> list[int]:
+        """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
+        folders = self.folders()
+        every = range(1, self.shards + 1)
+        if not any(folder.groups or folder.complete for folder in folders):
+            return list(every)
+        units = {shard: [unit for of in folders for unit in of.of_shard(shard, self.shards)] for shard in every}
+        return [shard for shard in every if not all(unit.done for unit in units[shard])]
+
+    def is_complete(self) -> bool:
+        """Return whether all its folders are merged."""
+        folders = self.folders()
+        return bool(folders) and all(folder.complete for folder in folders)
+
+    def progress(self, task: str = MERGE) -> int:
+        """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
+        folders = self.folders()
+        index, count = (1, 1) if task == MERGE else (int(task), self.shards)
+        units = [unit for folder in folders for unit in folder.of_shard(index, count)]
+        epochs = sum(unit.epochs for unit in units)
+        if not self.shards:
+            apart = ("jobs", "records")
+            output, parts = Path(self.run), Path(f"{self.run}.parts")
+            files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
+            return sum(names[1] not in apart for names in files) + epochs
+        return sum(unit.done for unit in units) + epochs + sum(folder.complete for folder in folders)
+
 
 @dataclass
 class Plan:
@@ -288,35 +319,3 @@ def was_planned(run: Path, command: str, words: Sequence[str]) -> bool:
     """Return whether the same command was submitted before."""
     stages = (stage for plan in read_plans(run) for stage in plan.stages)
     return any((stage.command, stage.words) == (command, list(words)) for stage in stages)
-
-
-def missing_shards(stage: JobStage) -> list[int]:
-    """Return the shards of a stage that lack units: all if it has no list of units yet, none if it is complete."""
-    folders = list(read_folders(Path(stage.run), stage.command))
-    if not any(folder.groups or folder.complete for folder in folders):
-        return list(range(1, stage.shards + 1))
-    return [
-        shard
-        for shard in range(1, stage.shards + 1)
-        if any(not unit.done for folder in folders for unit in folder.of_shard(shard, stage.shards))
-    ]
-
-
-def is_complete(stage: JobStage) -> bool:
-    """Return whether all folders of a stage are merged."""
-    folders = list(read_folders(Path(stage.run), stage.command))
-    return bool(folders) and all(folder.complete for folder in folders)
-
-
-def progress(stage: JobStage, task: str = MERGE) -> int:
-    """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
-    folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES else []
-    index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
-    units = [unit for folder in folders for unit in folder.of_shard(index, count)]
-    epochs = sum(unit.epochs for unit in units)
-    if not stage.shards:
-        apart = ("jobs", "records")
-        output, parts = Path(stage.run), Path(f"{stage.run}.parts")
-        files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
-        return sum(names[1] not in apart for names in files) + epochs
-    return sum(unit.done for unit in units) + epochs + sum(folder.complete for folder in folders)

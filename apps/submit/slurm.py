@@ -8,7 +8,6 @@ import shutil
 import subprocess  # nosec B404
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...core import BchistoError
 from .plan import MERGE, Plan
@@ -167,8 +166,3 @@ def requeue() -> None:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     task = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
     _call(["scontrol", "requeue", task])
-
-
-def log_of(plan: Plan, position: int, task: str) -> Path:
-    """Return the file of what a task prints."""
-    return plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"

@@ -17,8 +17,8 @@ from typing import Any
 from ...core import MissingInputError
 from ...core.jobs import format_seconds
 from ...core.runs import RunEntry, read_records, read_run
-from .live import Queued, ask, last_plan
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders
+from .live import Queued, ask
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted", "stalled")
@@ -136,7 +136,7 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder")
     now = time.time() if now is None else now
-    plan = last_plan(run)
+    plan = next(reversed(read_plans(run)), None)
     queued = ask(plan)  # before the files are read: a job that ends in between has written all its files
     entries = read_run(run) if (run / "run.json").is_file() else []
     whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)

@@ -10,23 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import InputError, Message, counted
+from ...core import InputError, counted
 from ...core.jobs import ensure_folder, this_process
 from . import slurm
 from . import task as local
-from .plan import (
-    MERGE,
-    SINGLE,
-    STAGES,
-    JobStage,
-    Plan,
-    is_complete,
-    missing_shards,
-    new_folder,
-    progress,
-    read_folders,
-    was_planned,
-)
+from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, new_folder, read_folders, was_planned
 from .task import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
@@ -119,20 +107,23 @@ def make_plan(
             continue
         words = list(request.words)
         if request.there and not was_planned(run, request.command, words):
-            raise InputError(Message("{}: exists already; use {overwrite} with {}", request.out, request.command))
+            raise InputError("{}: exists already; use {overwrite} with {}", request.out, request.command)
         if request.there:  # an earlier submission made it from what is computed again now
             words.append("--overwrite")
         stage = JobStage(request.command, words, str(request.out.absolute()), cpus=request.cpus)
         if request.command in STAGES:
-            if request.checked and not stages and is_complete(stage):
+            if request.checked and not stages and stage.is_complete():
                 continue
             stage.shards = max(1, min(tasks, request.most or tasks))
-            stage.tasks = missing_shards(stage) if request.checked else list(range(1, stage.shards + 1))
+            stage.tasks = stage.missing_shards() if request.checked else list(range(1, stage.shards + 1))
             if stage.shards == 1:  # one job does it all
                 stage.shards, stage.tasks = 0, []
-            stage.done = progress(stage)
+            stage.done = stage.progress()
             if request.checked and request.command != "reproduce":  # its later steps list theirs when they begin
-                _count(stage)
+                folders = stage.folders()
+                units = [unit for folder in folders for unit in folder.units]
+                stage.units, stage.left = len(units), sum(not unit.done for unit in units)
+                stage.unit = next((folder.unit for folder in folders if folder.unit), stage.unit)
         stage.options = _options(options, time, request)
         stages.append(stage)
         left = stage.left / stage.units if stage.units and stage.left is not None else 1.0
@@ -152,14 +143,6 @@ def _refuse_full(run: Path, size: float) -> None:
             "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
             folder, free // _MEGABYTE, needed,
         )  # fmt: skip
-
-
-def _count(stage: JobStage) -> None:
-    """Set how many units a stage has, and how many are left."""
-    folders = list(read_folders(Path(stage.run), stage.command))
-    units = [unit for folder in folders for unit in folder.units]
-    stage.units, stage.left = len(units), sum(not unit.done for unit in units)
-    stage.unit = next((folder.unit for folder in folders if folder.unit), stage.unit)
 
 
 def describe(stage: JobStage) -> str:

@@ -15,8 +15,7 @@ from types import FrameType
 from ...core import Terminated
 from ...core.jobs import atomic_output
 from . import slurm
-from .plan import MERGE, STAGES, Plan, missing_shards, progress, read_plan
-from .slurm import log_of
+from .plan import MERGE, STAGES, Plan, read_plan
 
 MOST_IDLE = 2
 """Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
@@ -30,14 +29,14 @@ def main(words: Sequence[str]) -> int:
     folder, position, task = Path(words[0]), int(words[1]), words[2]
     plan = read_plan(folder)
     stage = plan.stages[position]
-    if task == MERGE and stage.shards and (missing := missing_shards(stage)):
+    if task == MERGE and stage.shards and (missing := stage.missing_shards()):
         return _again(plan, position, missing)
-    before = progress(stage, task)
+    before = stage.progress(task)
     code, at_limit = _run(plan, position, task)
     if not at_limit or code != Terminated.exit_code:
         return code
     rounds = folder / "rounds" / f"{position + 1}-{task}"
-    idle = 0 if progress(stage, task) > before else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
+    idle = 0 if stage.progress(task) > before else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
     if idle >= MOST_IDLE:
         _print(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
         return 1
@@ -77,7 +76,7 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
 def _again(plan: Plan, position: int, missing: list[int]) -> int:
     """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
     stage = plan.stages[position]
-    done = progress(stage)
+    done = stage.progress()
     stage.idle = 0 if done > stage.done else stage.idle + 1
     stage.done, stage.tasks = done, missing
     named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
@@ -170,7 +169,8 @@ def _run_tasks(
     """Run tasks of a stage; return the exit code of the last."""
 
     def run_task(task: str) -> int:
-        with log_of(plan, position, task).open("ab") as log:
+        path = plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"
+        with path.open("ab") as log:
             words = ["/bin/bash", str(plan.script(position)), task]
             process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
             running.append(process)

@@ -5,7 +5,7 @@ before they allocate memory, never run code from a file, and never open other fi
 """
 
 from . import limits
-from .archive import Archive, check_archive_size
+from .archive import BUNDLE_KIND, BUNDLE_SCHEMA, MANIFEST, Archive, check_archive_size
 from .columns import (
     FEATURES,
     FOLD,
@@ -21,7 +21,7 @@ from .columns import (
     is_missing,
     may_hold_patients,
 )
-from .csvtable import CsvTable, column_key, published_rows, read_cells, read_csv, read_records, read_rows
+from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header
 from .files import (
     SLIDE,
@@ -32,6 +32,7 @@ from .files import (
     file_sha256,
     mistaken,
     plausible_mpp,
+    published_rows,
     reading,
 )
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading, refuse_deadly

@@ -15,7 +15,11 @@ from . import limits
 from .files import mistaken
 from .texts import check_zip, parse_json
 
-_MANIFEST = "manifest.json"
+BUNDLE_KIND = "bchisto model bundle"
+BUNDLE_SCHEMA = 4
+"""Kind of a model file, and the newest schema version that can be read."""
+
+MANIFEST = "manifest.json"
 
 
 def check_archive_size(*, members: int, size: int = 0) -> None:
@@ -57,10 +61,6 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     Parameters
     ----------
     path : Path
-    kind : str
-        Required value of ``kind`` in the manifest.
-    schema_version : int
-        The newest schema version that can be read.
 
     Attributes
     ----------
@@ -74,15 +74,15 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         of its manifest.
     """
 
-    def __init__(self, path: Path, *, kind: str, schema_version: int) -> None:
-        self._path, self._kind = path, kind
+    def __init__(self, path: Path) -> None:
+        self._path = path
         if not path.is_file():
             raise BundleError(f"{path}: no such model file")
         try:
             with contextlib.ExitStack() as unless_read:
                 check_zip(path, members=limits.ARCHIVE_MEMBERS)
                 self._zip = unless_read.enter_context(zipfile.ZipFile(path))
-                self.manifest = self._check(schema_version)
+                self.manifest = self._check()
                 unless_read.pop_all()
         except BundleError:
             raise
@@ -91,10 +91,6 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise (BundleError(trouble) if trouble else self.damaged(error)) from error
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._zip.close()
 
     @property
@@ -127,7 +123,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again")
 
-    def _check(self, schema_version: int) -> dict[str, Any]:
+    def _check(self) -> dict[str, Any]:
         """Check the sizes and members of the archive, and return its manifest."""
         infos = self._zip.infolist()
         size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
@@ -140,17 +136,17 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
-        info = self._zip.getinfo(_MANIFEST)
+        info = self._zip.getinfo(MANIFEST)
         unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * info.compress_size)
         if info.file_size > min(limits.MANIFEST_BYTES, unpacked):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
-        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
-        if manifest.get("kind") != self._kind:
+        manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
+        if manifest.get("kind") != BUNDLE_KIND:
             raise ValueError("its manifest is of another kind")
         version = manifest["schema_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise BundleError(f"{self._path}: its manifest has no schema version; the model file is corrupt")
-        if version > schema_version:
+        if version > BUNDLE_SCHEMA:
             writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
             if _release(writer) <= _release(__version__):
                 raise BundleError(
@@ -160,7 +156,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(
                 f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
             )
-        if set(names) - {_MANIFEST} != set(manifest["members"]):
+        if set(names) - {MANIFEST} != set(manifest["members"]):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
         return manifest
 

@@ -11,7 +11,6 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -98,12 +97,10 @@ class CsvTable:
             Columns to ignore, because they have another role.
         """
         names = [name for name in self.columns if name not in without]
-        return (
-            choose_column(
-                names, role, where=self.path, values=lambda name: [row[name] for _, row in self.rows], cure=cure
-            )
-            or ""
-        )
+        return choose_column(names, role, where=self.path, values=self._column, cure=cure) or ""
+
+    def _column(self, name: str) -> list[str]:
+        return [row[name] for _, row in self.rows]
 
     def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number of each row, and its cells in the columns with these names."""
@@ -171,7 +168,7 @@ class CsvTable:
         """
         warnings: list[_Remark] = []
         for role, column in (*chosen.items(), *((None, column) for column in further)):
-            cells = [row[column] for _, row in self.rows] if column else []
+            cells = self._column(column) if column else []
             spoiled = [(line, why) for (line, name), why in self.spoiled.items() if name == column]
             if (first := spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP))) is not None:
                 spoiled.append((self.rows[first[0]][0], first[1]))
@@ -201,7 +198,7 @@ class CsvTable:
         """
         known = {name for role in ROLES for tier in role.matching(self.columns) for name in tier}
         names = [name for name in self.columns if name not in known and not name.startswith("p_")]
-        marks, ones = one_hot({name: [row[name] for _, row in self.rows] for name in names})
+        marks, ones = one_hot({name: self._column(name) for name in names})
         if len(marks) < 2 or has_column(list(self.columns), LABEL):
             return self
         listed = few((self.columns[name] for name in marks), most=10)
@@ -275,12 +272,6 @@ def read_csv(
     table = table.labelled(required=True)
     _check_header(path, [*table.columns], [*table.columns.values()], needed=(LABEL,), expected=expected)
     return table
-
-
-def published_rows(package: str, name: str) -> list[dict[str, str]]:
-    """Return the rows of a table that ships with bchisto, from the folder ``published`` of a package."""
-    text = (resources.files(package) / "published" / name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
 
 
 def column_key(name: str) -> str:

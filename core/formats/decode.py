@@ -34,21 +34,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError, PathInput, converted
+from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
-from .files import (
-    BROKEN,
-    SLIDE,
-    SLIDE_SUFFIXES,
-    Container,
-    ImageHeader,
-    Remark,
-    Samples,
-    check_size,
-    damaged,
-    mistaken,
-    stretch_to_eight_bits,
-    truncated,
-)
+from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Remark, Samples
 from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
 from .png import PNG_BEGIN, read_bmp_or_webp, read_png
 from .tiff import TIFF_BEGINS, read_tiff
@@ -96,11 +84,11 @@ def _open(path: Path) -> Container:
     except ImageError:
         raise
     except BROKEN as error:
-        raise damaged(path, _line(error)) from error
+        raise files.damaged(path, _line(error)) from error
     if container is None:
         wanted = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
-        raise ImageError(mistaken(path, wanted) or f"{path}: not {wanted}; remove it or replace it by the image")
-    check_size(path, container.header)
+        raise ImageError(files.mistaken(path, wanted) or f"{path}: not {wanted}; remove it or replace it by the image")
+    files.check_size(path, container.header)
     return container
 
 
@@ -159,16 +147,15 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     path = converted(path, "path", Path)
     container = _open(path)
     samples, _ = _samples(path, container)
-    if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
-        image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
-    else:
-        values = samples.values
-        image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
-        if values.dtype != np.uint8 or samples.alpha:  # some rows at a time
-            image = np.empty((*values.shape[:2], 3), np.uint8)
-            rows = max(1, _BLOCK // (values.shape[1] * 4))
-            for start in range(0, len(values), rows):
-                image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
+    values = samples.values
+    if stretch_deep and container.header.deep and values.shape[2] == 1:
+        values = files.stretch_to_eight_bits(values)
+    image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+    if values.dtype != np.uint8 or samples.alpha:  # some rows at a time
+        image = np.empty((*values.shape[:2], 3), np.uint8)
+        rows = max(1, _BLOCK // (values.shape[1] * 4))
+        for start in range(0, len(values), rows):
+            image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
     if container.orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
     rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in _MIRRORED)
@@ -186,12 +173,12 @@ def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
     except ImageError:
         raise
     except BROKEN as error:
-        raise truncated(path, _line(error)) from error
+        raise files.truncated(path, _line(error)) from error
     height, width, channels = samples.values.shape
     if (height, width) != (container.header.height, container.header.width):
-        raise truncated(path, f"its pixels are {width}x{height}")
+        raise files.truncated(path, f"its pixels are {width}x{height}")
     if samples.values.dtype != (np.uint16 if container.header.deep else np.uint8) or channels > 4:
-        raise truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
+        raise files.truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
     is_clear = bool(samples.alpha) and not samples.values[..., -1].any()
     return Samples(samples.values[..., :-1]) if is_clear else samples, is_clear
 
@@ -206,10 +193,6 @@ def largest_sample(path: Path) -> int:
     """
     samples, _ = _samples(path, _open(path))
     return int(samples.values[..., : -1 if samples.alpha else None].max())
-
-
-def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
 
 def _to_eight(values: npt.NDArray[Any], alpha: str) -> npt.NDArray[Any]:

@@ -27,18 +27,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .. import ImageError
-from . import limits
-from .files import (
-    BROKEN,
-    SLIDE,
-    Container,
-    ImageHeader,
-    Samples,
-    check_bytes,
-    damaged,
-    plausible_mpp,
-    stretch_to_eight_bits,
-)
+from . import files, limits
+from .files import BROKEN, SLIDE, Container, ImageHeader, Samples
 from .jpeg import JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -96,7 +86,7 @@ def _read(path: Path, *, pixels: bool) -> Any:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    check_bytes(path)
+    files.check_bytes(path)
     try:
         with _Bounded(io.FileIO(path)) as handle:
             return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
@@ -108,7 +98,7 @@ def _read(path: Path, *, pixels: bool) -> Any:
         # messages of pydicom may quote content of the file, such as names
         deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
         why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
-        raise damaged(path, why) from error
+        raise files.damaged(path, why) from error
 
 
 def _header(path: Path, elements: Any) -> ImageHeader:
@@ -140,7 +130,7 @@ def _header(path: Path, elements: Any) -> ImageHeader:
     for name, value in numbers.items():
         if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
             raise ImageError(f"{path}: {name} is not a number to work with; correct it or remove the file")
-    mpp = plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
+    mpp = files.plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
 
@@ -182,7 +172,7 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
         raise ImageError(f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
         raise ImageError(f"{path}: its grey levels cannot be worked out; correct its window, or remove the file")
-    image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
+    image = files.stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
     return Samples(255 - image if elements.PhotometricInterpretation == "MONOCHROME1" else image)
 
 

@@ -239,6 +239,12 @@ _HEAD = 4096
 """Bytes that are looked at: more than any pattern needs, and the header of a table."""
 
 
+def published_rows(package: str, name: str) -> list[dict[str, str]]:
+    """Return the rows of a table that ships with bchisto, from the folder ``published`` of a package."""
+    text = (resources.files(package) / "published" / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
 def mistaken(path: Path, wanted: str) -> str | None:
     """Return the refusal of a file that is of another kind than `wanted`; None if its kind is not known.
 
@@ -258,8 +264,7 @@ def mistaken(path: Path, wanted: str) -> str | None:
     with contextlib.suppress(*DAMAGE):
         with path.open("rb") as handle:
             head = handle.read(_HEAD).decode("latin-1")
-        kinds = (resources.files(__package__) / "published" / "kinds.csv").read_text(encoding="utf-8")
-        for kind in csv.DictReader(kinds.splitlines()):
+        for kind in published_rows(__package__, "kinds.csv"):
             if re.match(kind["begins"], head, re.DOTALL) and _holds(path, kind["inside"], kind["text"]):
                 known = path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted
                 return None if known else f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"

@@ -95,11 +95,9 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             again.seek(start)
             return again.read(min(limits.PICTURE_BYTES, path.stat().st_size))  # a read allocates the requested size
 
-    def file(*, surplus: bool) -> bytes:
-        return head + _coded(path, data(), area=width * height, surplus=surplus)
-
     def decode() -> Samples:
-        whole, other = (_pixels(file(surplus=surplus)) for surplus in (False, True))
+        parts = (_coded(path, data(), area=width * height, surplus=surplus) for surplus in (False, True))
+        whole, other = (_pixels(head + part) for part in parts)
         if whole.shape[:2] != (height, width):
             raise truncated(path, f"its pixels are {whole.shape[1]}x{whole.shape[0]}")
         if not np.array_equal(whole, other):

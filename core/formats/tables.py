@@ -28,13 +28,11 @@ _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
-Rows = Iterable[tuple[int, list[str]]]
+Rows = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
 
-def table_rows(
-    path: Path, *, fits: Callable[[Sequence[str]], bool], about: TableFacts
-) -> Iterator[tuple[int, list[str]]]:
+def table_rows(path: Path, *, fits: Callable[[Sequence[str]], bool], about: TableFacts) -> Rows:
     """Yield line number and cells of each row, the header first; an empty line has no cells.
 
     CSV files are in UTF-8, or in UTF-16 with a byte order mark. Their delimiter is a comma, semicolon or tab. It is the
@@ -82,9 +80,7 @@ def _plain(cells: Iterable[str]) -> list[str]:
     return [visible(unneutral(cell)) for cell in cells]
 
 
-def _text_rows(
-    path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]], bool]
-) -> Iterator[tuple[int, list[str]]]:
+def _text_rows(path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]], bool]) -> Rows:
     """Yield the rows of a CSV file."""
     text = _decoded(path, about.notes)
     rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
@@ -144,14 +140,13 @@ def _excel_rows(path: Path, about: TableFacts) -> Rows:
             warnings.simplefilter("ignore")  # about styles and other content that is not read
             marks = check_parts(path)
             book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
-            rows = list(_sheet_rows(path, book.worksheets, marks, about))
+            return iter([*_sheet_rows(path, book.worksheets, marks, about)])  # all of them, before the file is closed
     except InputError:
         raise
     except (*BROKEN, zipfile.BadZipFile, InvalidFileException) as error:
         raise InputError(
             "{}: not an Excel workbook, damaged, or protected ({}); save it as CSV", path, error
         ) from error
-    return rows
 
 
 def _cell_text(value: Any) -> str:
@@ -163,7 +158,7 @@ def _cell_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts) -> Rows:
     from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
 
     if not sheets:

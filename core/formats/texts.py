@@ -5,6 +5,7 @@ Otherwise a small file could take much memory.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -120,18 +121,14 @@ def parse_yaml(text: str) -> Any:
         The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
         The message does not name the file.
     """
+    value = None
     try:
-        value = (
-            parse_json(text, most=limits.RECORD_VALUES)
-            if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON
-            else None
-        )
+        if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
+            with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
+                value = parse_json(text, most=limits.RECORD_VALUES)
+        value = _parsed(text) if value is None else value
     except RecursionError as error:
         raise InputError("nested too deeply") from error
-    except ValueError:  # YAML may begin with a brace, too
-        value = None
-    if value is None:
-        value = _parsed(text)
     if _holds_huge(value):
         raise InputError(f"a whole number of more than {limits.WHOLE_NUMBER_BITS} bits")
     return value
@@ -158,9 +155,7 @@ def _parsed(text: str) -> Any:
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except RecursionError as error:
-        raise InputError("nested too deeply") from error
-    except InputError:
+    except (InputError, RecursionError):
         raise
     except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

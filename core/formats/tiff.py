@@ -21,20 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError
-from . import limits
+from . import files, limits
 from .described import Description, describe, square_mpp
-from .files import (
-    SLIDE,
-    Container,
-    ImageHeader,
-    Remark,
-    Samples,
-    check_size,
-    damaged,
-    remarks_on,
-    truncated,
-    xmp_orientation,
-)
+from .files import SLIDE, Container, ImageHeader, Remark, Samples
 from .jpeg import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -95,7 +84,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         deep = page.bitspersample == 16
         mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(samples, f"{samples} samples")
         header = ImageHeader("TIFF", width, height, mode, pages, number + 1, deep)
-        check_size(path, header)
+        files.check_size(path, header)
         stated = describe(
             str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
@@ -107,12 +96,12 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             _check_page(path, page)
             only_colours: Remark = ("note", f"{samples} samples a pixel, of which only the colours are used")
             remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
-            remarks += remarks_on(pages=len(used) or pages, page=number + 1)
+            remarks += files.remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)
         if orientation is None:
             xmp = page.tags.valueof(_XMP, b"")
-            orientation = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
-        remarks += remarks_on(page.tags.valueof(_PROFILE, b""))
+            orientation = files.xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
+        remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
         header = replace(header, mode="RGB" if channels else mode, mpp=_mpp(page, stated), remarks=remarks)
     read = functools.partial(_decode, path, number) if channels is None else lambda: channels
     return Container(header, orientation if orientation in range(1, 9) else 1, read)
@@ -205,8 +194,8 @@ def _check_page(path: Path, page: Any) -> None:
     if photometric not in _COLOURS:
         name = getattr(photometric, "name", photometric)
         raise ImageError(f"{path}: a TIFF with colours of the kind {name} is not read; save it as 8-bit RGB")
-    if page.samplesperpixel < _COLOURS[photometric]:
-        raise damaged(path, f"{page.samplesperpixel} samples a pixel, where {_COLOURS[photometric]} colours belong")
+    if page.samplesperpixel < (colours := _COLOURS[photometric]):
+        raise files.damaged(path, f"{page.samplesperpixel} samples a pixel, where {colours} colours belong")
     if page.imagewidth * page.imagelength * page.samplesperpixel * bits > 8 * limits.PICTURE_BYTES:
         raise ImageError(f"{path}: {page.samplesperpixel} samples a pixel are too large; save it as 8-bit RGB")
     if bits == 16 and (packing == _JPEG or photometric not in (_WHITE_IS_ZERO, 1, _RGB)):
@@ -218,13 +207,13 @@ def _check_parts(path: Path, page: Any) -> None:
     """Check the number and the sizes of the strips or tiles."""
     across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
     if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= limits.PIXELS:
-        raise damaged(path, f"its tiles have {across}x{down} pixels")
+        raise files.damaged(path, f"its tiles have {across}x{down} pixels")
     expected = 1 if page.is_contiguous else math.prod(page.chunked)
     parts = _parts(page)
     if len(parts) < expected or not all(map(all, parts)):
-        raise damaged(path, f"{len(parts):,} parts, where {expected:,} belong")
+        raise files.damaged(path, f"{len(parts):,} parts, where {expected:,} belong")
     if sum(count for _, count in parts) > limits.PICTURE_BYTES:
-        raise damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
+        raise files.damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
 
 
 def _parts(page: Any) -> list[tuple[int, int]]:
@@ -256,21 +245,15 @@ def _pixels(path: Path, file: Any, page: Any) -> Samples:
     """Decode a page after checking that all its strips or tiles are complete."""
     end = file.filehandle.size
     if any(offset + count > end for offset, count in _parts(page)):  # before memory is allocated for them
-        raise truncated(path, "pixels are behind its end")
+        raise files.truncated(path, "pixels are behind its end")
     if page.compression == _JPEG:
-        for strip in _strips(page):
-            check_jpeg(path, strip)  # libjpeg silently fills missing pixels
+        tables = page.jpegtables or b"\xff\xd8\xff\xd9"
+        for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts, sort=False):
+            check_jpeg(path, tables[:-2] + data[2:])  # libjpeg silently fills missing pixels
     values = page.asarray(maxworkers=1)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         values = np.moveaxis(values, 0, -1)
     return _colours(np.atleast_3d(values), page)
-
-
-def _strips(page: Any) -> Iterator[bytes]:
-    """Yield each strip or tile as a complete JPEG file, with the shared tables inserted."""
-    tables = page.jpegtables or b"\xff\xd8\xff\xd9"
-    for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts, sort=False):
-        yield tables[:-2] + data[2:]
 
 
 def _colours(values: npt.NDArray[Any], page: Any) -> Samples:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from .. import DAMAGE, BundleError, printable
-from ..formats import Archive
-from .archive import check_manifest, write_archive
+from ... import __version__
+from .. import DAMAGE, BchistoError, BundleError, OutputError, printable
+from ..formats import BUNDLE_KIND, BUNDLE_SCHEMA, MANIFEST, Archive, check_archive_size
+from ..jobs import atomic_output
+from .archive import check_manifest
 
-BUNDLE_KIND = "bchisto model bundle"
-BUNDLE_SCHEMA = 4
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time stamp of every member, so that equal content gives equal archives."""
 
 _KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
 """Names of each kind of model: in the plural for what a model file holds, then for what it lacks."""
@@ -43,12 +48,6 @@ class TrainingImages:
     def content(self) -> dict[str, Any]:
         """Return the entry for the manifest."""
         return {"images": self.count, "sha256": sorted(self.hashes)}
-
-    @classmethod
-    def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
-        """Return the training images that a manifest lists, or None if it lists none."""
-        training = manifest["training"]
-        return training and cls(int(training["images"]), frozenset(training["sha256"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,14 +122,14 @@ class BundleFacts:
     @classmethod
     def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
         """Return the facts of a checked manifest, with the fields `own` of this kind of model."""
-        calibration = manifest["calibration"]
+        calibration, training = manifest["calibration"], manifest["training"]
         return cls(
             classes=tuple(manifest["classes"]),
             protocol=manifest["protocol"],
             banners=tuple(manifest["banners"]),
             temperature=calibration and float(calibration["temperature"]),
             two_class=manifest["two_class"],
-            training=TrainingImages.read(manifest),
+            training=training and TrainingImages(int(training["images"]), frozenset(training["sha256"])),
             unsure=manifest["unsure"],
             **own,
         )
@@ -168,7 +167,7 @@ def write_bundle(
     own : mapping
         Manifest entries that only this kind of model has.
     members : sequence of (str, callable)
-        Name of each model, and a function that returns its bytes.
+        Name of each model, and a function that returns its bytes. Only one member at a time is in memory.
     check : callable
         Reads the archive and returns its facts. It raises an error if the archive is invalid.
 
@@ -176,17 +175,44 @@ def write_bundle(
     -------
     BundleFacts
         The facts that were read back, without the models.
+
+    Raises
+    ------
+    InputError
+        There are more members than can be read, or they are too large.
+    OutputError
+        The archive cannot be written or cannot be read back.
     """
-    contents: list[BundleFacts] = []
-    write_archive(
-        path,
-        kind=BUNDLE_KIND,
-        schema_version=BUNDLE_SCHEMA,
-        members=members,
-        facts={"models": kind, **own, **facts.content()},
-        check=lambda archive: contents.append(check(archive)),
-    )
-    return contents[-1]
+    check_archive_size(members=len(members))
+    head = {"kind": BUNDLE_KIND, "schema_version": BUNDLE_SCHEMA, "bchisto_version": __version__, "models": kind}
+    hashes: dict[str, str] = {}
+    size = 0
+    with atomic_output(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for name, read in members:
+                data = read()
+                size += len(data)
+                check_archive_size(members=len(members), size=size)
+                hashes[name] = hashlib.sha256(data).hexdigest()
+                archive.writestr(_info(name), data)
+            manifest = {**head, **own, **facts.content(), "members": hashes}
+            archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False))
+        unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+        try:
+            with Archive(temporary) as written:
+                for name in written.members:
+                    written.read(name)
+                return check(written)
+        except unreadable as error:
+            reason = str(error).replace(str(temporary), "it")
+            raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=_EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info
 
 
 def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
@@ -207,7 +233,7 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
     BundleError
         The file is missing, not a model file, of a newer schema or another kind, too large, or damaged.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
+    with Archive(path) as archive:
         check_manifest(path, archive.manifest)
         kind_of_file = archive.manifest["models"]
         if kind not in (None, kind_of_file):

@@ -83,12 +83,8 @@ def build(
 
 def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
     name = family if variant == "plain" else f"{family}-{variant}"
-    return NetworkSpec(
-        name,
-        partial(build, variant=variant, by_size=by_size, dropout=_DROPOUT if variant == "dropout" else 0.0),
-        PURE,
-        source="seed breakhis-resnet; learning rates are bchisto's",
-    )
+    own = partial(build, variant=variant, by_size=by_size, dropout=_DROPOUT if variant == "dropout" else 0.0)
+    return NetworkSpec(name, own, PURE, source="seed breakhis-resnet; learning rates are bchisto's")
 
 
 SPECS = (

@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import (
-    NORM_MOMENTUM,
-    NetworkSpec,
-    conv,
-    conv_norm,
-    finish,
-    norm,
-    penalty,
-    rescaled_input,
-    residual_stages,
-)
+from .layers import NORM_MOMENTUM, NetworkSpec, conv, conv_norm, finish, norm, penalty, rescaled_input, residual_stages
 
 
 def patch_resnet(

@@ -9,7 +9,7 @@ import time
 from functools import partial
 
 import pytest
-from bchisto.apps.submit.plan import JobStage, progress
+from bchisto.apps.submit.plan import JobStage
 from bchisto.core.jobs import this_process
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
@@ -293,11 +293,11 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     groups = [[f"models/fold{fold}-abc.npz"] for fold in (1, 2, 3)]
     (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "folds", "groups": groups}))
     shards, one_job = JobStage("finetune", [], run, shards=3), JobStage("finetune", [], run)
-    before = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    before = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     log = folder / "logs" / "fold2.csv"
     log.write_text("epoch,loss\n1,0.5\n")
-    first = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    first = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     log.write_text("epoch,loss\n1,0.5\n2,0.4\n3,0.3\n")
-    later = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    later = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     assert [now - then for now, then in zip(later, first, strict=True)] == [0, 2, 2, 2]
     assert [now > then for now, then in zip(first, before, strict=True)] == [False, True, True, True]

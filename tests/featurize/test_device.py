@@ -150,6 +150,6 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
     assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
     with pytest.raises(ImageError, match=r"broken\.png: not a TIFF, PNG or JPEG image"):
         next(items)
-    assert Ticker(counts).count() == 3 * SETTINGS.augmentations
+    assert Ticker(counts).read()[0] == 3 * SETTINGS.augmentations
     whole = list(describe_images(records, **options, skip_errors=True))
     assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + ["ImageFailure", "ImageDescriptors"]

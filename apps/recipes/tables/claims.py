@@ -145,9 +145,7 @@ def judge(
             values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
         if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
-        elif (
-            note and table["kind"] != "parameters"
-        ):  # numbers of parameters are counted, so a note does not affect them
+        elif note and table["kind"] != "parameters":  # these are counted, so a note does not affect them
             verdict = "not judged (not comparable)"
         else:
             intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]

@@ -29,9 +29,8 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    names = {
-        name for table in recipe.published if table["kind"] == "agreement" for name in published_predictions(table)
-    }
+    tables = [table for table in recipe.published if table["kind"] == "agreement"]
+    names = {name for table in tables for name in published_predictions(table)}
     if not names:
         raise InputError("{test_images} {}: {} has no published predictions of test images", folder, recipe.name)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -144,17 +143,14 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
-def _mean(values: list[float]) -> Value:
-    return (float(np.mean(values)) if values else None), None
-
-
 def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
         run = runs.get(name, at)
         curves = run.files["run"].get("curves", {}).values() if run else ()
         known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
-        yield figure_of(name, _mean([fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]), published)
+        gaps = [fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]
+        yield figure_of(name, (float(np.mean(gaps)) if gaps else None, None), published)
 
 
 def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:

@@ -79,15 +79,14 @@ class Obtained:
     @functools.cached_property
     def files(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
-        content: dict[str, Any] = read_json(self.folder / "metrics.json")
-        return content
+        return dict(read_json(self.folder / "metrics.json"))
 
     def table(self, suffix: str = "") -> dict[str, Any] | None:
         """Return the metrics of another level, such as ``image, vote``; None if there are none."""
         if not suffix:
             return self.panel.metrics
         if suffix == VALIDATED:
-            return None if self.validated is None else self._of_validated
+            return self._of_validated
         tables: dict[str, dict[str, Any]] = self.files["tables"]
         written = next((metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None)
         return self._patients if written is None and suffix == PATIENTS else written
@@ -102,9 +101,8 @@ class Obtained:
         return table
 
     @functools.cached_property
-    def _of_validated(self) -> dict[str, Any]:
-        assert self.validated is not None
-        return measure(self.validated)
+    def _of_validated(self) -> dict[str, Any] | None:
+        return None if self.validated is None else measure(self.validated)
 
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
