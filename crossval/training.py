@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..core.formats import read_rows
-from ..core.jobs import Resources, Share, Ticker, Work, do_missing
+from ..core.jobs import Resources, Share, Ticker, Work, ask_workers, do_missing
 from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
 from ..data import (
     DatasetFacts,
@@ -301,7 +301,8 @@ class Training(ABC, Generic[U, F]):
     def _begin(self, units: Sequence[U], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
         """Record the environment in which the missing units are trained, and the list of all units."""
         path = folder.folder
-        folder.note_work(work.environments(path, folder.made_with), **resources.recorded)
+        environments = [{}] if work.dask is None else ask_workers(work.dask, folder=path, packages=folder.made_with)
+        folder.note_work(environments, **resources.recorded)
         files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
         write_listing(path, self.unit, files)
 

@@ -6,14 +6,13 @@ import contextlib
 import functools
 import logging
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..core import ImageError, InputError, Message, PathInput, Settings, converted, limited, message_of, option
 from ..core.formats import ImageHeader, limits
-from ..core.jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
+from ..core.jobs import ensure_folder, in_threads, in_turn, refuse_overwriting
 from .dataset import (
     FACTS_FILE,
     IMAGE_SUFFIXES,
@@ -374,8 +373,7 @@ def check_headers(
                 return message if known is None else limited(message, known)
         return None
 
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        problems = list(pool.map(problem, records))
+    problems = list(in_threads(problem, records))
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
         more = (

@@ -87,7 +87,7 @@ def walk_files(
             if is_folder:
                 if name.casefold() in skip:
                     findings.append(Finding("note", shown(path), skip[name.casefold()]))
-                elif _is_run(path):
+                elif os.path.isfile(path / "run.json") and os.path.isdir(path / "records"):  # noqa: PTH112, PTH113 - without errors
                     findings.append(Finding("note", shown(path), "a run folder of bchisto, left out"))
                 elif not name.startswith("."):
                     yield from walk(path, (*above, inode))
@@ -99,14 +99,6 @@ def walk_files(
                 yield path
 
     return walk(root, ())
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a folder is a run folder of bchisto, whose images do not belong to the dataset."""
-    try:
-        return (folder / "run.json").is_file() and (folder / "records").is_dir()
-    except OSError:
-        return False
 
 
 def is_folder(path: Path) -> bool:

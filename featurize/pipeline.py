@@ -15,6 +15,7 @@ from ..core.jobs import (
     Shard,
     Share,
     Work,
+    ask_workers,
     cpu_resources,
     do_missing,
     network_resources,
@@ -261,8 +262,10 @@ def _describe(
         remove_leftovers(plan.path)
 
     def begin() -> None:
-        packages = {name for plan in open_plans for name in plan.parts.made_with}
-        environments = work.environments(plans[0].path.parent, packages)
+        environments: list[dict[str, str]] = [{}]  # of this process
+        if work.dask is not None:
+            packages = {name for plan in open_plans for name in plan.parts.made_with}
+            environments = ask_workers(work.dask, folder=plans[0].path.parent, packages=packages)
         for plan in open_plans:
             plan.parts.begin()
             plan.parts.note_work(environments)

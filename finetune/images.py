@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
-from ..core.jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
+from ..core.jobs import Progress, atomic_output, in_threads, one_thread_of_opencv
 from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixel_findings, pixels_sha256, report_findings
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
@@ -281,12 +280,11 @@ def prepare_images(
         atomic_output(path) as temporary,
         temporary.open("wb") as handle,
         one_thread_of_opencv(),
-        ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="decoding images", unit="images") as progress,
     ):
         for start in range(0, len(records), _AHEAD):
             ahead = records[start : start + _AHEAD]
-            for record, prepared in zip(ahead, pool.map(prepare, ahead), strict=True):
+            for record, prepared in zip(ahead, in_threads(prepare, ahead), strict=True):
                 if isinstance(prepared, ImageError):
                     if not skip_errors:
                         raise prepared

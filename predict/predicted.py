@@ -14,7 +14,17 @@ import numpy.typing as npt
 from ..boost import MARKED, NEAREST, TRAINING_NAMES, Bundle
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
-from ..core.jobs import Ticker, Work, cpu_resources, do_missing, key_of, network_resources, read_pack, write_pack
+from ..core.jobs import (
+    Ticker,
+    Work,
+    ask_workers,
+    cpu_resources,
+    do_missing,
+    key_of,
+    network_resources,
+    read_pack,
+    write_pack,
+)
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from .boosted import BoostedModel
@@ -316,7 +326,7 @@ def predict_missing(
         bundled=lambda units: [tuple(units[start : start + size]) for start in range(0, len(units), size)],
         work=work,
         resources=resources,
-        begin=lambda: work.environments(folder.parent, packages_of(model)),
+        begin=lambda: work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model)),
     )
     if work.checks:
         return {}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from ...core import DependencyError, ImageError, Message, TissueError
-from ...core.jobs import Progress, default_jobs
+from ...core.jobs import Progress, in_threads
 from ...data import Finding, ImageRecord, decode_record, resize_image, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
 from ...featurize import FeaturizeSettings, View
@@ -278,11 +277,8 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
         return tuple(reasons)
 
     reasons_of: dict[str, tuple[str, ...]] = {}
-    with (
-        Progress(total=count, label="checking stains", unit="images") as progress,
-        ThreadPoolExecutor(default_jobs()) as pool,
-    ):
-        for done, (record, reasons) in enumerate(zip(sample, pool.map(check, sample), strict=True), start=1):
+    with Progress(total=count, label="checking stains", unit="images") as progress:
+        for done, (record, reasons) in enumerate(zip(sample, in_threads(check, sample), strict=True), start=1):
             if reasons is not None:
                 reasons_of[record.image_id] = reasons
             progress.update_to(done)

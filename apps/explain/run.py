@@ -29,6 +29,7 @@ from ...core.formats import file_sha256
 from ...core.jobs import (
     Progress,
     Work,
+    ask_workers,
     cpu_resources,
     do_missing,
     key_of,
@@ -308,7 +309,7 @@ def _explain_on_workers(
         step_name="images",
         work=work,
         resources=cpu_resources(work.jobs),
-        begin=lambda: work.environments(settings.folder, packages_of(model)),
+        begin=lambda: work.dask and ask_workers(work.dask, folder=settings.folder, packages=packages_of(model)),
     )
 
 

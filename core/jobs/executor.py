@@ -22,7 +22,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
+from .resources import THREADS, GpuClaims, Resources, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -260,6 +260,17 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         yield from _in_order(lambda item: executor.submit(_alone, function, item), items, most=_PER_WORKER * processes)
     except TerminatedWorkerError as error:
         raise BchistoError(_KILLED) from error
+
+
+def in_threads(function: Callable[[U], R], items: Iterable[U]) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of `items`, by a thread for each core: for what reads or decodes files.
+
+    It does not wait for its caller, so results must be small. What has not begun is dropped if the caller stops early.
+    """
+    from joblib import Parallel, delayed
+
+    threads = Parallel(default_jobs(), prefer="threads", return_as="generator")
+    yield from threads(delayed(function)(item) for item in items)
 
 
 def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:

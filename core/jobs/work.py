@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import InputError, Message, Settings, option
 from .backend import asked_threads
-from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker
 from .resources import Resources, network_resources
@@ -148,27 +146,6 @@ class Work(Settings):
             raise InputError(
                 Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
             )
-
-    def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
-        """Return the versions of packages on the Dask workers, which may differ from those of this process.
-
-        Parameters
-        ----------
-        folder : Path
-            A folder that the workers must see.
-        packages : iterable of str
-
-        Returns
-        -------
-        list of dict
-            Package to version, for each different set of versions; without Dask one empty dict.
-
-        Raises
-        ------
-        InputError, DependencyError
-            See `bchisto.core.jobs.ask_workers`.
-        """
-        return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
 
     def training(self, units: int, *, begun: int | None = None) -> Resources:
         """Return the resources of this machine for the training of `units` networks.

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
-from ...core.jobs import default_jobs, write_rows
+from ...core.jobs import in_threads, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding
 
@@ -217,8 +216,7 @@ class ImageFiles:
         paths = [record.path for record in records]
         stamps = [self._stamp(path) for path in paths]
         known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
-        with ThreadPoolExecutor(default_jobs()) as pool:
-            checksums = list(pool.map(lambda sha256, path: sha256 or file_sha256(path), known, paths))
+        checksums = list(in_threads(lambda pair: pair[0] or file_sha256(pair[1]), zip(known, paths, strict=True)))
         if self._cache is not None:
             headers = [json.dumps(astuple(self._headers[path])) if path in self._headers else "" for path in paths]
             rows = [(*stamp, sha256, header) for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import read_header
-from ...core.jobs import Progress, default_jobs
+from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import LEAST_POINTS, LEAST_SPREAD, SAME_PIXELS, Alignment, Grey, align, compare_aligned, compare_whole
 from .content import is_blank, pixels_sha256
@@ -233,11 +232,8 @@ def find_copies(
         return fingerprint(grey_levels(image, scale), scale) if search else None
 
     prints: list[Fingerprint | None] = []
-    with (
-        ThreadPoolExecutor(default_jobs()) as pool,
-        Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress,
-    ):
-        for image in pool.map(describe, records):
+    with Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress:
+        for image in in_threads(describe, records):
             prints.append(image)
             progress.update_to(len(prints))
 
@@ -269,8 +265,7 @@ def _scale(records: Sequence[ImageRecord]) -> Scale:
             return None
         return record.sides(header.width, header.height)
 
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        known = [pair for pair in pool.map(sides, records) if pair is not None]
+    known = [pair for pair in in_threads(sides, records) if pair is not None]
     if not known:
         return Scale(1, 4)
     reduction = -(-max(map(max, known)) // 1024)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import ImageHeader, decode_image, largest_sample, read_header
-from ...core.jobs import default_jobs
+from ...core.jobs import in_threads
 from ..dataset import ImageRecord
 from ..findings import Finding
 
@@ -106,7 +105,7 @@ def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
 
 
 def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
-    """Yield the header of each image, or why it cannot be read; several files are read at a time."""
+    """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time."""
 
     def read(record: ImageRecord) -> ImageHeader | ImageError:
         try:
@@ -114,8 +113,7 @@ def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageEr
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(default_jobs()) as pool:  # cancels pending reads if the caller stops early
-        yield from pool.map(read, records)
+    return in_threads(read, records)
 
 
 def header_findings(
@@ -149,10 +147,9 @@ def header_findings(
         except ImageError:
             return 0
 
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        for record, value in zip(deep, pool.map(largest, deep), strict=True):
-            if 0 < value < 2**_FEW_BITS:
-                bits[record.image_id] = value.bit_length()
+    for record, value in zip(deep, in_threads(largest, deep), strict=True):
+        if 0 < value < 2**_FEW_BITS:
+            bits[record.image_id] = value.bit_length()
     most = max(bits.values(), default=0)
     message = (
         f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...core import InputError
-from ...core.jobs import Progress, default_jobs
+from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from ..findings import Finding, Level
 from ..images import same_content
@@ -78,11 +77,8 @@ def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]
     """Return findings for patches at two paths: an error if their content differs, else a warning."""
     findings = []
     equal = 0
-    with (
-        Progress(total=len(repeated), label="comparing", unit="repeated patches") as progress,
-        ThreadPoolExecutor(default_jobs()) as pool,
-    ):
-        same = pool.map(lambda pair: same_content(*pair), repeated)
+    with Progress(total=len(repeated), label="comparing", unit="repeated patches") as progress:
+        same = in_threads(lambda pair: same_content(*pair), repeated)
         for number, ((first, second), is_equal) in enumerate(zip(repeated, same, strict=True), start=1):
             equal += is_equal
             if not is_equal:
