@@ -18,6 +18,9 @@ RARE = ("Particular data sets", "Advanced")
 COMMON = ("config", "verbose", "quiet", "help_all")
 """Options of every command, which the help lists in one line."""
 
+EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
+"""Attributes of an option that is processed before the others, and is not passed to the command."""
+
 _LONG = 60
 """Largest number of characters of an option with its choices; above it, choices are listed in the help text."""
 
@@ -120,11 +123,4 @@ def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 def help_all() -> click.Option:
     """Return the option ``--help-all``."""
-    return GroupedOption(
-        ["--help-all"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_show_all,
-        help="Show every option and exit.",
-    )
+    return GroupedOption(["--help-all"], is_flag=True, callback=_show_all, help="Show every option and exit.", **EAGER)

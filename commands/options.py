@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
-from .help import GroupedOption, HelpfulCommand, help_all
+from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
 from .select import SelectOption, put_selected, select_option
 
@@ -49,9 +49,6 @@ PRESET = f"{__package__}.preset"
 
 _SELECTED = f"{__package__}.selected"
 """Key of a context's ``meta``: values from the file of ``--config`` for the fields of ``--select``."""
-
-EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
-"""Attributes of an option that is processed before the others, and is not passed to the command."""
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:

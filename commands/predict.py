@@ -37,14 +37,9 @@ def explain(model: Path, **options: Any) -> None:
 
     methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
     asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
-    results = explain_methods(
-        model,
-        (*options["images"], *options["more_images"]),
-        out=options["out"],
-        settings=settings_of(methods, **asked),
-        weights=options["weights"],
-        work=from_options(Work, options),
-    )
+    images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
+    given = {name: options[name] for name in ("out", "weights")}
+    results = explain_methods(model, images, settings=settings, work=from_options(Work, options), **given)
     if not results:  # the command only checked
         return
     echo(*results[0].banners)
@@ -133,15 +128,9 @@ def predict(model: Path, **options: Any) -> None:
     chosen = (*options["images"], *options["more_images"])
     if not chosen and not options["features"]:
         raise click.UsageError("give --images DIR or image files, or --features FILE")
-    result = run(
-        model,
-        chosen,
-        features=options["features"],
-        out=options["out"],
-        weights=options["weights"],
-        settings=from_options(PredictSettings, options),
-        work=from_options(Work, options),
-    )
+    settings, work = from_options(PredictSettings, options), from_options(Work, options)
+    given = {name: options[name] for name in ("features", "out", "weights")}
+    result = run(model, chosen, **given, settings=settings, work=work)
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")

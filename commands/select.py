@@ -24,13 +24,9 @@ class SelectOption(GroupedOption):
 
     def __init__(self, kind: Any) -> None:
         self.keys: Mapping[str, Key] = {each[2].select: each for each in declared_options(kind) if each[2].select}
-        super().__init__(
-            ["--select"],
-            group="Particular data sets",
-            multiple=True,
-            metavar="DATASET:KEY=VALUE",
-            help=f"What only one data set has; repeatable. {' '.join(self._sentences())}",
-        )
+        text = f"What only one data set has; repeatable. {' '.join(self._sentences())}"
+        form = "DATASET:KEY=VALUE"
+        super().__init__(["--select"], group="Particular data sets", multiple=True, metavar=form, help=text)
 
     @property
     def names(self) -> dict[str, str]:

@@ -180,11 +180,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         if len(words) > 1:
             raise click.UsageError(f"{words[1]!r}: --cancel takes one run; leave it out")
         cancelled = cancel(Path(words[0]))
-        echo(
-            f"cancelled: {', '.join(cancelled)}"
-            if cancelled
-            else "no job of this run is in the queue, and no local submit works on it"
-        )
+        none = "no job of this run is in the queue, and no local submit works on it"
+        echo(f"cancelled: {', '.join(cancelled)}" if cancelled else none)
         return
     stages = _parsed(context, words)
     run = _output(stages[0][1])

@@ -155,13 +155,9 @@ def write_outputs(
         },
         picture=lambda image: decode_record(records[image]),
     )
+    models = {unit.fold: functools.partial(read_network, unit) for unit in units}
     bundle = functools.partial(
-        CnnBundle.save,
-        result.model,
-        settings=settings,
-        models={unit.fold: functools.partial(read_network, unit) for unit in units},
-        dataset=dataset.name,
-        reading=reading,
+        CnnBundle.save, result.model, settings=settings, models=models, dataset=dataset.name, reading=reading
     )
     return outputs.write(result, bundle=bundle)
 
@@ -171,14 +167,10 @@ def _table(
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
     keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
-    table = training.images.table(
-        units[0].settings.network,
-        keys,
-        np.concatenate([rows for _, rows in parts]),
-        protocol=result.protocol,
-        trained={unit.fold: [unit.labels[position] for position in unit.train] for unit in units},
-    )
-    if units[0].settings.rule.kind == "resize":
+    trained = {unit.fold: [unit.labels[position] for position in unit.train] for unit in units}
+    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].settings
+    table = training.images.table(settings.network, keys, probabilities, protocol=result.protocol, trained=trained)
+    if settings.rule.kind == "resize":
         return table, table
     table = replace(table, patches=tuple(patch for names, _ in parts for _, patch in names))
     return table, aggregate(table, level="image")

@@ -158,11 +158,8 @@ def _plans(
     left_out = _left_out(records, failed, settings)
     lists = [str(path) for path in (*choice.folds, choice.test_list) if path is not None and Path(path).is_file()]
     if left_out and lists:
-        raise InputError(
-            "{sampling:{}}: goes with folds that are drawn, not with {}, which names images that it leaves out",
-            BEFORE,
-            lists[0],
-        )
+        text = "{sampling:{}}: goes with folds that are drawn, not with {}, which names images that it leaves out"
+        raise InputError(text, BEFORE, lists[0])
     usable = [record for record in records if record.image_id not in failed and record.image_id not in left_out]
     return choice.plans(
         [record.image_id for record in usable],

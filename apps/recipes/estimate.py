@@ -105,12 +105,9 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     """Time the feature extraction of the first image with few augmentations, and scale it up."""
     _, records = ahead.read(step.reading)
     cost = time_describing(records[0], settings=step.settings)
-    return Estimate(
-        "featurize",
-        math.ceil(len(records) / images_per_block(step.settings)),
-        len(records) * cost.seconds / network_resources(ahead.work.jobs).processes,
-        4 * len(records) * cost.numbers,
-    )
+    units = math.ceil(len(records) / images_per_block(step.settings))
+    seconds = len(records) * cost.seconds / network_resources(ahead.work.jobs).processes
+    return Estimate("featurize", units, seconds, 4 * len(records) * cost.numbers)
 
 
 def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:

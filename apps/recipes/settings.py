@@ -83,13 +83,8 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
     described = next((step for step in before if isinstance(step, FeaturizeStep)), None)
     if described is None:
         raise InputError(f"recipe {recipe.name}: variant {variant}: boost needs the step featurize before it")
-    return BoostStep(
-        described.reading,
-        from_options(BoostSettings, values),
-        described.settings,
-        from_options(FoldChoice, values),
-        from_options(TwoClassView, values),
-    )
+    settings, folds = from_options(BoostSettings, values), from_options(FoldChoice, values)
+    return BoostStep(described.reading, settings, described.settings, folds, from_options(TwoClassView, values))
 
 
 def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
@@ -99,14 +94,9 @@ def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, valu
     if extras.test_fold is not None:
         seed = settings.seed - recipe.raised
         test = FixedTest(extras.test_fold, _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
+    folds, view = from_options(FoldChoice, values), from_options(TwoClassView, values)
     return FinetuneStep(
-        reading_of(values),
-        settings,
-        from_options(FoldChoice, values),
-        from_options(TwoClassView, values),
-        tensorboard=extras.tensorboard,
-        remarks=remarks,
-        test=test,
+        reading_of(values), settings, folds, view, tensorboard=extras.tensorboard, remarks=remarks, test=test
     )
 
 

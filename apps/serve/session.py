@@ -263,11 +263,8 @@ class Session:
 
     async def write(self, model: int, out: Path, html: Path | None = None) -> dict[str, Any]:
         """Write the table of a model's images, and the sheet; return an ``error`` if that failed."""
-        images = [
-            {**item.task, "kept": item.row.get("kept"), "error": item.error}
-            for item in self.items(model)
-            if item.state in ("done", "failed")
-        ]
+        ended = [item for item in self.items(model) if item.state in ("done", "failed")]
+        images = [{**item.task, "kept": item.row.get("kept"), "error": item.error} for item in ended]
         task = {"do": "write", "model": self.models[model], "images": images, "out": str(out)}
         return await self.engine.ask({**task, "html": None if html is None else str(html)}, view=True)
 

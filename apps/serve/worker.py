@@ -204,14 +204,9 @@ def _write(task: Task) -> dict[str, Any]:
         )
     records = in_order(records)
     ordered = {record.image_id: results[record.image_id] for record in records}
-    html = Path(task["html"]) if task["html"] else None
-    write_outputs(
-        Path(task["out"]),
-        Predicted(records, ordered, model.bundle, file.path, file.sha256),
-        settings=PredictSettings(html=html),
-        point=_point(model, file),
-        overwrite=True,
-    )
+    predicted = Predicted(records, ordered, model.bundle, file.path, file.sha256)
+    settings = PredictSettings(html=Path(task["html"]) if task["html"] else None)
+    write_outputs(Path(task["out"]), predicted, settings=settings, point=_point(model, file), overwrite=True)
     return {}
 
 

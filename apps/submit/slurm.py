@@ -147,12 +147,8 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
         lines = _call(["squeue", "-h", "-r", f"--jobs={','.join(known)}", "-o", "%F|%K|%T|%r"]).splitlines()
     except BchistoError as error:
         return [] if _FORGOTTEN in str(error) else None
-    rows = [line.split("|", 3) for line in lines]
-    return [
-        Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3])
-        for row in rows
-        if len(row) == 4
-    ]
+    rows = [row for line in lines if len(row := line.split("|", 3)) == 4]
+    return [Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3]) for row in rows]
 
 
 def cancel(jobs: Sequence[str]) -> None:

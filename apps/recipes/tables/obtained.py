@@ -130,12 +130,10 @@ class Obtained:
         stores = {}
         for name, by_image in scores.items():
             shares, true = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
-            stores[name] = StoreHits(
-                (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64),
-                (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64),
-                np.array([fold for _, fold in by_image]),
-                np.array([units[key] for key in by_image]),
-            )
+            hits = (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64)
+            averaged = (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64)
+            folds, members = np.array([fold for _, fold in by_image]), np.array([units[key] for key in by_image])
+            stores[name] = StoreHits(hits, averaged, folds, members)
         return stores
 
 
