@@ -56,7 +56,7 @@ class Bundle(BundleFacts):
     Attributes
     ----------
     classes, protocol, banners, temperature, two_class, training, unsure
-        See `bchisto.crossval.BundleFacts`.
+        See `bchisto.core.models.BundleFacts`.
     stores : dict of str to dict
         Name of a feature file to its settings: encoder, layers, checksum of the weights, view, stain, ...
     models : dict of str to list of FoldModel

@@ -123,7 +123,7 @@ class HeadSpec:
         ``shown(terms)`` returns the settings for a report, name to text.
     method : str
         Its name in a methods section, in the plural, such as "random forests". It may contain citations, see
-        `bchisto.evaluate.cite`.
+        `bchisto.evaluate.report.methods.cite`.
     packages : tuple of str
         Distributions whose versions are recorded with its models.
     notice : callable

@@ -213,7 +213,7 @@ class ImageSelection(Settings):
         Raises
         ------
         MissingInputError, InputError
-            See `bchisto.data.read_dataset` and `bchisto.data.only_listed`.
+            See `bchisto.data.read_dataset` and `bchisto.data.names.only_listed`.
         """
         options = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
         dataset = read_images(self.images, **options)

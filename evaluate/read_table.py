@@ -90,7 +90,7 @@ def read_predictions(
     Parameters
     ----------
     path : str or Path
-        A table, see `bchisto.data.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
+        A table, see `bchisto.core.formats.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
         ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` (``yes`` or ``no``) and ``model`` are optional. Other
         names that the columns may have are those of manifests, see `bchisto.core.formats.columns`. With ``model`` the
         rows make one table per model.

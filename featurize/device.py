@@ -198,7 +198,7 @@ def _describe(
 
 
 def _norm_pool(descriptors: Any, power: float) -> Any:
-    """Pool (a, n, d) over n by the signed p-norm of `pooling.norm_pool`."""
+    """Pool (a, n, d) over n as `bchisto.featurize.norm_pool` does on the CPU; change both."""
     from keras import ops
 
     largest = ops.max(ops.abs(descriptors), axis=1, keepdims=True)

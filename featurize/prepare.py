@@ -123,7 +123,7 @@ def normalise_images(
     views : sequence of View
     skip_errors : bool
     crop_seed : {"id", "pixels"}
-        See `bchisto.data.CROP_SEEDS`.
+        See `bchisto.data.crop_key`.
     processes : int
         Number of worker processes. With 1, this process does the work when the next image is requested.
 

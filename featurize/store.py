@@ -3,7 +3,7 @@
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, or false,
+``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, false or 0
 if unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
 Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
@@ -202,7 +202,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     @property
     def keys(self) -> dict[str, str]:
-        """Image id to the key of its rows, which depends on settings, id and content, not on the number of rows."""
+        """Image id to the key of its rows, which depends on settings, augmentations, id and content."""
         return dict(zip(self.image_ids, read_texts(self._file, "images/key", count=len(self.image_ids)), strict=True))
 
     @property

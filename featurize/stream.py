@@ -60,7 +60,7 @@ def describe_images(
     skip_errors : bool
         Yield an `ImageFailure` for an image that cannot be used, instead of raising an error.
     crop_seed : {"id", "pixels"}
-        Source of the random colours and crops: the image's id or its decoded pixels, see `bchisto.data.CROP_SEEDS`.
+        Source of the random colours and crops: the image's id or its decoded pixels, see `bchisto.data.crop_key`.
     on_device : bool, optional
         Colour, crop and pool on the device of Keras's backend as well; by default if that is a GPU.
     helpers : int

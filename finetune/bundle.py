@@ -35,7 +35,7 @@ class CnnBundle(BundleFacts):
     Attributes
     ----------
     classes, protocol, banners, temperature, two_class, training, unsure
-        See `bchisto.crossval.BundleFacts`.
+        See `bchisto.core.models.BundleFacts`.
     settings : FinetuneSettings
     models : dict of int to keras.Model
         Fold to network.
@@ -75,7 +75,7 @@ class CnnBundle(BundleFacts):
             The ``.bchisto`` file.
         facts : BundleFacts
         models : mapping of int to callable
-            Fold to a function that returns the bytes of its arrays, see `bchisto.crossval.pack_arrays`.
+            Fold to a function that returns the bytes of its arrays, see `bchisto.core.models.pack_arrays`.
         settings, dataset, reading
             See the attributes of the class.
         """

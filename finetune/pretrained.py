@@ -229,12 +229,12 @@ def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
 
 
 def load_network(model: Any, data: bytes) -> None:
-    """Load weights into a network from the bytes of `bchisto.crossval.pack_arrays`.
+    """Load weights into a network from the bytes of `bchisto.core.models.pack_arrays`.
 
     Raises
     ------
     BundleError
-        See `bchisto.crossval.unpack_arrays`.
+        See `bchisto.core.models.unpack_arrays`.
     """
     variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}

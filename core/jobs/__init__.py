@@ -8,7 +8,7 @@ from .backend import gpus_have_bfloat16, hushed_start, prepare_backend, prepare_
 from .cluster import ask_workers
 from .executor import in_threads, map_ahead, map_ahead_in_threads, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
-from .parts import (
+from .packs import (
     atomic_output,
     check_file_name,
     claim_space,

@@ -46,14 +46,6 @@ def test_ours_stay_what_they_are(tmp_path, monkeypatch):
     assert load_recipe("rakhlin2018") == before
 
 
-def test_an_unknown_name_lists_it(tmp_path, monkeypatch, cli):
-    offer(tmp_path, "lister", "found = {}", lab_study="found")
-    monkeypatch.syspath_prepend(tmp_path)
-    code, _, err = cli("reproduce", "nothing", "--settings")
-    assert code == 2
-    assert re.search("nothing: no such recipe or YAML file; choose one of .*, lab-study, rakhlin2018", err)
-
-
 def test_its_settings_are_printed(tmp_path, monkeypatch, cli):
     own = tmp_path / "lab-study.yaml"  # with a network of bchisto's, whose defaults are printed too
     own.write_text(STUDY.read_text().replace("plain", "patch-resnet"))

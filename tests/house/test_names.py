@@ -18,19 +18,10 @@ from bchisto.predict import predict
     ("command", "template", "python", "shown"),
     [
         ("finetune", "or {validation:False}", "or `validation=False`", "or --no-validation"),
-        ("finetune", "give {overwrite:True}", "give `overwrite=True`", "give --overwrite"),
         ("finetune", "no {augmentations:stain}", 'no `augmentations="stain"`', "no --augmentation stain"),
-        ("featurize", "use {color_range:1 1}", "use `color_range=(1, 1)`", "use --color-range 1 1"),
         ("featurize", "{views:0.5:400 0.5:650}", '`views="0.5:400 0.5:650"`', "--view 0.5:400 --view 0.5:650"),
-        ("boost", "set {params:max_bin=63}", 'set `params="max_bin=63"`', "set --param max_bin=63"),
         ("boost", "{group_by:none} and {jobs:1}", '`group_by="none"` and `jobs=1`', "--group-by none and --jobs 1"),
         ("boost", "{images} and {depth:2}", "`images` and `depth=2`", "images and depth 2"),
-        (
-            "evaluate",
-            "{rules}, {levels} and {rule}",
-            "`rules`, `levels` and `rule`",
-            "--aggregate, --level and --two-class",
-        ),
         ("data make", "{images_per_class}", "`images_per_class`", "--images-per-class"),
     ],
 )

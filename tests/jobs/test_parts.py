@@ -53,7 +53,7 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path):
 
 def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_path, monkeypatch):
     """As `predict` removes the parts of a table that is finished: who is just writing one writes it once more."""
-    from bchisto.core.jobs import parts
+    from bchisto.core.jobs import packs as parts
 
     folder, sync = tmp_path / "parts", parts._sync
 
@@ -62,7 +62,7 @@ def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_
             shutil.rmtree(folder)
         sync(path)
 
-    monkeypatch.setattr("bchisto.core.jobs.parts._sync", removed)
+    monkeypatch.setattr("bchisto.core.jobs.packs._sync", removed)
     with pytest.raises(OutputError, match="a.csv: cannot be written .No such file") as caught:
         write_rows(folder / "a.csv", ["a"], [])
     assert isinstance(caught.value.__cause__, FileNotFoundError)
