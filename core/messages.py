@@ -150,7 +150,7 @@ def public(text: str) -> str:
         return text
     parts = ("" if isinstance(part, Names) else _parts_of(part) for part in text.values)
     values = (public(part) if isinstance(part, Message) else part for part in parts)
-    return str(Message(text.template, *values, remedies=text.remedies, known=text.known))
+    return Message(text.template, *values, remedies=text.remedies, known=text.known)
 
 
 def limited(text: str, known: Collection[str]) -> str:

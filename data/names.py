@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import InputError, Message, MissingInputError, Parameter, few
+from ..core import InputError, Message, MissingInputError, Names, Parameter, few
 from ..core.formats import GROUP, IMAGE, is_missing, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding
@@ -261,9 +261,8 @@ def settle_groups(
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
         named = [record.group for record in records if record.group]
         if named:
-            message = (
-                f"TCGA barcodes name the patient of {len(named)} of {len(records)} images: {few(dict.fromkeys(named))}"
-            )
+            patients = Names(f": {few(dict.fromkeys(named))}")
+            message = Message("TCGA barcodes name the patient of {} of {} images{}", len(named), len(records), patients)
             findings.append(Finding("note", root.name, message, labels_only=True))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     return [r if r.group is None else replace(r, group=group_of[r.group]) for r in records], findings + joined
@@ -294,9 +293,9 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
         cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$")
     else:
         cure = "give the patients as the column group of a manifest"
-    alike = few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))
-    message = Message("these names of groups differ only in their end; if they are slides of one patient, {}", cure)
-    return [Finding("warning", alike, message, labels_only=True)]
+    alike = Names(f" ({few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))})")
+    text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
+    return [Finding("warning", root.name, Message(text, alike, cure), labels_only=True)]
 
 
 def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
@@ -331,11 +330,9 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
     findings = []
     if slides := [name for name, code in plain.items() if name != code]:
-        patients, example = len({plain[name] for name in slides}), f"{plain[slides[0]]} of {slides[0]}"
-        message = (
-            f"TCGA barcodes name the patient by their first 12 characters: {patients} patients of {len(slides)} slides"
-        )
-        findings.append(Finding("note", where, f"{message}, such as {example}"))
+        patients, example = len({plain[name] for name in slides}), Names(f", such as {plain[slides[0]]} of {slides[0]}")
+        text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
+        findings.append(Finding("note", where, Message(text, patients, len(slides), example)))
     if named := [f"{name} ({counts[name]} rows)" for name in settled if name]:
         message = f"not taken for names of patients, but for unknown ones: {few(named)}"
         findings.append(Finding("note", where, message))
@@ -350,11 +347,9 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
         if len(names) > 1:
             joined.append(" and ".join(sorted(names)))
     if joined:
-        message = (
-            f"names of patients that differ only in case or in zeros are taken for one patient: {few(joined)}; give "
-            "two patients different names"
-        )
-        findings.append(Finding("warning", where, message))
+        text = "names of patients that differ only in case or in zeros are taken for one patient{}; give "
+        text += "two patients different names"
+        findings.append(Finding("warning", where, Message(text, Names(f": {few(joined)}"))))
     return {name: settled[code] for name, code in plain.items()}, findings
 
 

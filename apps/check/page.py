@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, PathInput, TissueError, converted, counted, few
+from ...core import ImageError, PathInput, TissueError, converted, counted, few, public
 from ...core.jobs import Progress, refuse_overwriting, write_rows
 from ...data import SYNTHETIC_BANNER, ImageRecord, decode_record, resize_image
 from ...evaluate.report import Block, Figure, Section, thumbnail, write_page
@@ -165,7 +165,7 @@ def _next(result: Preflight, commands: Sequence[str]) -> Iterator[Block]:
 def _findings(result: Preflight, say: Say) -> Iterator[Block]:
     ranked = grouped_findings(result)
     for level, message, names in ranked[:_MOST_FINDINGS]:
-        yield Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(message))
+        yield Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(public(message)))
     if not ranked:
         yield Block(text="Nothing was found that does not fit the layout.")
     elif (further := len(ranked) - _MOST_FINDINGS) > 0:

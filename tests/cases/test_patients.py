@@ -116,6 +116,13 @@ def test_slides_of_a_column(name, tmp_path, cli):
     assert "differ only" not in err
 
 
+def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
+    names = ["Ann_slide1", "Ann_slide2", "MEIER-007", "Meier-7"]
+    _, out, _ = cli("data", "check", "--images", table(tmp_path, "slide_id", names), "--html", tmp_path / "p.html")
+    assert all(name in out for name in names)
+    assert not any(name.casefold() in (tmp_path / "p.html").read_text().casefold() for name in names)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(("path", "rule"), [
     ("{label}/{slide}/1.png", "2"), ("{label}/{slide}/tiles/1.png", "2"), ("{label}/{slide}.png", r"([^/]+)\.png"),
