@@ -35,7 +35,6 @@ from .messages import (
     Parameter,
     Write,
     aligned,
-    as_frame,
     counted,
     html_lines,
     html_table,

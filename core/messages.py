@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import string
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -297,23 +297,6 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
     marks = ["<", *">" * (len(widths) - 1)] if right else "<" * len(widths)
     form = "  ".join(f"{{:{mark}{width}}}" for mark, width in zip(marks, widths, strict=True))
     return [form.format(*row).rstrip() for row in rows]
-
-
-def as_frame(columns: Mapping[str, Any]) -> Any:
-    """Return columns as a `pandas.DataFrame`.
-
-    Raises
-    ------
-    DependencyError
-        pandas is not installed.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        from .errors import DependencyError
-
-        raise DependencyError("a frame needs pandas, which is not installed: pip install pandas") from error
-    return pandas.DataFrame(dict(columns))
 
 
 def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -4,7 +4,8 @@
 share: shards, resuming, outputs and reports.
 """
 
-from .outputs import CrossValidation, Outputs
+from .outputs import Outputs
+from .result import CrossValidation
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]

@@ -31,7 +31,7 @@ from ..data import (
 )
 from ..evaluate import PredictionTable, TwoClassView
 from ..evaluate.report import reporting, write_run_report
-from .outputs import CrossValidation
+from .result import CrossValidation
 
 _log = logging.getLogger(__name__)
 

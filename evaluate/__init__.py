@@ -37,6 +37,7 @@ from .panel import (
 from .predictions import (
     NOTHING_LEARNT,
     PredictionTable,
+    as_frame,
     constant_folds,
     nothing_learnt,
     sampling_units,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import as_frame, html_table
+from ..core import DependencyError, html_table
 from ..core.jobs import write_rows
+
+
+def as_frame(columns: Mapping[str, Any]) -> Any:
+    """Return columns as a `pandas.DataFrame`.
+
+    Raises
+    ------
+    DependencyError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise DependencyError("a frame needs pandas, which is not installed: pip install pandas") from error
+    return pandas.DataFrame(dict(columns))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, PathInput, as_frame, converted, html_lines, html_table
+from ..core import InputError, PathInput, converted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
 from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
-from ..evaluate import NOTHING_LEARNT, apply_temperature
+from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame
 from ..evaluate.report import write_card
 from .model import find_bundle, load_bundle
 from .predicted import Outliers, Predicted, Prediction

@@ -21,7 +21,6 @@ from ..core import (
     Message,
     PathInput,
     TextInput,
-    as_frame,
     converted,
     html_lines,
     html_table,
@@ -31,7 +30,7 @@ from ..core import (
 from ..core.jobs import Ticker
 from ..core.models import BundleFacts, bundle_stores
 from ..data import ImageRecord
-from ..evaluate import apply_temperature
+from ..evaluate import apply_temperature, as_frame
 from ..featurize import IMPORTED
 from .model import Model, find_bundle, load_bundle, ready_model
 from .predicted import Outliers, Prediction

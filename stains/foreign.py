@@ -35,18 +35,14 @@ _LEAST_FLAT, _DARK, _PALE_SHARE = 150, 160, 2e-2
 channel is darker than `_DARK`, it must fill a side or this share of the image. Equal JPEG blocks of BreakHis images at
 quality 75 have up to 112 pixels of dark tissue, and up to 1.8 % of the image of pale tissue."""
 
-_NARROW, _LEAST_NARROW, _MOST, _TOGETHER = 0.6, 500, 0.35, 0.2
-"""An area is of one colour with noise, as a stroke in a JPEG or a border in a photograph, if this share of its pixels
-within 28 grey levels of the colour are within 12. Areas of BreakHis images reach 0.53 and of synthetic ones 0.58, but
-for those of pale tissue that fill more than half of an image: it must have at least so many pixels, so that patches
-of 50 pixels are not judged by few, fill at most this share of the image, and be less scattered than this: the mean
-share that the area of a pixel has of all pixels of the colour. Synthetic nuclei have 0.06."""
-
 _REACH: Final = 16
 """Distance in pixels over which JPEG spreads the colour of an edge: its blocks of halved colour are 16 pixels wide."""
 
 _LEAST_KEPT: Final = 0.8
 """Share of the other pixels that must be farther than `_REACH` so that those near are left out of the statistics."""
+
+_JPEG_NOISE: Final = 24
+"""Difference in grey levels of JPEG noise from the single colour beside it, at quality 75."""
 
 _EDGE: Final = 2
 """Width in pixels of the edge that antialiasing or a lens mixes with tissue."""
@@ -111,6 +107,8 @@ def foreign_pixels(image: Image) -> Mask | None:
     >>> foreign_pixels(tissue)[15].all()
     np.True_
     """
+    import cv2
+
     pixels = check_rgb(image).shape[0] * image.shape[1]
     least, least_flat = (max(size, _LEAST_SHARE * pixels) for size in (_LEAST, _LEAST_FLAT))
     step = max(1, min(image.shape[:2]) // _SAMPLED)
@@ -119,28 +117,35 @@ def foreign_pixels(image: Image) -> Mask | None:
     even &= _even(image, step)[: even.shape[0], : even.shape[1]]
     strength = _strength(sample)
     hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
-    least_narrow = max(_LEAST_NARROW, _LARGER * least)
-    colours = [c for c in _peaks(sample, least_narrow / step**2) if _narrow(sample, c, least_narrow / step**2).any()]
-    if not colours and all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
+    if all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
         return None
     strength = _strength(image)
     ink = _large(strength >= 1, least) | _large(strength >= _PALER, _LARGER * least)
     if ink.any():  # then less is ink too, as letters beside a scale bar
         ink = _large(strength >= _PALER, _LEAST)
     mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
+    light, right_and_below = np.zeros_like(mask), np.array([[0, 1], [1, 1]], np.uint8)
     labels, areas, boxes = _components(_even(image, 1))
-    darkest = np.zeros_like(areas)
-    darkest[labels] = image[:-1, :-1].min(axis=2)
-    ends = (boxes[:, :2] == 0) | (boxes[:, :2] + boxes[:, 2:] == labels.shape[::-1])
-    sides = ((boxes[:, :1:-1] == labels.shape) & ends).any(axis=1)
-    pale = (darkest <= _GLASS) & (areas >= _PALE_SHARE * pixels)
-    flat = (areas >= least_flat) & ((darkest <= _DARK) | sides | pale)
-    mask[:-1, :-1] |= (flat & (darkest <= _DARK))[labels]
-    for colour in colours:
-        mask |= _narrow(image, colour, least_narrow)
-    mask = _dilated(mask, _EDGE)
-    mask[1:, 1:] |= flat[labels]
-    mask[:-1, :-1] |= flat[labels]
+    blocks = np.pad((areas >= least_flat)[labels], ((0, 1), (0, 1)))
+    for label in np.flatnonzero(areas >= least_flat):
+        left, top, width, height = boxes[label]
+        colour = image[top, left + np.argmax(labels[top, left : left + width] == label)].astype(int)
+        sides = (height == labels.shape[0] and (left == 0 or left + width == labels.shape[1])) or (
+            width == labels.shape[1] and (top == 0 or top + height == labels.shape[0])
+        )
+        pale = colour.min() > _DARK
+        if pale and not (sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels)):
+            continue
+        flat = np.pad(labels == label, ((0, 1), (0, 1))).astype(np.uint8)
+        core = cv2.dilate(flat, right_and_below, anchor=(1, 1)) > 0
+        if pale:
+            light |= core
+            continue
+        alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
+        area = _touched(core, alike)
+        if np.count_nonzero(area & blocks) >= 2 * least_flat:  # a single block may be of tissue
+            mask |= area
+    mask = _dilated(mask, _EDGE) | light
     return mask if mask.any() else None
 
 
@@ -158,33 +163,6 @@ def _strength(image: Image) -> npt.NDArray[np.float32]:
     beyond = beyond_tissue(optical_density(image))
     strengths = [value * np.float32(1 / least) for value, least in zip(beyond, _INK, strict=True)]
     return np.asarray(np.maximum.reduce(strengths), dtype=np.float32)
-
-
-def _peaks(sample: Image, least: float) -> list[npt.NDArray[Any]]:
-    """Return the dark colours that at least so many pixels have, and few pixels nearly have."""
-    import cv2
-    from scipy.ndimage import uniform_filter
-
-    counts = cv2.calcHist([sample], [0, 1, 2], None, [32] * 3, [0, 256] * 3)
-    near, wide = (uniform_filter(counts, side, mode="constant") * side**3 for side in (3, 7))
-    peaks = np.argwhere((near >= least) & (near >= _NARROW * wide))
-    colours: list[npt.NDArray[Any]] = []
-    for peak in sorted(peaks, key=lambda peak: -near[tuple(peak)] / wide[tuple(peak)]):
-        if 8 * peak.min() <= _DARK and all(abs(8 * peak + 3.5 - other).max() > 28 for other in colours):
-            colours.append(8 * peak + 3.5)
-    return colours
-
-
-def _narrow(image: Image, colour: npt.NDArray[Any], least: float) -> Mask:
-    """Return the areas of a colour with noise; none if they are scattered as nuclei are."""
-    import cv2
-
-    core, around = (cv2.inRange(image, colour - reach, colour + reach) > 0 for reach in (12, 28))
-    labels, joined, _ = _components(_dilated(around, 1))
-    areas, cores = (np.bincount(labels[mask], minlength=len(joined)) for mask in (around, core))
-    narrow = (cores >= _NARROW * areas) & (areas >= least) & (areas <= _MOST * labels.size)
-    narrow &= np.square(areas[narrow] / areas.sum()).sum() >= _TOGETHER
-    return np.asarray(narrow[labels] & around)
 
 
 def _even(image: Image, step: int) -> Mask:

@@ -55,10 +55,6 @@ def framed(image, colour):
     return np.where(inside[..., np.newaxis], image, colour).astype(np.uint8)
 
 
-def noisy(image, colour):
-    return np.array(colour) + np.random.default_rng(0).integers(-6, 7, image.shape)
-
-
 def eyepiece(image, blur=2):
     mask = np.full(image.shape[:2], 255, np.uint8)
     cv2.circle(mask, (250, 190), 230, 0, -1, cv2.LINE_AA)
@@ -72,21 +68,12 @@ def scaled(image, colour):
 
 KINDS = {
     **{f"{name} pen": lambda image, colour=colour: stroked(image, colour) for name, colour in INKS.items()},
-    "thin violet pen": lambda image: stroked(image, (110, 40, 150), width=8),
-    "thin brown pen": lambda image: stroked(image, (110, 60, 30), width=8),
-    "thin magenta pen": lambda image: stroked(image, (190, 20, 110), width=8),
-    "two pens": lambda image: cv2.line(
-        stroked(image, (190, 20, 110), width=8), (60, 350), (300, 300), (110, 60, 30), 8
-    ),
     "thin pen": lambda image: stroked(image, (30, 60, 180), width=4),
     "pale pen": lambda image: stroked(image, (0, 70, 190), opacity=0.8),
     "blue marker": lambda image: stroked(image, (60, 110, 220), width=30, multiply=True),
     "yellow marker": lambda image: stroked(image, (250, 240, 80), width=30, multiply=True),
     "black border": lambda image: framed(image, (0, 0, 0)),
     "noisy border": lambda image: framed(image, np.random.default_rng(0).integers(0, 12, image.shape)),
-    "noisy grey border": lambda image: framed(image, noisy(image, (60, 60, 60))),
-    "noisy pale border": lambda image: framed(image, noisy(image, (128, 128, 128))),
-    "noisy violet border": lambda image: framed(image, noisy(image, (120, 60, 140))),
     "eyepiece": eyepiece,
     "eyepiece out of focus": lambda image: eyepiece(image, 8),
     "blue scale bar": lambda image: scaled(image, (0, 0, 255)),
