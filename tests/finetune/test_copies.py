@@ -133,7 +133,7 @@ def test_a_plan_counts_copies(monkeypatch):
 
     records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
     ahead = SimpleNamespace(
-        read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), is_new=lambda key: False,
+        read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), kept=[],
         folds=lambda name: 1, parts=1, work=Work(jobs=1),
     )  # fmt: skip
     monkeypatch.setattr(estimate, "time_training", lambda *_, **__: TrainingCost(0.0, 1.0, 1, 0, 0))
