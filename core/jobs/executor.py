@@ -270,7 +270,14 @@ def in_threads(function: Callable[[U], R], items: Iterable[U]) -> Iterator[R]:
     from joblib import Parallel, delayed
 
     threads = Parallel(default_jobs(), prefer="threads", return_as="generator")
-    yield from threads(delayed(function)(item) for item in items)
+    results = threads(delayed(function)(item) for item in items)
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close them outside of what follows
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib warns of results that nobody took
+            results.close()
 
 
 def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
