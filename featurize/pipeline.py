@@ -256,7 +256,7 @@ def _describe(
     # OpenVINO runs on the CPU, even if Keras finds a GPU
     on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
     resources = network_resources(work.jobs) if on_keras else cpu_resources(work.jobs)
-    lacking = {name for unit in units for batch in unit for name in batch.keys}
+    lacking = {name for unit in units for alike in unit for name in alike.keys}
     open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:
         remove_leftovers(plan.path)
@@ -272,7 +272,7 @@ def _describe(
             images, files = iter(keys[plan.name].values()), []
             for unit in units:
                 whole = pack_path(plan.parts.folder, list(itertools.islice(images, size)))
-                own = [batch.keys[plan.name] for batch in unit if plan.name in batch.keys]
+                own = [alike.keys[plan.name] for alike in unit if plan.name in alike.keys]
                 packs = [pack_path(plan.parts.folder, lacking_keys).name for lacking_keys in own]
                 # the name is empty if an earlier feature file contains the rows
                 files.append(packs or [whole.name if whole.is_file() else ""])
@@ -289,7 +289,7 @@ def _describe(
         ),
         units,
         read=lambda unit: None if unit else True,
-        steps=lambda unit: sum(len(batch.records) for batch in unit) * settings.augmentations,
+        steps=lambda unit: sum(len(alike.records) for alike in unit) * settings.augmentations,
         label="featurize",
         finished="blocks are done",
         step_name="augmentations",
@@ -306,8 +306,8 @@ def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> S
     done = sum(
         all(
             pack_path(missing[name].parts.folder, keys).is_file()
-            for batch in unit
-            for name, keys in batch.keys.items()
+            for alike in unit
+            for name, keys in alike.keys.items()
             if name in missing
         )
         for unit in units
@@ -319,14 +319,15 @@ def _merge(
     plan: StorePlan, finished: Finished, units: Sequence[Unit], keys: Mapping[str, str], opened: OpenedImages
 ) -> None:
     """Write a feature file from earlier rows and the packs of the units."""
-    for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
-        path = pack_path(plan.parts.folder, batch.keys[plan.name])
+    for alike in (alike for unit in units for alike in unit if plan.name in alike.keys):
+        path = pack_path(plan.parts.folder, alike.keys[plan.name])
         if (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is not None:
-            finished.files.update(dict.fromkeys(pack.keys, path))
-            finished.failures.update(pack.failures)
-    whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in finished.files]
-    failed = [(image, finished.failures[key]) for image, key in keys.items()
-              if key not in finished.files and key in finished.failures]  # fmt: skip
+            finished.update(dict.fromkeys(pack.keys, path))
+            for key, reason in pack.failures.items():
+                finished.setdefault(key, reason)
+    files = {key: path for key, path in finished.items() if isinstance(path, Path)}
+    whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in files]
+    failed = [(image, text) for image, key in keys.items() if isinstance(text := finished.get(key), str)]
     if lacking := len(keys) - len(whole) - len(failed):
         raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
     if plan.parts.begun:
@@ -335,7 +336,7 @@ def _merge(
     write_store(
         plan.path,
         whole,
-        read_rows(finished.files, described, augmentations=plan.augmentations, dim=plan.dim),
+        read_rows(files, described, augmentations=plan.augmentations, dim=plan.dim),
         keys=keys,
         contents=opened.unique.sha256,
         settings=plan.parts.settings,

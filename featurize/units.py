@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +145,8 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     return Pack(keys, features, columns, failures)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """Finished images of a feature file: key to the file with its rows, and key to the reason of a failure."""
-
-    files: dict[str, Path] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+Finished = dict[str, Path | str]
+"""Key of a finished image to the file with its rows, or to the reason why it could not be used."""
 
 
 def find_finished(
@@ -174,24 +170,26 @@ def find_finished(
     StoreError
         The feature file is damaged.
     """
-    finished, change = Finished(), ImageChange()
+    finished: Finished = {}
+    change = ImageChange()
     known = {pack_path(plan.parts.folder, keys): keys for keys in blocks}
     # read packs before the file: a process that finishes it now writes the file before it removes the packs
     damaged = []
     for path in sorted(plan.parts.folder.glob("*.npz")):
         if path in known:
-            finished.files.update(dict.fromkeys(known[path], path))
+            finished.update(dict.fromkeys(known[path], path))
         elif (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is None:
             damaged.append(path)
         else:
-            finished.files.update(dict.fromkeys(pack.keys, path))
-            finished.failures.update(pack.failures if plan.skip_errors else {})
+            finished.update(dict.fromkeys(pack.keys, path))
+            for key, reason in (pack.failures if plan.skip_errors else {}).items():
+                finished.setdefault(key, reason)
     if plan.path.is_file():
         with open_store(plan.path) as store:
             if plan.is_whole(store):
                 return None
             change = growth(store, plan, unique)
-            finished.files.update(dict.fromkeys(store.keys.values(), store.path))
+            finished.update(dict.fromkeys(store.keys.values(), store.path))
     plan.parts.check()
     for path in damaged:  # other processes trust a pack by its name
         with contextlib.suppress(OSError):
@@ -246,7 +244,7 @@ def read_rows(
 
 
 @dataclass(frozen=True)
-class Batch:
+class Alike:
     """Images that lack rows in the same feature files, so that each is decoded only once.
 
     Attributes
@@ -260,7 +258,7 @@ class Batch:
     keys: dict[str, tuple[str, ...]]
 
 
-Unit = tuple[Batch, ...]
+Unit = tuple[Alike, ...]
 """Missing features of a block of images; empty if it is complete."""
 
 
@@ -280,7 +278,7 @@ def make_units(
     records : sequence of ImageRecord
         All images.
     finished : mapping
-        Name of a feature file to its finished rows.
+        Name of a feature file to its finished images.
     keys : mapping
         Name of a feature file to a mapping from image id to key.
     size : int
@@ -291,13 +289,12 @@ def make_units(
         lacking: dict[tuple[str, ...], list[ImageRecord]] = {}
         for record in records[start : start + size]:
             own = {name: keys[name][record.image_id] for name in finished}
-            names = [name for name, key in own.items()
-                     if key not in finished[name].files and key not in finished[name].failures]  # fmt: skip
+            names = [name for name, key in own.items() if key not in finished[name]]
             if names:
                 lacking.setdefault(tuple(names), []).append(record)
         units.append(
             tuple(
-                Batch(tuple(images), {name: tuple(keys[name][image.image_id] for image in images) for name in names})
+                Alike(tuple(images), {name: tuple(keys[name][image.image_id] for image in images) for name in names})
                 for names, images in lacking.items()
             )
         )
@@ -327,14 +324,14 @@ def describe_units(
         Processes that decode and normalise images for the process that encodes them.
     """
     lacking = []
-    for batch in itertools.chain.from_iterable(units):
-        packs = [pack_path(plans[name].parts.folder, keys) for name, keys in batch.keys.items()]
+    for alike in itertools.chain.from_iterable(units):
+        packs = [pack_path(plans[name].parts.folder, keys) for name, keys in alike.keys.items()]
         if all(pack.is_file() for pack in packs):  # written by another process
-            ticker.tick(len(batch.records) * settings.augmentations)
+            ticker.tick(len(alike.records) * settings.augmentations)
         else:
-            lacking.append(batch)
-    for names, alike in itertools.groupby(lacking, key=lambda batch: tuple(batch.keys)):
-        batches = list(alike)
+            lacking.append(alike)
+    for names, group in itertools.groupby(lacking, key=lambda alike: tuple(alike.keys)):
+        parts = list(group)
         targets: dict[str, tuple[CropEncoder, View]] = {}
         for name in names:
             plan = plans[name]
@@ -348,7 +345,7 @@ def describe_units(
                 )  # fmt: skip
             targets[name] = encoder, plan.view
         items = describe_images(
-            [record for batch in batches for record in batch.records],
+            [record for alike in parts for record in alike.records],
             settings=settings,
             targets=targets,
             ticker=ticker,
@@ -356,10 +353,10 @@ def describe_units(
             helpers=helpers,
         )
         with contextlib.closing(items):
-            for batch in batches:
-                described = list(itertools.islice(items, len(batch.records)))
+            for alike in parts:
+                described = list(itertools.islice(items, len(alike.records)))
                 for name in names:
-                    plan, rows = plans[name], dict(zip(batch.keys[name], described, strict=True))
+                    plan, rows = plans[name], dict(zip(alike.keys[name], described, strict=True))
                     try:
                         keep(plan.parts.folder, rows, store=name, dim=plan.dim)
                     except (OutputError, OverwrittenError, StoreError):
