@@ -98,7 +98,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], work: Work
     now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
     stamp = max(now, latest) + "1" * (latest >= now)
-    record = RunRecord(folder / f"{stamp}-{command}-{secrets.token_hex(2)}.json", content)
+    record = RunRecord(folder / f"{stamp}-{content['command']}-{secrets.token_hex(2)}.json", content)
     for path, earlier in _read_records(folder):
         if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:  # such as kill -9
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
