@@ -28,7 +28,7 @@ from .errors import (
     printable,
     readable_name,
 )
-from .extensions import extension_names, load_extension
+from .extensions import extension_names, load_extension, misnamed
 from .messages import (
     Message,
     Names,

@@ -76,10 +76,14 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}")
     if isinstance(kind, type) and offer.name.casefold() != name.casefold():
-        raise InputError(
-            f"{what} {name}: its entry point gives one called {offer.name}; report this to its package, {package}"
-        )
+        raise misnamed(offer.name, name, what=what, package=package)
     return offer
+
+
+def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputError:
+    """Return the error about a specification that has another name than its entry point."""
+    report = f"report this to its package{package and f', {package}'}"
+    return InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
 
 
 @functools.lru_cache(maxsize=32)

@@ -228,9 +228,10 @@ class Settings:
                 if (low is not None and item < low) or (high is not None and item > high):
                     bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
                     raise InputError("{} {}: give {}", Parameter(name), item, bounds)
-                known = choices if declared.more is None or item in choices else declared.more()
-                if choices and item not in known:
-                    raise InputError("{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known)))
+                if choices and item not in choices:
+                    known = choices if declared.more is None else declared.more()
+                    if item not in known:
+                        raise InputError("{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known)))
             object.__setattr__(self, name, tuple(dict.fromkeys(value)) if declared.distinct else value)
 
 

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ...core import DAMAGE, InputError, converted, extension_names, load_extension, one_of
+from ...core import DAMAGE, InputError, converted, extension_names, load_extension, misnamed, one_of
 from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from .pictures import pictures_of
@@ -82,9 +82,7 @@ def load_recipe(name: str) -> Recipe:
         content = _as_written(source) if isinstance(source, Mapping) else _content(f"recipe {name}", source)
         recipe = parse_recipe(content)
         if recipe.name.casefold() != name.casefold():
-            raise InputError(
-                f"recipe {name}: its entry point gives one called {recipe.name}; report this to its package"
-            )
+            raise misnamed(recipe.name, name, what="recipe")
         return recipe
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return parse_recipe(_content(name, Path(name)))

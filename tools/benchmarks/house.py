@@ -123,7 +123,8 @@ def fresh(code, folder):
     """Run code in a fresh process, with this package and what the folder holds; return its output."""
     if not (folder / "bchisto").exists():
         (folder / "bchisto").symlink_to(ROOT)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(PLUGINS)))}
+    # temporary folders of other processes of bchisto would be looked at, and so counted
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join((str(folder), str(PLUGINS)))}
     command = [sys.executable, "-c", code, folder]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
