@@ -20,6 +20,42 @@ CODE_LINES = 33_860
 GROUND_AND_ROAD, COMMANDS = 24_960, 1_970
 APPS = {"check": 870, "doctor": 440, "explain": 1_410, "recipes": 2_360, "serve": 980, "submit": 910}
 TEST_LINES = 35_500
+ROWS = {
+    "page": (975, "apps/serve"),
+    "checks before a run": (1_134, "apps/check data/check.py commands/data.py"),
+    "submit and status": (1_153, "apps/submit commands/submit.py"),
+    "encoders of others": (
+        1_593,
+        "encoders/card.py encoders/checkup.py encoders/fetch.py encoders/hub.py encoders/onnx_encoder.py "
+        "encoders/opening.py encoders/registry.py encoders/timm_encoder.py encoders/torch_network.py "
+        "encoders/vectors.py commands/encoder.py",
+    ),
+    "embeddings of other programs": (
+        819,
+        "featurize/embedding_files.py featurize/embeddings.py featurize/imported.py predict/embedded.py",
+    ),
+    "explain": (1_405, "apps/explain"),
+    "hostile files": (
+        1_335,
+        "core/formats/archive.py core/formats/hdf5.py core/formats/limits.py core/formats/spreadsheets.py "
+        "core/formats/texts.py core/formats/tables.py core/formats/columns.py data/layouts/manifest.py "
+        "data/layouts/folder.py",
+    ),
+    "outliers and nearest images": (345, "boost/reference.py predict/sheet.py"),
+    "doctor": (432, "apps/doctor"),
+    "options, messages, help, terminal": (
+        1_277,
+        "commands/options.py commands/help.py commands/terminal.py commands/ending.py core/messages.py core/options.py "
+        "core/errors.py cli.py",
+    ),
+    "report": (1_080, "evaluate/report"),
+    "calibration, operating points, external tables": (
+        456,
+        "evaluate/calibration.py evaluate/operating.py evaluate/external.py",
+    ),
+    "fine-tuned networks": (2_474, "finetune"),
+}
+"""Code lines of what hangs on the road, and the files that each row counts."""
 WAYS = {"featurize": (47, 250), "boost": (67, 367), "predict": (55, 243)}
 """Modules and functions that 12 images, 3 folds and the prediction of an image enter, in every thread and process."""
 
@@ -69,6 +105,16 @@ def test_code_lines(sizes):
     most = {"road": GROUND_AND_ROAD, "commands": COMMANDS, **APPS}
     assert rooms.keys() == most.keys()
     assert not {room: count for room, count in rooms.items() if count > most[room]}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows(sizes, row):
+    most, names = ROWS[row]
+    assert all((REPOSITORY / name).exists() for name in names.split())
+    lines = sum(
+        count for path, count in sizes.items() if any(path.is_relative_to(name) for name in map(Path, names.split()))
+    )
+    assert lines <= most
 
 
 def test_tests_do_not_grow():
