@@ -21,8 +21,10 @@ from .help import WIDTH
 from .select import select_option
 
 
-def in_flags(command: click.Command) -> Write:
+def in_flags(command: click.Command, *others: click.Command) -> Write:
     """Return a function that writes a parameter as the flag of a command, or as a word if there is no such option.
+
+    Options that only other commands have are written as theirs, for advice on what to run next.
 
     Its attribute ``lacks`` returns whether the command lacks an option, so that remedies with it can be left out.
 
@@ -35,7 +37,8 @@ def in_flags(command: click.Command) -> Write:
     """
     select = select_option(command)
     selected = {} if select is None else select.names
-    options = {parameter.name: parameter for parameter in command.params if isinstance(parameter, click.Option)}
+    parameters = [parameter for each in (*others, command) for parameter in each.params]
+    options = {parameter.name: parameter for parameter in parameters if isinstance(parameter, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import logging
+import multiprocessing
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 from ... import __version__
 from ...core import BchistoError, Write, message_of, written
-
-_log = logging.getLogger(__name__)
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -35,7 +37,7 @@ class Check:
     name : str
         What was checked.
     status : {"ok", "note", "warning", "failure"}
-    finding : str
+    finding : str or Message
         What was found.
     remedy : str or Message
         What to type or do; empty if there is nothing to fix.
@@ -48,14 +50,20 @@ class Check:
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[], Iterable[Check]]], *, hide: Mapping[str, str], write: Write
+    checks: Mapping[str, Callable[[], Iterable[Check]]],
+    *,
+    apart: Collection[str] = (),
+    hide: Mapping[str, str],
+    write: Write,
 ) -> list[Check]:
-    """Run checks; a check that raises an exception is a failure, and the others still run.
+    """Run checks; a check that raises an exception, or ends its process, is a failure, and the others still run.
 
     Parameters
     ----------
     checks : mapping of str to callable
         Name of a check to the function that does it.
+    apart : collection of str
+        Names of the checks that run in a process of their own.
     hide : mapping of str to str
         Private text, such as a path with a person's name, to its replacement in findings and remedies.
     write : callable
@@ -68,13 +76,7 @@ def run_checks(
     """
     done: list[Check] = []
     for name, check in checks.items():
-        try:
-            done += check()
-        except BchistoError as error:
-            done.append(Check(name, "failure", written(message_of(error), write)))
-        except Exception as error:  # noqa: BLE001 - a broken package may raise anything
-            _log.debug("the error in full", exc_info=True)
-            done.append(Check(name, "failure", f"{type(error).__name__}: {error}"))
+        done += _outcome(name, partial(_apart, name, check) if name in apart else check)
     hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder inside the home folder is replaced first
 
     def anonymous(text: str) -> str:
@@ -82,8 +84,44 @@ def run_checks(
             text = re.sub(_as_path(private), public, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
-    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(written(c.remedy, write))) for c in done]
+    cleaned = [
+        Check(c.name, c.status, *(anonymous(written(text, write)) for text in (c.finding, c.remedy))) for c in done
+    ]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
+
+
+def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
+    try:
+        return [*check()]
+    except BchistoError as error:
+        return [Check(name, "failure", message_of(error))]
+    except Exception as error:  # noqa: BLE001 - a broken package may raise anything
+        return [Check(name, "failure", f"{type(error).__name__}: {error}")]
+
+
+def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Run a check in a new process, since a library may end the process that loads it, as TensorFlow without memory."""
+    context = multiprocessing.get_context("spawn")
+    outcomes, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, name, check))
+    process.start()
+    sender.close()
+    try:
+        checks: list[Check] = outcomes.recv()
+    except EOFError:
+        process.join()
+        code = process.exitcode or 0
+        end = signal.Signals(-code).name if code < 0 else f"code {code}"
+        remedy = "more memory (ulimit -v); if there is enough, install the packages again"
+        return [Check(name, "failure", f"its process ended with {end}", remedy)]
+    process.join()
+    return checks
+
+
+def _send(sender: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 2)  # libraries write there from C
+    sender.send(_outcome(name, check))
 
 
 def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:

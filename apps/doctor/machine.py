@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import shlex
 import shutil
 import sys
@@ -12,10 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core import Message, how_to_install
 from ...core.jobs import default_jobs
-from .check import Check
+from .check import Check, Status
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _GB = 1 << 30
 
@@ -53,12 +58,9 @@ def _memory_limit() -> tuple[int, str]:
             limits.append((int(Path(file).read_text(encoding="ascii")), "by the limit of the job or container"))
         except (OSError, ValueError):  # the file does not exist, or contains "max"
             continue
-    if hasattr(os, "sched_getaffinity"):
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if soft != resource.RLIM_INFINITY:
-            limits.append((soft, "by ulimit -v"))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        limits.append((soft, "by ulimit -v"))
     return min(limits)
 
 
@@ -73,31 +75,25 @@ def check_folder(folder: Path) -> Iterator[Check]:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
-            first, second = Path(scratch, "first"), Path(scratch, "second")
-            for path, content in ((second, b"before"), (first, b"after")):
-                with path.open("wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            first.replace(second)
-            renamed = second.read_bytes() == b"after" and not first.exists()
+            with Path(scratch, "before").open("wb") as stream:
+                stream.write(b"content")
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(scratch, "before").replace(Path(scratch, "after"))
+            yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = error.strerror or error
         yield Check("folder", "failure", f"files cannot be written and renamed in {existing}: {reason}",
                     Message("give another {out}"))  # fmt: skip
-        return
-    if renamed:
-        yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
-    else:
-        yield Check(
-            "folder", "failure", f"a file renamed in {existing} keeps its old content", Message("give another {out}")
-        )
 
 
 def _free_space(folder: Path) -> Iterator[Check]:
     """Check the free space for results, for temporary files, and in shared memory."""
     temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY and most < _DISK_GB * _GB:
+        yield Check("disk", "warning", f"files may have {most / _GB:.3g} GB (ulimit -f)", "ulimit -f unlimited")
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
@@ -113,16 +109,19 @@ _TRIED = ((3, 11), (3, 13))
 """Oldest and newest version of Python with which the tests were run."""
 
 _EXTRAS = {
-    "openvino": ("openvino", "networks on Intel CPUs in half of the time"),
-    "onnx": ("onnxruntime", "encoders as ONNX files"),
-    "torch": ("torch", "encoders of transformers and timm"),
-    "jax": ("jax", "networks by JAX"),
-    "dask": ("distributed", "work on a Dask cluster"),
-    "excel": ("openpyxl", "workbooks (.xlsx)"),
-    "serve": ("fastapi", "the web page"),
-    "staintools": ("staintools", "StainTools' own normalisers"),
+    "openvino": "networks on Intel CPUs in half of the time",
+    "onnx": "encoders as ONNX files",
+    "torch": "encoders of transformers and timm",
+    "jax": "networks by JAX",
+    "dask": "work on a Dask cluster",
+    "excel": "workbooks (.xlsx)",
+    "serve": "the web page",
+    "staintools": "StainTools' own normalisers",
 }
-"""Extra to a module that it installs, and its purpose."""
+"""Extra to its purpose."""
+
+_NETWORKS = ("keras", "tensorflow")
+"""Packages that the check of the backend loads."""
 
 _OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python-headless")
 
@@ -141,7 +140,7 @@ def check_python() -> Iterator[Check]:
 
 
 def check_packages() -> Iterator[Check]:
-    """Compare the installed packages with the requirements in bchisto's metadata."""
+    """Compare the installed packages with the requirements in bchisto's metadata, and load them as commands do."""
     from packaging.requirements import Requirement
 
     try:
@@ -149,61 +148,86 @@ def check_packages() -> Iterator[Check]:
     except metadata.PackageNotFoundError:
         yield Check("packages", "warning", "bchisto is not installed, only on the path", "pip install -e DIR")
         return
-    needed = [Requirement(line) for line in lines]
-    wrong = []
-    for need in needed:
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+    requirements = [Requirement(line) for line in lines]
+    modules = _modules()
+    for extra in ("", *_EXTRAS):
+        name = f"extra {extra}" if extra else "packages"
+        status: Status = "warning" if extra else "failure"
+        needs = [need for need in requirements if _is_of(need, extra)]
+        other = {
+            need: version
+            for need in needs
+            if (version := _version(need.name)) is None or not need.specifier.contains(version, prereleases=True)
+        }
+        if extra and None in other.values():
+            yield Check(name, "note", f"not installed; for {_EXTRAS[extra]}", how_to_install(extra))
             continue
-        version = _version(need.name)
-        if version is None or not need.specifier.contains(version, prereleases=True):
-            wrong.append((f"{need.name} {version or 'is missing'}", f"{need.name}{need.specifier}"))
-    if wrong:
-        found, wanted = zip(*wrong, strict=True)
-        yield Check(
-            "packages", "failure", f"{', '.join(found)}; needs {', '.join(wanted)}",
-            shlex.join(["pip", "install", *wanted]),
-        )  # fmt: skip
-    else:
-        yield Check("packages", "ok", f"all {sum('extra ==' not in line for line in lines)} have a version that works")
+        wanted = [f"{need.name}{need.specifier}" for need in other]
+        if other:
+            versions = (f"{need.name} {version or 'is missing'}" for need, version in other.items())
+            yield Check(name, status, f"{', '.join(versions)}; needs {', '.join(wanted)}",
+                        shlex.join(["pip", "install", *wanted]))  # fmt: skip
+        broken = [
+            Check(name, status, f"{module} does not load: {reason}", _fix(need, reason))
+            for need in needs
+            for module in modules.get(_normal(need.name), ())
+            if need not in other and (reason := _trouble(module))
+        ]
+        yield from broken
+        if not other and not broken:
+            yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
+
+
+def _is_of(need: Requirement, extra: str) -> bool:
+    """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
+    without, with_it = (need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra))
+    return with_it and not (extra and without)
+
+
+def _modules() -> dict[str, list[str]]:
+    """Return the modules of each installed package, without those that the check of the backend loads."""
+    modules: dict[str, list[str]] = {}
+    for module, packages in metadata.packages_distributions().items():
+        for package in {*map(_normal, packages)} - {*_NETWORKS}:
+            if not module.startswith("_"):
+                modules.setdefault(package, []).append(module)
+    return modules
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _trouble(module: str) -> str:
+    """Return why a module cannot be loaded; empty if it can."""
+    try:
+        import_module(module)
+    except Exception as error:  # noqa: BLE001 - a broken binary may raise anything
+        return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:200]
+    return ""
+
+
+def _fix(need: Requirement, reason: str) -> str:
+    if need.name.startswith("opencv"):
+        return _opencv_fix()
+    library = re.search(r"\b(lib[\w+-]+)\.so\S*: ", reason)
+    if library is None:
+        return shlex.join(["pip", "install", "--force-reinstall", "--no-deps", f"{need.name}{need.specifier}"])
+    debian = " (Debian: apt-get install libgomp1)" if library[1] == "libgomp" else ""
+    return f"install the system's library {library[1]}{debian}"
 
 
 def check_opencv() -> Iterator[Check]:
     """Check that only one OpenCV package is installed, since all of them install the same files."""
-    installed = [name for name in _OPENCV if _version(name)]
-    try:
-        import cv2
-    except Exception as error:  # noqa: BLE001 - a broken binary may raise anything
-        yield Check("OpenCV", "failure", f"does not load: {_first_line(error)}", _opencv_fix(installed))
-        return
+    installed = list(filter(_version, _OPENCV))
     if len(installed) > 1:
-        yield Check(
-            "OpenCV", "warning", f"{' and '.join(installed)} overwrite each other's files", _opencv_fix(installed)
-        )
-    else:
-        yield Check("OpenCV", "ok", f"{cv2.__version__} ({', '.join(installed) or 'not from PyPI'})")
+        yield Check("OpenCV", "warning", f"{' and '.join(installed)} overwrite each other's files", _opencv_fix())
 
 
-def _opencv_fix(installed: list[str]) -> str:
-    others = " ".join(name for name in installed if name != "opencv-python-headless")
-    removed = f"pip uninstall -y {others} && " if others else ""
+def _opencv_fix() -> str:
+    others = [name for name in filter(_version, _OPENCV) if name != "opencv-python-headless"]
+    removed = f"pip uninstall -y {' '.join(others)} && " if others else ""
     return f"{removed}pip install --force-reinstall --no-deps opencv-python-headless"
-
-
-def check_extras() -> Iterator[Check]:
-    """Check that the installed extras can be loaded, and note those that are not installed, with their purpose."""
-    for extra, (module, purpose) in _EXTRAS.items():
-        name = f"extra {extra}"
-        try:
-            loaded = import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                yield Check(name, "warning", f"does not load: {error}", how_to_install(extra))
-            else:
-                yield Check(name, "note", f"not installed; for {purpose}", how_to_install(extra))
-        except Exception as error:  # noqa: BLE001 - as above
-            yield Check(name, "warning", f"does not load: {_first_line(error)}", how_to_install(extra))
-        else:
-            yield Check(name, "ok", f"{module} {getattr(loaded, '__version__', '')}".strip())
 
 
 def _version(name: str) -> str | None:
@@ -212,7 +236,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name) or None
     except metadata.PackageNotFoundError:
         return None
-
-
-def _first_line(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:200]

@@ -1,4 +1,4 @@
-"""Checks of what a user names (dataset, run, model file, scheduler), of Keras's backend and of weights."""
+"""All checks in one call, and those of what a user names (dataset, run, model file, scheduler), of Keras."""
 
 from __future__ import annotations
 
@@ -6,24 +6,87 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ...core import DependencyError, Message
+from ...core import DependencyError, Message, StoreError, Write, in_python
+from ...core.formats import check_tree
 from ...core.jobs import ask_workers, prepare_backend, visible_gpus
 from ...core.runs import read_run, versions_of
 from ...data import read_dataset
 from ...encoders import weights_folder
+from ...featurize import open_store
 from ...predict import find_bundle, ready_model
-from .check import Check, Status
+from . import machine
+from .check import Check, Status, private_texts, run_checks
+
+_IMAGES = 1000
+"""How many images of a feature file are read at once."""
 
 _SECONDS = 20
 """How long a command of Slurm may take."""
 
 _COMPARED = ("bchisto", "keras", "tensorflow", "lightgbm", "numpy", "scikit-learn")
 """Packages whose version can change results."""
+
+
+def examine(
+    folder: Path,
+    *,
+    images: Path | None = None,
+    run: Path | None = None,
+    model: Path | None = None,
+    slurm: bool = False,
+    dask: str | None = None,
+    online: bool = False,
+    write: Write = in_python,
+) -> list[Check]:
+    """Check this machine for what would make a command fail.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder for results, which need not exist yet.
+    images, run, model : Path, optional
+        A dataset, a run folder and a model file to check as well.
+    slurm : bool
+        Whether to check Slurm.
+    dask : str, optional
+        Address of a Dask scheduler whose workers are checked.
+    online : bool
+        Whether to use the network, to check that missing weights can be downloaded.
+    write : callable
+        Writes names of parameters in findings: as in Python, or with flags.
+
+    Returns
+    -------
+    list of Check
+        Failures first. Private paths are hidden, so that the list can be shared.
+    """
+    checks: dict[str, Callable[[], Iterable[Check]]] = {
+        "Python": machine.check_python,
+        "memory": machine.check_memory,
+        "folder": partial(machine.check_folder, folder),
+        "packages": machine.check_packages,
+        "OpenCV": machine.check_opencv,
+        "networks": check_backend,
+        "weights": partial(check_weights, online=online),
+    }
+    if images is not None:
+        checks["dataset"] = partial(check_dataset, images)
+    if run is not None:
+        checks["run"] = partial(check_run, run)
+    if model is not None:
+        checks["model"] = partial(check_model, model)
+    if slurm:
+        checks["Slurm"] = check_slurm
+    if dask is not None:
+        checks["Dask"] = partial(check_dask, dask, folder)
+    hide = private_texts({"IMAGES": images, "RUN": run, "MODEL": model, "DIR": folder})
+    return run_checks(checks, apart=("packages", "networks", "model"), hide=hide, write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -44,7 +107,7 @@ def check_dataset(images: Path) -> Iterator[Check]:
 
 
 def check_run(run: Path) -> Iterator[Check]:
-    """Check how each command of a run ended, and compare its package versions with the installed ones."""
+    """Check how each command of a run ended, and read its feature files and the weights that it names."""
     entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
     for command, entry in entries.items():
         text = f"{command}: {entry.outcome}"
@@ -54,12 +117,17 @@ def check_run(run: Path) -> Iterator[Check]:
             yield Check("run", "warning", text, f"run {command} again to continue")
         else:
             yield Check("run", "ok", text)
-    last = list(entries.values())[-1].versions
-    installed = versions_of([name for name in last if name in _COMPARED])
-    other = [f"{name} {last[name]}, here {version}" for name, version in installed.items() if version != last[name]]
-    if other:
-        yield Check("run", "warning", f"made with other versions: {'; '.join(other)}",
-                    "make a venv with the versions of run.json to continue with equal numbers")  # fmt: skip
+    given = [value for entry in entries.values() for value in entry.config.get("weights") or ()]
+    files = {Path(value.partition("=")[2] or value) for value in given} - {Path("imagenet"), Path("random")}
+    for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):
+        yield Check("run", "failure", f"weights of this run: {reason}", "copy this file to its place again")
+    for path in sorted(run.glob("features/*.h5")):
+        try:
+            with open_store(path) as store:
+                for start in range(0, len(store.image_ids), _IMAGES):
+                    store.features(range(start, min(start + _IMAGES, len(store.image_ids))))
+        except StoreError as error:
+            yield Check("run", "failure", str(error))
 
 
 def check_model(model: Path) -> Iterator[Check]:
@@ -158,34 +226,36 @@ def check_weights(*, online: bool) -> Iterator[Check]:
     online : bool
         Whether to check that missing weights can be downloaded.
     """
+    from urllib.request import Request, urlopen
+
     folder = weights_folder()
     if folder is None:
         yield Check("weights", "warning", "Keras's folder for weights cannot be written: each run fetches them again",
                     "export KERAS_HOME=DIR")  # fmt: skip
         return
-    missing = {name: file for name, file in PUBLISHED.items() if not (folder / Path(file).name).is_file()}
-    if not missing:
+    files = {name: folder / Path(file).name for name, file in PUBLISHED.items()}
+    missing = [name for name, path in files.items() if not path.is_file()]
+    damaged = list(_damage(files[name] for name in files if name not in missing))
+    for reason in damaged:
+        yield Check("weights", "failure", reason, "remove this file, which is then fetched again")
+    if not missing and not damaged:
         yield Check("weights", "ok", f"{', '.join(PUBLISHED)} in {folder}")
-        return
-    text = f"{', '.join(missing)} not in {folder}"
-    if not online:
-        yield Check("weights", "note", f"{text}; fetched at first use", Message("{online} tries the address"))
-        return
-    for name, file in missing.items():
-        reason = _unreachable(f"{ADDRESS}/{file}")
-        if reason:
-            yield Check("weights", "failure", f"{name}: {reason}",
-                        f"on another machine fetch {ADDRESS}/{file}, and put it into {folder}")  # fmt: skip
-        else:
-            yield Check("weights", "ok", f"{name} can be fetched")
+    if missing and not online:
+        text = f"{', '.join(missing)} not in {folder}; fetched at first use"
+        yield Check("weights", "note", text, Message("{online} tries the address"))
+    for address in (f"{ADDRESS}/{PUBLISHED[name]}" for name in missing if online):
+        try:
+            with urlopen(Request(address, method="HEAD"), timeout=_TIMEOUT):  # nosec B310 - a constant
+                yield Check("weights", "ok", f"{address} can be fetched")
+        except OSError as error:
+            yield Check("weights", "failure", f"{address} does not answer ({getattr(error, 'reason', error)})",
+                        f"fetch it on another machine, and put it into {folder}")  # fmt: skip
 
 
-def _unreachable(address: str) -> str:
-    """Return the reason why a file cannot be downloaded; empty if it can."""
-    from urllib.request import Request, urlopen
-
-    try:
-        with urlopen(Request(address, method="HEAD"), timeout=_TIMEOUT):  # nosec B310 - a constant
-            return ""
-    except OSError as error:
-        return f"{address} does not answer ({getattr(error, 'reason', error)})"
+def _damage(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield what is wrong with files of Keras weights."""
+    for path in paths:
+        try:
+            check_tree(path)
+        except StoreError as error:
+            yield str(error)

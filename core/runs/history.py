@@ -82,6 +82,8 @@ def read_run(run: str | Path) -> list[RunEntry]:
         The file was not written by bchisto.
     """
     path = Path(run) / "run.json"
+    if not path.parent.is_dir():
+        raise MissingInputError(f"{run}: no such folder; give a folder that featurize or boost made")
     if not path.is_file():
         raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
     return read_records(path)
