@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
@@ -179,9 +180,9 @@ def scratch_folder() -> Iterator[Path]:
     root = Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(root)):
-            if not _is_stale(entry.name, _SCRATCH) or not _is_mine(Path(entry.path)):
+            if not _is_stale(entry.name, _SCRATCH, after_restart=True) or not _is_mine(Path(entry.path)):
                 continue
-            pid = entry.name.removeprefix(_SCRATCH).split("-")[1]
+            pid = entry.name.removeprefix(_SCRATCH).split("-")[2]
             for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):  # those of its worker pools
                 if _is_mine(semaphore):
                     semaphore.unlink(missing_ok=True)
@@ -198,17 +199,25 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _mark() -> str:
-    """Return the part of a temporary name that identifies this process: its id namespace and its id."""
-    space = _space() or socket.gethostname()
-    return f"{''.join(filter(str.isalnum, space))}-{os.getpid()}"
+    """Return the part of a temporary name that identifies this process: a hash of its host, its space and its id."""
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f"{host}-{_space() or ''}-{os.getpid()}"
 
 
-def _is_stale(name: str, prefix: str) -> bool:
-    if not name.startswith(prefix):
-        return False
-    space, _, remainder = name.removeprefix(prefix).partition("-")
+def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
+    """Return whether the process of a temporary name has ended; with `after_restart`, also before this host's start.
+
+    Only folders for temporary files are on a disk of this host; results may be on one that several hosts share.
+    """
+    host, _, remainder = name.removeprefix(prefix).partition("-")
+    space, _, remainder = remainder.partition("-")
     pid = remainder.partition("-")[0]
-    return space == _mark().partition("-")[0] and pid.isdecimal() and not _is_there(int(pid))
+    own_host, own_space, _ = _mark().split("-")
+    if not (name.startswith(prefix) and host == own_host and pid.isdecimal()):
+        return False
+    if space != own_space:  # of another container, or of before this host was restarted
+        return after_restart and space.partition(".")[0] != own_space.partition(".")[0]
+    return not _is_there(int(pid))
 
 
 def _is_mine(path: Path) -> bool:

@@ -99,12 +99,14 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
     assert all_gone(workers)
     left = list((tmp_path / "tmp").iterdir())
     assert len(left) == 1
-    (tmp_path / "tmp" / "bchisto-of-another-kind").mkdir()
+    host, space, rest = left[0].name.removeprefix("bchisto-").split("-", 2)
+    before_a_restart = f"bchisto-{host}-0badb007.{space.partition('.')[2]}-{rest}"
+    others = {"bchisto-of-another-kind", f"bchisto-0123abcd-0badb007.f-{rest}"}  # the second of another host
+    for name in (*others, before_a_restart):
+        (tmp_path / "tmp" / name).mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     with scratch_folder() as own, scratch_folder() as second:
-        assert {path.name for path in (tmp_path / "tmp").iterdir()} == {
-            own.name, second.name, "bchisto-of-another-kind"
-        }  # fmt: skip
+        assert {path.name for path in (tmp_path / "tmp").iterdir()} == {own.name, second.name, *others}
     assert semaphores(process.pid) == []
 
 
