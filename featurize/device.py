@@ -189,7 +189,7 @@ def _describe(
         crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
         pooled = []
         for encode in encoders:
-            descriptors = encode(crops)
+            descriptors = encode(ops.copy(crops))  # Keras's preprocessing changes a tensor of PyTorch in place
             grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
             pooled.append(_norm_pool(grouped, power))
         return pooled

@@ -4,6 +4,10 @@ No GPU is at hand where these tests run; they hold the arithmetic, not the speed
 """
 
 import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import crop_map, padded_length
 from bchisto.stains import HeAugmenter, augment_he
-from conftest import assert_same_descriptors
+from conftest import assert_same_descriptors, need
 
 SETTINGS = FeaturizeSettings(
     encoders=(EncoderChoice("convs"),),
@@ -73,6 +77,31 @@ def test_descriptors_equal_those_of_the_cpu_road(tissue):
                 assert_same_descriptors(b.features[name], expected)
                 if exact:
                     np.testing.assert_allclose(b.features[name], expected, rtol=0, atol=1e-5 * expected.max())
+
+
+ALONE_AND_TOGETHER = """
+import sys
+import numpy as np
+from bchisto.encoders import Encoder
+from bchisto.featurize.device import DeviceDescriber
+from bchisto.featurize import FeaturizeSettings, View, draw_augmentation
+
+settings = FeaturizeSettings(views=(View(1.0, 64),), augmentations=1, crops=2)
+(view,) = settings.views
+encoders = {str(seed): (Encoder("mobilenetv2", weights="random", seed=seed), view) for seed in (0, 1)}
+images = {view.level: np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)}
+drawn = [draw_augmentation("a", 0, seed=0, color_range=(0.8, 1.2))]
+together = DeviceDescriber(encoders, settings).start(images, drawn)()
+for name, target in encoders.items():
+    alone = DeviceDescriber({name: target}, settings).start(images, drawn)()
+    np.testing.assert_array_equal(together[name], alone[name])
+"""
+
+
+def test_encoders_of_pytorch_do_not_change_each_others_crops():
+    need("torch", importlib.util.find_spec("torch") is not None, "pip install '.[torch]'")
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    subprocess.run([sys.executable, "-c", ALONE_AND_TOGETHER], env=environment, check=True, timeout=240)
 
 
 @pytest.mark.parametrize("darker", [1, 20])
