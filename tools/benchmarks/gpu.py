@@ -1,4 +1,4 @@
-"""What a GPU does while bchisto describes images and trains a network, in under five minutes, on any backend of Keras.
+"""What a GPU does while bchisto describes images and trains a network, on any backend of Keras.
 
 For `featurize` with the published views and crops: images and crops a second, the share that the encoders alone would
 reach on crops that lie on the device already, the share of time in which the device waits, and what the 400 images of
@@ -6,7 +6,7 @@ BACH would take. For `finetune`: steps a second, the same shares, and what ten f
 random and images synthetic, since time depends on neither. Without a GPU everything is small and only shows that this
 runs, which the first line says.
 
-Run: KERAS_BACKEND=tensorflow|jax|torch python tools/benchmarks/gpu.py [--batch-size 200] [--encoders resnet50 ...]
+Run: KERAS_BACKEND=tensorflow|jax|torch python tools/benchmarks/gpu.py [--batch-size 20] [--encoders resnet50 ...]
 """
 
 import argparse
@@ -259,7 +259,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", nargs="*", help="default: the published three; on a CPU mobilenetv2")
     parser.add_argument("--networks", nargs="*", help="default: googlenet, resnet50; on a CPU patch-resnet")
-    parser.add_argument("--batch-size", type=int, help="crops at once; default: 200; on PyTorch 20; on a CPU 4")
+    parser.add_argument("--batch-size", type=int, help="crops at once; default: 20; on a CPU 4")
     options = parser.parse_args()
     started = time.perf_counter()
     backend = prepare_backend()
@@ -272,8 +272,7 @@ def main():
     version = importlib.metadata.version(backend)
     print(f"{machine('keras')}, {backend} {version}, {resources.cores} cores usable")
     names = options.encoders or (["resnet50", "inceptionv3", "vgg16"] if resources.gpus else ["mobilenetv2"])
-    on_gpu = 20 if backend == "torch" else 200  # Keras on PyTorch holds the output of every layer until the end
-    batch_size = options.batch_size or (on_gpu if resources.gpus else 4)
+    batch_size = options.batch_size or (20 if resources.gpus else 4)
     if names != ["none"]:
         featurize_part(names, batch_size=batch_size, scale=scale, resources=resources)
     for network in options.networks or (["googlenet", "resnet50"] if resources.gpus else ["patch-resnet"]):
