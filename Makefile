@@ -45,10 +45,8 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python tools/benchmarks/modes.py --encoders resnet50 --rounds 1
 	$(BIN)/python tools/benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
 	$(BIN)/python tools/benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
-	$(BIN)/python tools/benchmarks/trees.py --images 60 --dim 200 --models 3 --rounds 1
 	$(BIN)/python tools/benchmarks/fuzz_bundles.py --count 1000
 	$(BIN)/python tools/benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
-	$(BIN)/python tools/benchmarks/store.py
 	$(BIN)/python tools/benchmarks/coverage.py --replicates 20
 	$(BIN)/python tools/benchmarks/gpu.py
 
