@@ -21,9 +21,11 @@ Picture = npt.NDArray[np.uint8]
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
 
-_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
-_FLOATS, _FLAGS = ("score", "calibrated", "floor", "centre"), ("signed", "padded")
-_KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")
+_SCALARS = (
+    "image_id", "method", "target", "predicted", "caution", "unit", "base", "overall", "score", "calibrated", "signed",
+    "padded", "floor", "centre",
+)  # fmt: skip
+_KEPT = (*_SCALARS, "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
 EVEN = "even shares of all classes"
@@ -198,14 +200,12 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            known: dict[str, Any] = {name: str(arrays.pop(name)) for name in _TEXTS}
-            known |= {name: float(arrays.pop(name)) for name in _FLOATS}
-            known |= {name: bool(arrays.pop(name)) for name in _FLAGS}
-            captions = [str(text) for text in arrays.pop("tile_captions", ())]
+            known: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
+            captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             limits = arrays.pop("limits", None)
             return cls(
                 **known,
-                notes=tuple(str(text) for text in arrays.pop("notes")),
+                notes=tuple(arrays.pop("notes").tolist()),
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),

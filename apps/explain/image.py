@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message
+from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
@@ -241,16 +240,16 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str 
 
 @dataclass(frozen=True)
 class ExplainUnit:
-    """An image to explain, the file for its arrays, and the key of its explanation."""
+    """An image to explain, or None for the model itself, the file for its arrays, and the key of its explanation."""
 
-    record: ImageRecord
+    record: ImageRecord | None
     arrays: Path
     key: str
 
 
 @dataclass(frozen=True)
 class ExplainUnits:
-    """Explains images in any process, and saves the explanations. Images that fail are left to the calling process.
+    """Explains images in any process, and saves the explanations.
 
     Attributes
     ----------
@@ -261,6 +260,8 @@ class ExplainUnits:
     settings : ExplainSettings
     target : int or None
         Index of the class; None for the most probable class of each image.
+    skip_errors : bool
+        Whether images that cannot be used may be left out.
     """
 
     file: ModelFile
@@ -268,15 +269,25 @@ class ExplainUnits:
     method: Method
     settings: ExplainSettings
     target: int | None
+    skip_errors: bool
 
-    def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> None:
-        """Explain a block of images."""
-        model, graphs = load_alike(self.file, self.computed_by), _graphs(self.file)
-        explain = make_explainer(model, self.file.path, self.method, self.settings, self.target, graphs)
+    def explainer(self) -> Explainer:
+        """Return the function that explains one image, see `make_explainer`."""
+        model = load_alike(self.file, self.computed_by)
+        return make_explainer(model, self.file.path, self.method, self.settings, self.target, _graphs(self.file))
+
+    def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
+        """Explain a block of images; return by its id why an image cannot be used."""
+        explain, failures = self.explainer(), {}
         for unit in units:
-            with contextlib.suppress(ImageError):
+            try:
                 explain(unit.record).save(unit.arrays, work=unit.key)
+            except ImageError as error:
+                if not self.skip_errors or unit.record is None:
+                    raise
+                failures[unit.record.image_id] = message_of(error)
             ticker.tick()
+        return failures
 
 
 @functools.lru_cache(maxsize=1)
