@@ -10,7 +10,7 @@ from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row
 from .imported import import_features
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
-from .prepare import ImageFailure, NormalisedImage, normalise_images
+from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import FAR, PRESETS, defaults_text, encoder_defaults, preset_options, resolve_settings, seen_scales
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, open_store

@@ -150,8 +150,8 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     """
     imported = bundle.stores[store].get("mode") == IMPORTED
     needed, stated = _needed(path, store, bundle.stores[store]), {**embeddings.facts}
-    lengths = [getattr(model.classifier, "features", None) for model in bundle.models[store]]
-    needed["length"], stated["length"] = lengths[0], embeddings.features.shape[2]
+    needed["length"] = getattr(bundle.models[store][0], "features", None)
+    stated["length"] = embeddings.features.shape[2]
     for fact in (*KIND_FACTS, "length"):
         if needed.get(fact) is None:
             continue

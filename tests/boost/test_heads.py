@@ -152,7 +152,7 @@ def test_bundles_predict_without_pickle(every_head, head):
     with open_store(run / "features" / "tiny-1.0-64.h5") as store:
         features = store.features([0, 7])
     found = bundle.predict({"tiny-1.0-64": features})
-    each = [model.classifier.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
+    each = [model.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-12)
     with zipfile.ZipFile(path) as archive:
         assert not any(b"\x80\x04" in archive.read(name)[:2] for name in archive.namelist())

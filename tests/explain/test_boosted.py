@@ -157,7 +157,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
 
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
-    models = [replace(each, classifier=Smooth()) for each in model.bundle.models[store]]
+    models = [Smooth() for _ in model.bundle.models[store]]
     made = replace(
         model, encoders={store: Bordered()}, bundle=replace(model.bundle, models={store: models}),
         settings={store: replace(one, stain="none", color_range=(1.0, 1.0), pad=pad)},
