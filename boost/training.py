@@ -175,7 +175,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     def _parts(self) -> dict[str, list[FoldPart]]:
         """Training and test images of each fold, by feature file."""
         images, plan = self.images, self.plan
-        position = {image: number for number, image in enumerate(images.labels)}
         parts: dict[str, list[FoldPart]] = {}
         for (store, path), fold in product(self.sources.paths.items(), plan.folds):
             train, test = plan.images(fold, "train"), plan.images(fold, "test")
@@ -184,8 +183,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                     store=store,
                     path=path,
                     fold=fold,
-                    train=tuple(position[image] for image in train),
-                    test=tuple(position[image] for image in test),
                     labels=tuple(images.classes.index(images.labels[image]) for image in train),
                     groups=plan.kept_whole(train, [images.groups[image] for image in train]),
                     train_ids=tuple(train),

@@ -37,8 +37,6 @@ class FoldPart:
         Path of the feature file.
     fold : int
         Fold number, as in ``folds.csv``.
-    train, test : tuple of int
-        Positions of the training and test images in the feature file.
     labels : tuple of int
         Class number of each training image.
     groups : tuple of str or None
@@ -54,8 +52,6 @@ class FoldPart:
     store: str
     path: Path
     fold: int
-    train: tuple[int, ...]
-    test: tuple[int, ...]
     labels: tuple[int, ...]
     groups: tuple[str | None, ...]
     train_ids: tuple[str, ...]
@@ -143,10 +139,11 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     first = units[0]
     part = first.part
     with open_store(part.path) as store:
-        keys = dict(enumerate(store.keys.values()))
-        if tuple(keys.get(position) for position in (*part.train, *part.test)) != part.rows:
+        positions = {key: position for position, key in enumerate(store.keys.values())}
+        if not positions.keys() >= set(part.rows):
             raise StoreError(f"{part.path}: its images changed while the command ran; run the same command again")
-        learnt, tested = store.features(part.train), store.features(part.test)
+        images, count = [positions[key] for key in part.rows], len(part.train_ids)
+        learnt, tested = store.features(images[:count]), store.features(images[count:])
         training = TrainingPart(
             features=learnt,
             labels=np.array(part.labels, dtype=np.int64),
@@ -195,9 +192,8 @@ def read_model(unit: ModelUnit) -> bytes:
 
 
 def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
-    part, classes = unit.part, len(unit.part.classes)
-    shapes: dict[str, tuple[int | None, ...]] = {"model": (None,), "constant": (1,), "tests": (len(part.test), classes)}
-    return read_pack(unit.file, unit.key, shapes)
+    tests = len(unit.part.test_ids), len(unit.part.classes)
+    return read_pack(unit.file, unit.key, {"model": (None,), "constant": (1,), "tests": tests})
 
 
 _LEAF_ROWS = 20

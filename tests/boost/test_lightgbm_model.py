@@ -129,11 +129,11 @@ def test_parameters_by_text():
         ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
         ({"num_leaves": 1}, r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
-        ({"max_bin": 63, "max_depth": "x"}, "`params` max_depth=x: LightGBM does not take it"),
+        ({"max_bin": 63, "max_depth": "x"}, "`params` max_bin=63 max_depth=x: LightGBM does not take it"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
         ({"linear_tree": True}, "`params` linear_tree: makes other trees than models hold"),
         ({"data": "x"}, "`params` data: belongs to LightGBM's own program"),
-        ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take these"),
+        ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take it"),
     ],
 )
 def test_parameters_that_do_not_fit(changes, message, capfd):
@@ -209,7 +209,7 @@ def test_the_layout_changes_no_tree(data, preset):
     texts = []
     for layout in ("row", "col"):
         params = model_params(PRESETS[preset], classes=3, seed=1, fold_position=0)
-        del params[f"force_{PRESETS[preset].layout}_wise"]
+        del params["force_col_wise"]
         texts.append(fit_text(features, labels, params={**params, f"force_{layout}_wise": True}, rounds=6))
     first, second = (text.partition("\nparameters:")[0] for text in texts)
     assert first == second
