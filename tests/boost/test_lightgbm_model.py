@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model, parse_params
+from bchisto.boost import PRESETS, fit_text, model_params, parse_params
 from bchisto.core import InputError
 
 
@@ -74,34 +74,6 @@ def test_seed_rule_of_the_published_code(seed, fold, first):
     params = model_params(PRESETS["published"], classes=4, seed=seed, fold_position=fold)
     assert (params["feature_fraction_seed"], params["bagging_seed"]) == (first, first + 1)
     assert (params["objective"], params["num_class"], params["num_threads"]) == ("multiclass", 4, 1)
-
-
-def test_predictions_equal_plain_lightgbm(data):
-    import lightgbm
-
-    features, labels = data
-    params = {
-        "objective": "multiclass", "num_class": 3, "learning_rate": 0.1 * 3 / 4, "num_leaves": 191, "max_depth": 7,
-        "feature_fraction": 0.46, "bagging_fraction": 0.69, "bagging_freq": 0, "feature_fraction_seed": 1,
-        "bagging_seed": 2, "min_data_in_leaf": 3, "num_threads": 1, "deterministic": True, "force_row_wise": True,
-        "verbosity": -1,
-    }  # fmt: skip
-    plain = lightgbm.train(params, lightgbm.Dataset(features.reshape(-1, 10), np.repeat(labels, 3), params=params), 6)
-    expected = plain.predict(features.reshape(-1, 10)).reshape(36, 3, 3).mean(axis=1)
-    np.testing.assert_array_equal(parse_model(pack_text(fit(features, labels))).predict_proba(features), expected)
-
-
-def test_same_text_every_time(data):
-    assert fit(*data) == fit(*data)
-
-
-def test_probabilities_are_means_over_augmentations(data):
-    features, labels = data
-    model = parse_model(pack_text(fit(features, labels)))
-    whole = model.predict_proba(features)
-    np.testing.assert_allclose(whole.sum(axis=1), 1.0)
-    single = [model.predict_proba(features[:, k : k + 1]) for k in range(3)]
-    np.testing.assert_allclose(whole, np.mean(single, axis=0))
 
 
 def test_parameters_by_text():

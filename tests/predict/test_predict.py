@@ -10,6 +10,7 @@ from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
 from bchisto_tiny import tiny_weights
+from packs import train_small
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -130,18 +131,11 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 
 def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path, monkeypatch):
     import h5py
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         file.attrs["weights"] = "file"
-    (result,) = train(
-        out=run,
-        folds=["3"],
-        settings=BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}),
-        work=Work(jobs=1),
-    )
+    (result,) = train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 2})
     # for a network of Keras it would begin with a download
     monkeypatch.setattr("bchisto.predict.boosted.open_encoder", lambda *_, **__: pytest.fail("a network was built"))
     with pytest.raises(
