@@ -192,21 +192,16 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
     """
-    facts: dict[str, Any] = {}
-    for name, kind in FACTS.items():
-        value = given.get(name)
-        if value is None or value in ("", UNKNOWN, []):
-            continue
-        parts = value if isinstance(value, list) else [value]
+    facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
+    for name, value in facts.items():
+        kind, parts = FACTS[name], value if isinstance(value, list) else [value]
         longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
         fits = isinstance(value, (float, int) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
         fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(part, longest) for part in parts)
-        fits = fits and (name != "layers" or all(isinstance(part, str) for part in parts))
+        names = list(map(str, parts))
+        fits = fits and (name != "layers" or names == parts) and (name != "classes" or len({*names}) == len(names))
         if not fits or len(str(value)) > limits.CARD_LETTERS:
             raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
-        if name == "classes" and len(set(map(str, parts))) < len(parts):
-            raise InputError(f"{path}: its classes name one twice: {str(value)[:50]}")
-        facts[name] = value
     return facts
 
 

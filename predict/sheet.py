@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, listed
 from ..core.jobs import default_jobs, map_ahead_in_threads
-from ..core.models import BundleFacts, bundle_lines
+from ..core.models import bundle_lines
 from ..data import ImageRecord, decode_record
 from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
-from .predicted import Outliers
-from .records import Table
+
+if TYPE_CHECKING:
+    from .outputs import Tabulated
+    from .predicted import Predicted
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
@@ -74,39 +75,9 @@ class Sheet:
     values: Mapping[str, Any]
 
 
-def make_sheet(
-    table: Table,
-    raw: npt.NDArray[np.float64],
-    *,
-    bundle: BundleFacts,
-    sha256: str,
-    banners: Sequence[str],
-    failures: Mapping[str, str],
-    title: str,
-    called: str,
-    outliers: Outliers | None = None,
-) -> Sheet:
-    """Return the content of the prediction report for a table.
-
-    Parameters
-    ----------
-    table : Table
-    raw : ndarray of float64, shape (n, classes)
-        Probabilities before calibration.
-    bundle : BundleFacts
-    sha256 : str
-        Checksum of the model file.
-    banners : sequence of str
-        Warnings that every reader must see.
-    failures : mapping
-        Image to the reason why it was not predicted.
-    title : str
-        Name of the table.
-    called : str
-        Number of images predicted positive, with the operating point; empty without an operating point.
-    outliers : Outliers, optional
-        Distance of the images from the training images.
-    """
+def make_sheet(shown: Tabulated, predicted: Predicted, *, title: str) -> Sheet:
+    """Return the content of the prediction report for predictions and their table, whose name is the title."""
+    table, bundle, raw = shown.table, predicted.bundle, shown.raw
     probabilities = raw if bundle.temperature is None else apply_temperature(raw, bundle.temperature)
     rule = bundle.unsure
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
@@ -133,19 +104,19 @@ def make_sheet(
     values = {
         "title": f"Predictions: {title}",
         "table": title,
-        "banners": banners,
+        "banners": shown.banners,
         "bundle": bundle,
         "models": listed(bundle.model_names),
         "columns": [name for name, _ in columns],
-        "called": called,
-        "outliers": outliers,
+        "called": shown.called,
+        "outliers": shown.outliers,
         "rule": rule,
         "uninformative": rule is not None and _uninformative(rule),
         "on_rule": rule_sentences(rule),
         "raw_table": not np.array_equal(table.probabilities, probabilities),
         "day": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "facts": bundle_lines(bundle, sha256),
-        "failures": [(image, _shortened(image, text)) for image, text in failures.items()],
+        "facts": bundle_lines(bundle, predicted.sha256),
+        "failures": [(image, _shortened(image, text)) for image, text in shown.failures.items()],
     }
     unsure = None if rule is None else sum(bool(row.unsure) for row in rows)
     return Sheet(tuple(sorted(rows, key=lambda row: row.confidence)), unsure, values)

@@ -65,8 +65,7 @@ def lay_over(explanation: Explanation) -> Picture:
     -------
     ndarray of uint8, shape (height, width, 3)
     """
-    if explanation.picture is None or explanation.values is None:
-        raise ValueError("an explanation without a map cannot be laid over an image")
+    assert explanation.picture is not None
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
     return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
 

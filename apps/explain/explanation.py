@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import DAMAGE, ImageError
+from ...core import DAMAGE
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
 
@@ -224,7 +224,4 @@ def shown_picture(record: ImageRecord) -> Picture:
     ImageError
         The image cannot be decoded.
     """
-    image = decode_record(record)
-    if not image.size:
-        raise ImageError(f"{record.path}: has no pixels")
-    return shrink_image(image, _SHOWN)
+    return shrink_image(decode_record(record), _SHOWN)

@@ -20,7 +20,6 @@ from ...core import (
     PathInput,
     TextInput,
     converted,
-    one_of,
     plain_options,
 )
 from ...core.formats import file_sha256
@@ -159,8 +158,6 @@ def explain_methods(
         ImageSelection(path).refuse_as_run(folder)
     kind, view = bundle_kind(bundle), bundle_view(bundle)
     chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
-    if not chosen:
-        raise InputError("{settings}: give one for each method; {}", one_of("", methods))
     targets = [class_of(requested, *view) for requested in settings]
     for method in chosen:
         if not given and method.of_model is None:
