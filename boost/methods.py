@@ -134,8 +134,8 @@ def shown_store(h: Mapping[str, Any]) -> str:
     return (
         f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
         f"{_scale(h, 'scale ')}, {counted(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
-        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
-        f"{h['mode']}, {h['precision']}, seed {h['seed']}"
+        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, "
+        f"stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
     )
 
 
