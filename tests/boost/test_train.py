@@ -188,9 +188,7 @@ def test_no_run_and_no_stores(tmp_path):
     with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
         train(out=tmp_path / "none")
     (tmp_path / "run" / "features").mkdir(parents=True)
-    with pytest.raises(
-        MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize --images DIR --out RUN`"
-    ):
+    with pytest.raises(MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize"):
         train(out=tmp_path / "run")
     with pytest.raises(MissingInputError, match="no such feature file or folder"):
         train(out=tmp_path / "run", features=[tmp_path / "gone"])
@@ -199,9 +197,7 @@ def test_no_run_and_no_stores(tmp_path):
 def test_unmerged_parts_are_refused(described, run_copy):
     run = run_copy(described)
     (run / "features" / "other-1.0-64.parts").mkdir()
-    with pytest.raises(
-        StoreError, match="feature extraction is not finished; run the same bchisto featurize again, without `shard`"
-    ):
+    with pytest.raises(StoreError, match="not finished; run the same bchisto featurize again, without `shard`"):
         train(out=run, folds=["3"])
 
 
@@ -211,9 +207,7 @@ def test_stores_of_different_images_are_refused(described, run_copy):
     shutil.copy(run / "features" / "tiny-1.0-64.h5", other)
     with h5py.File(other, "a") as file:
         file["label"][0:2] = "malignant"
-    with pytest.raises(
-        InputError, match=r"compared with the second: 1 label changed \(benign/benign00\.png\); run bchisto"
-    ):
+    with pytest.raises(InputError, match=r"the second: 1 label changed \(benign/benign00\.png\); run bchisto"):
         train(out=run, folds=["3"])
 
 

@@ -141,9 +141,7 @@ def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
 
 
 def test_modes_are_never_mixed_in_a_model(both):
-    with pytest.raises(
-        InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features of different modes"
-    ):
+    with pytest.raises(InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features"):
         train(out=both, folds=["3"])
 
 

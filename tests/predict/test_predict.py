@@ -119,7 +119,7 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 
     tiny_weights(tmp_path / "other.weights.h5", seed=1)
     with pytest.raises(
-        WeightsError, match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`'
+        WeightsError, match='tiny needs the weights of .*; give the right .* with `weights="tiny=PATH"`'
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     tiny_weights(tmp_path / "same.weights.h5", seed=0)
@@ -138,9 +138,7 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
     (result,) = train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 2})
     # for a network of Keras it would begin with a download
     monkeypatch.setattr("bchisto.predict.boosted.open_encoder", lambda *_, **__: pytest.fail("a network was built"))
-    with pytest.raises(
-        WeightsError, match='tiny was trained with weights from a file .*; give them with `weights="tiny=PATH"`'
-    ):
+    with pytest.raises(WeightsError, match='tiny was trained with weights .*; give them with `weights="tiny=PATH"`'):
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
 
 
