@@ -86,8 +86,7 @@ _LEAST = 32
 
 def explain_boosted(
     model: BoostedModel,
-    record: ImageRecord,
-    picture: Picture,
+    record: ImageRecord | None,
     *,
     settings: ExplainSettings,
     target: int | None,
@@ -99,8 +98,6 @@ def explain_boosted(
     ----------
     model : BoostedModel
     record : ImageRecord
-    picture : ndarray of uint8, shape (height, width, 3)
-        The image as it is displayed.
     settings : ExplainSettings
     target : int or None
         Index of the class; None for the most probable one.
@@ -117,20 +114,19 @@ def explain_boosted(
     ImageError
         The image cannot be used.
     """
+    assert record is not None  # no method explains a boosted model itself
     ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(features, str):
         raise ImageError(features)
     method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
-    blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
+    blank, index = answered(method, model, record, shares=shares, pixels=pixels, target=target)
     if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
-    return _map(model, record, blank, picture, index, window=settings.window)
+    return _map(model, record, blank, index, window=settings.window)
 
 
-def _map(
-    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
-) -> Explanation:
-    bundle, shape = model.bundle, picture.shape[:2]
+def _map(model: BoostedModel, record: ImageRecord, blank: Explanation, target: int, *, window: int) -> Explanation:
+    bundle, shape = model.bundle, blank.shape[:2]
     maps = np.zeros((len(bundle.classes), *shape))
     for store in bundle.models:
         shares, places = _by_place(model, record, store, window=window)

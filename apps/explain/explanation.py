@@ -120,6 +120,12 @@ class Explanation:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the displayed image."""
+        assert self.picture is not None
+        return self.picture.shape
+
+    @property
     def title(self) -> str:
         """The method, the explained class, and the prediction."""
         title = f"{self.method} of {self.target}" if self.target else self.method
