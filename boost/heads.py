@@ -56,10 +56,6 @@ def list_heads() -> list[str]:
     return [*HEADS, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in HEADS)]
 
 
-def _find(name: str) -> HeadSpec | None:
-    return _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
-
-
 def get_head(name: str) -> HeadSpec:
     """Return the classifier of a name.
 
@@ -68,7 +64,8 @@ def get_head(name: str) -> HeadSpec:
     InputError
         There is no such classifier, and the message lists all; or that of another package cannot be loaded.
     """
-    if (spec := _find(name)) is None:
+    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    if spec is None:
         raise InputError("{heads} {}: {}", name, one_of(name, list_heads()))
     return spec
 
@@ -106,7 +103,8 @@ def known_head(name: str) -> HeadSpec:
     BundleError
         There is no classifier of this name.
     """
-    if (spec := _find(name)) is None:
+    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    if spec is None:
         raise BundleError(
             f"a model of the classifier {name[:40]!r}, which this version does not know; update bchisto, or install "
             "the package that adds it"

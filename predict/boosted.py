@@ -180,7 +180,18 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
             "program, as the features of predict, and no images"
         )
-    trained = {name: _settings(path, name, header) for name, header in bundle.stores.items()}
+    trained: dict[str, FeaturizeSettings] = {}
+    for name, header in bundle.stores.items():
+        try:
+            if not isinstance(header["weights"], str):
+                raise TypeError("its weights are not text")
+            trained[name] = settings_from(header)
+        except DAMAGE as error:
+            text = (str(error).splitlines() or ["?"])[0][:160]
+            shown, why = printable(name[:100]), printable(f"no {text}" if isinstance(error, KeyError) else text)
+            raise BundleError(
+                f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
+            ) from error
     crops = sum(each.augmentations * each.crops for each in trained.values())
     if crops > limits.CROPS:
         raise BundleError(
@@ -208,19 +219,6 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         on_keras=any(own.engine == "keras" for own in settings.values()),
         rescales=any(view.unit for own in settings.values() for view in own.views),
     )
-
-
-def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSettings:
-    shown = printable(store[:100])
-    try:
-        if not isinstance(header["weights"], str):
-            raise TypeError("its weights are not text")
-        return settings_from(header)
-    except DAMAGE as error:
-        why = f"no {error}" if isinstance(error, KeyError) else printable((str(error).splitlines() or ["?"])[0][:160])
-        raise BundleError(
-            f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
-        ) from error
 
 
 def _encoders(
