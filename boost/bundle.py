@@ -34,21 +34,6 @@ _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 
 
-@dataclass(frozen=True)
-class FoldModel:
-    """One model of a model file.
-
-    Attributes
-    ----------
-    seed, fold : int
-    classifier : Classifier
-    """
-
-    seed: int
-    fold: int
-    classifier: Classifier
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bundle(BundleFacts):
     """Content of a model file: the models of all folds, and everything needed to predict new images elsewhere.
@@ -59,7 +44,7 @@ class Bundle(BundleFacts):
         See `bchisto.core.models.BundleFacts`.
     stores : dict of str to dict
         Name of a feature file to its settings: encoder, layers, checksum of the weights, view, stain, ...
-    models : dict of str to list of FoldModel
+    models : dict of str to list of Classifier
         Name of a feature file to its models.
     head : str
         The classifier.
@@ -70,7 +55,7 @@ class Bundle(BundleFacts):
     kind: ClassVar[str] = "boosted"
 
     stores: dict[str, dict[str, Any]]
-    models: dict[str, list[FoldModel]]
+    models: dict[str, list[Classifier]]
     head: str = "lightgbm"
     reference: TrainingReference | None = None
 
@@ -104,7 +89,7 @@ class Bundle(BundleFacts):
     @property
     def constant(self) -> int:
         """Number of models that give all images the same probabilities. Models that do not report this count as 0."""
-        return sum(getattr(model.classifier, "constant", False) for models in self.models.values() for model in models)
+        return sum(getattr(model, "constant", False) for models in self.models.values() for model in models)
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, feature files and augmentations, as published.
@@ -147,7 +132,7 @@ class Bundle(BundleFacts):
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
-        each = [probabilities(store, model.classifier) for store, models in self.models.items() for model in models]
+        each = [probabilities(store, model) for store, models in self.models.items() for model in models]
         return np.asarray(np.mean(each, axis=0))
 
     @property
@@ -157,8 +142,7 @@ class Bundle(BundleFacts):
         Trees derive them from their counts of training rows; other classifiers predict the mean features of training.
         None if a classifier does not offer them.
         """
-        classifiers = [model.classifier for models in self.models.values() for model in models]
-        if any(getattr(classifier, "base", None) is None for classifier in classifiers):
+        if any(getattr(model, "base", None) is None for models in self.models.values() for model in models):
             return None
         return self._mean(lambda _, classifier: classifier.base)
 
@@ -176,9 +160,7 @@ class Bundle(BundleFacts):
         ndarray of float64, shape (images, classes)
         """
         share = 1 / self.count
-        return np.asarray(
-            np.sum([model.classifier.predict_proba(features) * share for model in self.models[store]], axis=0)
-        )
+        return np.asarray(np.sum([model.predict_proba(features) * share for model in self.models[store]], axis=0))
 
     @staticmethod
     def save(
@@ -234,10 +216,12 @@ class Bundle(BundleFacts):
         if not store_of or len(store_of) < len(stores):
             raise BundleError(f"{path}: names no feature sets, or one folder for several; the model file is corrupt")
         spec = known_head(head)
-        models: dict[str, list[FoldModel]] = {name: [] for name in stores}
-        without_models, model_ids, reference = set(stores), [], None
+        models: dict[str, list[Classifier]] = {name: [] for name in stores}
+        model_ids, reference = [], None
         if REFERENCE_MEMBER in archive.members:
-            reference = TrainingReference.parse(archive.read(REFERENCE_MEMBER), stores=list(stores))
+            reference = TrainingReference.parse(
+                archive.read(REFERENCE_MEMBER), stores=list(stores), classes=len(manifest["classes"])
+            )
         for member in archive.members:
             if member == REFERENCE_MEMBER:
                 continue
@@ -254,19 +238,15 @@ class Bundle(BundleFacts):
                     f"{path}: {member} belongs to no feature set that the model file names; it was altered"
                 )
             store = store_of[folder]
-            without_models.discard(store)
             model_ids.append((store, int(fold), int(seed)))
             if parse:
-                classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
-                models[store].append(FoldModel(int(seed), int(fold), classifier))
-        if reference is not None and not reference.fits(len(manifest["classes"])):
-            raise BundleError(f"{path}: its training images are of classes that it has not; it was altered")
+                models[store].append(_parse(path, archive, member, spec, classes=len(manifest["classes"])))
         if len(set(model_ids)) < len(model_ids):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-        if without_models:
+        if without_models := set(stores).difference(store for store, _, _ in model_ids):
             raise BundleError(f"{path}: has no model of its feature set {min(without_models)}; it was altered")
         for store, own in models.items():
-            if len({getattr(model.classifier, "features", None) for model in own} - {None}) > 1:
+            if len({getattr(model, "features", None) for model in own} - {None}) > 1:
                 raise BundleError(f"{path}: models of its feature set {store} take different features; it was altered")
         bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
         if not bundle.constant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..core import listed
+from ..core import counted, listed
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome
 from .head import HeadSpec
@@ -69,7 +69,7 @@ def methods_of(
     return [
         *dict.fromkeys(_described(headers, stains)),
         f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "
-        f"({_count(len(units), 'model')} in all).",
+        f"({counted(len(units), 'model')} in all).",
         f"The prediction of an image averages {listed(['its draws', *over])}.",
     ]
 
@@ -85,7 +85,7 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
             if name in stains and (images := getattr(stains[name], kind)):
                 yield text.format(len(images), stains[name].images)
         low, high = header["color_range"]
-        draws = _count(header["augmentations"], "draw")
+        draws = counted(header["augmentations"], "draw")
         if (low, high) != (1, 1):
             yield (
                 "Haematoxylin and eosin, separated by colour deconvolution [@ruifrok2001], were scaled by random "
@@ -122,7 +122,7 @@ def shown_store(h: Mapping[str, Any]) -> str:
     if h["mode"] == IMPORTED:
         about = h[IMPORTED]
         weights = f", weights of sha256 {h['weights_sha256'][:12]}" if h["weights_sha256"] else ""
-        rows = f", {_count(h['augmentations'], 'row')} an image" if h["augmentations"] > 1 else ""
+        rows = f", {counted(h['augmentations'], 'row')} an image" if h["augmentations"] > 1 else ""
         pooled = f", {about['pooled']}" if about["pooled"] else ""
         return (
             f"embeddings of {about['source']}: encoder {h['encoder']}{weights}, {h['dim']} numbers{rows}{pooled}, "
@@ -133,9 +133,9 @@ def shown_store(h: Mapping[str, Any]) -> str:
     bound = "" if card is None else f"; {card.terms()}"
     return (
         f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
-        f"{_scale(h, 'scale ')}, {_count(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
-        f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
-        f"{h['mode']}, {h['precision']}, seed {h['seed']}"
+        f"{_scale(h, 'scale ')}, {counted(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
+        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, "
+        f"stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
     )
 
 
@@ -148,7 +148,3 @@ def _weights_hash(header: Mapping[str, Any]) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
     return f"sha256 {of_file[:12]}" if of_file else f"sha256 of the arrays {header['weights_sha256'][:12]}"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -160,29 +160,23 @@ class TrainingReference:
     stores: tuple[str, ...]
     arrays: dict[str, npt.NDArray[Any]]
 
-    def __post_init__(self) -> None:
-        a = self.arrays
-        sizes = int(a["sizes"].sum()) == len(a["mean"]) and len(a["sizes"]) == len(self.stores)
-        spread = float(a["rest"]) > 0 and all((a[name] > 0).all() for name in ("variances", "scale"))
-        left_out = len(a["left_out"]) > 0 and (np.diff(a["left_out"]) >= 0).all()
-        if not (sizes and spread and left_out and len(a["vectors"]) >= NEAREST):
-            raise BundleError("what a model file holds of its training images does not fit; it was altered")
-
     @classmethod
-    def parse(cls, data: bytes, *, stores: Sequence[str]) -> TrainingReference:
-        """Read what `fit_reference` returned.
+    def parse(cls, data: bytes, *, stores: Sequence[str], classes: int) -> TrainingReference:
+        """Read what `fit_reference` returned, for these feature files and this number of classes.
 
         Raises
         ------
         BundleError
-            It is damaged, or does not belong to these feature files.
+            It is damaged, or does not belong to these feature files and classes.
         """
-        return cls(tuple(stores), unpack_arrays(data, _SHAPES))
-
-    def fits(self, classes: int) -> bool:
-        """Return whether the class numbers of its training images are valid for this number of classes."""
-        numbers = self.arrays["classes"]
-        return bool((numbers >= 0).all() and (numbers < classes).all())
+        a = unpack_arrays(data, _SHAPES)
+        sizes = len(a["sizes"]) == len(stores) and int(a["sizes"].sum()) == len(a["mean"])
+        images = len(a["vectors"]) >= NEAREST and ((a["classes"] >= 0) & (a["classes"] < classes)).all()
+        spread = float(a["rest"]) > 0 and all((a[name] > 0).all() for name in ("variances", "scale"))
+        left_out = len(a["left_out"]) > 0 and (np.diff(a["left_out"]) >= 0).all()
+        if not (sizes and images and spread and left_out):
+            raise BundleError("what a model file holds of its training images does not fit; it was altered")
+        return cls(tuple(stores), a)
 
     def compare(self, features: Mapping[str, Features]) -> Values:
         """Compare images with the training images.
@@ -254,29 +248,35 @@ class TrainingReference:
         return f"further from the training images than {MARKED:g} % of {count} images{sets} that were left out"
 
 
-def fit_reference(
-    stores: Mapping[str, Path],
-    positions: Sequence[int],
-    *,
-    labels: Sequence[int],
-    hashes: Sequence[str],
-    units: Sequence[Hashable],
-    seed: int,
-) -> bytes | None:
+class TrainingImage(NamedTuple):
+    """A training image.
+
+    Attributes
+    ----------
+    position : int
+        Its position in each feature file.
+    label : int
+        Its class number.
+    sha256 : str
+        SHA-256 of its pixels.
+    unit : str
+        Its patient or slide, or the image itself if these are unknown.
+    """
+
+    position: int
+    label: int
+    sha256: str
+    unit: str
+
+
+def fit_reference(stores: Mapping[str, Path], images: Sequence[TrainingImage], *, seed: int) -> bytes | None:
     """Summarise the training images, so that new images can be compared with them.
 
     Parameters
     ----------
     stores : mapping
         Name of a feature file to its path; all are of the same images.
-    positions : sequence of int
-        Positions of the training images in each feature file.
-    labels : sequence of int
-        Class number of each training image.
-    hashes : sequence of str
-        SHA-256 of the pixels of each training image.
-    units : sequence of hashable
-        Patient or slide of each training image, or the image itself if these are unknown.
+    images : sequence of TrainingImage
     seed : int
         Seed for drawing images if there are too many.
 
@@ -285,13 +285,13 @@ def fit_reference(
     bytes or None
         The member of the model file, for `TrainingReference.parse`. None for fewer than 20 images, or a single patient.
     """
-    drawn = list(range(len(positions)))
-    if len(drawn) > _MOST_IMAGES:
-        drawn = sorted(np.random.default_rng(seed).permutation(drawn)[:_MOST_IMAGES].tolist())
-    numbers = np.unique([str(units[i]) for i in drawn], return_inverse=True)[1]
-    if len(drawn) < _LEAST_IMAGES or not numbers.any():
+    if len(images) > _MOST_IMAGES:
+        drawn = np.random.default_rng(seed).permutation(np.arange(len(images)))[:_MOST_IMAGES]
+        images = [images[i] for i in np.sort(drawn)]
+    units = np.unique([image.unit for image in images], return_inverse=True)[1]
+    if len(images) < _LEAST_IMAGES or not units.any():
         return None
-    means = [_means(path, [positions[i] for i in drawn]) for path in stores.values()]
+    means = [_means(path, [image.position for image in images]) for path in stores.values()]
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
     return pack_arrays(
@@ -299,21 +299,16 @@ def fit_reference(
             **fitted,
             "sizes": np.array([columns.shape[1] for columns in means]),
             "vectors": placed(rows, fitted)[1].astype(np.float16),
-            "classes": np.array([labels[i] for i in drawn], np.int32),
-            "hashes": np.array([np.frombuffer(bytes.fromhex(hashes[i]), np.int8) for i in drawn]),
-            "left_out": np.sort(left_out_distances(rows, numbers)).astype(np.float32),
-            "units": np.array(numbers.max() + 1),
+            "classes": np.array([image.label for image in images], np.int32),
+            "hashes": np.array([np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in images]),
+            "left_out": np.sort(left_out_distances(rows, units)).astype(np.float32),
+            "units": np.array(units.max() + 1),
         }
     )
 
 
 def _means(path: Path, positions: Sequence[int]) -> Values:
     """Return the mean features, over augmentations, of some images of a feature file."""
-
-    def read() -> Iterator[Values]:
-        with open_store(path) as store:
-            for start in range(0, len(positions), _READ_AT_ONCE):
-                features = store.features(positions[start : start + _READ_AT_ONCE])
-                yield features.mean(axis=1, dtype=np.float64)
-
-    return np.concatenate(list(read()))
+    blocks = [positions[start : start + _READ_AT_ONCE] for start in range(0, len(positions), _READ_AT_ONCE)]
+    with open_store(path) as store:
+        return np.concatenate([store.features(block).mean(axis=1, dtype=np.float64) for block in blocks])

@@ -273,7 +273,7 @@ def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
 
 def _files(features: Sequence[str | Path]) -> dict[str, Path]:
     """Return each feature file by its name."""
-    found: list[Path] = []
+    files: list[Path] = []
     for source in map(Path, features):
         if source.is_dir():
             for parts in sorted(source.glob("*.parts")):
@@ -287,13 +287,13 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
                     "same bchisto featurize again to add them",
                     parts,
                 )
-            found.extend(sorted(source.glob("*.h5")))
+            files.extend(sorted(source.glob("*.h5")))
         elif source.exists():
-            found.append(source)
+            files.append(source)
         else:
             raise MissingInputError(f"{source}: no such feature file or folder; run bchisto featurize first")
     paths: dict[str, Path] = {}
-    for path in found:
+    for path in files:
         name, shown = path.stem, path.stem.encode("utf-8", "backslashreplace").decode()
         if shown != name:
             raise InputError(f"{shown}.h5: the name of this feature file is not UTF-8 text; rename the file")

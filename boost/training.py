@@ -37,7 +37,7 @@ from .head import HeadSpec, TrainingTerms
 from .heads import get_head
 from .methods import methods_of, shown_store
 from .presets import Preset
-from .reference import TRAINING_NAMES, fit_reference
+from .reference import TRAINING_NAMES, TrainingImage, fit_reference
 from .sources import BoostSettings, FeatureChoice, Sources, read_sources
 from .units import (
     MODEL_KIND,
@@ -175,7 +175,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     def _parts(self) -> dict[str, list[FoldPart]]:
         """Training and test images of each fold, by feature file."""
         images, plan = self.images, self.plan
-        position = {image: number for number, image in enumerate(images.labels)}
         parts: dict[str, list[FoldPart]] = {}
         for (store, path), fold in product(self.sources.paths.items(), plan.folds):
             train, test = plan.images(fold, "train"), plan.images(fold, "test")
@@ -184,8 +183,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                     store=store,
                     path=path,
                     fold=fold,
-                    train=tuple(position[image] for image in train),
-                    test=tuple(position[image] for image in test),
                     labels=tuple(images.classes.index(images.labels[image]) for image in train),
                     groups=plan.kept_whole(train, [images.groups[image] for image in train]),
                     train_ids=tuple(train),
@@ -267,22 +264,21 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         images, plan = self.images, self.plan
         hashes = images.pixels or images.files
         trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
-        chosen = [(place, image) for place, image in enumerate(images.labels) if image in trained]
-        names = folder / TRAINING_NAMES
         reference = None
         if trained <= hashes.keys():
-            reference = fit_reference(
-                self.sources.paths,
-                [place for place, _ in chosen],
-                labels=[images.classes.index(images.labels[image]) for _, image in chosen],
-                hashes=[hashes[image] for _, image in chosen],
-                units=[images.groups[image] or plan.units.get(image, image) for _, image in chosen],
-                seed=self.settings.seed,
-            )
+            units = {image: str(images.groups[image] or plan.units.get(image, image)) for image in trained}
+            described = [
+                TrainingImage(position, images.classes.index(label), hashes[image], units[image])
+                for position, (image, label) in enumerate(images.labels.items())
+                if image in trained
+            ]
+            reference = fit_reference(self.sources.paths, described, seed=self.settings.seed)
+        names = folder / TRAINING_NAMES
         if reference is None:
             remove_output(names)
         else:
-            write_rows(names, ["image_id", "sha256"], [(image, hashes[image]) for _, image in chosen])
+            rows = [(image, hashes[image]) for image in images.labels if image in trained]
+            write_rows(names, ["image_id", "sha256"], rows)
         return reference
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,6 @@ class FoldPart:
         Path of the feature file.
     fold : int
         Fold number, as in ``folds.csv``.
-    train, test : tuple of int
-        Positions of the training and test images in the feature file.
     labels : tuple of int
         Class number of each training image.
     groups : tuple of str or None
@@ -53,8 +52,6 @@ class FoldPart:
     store: str
     path: Path
     fold: int
-    train: tuple[int, ...]
-    test: tuple[int, ...]
     labels: tuple[int, ...]
     groups: tuple[str | None, ...]
     train_ids: tuple[str, ...]
@@ -142,10 +139,11 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     first = units[0]
     part = first.part
     with open_store(part.path) as store:
-        keys = dict(enumerate(store.keys.values()))
-        if tuple(keys.get(position) for position in (*part.train, *part.test)) != part.rows:
+        positions = {key: position for position, key in enumerate(store.keys.values())}
+        if not positions.keys() >= set(part.rows):
             raise StoreError(f"{part.path}: its images changed while the command ran; run the same command again")
-        learnt, tested = store.features(part.train), store.features(part.test)
+        images, count = [positions[key] for key in part.rows], len(part.train_ids)
+        learnt, tested = store.features(images[:count]), store.features(images[count:])
         training = TrainingPart(
             features=learnt,
             labels=np.array(part.labels, dtype=np.int64),
@@ -194,9 +192,8 @@ def read_model(unit: ModelUnit) -> bytes:
 
 
 def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
-    part, classes = unit.part, len(unit.part.classes)
-    shapes: dict[str, tuple[int | None, ...]] = {"model": (None,), "constant": (1,), "tests": (len(part.test), classes)}
-    return read_pack(unit.file, unit.key, shapes)
+    tests = len(unit.part.test_ids), len(unit.part.classes)
+    return read_pack(unit.file, unit.key, {"model": (None,), "constant": (1,), "tests": tests})
 
 
 _LEAF_ROWS = 20
@@ -224,34 +221,26 @@ def models_without_split(
     Returns
     -------
     dict
-        ``models``, ``without_split``, and the entries of `leaf_facts`; empty if every model has a split.
+        ``models``, ``without_split``, and numbers that explain why: ``training_rows``, ``min_data_in_leaf``, and
+        ``suggested_min_data_in_leaf`` (None if a smaller value would not help); empty if every model has a split.
     """
     trees = [(unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
     idle = [unit for unit, model in trees if model.constant]
     if not idle:
         return {}
-    facts = [leaf_facts(unit.part.labels, params=unit.params, rows=augmentations[unit.part.store]) for unit in idle]
-    fewest = min(facts, key=lambda fact: fact["suggested_min_data_in_leaf"] or fact["min_data_in_leaf"])
-    rows = min(fact["training_rows"] for fact in facts)
-    return {"models": len(trees), "without_split": len(idle), **fewest, "training_rows": rows}
-
-
-def leaf_facts(labels: Sequence[int], *, params: Mapping[str, Any], rows: int = 1) -> dict[str, Any]:
-    """Return numbers that explain why a model of these training images, with `rows` rows each, has no split.
-
-    Returns
-    -------
-    dict
-        ``training_rows``, ``min_data_in_leaf``, and ``suggested_min_data_in_leaf`` (None if a smaller value would not
-        help).
-    """
-    needed = int(params.get("min_data_in_leaf", _LEAF_ROWS))
-    rarest = int(np.unique(np.asarray(labels), return_counts=True)[1].min()) * rows
-    suggested = max(1, rarest // _LEAVES_PER_CLASS)
+    facts = []
+    for unit in idle:
+        rows, needed = augmentations[unit.part.store], int(unit.params.get("min_data_in_leaf", _LEAF_ROWS))
+        suggested = max(1, min(Counter(unit.part.labels).values()) * rows // _LEAVES_PER_CLASS)
+        smaller = suggested if suggested < needed else None
+        facts.append((smaller or needed, needed, smaller, len(unit.part.labels) * rows))
+    _, needed, smaller, _ = min(facts, key=lambda fact: fact[0])
     return {
-        "training_rows": len(labels) * rows,
+        "models": len(trees),
+        "without_split": len(idle),
+        "training_rows": min(rows for *_, rows in facts),
         "min_data_in_leaf": needed,
-        "suggested_min_data_in_leaf": suggested if suggested < needed else None,
+        "suggested_min_data_in_leaf": smaller,
     }
 
 

@@ -29,10 +29,10 @@ def features() -> None:
 
 @features.command()
 @click.argument("source", type=PATH)
-@click.option("--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help=".npz or .h5.")
+@click.option("--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help="An .npz file.")
 @click.option("--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
-    """Write the features of SOURCE, a feature file or embeddings of any format, into a file.
+    """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
 
     \b
     Example: bchisto features export run/features/resnet50-0.5-400.h5 --out resnet50.npz

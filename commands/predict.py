@@ -46,7 +46,7 @@ def explain(model: Path, **options: Any) -> None:
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
-    wrote = [path for result in results for path in (result.page, result.sheet, result.folder / "arrays")]
+    wrote = [path for result in results for path in (result.page, result.folder / "arrays")]
     done(wrote, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 

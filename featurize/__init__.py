@@ -5,11 +5,12 @@ float32 of shape (images x augmentations, d).
 """
 
 from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
-from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
-from .imported import export_features, files_of, import_features, read_embeddings
+from .embedding_files import export_features, files_of, read_embeddings
+from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, same_images, settled_facts
+from .imported import import_features
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
-from .prepare import ImageFailure, NormalisedImage, normalise_images
+from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import FAR, PRESETS, defaults_text, encoder_defaults, preset_options, resolve_settings, seen_scales
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, open_store

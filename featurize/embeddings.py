@@ -1,17 +1,11 @@
-"""Embeddings: features from a file, computed by bchisto or by another program.
-
-`embeddings_npz` and `embeddings_h5` read the formats.
-"""
+"""Embeddings: features from a file, computed by bchisto or by another program; `read_embeddings` reads the files."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, readable_name
-from ..core.formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
+from ..core import InputError, few, readable_name
+from ..core.formats import limits
 from ..data import ImageRecord, join_groups, report_findings
-
-_log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 """Name of an encoder or weights that a file does not name."""
@@ -97,13 +89,12 @@ class Embeddings:
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
                 "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
-        absent = [""] * len(columns["image_id"])
-        ids, labels, groups = known = [
-            [_text(path, cell, what) for cell in columns.get(name, absent)] for name, what in COLUMNS.items()
-        ]
-        for what, column in zip(COLUMNS.values(), known, strict=True):
-            if len(column) != len(features):
-                raise InputError(f"{path}: {len(column)} {what}s do not fit features of shape {features.shape}")
+        known = []
+        for name, what in COLUMNS.items():
+            known.append([_text(path, cell, what) for cell in columns.get(name, [""] * len(features))])
+            if len(known[-1]) != len(features):
+                raise InputError(f"{path}: {len(known[-1])} {what}s do not fit features of shape {features.shape}")
+        ids, labels, groups = known
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
@@ -124,21 +115,6 @@ class Embeddings:
         groups = [names.get(group) or "" for group in groups]
         about = settled_facts(path, facts or {})
         return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), about, tuple(unread))
-
-    @property
-    def columns(self) -> dict[str, tuple[str, ...]]:
-        """Values of `COLUMNS`, by name."""
-        return dict(zip(COLUMNS, (self.image_ids, self.labels, self.groups), strict=True))
-
-    @property
-    def plain(self) -> npt.NDArray[np.float32]:
-        """Features as exported to a file: for one augmentation, of shape (images, d)."""
-        return self.features if self.features.shape[1] > 1 else self.features[:, 0]
-
-    @property
-    def about(self) -> str:
-        """Facts as exported to a file: JSON, see `read_facts`."""
-        return json.dumps(dict(self.facts), sort_keys=True)
 
     @property
     def name(self) -> str:
@@ -175,52 +151,21 @@ class Embeddings:
         )
 
 
-def choose_known(
-    path: Path, names: Sequence[str], read: Callable[[str], list[Any]]
-) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
-    """Return the values of the `COLUMNS` that a file has, and the names that are left over.
-
-    Parameters
-    ----------
-    path : Path
-    names : sequence of str
-        Columns or arrays of the file, without the features.
-    read : callable
-        Returns the values of one of them.
+def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
+    """Return embeddings in the order of images of the first ones.
 
     Raises
     ------
     InputError
-        There are no ids, or see `choose_column`.
+        They are of different images.
     """
-    chosen: dict[str, str] = {}
-    for role in (IMAGE, LABEL, GROUP):
-        free = [name for name in names if name not in chosen.values()]
-        if (column := choose_column(free, role, where=path, values=read)) is not None:
-            chosen[role.name] = column
-            if not role.is_plain(column):
-                _log.info("%s: the %s is taken from %s", path, role.means, column)
-        elif role is IMAGE:
-            known = f"has no {role.name} (or ids, slide_id, filenames); it has {sorted(names)[:10]}"
-            raise InputError(f"{path}: {known}; name the rows: numpy.savez(FILE, features=array, image_id=names)")
-    unread = tuple(name for name in names if name not in chosen.values())
-    if GROUP.name not in chosen and (may := may_hold_patients(unread)):
-        _log.warning("%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0])
-    return {name: read(column) for name, column in chosen.items()}, unread
-
-
-def read_facts(path: Path, text: str) -> dict[str, Any]:
-    """Read the facts in an exported file.
-
-    Raises
-    ------
-    InputError
-        The text is not a mapping in JSON.
-    """
-    with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(facts := parse_json(text, most=1_000_000), dict):
-            return facts
-    raise InputError(f"{path}: its attribute bchisto is damaged")
+    first = embeddings[0]
+    for other in embeddings[1:]:
+        if strange := sorted(set(other.image_ids) ^ set(first.image_ids)):
+            raise InputError(
+                f"{other.path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
+            )
+    return [each.ordered(first.image_ids) for each in embeddings]
 
 
 def _text(path: Path, value: Any, what: str) -> str:
@@ -247,24 +192,16 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
     """
-    facts: dict[str, Any] = {}
-    for name, kind in FACTS.items():
-        value = given.get(name)
-        if value is None or value in ("", UNKNOWN, []):
-            continue
-        fits = isinstance(value, (float, int) if kind is float else kind) and (
-            kind is bool or not isinstance(value, bool)
-        )
-        parts = value if isinstance(value, list) else [value]
+    facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
+    for name, value in facts.items():
+        kind, parts = FACTS[name], value if isinstance(value, list) else [value]
         longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
+        fits = isinstance(value, (float, int) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
         fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(part, longest) for part in parts)
-        if name == "layers":
-            fits = fits and all(isinstance(part, str) for part in parts)
+        names = list(map(str, parts))
+        fits = fits and (name != "layers" or names == parts) and (name != "classes" or len({*names}) == len(names))
         if not fits or len(str(value)) > limits.CARD_LETTERS:
             raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
-        if name == "classes" and len(set(map(str, parts))) < len(parts):
-            raise InputError(f"{path}: its classes name one twice: {str(value)[:50]}")
-        facts[name] = value
     return facts
 
 

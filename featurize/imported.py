@@ -1,121 +1,88 @@
-"""Import embeddings of other programs as feature files, and export feature files as embeddings."""
+"""Import embeddings of other programs as feature files, with their labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import __version__
-from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, converted, few
-from ..core.formats import mistaken
-from ..core.jobs import ensure_folder, key_of, refuse_overwriting
+from ..core import InputError, MissingInputError, SettingsConflictError, few
+from ..core.formats import GROUP, IMAGE, LABEL, read_csv
+from ..core.jobs import ensure_folder, key_of
 from ..data import (
     FACTS_FILE,
     DatasetFacts,
     join_classes,
+    join_groups,
+    match_names,
     missing_labels,
     order_classes,
     report_findings,
     write_dataset_facts,
 )
-from .embedding_files import LabelTable, is_store, read_h5, read_labels, read_npz, read_slides, write_h5, write_npz
-from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
+from .embedding_files import is_foreign, read_embeddings
+from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256, same_images
 from .prepare import StainInfo
 from .store import open_store, stain_columns, write_store
 
 _log = logging.getLogger(__name__)
 
-_READ = {".npz": read_npz, ".h5": read_h5, ".hdf5": read_h5}
-_WRITE = {".npz": write_npz, ".h5": write_h5}
+_EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
 
-def read_embeddings(path: PathInput) -> Embeddings:
-    """Read embeddings of another program, or a feature file.
+class LabelRow(NamedTuple):
+    """A row of a table of labels: label and group, empty if unknown, and the other cells that are not empty."""
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npz`` or ``.h5`` file, a feature file of bchisto, or a folder with one ``.h5`` file per slide, as TRIDENT
-        and CLAM write them.
-
-    Returns
-    -------
-    Embeddings
-
-    Raises
-    ------
-    InputError, StoreError
-        The file is missing, damaged or of another format; or see `Embeddings.of`.
-    """
-    path = Path(converted(path, "path", Path))
-    if path.is_dir():
-        if not (files := _slide_files(path)):
-            how = _PICKLED if any(path.glob("*.pt")) else "give a .npz or .h5 file, or pictures as images"
-            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {how}")
-        return read_slides(path, files)
-    if not path.is_file():
-        raise MissingInputError(f"{path}: no such file or folder of embeddings")
-    if (read := _READ.get(path.suffix.casefold())) is None:
-        how = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
-        no_file = f"{path}: embeddings are read from .npz and .h5 files; {how}"
-        raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
-    return read(path)
+    label: str
+    group: str
+    cells: dict[str, str]
 
 
-_PICKLED = ".pt and .pkl run code when they are read; docs/embeddings.md shows how to convert them"
-
-
-def _slide_files(folder: Path) -> list[Path]:
-    """Return the ``.h5`` files of a folder, or of its subfolder ``h5_files``, where CLAM puts them."""
-    return sorted(folder.glob("*.h5")) or sorted(folder.glob("h5_files/*.h5"))
-
-
-def files_of(sources: Sequence[Path]) -> list[Path]:
-    """Return all files that `read_embeddings` would read from the sources."""
-    return [file for path in sources for file in (_slide_files(path) if path.is_dir() else [path])]
-
-
-def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
-    """Write the features of a feature file, or embeddings of any format, to an ``.npz`` or ``.h5`` file.
+def read_labels(path: Path) -> dict[str, LabelRow]:
+    """Read a table of labels, see `read_csv`; return the row of each image.
 
     Parameters
     ----------
-    source : str or Path
-        See `read_embeddings`.
-    out : str or Path
-        File to write; the name ends in ``.npz`` or ``.h5``.
-    overwrite : bool
-        Replace an existing file.
-
-    Returns
-    -------
-    Embeddings
-        The written embeddings, with ids, labels, groups, and facts about the encoder.
+    path : Path
+        A CSV file with columns for the image id (``image_id``, or ``slide_id`` as in CLAM), the label and, if any, the
+        group; see `bchisto.core.formats.columns`.
 
     Raises
     ------
-    OutputError
-        The file exists already.
     InputError
-        The name has another suffix; or see `read_embeddings`.
+        There is no such file or column, an id is empty or repeated, or there are no rows.
     """
-    path = Path(converted(out, "out", Path))
-    if (write := _WRITE.get(path.suffix.casefold())) is None:
-        raise InputError("{out} {}: choose a name that ends in {}", path, ", ".join(_WRITE))
-    if path.exists() and not overwrite:
-        raise OutputError("{}: exists already; use {overwrite} or another {out}", path)
-    given = Path(converted(source, "source", Path))
-    refuse_overwriting([path], files_of([given]))
-    embeddings = read_embeddings(given)
-    ensure_folder(path.parent)
-    write(path, embeddings)
-    return embeddings
+    if not path.is_file():
+        raise MissingInputError("{labels} {}: no such table; it has the columns {}", path, _EXPECTED)
+    table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
+    ids = table.choose(IMAGE)
+    label = table.choose(LABEL, without=[ids])
+    group = table.choose(GROUP, without=[ids, label])
+    table.log_columns({IMAGE: ids, LABEL: label, GROUP: group})
+    if table.overlong:
+        raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
+                         "comma in quotes")  # fmt: skip
+    names, joined = join_groups((row.get(group) or None for _, row in table.rows), where=str(path))
+    report_findings(joined)
+    rows: dict[str, LabelRow] = {}
+    lines: dict[str, int] = {}
+    for number, row in table.rows:
+        image = row[ids]
+        if not image or image in lines:
+            why = f"{image} is already in line {lines[image]}" if image else f"an empty {table.columns[ids]}"
+            raise InputError(f"{path}: line {number}: {why}; remove the row")
+        lines[image] = number
+        cells = {name: cell for name, cell in row.items() if cell and name not in (ids, label)}
+        rows[image] = LabelRow(row[label], names.get(row.get(group, "")) or "", cells)
+    if not rows:
+        raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
+    return rows
 
 
 def import_features(
@@ -150,7 +117,7 @@ def import_features(
     SettingsConflictError
         The folder contains a feature file of this name, made from other embeddings or from images.
     """
-    foreign = [path for path in sources if _is_foreign(path)]
+    foreign = [path for path in sources if is_foreign(path)]
     if not foreign:
         if labels is not None:
             raise InputError(
@@ -162,88 +129,65 @@ def import_features(
             f"{foreign[0]} and {stores[0]}: do not mix embeddings of other programs and features of bchisto in one "
             "model; bchisto features export turns a feature file into embeddings"
         )
-    table = None if labels is None else read_labels(labels)
-    embeddings: dict[Path, Embeddings] = {}
+    rows = {} if labels is None else read_labels(labels)
+    labelled = []
     for path in foreign:
-        unlabelled = read_embeddings(path)
-        table = table and table.named_as(set(unlabelled.image_ids))
-        embeddings[path] = _labelled(unlabelled, table)
-        names, joined = join_classes(filter(None, embeddings[path].labels), classes)
+        embeddings = read_embeddings(path)
+        if labels is not None:  # embeddings of TRIDENT, CLAM and STAMP are named after the slide file without suffix
+            known, findings = match_names(rows, embeddings.image_ids, where=str(labels))
+            report_findings(findings)
+            rows = {known.get(name, name): row for name, row in rows.items()}
+            embeddings = _labelled(embeddings, rows, labels)
+        elif not any(embeddings.labels):
+            others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
+            raise InputError(
+                "{}: has no labels; give a table of them with {labels}, or call them label, class, diagnosis, target "
+                "or y{}", path, others,
+            )  # fmt: skip
+        names, joined = join_classes(filter(None, embeddings.labels), classes)
         report_findings(joined)
-        spelled = tuple(names.get(label, "") for label in embeddings[path].labels)
-        embeddings[path] = dataclasses.replace(embeddings[path], labels=spelled)
-        if missing := missing_labels(embeddings[path].labels, classes):
+        spelled = tuple(names.get(label, "") for label in embeddings.labels)
+        if missing := missing_labels(spelled, classes):
             raise InputError(
                 "{}: the label {} means unknown; leave it empty, or name {} in {classes}",
                 labels or path, missing[0], missing[0],
             )  # fmt: skip
-        first = embeddings[foreign[0]]
-        if set(embeddings[path].image_ids) != set(first.image_ids):
-            strange = sorted(set(embeddings[path].image_ids) ^ set(first.image_ids))
-            raise InputError(
-                f"{path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
-            )
-        embeddings[path] = embeddings[path].ordered(first.image_ids)
+        labelled.append(dataclasses.replace(embeddings, labels=spelled))
+    labelled = same_images(labelled)
     ensure_folder(folder)
-    stored = {path: _keep(item, folder / f"{item.name}.h5", overwrite=overwrite) for path, item in embeddings.items()}
-    images = set(first.image_ids)
-    columns = {
-        name: {image: cell for image, cell in cells.items() if image in images}
-        for name, cells in (table.columns if table else {}).items()
-    }
+    stored = [_keep(each, folder / f"{each.name}.h5", overwrite=overwrite) for each in labelled]
+    first, columns = labelled[0], dict[str, dict[str, str]]()
+    for image in first.image_ids if rows else ():
+        for name, cell in rows[image].cells.items():
+            columns.setdefault(name, {})[image] = cell
     groups = {image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group}
     facts = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
     write_dataset_facts(folder / FACTS_FILE, facts, images_sha256=_identity(first))
-    return [stored[path] for path in sources]
+    return stored
 
 
-def _is_foreign(path: Path) -> bool:
-    """Return whether a source contains embeddings of another program, and not feature files."""
-    if path.is_dir():
-        files = _slide_files(path)
-        return bool(files) and not any(path.glob("*.parts")) and not any(map(is_store, files))
-    return path.is_file() and (path.suffix.casefold() not in (".h5", ".hdf5") or not is_store(path))
-
-
-def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
-    """Return embeddings with the labels and groups of a table, if there is one; refuse them without labels."""
-    if table is None:
-        if not any(embeddings.labels):
-            others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
-            raise InputError(
-                "{}: has no labels; give a table of them with {labels}, or call them label, class, "
-                "diagnosis, target or y{}",
-                embeddings.path,
-                others,
-            )
-        return embeddings
-    absent = [image for image in embeddings.image_ids if image not in table.labels]
-    if len(absent) == len(embeddings.image_ids):
-        example = next(iter(table.labels))
-        raise InputError(
-            f"{table.path}: names none of the images of {embeddings.path}, which are named {absent[0]}; "
-            f"here it is {example}"
-        )
+def _labelled(embeddings: Embeddings, rows: Mapping[str, LabelRow], table: Path) -> Embeddings:
+    """Return embeddings with the labels and groups of a table."""
+    absent = [image for image in embeddings.image_ids if image not in rows]
     if absent:
+        count, example = len(embeddings.image_ids), next(iter(rows))
+        how = f"its rows are named as {example}" if len(absent) == count else "add them, an empty label is unknown"
         raise InputError(
-            f"{table.path}: has no row for {len(absent)} of {len(embeddings.image_ids)} images of {embeddings.path}: "
-            f"{few(absent)}; add them, with an empty label if it is not known"
+            f"{table}: has no row for {len(absent)} of {count} images of {embeddings.path}: {few(absent)}; {how}"
         )
-    if more := sorted(set(table.labels) - set(embeddings.image_ids)):
-        _log.warning("%s: %d of %d rows are of no image of %s: %s", table.path, len(more), len(table.labels),
-                     embeddings.path, few(more))  # fmt: skip
+    if more := sorted(set(rows) - set(embeddings.image_ids)):
+        _log.warning("%s: %d of %d rows are of no image of %s: %s",
+                     table, len(more), len(rows), embeddings.path, few(more))  # fmt: skip
+    groups = []
     for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True):
-        if own and (other := table.groups[image]) and other.casefold() != own.casefold():
+        other = rows[image].group
+        if own and other and other.casefold() != own.casefold():
             raise InputError(
-                f"{table.path}: {image} is of {other}, and of {own} in {embeddings.path}; an image has one patient"
+                f"{table}: {image} is of {other}, and of {own} in {embeddings.path}; an image has one patient"
             )
-    return dataclasses.replace(
-        embeddings,
-        labels=tuple(table.labels[image] for image in embeddings.image_ids),
-        groups=tuple(
-            table.groups[image] or own for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True)
-        ),
-    )
+        groups.append(other or own)
+    labels = tuple(rows[image].label for image in embeddings.image_ids)
+    return dataclasses.replace(embeddings, labels=labels, groups=tuple(groups))
 
 
 def _identity(embeddings: Embeddings) -> str:

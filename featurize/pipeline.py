@@ -44,6 +44,7 @@ from .units import (
     read_kept,
     read_rows,
     row_keys,
+    take_over,
 )
 
 _log = logging.getLogger(__name__)
@@ -66,24 +67,18 @@ class FeaturizeResult:
         Number of requested images.
     failures : tuple of (image_id, message)
         Images left out; also in ``RUN/failures.csv``.
-    skipped_normalisation : tuple of str
-        Images with too little tissue, which were not normalised.
     share : Share or None
         For a shard, its share of the work, and how much is done.
     trainable : bool
         Whether there are labels of at least two classes, which training needs.
-    doubtful_stains : tuple of str
-        Images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     """
 
     stores: tuple[Path, ...]
     merged: bool
     images: int
     failures: tuple[tuple[str, str], ...]
-    skipped_normalisation: tuple[str, ...]
     share: Share | None = None
     trainable: bool = True
-    doubtful_stains: tuple[str, ...] = ()
 
 
 def featurize(
@@ -147,10 +142,8 @@ def featurize(
             _log.info("%s complete already", complete)
         failures: dict[str, str] = dict(opened.refused)
         share = None
-        skipped: tuple[str, ...] = ()
-        doubtful: tuple[str, ...] = ()
         if work.shard is None:
-            failures, skipped, doubtful = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
+            failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
         elif (share := _share(work.shard, units, plans)) is not None:
             record.note(share=share.content())
         if failures:
@@ -165,10 +158,8 @@ def featurize(
         share is None,
         len(unique.dataset.records) + len(opened.refused),
         tuple(failures.items()),
-        skipped,
         share,
         not unique.dataset.untrainable,
-        doubtful,
     )
 
 
@@ -322,9 +313,7 @@ def _merge(
     for alike in (alike for unit in units for alike in unit if plan.name in alike.keys):
         path = pack_path(plan.parts.folder, alike.keys[plan.name])
         if (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is not None:
-            finished.update(dict.fromkeys(pack.keys, path))
-            for key, reason in pack.failures.items():
-                finished.setdefault(key, reason)
+            take_over(finished, path, pack)
     files = {key: path for key, path in finished.items() if isinstance(path, Path)}
     whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in files]
     failed = [(image, text) for image, key in keys.items() if isinstance(text := finished.get(key), str)]
@@ -355,15 +344,13 @@ def _finish(
     record: RunRecord,
     *,
     stain: str,
-) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+) -> dict[str, str]:
     """Write the feature files that lack images, remove their packs, and warn of what the images show.
 
     Returns
     -------
     dict of str to str
         Image id to the reason why it is left out.
-    tuple of str, tuple of str
-        Images that were not normalised, and images whose normalised stains are doubtful.
     """
     failures = dict(opened.refused)
     outcomes: list[StainOutcome] = []
@@ -389,8 +376,8 @@ def _finish(
     for outcome in outcomes:
         report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
         foreign |= {image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()}
-    skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
-    doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
+    skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)
+    doubtful = dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful)
     for text in stain_notes(skipped, doubtful, foreign, images=len(images), stain=stain):
         _log.warning("%s", text)
-    return failures, skipped, doubtful
+    return failures

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..core import InputError, SettingsConflictError, WeightsError, message_of
-from ..core.jobs import key_of, visible_gpus
+from ..core.jobs import key_of
 from ..core.runs import (
     FolderSettings,
     ImageChange,
@@ -26,11 +26,11 @@ from ..core.runs import (
     versions_of,
 )
 from ..data import UniqueImages
-from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, gives_maps, other_treatment
-from .crops import GRID
+from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
+from .stream import on_gpu
 
 _AGREEING = frozenset({"backend", "device"})
 """Settings that change rows only by rounding. A complete file with another value is kept, but gets no new rows."""
@@ -150,8 +150,7 @@ def plan_stores(
         "selection": json.dumps(selection),
         "bchisto_version": __version__,
     }
-    on_device = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
-    on_device = on_device and all(map(gives_maps, settings.encoders)) and bool(visible_gpus())  # see `describe_images`
+    device = "gpu" if on_gpu(settings, encoders) else "cpu"
     plans: list[StorePlan] = []
     for (choice, encoder), view in product(zip(settings.encoders, encoders, strict=True), settings.views):
         name = f"{encoder.name}-{view.level}-{view.crop}"
@@ -167,7 +166,7 @@ def plan_stores(
             origin["network"] = choice.name
         parts = FolderSettings(
             folder=folder / f"{name}.parts",
-            settings=store_settings(settings, encoder, view, device="gpu" if on_device else "cpu"),
+            settings=store_settings(settings, encoder, view, device=device),
             work=("*.npz",),
             made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)),
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..core import InputError, Message, Settings, converted, option
+from ..core import InputError, Message, Settings, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import ENGINES, LEAST_OF_PARTIAL, EncoderChoice, encoder_facts, gives_maps, weights_of
@@ -104,11 +102,6 @@ class View:
         if plausible_mpp(scale) is None:
             raise InputError("{views} {}: {} um a pixel; give {} to {}", text, scale, limits.LEAST_MPP, limits.MOST_MPP)
         return cls(scale, crop, "um")
-
-    @classmethod
-    def of(cls, header: Mapping[str, Any]) -> View:
-        """Return the view in the header of a feature file, see `bchisto.featurize.stored`."""
-        return cls(float(header["scale"]), converted(header["crop"], "crop", int), str(header.get("unit", "")))
 
     def factor(self, mpp: float | None) -> float:
         """Return the factor by which the sides of an image with `mpp` micrometres per pixel are scaled."""

@@ -247,14 +247,10 @@ def open_store(path: PathInput) -> Store:
                 f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: "
                 "name embeddings features, or save images as PNG files for bchisto featurize"
             )
-        if int(version) < SCHEMA_VERSION:
-            raise StoreError(f"{path}: {version} is not a schema number that this bchisto reads; {_AGAIN}")
-        if int(version) > SCHEMA_VERSION:
-            writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
-            raise StoreError(
-                f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read "
-                f"here; install bchisto {writer} or later"
-            )
+        if version != SCHEMA_VERSION:
+            writer = printable(str(file.attrs.get("bchisto_version"))[:100])
+            wrong = f"{path}: {version} is not a schema number that this bchisto reads, which is {SCHEMA_VERSION}"
+            raise StoreError(f"{wrong}; it was written by bchisto {writer}: install that, or {_AGAIN}")
         store = Store(path, file)
         opened.pop_all()  # the caller closes the file
     return store

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..core import InputError, StoreError, printable
+from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
 from .crops import GRID
@@ -107,7 +107,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
     own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
-        views=(View.of(header),),
+        views=(View(float(header["scale"]), converted(header["crop"], "crop", int), str(header.get("unit", ""))),),
         augmentations=header["augmentations"],
         **{name: header[name] for name in own},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,13 +81,11 @@ def describe_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
     )
     mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
-    device = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
-    device = device and len(mapped) == len(targets)
-    if device and (bool(visible_gpus()) if on_device is None else on_device):
+    if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
-        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker)
+        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, mapped, ticker)
     for item in described:
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
@@ -101,15 +99,26 @@ def describe_images(
         yield item
 
 
+def on_gpu(settings: FeaturizeSettings, encoders: Collection[CropEncoder], wanted: bool | None = None) -> bool:
+    """Return whether colours, crops and pooling are computed on the device of Keras's backend: if that is a GPU.
+
+    If settings and encoders allow it, `wanted` decides instead.
+    """
+    fits = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
+    if not fits or not all(isinstance(encoder, Encoder) for encoder in encoders):
+        return False
+    return bool(visible_gpus()) if wanted is None else wanted
+
+
 def _crop_by_crop(
     prepared: Iterable[PreparedCrops | ImageFailure],
     records: Sequence[ImageRecord],
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[CropEncoder, View]],
+    mapped: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Compute features of crops or frames that were prepared on the CPU."""
-    mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
+    """Compute features of crops or frames that were prepared on the CPU; `mapped` are the targets with feature maps."""
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):

@@ -181,9 +181,7 @@ def find_finished(
         elif (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is None:
             damaged.append(path)
         else:
-            finished.update(dict.fromkeys(pack.keys, path))
-            for key, reason in (pack.failures if plan.skip_errors else {}).items():
-                finished.setdefault(key, reason)
+            take_over(finished, path, pack, failures=plan.skip_errors)
     if plan.path.is_file():
         with open_store(plan.path) as store:
             if plan.is_whole(store):
@@ -195,6 +193,13 @@ def find_finished(
         with contextlib.suppress(OSError):
             path.unlink()
     return finished, change
+
+
+def take_over(finished: Finished, path: Path, pack: Pack, *, failures: bool = True) -> None:
+    """Add the images of a pack to those that are finished, with or without its failures."""
+    finished.update(dict.fromkeys(pack.keys, path))
+    for key, reason in pack.failures.items() if failures else ():
+        finished.setdefault(key, reason)
 
 
 def read_rows(

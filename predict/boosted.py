@@ -30,6 +30,7 @@ from ..featurize import (
     IMPORTED,
     FeaturizeSettings,
     ImageFailure,
+    StainInfo,
     View,
     describe_images,
     images_per_block,
@@ -142,10 +143,7 @@ class BoostedModel:
             )
             for settings, targets in groups
         ]
-        skipped: dict[str, None] = {}
-        blank: dict[str, None] = {}
-        doubtful: dict[str, dict[str, None]] = {}
-        foreign: dict[str, float] = {}
+        stains: dict[str, list[tuple[str, StainInfo]]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
@@ -153,21 +151,18 @@ class BoostedModel:
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
-                    if item.stain.skipped:
-                        skipped[record.image_id] = None
-                    if item.stain.blank:
-                        blank[record.image_id] = None
-                    if item.stain.doubtful:
-                        doubtful.setdefault(settings.stain, {})[record.image_id] = None
-                    if item.stain.foreign:
-                        foreign[record.image_id] = max(item.stain.foreign, foreign.get(record.image_id, 0.0))
+                    stains.setdefault(settings.stain, []).append((record.image_id, item.stain))
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
-        report_findings(pixel_findings({}, blank, {}))
-        notes = {"": (skipped, (), foreign), **{stain: ((), names, {}) for stain, names in doubtful.items()}}
-        for stain, names in notes.items():
-            for note in stain_notes(*names, images=None, stain=stain):
+        for stain, infos in stains.items():
+            blank, skipped, doubtful = (
+                dict.fromkeys(image for image, info in infos if getattr(info, name))
+                for name in ("blank", "skipped", "doubtful")
+            )
+            report_findings(pixel_findings({}, blank, {}))
+            foreign = {image: info.foreign for image, info in infos if info.foreign}
+            for note in stain_notes(skipped, doubtful, foreign, images=None, stain=stain):
                 _log.warning("%s", note)
 
 
@@ -185,7 +180,18 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
             "program, as the features of predict, and no images"
         )
-    trained = {name: _settings(path, name, header) for name, header in bundle.stores.items()}
+    trained: dict[str, FeaturizeSettings] = {}
+    for name, header in bundle.stores.items():
+        try:
+            if not isinstance(header["weights"], str):
+                raise TypeError("its weights are not text")
+            trained[name] = settings_from(header)
+        except DAMAGE as error:
+            text = (str(error).splitlines() or ["?"])[0][:160]
+            shown, why = printable(name[:100]), printable(f"no {text}" if isinstance(error, KeyError) else text)
+            raise BundleError(
+                f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
+            ) from error
     crops = sum(each.augmentations * each.crops for each in trained.values())
     if crops > limits.CROPS:
         raise BundleError(
@@ -195,7 +201,7 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
     encoders = _encoders(path, bundle.stores, weights, settings)
     for name, encoder in encoders.items():
-        expected = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[name]}
+        expected = {getattr(model, "features", encoder.dim) for model in bundle.models[name]}
         if expected != {encoder.dim}:
             raise BundleError(
                 f"{path}: the models of its feature set {name} take {min(expected)} features, {encoder.name} makes "
@@ -213,19 +219,6 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         on_keras=any(own.engine == "keras" for own in settings.values()),
         rescales=any(view.unit for own in settings.values() for view in own.views),
     )
-
-
-def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSettings:
-    shown = printable(store[:100])
-    try:
-        if not isinstance(header["weights"], str):
-            raise TypeError("its weights are not text")
-        return settings_from(header)
-    except DAMAGE as error:
-        why = f"no {error}" if isinstance(error, KeyError) else printable((str(error).splitlines() or ["?"])[0][:160])
-        raise BundleError(
-            f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
-        ) from error
 
 
 def _encoders(

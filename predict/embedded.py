@@ -13,10 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
-from ..core import DAMAGE, BundleError, InputError, few, in_python
+from ..core import DAMAGE, BundleError, InputError, in_python
 from ..core.models import BundleFacts
 from ..data import ImageRecord
-from ..featurize import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, read_embeddings, row_sha256, settled_facts
+from ..featurize import (
+    IMPORTED,
+    KIND_FACTS,
+    UNKNOWN,
+    Embeddings,
+    facts_of,
+    read_embeddings,
+    row_sha256,
+    same_images,
+    settled_facts,
+)  # fmt: skip
 from .model import load_bundle
 from .predicted import Prediction
 from .records import with_classes
@@ -50,21 +60,11 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         The model file contains networks; a file is missing or surplus; the embeddings are of another kind than in
         training, or not all of the same images.
     """
-    bundle = load_bundle(path)
-    if not isinstance(bundle, Bundle):
-        raise InputError("{features} {}: {} holds networks, which look at images; give {images}", files[0], path)
-    read = [read_embeddings(file) for file in files]
-    stores = list(bundle.stores)
-    if len(stores) == len(read) == 1:
-        named = dict(zip(stores, read, strict=True))
-    else:
-        named = {embeddings.name: embeddings for embeddings in read}
-    if set(named) != set(stores) or len(named) < len(read):
-        raise InputError(
-            "{features}: {} needs embeddings of {}, one file of that name for each, and got {}",
-            path, ", ".join(stores), ", ".join(embeddings.path.name for embeddings in read),
-        )  # fmt: skip
-    return _matched(path, bundle, named)
+    bundle, read = load_bundle(path), [read_embeddings(file) for file in files]
+    names = [embeddings.name for embeddings in read]
+    if isinstance(bundle, Bundle) and len(bundle.stores) == len(read) == 1:
+        names = list(bundle.stores)
+    return _matched(path, _boosted(path, bundle, names), dict(zip(names, read, strict=True)))
 
 
 def embeddings_of_arrays(
@@ -95,35 +95,34 @@ def embeddings_of_arrays(
     InputError
         See `load_embedded`, and `bchisto.featurize.Embeddings.of`.
     """
-    if not isinstance(bundle, Bundle):
-        raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
-    stores = list(bundle.stores)
+    stores = list(bundle.stores) if isinstance(bundle, Bundle) else []
     arrays = features if isinstance(features, Mapping) else dict.fromkeys(stores[:1], features)
-    if set(arrays) != set(stores):
-        raise InputError(
-            "{features}: {} needs an array for each of {}, by these names, and got {}",
-            path, ", ".join(stores), ", ".join(map(str, arrays)),
-        )  # fmt: skip
-    named = {}
+    boosted, named = _boosted(path, bundle, list(arrays)), {}
     for store, array in arrays.items():
-        facts = {"encoder": encoder, "pooled": _needed(path, store, bundle.stores[store]).get("pooled", "")}
+        facts = {"encoder": encoder, "pooled": _needed(path, store, boosted.stores[store]).get("pooled", "")}
         rows = np.atleast_1d(array)
         ids = list(image_ids) or [f"image{number}" for number in range(len(rows))]
         named[store] = Embeddings.of(Path(in_python("features", "")), rows, {"image_id": ids}, facts)
-    return _matched(path, bundle, named)
+    return _matched(path, boosted, named)
+
+
+def _boosted(path: Path, bundle: BundleFacts, names: Sequence[str]) -> Bundle:
+    """Return a bundle that takes embeddings of these names; refuse another."""
+    if not isinstance(bundle, Bundle):
+        raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
+    if sorted(names) != sorted(bundle.stores):
+        raise InputError(
+            "{features}: {} needs embeddings of {}, one of that name for each, and got {}",
+            path, ", ".join(bundle.stores), ", ".join(map(str, names)),
+        )  # fmt: skip
+    return bundle
 
 
 def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tuple[Bundle, dict[str, Embeddings]]:
     """Refuse embeddings of another kind or of different images, and return them in the same order of images."""
-    first = named[next(iter(bundle.stores))]
-    ordered = {}
-    for store, header in bundle.stores.items():
-        _check_kind(path, store, header, named[store])
-        if unmatched := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
-            raise InputError(
-                f"{named[store].path} and {first.path}: of different images: {few(unmatched)} in only one of them"
-            )
-        ordered[store] = named[store].ordered(first.image_ids)
+    for store in bundle.stores:
+        _check_kind(path, store, bundle, named[store])
+    ordered = dict(zip(bundle.stores, same_images([named[store] for store in bundle.stores]), strict=True))
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s recognises its training images by their pixels, and embeddings have none: training images among these "
@@ -144,51 +143,39 @@ def _needed(path: Path, store: str, header: Mapping[str, Any]) -> dict[str, Any]
         ) from error
 
 
-def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: Embeddings) -> None:
+def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) -> None:
     """Refuse embeddings of another network or other settings than in training, as far as both files record them.
 
-    If the models were trained on images, all facts are known, so the embeddings must state all of them. Their length is
-    then checked by the models.
+    If the models were trained on images, all facts are known, so the embeddings must state all of them.
     """
-    imported = header.get("mode") == IMPORTED
-    needed, stated = _needed(path, store, header), embeddings.facts
-    pooled = imported and bool(str(needed.get("pooled", "")))
-    try:
-        dim = int(header["dim"]) if imported else None
-    except DAMAGE as error:
-        raise BundleError(
-            f"{path}: the settings of its feature set {store} do not fit; the model file is corrupt"
-        ) from error
-    for fact in KIND_FACTS:
-        if fact in needed and fact in stated and needed[fact] != stated[fact]:
-            raise InputError(
-                f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
-                f"{_short(stated[fact])}, that of training {_short(needed[fact])}"
-            )
-        if fact in needed and fact not in stated and not imported:
+    imported = bundle.stores[store].get("mode") == IMPORTED
+    needed, stated = _needed(path, store, bundle.stores[store]), {**embeddings.facts}
+    needed["length"] = getattr(bundle.models[store][0], "features", None)
+    stated["length"] = embeddings.features.shape[2]
+    for fact in (*KIND_FACTS, "length"):
+        if needed.get(fact) is None:
+            continue
+        if fact not in stated and not imported:
             raise InputError(
                 "{}: does not record which {} made it, and {} of {} needs {}; give {images}, or "
                 "features that bchisto extracted",
                 embeddings.path, fact, store, path, _short(needed[fact]),
             )  # fmt: skip
-    if dim is not None and dim != embeddings.features.shape[2]:
+        if needed[fact] != stated.get(fact, needed[fact]):
+            raise InputError(
+                f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
+                f"{_short(stated[fact])}, that of training {_short(needed[fact])}"
+            )
+    kinds = ["tiles" if facts.get("pooled") else "whole images" for facts in (stated, needed)]
+    if kinds[0] != kinds[1]:
+        remedy = "; if they are of tiles, too, write them by bchisto features export, which records this"
         raise InputError(
-            f"{embeddings.path}: embeddings of {embeddings.features.shape[2]} numbers; {store} of {path} needs {dim}"
-        )
-    if pooled != bool(embeddings.pooled):
-        remedy = (
-            "; if they are of tiles, too, write them by bchisto features export, which records this" if pooled else ""
-        )
-        raise InputError(
-            f"{embeddings.path}: embeddings of {'tiles' if embeddings.pooled else 'whole images'}, and {store} of "
-            f"{path} was trained on those of {'tiles' if pooled else 'whole images'}{remedy}"
+            f"{embeddings.path}: embeddings of {kinds[0]}, and {store} of {path} was trained on those of "
+            f"{kinds[1]}{remedy if kinds[1] == 'tiles' else ''}"
         )
     if imported and "encoder" not in stated:
-        _log.warning(
-            "%s does not record which network made it; that of training is %s",
-            embeddings.path,
-            needed.get("encoder", UNKNOWN),
-        )
+        trained = needed.get("encoder", UNKNOWN)
+        _log.warning("%s does not record which network made it; that of training is %s", embeddings.path, trained)
 
 
 def _short(value: Any) -> str:
@@ -210,24 +197,13 @@ def predict_embedded(
     -------
     list of ImageRecord, dict of str to Prediction or str
         The images, and the prediction of each image by its id.
-
-    Raises
-    ------
-    InputError
-        The embeddings have another length than those of training.
     """
-    first = next(iter(embeddings.values()))
-    records = first.records()
+    records = next(iter(embeddings.values())).records()
     trained = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
         features = {store: each.features[start : start + _AT_ONCE] for store, each in embeddings.items()}
-        try:
-            probabilities, compared = bundle.predict(features), bundle.compare(features)
-        except BundleError as error:
-            raise InputError(
-                "{}: embeddings of another length than those of training ({})", first.path, error
-            ) from error
+        probabilities, compared = bundle.predict(features), bundle.compare(features)
         for row, record in enumerate(records[start : start + _AT_ONCE]):
             known = bool(trained) and any(row_sha256(each[row]) in trained for each in features.values())
             results[record.image_id] = Prediction(probabilities[row], known, compared[row])

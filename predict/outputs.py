@@ -129,10 +129,7 @@ class Tabulated:
 
     def sheet(self, predicted: Predicted, *, title: str) -> Sheet:
         """Return the content of the prediction report, with the title `title`."""
-        return make_sheet(
-            self.table, self.raw, bundle=predicted.bundle, sha256=predicted.sha256, banners=self.banners,
-            failures=self.failures, title=title, called=self.called, outliers=self.outliers,
-        )  # fmt: skip
+        return make_sheet(self, predicted, title=title)
 
 
 def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:

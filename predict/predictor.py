@@ -33,7 +33,7 @@ from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
 from ..featurize import IMPORTED
 from .model import Model, find_bundle, load_bundle, ready_model
-from .predicted import Outliers, Prediction
+from .predicted import Outliers, Prediction, predict_records
 from .records import advised, check_sizes, new_images, notes_of_training
 
 Image = PathInput | npt.NDArray[np.uint8]
@@ -132,10 +132,8 @@ class Predictor:
     """
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
-        self.path, options = (
-            find_bundle(converted(model, "model", Path)),
-            converted(weights, "weights", tuple[str, ...]),
-        )
+        self.path = find_bundle(converted(model, "model", Path))
+        options = converted(weights, "weights", tuple[str, ...])
         headers = bundle_stores(self.path).values()
         self._model: Model | None = None
         with advised():
@@ -222,18 +220,12 @@ class Predictor:
         ):
             distinct = _distinct(self._records(() if images is None else images, Path(folder)))
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
-            rows: list[npt.NDArray[np.float64]] = []
-            trained: list[bool] = []
-            likeness: list[npt.NDArray[np.float64]] = []
+            results: dict[str, Prediction | str] = {}
             size = model.images_per_block
             for start in range(0, len(records), size):
-                block = model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
-                for _, shares, pixels, compared in block:
-                    rows.append(np.asarray(shares, dtype=np.float64))
-                    likeness.append(compared)
-                    if bundle.training is not None:
-                        trained.append(pixels in bundle.training.hashes)
-        return self._predictions(records, rows, likeness, bundle, None if bundle.training is None else trained)
+                block = records[start : start + size]
+                results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
+        return self._predictions(records, results, bundle)
 
     def _of_embeddings(
         self, features: npt.ArrayLike | Mapping[str, npt.ArrayLike], image_ids: Sequence[str], encoder: str
@@ -245,29 +237,22 @@ class Predictor:
                 self.path, self._bundle, features, image_ids=image_ids, encoder=encoder
             )
             records, results = predict_embedded(bundle, embeddings)
-        predictions = [result for result in results.values() if isinstance(result, Prediction)]
-        trained = None if bundle.training is None else [prediction.trained for prediction in predictions]
-        rows, compared = [one.probabilities for one in predictions], [one.compared for one in predictions]
-        return self._predictions(records, rows, compared, bundle, trained)
+        return self._predictions(records, results, bundle)
 
     def _predictions(
-        self,
-        records: Sequence[ImageRecord],
-        rows: Sequence[npt.NDArray[np.float64]],
-        compared: Sequence[npt.NDArray[np.float64]],
-        bundle: BundleFacts,
-        trained: Sequence[bool] | None,
+        self, records: Sequence[ImageRecord], results: Mapping[str, Prediction | str], bundle: BundleFacts
     ) -> Predictions:
-        probabilities = np.array(rows).reshape(-1, len(self.classes))
+        predictions = [result for result in results.values() if isinstance(result, Prediction)]
+        probabilities = np.array([prediction.probabilities for prediction in predictions])
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
         return Predictions(
             tuple(record.image_id for record in records),
             self.classes,
             probabilities,
-            None if trained is None else tuple(trained),
+            None if bundle.training is None else tuple(prediction.trained for prediction in predictions),
             self.banners,
-            Outliers.of(bundle, compared, model=self.path),
+            Outliers.of(bundle, [prediction.compared for prediction in predictions], model=self.path),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, listed
 from ..core.jobs import default_jobs, map_ahead_in_threads
-from ..core.models import BundleFacts, bundle_lines
+from ..core.models import bundle_lines
 from ..data import ImageRecord, decode_record
 from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
-from .predicted import Outliers
-from .records import Table
+
+if TYPE_CHECKING:
+    from .outputs import Tabulated
+    from .predicted import Predicted
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
     "shows them; pass it on only as you would the images."
-)
-
-_ON_OUTLIERS = (
-    "The outlier percentile of an image is the share of training images, left out with all of their patient or slide, "
-    "that were nearer to the others than this image is to all. An outlier may be of another scanner, magnification or "
-    "organ, or out of focus: its prediction rests on no similar image. Images of patients of whom the training "
-    "images know few like them are marked, too, and an image without the mark may still be new to the model. The "
-    "nearest training images are named with their class and cosine distance."
 )
 
 
@@ -50,7 +42,7 @@ class SheetRow:
     next_class : str
         The second most probable class with its probability.
     further : tuple of str
-        Cells of `Sheet.columns`.
+        Cells of the further columns.
     record : ImageRecord
         The image file, for the picture.
     """
@@ -66,91 +58,27 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The content of the prediction report, with the least confident images first.
+    """The content of the prediction report.
 
     Attributes
     ----------
-    title : str
-    banners : tuple of str
-        Warnings that every reader must see.
-    classes : tuple of str
     rows : tuple of SheetRow
-    columns : tuple of str
-        Names of further columns.
-    summary : tuple of str
-        Sentences on positive images, outliers, the model, the date, and what to do next.
-    paragraphs : tuple of str
-        Explanations of confidence, of the mark uncertain, and of outliers.
-    failures : tuple of (image, message)
-    facts : tuple of (str, str)
-        Name and value of facts about the model.
+        The least confident images first.
+    unsure : int or None
+        Number of images marked uncertain; None if the model has no rule for it.
+    values : mapping
+        What the template shows besides the rows.
     """
 
-    title: str
-    banners: tuple[str, ...]
-    classes: tuple[str, ...]
     rows: tuple[SheetRow, ...]
-    columns: tuple[str, ...]
-    summary: tuple[str, ...]
-    paragraphs: tuple[str, ...]
-    failures: tuple[tuple[str, str], ...]
-    facts: tuple[tuple[str, str], ...]
-
-    @property
-    def unsure(self) -> int | None:
-        """Number of images marked uncertain; None if the model has no rule for it."""
-        marks = [row.unsure for row in self.rows]
-        return None if None in marks else sum(map(bool, marks))
-
-    @property
-    def counts(self) -> list[tuple[str, int, int]]:
-        """For each class: its name, the number of images, and how many of them are marked uncertain."""
-        images = Counter(row.predicted for row in self.rows)
-        unsure = Counter(row.predicted for row in self.rows if row.unsure)
-        return [(name, images[name], unsure[name]) for name in self.classes]
+    unsure: int | None
+    values: Mapping[str, Any]
 
 
-def make_sheet(
-    table: Table,
-    raw: npt.NDArray[np.float64],
-    *,
-    bundle: BundleFacts,
-    sha256: str,
-    banners: Sequence[str],
-    failures: Mapping[str, str],
-    title: str,
-    called: str,
-    outliers: Outliers | None = None,
-) -> Sheet:
-    """Return the content of the prediction report for a table.
-
-    Parameters
-    ----------
-    table : Table
-    raw : ndarray of float64, shape (n, classes)
-        Probabilities before calibration.
-    bundle : BundleFacts
-    sha256 : str
-        Checksum of the model file.
-    banners, failures
-        See `Sheet`.
-    title : str
-        Name of the table.
-    called : str
-        Number of images predicted positive, with the operating point; empty without an operating point.
-    outliers : Outliers, optional
-        Distance of the images from the training images.
-    """
-    on_confidence = "Confidence is the probability of the class, as the models give it: this model has no temperature."
-    probabilities = raw
-    if bundle.temperature is not None:
-        probabilities = apply_temperature(raw, bundle.temperature)
-        on_confidence = (
-            f"Confidence is the probability of the class, calibrated by the temperature {bundle.temperature:.3f}, "
-            "which follows from images that the models did not train on and changes no class."
-        )
-        if not np.array_equal(table.probabilities, probabilities):
-            on_confidence += f" The table {title} holds the probabilities as the models give them."
+def make_sheet(shown: Tabulated, predicted: Predicted, *, title: str) -> Sheet:
+    """Return the content of the prediction report for predictions and their table, whose name is the title."""
+    table, bundle, raw = shown.table, predicted.bundle, shown.raw
+    probabilities = raw if bundle.temperature is None else apply_temperature(raw, bundle.temperature)
     rule = bundle.unsure
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
         rule = None  # the rule was fitted on another scale of confidence
@@ -173,37 +101,25 @@ def make_sheet(
                 record=record,
             )
         )
-    marked = sum(bool(row.unsure) for row in rows)
-    day = datetime.now(UTC).strftime("%Y-%m-%d")
-    first_to_see = f"the {marked} marked uncertain" if marked else "those of the lowest confidence"
-    far = outliers is not None and outliers.marked.any()
-    summary = (
-        f"{called[0].upper()}{called[1:]}." if called else "The model has no positive class, so no threshold applies.",
-        *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
-        f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
-        *([] if rule is None else [_accuracy(rule)]),
-        f"Next: look at {first_to_see}, which come first{', and at the outliers' if far else ''}. If the true classes "
-        f"are known, bchisto evaluate compares {title} with them.",
-    )
-    marked_text = [] if rule is None else [f"Uncertain: {marked} of {len(rows)} images."]
-    return Sheet(
-        title=f"Predictions: {title}",
-        banners=tuple(banners),
-        classes=tuple(bundle.classes),
-        rows=tuple(sorted(rows, key=lambda row: row.confidence)),
-        columns=tuple(name for name, _ in columns),
-        summary=summary,
-        paragraphs=(
-            on_confidence,
-            " ".join([*marked_text, *rule_sentences(rule)]),
-            _ON_OUTLIERS
-            if outliers is not None
-            else "The model file does not know what its training images look "
-            "like, so that no image is marked as an outlier.",
-        ),
-        failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
-        facts=(("Predicted on", day), *bundle_lines(bundle, sha256)),
-    )
+    values = {
+        "title": f"Predictions: {title}",
+        "table": title,
+        "banners": shown.banners,
+        "bundle": bundle,
+        "models": listed(bundle.model_names),
+        "columns": [name for name, _ in columns],
+        "called": shown.called,
+        "outliers": shown.outliers,
+        "rule": rule,
+        "uninformative": rule is not None and _uninformative(rule),
+        "on_rule": rule_sentences(rule),
+        "raw_table": not np.array_equal(table.probabilities, probabilities),
+        "day": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "facts": bundle_lines(bundle, predicted.sha256),
+        "failures": [(image, _shortened(image, text)) for image, text in shown.failures.items()],
+    }
+    unsure = None if rule is None else sum(bool(row.unsure) for row in rows)
+    return Sheet(tuple(sorted(rows, key=lambda row: row.confidence)), unsure, values)
 
 
 def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
@@ -249,14 +165,6 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _accuracy(rule: Mapping[str, Any]) -> str:
-    """Return how often models were right on images that they had not trained on."""
-    right, count = (rule["sure"][name] + rule["unsure"][name] for name in ("right", "n"))
-    text = f"Models were right in {right:,} of {count:,} predictions ({100 * right / count:.1f} %) of images that they "
-    text += "had not trained on."
-    return text + ' The mark "uncertain" is uninformative for this model.' * _uninformative(rule)
-
-
 def _uninformative(rule: Mapping[str, Any]) -> bool:
     """Return whether marked images were not wrong more often than the others."""
     sure, unsure = rule["sure"], rule["unsure"]
@@ -282,21 +190,18 @@ _MOST_ROWS = 10_000
 def write_html(sheet: Sheet, path: Path) -> None:
     """Write the prediction report."""
     shown = sheet.rows[:_MOST_ROWS]
-    pictures = list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs()))
     render_page(
         path,
         "sheet.html",
         package=__package__,
         style="sheet.css",
         script="sheet.js",
-        title=sheet.title,
         goal="images",
-        banners=sheet.banners,
         sheet=sheet,
-        rows=list(zip(shown, [*pictures, *[""] * (len(shown) - len(pictures))], strict=True)),
-        left_out=len(sheet.rows) - len(shown),
-        bare=len(shown) - len(pictures),
+        rows=shown,
+        pictures=list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs())),
         note=NOT_A_DEVICE,
+        **sheet.values,
     )
 
 

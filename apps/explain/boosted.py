@@ -47,12 +47,6 @@ def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 
-def means_over(values: Floats, places: Places, shape: Sequence[int]) -> Floats:
-    """Return the mean over the image of each of k values on a grid (rows, columns, k), shape (k,); see `spread`."""
-    down, across = (_weights(axis, size).mean(axis=0) for axis, size in zip(places, shape, strict=True))
-    return np.asarray(np.einsum("r,rck,c->k", down, values, across))
-
-
 def _weights(places: Floats, size: int) -> Floats:
     """Return the interpolation weight of each position for each pixel, float64 of shape (size, places)."""
     pixels = (np.arange(size) + 0.5) / size
@@ -92,8 +86,7 @@ _LEAST = 32
 
 def explain_boosted(
     model: BoostedModel,
-    record: ImageRecord,
-    picture: Picture,
+    record: ImageRecord | None,
     *,
     settings: ExplainSettings,
     target: int | None,
@@ -105,8 +98,6 @@ def explain_boosted(
     ----------
     model : BoostedModel
     record : ImageRecord
-    picture : ndarray of uint8, shape (height, width, 3)
-        The image as it is displayed.
     settings : ExplainSettings
     target : int or None
         Index of the class; None for the most probable one.
@@ -123,28 +114,27 @@ def explain_boosted(
     ImageError
         The image cannot be used.
     """
+    assert record is not None  # no method explains a boosted model itself
     ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(features, str):
         raise ImageError(features)
     method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
-    blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
+    blank, index = answered(method, model, record, shares=shares, pixels=pixels, target=target)
     if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
-    return _map(model, record, blank, picture, index, window=settings.window)
+    return _map(model, record, blank, index, window=settings.window)
 
 
-def _map(
-    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
-) -> Explanation:
-    bundle, values = model.bundle, np.zeros(picture.shape[:2])
-    means = np.zeros(len(bundle.classes))
+def _map(model: BoostedModel, record: ImageRecord, blank: Explanation, target: int, *, window: int) -> Explanation:
+    bundle, shape = model.bundle, blank.shape[:2]
+    maps = np.zeros((len(bundle.classes), *shape))
     for store in bundle.models:
         shares, places = _by_place(model, record, store, window=window)
-        values += spread(shares[:, :, target], places, values.shape)
-        means += means_over(shares, places, values.shape)
+        maps += [spread(of_class, places, shape) for of_class in np.moveaxis(shares, 2, 0)]
     base = bundle.base
     return replace(
-        blank, values=values.astype(np.float32), limits=(0.0, 1.0), overall=bundle.classes[int(means.argmax())],
+        blank, values=maps[target].astype(np.float32), limits=(0.0, 1.0),
+        overall=bundle.classes[int(maps.mean(axis=(1, 2)).argmax())],
         centre=1 / len(bundle.classes) if base is None else float(base[target]),
         base=EVEN if base is None else "the prediction without any feature",
     )  # fmt: skip

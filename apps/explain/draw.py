@@ -1,13 +1,12 @@
-"""Draw explanations: a heat map over its image, small pictures, and the contact sheet as a page."""
+"""Draw explanations: a heat map over its image, small pictures, and the page of all."""
 
 from __future__ import annotations
 
 import functools
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -66,8 +65,7 @@ def lay_over(explanation: Explanation) -> Picture:
     -------
     ndarray of uint8, shape (height, width, 3)
     """
-    if explanation.picture is None or explanation.values is None:
-        raise ValueError("an explanation without a map cannot be laid over an image")
+    assert explanation.picture is not None
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
     return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
 
@@ -137,30 +135,6 @@ def _tiles(explanation: Explanation) -> list[Image]:
     return [page] if explanation.values is not None else [page, _text("; ".join(explanation.margin), page.width)]
 
 
-def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 200) -> None:
-    """Write a contact sheet: drawings in a grid, in one PNG file.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file.
-    drawn : list of Path
-        PNG files of the drawings.
-    width : int
-        Largest width of each drawing, in pixels.
-    most : int
-        Largest number of drawings.
-    """
-    from PIL import Image
-
-    small = []
-    for file in drawn[:most]:
-        with Image.open(file) as whole:
-            small.append(whole.convert("RGB"))
-            small[-1].thumbnail((width, whole.height))
-    write_png(path, _grid([small[start : start + 3] for start in range(0, len(small), 3)], border=_GAP))
-
-
 def write_png(path: Path, picture: Image) -> None:
     """Write a drawing as a PNG file."""
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
@@ -226,42 +200,21 @@ def _font(size: int) -> FreeTypeFont:
 _PICTURE = 860
 """Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
 
-_MAX_PICTURES = 200
+MAX_PICTURES = 200
 """Largest number of pictures on the page; about 12 MB."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A drawn explanation.
-
-    Attributes
-    ----------
-    image : str
-    title : str
-        Method, class and prediction.
-    file : Path
-        The PNG file.
-    alt : str
-        Description of the drawing with its numbers, for screen readers.
-    caution : str
-        Limitations of the method.
-    """
-
-    image: str
-    title: str
-    file: Path
-    alt: str
-    caution: str
-
-    @classmethod
-    def of(cls, explanation: Explanation, file: Path) -> Drawn:
-        """Describe an explanation and its drawing."""
-        title = f"{explanation.title}, {explanation.mean}" if explanation.mean else explanation.title
-        title = "; ".join([title, *explanation.notes, *filter(None, [explanation.contradiction])])
-        alt = f"{explanation.image_id}: {title}."
-        if explanation.values is not None:
-            alt += f" {where_highest(explanation)}"
-        return cls(explanation.image_id, title, file, alt, explanation.caution)
+def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, str]:
+    """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
+    title = ", ".join(filter(None, [explanation.title, explanation.mean]))
+    title = "; ".join(filter(None, [title, *explanation.notes, explanation.contradiction]))
+    return {
+        "image": explanation.image_id,
+        "title": title,
+        "source": thumbnail(np.asarray(picture), side=_PICTURE),
+        "link": quote(link),
+        "alt": f"{explanation.image_id}: {title}. {where_highest(explanation)}".rstrip(),
+    }
 
 
 def where_highest(explanation: Explanation) -> str:
@@ -277,40 +230,29 @@ def where_highest(explanation: Explanation) -> str:
     )
 
 
-def write_page(
-    path: Path,
-    *,
-    title: str,
-    drawn: Sequence[Drawn],
-    banners: Sequence[str],
-    failures: Sequence[tuple[str, str]],
-    facts: Sequence[tuple[str, str]],
-) -> None:
-    """Write the contact sheet as an HTML file."""
-    from PIL import Image
+def write_page(path: Path, rows: Sequence[dict[str, str]], *, count: int, **values: Any) -> None:
+    """Write the page of all explanations.
 
-    rows = []
-    for explained in drawn[:_MAX_PICTURES]:
-        with Image.open(explained.file) as picture:
-            source = thumbnail(np.asarray(picture.convert("RGB")), side=_PICTURE)
-        link = quote(explained.file.relative_to(path.parent).as_posix())
-        rows.append(
-            {"source": source, "link": link, "alt": explained.alt, "image": explained.image, "title": explained.title}
-        )
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of dict
+        Results of `page_row` for the first `MAX_PICTURES`.
+    count : int
+        Number of explanations.
+    **values
+        The title, the limitations (``caution``), ``banners``, ``failures`` and ``facts`` about the model.
+    """
     render_page(
         path,
         "sheet.html",
         package=__package__,
         style="sheet.css",
         script="",
-        title=title,
         goal="pictures",
-        banners=banners,
-        summary=counted(len(drawn), "picture"),
+        summary=counted(count, "picture"),
         rows=rows,
-        left_out=len(drawn) - len(rows),
-        caution=drawn[0].caution,
-        failures=failures,
-        facts=facts,
+        left_out=count - len(rows),
         note=NOT_A_DEVICE,
+        **values,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import DAMAGE, ImageError
+from ...core import DAMAGE
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
 
@@ -21,9 +21,11 @@ Picture = npt.NDArray[np.uint8]
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
 
-_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
-_FLOATS, _FLAGS = ("score", "calibrated", "floor", "centre"), ("signed", "padded")
-_KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")
+_SCALARS = (
+    "image_id", "method", "target", "predicted", "caution", "unit", "base", "overall", "score", "calibrated", "signed",
+    "padded", "floor", "centre",
+)  # fmt: skip
+_KEPT = (*_SCALARS, "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
 EVEN = "even shares of all classes"
@@ -118,6 +120,12 @@ class Explanation:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the displayed image."""
+        assert self.picture is not None
+        return self.picture.shape
+
+    @property
     def title(self) -> str:
         """The method, the explained class, and the prediction."""
         title = f"{self.method} of {self.target}" if self.target else self.method
@@ -198,14 +206,12 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            known: dict[str, Any] = {name: str(arrays.pop(name)) for name in _TEXTS}
-            known |= {name: float(arrays.pop(name)) for name in _FLOATS}
-            known |= {name: bool(arrays.pop(name)) for name in _FLAGS}
-            captions = [str(text) for text in arrays.pop("tile_captions", ())]
+            known: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
+            captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             limits = arrays.pop("limits", None)
             return cls(
                 **known,
-                notes=tuple(str(text) for text in arrays.pop("notes")),
+                notes=tuple(arrays.pop("notes").tolist()),
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),
@@ -224,7 +230,4 @@ def shown_picture(record: ImageRecord) -> Picture:
     ImageError
         The image cannot be decoded.
     """
-    image = decode_record(record)
-    if not image.size:
-        raise ImageError(f"{record.path}: has no pixels")
-    return shrink_image(image, _SHOWN)
+    return shrink_image(decode_record(record), _SHOWN)

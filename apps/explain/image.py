@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message
+from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ...predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
-from .explanation import Explanation, Picture, shown_picture
+from .explanation import Explanation, Picture
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
 from .methods import METHODS, ExplainSettings, Method, answered, class_of
@@ -48,6 +47,8 @@ class NetworkExplainer:
     model : CnnModel
     method : Method
     settings : ExplainSettings
+    target : int or None
+        Index of the class; None for the most probable one.
     graphs : sequence of Graph
         Result of `graphs_of`, which several explainers of one model share.
 
@@ -57,8 +58,10 @@ class NetworkExplainer:
         There is no such layer, the method is ``map`` and the networks see whole images, or see `Method.check`.
     """
 
-    def __init__(self, model: CnnModel, method: Method, settings: ExplainSettings, graphs: Sequence[Graph]) -> None:
-        self._model, self._method, self._settings, self._graphs = model, method, settings, graphs
+    def __init__(
+        self, model: CnnModel, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph]
+    ) -> None:
+        self._model, self._method, self._settings, self._target, self._graphs = model, method, settings, target, graphs
         first = self._graphs[0]
         self._size = int(first.shapes[first.entry][1])
         if method.name == "map" and model.bundle.settings.rule.kind == "resize":
@@ -70,33 +73,31 @@ class NetworkExplainer:
         if method.check is not None:
             method.check(first, self._tensor)
 
-    def of_model(self, target: int | None) -> Explanation:
-        """Explain the first network, without an image."""
-        assert self._method.of_model is not None
-        bundle = self._model.bundle
-        pictures = self._method.of_model(self._graphs[0], bundle.classes, target, self._tensor, self._settings)
-        name = f"{bundle.settings.network}, first model"
-        return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
-
-    def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
-        """Explain one image.
+    def __call__(self, record: ImageRecord | None) -> Explanation:
+        """Explain one image or, given None, the first network.
 
         Raises
         ------
         ImageError
             The image cannot be used.
         """
+        bundle, target = self._model.bundle, self._target
+        if record is None:
+            assert self._method.of_model is not None
+            pictures = self._method.of_model(self._graphs[0], bundle.classes, target, self._tensor, self._settings)
+            name = f"{bundle.settings.network}, first model"
+            return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
         ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
             raise ImageError(shares)
-        blank, index = answered(self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target)
+        blank, index = answered(self._method, self._model, record, shares=shares, pixels=pixels, target=target)
         patches, boxes = self._patches(record)
         if self._method.of_patch is not None:
             return self._of_patch(blank, patches, boxes, index)
         if (map_of := self._method.values) is None:
             return self._map(blank, patches, boxes, index)
         maps = self._over_models(patches, lambda graph, batch: map_of(graph, batch, index, self._tensor))
-        values = _together(maps, boxes, picture.shape)
+        values = _together(maps, boxes, blank.shape)
         if self._method.shares:  # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
@@ -109,8 +110,7 @@ class NetworkExplainer:
 
     def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
-        assert blank.picture is not None
-        classes, shape = self._model.bundle.classes, blank.picture.shape
+        classes, shape = self._model.bundle.classes, blank.shape
 
         def shares(graph: Graph, batch: Floats) -> Floats:
             return np.asarray(graph.model.predict_on_batch(batch))
@@ -128,8 +128,7 @@ class NetworkExplainer:
     def _of_patch(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Explain with the units of one layer of the first network, for the middle patch if there are several."""
         assert self._method.of_patch is not None
-        assert blank.picture is not None
-        middle, shape = len(boxes) // 2, blank.picture.shape
+        middle, shape = len(boxes) // 2, blank.shape
         box = boxes[middle]
         if len(boxes) > 1:
             top, left, bottom, right = box
@@ -201,16 +200,8 @@ def make_explainer(
 ) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
-        networks = NetworkExplainer(model, method, settings, graphs)
-        return lambda record: (
-            networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
-        )
-
-    def explain_image(record: ImageRecord | None) -> Explanation:
-        assert record is not None
-        return explain_boosted(model, record, shown_picture(record), settings=settings, target=target, file=file)
-
-    return explain_image
+        return NetworkExplainer(model, method, settings, target, graphs)
+    return functools.partial(explain_boosted, model, settings=settings, target=target, file=file)
 
 
 def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str = "") -> Explanation:
@@ -241,16 +232,16 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str 
 
 @dataclass(frozen=True)
 class ExplainUnit:
-    """An image to explain, the file for its arrays, and the key of its explanation."""
+    """An image to explain, or None for the model itself, the file for its arrays, and the key of its explanation."""
 
-    record: ImageRecord
+    record: ImageRecord | None
     arrays: Path
     key: str
 
 
 @dataclass(frozen=True)
 class ExplainUnits:
-    """Explains images in any process, and saves the explanations. Images that fail are left to the calling process.
+    """Explains images in any process, and saves the explanations.
 
     Attributes
     ----------
@@ -261,6 +252,8 @@ class ExplainUnits:
     settings : ExplainSettings
     target : int or None
         Index of the class; None for the most probable class of each image.
+    skip_errors : bool
+        Whether images that cannot be used may be left out.
     """
 
     file: ModelFile
@@ -268,15 +261,25 @@ class ExplainUnits:
     method: Method
     settings: ExplainSettings
     target: int | None
+    skip_errors: bool
 
-    def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> None:
-        """Explain a block of images."""
-        model, graphs = load_alike(self.file, self.computed_by), _graphs(self.file)
-        explain = make_explainer(model, self.file.path, self.method, self.settings, self.target, graphs)
+    def explainer(self) -> Explainer:
+        """Return the function that explains one image, see `make_explainer`."""
+        model = load_alike(self.file, self.computed_by)
+        return make_explainer(model, self.file.path, self.method, self.settings, self.target, _graphs(self.file))
+
+    def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
+        """Explain a block of images; return by its id why an image cannot be used."""
+        explain, failures = self.explainer(), {}
         for unit in units:
-            with contextlib.suppress(ImageError):
+            try:
                 explain(unit.record).save(unit.arrays, work=unit.key)
+            except ImageError as error:
+                if not self.skip_errors or unit.record is None:
+                    raise
+                failures[unit.record.image_id] = message_of(error)
             ticker.tick()
+        return failures
 
 
 @functools.lru_cache(maxsize=1)

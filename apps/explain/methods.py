@@ -14,7 +14,7 @@ from ...core import InputError, Settings, converted, one_of, option
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature
 from ...predict import Model, new_images_mpp
-from .explanation import Explanation, Picture, UnitPictures
+from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
 
@@ -258,7 +258,6 @@ def answered(
     method: Method,
     model: Model,
     record: ImageRecord,
-    picture: Picture,
     *,
     shares: npt.NDArray[np.float64],
     pixels: str,
@@ -271,8 +270,6 @@ def answered(
     method : Method
     model : Model
     record : ImageRecord
-    picture : ndarray of uint8, shape (height, width, 3)
-        The image as it is displayed.
     shares : ndarray of float64, shape (classes,)
         Predicted probabilities of the image.
     pixels : str
@@ -290,6 +287,6 @@ def answered(
         notes.append(_TRAINED)
     blank = method.explanation(
         record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],
-        score=float(shares[index]), calibrated=calibrated, picture=picture, notes=tuple(notes),
+        score=float(shares[index]), calibrated=calibrated, picture=shown_picture(record), notes=tuple(notes),
     )  # fmt: skip
     return blank, index

@@ -57,8 +57,7 @@ def hottest_regions(
     import cv2
 
     values = explanation.values
-    if values is None:
-        raise ValueError("an explanation without a map has no regions")
+    assert values is not None
     smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
     low, high = colour_limits(explanation)
     hot = np.zeros(values.shape, np.bool_)

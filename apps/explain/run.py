@@ -1,14 +1,13 @@
-"""Run ``bchisto explain``: save an explanation of each image, draw it, and write a contact sheet."""
+"""Run ``bchisto explain``: save an explanation of each image, draw it, and write a page of all."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -21,13 +20,10 @@ from ...core import (
     PathInput,
     TextInput,
     converted,
-    message_of,
-    one_of,
     plain_options,
 )
 from ...core.formats import file_sha256
 from ...core.jobs import (
-    Progress,
     Work,
     ask_workers,
     cpu_resources,
@@ -41,9 +37,9 @@ from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
 from ...predict import Model, advised, check_sizes, find_bundle, new_images, notes_of_training, packages_of, ready_model
-from .draw import Drawn, colour_limits, draw, write_page, write_png, write_sheet
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_page, write_png
 from .explanation import Explanation
-from .image import Explainer, ExplainUnit, ExplainUnits, graphs_of, make_explainer
+from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
 from .regions import write_regions
 
@@ -62,8 +58,8 @@ class ExplainResult:
     ----------
     folder : Path
         ``<out>/<method>``.
-    page, sheet : Path
-        The contact sheet as HTML and as PNG.
+    page : Path
+        All pictures on one HTML page.
     images : int
         Number of explanations.
     failures : tuple of (image_id, message)
@@ -74,13 +70,9 @@ class ExplainResult:
 
     folder: Path
     page: Path
-    sheet: Path
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
-
-    def _repr_png_(self) -> bytes:
-        return self.sheet.read_bytes()
 
 
 def explain(
@@ -103,7 +95,7 @@ def explain(
         Folders, manifests or image files, or images of a dataset. Empty for a method that needs no images.
     out : str or Path
         A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
-        ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` if images failed.
+        ``index.html``, ``explain.csv``, and ``failures.csv`` if images failed.
     settings : ExplainSettings
     methods : mapping
         All available methods by name.
@@ -166,8 +158,6 @@ def explain_methods(
         ImageSelection(path).refuse_as_run(folder)
     kind, view = bundle_kind(bundle), bundle_view(bundle)
     chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
-    if not chosen:
-        raise InputError("{settings}: give one for each method; {}", one_of("", methods))
     targets = [class_of(requested, *view) for requested in settings]
     for method in chosen:
         if not given and method.of_model is None:
@@ -180,13 +170,13 @@ def explain_methods(
     }  # fmt: skip
     with record_run(folder, command="explain", config=config, work=work) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
-        graphs = graphs_of(ready)
         read = functools.cache(
             functools.partial(_images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors)
         )
         jobs = []
         for method, requested, target in zip(chosen, settings, targets, strict=True):
-            explainer = make_explainer(ready, bundle, method, requested, target, graphs)
+            explain_units = ExplainUnits(file, ready.computed_by, method, requested, target, work.skip_errors)
+            explain_units.explainer()  # refuses a layer or network that the method cannot explain
             own = {"model_sha256": file.sha256, **asdict(requested)}
             into = FolderSettings(folder=folder / requested.method, settings=own, work=("arrays/*.npz",))
             if not work.overwrite:
@@ -194,16 +184,12 @@ def explain_methods(
             usable, refused = read(method.of_model is not None)
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
-            on_workers = functools.partial(
-                _explain_on_workers, ExplainUnits(file, ready.computed_by, method, requested, target), work, ready
-            )
-            jobs.append((method, explainer, on_workers, into, usable, refused))
+            jobs.append((explain_units, into, usable, refused))
         if work.checks:
             return []
-        for _, _, _, into, _, _ in jobs:
+        for _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
-        banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
-        results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
+        results = [_explain_by(*job, model=ready, work=work) for job in jobs]
         failures = max(len(result.failures) for result in results)
         record.note(model_sha256=file.sha256, explained=results[0].images, failures=failures)
     return results
@@ -224,114 +210,84 @@ def _images(
 
 
 def _explain_by(
-    method: Method,
-    explainer: Explainer,
-    on_workers: Callable[[FolderSettings, Sequence[ImageRecord]], None],
-    settings: FolderSettings,
+    explain: ExplainUnits,
+    into: FolderSettings,
     records: Sequence[ImageRecord | None],
     refused: Sequence[tuple[str, str]],
     *,
-    skip_errors: bool,
-    banners: tuple[str, ...],
-    facts: Sequence[tuple[str, str]],
+    model: Model,
+    work: Work,
 ) -> ExplainResult:
-    """Explain images one by one, save each at once, then write the table and the contact sheets.
-
-    The drawings come last, since all share one colour scale.
-    """
-    folder = settings.folder
-    rows: list[list[str]] = []
-    saved: list[tuple[Path, str]] = []  # paths only, since the arrays are large
-    ends: list[tuple[float, float]] = []
-    failures = list(refused)
-    on_workers(settings, [record for record in records if record is not None])
-    with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
-        for number, record in enumerate(records, start=1):
-            arrays = _arrays_of(settings, record)
-            name = arrays.stem
-            try:
-                work = _key_of(settings, record)
-                explanation = Explanation.load(arrays, work=work)
-                if explanation is None:
-                    explanation = explainer(record)
-                    explanation.save(arrays, work=work)
-                if record is not None and explanation.values is not None:
-                    write_regions(folder / "regions" / f"{name}.geojson", explanation, record)
-            except ImageError as error:
-                if not skip_errors or record is None:
-                    raise
-                _log.warning("left out: %s", message_of(error))
-                failures.append((record.image_id, str(error)))
-            else:
-                numbers = [
-                    "" if math.isnan(number) else repr(number) for number in (explanation.score, explanation.calibrated)
-                ]
-                label = "" if record is None else record.label or ""
-                files = [f"pictures/{name}.png", f"arrays/{name}.npz"]
-                rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *numbers, *files])
-                saved.append((arrays, work))
-                if explanation.values is not None:
-                    ends.append(colour_limits(explanation))
-            progress.update_to(number)
-    if not saved:
-        raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
-    write_rows(folder / "explain.csv", header, rows)
-    problems = folder / "failures.csv"
-    if failures:
-        write_rows(problems, ["image_id", "error"], failures)
-    else:
-        remove_output(problems)
-    drawn = list(_drawn(folder, saved, ends))
-    page, sheet = folder / "index.html", folder / "sheet.png"
-    write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
-    write_sheet(sheet, [explained.file for explained in drawn])
-    return ExplainResult(folder, page, sheet, len(drawn), tuple(failures), banners)
-
-
-def _explain_on_workers(
-    explain: ExplainUnits, work: Work, model: Model, settings: FolderSettings, records: Sequence[ImageRecord]
-) -> None:
-    """Let Dask workers, if any, explain the missing images. The caller explains those on which they fail."""
-    if work.dask is None:
-        return
-    units = []
-    for record in records:
-        with contextlib.suppress(ImageError):
-            units.append(ExplainUnit(record, _arrays_of(settings, record), _key_of(settings, record)))
-    do_missing(
+    """Explain the missing images and save each at once, then draw all with one colour scale, in a table and a page."""
+    folder, method = into.folder, explain.method
+    units = list(_units(into, records))
+    _, failed = do_missing(
         explain,
         units,
         read=lambda unit: None if Explanation.load(unit.arrays, work=unit.key) is None else True,
         steps=lambda _: 1,
-        label=f"explain {explain.method.name}",
+        label=f"explain {method.name}",
         finished="images are explained",
         step_name="images",
         work=work,
-        resources=cpu_resources(work.jobs),
-        begin=lambda: work.dask and ask_workers(work.dask, folder=settings.folder, packages=packages_of(model)),
+        resources=cpu_resources(1),
+        begin=lambda: work.dask and ask_workers(work.dask, folder=folder, packages=packages_of(model)),
     )
+    left_out = {image: text for each in failed for image, text in each.items()}
+    for text in left_out.values():
+        _log.warning("left out: %s", text)
+    failures = (*refused, *((image, str(text)) for image, text in left_out.items()))
+    units = [unit for unit in units if unit.record is None or unit.record.image_id not in left_out]
+    if not units:
+        raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
+    maps = (explanation for explanation in map(_saved, units) if explanation.values is not None)
+    ends = list(zip(*map(colour_limits, maps), strict=True))
+    rows: list[list[str]] = []
+    shown: list[dict[str, str]] = []
+    for unit, explanation in zip(units, map(_saved, units), strict=True):
+        name, label = unit.arrays.stem, ""
+        if unit.record is not None:
+            label = unit.record.label or ""
+            if explanation.values is not None:
+                write_regions(folder / "regions" / f"{name}.geojson", explanation, unit.record)
+        if explanation.values is not None:
+            explanation = replace(explanation, limits=(min(ends[0]), max(ends[1])))
+        files = [f"pictures/{name}.png", f"arrays/{name}.npz"]
+        picture = draw(explanation)
+        write_png(folder / files[0], picture)
+        if len(shown) < MAX_PICTURES:
+            shown.append(page_row(explanation, picture, link=files[0]))
+        scores = ["" if math.isnan(score) else repr(score) for score in (explanation.score, explanation.calibrated)]
+        rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *scores, *files])
+    header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
+    write_rows(folder / "explain.csv", header, rows)
+    if failures:
+        write_rows(folder / "failures.csv", ["image_id", "error"], failures)
+    else:
+        remove_output(folder / "failures.csv")
+    page, banners = folder / "index.html", notes_of_training(model.bundle.banners)
+    facts = bundle_lines(model.bundle, explain.file.sha256)
+    title, caution = f"Explanations: {method.name}", explanation.caution
+    write_page(
+        page, shown, title=title, count=len(rows), caution=caution, banners=banners, failures=failures, facts=facts
+    )
+    return ExplainResult(folder, page, len(rows), failures, banners)
 
 
-def _arrays_of(settings: FolderSettings, record: ImageRecord | None) -> Path:
-    return settings.folder / "arrays" / f"{'model' if record is None else _file_name(record.image_id)}.npz"
+def _units(into: FolderSettings, records: Sequence[ImageRecord | None]) -> Iterator[ExplainUnit]:
+    """Yield the images, or the model itself for None, with the files and keys of their explanations."""
+    for record in records:
+        name = "model" if record is None else _file_name(record.image_id)
+        content = "" if record is None else record_sha256(record, file_sha256(record.path))
+        key = key_of("explanation 3", settings=dict(into.settings), image=content)
+        yield ExplainUnit(record, into.folder / "arrays" / f"{name}.npz", key)
 
 
-def _key_of(settings: FolderSettings, record: ImageRecord | None) -> str:
-    content = "" if record is None else record_sha256(record, file_sha256(record.path))
-    return key_of("explanation 3", settings=dict(settings.settings), image=content)
-
-
-def _drawn(folder: Path, saved: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
-    """Draw the saved explanations with one colour scale for all."""
-    limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
-    for arrays, work in saved:
-        explanation, picture = Explanation.load(arrays, work=work), folder / "pictures" / f"{arrays.stem}.png"
-        if explanation is None:
-            raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
-        scaled = explanation if explanation.values is None else replace(explanation, limits=limits)
-        write_png(picture, draw(scaled))
-        yield Drawn.of(scaled, picture)
+def _saved(unit: ExplainUnit) -> Explanation:
+    """Return the saved explanation of an image."""
+    if (explanation := Explanation.load(unit.arrays, work=unit.key)) is None:
+        raise OutputError(f"{unit.arrays}: was removed or changed meanwhile; run the same command again")
+    return explanation
 
 
 def _file_name(image_id: str) -> str:

@@ -116,7 +116,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
 def make_pictures(
     pictures: Pictures | None, trained: Sequence[Trained], *, work: Work, failed: list[str]
 ) -> Iterator[Path]:
-    """Draw the missing pictures, and yield the page of each contact sheet.
+    """Draw the missing pictures, and yield the page of each method.
 
     Pictures are written to ``explain/<variant>/<method>/`` in the run folder; ``explain/<variant>/images.csv`` lists
     the images.

@@ -36,7 +36,7 @@ class ReproduceResult:
     banners : tuple of str
         Warnings at the top of the report.
     pictures : tuple of Path
-        HTML pages with the contact sheets of explanations.
+        HTML pages of explanations.
     """
 
     recipe: Recipe

@@ -20,7 +20,7 @@ from ...core.jobs import Work, ensure_folder, write_rows
 from ...crossval import CrossValidation
 from ...data import FoldChoice
 from ...evaluate import TwoClassView
-from ...featurize import FeaturizeSettings, View, defaults_text, featurize, is_described, open_store
+from ...featurize import FeaturizeSettings, defaults_text, featurize, is_described, open_store, settings_from
 from ...finetune import FinetuneSettings, finetune
 from .parts import Part, write_list
 
@@ -116,7 +116,7 @@ class BoostStep:
         own = []
         for path in paths:
             with open_store(path) as store:
-                if (store.header["encoder"], View.of(store.header)) in planned:
+                if (store.header["encoder"], *settings_from(store.header).views) in planned:
                     own.append(path)
         return own if len(own) < len(paths) else []
 

@@ -114,7 +114,7 @@ def hdf5_reason(messages: Sequence[str]) -> str:
     return f"HDF5 cannot open it ({inner}): damaged, or written by a newer HDF5; download it again"
 
 
-def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None]) -> Any:
+def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None] | None = None) -> Any:
     """Return a dataset of an untrusted file, after checking that reading it is safe and uses only this file.
 
     Parameters
@@ -124,8 +124,8 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         Path of the dataset, such as ``images/image_id``.
     holds : {"text", "bytes", "float", "whole", "truth", "number"}
         Required kind of the values: ``text`` has any length, ``bytes`` a fixed length.
-    shape : sequence of int or None
-        Required shape; None for an axis of any length.
+    shape : sequence of int or None, optional
+        Required shape; None for an axis of any length. By default any shape will do.
 
     Returns
     -------
@@ -154,9 +154,10 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"the values of {name} are in other files, which are not read")
     if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
         raise StoreError(f"{name} holds {_type_name(item.dtype)}, not {holds}")
-    if item.shape is None or len(item.shape) != len(shape):
-        raise StoreError(f"{name} has the shape {item.shape}, not {len(shape)} axes")
-    if any(want is not None and want != have for have, want in zip(item.shape, shape, strict=True)):
+    wanted = (None,) * len(item.shape or ()) if shape is None else shape
+    if item.shape is None or len(item.shape) != len(wanted):
+        raise StoreError(f"{name} has the shape {item.shape}, not {len(wanted)} axes")
+    if any(want is not None and want != have for have, want in zip(item.shape, wanted, strict=True)):
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
     if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")

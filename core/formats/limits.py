@@ -83,7 +83,6 @@ RECIPE_BYTES = 128 * 1024
 # embeddings and feature files
 EMBEDDING_BYTES = 8 * 1024**3  # unpacked: a million vectors of 2,048 numbers
 EMBEDDING_ARRAYS = 1_000  # of an .npz file
-EMBEDDING_SLIDES = 100_000  # of an .h5 file
 CARD_LETTERS = 64 * 1024  # characters of the description of an encoder, in files and feature files
 COLUMN_LETTERS = 256 * 1024**2  # characters of a column of a feature file
 FAILURES_LETTERS = 64 * 1024**2  # characters of the list of images that failed

@@ -1,4 +1,3 @@
-import json
 import re
 import shutil
 import zipfile
@@ -11,7 +10,7 @@ from bchisto.core.jobs import Work
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
-from packs import models_in
+from packs import models_in, train_small
 
 PAIR = "boost/3-lightgbm"
 
@@ -59,14 +58,6 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, cli):
 def test_a_missing_store_is_named(path):
     with pytest.raises(BundleError, match=r"features of tiny-1\.0-64 are missing"):
         Bundle.load(path).predict({})
-
-
-def manifest(**changes):
-    def change(members):
-        content = json.loads(members["manifest.json"])
-        return {**members, "manifest.json": json.dumps({**content, **changes}).encode()}
-
-    return change
 
 
 def test_other_files(tmp_path):
@@ -127,7 +118,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
     (run / "features").mkdir(parents=True)
     shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
     with pytest.raises(InputError, match=message):
-        train(out=run, folds=["2"], settings=BoostSettings(seeds=1), work=Work(jobs=1))
+        train_small(run, "2")
     assert not models_in(run / "boost")
 
 
@@ -135,7 +126,7 @@ def test_more_models_than_a_bundle_reads_are_refused_before_training(described, 
     run = run_copy(described)
     monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_MEMBERS", 6)
     with pytest.raises(InputError, match=r"6 models are more than the 5 that a model file can hold; use fewer `folds`"):
-        train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
+        train_small(run, seeds=2)
     assert not models_in(run / "boost")
 
 

@@ -53,7 +53,7 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
     bundle = Bundle.load(path)
     with open_store(run / "features" / "tiny-1.0-64.h5") as store:
         features = store.features()
-    each = [model.classifier.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
+    each = [model.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
     assert len(each) == 6
     assert bundle.head == "nearest"
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)

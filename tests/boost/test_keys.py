@@ -3,12 +3,11 @@
 import shutil
 
 import pytest
-from bchisto.boost import BoostSettings, train, units
+from bchisto.boost import units
 from bchisto.core import BchistoError, OverwrittenError, SettingsConflictError, StoreError
 from bchisto.core.jobs import Work
-from packs import models_in, packs_in
+from packs import PARAMS, models_in, packs_in, train_small
 
-PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
 
 
@@ -25,25 +24,18 @@ def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
     def overwriting(name, task, *, params):
         calls.append(name)
         if len(calls) == 2:  # of the first command, which has trained a fold
-            train(
-                out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1, overwrite=True)
-            )
+            train_small(run, params=changed, overwrite=True)
         return real(name, task, params=params)
 
     monkeypatch.setattr(units, "fit_head", overwriting)
     with pytest.raises(OverwrittenError, match="another command has overwritten this folder meanwhile; this one"):
-        train(
-            out=run,
-            folds=["3"],
-            settings=BoostSettings(seeds=1, params={**PARAMS, "num_iterations": 7}),
-            work=Work(jobs=1, overwrite=True),
-        )
+        train_small(run, params={**PARAMS, "num_iterations": 7}, overwrite=True)
     expected = packs_in(run / PAIR)
     assert len(expected) == 3
-    train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
+    train_small(run, params=changed)
     fresh = run.parent / "fresh"
     shutil.copytree(boosted / "features", fresh / "features")
-    train(out=fresh, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
+    train_small(fresh, params=changed)
     for name in ("predictions.csv", "model.bchisto"):
         assert (run / PAIR / name).read_bytes() == (fresh / PAIR / name).read_bytes()
 
@@ -52,16 +44,12 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
     run = run_copy(boosted)
     before = {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()}
     with pytest.raises(SettingsConflictError, match=r"3-lightgbm: holds a larger result: 2 seeds, not 1; ask for all"):
-        train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
+        train_small(run)
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
-    with pytest.raises(
-        SettingsConflictError, match=r"larger result: 1 more feature files \(tiny-1\.0-64\); ask for all of it"
-    ):
-        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
+    with pytest.raises(SettingsConflictError, match=r"result: 1 more feature files \(tiny-1\.0-64\); ask for all"):
+        train_small(run, seeds=2)
     assert {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()} == before
-    assert train(
-        out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1, overwrite=True)
-    )[0].finished
+    assert train_small(run, overwrite=True)[0].finished
 
 
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
@@ -70,13 +58,13 @@ def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     monkeypatch.setattr("bchisto.core.jobs.work.run_units", lambda *_, **__: [])
     packs_in(run / PAIR)["seed0-fold1"].unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
-        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
+        train_small(run, seeds=2)
 
 
 def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch):
     """An interrupted command says to go on without --overwrite, which must be true of every protocol it was about."""
     run = run_copy(boosted)
-    train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
+    train_small(run, "2")
     changed = {**PARAMS, "num_iterations": 3}
 
     def interrupt(*_, **__):
@@ -85,13 +73,8 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("bchisto.core.jobs.work.run_units", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(
-                out=run,
-                folds=["3", "2"],
-                settings=BoostSettings(seeds=1, params=changed),
-                work=Work(jobs=1, overwrite=True),
-            )
-    for result in train(out=run, folds=["3", "2"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1)):
+            train_small(run, "3", "2", params=changed, overwrite=True)
+    for result in train_small(run, "3", "2", params=changed):
         assert result.finished
         assert len(packs_in(result.folder)) == int(result.folder.name[0])  # of the new settings only
 
@@ -121,7 +104,7 @@ def test_a_store_that_grew_trains_what_changed(boosted, tissue, tiny_settings, r
     assert "2 images added (first benign/z new.png), 1 image removed (benign/benign02.png) since its" in messages
     fresh = tmp_path / "fresh"
     featurize(images, out=fresh, settings=tiny_settings, work=Work(jobs=1))
-    train(out=fresh, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
+    train_small(fresh, seeds=2)
     for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
         assert (run / PAIR / name).read_bytes() == (fresh / PAIR / name).read_bytes(), name
 
@@ -141,5 +124,5 @@ def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
 
     monkeypatch.setattr(units, "open_store", replaced)
     with pytest.raises(StoreError, match="images changed while the command ran; run the same command again"):
-        train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
+        train_small(run)
     assert not texts(run)

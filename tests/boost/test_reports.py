@@ -11,6 +11,7 @@ from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
+from packs import train_small
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 
@@ -77,21 +78,15 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
 def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy):
     run = run_copy(own)
     with pytest.raises(InputError, match="`positive` malignant: no such class; choose among Tissu sain, grade"):
-        train(
-            out=run,
-            folds=["2"],
-            settings=BoostSettings(params=PARAMS),
-            work=Work(jobs=1),
-            view=TwoClassView(("malignant",)),
-        )
+        train_small(run, "2", seeds=5, params=PARAMS, view=TwoClassView(("malignant",)))
     assert not (run / "boost").exists()
 
 
 def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     """A later call with one head keeps the others, read from their files; one about other images is named."""
     run = run_copy(boosted)
-    train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
-    train(out=run, folds=["3"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
+    train_small(run, "2", params=PARAMS)
+    train_small(run, settings={"heads": ["logistic"]})
     text = (run / "report.html").read_text()
     for name in ("3-lightgbm", "2-lightgbm", "3-logistic"):
         assert f"<h2>{name}</h2>" in text
@@ -103,7 +98,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     (run / "boost" / "4-svm").mkdir()
     (run / "boost" / "4-svm" / "predictions.csv").write_text("image_id\n")
     (run / "boost" / "4-svm" / "metrics.json").write_text("{")
-    train(out=run, folds=["3"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
+    train_small(run, settings={"heads": ["logistic"]})
     text = (run / "report.html").read_text()
     assert "<h2>3-lightgbm</h2>" in text
     assert "<h2>2-lightgbm</h2>" not in text
@@ -133,12 +128,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     assert not (folder / "report.html").exists()
     assert {"metrics.json", "predictions.csv", "model.bchisto", "table.csv"} <= {p.name for p in folder.iterdir()}
     with pytest.raises(ReportError) as caught:
-        train(
-            out=run,
-            folds=["2"],
-            settings=BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}),
-            work=Work(jobs=1),
-        )
+        train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     assert caught.value.results[0].panel is not None
     monkeypatch.setattr(report, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0

@@ -167,10 +167,9 @@ def test_a_plugin_whose_numbers_are_no_probabilities(every_road):
         def predict_proba(self, features):
             return self.found
 
-    (one, *_) = bundle.models[STORE]
     features = {STORE: np.zeros((1, 1, 16), np.float32)}
     for found in (np.full((1, 2), np.nan), np.full((1, 3), 1 / 3), np.array([[2.0, -1.0]])):
-        odd = Bundle(**{**vars(bundle), "models": {STORE: [type(one)(0, 1, Odd(found))]}})
+        odd = Bundle(**{**vars(bundle), "models": {STORE: [Odd(found)]}})
         with pytest.raises(BundleError, match="give values that are not probabilities"):
             odd.predict(features)
     assert isinstance(HeadSpec, type)

@@ -4,7 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, train
+from bchisto.boost import train
 from bchisto.core import ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
@@ -19,6 +19,7 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
+from packs import train_small
 
 DENSE = FeaturizeSettings(
     encoders=(EncoderChoice("convs"),),
@@ -140,21 +141,13 @@ def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
 
 
 def test_modes_are_never_mixed_in_a_model(both):
-    with pytest.raises(
-        InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features of different modes"
-    ):
+    with pytest.raises(InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features"):
         train(out=both, folds=["3"])
 
 
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli, monkeypatch):
     stores = [path for path in (both / "features").glob("*.h5") if path.stem != "convs-1.0-64"]
-    (result,) = train(
-        out=tmp_path / "run",
-        features=stores,
-        folds=["3"],
-        settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2}),
-        work=Work(jobs=1),
-    )
+    (result,) = train_small(tmp_path / "run", params={"min_data_in_leaf": 2}, features=stores)
     table = tmp_path / "p.csv"
     # new images are seeded by their pixels; the images of training by their ids
     monkeypatch.setattr("bchisto.featurize.prepare.crop_key", lambda record, image, crop_seed: record.image_id)
@@ -212,12 +205,7 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
     assert code == 2
     assert "engine" in err
-    train(
-        out=run,
-        folds=["3"],
-        settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}),
-        work=Work(jobs=1),
-    )
+    train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 4})
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err

@@ -126,27 +126,6 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
     assert differing <= 4
 
 
-def test_a_failed_image_is_skipped_on_the_device_too(tissue, tmp_path):
-    (tmp_path / "x.png").write_bytes(b"no image")
-    records = [ImageRecord(image_id="x.png", path=tmp_path / "x.png", label=None)]
-    targets = {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])}
-    (found,) = describe_images(
-        records, settings=SETTINGS, targets=targets, ticker=Ticker(None), skip_errors=True, on_device=True
-    )
-    assert "not a TIFF, PNG or JPEG image" in found.message
-
-
-@pytest.fixture(scope="module")
-def sizes(tmp_path_factory):
-    """Images of several sizes."""
-    from conftest import write_tissue
-
-    root = tmp_path_factory.mktemp("sizes")
-    for number, size in enumerate([(96, 96), (130, 90), (90, 130), (200, 150), (97, 96)]):
-        write_tissue(root / str(number), per_class=1, size=size, classes=("a",), seed=number)
-    return [ImageRecord(image_id=str(path), path=path, label=None) for path in sorted(root.rglob("*.png"))]
-
-
 def test_processes_ahead_change_nothing(tissue, tmp_path):
     expected = described(tissue, SETTINGS, True, count=5)
     found = described(tissue, SETTINGS, True, count=5, helpers=2)

@@ -1,7 +1,6 @@
 """Images smaller than the crop, mirrored at their edges."""
 
 import dataclasses
-import shutil
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import pad_image
-from conftest import assert_same_descriptors
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
@@ -71,31 +69,8 @@ def test_a_padded_image_is_described_as_what_it_shows(pictures, device):
     assert all(np.array_equal(large[name], plain[name]) for name in plain)
 
 
-def test_both_roads_agree(pictures):
-    cpu, device = (described(pictures / "small.png", SETTINGS, on) for on in (False, True))
-    for name, expected in cpu.items():
-        assert_same_descriptors(device[name], expected)
-
-
 def test_settings_that_do_not_fit():
     with pytest.raises(InputError, match='`pad="reflect"` goes with `mode="exact"`'):
         FeaturizeSettings(mode="dense", pad="reflect")
     with pytest.raises(InputError, match="`pad` zero: choose one of none, reflect"):
         FeaturizeSettings(pad="zero")
-
-
-def test_padded_and_plain_are_different_stores(tmp_path, tissue, described_run, cli, tiny_options):
-    run = tmp_path / "run"
-    shutil.copytree(described_run, run)
-    common = ("featurize", "--images", tissue, "--out", run, *tiny_options)
-    assert cli(*common)[0] == 0
-    code, _, err = cli(*common, "--pad", "reflect")
-    assert (code, "pad none -> reflect" in err or "pad: none" in err) == (2, True), err
-    assert cli(*common, "--pad", "reflect", "--overwrite")[0] == 0
-    code, _, err = cli(*common)
-    assert (code, "pad" in err) == (2, True), err
-
-
-@pytest.fixture
-def described_run(request):
-    return request.getfixturevalue("described")

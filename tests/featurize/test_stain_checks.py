@@ -38,9 +38,7 @@ def trained(hard, tmp_path_factory):
     settings = FeaturizeSettings(
         encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
     )
-    result = featurize(hard, out=run, settings=settings, work=Work(jobs=1))
-    assert result.doubtful_stains == ("benign/pale.png",)
-    assert result.skipped_normalisation == ("malignant/blank.png",)
+    featurize(hard, out=run, settings=settings, work=Work(jobs=1))
     boosting = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2})
     train(out=run, folds=["2"], settings=boosting, work=Work(jobs=1))
     return run

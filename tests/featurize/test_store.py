@@ -51,12 +51,26 @@ def test_reads_images_in_any_order(described):
         assert (store.name, store.dim, store.augmentations) == ("tiny-1.0-64", 16, 2)
 
 
-def test_missing(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.attrs.clear(), "an HDF5 file, but not a bchisto feature file"),
+        (lambda file: file.attrs.update({"schema_version": 99, "bchisto_version": "7.0"}),
+         r"99 is not a schema number .* written by bchisto 7\.0: install that, or make it again"),
+        (lambda file: file.pop("images"), "damaged"),
+        (lambda file: file.attrs.update({"augmentations": 3}), "24 rows do not fit 12 images"),
+    ],
+)  # fmt: skip
+def test_what_is_no_store_of_this_schema(store_path, change, message):
+    with h5py.File(store_path, "a") as file:
+        change(file)
+    with pytest.raises(StoreError, match=message):
+        open_store(store_path)
+
+
+def test_missing_and_truncated(store_path, tmp_path):
     with pytest.raises(StoreError, match=r"none\.h5: no such feature file; run bchisto featurize first"):
         open_store(tmp_path / "none.h5")
-
-
-def test_truncated(store_path):
     store_path.write_bytes(store_path.read_bytes()[:3000])
     with pytest.raises(StoreError, match=r"tiny-1\.0-64\.h5: truncated, 3000 of \d+ bytes are there"):
         open_store(store_path)
@@ -126,37 +140,6 @@ def test_causes_have_their_own_lines(store_path, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="no permission to read it") as told:
         open_store(store_path)
     assert "make it again" not in str(told.value)
-
-
-def test_foreign(tmp_path):
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["data"] = [1]
-    with pytest.raises(StoreError, match="an HDF5 file, but not a bchisto feature file"):
-        open_store(tmp_path / "x.h5")
-
-
-def test_newer_schema(store_path):
-    with h5py.File(store_path, "a") as file:
-        file.attrs["schema_version"] = 99
-        file.attrs["bchisto_version"] = "7.0"
-    with pytest.raises(
-        StoreError, match=r"schema 99, written by bchisto 7\.0, is newer .* install bchisto 7\.0 or later"
-    ):
-        open_store(store_path)
-
-
-def test_damaged(store_path):
-    with h5py.File(store_path, "a") as file:
-        del file["images"]
-    with pytest.raises(StoreError, match="damaged"):
-        open_store(store_path)
-
-
-def test_rows_that_do_not_fit_the_images(store_path):
-    with h5py.File(store_path, "a") as file:
-        file.attrs["augmentations"] = 3
-    with pytest.raises(StoreError, match="24 rows do not fit 12 images"):
-        open_store(store_path)
 
 
 def test_the_hash_of_decoded_pixels_is_kept(described, tissue):

@@ -13,3 +13,17 @@ def packs_in(folder):
 def models_in(folder):
     """Return what the heads saved: ``seed0-fold1`` to bytes."""
     return {name: np.load(path)["model"].tobytes() for name, path in packs_in(folder).items()}
+
+
+PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
+"""Parameters of LightGBM with which twelve images train quickly."""
+
+
+def train_small(run, *folds, seeds=1, params=PARAMS, features=(), view=None, settings=None, **work):
+    """Train in a run folder by three folds, or by those given, in this process and with few trees."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
+
+    chosen = BoostSettings(seeds=seeds, params=params, **settings or {})
+    work = Work(**{"jobs": 1, **work})
+    return train(out=run, folds=list(folds) or ["3"], features=features, settings=chosen, work=work, view=view)

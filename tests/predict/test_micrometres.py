@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
 from bchisto.predict import Predictor
 from bchisto.predict.model import ModelFile, load_model
+from packs import train_small
 
 
 def trained(run, images, settings):
     featurize(images, out=run, settings=settings, work=Work(jobs=1))
     few = {"min_data_in_leaf": 2, "num_iterations": 8}
-    (result,) = train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=few), work=Work(jobs=1))
+    (result,) = train_small(run, "2", params=few)
     return result.model
 
 

@@ -10,7 +10,6 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
 from PIL import Image
 from written_tables import rows_of as rows
@@ -64,14 +63,6 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
     asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), settings=PredictSettings(threshold=0.4))
     assert asked.called.endswith("malignant at 0.4")
-
-
-def test_networks_know_what_trained_them(tissue, mixed, tmp_path):
-    settings = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:1")
-    (tuned,) = finetune(tissue, out=tmp_path / "run", settings=settings, folds=["2"], work=Work(jobs=1))
-    assert CnnBundle.load(tuned.model).training.count == 12
-    result = predict(tuned.model, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert result.trained == 3
 
 
 def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):

@@ -138,7 +138,7 @@ def test_a_damaged_reference_is_refused(model, tmp_path):
 
     for change, message in (
         (lambda _: b"no arrays", "not a complete model"),
-        (with_array("classes", lambda classes: classes + 2), "classes that it has not"),
+        (with_array("classes", lambda classes: classes + 2), "does not fit"),
         (with_array("variances", lambda values: -values), "does not fit"),
         (with_array("left_out", lambda values: values[::-1]), "does not fit"),
     ):
