@@ -16,8 +16,7 @@ from ..featurize import open_store
 from .trees import Features
 
 AXES = 64
-"""Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well
-(``tools/benchmarks/outliers.py``)."""
+"""Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
 
 _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
