@@ -19,7 +19,7 @@ _SURE = 0.98
 
 _ASIDE, _DISTINCT = 3, 0.5
 """To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
-shifted by so many pixels. In `tools/benchmarks/duplicates.py` near-duplicates differ by 0.02 of it (99 %: 0.17), and
+shifted by so many pixels. On real images, near-duplicates differ by 0.02 of it (99 %: 0.17), and
 other images that correlate differ by more than 1.2 of it."""
 
 _THUMB, _SQUEEZED = 32, 0.05
