@@ -14,22 +14,29 @@ import numpy.typing as npt
 from ..core import InputError
 from ..core.formats import read_rows
 from ..crossval import CrossValidation, LabelledImages, Outputs, Training
-from ..data import Dataset, decode_record
+from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
 from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
-from .settings import BEFORE, FinetuneSettings
+from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
-_NETWORKS = {"alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
-             "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}  # fmt: skip
+_CITED = {
+    "alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018", "adam": "kingma2015", "imagenet": "deng2009",
+    **dict.fromkeys(("macenko", "macenko-robust", "macenko-published", "staintools-macenko"), "macenko2009"),
+    "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001",
+}  # fmt: skip
+"""Networks, optimisers, weights and stain methods, to the key of their citation."""
 
-_OPTIMIZERS = {"adam": "Adam [@kingma2015]", "sgd": "stochastic gradient descent"}
+_WORDS = {"adam": "Adam", "sgd": "stochastic gradient descent", "imagenet": "ImageNet weights",
+          "random": "random weights"}  # fmt: skip
 
-_STAINS = {"none": "", "macenko": "macenko2009", "macenko-robust": "macenko2009", "macenko-published": "macenko2009",
-           "staintools-macenko": "macenko2009",
-           "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001"}  # fmt: skip
+
+def _named(name: str) -> str:
+    """Return a name in words, with its citation if there is one."""
+    return _WORDS.get(name, name) + (f" [@{_CITED[name]}]" if name in _CITED else "")
 
 
 def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
@@ -45,16 +52,12 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     """
     chosen = resolved(settings)
     if settings.stain != "none":
-        cited = f" [@{_STAINS[settings.stain]}]" if settings.stain in _STAINS else ""
-        yield f"Images were treated by {settings.stain}{cited} before training."
-    cited = f" [@{_NETWORKS[settings.network]}]" if settings.network in _NETWORKS else ""
-    start = {"imagenet": "from ImageNet weights [@deng2009]", "random": "from random weights"}
-    begun = start.get(chosen["weights"], "from the weights of a file")
+        yield f"Images were treated by {_named(settings.stain)} before training."
+    begun = _named(chosen["weights"]) if chosen["weights"] in _WORDS else "the weights of a file"
     often = "once" if folds == 1 else f"separately in each of {folds} folds"
-    optimizer = _OPTIMIZERS[chosen["optimizer"]]
     yield (
-        f"The network {settings.network}{cited} was trained {begun}, {often}, by {optimizer} with "
-        f"a learning rate of {chosen['learning_rate']:g} on batches of {chosen['batch_size']}."
+        f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(chosen['optimizer'])} "
+        f"with a learning rate of {chosen['learning_rate']:g} on batches of {chosen['batch_size']}."
     )
     if settings.rule.kind == "resize":
         yield f"Its input is the whole image, resized to {chosen['size']} pixels."
@@ -68,40 +71,30 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image was used {each}, augmented differently each time."
-    if settings.sampling == BEFORE:
-        yield (
-            "Before the split, random images of the larger classes were removed until all classes were as large as the "
-            "smallest, so that the test images are balanced, too."
-        )
-    met = [] if settings.sampling in ("none", BEFORE) else [f"{settings.sampling}-sampling"]
+    met = [] if settings.sampling == "none" else [f"{settings.sampling}-sampling"]
     if settings.class_weights:
         met.append("class weights")
     if met:
         yield f"Class imbalance was handled by {' and '.join(met)}."
-    part = "the validation part of the cross-validation scheme"
-    if inner:
-        part = "an eighth of the training part, groups whole,"
-    if settings.validation and not settings.patience:
+    part = "an eighth of the training part (groups whole)" if inner else "the validation part of the scheme"
+    trained = f"Networks were trained for {settings.epochs} epochs"
+    if not settings.validation:
+        yield f"{trained} without validation."
+    elif not settings.patience:
+        yield f"{trained}, and the last weights were kept, whatever the loss on {part}."
+    else:
         yield (
-            f"Networks were trained for {settings.epochs} epochs, and the last weights were kept, whatever the loss on "
-            f"{part.rstrip(',')}."
-        )
-    elif settings.validation:
-        yield (
-            f"Training stopped after {settings.patience} epochs without a lower loss on {part} or after "
+            f"Training stopped after {settings.patience} epochs without a lower loss on {part}, or after "
             f"{settings.epochs} epochs, and the weights of the lowest loss were kept."
         )
-    else:
-        yield f"Networks were trained for {settings.epochs} epochs without validation."
 
 
 def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     """Yield each augmentation in words, in the order in which they are applied."""
     ranges = augmentation_ranges(settings.augmentations)
     if OFFLINE in ranges:
-        edges = "made within its file by one resampling" if settings.turned else "with mirrored edges"
         drawn = f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation"
-        yield f"{drawn}, {edges}"
+        yield f"{drawn}, made within its file by one resampling"
     words = {
         "isometries": "the eight isometries of the square",
         "mirror": "mirroring left and right",
@@ -124,17 +117,11 @@ _Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
 
 
 def write_outputs(
-    training: Training[FoldUnit, Any],
-    result: CrossValidation,
-    units: Sequence[FoldUnit],
-    outcomes: Sequence[npt.NDArray[np.float64]],
-    *,
-    dataset: Dataset,
-    reading: Mapping[str, str],
+    training: Any, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
-    settings, records = units[0].settings, {record.image_id: record for record in dataset.records}
+    settings, records = units[0].settings, {record.image_id: record for record in training.dataset.records}
     parts = [(unit.test_names, rows[: len(unit.test_names)]) for unit, rows in zip(units, outcomes, strict=True)]
     tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
     held = [(unit.held_names, rows[len(unit.test_names) :]) for unit, rows in zip(units, outcomes, strict=True)]
@@ -156,9 +143,8 @@ def write_outputs(
         picture=lambda image: decode_record(records[image]),
     )
     models = {unit.fold: functools.partial(read_network, unit) for unit in units}
-    bundle = functools.partial(
-        CnnBundle.save, result.model, settings=settings, models=models, dataset=dataset.name, reading=reading
-    )
+    facts = {"dataset": training.dataset.name, "reading": training.reading}
+    bundle = functools.partial(CnnBundle.save, result.model, settings=settings, models=models, **facts)
     return outputs.write(result, bundle=bundle)
 
 

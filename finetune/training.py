@@ -22,7 +22,7 @@ from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import BEFORE, FinetuneSettings
+from .settings import FinetuneSettings
 from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
@@ -124,12 +124,6 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Return warnings about the images, the initial weights and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
-        if settings.sampling == BEFORE:
-            notes.append(
-                "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as "
-                "large as the smallest, also in the test sets; every result is of a balanced set, not of classes "
-                "as they occur."
-            )
         noted = any(note.startswith("RANDOM START") for note in self.notes)  # a note of a recipe about its source
         if not noted and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
@@ -144,7 +138,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        return write_outputs(self, result, units, outcomes, dataset=self.dataset, reading=self.reading)
+        return write_outputs(self, result, units, outcomes)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         records, settings = self.dataset.records, self.settings
@@ -168,24 +162,13 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 )
                 for part in (test, validate)
             )
-            units.append(
-                FoldUnit(
-                    settings=settings,
-                    fold=fold,
-                    images=self.bank,
-                    labels=labels,
-                    train=tuple(train),
-                    validate=tuple(validate),
-                    test=tuple(test),
-                    test_names=names,
-                    held_names=held,
-                    classes=self.dataset.classes,
-                    folder=folder,
-                    workers=workers,
-                    tensorboard=self.tensorboard,
-                    key=self._key(fold, train, validate, names),
-                )
-            )
+            unit = FoldUnit(
+                settings=settings, fold=fold, images=self.bank, labels=labels, train=tuple(train),
+                validate=tuple(validate), test=tuple(test), test_names=names, held_names=held,
+                classes=self.dataset.classes, folder=folder, workers=workers, tensorboard=self.tensorboard,
+                key=self._key(fold, train, validate, names),
+            )  # fmt: skip
+            units.append(unit)
         return units
 
     def _key(self, fold: int, train: Sequence[int], validate: Sequence[int], names: Sequence[tuple[str, str]]) -> str:
@@ -196,16 +179,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             selected = [records[position] for position in positions]
             return [(record.image_id, files[record.image_id], record.label) for record in selected]
 
+        tests = [(image, patch, files[image]) for image, patch in names]
         return key_of(
-            FOLD_KIND,
-            settings=self.deciding,
-            reading=self.reading,
-            classes=self.dataset.classes,
-            fold=fold,
-            train=content(train),
-            validate=content(validate),
-            tests=[(image, patch, files[image]) for image, patch in names],
-        )
+            FOLD_KIND, settings=self.deciding, reading=self.reading, classes=self.dataset.classes, fold=fold,
+            train=content(train), validate=content(validate), tests=tests,
+        )  # fmt: skip
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
         """Set an eighth of the training images aside to validate. Groups stay whole, and no class is lost for training.

@@ -125,19 +125,11 @@ _GOOGLENET = CaffeLayers(
 
 SPECS = (
     NetworkSpec(
-        "alexnet",
-        alexnet,
-        227,
-        caffe=_ALEXNET,
+        "alexnet", alexnet, 227, caffe=_ALEXNET,
         source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
     ),
     NetworkSpec(
-        "googlenet",
-        googlenet,
-        224,
-        optimizer="sgd",
-        learning_rate=1e-2,
-        caffe=_GOOGLENET,
+        "googlenet", googlenet, 224, optimizer="sgd", learning_rate=1e-2, caffe=_GOOGLENET,
         source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
     ),
-)
+)  # fmt: skip

@@ -169,11 +169,6 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         build_model(replace(SPECK, rate_multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
-def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
-    with pytest.raises(InputError, match="`batch_size` 64: more than the 28 samples that train; lower it"):
-        fit(tmp_path, toy, "a", settings=SPECK, batch_size=64)
-
-
 @pytest.mark.parametrize("method", ["none", "under", "over", "under-over"])
 def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, method):
     labels = np.array(([0] * 9 + [1]) * 4)

@@ -173,7 +173,7 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     (fixed,) = steps_of(load_recipe("inbreast-inception"), "all-data", quick=True)
     assert fixed.test == FixedTest(1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"), seed=0)
     assert isinstance(fixed, FinetuneStep)
-    assert fixed.tensorboard
+    assert fixed.extras.tensorboard
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
     assert masses.reading == {"lesions": ["mass"], "context": "small"}
 

@@ -2,4 +2,4 @@
 
 from .claims import check_claim, claims_of
 from .kinds import KINDS, compare_published
-from .obtained import Obtained, Runs
+from .obtained import Key, Obtained, Runs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,7 @@ _OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
 _UNPAIRED = "no paired interval over images"
 
 
-@dataclass(frozen=True)
-class _Contrast:
+class _Contrast(NamedTuple):
     """A difference that a conclusion states: between two rows, or between a row and a constant.
 
     Attributes
@@ -91,18 +90,17 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     if keys not in _FORMS:
         most = max((form for form in _FORMS if form <= keys), key=len)
         raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
-    for key in (key for key in _NUMBERS if key in claim):
-        if isinstance(claim[key], bool) or not isinstance(claim[key], (int, float)):
-            raise InputError(f"{where}: claim.{key} {claim[key]}: give a number")
-    for key in (key for key in _LISTS if key in claim):
-        if not isinstance(claim[key], list) or not claim[key]:
-            raise InputError(f"{where}: claim.{key} {claim[key]}: give a list")
+    for key, value in claim.items():
+        if key in _NUMBERS and type(value) not in (int, float):
+            raise InputError(f"{where}: claim.{key} {value}: give a number")
+        if key in _LISTS and not (isinstance(value, list) and value):
+            raise InputError(f"{where}: claim.{key} {value}: give a list")
     if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")
     named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
     named += [claim["row"]] if "row" in claim else []
-    rows = table.get("rows")
-    if rows is not None and (strange := [row for row in named if row not in rows]):
+    rows = table.get("rows", named)
+    if strange := [row for row in named if row not in rows]:
         raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
 
 
@@ -239,8 +237,7 @@ def _interval(
     return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """The predictions and the value of a row of a table.
 
     Attributes
@@ -262,10 +259,8 @@ def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> 
             return Shown(None, value)
         predictions = seed[key].panel.table
         return Shown(aggregate(predictions) if level == "patient" else predictions, value)
-    if table["kind"] == "validation":
-        return Shown(seed[key].validated, value)
-    if table["kind"] == "levels":
-        return Shown(None, value)
+    if table["kind"] in ("validation", "levels"):
+        return Shown(seed[key].validated if table["kind"] == "validation" else None, value)
     path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
     if not path.is_file():
         return Shown()

@@ -170,14 +170,13 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     published, within = table["accuracy"], value_in(view["auc"])
-    accuracy, figure = figure_of(
-        "accuracy, percent", value_in(view["accuracy"]), published["mean"],
-        published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
-    )  # fmt: skip
+    accuracy, figure = figure_of("accuracy, percent", value_in(view["accuracy"]), published["mean"])
+    spread, paired = view["accuracy_std"] if len(metrics["folds"]) > 1 else None, None
     if (right := _right(run, two_class=True)) is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
-        figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
-    yield accuracy, figure
+        paired = _over_folds(np.array(by_fold), published.get("folds", ()))
+    obtained_spread = None if spread is None else 100.0 * spread
+    yield accuracy, replace(figure, published_spread=published["std"], obtained_spread=obtained_spread, paired=paired)
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(

@@ -194,28 +194,14 @@ def value_in(figure: Mapping[str, Any] | None) -> Value:
 
 
 def figure_of(
-    name: str,
-    value: Value,
-    published: float | None = None,
-    *,
-    digits: int = 1,
-    times: float | None = None,
-    published_spread: float | None = None,
-    spread: float | None = None,
+    name: str, value: Value, published: float | None = None, *, digits: int = 1, times: float | None = None
 ) -> tuple[float | None, PublishedFigure]:
     """Return a value and its figure: in percent, multiplied by `times` if given, or unchanged with three decimals."""
+    factor = times or (1.0 if digits == 3 else 100.0)
     obtained, interval = value
-    if times is None:
-        times = 1.0 if digits == 3 else 100.0
-    return obtained, PublishedFigure(
-        name,
-        published,
-        None if obtained is None else times * obtained,
-        published_spread,
-        None if spread is None else times * spread,
-        None if interval is None else (times * interval[0], times * interval[1]),
-        digits,
-    )
+    shown = None if obtained is None else factor * obtained
+    within = None if interval is None else (factor * interval[0], factor * interval[1])
+    return obtained, PublishedFigure(name, published, shown, interval=within, digits=digits)
 
 
 def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:

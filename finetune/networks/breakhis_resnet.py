@@ -49,7 +49,6 @@ def build(
     dropout: float = 0.0,
     l2: float = 1e-4,
     norm_momentum: float = NORM_MOMENTUM,
-    by_size: bool = False,
 ) -> Any:
     """Build the network: a first convolution, pooling, residual stages, global average, softmax.
 
@@ -59,9 +58,6 @@ def build(
     variant : str
         One of `VARIANTS`.
     dropout, l2, norm_momentum : float
-    by_size : bool
-        Whether the number of pooling layers depends on the input size, see `pools_of`. Otherwise there is one, or two
-        in ``two-pools``, as in the networks of bchisto 0.1.
 
     References
     ----------
@@ -73,22 +69,17 @@ def build(
     filters = [count * (2 if variant == "doubled" else 1) for count in _FILTERS]
     kernel, stride = 3 if variant == "kernel3" else 7, 2 if variant == "stride2" else 1
     x = conv_norm(x, filters[0], kernel, strides=stride, l2=l2, momentum=norm_momentum, name="first")
-    for number in range(pools_of(size, variant) if by_size else 2 if variant == "two-pools" else 1):
+    for number in range(pools_of(size, variant)):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
     x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2, momentum=norm_momentum)
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    name = "breakhis-resnet" if by_size else "breakhis-residual"
-    return finish(x, images, classes=classes, dropout=dropout, name=name)
+    return finish(x, images, classes=classes, dropout=dropout, name="breakhis-resnet")
 
 
-def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
-    name = family if variant == "plain" else f"{family}-{variant}"
-    own = partial(build, variant=variant, by_size=by_size, dropout=_DROPOUT if variant == "dropout" else 0.0)
+def _spec(variant: str) -> NetworkSpec:
+    name = "breakhis-resnet" if variant == "plain" else f"breakhis-resnet-{variant}"
+    own = partial(build, variant=variant, dropout=_DROPOUT if variant == "dropout" else 0.0)
     return NetworkSpec(name, own, PURE, source="seed breakhis-resnet; learning rates are bchisto's")
 
 
-SPECS = (
-    *(_spec("breakhis-resnet", variant, by_size=True) for variant in VARIANTS),
-    # with a pooling layer at every size, as in models of bchisto 0.1
-    *(_spec("breakhis-residual", variant, by_size=False) for variant in VARIANTS),
-)
+SPECS = tuple(map(_spec, VARIANTS))
