@@ -12,14 +12,21 @@ import numpy.typing as npt
 from ..core import InputError
 from ..stains import augment_he
 
-AUGMENTATIONS = (
-    "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
-)  # fmt: skip
-"""Names of the augmentations.
+AUGMENTATIONS = {
+    "isometries": "the eight isometries of the square",
+    "mirror": "mirroring left and right",
+    "rotation": "rotation by up to {0:g} degrees",
+    "translation": "translation by up to {1:g} % of the side",
+    "magnification": "magnification by up to {1:g} %",
+    "brightness": "brightness and contrast by up to {1:g} %",
+    "noise": "Gaussian noise of up to {1:g} % of full scale",
+    "crop": "crops of at least {1:g} % of the area",
+    "stain": "factors of 0.7 to 1.3 for haematoxylin and eosin",
+}
+"""The augmentations in the order in which they are applied, and a text that takes the range, also in percent.
 
-The eight isometries of the square; left-right mirroring; rotation, shift and zoom around the centre, mirrored beyond
-the edges; brightness and contrast; Gaussian noise, one value per pixel if the image is grey; a random crop; H&E stain
-factors from 0.7 to 1.3. Equal colour channels stay equal under all of them except ``stain``."""
+Rotation, shift and zoom are around the centre, mirrored beyond the edges. Noise is one value per pixel if the image is
+grey. Equal colour channels stay equal under all of them except ``stain``."""
 
 RANGES = {"rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7}
 """Default ranges of the augmentations that accept one.

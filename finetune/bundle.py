@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -81,14 +82,10 @@ class CnnBundle(BundleFacts):
         """
         # store resolved values, so that later defaults do not change the network
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
-        return write_bundle(
-            path,
-            facts,
-            kind="cnn",
-            own={"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)},
-            members=[(f"models/fold{fold}.npz", content) for fold, content in models.items()],
-            check=lambda archive: CnnBundle._read(path, archive, parse=False),
-        )
+        own = {"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)}
+        members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
+        check = functools.partial(CnnBundle._read, path, parse=False)
+        return write_bundle(path, facts, kind="cnn", own=own, members=members, check=check)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:

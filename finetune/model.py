@@ -223,11 +223,7 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
     # TensorFlow passes its own variable to the optimiser, other backends pass that of Keras
     factors: dict[int, float] = {}
     for prefix, factor in sorted(settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True):
-        fitting = [
-            variable
-            for variable in model.trainable_variables
-            if any(part.startswith(prefix) for part in variable.path.split("/"))
-        ]
+        fitting = [v for v in model.trainable_variables if any(part.startswith(prefix) for part in v.path.split("/"))]
         if not fitting:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
         factors = {id(owner): factor for variable in fitting for owner in (variable, variable.value)} | factors

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -95,21 +97,10 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     if OFFLINE in ranges:
         drawn = f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation"
         yield f"{drawn}, made within its file by one resampling"
-    words = {
-        "isometries": "the eight isometries of the square",
-        "mirror": "mirroring left and right",
-        "rotation": "rotation by up to {0:g} degrees",
-        "translation": "translation by up to {1:g} % of the side",
-        "magnification": "magnification by up to {1:g} %",
-        "brightness": "brightness and contrast by up to {1:g} %",
-        "noise": "Gaussian noise of up to {1:g} % of full scale",
-        "crop": "crops of at least {1:g} % of the area",
-        "stain": "factors of 0.7 to 1.3 for haematoxylin and eosin",
-    }
-    for name in AUGMENTATIONS:
+    for name, words in AUGMENTATIONS.items():
         if name in ranges:
             value = ranges[name] or 0.0
-            yield words[name].format(value, 100 * value)
+            yield words.format(value, 100 * value)
 
 
 _Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
@@ -121,7 +112,7 @@ def write_outputs(
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
-    settings, records = units[0].settings, {record.image_id: record for record in training.dataset.records}
+    settings, records = units[0].plan.settings, {record.image_id: record for record in training.dataset.records}
     parts = [(unit.test_names, rows[: len(unit.test_names)]) for unit, rows in zip(units, outcomes, strict=True)]
     tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
     held = [(unit.held_names, rows[len(unit.test_names) :]) for unit, rows in zip(units, outcomes, strict=True)]
@@ -143,8 +134,8 @@ def write_outputs(
         picture=lambda image: decode_record(records[image]),
     )
     models = {unit.fold: functools.partial(read_network, unit) for unit in units}
-    facts = {"dataset": training.dataset.name, "reading": training.reading}
-    bundle = functools.partial(CnnBundle.save, result.model, settings=settings, models=models, **facts)
+    read = {"dataset": training.dataset.name, "reading": training.reading}
+    bundle = functools.partial(CnnBundle.save, result.model, settings=settings, models=models, **read)
     return outputs.write(result, bundle=bundle)
 
 
@@ -153,8 +144,8 @@ def _table(
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
     keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
-    trained = {unit.fold: [unit.labels[position] for position in unit.train] for unit in units}
-    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].settings
+    trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
+    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].plan.settings
     table = training.images.table(settings.network, keys, probabilities, protocol=result.protocol, trained=trained)
     if settings.rule.kind == "resize":
         return table, table
@@ -172,12 +163,9 @@ def _tables(
         tables, levels = [replace(table, name=f"{table.name} (patch)")], ["image", "group"]
         _write_table(result.folder / "predictions-by-patch.csv", table, images)
     _write_table(result.folder / "predictions.csv", whole, images)
-    for level in levels:
-        for rule in AGGREGATIONS:
-            try:
-                aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
-            except InputError:  # groups are unknown or have two classes, or the rule needs two-class data
-                continue
+    for level, rule in product(levels, AGGREGATIONS):
+        with contextlib.suppress(InputError):  # groups are unknown or have two classes, or the rule needs two
+            aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
             tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
     return [whole, *tables]
 

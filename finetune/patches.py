@@ -67,16 +67,9 @@ class Region(NamedTuple):
         rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
         start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
-        return np.asarray(
-            cv2.warpAffine(
-                self.pixels,
-                np.column_stack([rows * step, start]),
-                (size, size),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REFLECT_101,
-            ),
-            dtype=np.uint8,
-        )
+        warp, flags = np.column_stack([rows * step, start]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        turned = cv2.warpAffine(self.pixels, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(turned, dtype=np.uint8)
 
 
 def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:

@@ -117,9 +117,7 @@ def _integer(message: memoryview, start: int) -> tuple[int, int]:
     raise ValueError("an integer of more than ten bytes")
 
 
-CAFFE_LAYERS: dict[str, dict[str, str]] = {
-    name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
-}
+CAFFE_LAYERS = {name: spec.caffe.names for name, spec in NETWORKS.items() if spec.caffe is not None}
 """For each network with a published Caffe model (bvlc_alexnet, bvlc_googlenet): bchisto's layer to the Caffe layer."""
 
 _CAFFE = ".caffemodel"

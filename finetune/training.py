@@ -19,10 +19,11 @@ from ..core.runs import FolderSettings, versions_of
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
 from .batches import Source
+from .fit import TrainingPlan
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import FinetuneSettings
+from .settings import FinetuneSettings, class_factors
 from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
@@ -87,14 +88,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
+        versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         return FolderSettings(
             folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
             settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
-            made_with={
-                **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
-                "device": "GPU" if visible_gpus() else "CPU",
-            },
+            made_with=versions | {"device": "GPU" if visible_gpus() else "CPU"},
             otherwise=Message("another {name} or {out}"),
         )
 
@@ -118,7 +117,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""
-        return unit.settings.epochs
+        return unit.plan.settings.epochs
 
     def banners(self) -> Sequence[str]:
         """Return warnings about the images, the initial weights and the validation."""
@@ -141,9 +140,9 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return write_outputs(self, result, units, outcomes)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
-        records, settings = self.dataset.records, self.settings
+        records, settings, classes = self.dataset.records, self.settings, self.dataset.classes
         position = {record.image_id: number for number, record in enumerate(records)}
-        labels = tuple(self.dataset.classes.index(record.label or "") for record in records)
+        labels = tuple(classes.index(record.label or "") for record in records)
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         units = []
         for fold in self.plan.folds:
@@ -162,10 +161,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 )
                 for part in (test, validate)
             )
+            trained, validated = (np.array(part, dtype=np.int64) for part in (train, validate))
             unit = FoldUnit(
-                settings=settings, fold=fold, images=self.bank, labels=labels, train=tuple(train),
-                validate=tuple(validate), test=tuple(test), test_names=names, held_names=held,
-                classes=self.dataset.classes, folder=folder, workers=workers, tensorboard=self.tensorboard,
+                plan=TrainingPlan(settings, trained, validated, len(classes), class_factors(settings.copies, classes)),
+                fold=fold, images=self.bank, labels=labels, test=tuple(test), test_names=names, held_names=held,
+                folder=folder, workers=workers, tensorboard=self.tensorboard,
                 key=self._key(fold, train, validate, names),
             )  # fmt: skip
             units.append(unit)

@@ -19,7 +19,7 @@ from .fit import TrainingPlan, loss_weights, train_model, training_samples, trai
 from .images import ImageBank
 from .model import build_model, resolved
 from .pretrained import network_arrays
-from .settings import FinetuneSettings, class_factors
+from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
 
@@ -33,17 +33,17 @@ class FoldUnit:
 
     Attributes
     ----------
-    settings : FinetuneSettings
+    plan : TrainingPlan
+        How it is trained.
     fold : int
     images : Path
         File of all images, see `prepare_images`.
     labels : tuple of int
         Class index of each image.
-    train, validate, test : tuple of int
-        Positions of images.
+    test : tuple of int
+        Positions of test images.
     test_names, held_names : tuple of (str, str)
         Image and patch of each prediction of test and validation images; the patch is empty for whole images.
-    classes : tuple of str
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
     workers : int
@@ -54,16 +54,13 @@ class FoldUnit:
         Key of everything that determines the weights and predictions.
     """
 
-    settings: FinetuneSettings
+    plan: TrainingPlan
     fold: int
     images: Path
     labels: tuple[int, ...]
-    train: tuple[int, ...]
-    validate: tuple[int, ...]
     test: tuple[int, ...]
     test_names: tuple[tuple[str, str], ...]
     held_names: tuple[tuple[str, str], ...]
-    classes: tuple[str, ...]
     folder: Path
     workers: int = 1
     tensorboard: bool = False
@@ -87,17 +84,10 @@ class FoldUnit:
     def _file(self, ending: str) -> Path:
         return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.{ending}"
 
-    @property
-    def plan(self) -> TrainingPlan:
-        """How the fold is trained."""
-        train, validate = (np.array(part, dtype=np.int64) for part in (self.train, self.validate))
-        copies = class_factors(self.settings.copies, self.classes)
-        return TrainingPlan(self.settings, train, validate, len(self.classes), copies)
-
     def source(self) -> Source:
         """Return the images as samples for the network."""
         labels = np.array(self.labels, dtype=np.int64)
-        return Source.of(self.settings, ImageBank.open(self.images), labels, workers=self.workers)
+        return Source.of(self.plan.settings, ImageBank.open(self.images), labels, workers=self.workers)
 
 
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
@@ -152,7 +142,7 @@ def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
 
 
 def _train(unit: FoldUnit, ticker: Ticker) -> None:
-    settings, source, classes = unit.settings, unit.source(), len(unit.classes)
+    settings, source, classes = unit.plan.settings, unit.source(), unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
     saved: list[int] = []
     words: list[str] = []
@@ -167,7 +157,9 @@ def _train(unit: FoldUnit, ticker: Ticker) -> None:
         events=events, key=unit.key,
     )  # fmt: skip
     ticker.tick(settings.epochs - sum(saved))  # a training that stopped early is complete, too
-    predicted = predict_samples(model, source, np.array((*unit.test, *unit.validate), dtype=np.int64), classes=classes)
+    predicted = predict_samples(
+        model, source, np.array((*unit.test, *unit.plan.validate), dtype=np.int64), classes=classes
+    )
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
@@ -244,6 +236,5 @@ def read_network(unit: FoldUnit) -> bytes:
 
 
 def _read(unit: FoldUnit) -> dict[str, npt.NDArray[Any]] | None:
-    return read_pack(
-        unit.file, unit.key, {"predicted": (len(unit.test_names) + len(unit.held_names), len(unit.classes))}
-    )
+    shape = len(unit.test_names) + len(unit.held_names), unit.plan.classes
+    return read_pack(unit.file, unit.key, {"predicted": shape})

@@ -108,17 +108,9 @@ _BRANCHES = {
 }  # fmt: skip
 
 _GOOGLENET = CaffeLayers(
-    {
-        "conv1": "conv1/7x7_s2",
-        "conv2_reduce": "conv2/3x3_reduce",
-        "conv2": "conv2/3x3",
-        **{
-            f"inception_{module}_{ours}": f"inception_{module}/{theirs}"
-            for module in _MODULES
-            for ours, theirs in _BRANCHES.items()
-        },
-        "classes": "loss3/classifier",
-    }
+    {"conv1": "conv1/7x7_s2", "conv2_reduce": "conv2/3x3_reduce", "conv2": "conv2/3x3"}
+    | {f"inception_{m}_{ours}": f"inception_{m}/{theirs}" for m in _MODULES for ours, theirs in _BRANCHES.items()}
+    | {"classes": "loss3/classifier"}
 )
 """Layers of the published Caffe model bvlc_googlenet."""
 

@@ -58,9 +58,7 @@ def test_rules_that_are_refused(text, message):
 
 
 def test_rotations_are_of_whole_images():
-    with pytest.raises(
-        InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'
-    ):
+    with pytest.raises(InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'):
         FinetuneSettings("speck", augmentations=("rotations-crops",), patches="sliding:48")
 
 
