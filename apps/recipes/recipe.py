@@ -142,29 +142,16 @@ class Scope(Settings):
     """Options for which parts of a published system are run, and how often."""
 
     quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
-    variants: tuple[str, ...] = option(
-        (), group="Evaluation", flag="variant", help="A variant of the recipe; default: as published."
-    )
+    variants: tuple[str, ...] = option((), group="Evaluation", flag="variant", help="A variant; default: as published.")
     full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
-    fresh_draws: bool = option(
-        False,
-        help="Draw new colours and crops for each feature file, as the published code did; default: shared by all.",
-    )
+    fresh_draws: bool = option(False, help="New colours and crops for each feature file, as in the published code.")
     encoders: tuple[str, ...] = option(
-        (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
+        (), group="Features", flag="encoder", help="The encoder that a recipe measures: bach-encoder."
     )
     test_images: Path | None = option(
-        None,
-        group="Input",
-        help="Test images of the challenge; compares the classes of their predictions with those that the source "
-        "published: rakhlin2018.",
+        None, group="Input", help="Test images of the challenge, to be predicted as its source did: rakhlin2018."
     )
-    seeds: int = option(
-        1,
-        least=1,
-        help="How often all of it is run, with seeds that follow each other; further ones in seed-1, ... of the run "
-        "folder. Conclusions are judged from three on.",
-    )
+    seeds: int = option(1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,10 +54,8 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     for (_, magnification), obtained in run.obtained.items():
         compared.setdefault(magnification, []).append(obtained.panel.table)
     run.notes += [note for tables in compared.values() for note in selection_notes(tables)]
-    times = {}
-    if not request.quick:
-        ran = {name: run.variants[name] for name, _ in run.obtained}
-        times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
+    ran = {} if request.quick else {name: run.variants[name] for name, _ in run.obtained}
+    times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
     counted = _networks(recipe, run.variants, kind="parameters")
     sizes = {
         name: build_model(
@@ -199,22 +197,17 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         See `reproduce`.
     """
     ahead = PlannedImages(recipe, request)
-    estimates = []
+    estimates: list[Estimate] = []
     done: list[Step] = []
     chosen = recipe.chosen(request.variants)
     for name in chosen:
         steps = build_steps(recipe, request, name)
-        for step in steps:
-            if step not in done:
-                _log.info("%s: timing a few units of the step %s", name, step.kind)
-                estimate = estimate_step(step, ahead)
-                estimates.append(estimate if len(chosen) == 1 else estimate._replace(stage=f"{name}: {step.kind}"))
+        for step in [step for step in steps if step not in done]:
+            _log.info("%s: timing a few units of the step %s", name, step.kind)
+            stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
+            estimates.append(estimate_step(step, ahead)._replace(stage=stage))
         done += steps
-    again = [
-        estimate._replace(stage=f"{estimate.stage}, seed {number}")
-        for number in range(1, request.seeds)
-        for estimate in estimates
-    ]
+    again = (one._replace(stage=f"{one.stage}, seed {n}") for n in range(1, request.seeds) for one in estimates)
     return [*estimates, *again]
 
 
@@ -249,24 +242,18 @@ def training_times(
     dict of str to list of float
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
-    steps = _networks(recipe, variants, kind="time")
-    if not steps:
-        return {}
-    path = folder / "training-time.csv"
-    known = _read_times(path)
-    if steps.keys() <= known.keys():
-        return known
-    known = {name: [] for name in steps}
-    for _ in range(_ROUNDS):
-        for name, step in steps.items():
+    steps, path = _networks(recipe, variants, kind="time"), folder / "training-time.csv"
+    times = _read_times(path) if steps else {}
+    if not steps.keys() <= times.keys():
+        times = {name: [] for name in steps}
+        for _, (name, step) in product(range(_ROUNDS), steps.items()):
             dataset = part.read(step.reading)
-            cost = time_training(
-                dataset.records[0], settings=step.settings, classes=len(dataset.classes), most=_MOST_TIMED
-            )
-            known[name].append(cost.step)
-    timed = [(name, turn, value) for name, seconds in known.items() for turn, value in enumerate(seconds, start=1)]
-    write_rows(path, ("variant", "round", "seconds"), timed)
-    return known
+            first, classes = dataset.records[0], len(dataset.classes)
+            cost = time_training(first, settings=step.settings, classes=classes, most=_MOST_TIMED)
+            times[name].append(cost.step)
+        rows = [(name, turn, value) for name, seconds in times.items() for turn, value in enumerate(seconds, start=1)]
+        write_rows(path, ("variant", "round", "seconds"), rows)
+    return times
 
 
 def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:

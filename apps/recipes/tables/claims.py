@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from ....evaluate import (
 )
 from .ensembles import gain_by_fold
 from .networks import value_at
-from .obtained import Key, Obtained, Runs, Value, mean_change, value_in
+from .obtained import Key, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
@@ -132,22 +132,21 @@ def judge(
     """
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
-    if "metric" in claim:
-        table = {**table, "metric": claim["metric"]}
-    shown = functools.cache(lambda seed, key: _shown(runs.seeds[seed], key, table))
+    table = {**table, "metric": claim.get("metric", table.get("metric", "accuracy"))}
+    compared = _Compared(runs, table)
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
     for where, contrasts in _contrasts(claim, runs):
         keys = {key for contrast in contrasts for key in (contrast.better, contrast.than) if key is not None}
         values: list[Mapping[Key, float | None]] = [points]
-        if table["kind"] in _OF_IMAGES:
+        if compared.of_images:
             values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
         if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
         elif note and table["kind"] != "parameters":  # these are counted, so a note does not affect them
             verdict = "not judged (not comparable)"
         else:
-            intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]
-            verdict = _verdict(contrasts, intervals, shown_points=table["kind"] in _OF_IMAGES)
+            intervals = [compared.interval(contrast, values) for contrast in contrasts]
+            verdict = _verdict(contrasts, intervals, shown_points=compared.of_images)
         outcome.setdefault(verdict, []).append(where)
     if not any(where for verdict, where in outcome.items() if verdict != "not run"):
         outcome = {"not run": [""]}
@@ -197,46 +196,6 @@ def _verdict(
     return f"{verdict} (difference {middle} points, 95 % CI {low} to {high})"
 
 
-def _interval(
-    contrast: _Contrast,
-    values: Sequence[Mapping[Key, Any]],
-    shown: Callable[[int, Key], Shown],
-    runs: Runs,
-    table: Mapping[str, Any],
-) -> tuple[float, float] | str:
-    """Return a difference and half its 95 % interval, or the reason why it has none.
-
-    The interval of times is over the rounds in which both networks were timed. The interval of gains is over the folds,
-    since a run has as many trainings as folds. Counts have the interval 0.
-    """
-    better, than, kind = contrast.better, contrast.than, table["kind"]
-    if kind == "time":
-        slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
-        changes = [a - b for a, b in zip(slow, fast, strict=False)]
-        return mean_change(changes) if len(changes) > 1 else "timed once"
-    if kind == "gains":
-        variant, of = table.get("variant", runs.first), table["of"]
-        less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
-        folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
-        return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
-    changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
-    if kind == "parameters":
-        return changes[0], 0.0
-    seeds, metric = len(runs.seeds), table.get("metric", "accuracy")
-    if seeds < SEEDS:
-        return f"{seeds} of {SEEDS} seeds"
-    if metric not in _PAIRED or kind not in _OF_IMAGES:
-        return _UNPAIRED
-    halves = [
-        half_width(shown(seed, better), None if than is None else shown(seed, than), metric) for seed in range(seeds)
-    ]
-    known = [half for half in halves if half is not None]
-    if len(known) < seeds:
-        return _UNPAIRED
-    middle, over_seeds = mean_change(changes)
-    return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
-
-
 class Shown(NamedTuple):
     """The predictions and the value of a row of a table.
 
@@ -251,23 +210,65 @@ class Shown(NamedTuple):
     value: Value = (None, None)
 
 
-def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
-    """Return the predictions and the value of a row, for one seed."""
-    (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
-    if table["kind"] in ("variants", "scores"):
-        if level == "patch":  # the patches of two tables do not correspond row by row
+class _Compared:
+    """The rows of a table with a metric, in the runs of all seeds."""
+
+    def __init__(self, runs: Runs, table: Mapping[str, Any]) -> None:
+        self._runs, self._table, self._kind = runs, table, table["kind"]
+        self.of_images = self._kind in _OF_IMAGES
+        self._shown = functools.cache(self._show)
+
+    def interval(self, contrast: _Contrast, values: Sequence[Mapping[Key, Any]]) -> tuple[float, float] | str:
+        """Return a difference and half its 95 % interval, or the reason why it has none.
+
+        The interval of times is over the rounds in which both networks were timed. The interval of gains is over the
+        folds, since a run has as many trainings as folds. Counts have the interval 0.
+        """
+        better, than, runs, metric = contrast.better, contrast.than, self._runs, self._table["metric"]
+        if self._kind == "time":
+            slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
+            changes = [a - b for a, b in zip(slow, fast, strict=False)]
+            return mean_change(changes) if len(changes) > 1 else "timed once"
+        if self._kind == "gains":
+            variant, of = self._table.get("variant", runs.first), self._table["of"]
+            less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
+            folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
+            return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
+        changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
+        if self._kind == "parameters":
+            return changes[0], 0.0
+        seeds = len(runs.seeds)
+        if seeds < SEEDS:
+            return f"{seeds} of {SEEDS} seeds"
+        if metric not in _PAIRED or not self.of_images:
+            return _UNPAIRED
+        pairs = [(self._shown(n, better), None if than is None else self._shown(n, than)) for n in range(seeds)]
+        halves = [half_width(first, second, metric) for first, second in pairs]
+        known = [half for half in halves if half is not None]
+        if len(known) < seeds:
+            return _UNPAIRED
+        middle, over_seeds = mean_change(changes)
+        return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
+
+    def _show(self, number: int, key: Key) -> Shown:
+        """Return the predictions and the value of a row, for one seed."""
+        seed, table = self._runs.seeds[number], self._table
+        (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
+        # the patches of two tables do not correspond row by row
+        if self._kind == "levels" or (self._kind in ("variants", "scores") and level == "patch"):
             return Shown(None, value)
-        predictions = seed[key].panel.table
-        return Shown(aggregate(predictions) if level == "patient" else predictions, value)
-    if table["kind"] in ("validation", "levels"):
-        return Shown(seed[key].validated if table["kind"] == "validation" else None, value)
-    path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
-    if not path.is_file():
-        return Shown()
-    facts = read_facts(path)
-    (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
-    described, positive = facts.described(patches), facts.view.positive
-    return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
+        if self._kind in ("variants", "scores"):
+            predictions = seed[key].panel.table
+            return Shown(aggregate(predictions) if level == "patient" else predictions, value)
+        if self._kind == "validation":
+            return Shown(seed[key].validated, value)
+        path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
+        if not path.is_file():
+            return Shown()
+        facts = read_facts(path)
+        (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
+        described, positive = facts.described(patches), facts.view.positive
+        return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
 
 
 def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
