@@ -137,29 +137,21 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the package looks for updates on the network
     import albumentations as package
 
-    extents = {name: value or 0.0 for name, value in ranges.items()}
-    geometric = extents.keys() & {"rotation", "translation", "magnification"}
-    steps = []
-    if "isometries" in ranges:
-        steps.append(package.D4(p=1.0))
-    if "mirror" in ranges:
-        steps.append(package.HorizontalFlip(p=0.5))
-    if geometric == {"rotation"}:
-        steps.append(package.Rotate(limit=extents["rotation"], border_mode=cv2.BORDER_REFLECT_101, p=1.0))
-    elif geometric:
-        turn, shift, zoom = (extents.get(name, 0.0) for name in ("rotation", "translation", "magnification"))
-        steps.append(
-            package.Affine(
-                rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom),
-                keep_ratio=True, border_mode=cv2.BORDER_REFLECT_101, p=1.0,
-            )
-        )  # fmt: skip
-    if "brightness" in ranges:
-        limit = extents["brightness"]
-        steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
-    if "noise" in ranges:
-        most = extents["noise"]
-        steps.append(package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
-    if "crop" in ranges:
-        steps.append(package.RandomResizedCrop(size=(size, size), scale=(extents["crop"], 1.0), p=1.0))
-    return package.Compose(steps)
+    far = RANGES | {name: value for name, value in ranges.items() if value is not None}
+    turn, shift, zoom = (far[name] if name in ranges else 0.0 for name in ("rotation", "translation", "magnification"))
+    warp = package.Affine(
+        rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom), keep_ratio=True,
+        border_mode=cv2.BORDER_REFLECT_101, p=1.0,
+    )  # fmt: skip
+    if turn and not (shift or zoom):
+        warp = package.Rotate(limit=turn, border_mode=cv2.BORDER_REFLECT_101, p=1.0)
+    light, most = far["brightness"], far["noise"]
+    steps = {
+        "isometries": package.D4(p=1.0),
+        "mirror": package.HorizontalFlip(p=0.5),
+        **dict.fromkeys(("rotation", "translation", "magnification"), warp),
+        "brightness": package.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=1.0),
+        "noise": package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0),
+        "crop": package.RandomResizedCrop(size=(size, size), scale=(far["crop"], 1.0), p=1.0),
+    }
+    return package.Compose(list(dict.fromkeys(step for name, step in steps.items() if name in ranges)))
