@@ -1,6 +1,5 @@
 """Uneven classes are corrected once: sampling, the weights of the loss, and what judges the training."""
 
-import csv
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, training_samples
 from bchisto.finetune.model import build_model
 from bchisto.finetune.patches import cut_region
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,7 @@ def train(source, plan, folder):
     folder.mkdir()
     model = build_model(SPECK, classes=2, fold=1)
     train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
-    with (folder / "l.csv").open() as handle:
-        return model, list(csv.DictReader(handle))
+    return model, rows_of(folder / "l.csv")
 
 
 def test_sampled_classes_are_not_weighted_again(source, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
-from bchisto.finetune.model import build_model
+from bchisto.finetune.model import build_model, resolved
 
 
 def shape(model, name):
@@ -115,3 +115,21 @@ def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
 def test_unknown_networks_are_refused():
     with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-resnet,"):
         build_network("vgg", classes=2)
+
+
+def momenta(network, **options):
+    model = build_model(FinetuneSettings(network, weights="random", **{"size": 32, **options}), classes=2, fold=0)
+    return {layer.momentum for layer in model.layers if hasattr(layer, "momentum")}
+
+
+@pytest.mark.parametrize("network", ["patch-resnet", "patch-densenet", "ddsm-baseline", "breakhis-resnet-dropout"])
+def test_every_normalisation_takes_a_momentum(network):
+    assert momenta(network) == {0.9}
+    assert momenta(network, norm_momentum=0.5) == {0.5}
+
+
+@pytest.mark.parametrize("network", ["alexnet", "googlenet", "mobilenetv2"])
+def test_networks_without_normalisation_refuse_a_momentum(network):
+    with pytest.raises(InputError, match="`norm_momentum`: .* trains no batch normalisation with it"):
+        resolved(FinetuneSettings(network, norm_momentum=0.5))
+    assert resolved(FinetuneSettings(network))["norm_momentum"] is None

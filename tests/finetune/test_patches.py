@@ -1,6 +1,5 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
-import csv
 import json
 import shutil
 import threading
@@ -12,6 +11,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 from bchisto.finetune import FinetuneSettings, ImageBank, Samples, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
+from written_tables import rows_of
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
@@ -157,8 +157,7 @@ def cut(tmp_path_factory, tissue):
 
 
 def test_patches_stand_in_a_table_of_their_own(cut):
-    with (cut / "predictions-by-patch.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(cut / "predictions-by-patch.csv")
     assert len(rows) == 12 * 9
     assert {row["patch"] for row in rows} == {f"x{x}_y{y}" for x in (0, 24, 48) for y in (0, 24, 48)}
     (patches,) = read_predictions(cut / "predictions-by-patch.csv")

@@ -35,17 +35,15 @@ def breakhis(tmp_path_factory):
     return root
 
 
+def quick(breakhis, run):
+    scope = Scope(quick=True, variants=["best", "normal", "decaf"])
+    return reproduce("breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, breakhis):
     run = tmp_path_factory.mktemp("done") / "run"
-    return run, reproduce(
-        "breakhis-resnet",
-        breakhis,
-        out=run,
-        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    return run, quick(breakhis, run)
 
 
 def test_each_magnification_is_a_run_of_its_own(done):
@@ -71,11 +69,9 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
 
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
-    for variant, folder in (
-        ("best", "2-grouped-breakhis-resnet-stride2-best"),
-        ("normal", "2-grouped-breakhis-resnet-normal"),
-    ):
-        used = json.loads((run / "40x" / "finetune" / folder / "settings.json").read_text())["settings"]
+    for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
+        folder = run / "40x" / "finetune" / f"2-grouped-{network}-{variant}"
+        used = json.loads((folder / "settings.json").read_text())["settings"]
         said = {one.name: one.value for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)}
         both = said.keys() & used.keys() - {"folds"}
         assert {"l2", "precision", "stain", "batch_size", "validation", "augmentations"} <= both
@@ -162,14 +158,7 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
     run, result = done
     before = {path: path.read_bytes() for path in run.rglob("*.npz")}
     assert any(path.parent.name == "arrays" for path in before)
-    again = reproduce(
-        "breakhis-resnet",
-        breakhis,
-        out=run,
-        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    again = quick(breakhis, run)
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
     assert again.pictures == result.pictures
