@@ -110,8 +110,8 @@ class ImageBank:
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
         if index.dtype != _INDEX or index.ndim != 1:
             raise ValueError("its index is not one of images")
-        sizes = index["height"] * index["width"] + index["region_height"] * index["region_width"]
-        if int(sizes.sum()) * 3 != path.stat().st_size:
+        pixels = index["height"] * index["width"] + index["region_height"] * index["region_width"]
+        if int(pixels.sum()) * 3 != path.stat().st_size:
             raise ValueError("it is not of these images")
         return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
 

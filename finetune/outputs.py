@@ -73,11 +73,9 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image was used {each}, augmented differently each time."
-    met = [] if settings.sampling == "none" else [f"{settings.sampling}-sampling"]
-    if settings.class_weights:
-        met.append("class weights")
-    if met:
-        yield f"Class imbalance was handled by {' and '.join(met)}."
+    met = {f"{settings.sampling}-sampling": settings.sampling != "none", "class weights": settings.class_weights}
+    if any(met.values()):
+        yield f"Class imbalance was handled by {' and '.join(name for name, used in met.items() if used)}."
     part = "an eighth of the training part (groups whole)" if inner else "the validation part of the scheme"
     trained = f"Networks were trained for {settings.epochs} epochs"
     if not settings.validation:

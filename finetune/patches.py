@@ -139,12 +139,6 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     return turned
 
 
-_COUNT = 8
-"""Default number of random patches of an image."""
-
-_OVERLAP = 0.5
-"""Default overlap of neighbouring patches in a grid, as a fraction of the side."""
-
 Indices = npt.NDArray[np.int64]
 
 
@@ -168,8 +162,8 @@ class PatchRule:
 
     kind: str = "resize"
     side: int = 0
-    count: int = _COUNT
-    overlap: float = _OVERLAP
+    count: int = 8
+    overlap: float = 0.5
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
         """Return an error message if an image of this size is smaller than a patch; otherwise None."""

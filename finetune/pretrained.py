@@ -171,15 +171,14 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         if network.caffe is None:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
         arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep})
-    last = [name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays]
-    keep |= {name for name in last if arrays[name].shape != shapes[name]}
+    fitting = [name for name in shapes if name in arrays and arrays[name].shape == shapes[name]]
+    keep |= {name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays and name not in fitting}
 
     def read(_model: Any) -> None:
-        for name, variable in variables.items():
-            array = arrays.get(name)
-            if name not in keep and array is not None and array.shape == shapes[name]:
+        for name in fitting:
+            if name not in keep:
                 with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused below
-                    variable.assign(array.astype(np.float32))
+                    variables[name].assign(arrays[name].astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:

@@ -68,19 +68,15 @@ def finetune(
         ``results`` of the error holds the list.
     """
     run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    choice, work, remarks = FoldChoice.of(folds), work or Work(), converted(notes, "notes", tuple[str, ...])
-    view = TwoClassView() if view is None else view
+    choice, work, view = FoldChoice.of(folds), work or Work(), view or TwoClassView()
+    remarks = converted(notes, "notes", tuple[str, ...])
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
-    config = {
-        "out": str(run),
-        **plain_options(selection, settings, choice, view, work),
-        "folds": list(choice.folds or ("10",)),
-        "tensorboard": tensorboard,
-    }
+    chosen = plain_options(selection, settings, choice, view, work) | {"folds": list(choice.folds or ("10",))}
+    config = {"out": str(run), **chosen, "tensorboard": tensorboard}
     with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
         opened = selection.open(
@@ -91,9 +87,8 @@ def finetune(
         view.check(opened.unique.dataset.classes)
         class_factors(settings.copies, opened.unique.dataset.classes)
         records = opened.unique.dataset.records
-        dataset = replace(
-            opened.unique.dataset, records=tuple(record for record in records if record.label is not None)
-        )
+        labelled = tuple(record for record in records if record.label is not None)
+        dataset = replace(opened.unique.dataset, records=labelled)
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuse fold lists that do not fit before images are decoded
@@ -106,7 +101,7 @@ def finetune(
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
-        labelled = LabelledImages(
+        known_images = LabelledImages(
             digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},
             groups={record.image_id: record.group for record in dataset.records},
@@ -114,7 +109,7 @@ def finetune(
         )  # fmt: skip
         trainings = [
             CnnTraining(
-                plan=plan, images=labelled, view=view, notes=remarks, overwrite=work.overwrite, networks=folder,
+                plan=plan, images=known_images, view=view, notes=remarks, overwrite=work.overwrite, networks=folder,
                 dataset=dataset, bank=bank, settings=settings, reading=selection.reading, tensorboard=tensorboard,
             ).fitted()  # refuses settings that do not fit before anything is written
             for plan in plans

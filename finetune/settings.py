@@ -21,9 +21,6 @@ SAMPLINGS = ("none", "under", "over", "under-over")
 the largest; ``under-over`` does both to reach the geometric mean of the two. They follow the published system
 ``idc-patches``; the geometric mean is bchisto's choice."""
 
-_COPIES = 1
-"""Second seed of `copy_classes`, so that its random numbers differ from those of `sample_training`."""
-
 
 def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
     """Return weights that give each class an equal part in the loss: images / (classes x images of the class).
@@ -107,24 +104,14 @@ def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Ind
     """
     if not factors:
         return np.arange(len(labels))
-    rng = np.random.default_rng([seed, _COPIES])
+    rng = np.random.default_rng([seed, 1])  # other numbers than those of `sample_training`
     drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
     repeated = [np.resize(each, round(len(each) * factor)) for each, factor in zip(drawn, factors, strict=True)]
     return np.sort(np.concatenate(repeated))
 
 
-OPTIMIZERS = ("adam", "sgd")
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""Precisions in which a network can compute; its weights are float32 (mixed precision)."""
-
 CONVENTIONS = ("signed", "caffe")
 """Input conventions: RGB in -1..1; or BGR in 0..255 minus the mean of ImageNet, as in the published Caffe models."""
-
-TOPS = ("average", "conv")
-"""Layers after the last feature map of an encoder.
-
-``average`` is global average pooling; ``conv`` is convolution, max pooling and ReLU, flattened, as in the published
-system ``inbreast-inception``. A softmax over the classes follows."""
 
 _MOST_COPIES = 1000
 """Largest number of uses of an image in an epoch."""
@@ -180,7 +167,7 @@ class FinetuneSettings(Settings):
     patience: int = option(8, group="Training", least=0, help="Epochs without a better validation loss; 0: all epochs.")
     validation: bool = option(True, help="Set training images aside that decide when to stop; without: all epochs.")
     batch_size: int = option(0, least=0, help="Images of a batch; default: the network's own.")
-    optimizer: str = option("", choices=OPTIMIZERS, help="Optimiser; default: the network's own.")
+    optimizer: str = option("", choices=("adam", "sgd"), help="Optimiser; default: the network's own.")
     learning_rate: float = option(0.0, group="Training", least=0, help="Learning rate; default: the network's own.")
     rate_multipliers: tuple[tuple[str, float], ...] = option(
         (), flag="rate-multiplier", metavar="PREFIX=FACTOR", form=_as_factors, plain=_written,
@@ -190,7 +177,9 @@ class FinetuneSettings(Settings):
     l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
     norm_momentum: float | None = option(None, help="Momentum of batch normalisation; default: the network's own.")
     freeze: str = option("", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: none.")
-    top: str = option("average", choices=TOPS, help="Encoders: global average, or convolution and max pooling.")
+    top: str = option(
+        "average", choices=("average", "conv"), help="Encoders: global average, or convolution and max pooling."
+    )
     weights: str = option(
         "", group="Training",
         help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
@@ -202,7 +191,7 @@ class FinetuneSettings(Settings):
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )  # fmt: skip
     precision: str = option(
-        "", choices=PRECISIONS,
+        "", choices=("float32", "bfloat16", "float16"),
         help="Of computation, not of weights; default: bfloat16 on GPUs that compute in it, else float32.",
     )  # fmt: skip
     class_weights: bool = option(False, group="Training", help="Give each class the same share of the loss.")

@@ -102,10 +102,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         begun, folds = folder.begun_with("threads"), len(self.plan.folds)
         resources = work.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
         if resources.threads and resources.threads > 1:
-            _log.info(
-                "%s: %d fold(s), %d cores: each trains with %d threads, as settings.json notes; results differ by it",
-                folder.folder.name, folds, resources.cores, resources.threads,
-            )  # fmt: skip
+            text = "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
+            _log.info(text, folder.folder.name, resources.threads)
         return resources
 
     def units(self, folder: Path, resources: Resources) -> Sequence[FoldUnit]:

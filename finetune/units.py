@@ -69,20 +69,17 @@ class FoldUnit:
     @property
     def file(self) -> Path:
         """File with the best weights, as ``layer/variable``, and the predictions of test and validation images."""
-        return self._file("npz")
+        return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.npz"
 
     @property
     def state(self) -> Path:
         """File from which an interrupted training resumes; removed when the fold is finished."""
-        return self._file("state.npz")
+        return self.file.with_suffix(".state.npz")
 
     @property
     def log(self) -> Path:
         """CSV file with loss and accuracy of each epoch."""
         return self.folder / "logs" / f"fold{self.fold}.csv"
-
-    def _file(self, ending: str) -> Path:
-        return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.{ending}"
 
     def source(self) -> Source:
         """Return the images as samples for the network."""

@@ -125,15 +125,12 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     # for networks with feature maps, weights are random, since neither time nor size depends on them
     dims = [
         cached_encoder(
-            choice,
-            weights="random" if gives_maps(choice) else features.weights_of(choice.label),
-            precision=features.precision,
-            engine="keras" if gives_maps(choice) else features.engine,
-            seed=0,
+            choice, weights="random" if gives_maps(choice) else features.weights_of(choice.label),
+            precision=features.precision, engine="keras" if gives_maps(choice) else features.engine, seed=0,
         ).dim
         for choice in features.encoders
         for _ in features.views
-    ]
+    ]  # fmt: skip
     folds = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0

@@ -107,10 +107,8 @@ class Part:
             [record.image_id for record in dataset.records],
             labels=[record.label or "" for record in dataset.records],
             groups=[record.group for record in dataset.records],
-            seed=seed,
-            default="10",
-            known=DatasetFacts(columns=further_columns(dataset)),
-        )
+            seed=seed, default="10", known=DatasetFacts(columns=further_columns(dataset)),
+        )  # fmt: skip
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,14 +157,10 @@ def _report(
         pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
         settings["images, in the run folder"] = ", ".join(pages)
     write_report(
-        path,
-        title=f"{recipe.name}: published and obtained",
-        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None],
-        banners=result.banners,
-        published=result.published,
-        pairs=pairs,
+        path, title=f"{recipe.name}: published and obtained", banners=result.banners, published=result.published,
+        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None], pairs=pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
-    )
+    )  # fmt: skip
 
 
 def _prepared(

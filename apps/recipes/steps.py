@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -144,11 +144,6 @@ class FixedTest:
     folder: Path
     seed: int
 
-    DESCRIPTION: ClassVar[str] = (
-        "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
-        "kept together if they are known"
-    )
-
     def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
         """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
 
@@ -179,6 +174,11 @@ class FixedTest:
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
 
+
+FIXED = (
+    "fixed test list: every network is tested on the same images, set aside before anything is trained, patients kept "
+    "together if they are known"
+)
 
 BALANCED = (
     "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as large as the "
@@ -235,7 +235,7 @@ class FinetuneStep:
             part = replace(part, only=self._undersampled(part))
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
-            remarks.append(self.test.DESCRIPTION)
+            remarks.append(FIXED)
         return finetune(
             part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=work,
             view=self.view, notes=remarks, tensorboard=self.extras.tensorboard,

@@ -46,12 +46,10 @@ def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[flo
     per_fold = 100 * store.by_fold
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
     return replace(
-        figure,
-        obtained=float(per_fold.mean()),
-        obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
+        figure, obtained=float(per_fold.mean()), obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
         interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
         paired=_over_folds(per_fold.mean(axis=1), published),
-    )
+    )  # fmt: skip
 
 
 def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
