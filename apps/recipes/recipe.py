@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...core import InputError, Settings, option
 from ...core.formats import number_of
@@ -15,8 +15,7 @@ STEPS = ("featurize", "boost", "finetune")
 """The possible steps of a variant, which are the names of commands."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and its source: a section of the paper, the authors' code, or ``ours`` for bchisto's choice."""
 
     value: Any

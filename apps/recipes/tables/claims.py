@@ -178,8 +178,8 @@ def _verdict(
 ) -> str:
     """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
     known = [interval for interval in intervals if not isinstance(interval, str)]
-    if len(known) < len(intervals):
-        return f"not judged ({next(reason for reason in intervals if isinstance(reason, str))})"
+    if reasons := [interval for interval in intervals if isinstance(interval, str)]:
+        return f"not judged ({reasons[0]})"
     ends = [
         (middle - half, middle + half, contrast.least, contrast.most)
         for contrast, (middle, half) in zip(contrasts, known, strict=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from ....evaluate.report import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
@@ -13,8 +13,7 @@ from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores
 from .obtained import Figures, Key, Runs
 
 
-@dataclass(frozen=True)
-class TableKind:
+class TableKind(NamedTuple):
     """A kind of table.
 
     Attributes
@@ -80,9 +79,9 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
         points: dict[Key, float] = {}
         rows: dict[str, list[PublishedFigure]] = {}
         for at in runs.at[:1] if kind.once else runs.at:
-            for point, figure in kind.figures(runs, at, table):
-                if point is not None:
-                    points[figure.name, at] = point
+            for figure in kind.figures(runs, at, table):
+                if figure.obtained is not None:
+                    points[figure.name, at] = figure.obtained
                 where = "" if at is None or kind.once else f" at {at}x"
                 paired = None if note else figure.paired  # no interval if the figures cannot be compared
                 shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
