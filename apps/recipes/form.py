@@ -8,7 +8,6 @@ has a recipe of the same name, bchisto's is used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -80,10 +79,8 @@ def load_recipe(name: str) -> Recipe:
         return parse_recipe(_content(name, own[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
         source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
-        if isinstance(source, Mapping):  # read as if it were written: numbers and booleans become texts
-            recipe = parse_recipe(parse_yaml(json.dumps(source, default=_plain)))
-        else:
-            recipe = parse_recipe(_content(f"recipe {name}", source))
+        content = _as_written(source) if isinstance(source, Mapping) else _content(f"recipe {name}", source)
+        recipe = parse_recipe(content)
         if recipe.name.casefold() != name.casefold():
             raise misnamed(recipe.name, name, what="recipe")
         return recipe
@@ -92,8 +89,13 @@ def load_recipe(name: str) -> Recipe:
     raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
+def _as_written(value: Any) -> Any:
+    """Return a value of another package's mapping as if it were read from YAML: numbers and booleans become texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else value if value is None else str(value)
 
 
 def _content(name: str, file: Traversable) -> Mapping[str, Any]:
