@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.apps.recipes import list_recipes, load_recipe, runner
+from bchisto.apps.recipes.form import check_claim
 from bchisto.apps.recipes.parts import Part
 from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.runner import comparable_note
 from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
-from bchisto.apps.recipes.tables import Obtained, Runs, check_claim, compare_published
+from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.apps.recipes.tables.claims import Shown, half_width
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError

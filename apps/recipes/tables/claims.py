@@ -1,17 +1,19 @@
-"""Checks whether the conclusions of a source hold in a run, by paired intervals over seeds and images."""
+"""The kinds of published tables, their comparison with a run, and whether the conclusions of a source hold in it.
+
+Conclusions are judged by paired intervals over seeds and images.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....core import InputError, one_of
 from ....evaluate import (
     PredictionTable,
     aggregate,
@@ -22,22 +24,13 @@ from ....evaluate import (
     take_rows,
     unlike_pairs,
 )
-from .ensembles import gain_by_fold
-from .networks import value_at
-from .obtained import Key, Runs, Value, mean_change, value_in
+from ....evaluate.report import PublishedFigure, PublishedTable
+from .ensembles import agreement, by_store, confusion, fusion_by_fold, gain_by_fold, gains, spreads, two_class
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, value_at
+from .obtained import Figures, Key, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
-
-_FORMS = (
-    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
-    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
-)  # fmt: skip
-_NUMBERS = ("margin", "least", "by", "less_than")
-_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
-"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
-others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
-at some magnifications than at others; or the reason why nothing can be judged."""
 
 _PAIRED = {
     "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
@@ -76,34 +69,6 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
 
 
-def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
-    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
-
-    Raises
-    ------
-    InputError
-    """
-    keys = claim.keys() - {"says", "at", "metric"}
-    if "says" not in claim or not any(form <= keys for form in _FORMS):
-        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
-        raise InputError(f"{where} has no claim.{lacking}")
-    if keys not in _FORMS:
-        most = max((form for form in _FORMS if form <= keys), key=len)
-        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
-    for key, value in claim.items():
-        if key in _NUMBERS and type(value) not in (int, float):
-            raise InputError(f"{where}: claim.{key} {value}: give a number")
-        if key in _LISTS and not (isinstance(value, list) and value):
-            raise InputError(f"{where}: claim.{key} {value}: give a list")
-    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
-        raise InputError(f"{where} has no claim.metric: its rows have several figures")
-    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
-    named += [claim["row"]] if "row" in claim else []
-    rows = table.get("rows", named)
-    if strange := [row for row in named if row not in rows]:
-        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
-
-
 def judge(
     claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
 ) -> str:
@@ -116,8 +81,8 @@ def judge(
     Parameters
     ----------
     claim : mapping
-        ``says``, and the keys of one of the forms of `check_claim`. Optional are ``at``, the magnifications, and
-        ``metric``, if it is not the metric of the table.
+        ``says``, and the keys of one of the forms of `bchisto.apps.recipes.form.check_claim`. Optional are ``at``, the
+        magnifications, and ``metric``, if it is not the metric of the table.
     points : mapping
         The values of the table's rows, for the first seed.
     runs : Runs
@@ -324,3 +289,93 @@ def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> flo
     else:
         compared = compare_tables(first, second)["differences"].get(figure)
     return None if compared is None else _own(value_in(compared))
+
+
+class TableKind(NamedTuple):
+    """A kind of table.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        Keys that a table of this kind requires, in addition to ``key``, ``title`` and ``source``.
+    figures : callable
+        ``figures(runs, magnification, table)`` yields its rows at one magnification.
+    once : bool
+        Whether only the first magnification with results is used, without naming it.
+    always : bool
+        Whether the table is shown without any obtained figure, too.
+    """
+
+    needs: tuple[str, ...]
+    figures: Callable[[Runs, int | None, Mapping[str, Any]], Figures]
+    once: bool = False
+    always: bool = False
+
+
+KINDS = {
+    "stores": TableKind(("rows",), by_store),
+    "fusion_folds": TableKind(("values",), fusion_by_fold),
+    "two_class_folds": TableKind(("values",), fusion_by_fold),
+    "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
+    "confusion": TableKind(("classes", "matrix"), confusion),
+    "agreement": TableKind(("predictions",), agreement, once=True, always=True),
+    "gains": TableKind(("of", "rows"), gains),
+    "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
+    "variants": TableKind(("metric", "rows"), metrics_of_rows),
+    "scores": TableKind(("digits", "rows"), scores),
+    "rules": TableKind(("variant", "level", "rows"), metrics_of_rows),
+    "levels": TableKind(("variant",), metrics_of_rows),
+    "folds": TableKind(("variant",), by_fold),
+    "validation": TableKind(("digits", "rows"), metrics_of_rows, once=True),
+    "gap": TableKind(("rows",), learning_gap),
+    "time": TableKind(("rows",), training_time, once=True),
+    "parameters": TableKind(("digits", "rows"), parameters, once=True),
+}
+"""The first eight kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
+
+
+def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
+    """Compare the published tables of a recipe with the results of its variants.
+
+    Parameters
+    ----------
+    tables : sequence of mapping
+        The recipe's ``published``.
+    runs : Runs
+    note : str
+        The reason why figures cannot be compared, or empty.
+
+    Returns
+    -------
+    list of PublishedTable
+        Tables with at least one obtained figure; each row is repeated for every magnification. Intervals are 95 %, over
+        groups if known, else over images.
+    """
+    compared = []
+    for table in tables:
+        kind = KINDS[table["kind"]]
+        points: dict[Key, float] = {}
+        rows: dict[str, list[PublishedFigure]] = {}
+        for at in runs.at[:1] if kind.once else runs.at:
+            for figure in kind.figures(runs, at, table):
+                if figure.obtained is not None:
+                    points[figure.name, at] = figure.obtained
+                where = "" if at is None or kind.once else f" at {at}x"
+                paired = None if note else figure.paired  # no interval if the figures cannot be compared
+                shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
+                rows.setdefault(figure.name, []).append(shown)
+        if not points and not kind.always:
+            continue
+        figures = [figure for row in rows.values() for figure in row]
+        figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
+        verdicts = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
+        text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
+        compared.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
+    return compared
+
+
+def _cited(name: str, printed: Any) -> PublishedFigure:
+    """Return a row for a result of others that the source cites, which has no obtained figure."""
+    if isinstance(printed, (int, float)):
+        return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
+    return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))
