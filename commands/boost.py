@@ -40,7 +40,7 @@ def finetune(**options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
     \b
-    Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
+    Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet --folds 5 --out run
     """
     from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection

@@ -1,16 +1,16 @@
 """Fine-tune CNNs over the same folds, and to the same prediction tables, as boosted models."""
 
 from .augment import AUGMENTATIONS
+from .batches import Source, training_batches
 from .bundle import CnnBundle, CnnModel
 from .images import ImageBank, make_reader
-from .model import count_parameters, network_of, resolved
+from .model import build_model, network_of, resolved
 from .networks.layers import NetworkSpec
 from .networks.registry import NETWORKS, build_network, get_network, list_networks
-from .patches import PatchRule, Samples, parse_patches
+from .patches import PatchRule, Samples, cut_region, parse_patches
 from .pretrained import CAFFE_LAYERS
 from .run import finetune
 from .settings import FinetuneSettings, class_weights, sample_training
-from .units import TrainingCost, time_training
 
 __all__ = [
     "CnnBundle",

@@ -12,14 +12,21 @@ import numpy.typing as npt
 from ..core import InputError
 from ..stains import augment_he
 
-AUGMENTATIONS = (
-    "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
-)  # fmt: skip
-"""Names of the augmentations.
+AUGMENTATIONS = {
+    "isometries": "the eight isometries of the square",
+    "mirror": "mirroring left and right",
+    "rotation": "rotation by up to {0:g} degrees",
+    "translation": "translation by up to {1:g} % of the side",
+    "magnification": "magnification by up to {1:g} %",
+    "brightness": "brightness and contrast by up to {1:g} %",
+    "noise": "Gaussian noise of up to {1:g} % of full scale",
+    "crop": "crops of at least {1:g} % of the area",
+    "stain": "factors of 0.7 to 1.3 for haematoxylin and eosin",
+}
+"""The augmentations in the order in which they are applied, and a text that takes the range, also in percent.
 
-The eight isometries of the square; left-right mirroring; rotation, shift and zoom around the centre, mirrored beyond
-the edges; brightness and contrast; Gaussian noise, one value per pixel if the image is grey; a random crop; H&E stain
-factors from 0.7 to 1.3. Equal colour channels stay equal under all of them except ``stain``."""
+Rotation, shift and zoom are around the centre, mirrored beyond the edges. Noise is one value per pixel if the image is
+grey. Equal colour channels stay equal under all of them except ``stain``."""
 
 RANGES = {"rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7}
 """Default ranges of the augmentations that accept one.
@@ -33,7 +40,7 @@ _LIMITS = {"rotation": 180.0, "translation": 0.5, "magnification": 0.9}
 """Largest permitted ranges; 1 for the others."""
 
 OFFLINE = "rotations-crops"
-"""Several rotations of each image and several crops of each rotation, the same in every epoch.
+"""Several rotations of each image and several crops of each rotation, within its file, the same in every epoch.
 
 The published system ``ddsm-masses``, sec. 4.2, computes them before training."""
 
@@ -43,61 +50,13 @@ _COLOR_RANGE = (0.7, 1.3)
 Image = npt.NDArray[np.uint8]
 
 
-def _albumentations() -> Any:
-    # otherwise the package looks for updates on the network
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
-
-    return albumentations
-
-
-def _parsed(text: str) -> tuple[str, float | None]:
-    """Parse ``NAME`` or ``NAME:RANGE``."""
-    name, colon, written = text.partition(":")
-    known = (*AUGMENTATIONS, OFFLINE)
-    if name not in known:
-        raise InputError("{augmentations} {}: choose one of {}", text, ", ".join(known))
-    if not colon:
-        return name, RANGES.get(name)
-    if name not in RANGES:
-        raise InputError("{augmentations} {}: {} takes no range; those that do are {}", text, name, ", ".join(RANGES))
-    largest = _LIMITS.get(name, 1.0)
-    try:
-        value = float(written)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= largest:  # also not a number
-        raise InputError(
-            "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
-            text, name, largest, name, RANGES[name],
-        )  # fmt: skip
-    return name, value
-
-
-def plain_name(text: str) -> str:
-    """Return an augmentation as it is written in files: its name, and its range if it is not the default.
-
-    Raises
-    ------
-    InputError
-        There is no such augmentation, or the range is invalid.
-
-    Examples
-    --------
-    >>> [plain_name(text) for text in ("mirror", "rotation:15", "rotation:10.0")]
-    ['mirror', 'rotation', 'rotation:10']
-    """
-    name, value = _parsed(text)
-    return name if value is None or value == RANGES[name] else f"{name}:{value:g}"
-
-
 def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
-    """Return augmentations with their ranges, None for those without a range.
+    """Parse augmentations, ``NAME`` or ``NAME:RANGE``; the range of those without one is None.
 
     Raises
     ------
     InputError
-        See `plain_name`. Also if an augmentation is given twice with different ranges.
+        There is no such augmentation, its range is invalid, or it is given twice with different ranges.
 
     Examples
     --------
@@ -106,10 +65,38 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     """
     ranges: dict[str, float | None] = {}
     for text in names:
-        name, value = _parsed(text)
+        name, colon, written = text.partition(":")
+        value, largest = RANGES.get(name), _LIMITS.get(name, 1.0)
+        if name not in (*AUGMENTATIONS, OFFLINE):
+            raise InputError("{augmentations} {}: choose one of {}", text, ", ".join((*AUGMENTATIONS, OFFLINE)))
+        if colon and value is None:
+            takers = ", ".join(RANGES)
+            raise InputError("{augmentations} {}: {} takes no range; those that do are {}", text, name, takers)
+        if colon:
+            try:
+                value = float(written)
+            except ValueError:
+                value = 0.0
+            if not 0 < value <= largest:  # also not a number
+                raise InputError(
+                    "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
+                    text, name, largest, name, RANGES[name],
+                )  # fmt: skip
         if ranges.setdefault(name, value) != value:
             raise InputError("{augmentations} {}: {} is there with another range; keep one", text, name)
     return ranges
+
+
+def plain_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return augmentations as they are written in files: with a range only if it is not the default.
+
+    Examples
+    --------
+    >>> plain_names(("mirror", "rotation:15", "noise:0.10"))
+    ('mirror', 'rotation', 'noise:0.1')
+    """
+    ranges = augmentation_ranges(names)
+    return tuple(name if value == RANGES.get(name) else f"{name}:{value:g}" for name, value in ranges.items())
 
 
 def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.random.SeedSequence], Image]:
@@ -147,62 +134,24 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     """Return the transformations in the order of `AUGMENTATIONS`. Rotation, shift and zoom are a single one."""
     import cv2
 
-    package = _albumentations()
-    extents = {name: value or 0.0 for name, value in ranges.items()}
-    geometric = extents.keys() & {"rotation", "translation", "magnification"}
-    steps = []
-    if "isometries" in ranges:
-        steps.append(package.D4(p=1.0))
-    if "mirror" in ranges:
-        steps.append(package.HorizontalFlip(p=0.5))
-    if geometric == {"rotation"}:
-        steps.append(package.Rotate(limit=extents["rotation"], border_mode=cv2.BORDER_REFLECT_101, p=1.0))
-    elif geometric:
-        turn, shift, zoom = (extents.get(name, 0.0) for name in ("rotation", "translation", "magnification"))
-        steps.append(
-            package.Affine(
-                rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom),
-                keep_ratio=True, border_mode=cv2.BORDER_REFLECT_101, p=1.0,
-            )
-        )  # fmt: skip
-    if "brightness" in ranges:
-        limit = extents["brightness"]
-        steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
-    if "noise" in ranges:
-        most = extents["noise"]
-        steps.append(package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
-    if "crop" in ranges:
-        steps.append(package.RandomResizedCrop(size=(size, size), scale=(extents["crop"], 1.0), p=1.0))
-    return package.Compose(steps)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the package looks for updates on the network
+    import albumentations as package
 
-
-def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:
-    """Return a function that computes one of the variants of an image by ``rotations-crops``.
-
-    Its arguments are the image (size, size, 3), the key of the image, and the number of the variant. Variants
-    ``0 ... crops - 1`` share the first rotation, the next ones the second, and so on. Angles are drawn from the full
-    circle; crops keep 70 to 100 % of the area.
-
-    Parameters
-    ----------
-    size : int
-    crops : int
-        Number of crops of each rotation.
-    seed : int
-    """
-    package, share = _albumentations(), (RANGES["crop"], 1.0)
-    rotation = _composed({"rotation": 180.0}, size=size, per_channel=True)
-    crop = package.Compose([package.RandomResizedCrop(size=(size, size), scale=share, ratio=(1, 1), p=1.0)])
-
-    def offline(image: Image, key: int, copy: int) -> Image:
-        for step, sequence in zip((rotation, crop), copy_seeds(seed, key, copy, crops=crops), strict=True):
-            step.set_random_seed(int(sequence.generate_state(1)[0]))
-            image = step(image=np.ascontiguousarray(image))["image"]
-        return np.asarray(image, dtype=np.uint8)
-
-    return offline
-
-
-def copy_seeds(seed: int, key: int, copy: int, *, crops: int) -> list[np.random.SeedSequence]:
-    """Return the seeds of the rotation and of the crop of a variant. All variants of a rotation share its seed."""
-    return [np.random.SeedSequence([seed, key, *entropy]) for entropy in ((copy // crops, 0), (copy, 1))]
+    far = RANGES | {name: value for name, value in ranges.items() if value is not None}
+    turn, shift, zoom = (far[name] if name in ranges else 0.0 for name in ("rotation", "translation", "magnification"))
+    warp = package.Affine(
+        rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom), keep_ratio=True,
+        border_mode=cv2.BORDER_REFLECT_101, p=1.0,
+    )  # fmt: skip
+    if turn and not (shift or zoom):
+        warp = package.Rotate(limit=turn, border_mode=cv2.BORDER_REFLECT_101, p=1.0)
+    light, most = far["brightness"], far["noise"]
+    steps = {
+        "isometries": package.D4(p=1.0),
+        "mirror": package.HorizontalFlip(p=0.5),
+        **dict.fromkeys(("rotation", "translation", "magnification"), warp),
+        "brightness": package.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=1.0),
+        "noise": package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0),
+        "crop": package.RandomResizedCrop(size=(size, size), scale=(far["crop"], 1.0), p=1.0),
+    }
+    return package.Compose(list(dict.fromkeys(step for name, step in steps.items() if name in ranges)))

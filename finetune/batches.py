@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .augment import OFFLINE, Image, make_augmenter, make_offline
+from .augment import OFFLINE, Image, make_augmenter
 from .images import ImageBank
 from .model import resolved
 from .patches import Indices, PatchRule, Samples, make_turner
@@ -135,26 +135,21 @@ def training_batches(
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Names from `AUGMENTATIONS`, and ``rotations-crops``, which is applied first. If the bank holds the regions
-        around the images, whole images are rotated within them.
+        Names from `AUGMENTATIONS`, and ``rotations-crops``, which is applied first, within the regions of the bank.
     crops : int
         Number of crops of each rotation of ``rotations-crops``.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
-    turned = source.rule.kind == "resize" and OFFLINE in augmentations and source.bank.has_regions
+    turn = make_turner(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
     online = [name for name in augmentations if name != OFFLINE]
 
-    class Pipelines(threading.local):
-        """Augmentation pipelines of one thread, since those of albumentations have a random state."""
+    class Pipeline(threading.local):
+        """Augmentation in one thread, since pipelines of albumentations have a random state."""
 
         def __init__(self) -> None:
-            make: Any = make_turner if turned else make_offline
-            self.offline: Any = None
-            if OFFLINE in augmentations:
-                self.offline = make(size=source.size, crops=crops, seed=source.seed)
-            self.online: Any = make_augmenter(online, size=source.size) if online else None
+            self.augment = make_augmenter(online, size=source.size)
 
-    pipelines = Pipelines()
+    pipeline = Pipeline() if online else None
 
     def batches(epoch: int, *, shuffled: bool = True) -> Any:
         order = np.arange(len(samples))
@@ -164,14 +159,13 @@ def training_batches(
         def picture(sample: int) -> Any:
             position, number, copy = (int(part[sample]) for part in (samples.images, samples.numbers, samples.copies))
             earlier, key = int(again[sample]), source.bank.key(position)
-            image: Any = (
-                source.bank.region(position) if turned else source.read(position, number, epoch=epoch, again=earlier)
-            )
-            if pipelines.offline is not None:
-                image = pipelines.offline(image, key, copy + copies * earlier)
-            if pipelines.online is None:
+            if turn is None:
+                image = source.read(position, number, epoch=epoch, again=earlier)
+            else:
+                image = turn(source.bank.region(position), key, copy + copies * earlier)
+            if pipeline is None:
                 return image
-            return pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, sample]))
+            return pipeline.augment(image, np.random.SeedSequence([source.seed, key, epoch, sample]))
 
         return _stack(source, samples, order, picture)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from ..core.models import BundleFacts, write_bundle
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from .augment import Image
 from .batches import Source
-from .images import ImageBank, StainTreatment, make_treatment
+from .images import ImageBank, StainTreatment
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
 from .pretrained import load_network
@@ -81,14 +82,10 @@ class CnnBundle(BundleFacts):
         """
         # store resolved values, so that later defaults do not change the network
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
-        return write_bundle(
-            path,
-            facts,
-            kind="cnn",
-            own={"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)},
-            members=[(f"models/fold{fold}.npz", content) for fold, content in models.items()],
-            check=lambda archive: CnnBundle._read(path, archive, parse=False),
-        )
+        own = {"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)}
+        members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
+        check = functools.partial(CnnBundle._read, path, parse=False)
+        return write_bundle(path, facts, kind="cnn", own=own, members=members, check=check)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
@@ -198,32 +195,31 @@ class CnnModel:
             An image cannot be used and `skip_errors` is False.
         """
         settings = self.bundle.settings
-        stain = StainTreatment(settings.stain)
-        size = resolved(settings)["size"]
-        treat = make_treatment(stain, rule=settings.rule, size=size)
+        treatment = StainTreatment(settings.stain, settings.rule, resolved(settings)["size"])
         usable: dict[str, tuple[Image, str]] = {}
-        failures: dict[str, str] = {}
+        failures: dict[str, ImageError] = {}
         pixels: dict[str, str] = {}
 
         def read(record: ImageRecord) -> tuple[Image, str] | ImageError:
             try:
                 image = decode_record(record)
-                _check_number(record, settings.rule.number(*image.shape[:2]))
+                if (patches := settings.rule.number(*image.shape[:2])) > _MOST_PATCHES:
+                    text = f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
+                    return ImageError(text)
                 pixels[record.image_id] = pixels_sha256(image)
-                return treat(record, image), crop_key(record, image, crop_seed="pixels")
+                return treatment.treat(record, image), crop_key(record, image, crop_seed="pixels")
             except ImageError as error:
                 return error
 
-        images = map_ahead_in_threads(read, records, threads=helpers)
-        for record, image in zip(records, images, strict=True):
-            if isinstance(image, ImageError):
-                if not skip_errors:
-                    raise image
-                failures[record.image_id] = str(image)
-                ticker.tick(len(self.bundle.models))
-            else:
+        for record, image in zip(records, map_ahead_in_threads(read, records, threads=helpers), strict=True):
+            if not isinstance(image, ImageError):
                 usable[record.image_id] = image
-        stain.warn(images=None)
+            elif not skip_errors:
+                raise image
+            else:
+                failures[record.image_id] = image
+                ticker.tick(self.steps)
+        treatment.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
             bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])
@@ -232,16 +228,12 @@ class CnnModel:
             for model in self.bundle.models.values():
                 total += _predict(model, source, classes=len(self.bundle.classes))
                 ticker.tick(len(bank))
-            mean = dict(zip(usable, total / len(self.bundle.models), strict=True))
+            mean = dict(zip(usable, total / self.steps, strict=True))
         for record in records:
-            image_id = record.image_id
+            found = failures.get(record.image_id)
             # no comparison with training images: distances between a network's inner features were not validated
-            yield record, failures.get(image_id) or mean[image_id], pixels.get(image_id, ""), np.empty(0)
-
-
-def _check_number(record: ImageRecord, patches: int) -> None:
-    if patches > _MOST_PATCHES:
-        raise ImageError(f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images")
+            shares = mean[record.image_id] if found is None else str(found)
+            yield record, shares, pixels.get(record.image_id, ""), np.empty(0)
 
 
 def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:

@@ -1,7 +1,4 @@
-"""Fit a network epoch by epoch, with a state from which it goes on and its curves for TensorBoard.
-
-TensorFlow writes the files, so TensorBoard is needed only to view them. Other backends of Keras have no graph.
-"""
+"""Fit a network epoch by epoch, with a state from which it goes on and its curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, Message
+from ..core import InputError
 from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
 from .patches import Indices, Samples
@@ -28,37 +25,30 @@ _BUCKETS = 30
 
 
 class EventLog:
-    """Writes event files into a folder. A resumed run adds a file.
+    """Writes event files into a folder with TensorFlow, so TensorBoard is needed only to view them.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    DependencyError
-        TensorFlow is not installed.
+    A resumed run adds a file.
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import tensorflow as tf
-        except ImportError as error:
-            raise DependencyError(Message("{tensorboard} writes with TensorFlow; pip install tensorflow")) from error
-        self._tf = tf
-        self._writer = tf.summary.create_file_writer(str(folder))
+        import tensorflow as tf
 
-    def write(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Add a point to each curve, except for empty values."""
-        points = [(name, np.float32(value)) for name, value in values.items() if value != ""]
-        self._write(points, step=step, plugin="scalars", kind=1)
+        self._tf, self._writer = tf, tf.summary.create_file_writer(str(folder))
 
-    def write_weights(self, model: Any, *, step: int) -> None:
-        """Add a histogram of each trained variable, named by its path in the network."""
+    def write(self, model: Any, values: Mapping[str, Any], *, step: int) -> None:
+        """Add a point to each curve that has a value, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
-        values = [(v.path, _histogram(ops.convert_to_numpy(v.value))) for v in model.trainable_variables]
-        self._write(values, step=step, plugin="histograms", kind=2)
+        summary = self._tf.compat.v1.SummaryMetadata  # tells TensorBoard which of its pages shows the value
+        entries: list[tuple[str, Any, str, int]] = [
+            *((name, np.float32(value), "scalars", 1) for name, value in values.items() if value != ""),
+            *((v.path, _histogram(ops.convert_to_numpy(v.value)), "histograms", 2) for v in model.trainable_variables),
+        ]
+        with self._writer.as_default():
+            for name, value, plugin, kind in entries:
+                mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
+                self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
+        self._writer.flush()
 
     def write_graph(self, model: Any) -> None:
         """Add the graph of a prediction with the shapes of its tensors. Other backends than TensorFlow have none."""
@@ -70,14 +60,6 @@ class EventLog:
         traced = self._tf.function(lambda images: model(images, training=False)).get_concrete_function(inputs)
         with self._writer.as_default():
             self._tf.summary.graph(traced.graph.as_graph_def(add_shapes=True))
-        self._writer.flush()
-
-    def _write(self, values: Iterable[tuple[str, npt.ArrayLike]], *, step: int, plugin: str, kind: int) -> None:
-        summary = self._tf.compat.v1.SummaryMetadata  # tells TensorBoard which of its pages shows the value
-        mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
-        with self._writer.as_default():
-            for name, value in values:
-                self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
         self._writer.flush()
 
 
@@ -247,13 +229,9 @@ def train_model(
     Raises
     ------
     InputError
-        A batch is larger than the training part, a class has no training images, or the loss is not finite.
+        The loss is not finite.
     """
     settings, samples = plan.settings, training_samples(source, plan)
-    if source.batch_size > len(samples):
-        raise InputError(
-            "{batch_size} {}: more than the {} samples that train; lower it", source.batch_size, len(samples)
-        )
     weights = loss_weights(source, samples, plan)
     validated = source.samples(plan.validate)
     make_epoch = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
@@ -269,7 +247,7 @@ def train_model(
     on_saved(saved_epochs)
     if curves is not None and not progress.done:
         curves.write_graph(model)
-        curves.write_weights(model, step=0)
+        curves.write(model, {}, step=0)
     stops = len(validated) > 0 and settings.patience > 0
     while progress.done < settings.epochs and not (stops and progress.waited >= settings.patience):
         epoch = make_epoch(progress.done)
@@ -290,8 +268,7 @@ def train_model(
         was_saved = state_file.save(progress)
         write_rows(log, _COLUMNS, progress.rows)
         if curves is not None:
-            curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=progress.done)
-            curves.write_weights(model, step=progress.done)
+            curves.write(model, dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=progress.done)
         _log.debug("%s: epoch %d, %s", log.stem, progress.done, _words(row))
         on_epoch(_words(row))
         if was_saved:

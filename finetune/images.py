@@ -57,11 +57,6 @@ class ImageBank:
     def __len__(self) -> int:
         return len(self.index)
 
-    @property
-    def has_regions(self) -> bool:
-        """Whether the bank holds regions, within which images can be rotated."""
-        return bool(self.index["region_height"].any())
-
     def picture(self, position: int) -> Image:
         """Return an image, uint8 of shape (height, width, 3)."""
         return self._cut(int(self.index["offset"][position]), self.shape(position))
@@ -115,8 +110,8 @@ class ImageBank:
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
         if index.dtype != _INDEX or index.ndim != 1:
             raise ValueError("its index is not one of images")
-        sizes = index["height"] * index["width"] + index["region_height"] * index["region_width"]
-        if int(sizes.sum()) * 3 != path.stat().st_size:
+        pixels = index["height"] * index["width"] + index["region_height"] * index["region_width"]
+        if int(pixels.sum()) * 3 != path.stat().st_size:
             raise ValueError("it is not of these images")
         return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
 
@@ -153,9 +148,8 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
         Function from an image record to uint8 RGB. It raises `ImageError` if the image cannot be decoded or is smaller
         than a patch.
     """
-    treat = make_treatment(StainTreatment(stain), rule=rule, size=size)
-
-    return lambda record: treat(record, decode_record(record))
+    treatment = StainTreatment(stain, rule, size)
+    return lambda record: treatment.treat(record, decode_record(record))
 
 
 @dataclass
@@ -166,6 +160,9 @@ class StainTreatment:
     ----------
     method : str
         One of `bchisto.stains.STAIN_METHODS`.
+    rule : PatchRule
+    size : int
+        Side to which a whole image is resized, in pixels.
     skipped, doubtful, blank : dict of str to None
         Ids of images with too little tissue, which stay unchanged, of images with doubtful stain estimates, and of
         images that show nothing.
@@ -174,6 +171,8 @@ class StainTreatment:
     """
 
     method: str
+    rule: PatchRule
+    size: int
     skipped: dict[str, None] = field(default_factory=dict)
     doubtful: dict[str, None] = field(default_factory=dict)
     blank: dict[str, None] = field(default_factory=dict)
@@ -206,21 +205,16 @@ class StainTreatment:
         for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method):
             _log.warning("%s", note)
 
-
-def make_treatment(stain: StainTreatment, *, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
-    """Return the preprocessing of `make_reader` without decoding: a function of a record and its decoded image."""
-
-    def treat(record: ImageRecord, image: Image) -> Image:
+    def treat(self, record: ImageRecord, image: Image) -> Image:
+        """Return a decoded image as `make_reader` does."""
         import cv2
 
-        if misfit := rule.misfit(record, height=image.shape[0], width=image.shape[1]):
+        if misfit := self.rule.misfit(record, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
-        image = stain(image, record.image_id)
-        if rule.kind == "resize":
-            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        image = self(image, record.image_id)
+        if self.rule.kind == "resize":
+            image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image, dtype=np.uint8)
-
-    return treat
 
 
 def prepare_images(
@@ -258,19 +252,19 @@ def prepare_images(
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}:2".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    treatment, around = StainTreatment(stain), StainTreatment(stain)  # problems in the surroundings are not reported
-    treat = make_treatment(treatment, rule=rule, size=size)
+    # problems in the surroundings are not reported
+    treatment, around = (StainTreatment(stain, rule, size) for _ in range(2))
 
     def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
         try:
             whole, box = decode_whole(record)
             image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
             region = cut_region(whole, box, size=size, treat=around) if turned else None
-            return treat(record, image), record.image_id, region, pixels_sha256(image)
+            return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
 
-    bank = _whole_bank(path, images=len(records))
+    bank = _whole_bank(path)
     if bank is not None and (skip_errors or bank.index["height"].all()):
         failed = [records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()]
         return path, _hashes(records, bank.index), {record.image_id: str(prepare(record)) for record in failed}
@@ -305,16 +299,13 @@ def _hashes(records: Sequence[ImageRecord], index: npt.NDArray[Any]) -> dict[str
     return {record.image_id: sha256.decode() for record, sha256 in hashes if sha256}
 
 
-def _whole_bank(path: Path, *, images: int) -> ImageBank | None:
+def _whole_bank(path: Path) -> ImageBank | None:
     """Return the images of an earlier run, or None if there are none or, with a warning, if the file is damaged."""
     if not (path.is_file() and path.with_suffix(".npy").is_file()):
         return None
     try:
-        bank = ImageBank.open(path)
-        if len(bank) != images:
-            raise ValueError("it is not of these images")
+        return ImageBank.open(path)
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         _log.warning("%s: not a whole file of decoded images (%s); decoded again", path, reason)
         return None
-    return bank

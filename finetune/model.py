@@ -88,12 +88,6 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
-def count_parameters(settings: FinetuneSettings, *, classes: int) -> int:
-    """Return the number of parameters of a network with its top, trainable or not."""
-    plain = replace(settings, weights="random", rate_multipliers=(), fresh=())
-    return int(build_model(plain, classes=classes, fold=0).count_params())
-
-
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     """Build and compile a network. The same settings and fold give the same initial weights.
 
@@ -144,9 +138,8 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     if settings.freeze or settings.top != "average":
         raise InputError("{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network)
     if weights == "imagenet":
-        raise InputError(
-            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random", settings.network
-        )
+        text = "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
+        raise InputError(text, settings.network)
     options = {name: value for name in _OF_BUILD if (value := getattr(settings, name)) is not None}
     if settings.convention != "signed":
         if network.caffe is None:
@@ -230,11 +223,7 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
     # TensorFlow passes its own variable to the optimiser, other backends pass that of Keras
     factors: dict[int, float] = {}
     for prefix, factor in sorted(settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True):
-        fitting = [
-            variable
-            for variable in model.trainable_variables
-            if any(part.startswith(prefix) for part in variable.path.split("/"))
-        ]
+        fitting = [v for v in model.trainable_variables if any(part.startswith(prefix) for part in v.path.split("/"))]
         if not fitting:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
         factors = {id(owner): factor for variable in fitting for owner in (variable, variable.value)} | factors

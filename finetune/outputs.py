@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,29 @@ import numpy.typing as npt
 from ..core import InputError
 from ..core.formats import read_rows
 from ..crossval import CrossValidation, LabelledImages, Outputs, Training
-from ..data import Dataset, decode_record
+from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
 from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
-from .settings import BEFORE, FinetuneSettings
+from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
-_NETWORKS = {"alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
-             "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}  # fmt: skip
+_CITED = {
+    "alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018", "adam": "kingma2015", "imagenet": "deng2009",
+    **dict.fromkeys(("macenko", "macenko-robust", "macenko-published", "staintools-macenko"), "macenko2009"),
+    "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001",
+}  # fmt: skip
+"""Networks, optimisers, weights and stain methods, to the key of their citation."""
 
-_OPTIMIZERS = {"adam": "Adam [@kingma2015]", "sgd": "stochastic gradient descent"}
+_WORDS = {"adam": "Adam", "sgd": "stochastic gradient descent", "imagenet": "ImageNet weights",
+          "random": "random weights"}  # fmt: skip
 
-_STAINS = {"none": "", "macenko": "macenko2009", "macenko-robust": "macenko2009", "macenko-published": "macenko2009",
-           "staintools-macenko": "macenko2009",
-           "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001"}  # fmt: skip
+
+def _named(name: str) -> str:
+    """Return a name in words, with its citation if there is one."""
+    return _WORDS.get(name, name) + (f" [@{_CITED[name]}]" if name in _CITED else "")
 
 
 def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
@@ -45,16 +54,12 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     """
     chosen = resolved(settings)
     if settings.stain != "none":
-        cited = f" [@{_STAINS[settings.stain]}]" if settings.stain in _STAINS else ""
-        yield f"Images were treated by {settings.stain}{cited} before training."
-    cited = f" [@{_NETWORKS[settings.network]}]" if settings.network in _NETWORKS else ""
-    start = {"imagenet": "from ImageNet weights [@deng2009]", "random": "from random weights"}
-    begun = start.get(chosen["weights"], "from the weights of a file")
+        yield f"Images were treated by {_named(settings.stain)} before training."
+    begun = _named(chosen["weights"]) if chosen["weights"] in _WORDS else "the weights of a file"
     often = "once" if folds == 1 else f"separately in each of {folds} folds"
-    optimizer = _OPTIMIZERS[chosen["optimizer"]]
     yield (
-        f"The network {settings.network}{cited} was trained {begun}, {often}, by {optimizer} with "
-        f"a learning rate of {chosen['learning_rate']:g} on batches of {chosen['batch_size']}."
+        f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(chosen['optimizer'])} "
+        f"with a learning rate of {chosen['learning_rate']:g} on batches of {chosen['batch_size']}."
     )
     if settings.rule.kind == "resize":
         yield f"Its input is the whole image, resized to {chosen['size']} pixels."
@@ -68,55 +73,32 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image was used {each}, augmented differently each time."
-    if settings.sampling == BEFORE:
+    met = {f"{settings.sampling}-sampling": settings.sampling != "none", "class weights": settings.class_weights}
+    if any(met.values()):
+        yield f"Class imbalance was handled by {' and '.join(name for name, used in met.items() if used)}."
+    part = "an eighth of the training part (groups whole)" if inner else "the validation part of the scheme"
+    trained = f"Networks were trained for {settings.epochs} epochs"
+    if not settings.validation:
+        yield f"{trained} without validation."
+    elif not settings.patience:
+        yield f"{trained}, and the last weights were kept, whatever the loss on {part}."
+    else:
         yield (
-            "Before the split, random images of the larger classes were removed until all classes were as large as the "
-            "smallest, so that the test images are balanced, too."
-        )
-    met = [] if settings.sampling in ("none", BEFORE) else [f"{settings.sampling}-sampling"]
-    if settings.class_weights:
-        met.append("class weights")
-    if met:
-        yield f"Class imbalance was handled by {' and '.join(met)}."
-    part = "the validation part of the cross-validation scheme"
-    if inner:
-        part = "an eighth of the training part, groups whole,"
-    if settings.validation and not settings.patience:
-        yield (
-            f"Networks were trained for {settings.epochs} epochs, and the last weights were kept, whatever the loss on "
-            f"{part.rstrip(',')}."
-        )
-    elif settings.validation:
-        yield (
-            f"Training stopped after {settings.patience} epochs without a lower loss on {part} or after "
+            f"Training stopped after {settings.patience} epochs without a lower loss on {part}, or after "
             f"{settings.epochs} epochs, and the weights of the lowest loss were kept."
         )
-    else:
-        yield f"Networks were trained for {settings.epochs} epochs without validation."
 
 
 def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     """Yield each augmentation in words, in the order in which they are applied."""
     ranges = augmentation_ranges(settings.augmentations)
     if OFFLINE in ranges:
-        edges = "made within its file by one resampling" if settings.turned else "with mirrored edges"
         drawn = f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation"
-        yield f"{drawn}, {edges}"
-    words = {
-        "isometries": "the eight isometries of the square",
-        "mirror": "mirroring left and right",
-        "rotation": "rotation by up to {0:g} degrees",
-        "translation": "translation by up to {1:g} % of the side",
-        "magnification": "magnification by up to {1:g} %",
-        "brightness": "brightness and contrast by up to {1:g} %",
-        "noise": "Gaussian noise of up to {1:g} % of full scale",
-        "crop": "crops of at least {1:g} % of the area",
-        "stain": "factors of 0.7 to 1.3 for haematoxylin and eosin",
-    }
-    for name in AUGMENTATIONS:
+        yield f"{drawn}, made within its file by one resampling"
+    for name, words in AUGMENTATIONS.items():
         if name in ranges:
             value = ranges[name] or 0.0
-            yield words[name].format(value, 100 * value)
+            yield words.format(value, 100 * value)
 
 
 _Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
@@ -124,17 +106,11 @@ _Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
 
 
 def write_outputs(
-    training: Training[FoldUnit, Any],
-    result: CrossValidation,
-    units: Sequence[FoldUnit],
-    outcomes: Sequence[npt.NDArray[np.float64]],
-    *,
-    dataset: Dataset,
-    reading: Mapping[str, str],
+    training: Any, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
-    settings, records = units[0].settings, {record.image_id: record for record in dataset.records}
+    settings, records = units[0].plan.settings, {record.image_id: record for record in training.dataset.records}
     parts = [(unit.test_names, rows[: len(unit.test_names)]) for unit, rows in zip(units, outcomes, strict=True)]
     tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
     held = [(unit.held_names, rows[len(unit.test_names) :]) for unit, rows in zip(units, outcomes, strict=True)]
@@ -156,9 +132,8 @@ def write_outputs(
         picture=lambda image: decode_record(records[image]),
     )
     models = {unit.fold: functools.partial(read_network, unit) for unit in units}
-    bundle = functools.partial(
-        CnnBundle.save, result.model, settings=settings, models=models, dataset=dataset.name, reading=reading
-    )
+    read = {"dataset": training.dataset.name, "reading": training.reading}
+    bundle = functools.partial(CnnBundle.save, result.model, settings=settings, models=models, **read)
     return outputs.write(result, bundle=bundle)
 
 
@@ -167,8 +142,8 @@ def _table(
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
     keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
-    trained = {unit.fold: [unit.labels[position] for position in unit.train] for unit in units}
-    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].settings
+    trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
+    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].plan.settings
     table = training.images.table(settings.network, keys, probabilities, protocol=result.protocol, trained=trained)
     if settings.rule.kind == "resize":
         return table, table
@@ -186,12 +161,9 @@ def _tables(
         tables, levels = [replace(table, name=f"{table.name} (patch)")], ["image", "group"]
         _write_table(result.folder / "predictions-by-patch.csv", table, images)
     _write_table(result.folder / "predictions.csv", whole, images)
-    for level in levels:
-        for rule in AGGREGATIONS:
-            try:
-                aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
-            except InputError:  # groups are unknown or have two classes, or the rule needs two-class data
-                continue
+    for level, rule in product(levels, AGGREGATIONS):
+        with contextlib.suppress(InputError):  # groups are unknown or have two classes, or the rule needs two
+            aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
             tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
     return [whole, *tables]
 

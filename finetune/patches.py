@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..core import InputError, Message
 from ..data import ImageRecord
-from .augment import RANGES, Image, copy_seeds
+from .augment import RANGES, Image
 
 Box = tuple[int, int, int, int]
 
@@ -67,16 +67,9 @@ class Region(NamedTuple):
         rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
         start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
-        return np.asarray(
-            cv2.warpAffine(
-                self.pixels,
-                np.column_stack([rows * step, start]),
-                (size, size),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REFLECT_101,
-            ),
-            dtype=np.uint8,
-        )
+        warp, flags = np.column_stack([rows * step, start]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        turned = cv2.warpAffine(self.pixels, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(turned, dtype=np.uint8)
 
 
 def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:
@@ -124,9 +117,9 @@ def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, 
 def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, int], Image]:
     """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
 
-    Its arguments are the region, the key of the image, and the number of the variant; compare `make_offline`. Variants
-    ``0 ... crops - 1`` share the first angle, the next ones the second, and so on. Angles are drawn from the full
-    circle. Crops are square, at any position in the rotated square, and keep 70 to 100 % of the area of the box.
+    Its arguments are the region, the key of the image, and the number of the variant. Variants ``0 ... crops - 1``
+    share the first angle, the next ones the second, and so on. Angles are drawn from the full circle. Crops are
+    square, at any position in the rotated square, and keep 70 to 100 % of the area of the box.
 
     Parameters
     ----------
@@ -138,19 +131,13 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     """
 
     def turned(region: Region, key: int, copy: int) -> Image:
-        of_turn, of_crop = map(np.random.default_rng, copy_seeds(seed, key, copy, crops=crops))
+        of_turn, of_crop = (np.random.default_rng([seed, key, *own]) for own in ((copy // crops, 0), (copy, 1)))
         angle = float(of_turn.uniform(-180.0, 180.0))
         share, *shift = of_crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
         return region.turned(angle=angle, share=share, shift=(shift[0], shift[1]), size=size)
 
     return turned
 
-
-_COUNT = 8
-"""Default number of random patches of an image."""
-
-_OVERLAP = 0.5
-"""Default overlap of neighbouring patches in a grid, as a fraction of the side."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -175,15 +162,14 @@ class PatchRule:
 
     kind: str = "resize"
     side: int = 0
-    count: int = _COUNT
-    overlap: float = _OVERLAP
+    count: int = 8
+    overlap: float = 0.5
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
         """Return an error message if an image of this size is smaller than a patch; otherwise None."""
         if min(height, width) >= self.side:
             return None
-        remedies = [Message("use {patches:resize} or smaller ones")]
-        text = "{}: {}x{} is smaller than patches of {}"
+        remedies, text = [Message("use {patches:resize} or smaller ones")], "{}: {}x{} is smaller than patches of {}"
         return Message(text, record.path, width, height, self.side, remedies=remedies)
 
     def corners(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -270,9 +256,7 @@ def parse_patches(text: str) -> PatchRule:
             case ["sliding", side, overlap]:
                 rule = PatchRule("sliding", int(side), overlap=float(overlap))
     if rule is None:
-        raise InputError(
-            "{patches} {}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5", text
-        )
+        raise InputError("{patches} {}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP]", text)
     if rule.side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
         raise InputError("{patches} {}: give a side from 8 up, a count from 1 up and an overlap below 1", text)
     return rule

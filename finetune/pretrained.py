@@ -20,13 +20,11 @@ from .networks.registry import NETWORKS
 _FORMS = {2: (4, 6), 100: (1, 7)}
 """Field of a network with its layers, in the older and the newer form, to the fields of a layer: name and arrays."""
 
-_SIDES = (1, 2, 3, 4)
-"""Fields of an array of the older form: its four sides, 1 by default; leading ones are no axes."""
+_SIDES, _SHAPE = (1, 2, 3, 4), 7
+"""Fields of an array: in the older form its four sides, 1 by default, of which leading ones are no axes; its shape."""
 
 _NUMBERS = {5: "<f4", 8: "<f8"}
 """Fields of an array with its numbers, to their type."""
-
-_SHAPE = 7
 
 
 def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
@@ -62,20 +60,16 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def _array(blob: memoryview) -> npt.NDArray[np.float32]:
-    sides, shape = dict.fromkeys(_SIDES, 1), None
-    parts = [np.empty(0, np.float32)]
-    for number, value in _fields(blob):
-        if number in _NUMBERS:
-            parts.append(np.frombuffer(value, _NUMBERS[number]).astype(np.float32))
-        elif number == _SHAPE:
-            shape = [side for _, packed in _fields(value) for side in _integers(packed)]
-        elif number in sides:
-            sides[number] = int(value)
-    if shape is None:
-        shape = list(sides.values())
+    fields = list(_fields(blob))
+    values = np.concatenate(
+        [np.empty(0, np.float32), *(np.frombuffer(part, _NUMBERS[n]) for n, part in fields if n in _NUMBERS)]
+    ).astype(np.float32, copy=False)
+    if (own := dict(fields)).get(_SHAPE) is not None:
+        shape = [side for _, packed in _fields(own[_SHAPE]) for side in _integers(packed)]
+    else:
+        shape = [int(own.get(side, 1)) for side in _SIDES]
         while len(shape) > 1 and shape[0] == 1:
             del shape[0]
-    values = np.concatenate(parts)
     if math.prod(shape) != len(values):
         raise ValueError(f"{len(values):,} numbers do not fill the shape {tuple(shape)}")
     return values.reshape(shape)
@@ -123,9 +117,7 @@ def _integer(message: memoryview, start: int) -> tuple[int, int]:
     raise ValueError("an integer of more than ten bytes")
 
 
-CAFFE_LAYERS: dict[str, dict[str, str]] = {
-    name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
-}
+CAFFE_LAYERS = {name: spec.caffe.names for name, spec in NETWORKS.items() if spec.caffe is not None}
 """For each network with a published Caffe model (bvlc_alexnet, bvlc_googlenet): bchisto's layer to the Caffe layer."""
 
 _CAFFE = ".caffemodel"
@@ -178,16 +170,15 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     if _is_caffe(arrays):
         if network.caffe is None:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
-        arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep}, path)
-    last = [name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays]
-    keep |= {name for name in last if arrays[name].shape != shapes[name]}
+        arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep})
+    fitting = [name for name in shapes if name in arrays and arrays[name].shape == shapes[name]]
+    keep |= {name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays and name not in fitting}
 
     def read(_model: Any) -> None:
-        for name, variable in variables.items():
-            array = arrays.get(name)
-            if name not in keep and array is not None and array.shape == shapes[name]:
+        for name in fitting:
+            if name not in keep:
                 with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused below
-                    variable.assign(array.astype(np.float32))
+                    variables[name].assign(arrays[name].astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:
@@ -242,9 +233,7 @@ def load_network(model: Any, data: bytes) -> None:
         variables[name].assign(array.astype(str(variables[name].dtype)))
 
 
-def _from_caffe(
-    arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]], path: Path
-) -> WeightArrays:
+def _from_caffe(arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]]) -> WeightArrays:
     """Return the arrays of a Caffe model with bchisto's names and in Keras's order of axes."""
     converted: WeightArrays = {}
     for key, shape in shapes.items():
@@ -256,26 +245,23 @@ def _from_caffe(
         if layer != whole:
             middle = len(theirs) // 2
             theirs = theirs[:middle] if layer.endswith("_a") else theirs[middle:]
-        converted[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(whole), layer=whole, path=path)
+        converted[key] = _as_keras(theirs, shape, channels=caffe.flattened.get(whole, 0))
     return converted
 
 
-def _as_keras(
-    array: npt.NDArray[Any], shape: tuple[int, ...], *, flattened: int | None, layer: str, path: Path
-) -> npt.NDArray[Any]:
-    """Return a Caffe array in the order of axes of a Keras variable with this shape."""
+def _as_keras(array: npt.NDArray[Any], shape: tuple[int, ...], *, channels: int) -> npt.NDArray[Any]:
+    """Return a Caffe array in the order of axes of a Keras variable; `channels` are those of a flattened feature map.
+
+    An array that does not fit keeps another shape, and is refused.
+    """
     if not array.ndim or not array.size:
         return array
     if len(shape) == 1:
         return array.reshape(-1)
     if len(shape) == 4 and array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
-    if flattened is not None:
+    if channels and array.size == math.prod(shape):
         # Caffe flattens the feature map channel by channel, Keras position by position
-        side = int(np.sqrt(array.size // (len(array) * flattened)))
-        if array.size != len(array) * flattened * side * side:
-            raise WeightsError(
-                f"{path}: {layer} has the shape {tuple(array.shape)}; these are weights of another architecture"
-            )
-        return array.reshape(len(array), flattened, side, side).transpose(2, 3, 1, 0).reshape(-1, len(array))
+        side = math.isqrt(shape[0] // channels)
+        return array.reshape(shape[1], channels, side, side).transpose(2, 3, 1, 0).reshape(shape)
     return array.reshape(len(array), -1).T

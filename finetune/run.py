@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, converted, plain_options
 from ..core.jobs import Work, write_rows
@@ -16,7 +14,7 @@ from ..data import FACTS_FILE, DatasetFacts, FoldChoice, FoldPlan, ImageRecord, 
 from ..evaluate import TwoClassView
 from .images import prepare_images
 from .model import network_of, resolved
-from .settings import BEFORE, FinetuneSettings, class_factors, sample_training
+from .settings import FinetuneSettings, class_factors
 from .training import CnnTraining
 from .units import release_network
 
@@ -70,78 +68,52 @@ def finetune(
         ``results`` of the error holds the list.
     """
     run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    choice, work, remarks = FoldChoice.of(folds), work or Work(), converted(notes, "notes", tuple[str, ...])
-    view = TwoClassView() if view is None else view
+    choice, work, view = FoldChoice.of(folds), work or Work(), view or TwoClassView()
+    remarks = converted(notes, "notes", tuple[str, ...])
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
-    config = {
-        "out": str(run),
-        **plain_options(selection, settings, choice, view, work),
-        "folds": list(choice.folds or ("10",)),
-        "tensorboard": tensorboard,
-    }
+    chosen = plain_options(selection, settings, choice, view, work) | {"folds": list(choice.folds or ("10",))}
+    config = {"out": str(run), **chosen, "tensorboard": tensorboard}
     with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
         opened = selection.open(
-            cache=folder / "images.csv",
-            stain=settings.stain,
-            colours="stain" in settings.augmentations,
-            colours_off=Message("no {augmentations:stain}"),
-            needs=(settings.rule,),
-            skip_errors=work.skip_errors,
+            cache=folder / "images.csv", stain=settings.stain, colours="stain" in settings.augmentations,
+            colours_off=Message("no {augmentations:stain}"), needs=(settings.rule,), skip_errors=work.skip_errors,
             keep_refused=True,
-        )
+        )  # fmt: skip
         view.check(opened.unique.dataset.classes)
         class_factors(settings.copies, opened.unique.dataset.classes)
         records = opened.unique.dataset.records
-        dataset = replace(
-            opened.unique.dataset, records=tuple(record for record in records if record.label is not None)
-        )
+        labelled = tuple(record for record in records if record.label is not None)
+        dataset = replace(opened.unique.dataset, records=labelled)
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuse fold lists that do not fit before images are decoded
-        _plans(choice, records, {}, opened.known(failed=0), settings)
+        _plans(choice, records, (), opened.known(failed=0), seed=settings.seed)
         bank, pixels, failures = prepare_images(
             dataset.records, settings, digest=opened.unique.digest, folder=folder, skip_errors=work.skip_errors
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
-        if settings.sampling == BEFORE:
-            left = len(_left_out(records, failures, settings))
-            known = replace(known, flow={**known.flow, "balanced": left})
-        plans = _plans(choice, records, failures, known, settings)
+        plans = _plans(choice, records, failures, known, seed=settings.seed)
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
-        labelled = LabelledImages(
-            digest=opened.unique.digest,
-            dataset=dataset.name,
-            classes=dataset.classes,
+        known_images = LabelledImages(
+            digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},
             groups={record.image_id: record.group for record in dataset.records},
-            failures=tuple(failures.items()),
-            known=known,
-            pixels=pixels,
-            files=opened.unique.sha256,
-        )
+            failures=tuple(failures.items()), known=known, pixels=pixels, files=opened.unique.sha256,
+        )  # fmt: skip
         trainings = [
             CnnTraining(
-                plan=plan,
-                images=labelled,
-                view=view,
-                notes=remarks,
-                overwrite=work.overwrite,
-                networks=folder,
-                dataset=dataset,
-                bank=bank,
-                settings=settings,
-                reading=selection.reading,
-                tensorboard=tensorboard,
+                plan=plan, images=known_images, view=view, notes=remarks, overwrite=work.overwrite, networks=folder,
+                dataset=dataset, bank=bank, settings=settings, reading=selection.reading, tensorboard=tensorboard,
             ).fitted()  # refuses settings that do not fit before anything is written
             for plan in plans
-        ]
+        ]  # fmt: skip
         try:
             return cross_validate(trainings, run=run, work=work, record=record)
         finally:
@@ -149,34 +121,12 @@ def finetune(
 
 
 def _plans(
-    choice: FoldChoice,
-    records: Sequence[ImageRecord],
-    failed: Mapping[str, str],
-    facts: DatasetFacts,
-    settings: FinetuneSettings,
+    choice: FoldChoice, records: Sequence[ImageRecord], failed: Collection[str], facts: DatasetFacts, *, seed: int
 ) -> list[FoldPlan]:
-    left_out = _left_out(records, failed, settings)
-    lists = [str(path) for path in (*choice.folds, choice.test_list) if path is not None and Path(path).is_file()]
-    if left_out and lists:
-        text = "{sampling:{}}: goes with folds that are drawn, not with {}, which names images that it leaves out"
-        raise InputError(text, BEFORE, lists[0])
-    usable = [record for record in records if record.image_id not in failed and record.image_id not in left_out]
+    usable = [record for record in records if record.image_id not in failed]
     return choice.plans(
         [record.image_id for record in usable],
         labels=[record.label or "" for record in usable],
         groups=[record.group for record in usable],
-        seed=settings.seed,
-        default="10",
-        failed=failed,
-        known=facts,
-    )
-
-
-def _left_out(records: Sequence[ImageRecord], failed: Mapping[str, str], settings: FinetuneSettings) -> set[str]:
-    """Return the ids of images that ``under-before`` leaves out to balance the whole set before it is split."""
-    usable = [record for record in records if record.label is not None and record.image_id not in failed]
-    if settings.sampling != BEFORE or not usable:
-        return set()
-    labels = np.unique([record.label for record in usable], return_inverse=True)[1]
-    kept = sample_training(labels, method="under", seed=settings.seed)
-    return {record.image_id for record in usable} - {usable[position].image_id for position in kept}
+        seed=seed, default="10", failed=failed, known=facts,
+    )  # fmt: skip

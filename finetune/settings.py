@@ -11,23 +11,15 @@ import numpy as np
 
 from ..core import InputError, Parameter, Settings, converted, items_of, option
 from ..stains import STAIN_METHODS
-from .augment import AUGMENTATIONS, OFFLINE, RANGES, augmentation_ranges, plain_name
+from .augment import AUGMENTATIONS, OFFLINE, RANGES, plain_names
 from .patches import Indices, PatchRule, parse_patches
 
-BEFORE = "under-before"
-"""Undersample the whole set before it is split, test images included.
-
-The published system ``idc-patches`` does not describe its split."""
-
-SAMPLINGS = ("none", "under", "over", "under-over", BEFORE)
+SAMPLINGS = ("none", "under", "over", "under-over")
 """Sampling methods.
 
 ``under`` drops images of larger classes down to the smallest class; ``over`` repeats images of smaller classes up to
 the largest; ``under-over`` does both to reach the geometric mean of the two. They follow the published system
-``idc-patches``; the geometric mean is bchisto's choice. All except ``under-before`` change only the training images."""
-
-_COPIES = 1
-"""Second seed of `copy_classes`, so that its random numbers differ from those of `sample_training`."""
+``idc-patches``; the geometric mean is bchisto's choice."""
 
 
 def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
@@ -54,22 +46,15 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     labels : ndarray of int, shape (n,)
         Classes of the training images.
     method : str
-        One of `SAMPLINGS`. ``under-before`` has no effect here.
+        One of `SAMPLINGS`.
     seed : int
 
     Returns
     -------
     ndarray of int
         Ascending.
-
-    Raises
-    ------
-    InputError
-        There is no such method.
     """
-    if method not in SAMPLINGS:
-        raise InputError("{method} {}: choose one of {}", method, ", ".join(SAMPLINGS))
-    if method in ("none", BEFORE):
+    if method == "none":
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)
@@ -119,24 +104,14 @@ def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Ind
     """
     if not factors:
         return np.arange(len(labels))
-    rng = np.random.default_rng([seed, _COPIES])
+    rng = np.random.default_rng([seed, 1])  # other numbers than those of `sample_training`
     drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
     repeated = [np.resize(each, round(len(each) * factor)) for each, factor in zip(drawn, factors, strict=True)]
     return np.sort(np.concatenate(repeated))
 
 
-OPTIMIZERS = ("adam", "sgd")
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""Precisions in which a network can compute; its weights are float32 (mixed precision)."""
-
 CONVENTIONS = ("signed", "caffe")
 """Input conventions: RGB in -1..1; or BGR in 0..255 minus the mean of ImageNet, as in the published Caffe models."""
-
-TOPS = ("average", "conv")
-"""Layers after the last feature map of an encoder.
-
-``average`` is global average pooling; ``conv`` is convolution, max pooling and ReLU, flattened, as in the published
-system ``inbreast-inception``. A softmax over the classes follows."""
 
 _MOST_COPIES = 1000
 """Largest number of uses of an image in an epoch."""
@@ -170,9 +145,7 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
 
 
 def _as_augmentations(value: Any, name: str) -> tuple[str, ...]:
-    names = tuple(text for text in converted(value, name, tuple[str, ...]) if text != "none")
-    augmentation_ranges(names)
-    return tuple(map(plain_name, names))
+    return plain_names([text for text in converted(value, name, tuple[str, ...]) if text != "none"])
 
 
 @dataclass(frozen=True)
@@ -182,97 +155,59 @@ class FinetuneSettings(Settings):
     network: str = option(
         group="Training",
         help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
-        "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of "
-        "`bchisto encoder list`, which gets a head.",
+        "-stride2, -doubled, -two-pools, -dropout), or an encoder of `bchisto encoder list`, which gets a head.",
     )
-    name: str = option(
-        "", decides=False, help="Added to the folder's name, so that several settings get folders of their own."
-    )
+    name: str = option("", decides=False, help="Added to the folder's name, for several settings of one network.")
     size: int = option(0, group="Training", help="Side of the input, pixels; default: the network's own.")
     patches: str = option(
-        "resize",
-        group="Training",
-        metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
+        "resize", group="Training", metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
         help="The whole image, or squares cut from it at full resolution.",
-    )
+    )  # fmt: skip
     epochs: int = option(50, group="Training", least=1, help="Epochs, at most.")
-    patience: int = option(
-        8, group="Training", least=0, help="Epochs without a better validation loss; 0: never stop early."
-    )
-    validation: bool = option(
-        True, help="Whether a part of the training images validates; without, all epochs are trained on every one."
-    )
+    patience: int = option(8, group="Training", least=0, help="Epochs without a better validation loss; 0: all epochs.")
+    validation: bool = option(True, help="Set training images aside that decide when to stop; without: all epochs.")
     batch_size: int = option(0, least=0, help="Images of a batch; default: the network's own.")
-    optimizer: str = option("", choices=OPTIMIZERS, help="Optimiser; default: the network's own.")
+    optimizer: str = option("", choices=("adam", "sgd"), help="Optimiser; default: the network's own.")
     learning_rate: float = option(0.0, group="Training", least=0, help="Learning rate; default: the network's own.")
     rate_multipliers: tuple[tuple[str, float], ...] = option(
-        (),
-        flag="rate-multiplier",
-        metavar="PREFIX=FACTOR",
-        form=_as_factors,
-        plain=_written,
+        (), flag="rate-multiplier", metavar="PREFIX=FACTOR", form=_as_factors, plain=_written,
         help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
-    )
+    )  # fmt: skip
     dropout: float | None = option(None, help="Fraction dropped; default: the network's own.")
     l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
-    norm_momentum: float | None = option(
-        None, help="Momentum of the statistics of batch normalisation; default: the network's own."
-    )
-    freeze: str = option(
-        "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
-    )
+    norm_momentum: float | None = option(None, help="Momentum of batch normalisation; default: the network's own.")
+    freeze: str = option("", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: none.")
     top: str = option(
-        "average",
-        choices=TOPS,
-        help="Encoders: global average, or convolution, max pooling and ReLU, before the softmax.",
+        "average", choices=("average", "conv"), help="Encoders: global average, or convolution and max pooling."
     )
     weights: str = option(
-        "",
-        group="Training",
+        "", group="Training",
         help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
         "Caffe's .caffemodel of the other networks.",
-    )
+    )  # fmt: skip
     fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
     convention: str = option(
-        "",
-        choices=CONVENTIONS,
-        help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: that of the weights file.",
-    )
+        "", choices=CONVENTIONS,
+        help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
+    )  # fmt: skip
     precision: str = option(
-        "",
-        choices=PRECISIONS,
-        help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
-    )
+        "", choices=("float32", "bfloat16", "float16"),
+        help="Of computation, not of weights; default: bfloat16 on GPUs that compute in it, else float32.",
+    )  # fmt: skip
     class_weights: bool = option(False, group="Training", help="Give each class the same share of the loss.")
-    sampling: str = option(
-        "none",
-        choices=SAMPLINGS,
-        help="How the training part is balanced; no other part is, but by under-before: the whole set before it is "
-        "split.",
-    )
+    sampling: str = option("none", choices=SAMPLINGS, help="How the training part is balanced; no other part is.")
     copies: tuple[tuple[str, float], ...] = option(
-        (),
-        metavar="CLASS=FACTOR",
-        form=_as_factors,
-        plain=_written,
-        help="Use each training image of this class FACTOR times in an epoch, augmented differently each time; after "
-        "sampling, and before class weights. FACTOR may be a fraction.",
-    )
+        (), metavar="CLASS=FACTOR", form=_as_factors, plain=_written,
+        help="Use each training image of this class FACTOR times in an epoch, augmented differently each time.",
+    )  # fmt: skip
     augmentations: tuple[str, ...] = option(
-        ("isometries",),
-        group="Training",
-        flag="augmentation",
-        metavar="NAME[:RANGE]|none",
-        form=_as_augmentations,
+        ("isometries",), group="Training", flag="augmentation", metavar="NAME[:RANGE]|none", form=_as_augmentations,
         help=f"Of training images: {', '.join((*AUGMENTATIONS, OFFLINE))}. How far may follow, by default "
-        f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}. {OFFLINE}: several rotations of each, "
-        "and several crops of these.",
-    )
+        f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}.",
+    )  # fmt: skip
     rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
     crops: int = option(5, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
-    stain: str = option(
-        "none", choices=STAIN_METHODS, help="Normalisation or treatment, as in featurize, before patches are cut."
-    )
+    stain: str = option("none", choices=STAIN_METHODS, help="Normalisation or treatment, before patches are cut.")
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def __post_init__(self) -> None:
@@ -280,12 +215,9 @@ class FinetuneSettings(Settings):
         super().__post_init__()
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
-                raise InputError(
-                    "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images", name, factor, _MOST_COPIES
-                )
-            if not name.strip():
-                raise InputError("{copies} {}={:g}: name the class before the =", name, factor)
-        if len({name for name, _ in self.copies}) < len(self.copies):
+                text = "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images"
+                raise InputError(text, name, factor, _MOST_COPIES)
+        if len(dict(self.copies)) < len(self.copies):
             raise InputError("{copies} {}: name each class once", ", ".join(_written(self.copies)))
         if self.size and self.size < 32:
             raise InputError("{size} {}: give at least 32 pixels", self.size)
@@ -294,7 +226,8 @@ class FinetuneSettings(Settings):
                 raise InputError("{} {}: give a fraction below 1", Parameter(name), share)
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
-        parse_patches(self.patches)
+        if self.turned and self.rule.kind != "resize":
+            raise InputError("{augmentations:{}}: goes with {patches:resize}, not {}", OFFLINE, self.patches)
 
     @property
     def rule(self) -> PatchRule:
@@ -304,9 +237,9 @@ class FinetuneSettings(Settings):
     @property
     def offline_copies(self) -> int:
         """Number of variants of an image by ``rotations-crops``; 1 without it."""
-        return self.rotations * self.crops if OFFLINE in self.augmentations else 1
+        return self.rotations * self.crops if self.turned else 1
 
     @property
     def turned(self) -> bool:
         """Whether whole images are rotated within their files before they are cut out, by ``rotations-crops``."""
-        return OFFLINE in self.augmentations and self.rule.kind == "resize"
+        return OFFLINE in self.augmentations

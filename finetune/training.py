@@ -19,10 +19,11 @@ from ..core.runs import FolderSettings, versions_of
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
 from .batches import Source
+from .fit import TrainingPlan
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import BEFORE, FinetuneSettings
+from .settings import FinetuneSettings, class_factors
 from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
@@ -87,14 +88,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
+        versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         return FolderSettings(
             folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
             settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
-            made_with={
-                **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
-                "device": "GPU" if visible_gpus() else "CPU",
-            },
+            made_with=versions | {"device": "GPU" if visible_gpus() else "CPU"},
             otherwise=Message("another {name} or {out}"),
         )
 
@@ -103,10 +102,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         begun, folds = folder.begun_with("threads"), len(self.plan.folds)
         resources = work.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
         if resources.threads and resources.threads > 1:
-            _log.info(
-                "%s: %d fold(s), %d cores: each trains with %d threads, as settings.json notes; results differ by it",
-                folder.folder.name, folds, resources.cores, resources.threads,
-            )  # fmt: skip
+            text = "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
+            _log.info(text, folder.folder.name, resources.threads)
         return resources
 
     def units(self, folder: Path, resources: Resources) -> Sequence[FoldUnit]:
@@ -118,18 +115,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""
-        return unit.settings.epochs
+        return unit.plan.settings.epochs
 
     def banners(self) -> Sequence[str]:
         """Return warnings about the images, the initial weights and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
-        if settings.sampling == BEFORE:
-            notes.append(
-                "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as "
-                "large as the smallest, also in the test sets; every result is of a balanced set, not of classes "
-                "as they occur."
-            )
         noted = any(note.startswith("RANDOM START") for note in self.notes)  # a note of a recipe about its source
         if not noted and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
@@ -144,12 +135,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        return write_outputs(self, result, units, outcomes, dataset=self.dataset, reading=self.reading)
+        return write_outputs(self, result, units, outcomes)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
-        records, settings = self.dataset.records, self.settings
+        records, settings, classes = self.dataset.records, self.settings, self.dataset.classes
         position = {record.image_id: number for number, record in enumerate(records)}
-        labels = tuple(self.dataset.classes.index(record.label or "") for record in records)
+        labels = tuple(classes.index(record.label or "") for record in records)
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         units = []
         for fold in self.plan.folds:
@@ -168,24 +159,14 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 )
                 for part in (test, validate)
             )
-            units.append(
-                FoldUnit(
-                    settings=settings,
-                    fold=fold,
-                    images=self.bank,
-                    labels=labels,
-                    train=tuple(train),
-                    validate=tuple(validate),
-                    test=tuple(test),
-                    test_names=names,
-                    held_names=held,
-                    classes=self.dataset.classes,
-                    folder=folder,
-                    workers=workers,
-                    tensorboard=self.tensorboard,
-                    key=self._key(fold, train, validate, names),
-                )
-            )
+            trained, validated = (np.array(part, dtype=np.int64) for part in (train, validate))
+            unit = FoldUnit(
+                plan=TrainingPlan(settings, trained, validated, len(classes), class_factors(settings.copies, classes)),
+                fold=fold, images=self.bank, labels=labels, test=tuple(test), test_names=names, held_names=held,
+                folder=folder, workers=workers, tensorboard=self.tensorboard,
+                key=self._key(fold, train, validate, names),
+            )  # fmt: skip
+            units.append(unit)
         return units
 
     def _key(self, fold: int, train: Sequence[int], validate: Sequence[int], names: Sequence[tuple[str, str]]) -> str:
@@ -196,16 +177,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             selected = [records[position] for position in positions]
             return [(record.image_id, files[record.image_id], record.label) for record in selected]
 
+        tests = [(image, patch, files[image]) for image, patch in names]
         return key_of(
-            FOLD_KIND,
-            settings=self.deciding,
-            reading=self.reading,
-            classes=self.dataset.classes,
-            fold=fold,
-            train=content(train),
-            validate=content(validate),
-            tests=[(image, patch, files[image]) for image, patch in names],
-        )
+            FOLD_KIND, settings=self.deciding, reading=self.reading, classes=self.dataset.classes, fold=fold,
+            train=content(train), validate=content(validate), tests=tests,
+        )  # fmt: skip
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
         """Set an eighth of the training images aside to validate. Groups stay whole, and no class is lost for training.

@@ -1,9 +1,8 @@
-"""Train one fold: keep the best weights, and predict its test and validation images; and what that costs."""
+"""Train one fold: keep the best weights, and predict its test and validation images."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,80 +14,12 @@ import numpy.typing as npt
 from ..core import InputError, StoreError
 from ..core.jobs import Ticker, map_ahead_in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
-from ..data import ImageRecord, decode_whole
-from .batches import Source, still_batches, training_batches
+from .batches import Source, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
-from .images import ImageBank, make_reader
+from .images import ImageBank
 from .model import build_model, resolved
-from .patches import cut_region
 from .pretrained import network_arrays
-from .settings import FinetuneSettings, class_factors
-
-_STEPS = 3
-"""Number of timed steps, after a first step that compiles."""
-
-
-@dataclass(frozen=True)
-class TrainingCost:
-    """Cost of training in time and disk space.
-
-    Attributes
-    ----------
-    read, step : float
-        Seconds to read an image, and to train on a sample.
-    samples : int
-        Number of samples of an image in an epoch.
-    image_bytes, weight_bytes : int
-        Disk space of an image and of a model, in bytes.
-    """
-
-    read: float
-    step: float
-    samples: int
-    image_bytes: int
-    weight_bytes: int
-
-
-def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16) -> TrainingCost:
-    """Measure the time to read an image and to train on a sample, with random weights.
-
-    Parameters
-    ----------
-    record : ImageRecord
-        A typical image.
-    settings : FinetuneSettings
-    classes : int
-    most : int
-        Largest batch that is timed; batches are those of the settings if they are smaller.
-
-    Returns
-    -------
-    TrainingCost
-    """
-    settings = replace(settings, weights="random", rate_multipliers=())
-    chosen = resolved(settings)
-    started = time.perf_counter()
-    image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
-    read = time.perf_counter() - started
-    batch = min(chosen["batch_size"], most)
-    regions = []
-    if settings.turned:
-        regions = [cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)] * batch
-    bank = ImageBank.of([image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions)
-    stored = bank.pixels.nbytes // batch
-    source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
-    model = build_model(settings, classes=classes, fold=0)
-    size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
-    samples = source.samples(np.arange(batch))
-    each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
-    make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
-    model.train_on_batch(*make(0)[0])  # compiles
-    started = time.perf_counter()
-    for epoch in range(_STEPS):
-        model.train_on_batch(*make(epoch)[0])
-    step = (time.perf_counter() - started) / _STEPS / batch
-    return TrainingCost(read, step, each, stored, size)
-
+from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
 
@@ -102,17 +33,17 @@ class FoldUnit:
 
     Attributes
     ----------
-    settings : FinetuneSettings
+    plan : TrainingPlan
+        How it is trained.
     fold : int
     images : Path
         File of all images, see `prepare_images`.
     labels : tuple of int
         Class index of each image.
-    train, validate, test : tuple of int
-        Positions of images.
+    test : tuple of int
+        Positions of test images.
     test_names, held_names : tuple of (str, str)
         Image and patch of each prediction of test and validation images; the patch is empty for whole images.
-    classes : tuple of str
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
     workers : int
@@ -123,16 +54,13 @@ class FoldUnit:
         Key of everything that determines the weights and predictions.
     """
 
-    settings: FinetuneSettings
+    plan: TrainingPlan
     fold: int
     images: Path
     labels: tuple[int, ...]
-    train: tuple[int, ...]
-    validate: tuple[int, ...]
     test: tuple[int, ...]
     test_names: tuple[tuple[str, str], ...]
     held_names: tuple[tuple[str, str], ...]
-    classes: tuple[str, ...]
     folder: Path
     workers: int = 1
     tensorboard: bool = False
@@ -141,32 +69,22 @@ class FoldUnit:
     @property
     def file(self) -> Path:
         """File with the best weights, as ``layer/variable``, and the predictions of test and validation images."""
-        return self._file("npz")
+        return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.npz"
 
     @property
     def state(self) -> Path:
         """File from which an interrupted training resumes; removed when the fold is finished."""
-        return self._file("state.npz")
+        return self.file.with_suffix(".state.npz")
 
     @property
     def log(self) -> Path:
         """CSV file with loss and accuracy of each epoch."""
         return self.folder / "logs" / f"fold{self.fold}.csv"
 
-    def _file(self, ending: str) -> Path:
-        return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.{ending}"
-
-    @property
-    def plan(self) -> TrainingPlan:
-        """How the fold is trained."""
-        train, validate = (np.array(part, dtype=np.int64) for part in (self.train, self.validate))
-        copies = class_factors(self.settings.copies, self.classes)
-        return TrainingPlan(self.settings, train, validate, len(self.classes), copies)
-
     def source(self) -> Source:
         """Return the images as samples for the network."""
         labels = np.array(self.labels, dtype=np.int64)
-        return Source.of(self.settings, ImageBank.open(self.images), labels, workers=self.workers)
+        return Source.of(self.plan.settings, ImageBank.open(self.images), labels, workers=self.workers)
 
 
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
@@ -198,15 +116,12 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
             raise InputError("fold {}: {}", unit.fold, error) from error
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
-        raise InputError(
-            "fold {}: no image is left to train on; add images, or sample them otherwise ({sampling})", fold
-        )
+        raise InputError("fold {}: no image is left to train on; add images, or change {sampling}", fold)
     if batch_size <= least:
         return settings
     if settings.batch_size:
-        raise InputError(
-            "fold {}: {batch_size} {}: more than the {} samples that train; lower it", fold, batch_size, least
-        )
+        text = "fold {}: {batch_size} {}: more than the {} samples that train; lower it"
+        raise InputError(text, fold, batch_size, least)
     _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, batch_size, fold, least)
     return replace(settings, batch_size=least)
 
@@ -217,43 +132,31 @@ def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
     Raises
     ------
     InputError
-        See `train_model`; the message names the fold.
+        See `train_model`.
     """
     for unit in units:
-        try:
-            _train(unit, ticker)
-        except InputError as error:
-            raise InputError("fold {}: {}", unit.fold, error) from error
+        _train(unit, ticker)
 
 
 def _train(unit: FoldUnit, ticker: Ticker) -> None:
-    settings, source, classes = unit.settings, unit.source(), len(unit.classes)
+    settings, source, classes = unit.plan.settings, unit.source(), unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
-    ticked, note = 0, ""
-
-    def on_epoch(words: str) -> None:
-        nonlocal note
-        note = f"fold {unit.fold}: {words}"
+    saved: list[int] = []
+    words: list[str] = []
 
     def on_saved(epochs: int) -> None:
-        nonlocal ticked
-        ticked += epochs
-        ticker.tick(epochs, note=note, kept=True)
+        saved.append(epochs)
+        ticker.tick(epochs, note=f"fold {unit.fold}: {words[-1]}" if words else "", kept=True)
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     train_model(
-        model,
-        source,
-        unit.plan,
-        state=unit.state,
-        log=unit.log,
-        on_epoch=on_epoch,
-        on_saved=on_saved,
-        events=events,
-        key=unit.key,
+        model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=words.append, on_saved=on_saved,
+        events=events, key=unit.key,
+    )  # fmt: skip
+    ticker.tick(settings.epochs - sum(saved))  # a training that stopped early is complete, too
+    predicted = predict_samples(
+        model, source, np.array((*unit.test, *unit.plan.validate), dtype=np.int64), classes=classes
     )
-    ticker.tick(settings.epochs - ticked)  # a training that stopped early is complete, too
-    predicted = predict_samples(model, source, np.array((*unit.test, *unit.validate), dtype=np.int64), classes=classes)
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
@@ -330,6 +233,5 @@ def read_network(unit: FoldUnit) -> bytes:
 
 
 def _read(unit: FoldUnit) -> dict[str, npt.NDArray[Any]] | None:
-    return read_pack(
-        unit.file, unit.key, {"predicted": (len(unit.test_names) + len(unit.held_names), len(unit.classes))}
-    )
+    shape = len(unit.test_names) + len(unit.held_names), unit.plan.classes
+    return read_pack(unit.file, unit.key, {"predicted": shape})

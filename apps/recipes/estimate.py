@@ -5,36 +5,44 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, model_params
+from ...boost import Preset, TrainingPart, TrainingTerms, get_head
 from ...core.jobs import cpu_resources, format_seconds, network_resources
-from ...data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
+from ...data import PUBLISHED_FOLDS, Dataset, ImageRecord, decode_whole, published_folds
 from ...encoders import cached_encoder, gives_maps
 from ...featurize import images_per_block, time_describing
-from ...finetune import time_training
+from ...finetune import (
+    FinetuneSettings,
+    ImageBank,
+    Source,
+    build_model,
+    cut_region,
+    make_reader,
+    resolved,
+    training_batches,
+)
 from .parts import fold_names, open_images
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
-
-_FEW, _MORE = 1, 3
-"""Half the numbers of boosting rounds of the two timed models; their difference gives the cost of a round."""
 
 _TRAIN_SHARE = 0.9
 """Fraction of the images in the training part of a fold, with ten folds."""
 
 _MOST_FITTED = 200
-"""Largest number of images on which classifiers other than LightGBM are timed."""
+"""Largest number of images on which classifiers are timed."""
+
+_TIMED_STEPS = 3
+"""Number of timed steps of a network, after a first step that compiles."""
 
 _OFFICIAL_FOLDS = {"breakhis": 5}
 """Number of official hold-outs of a dataset; the official splits of other datasets have one."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The estimate of one stage.
 
     Attributes
@@ -111,73 +119,43 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
 
 
 def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
-    """Time the training on random features of each dimension, with a few boosting rounds, and scale it up."""
+    """Time a model of each classifier on random features of each dimension, and scale it up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
     # for networks with feature maps, weights are random, since neither time nor size depends on them
     dims = [
         cached_encoder(
-            choice,
-            weights="random" if gives_maps(choice) else features.weights_of(choice.label),
-            precision=features.precision,
-            engine="keras" if gives_maps(choice) else features.engine,
-            seed=0,
+            choice, weights="random" if gives_maps(choice) else features.weights_of(choice.label),
+            precision=features.precision, engine="keras" if gives_maps(choice) else features.engine, seed=0,
         ).dim
         for choice in features.encoders
         for _ in features.views
-    ]
-    number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
+    ]  # fmt: skip
+    folds = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
-    units, seconds, size = 0, 0.0, 0.0
+    units, seconds, size = 0, 0.0, 0
     for dim in sorted(set(dims)):
-        part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.lightgbm)
+        shape = min(images, _MOST_FITTED), features.augmentations, dim
         for head in settings.heads:
-            model_seconds, model_bytes = _time_head(part, settings.lightgbm, head)
-            models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
-            units += models
-            seconds += models * model_seconds
-            size += 2 * models * model_bytes  # in the folder, and in the model file, compressed to about a third
-    return Estimate("boost", units, seconds / cpu_resources(ahead.work.jobs).processes, round(size * 2 / 3))
+            each, model_bytes = _time_head(head, settings.lightgbm, shape, classes=len(dataset.classes), images=images)
+            models = dims.count(dim) * folds * (settings.seeds if get_head(head).seeded else 1)
+            units, seconds, size = units + models, seconds + models * each, size + models * model_bytes
+    return Estimate("boost", units, seconds / cpu_resources(ahead.work.jobs).processes, size)
 
 
-def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset: Preset) -> TrainingPart:
-    """Return random features that depend a little on the class, as a training part."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(images) % classes
-    centres = rng.normal(0, 1, (classes, dim)).astype(np.float32)
-    noise = rng.standard_normal((images, augmentations, dim), dtype=np.float32)
-    features = (0.3 * centres[labels])[:, None] + noise
-    return TrainingPart(features, labels.astype(np.int64), [None] * images, classes, 0, preset.rounds)
-
-
-def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
-    """Return seconds and bytes of one LightGBM model, from two models with few rounds."""
-    params = model_params(preset, classes=part.classes, seed=0, fold_position=0)
-    timed = []
-    for rounds in (2 * _FEW, 2 * _MORE):
-        started = time.perf_counter()
-        text = fit_text(part.features, part.labels, params=params, rounds=rounds)
-        timed.append((time.perf_counter() - started, len(text)))
-    (few, few_bytes), (more, more_bytes) = timed
-    per_round = max(0.0, more - few) / (2 * (_MORE - _FEW))
-    bytes_per_round = (more_bytes - few_bytes) / (2 * (_MORE - _FEW))
-    start = max(0.0, few - 2 * _FEW * per_round)
-    return start + preset.rounds * per_round, few_bytes + preset.rounds * bytes_per_round
-
-
-def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, float]:
-    """Return seconds and bytes of a classifier, from one on some of the images; time is scaled by their number."""
-    if name == "lightgbm":
-        return _time_lightgbm(part, preset)
-    spec, images = get_head(name), len(part.labels)
-    fitted_on = min(images, _MOST_FITTED)
-    few = replace(
-        part, features=part.features[:fitted_on], labels=part.labels[:fitted_on], groups=part.groups[:fitted_on]
-    )
-    params = spec.params(TrainingTerms(preset, 0, images), classes=part.classes, seed=0, fold_position=0)
+def _time_head(
+    name: str, preset: Preset, shape: tuple[int, int, int], *, classes: int, images: int
+) -> tuple[float, int]:
+    """Return seconds and bytes of a classifier, from random features; time is scaled by the number of images."""
+    rng, spec, labels = np.random.default_rng(0), get_head(name), np.arange(shape[0]) % classes
+    centres = rng.normal(0, 1, (classes, shape[2])).astype(np.float32)
+    random = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
+    part = TrainingPart(random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds)
+    params = spec.params(TrainingTerms(preset, 0, images), classes=classes, seed=0, fold_position=0)
     started = time.perf_counter()
-    (fitted,) = spec.fit(few, [params])
-    return (time.perf_counter() - started) * images / fitted_on, len(fitted.data)
+    (fitted,) = spec.fit(part, [params])
+    # in the folder, with its text, and in the model file
+    return (time.perf_counter() - started) * images / shape[0], 2 * len(fitted.data) + len(fitted.text or "")
 
 
 def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
@@ -203,14 +181,69 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     return Estimate("finetune", number * ahead.parts, seconds, size)
 
 
+class TrainingCost(NamedTuple):
+    """Cost of training in time and disk space.
+
+    Attributes
+    ----------
+    read, step : float
+        Seconds to read an image, and to train on a sample.
+    samples : int
+        Number of samples of an image in an epoch.
+    image_bytes, weight_bytes : int
+        Disk space of an image and of a model, in bytes.
+    """
+
+    read: float
+    step: float
+    samples: int
+    image_bytes: int
+    weight_bytes: int
+
+
+def untrained(settings: FinetuneSettings) -> FinetuneSettings:
+    """Return settings of the same network with random weights, for its costs."""
+    return replace(settings, weights="random", rate_multipliers=(), fresh=())
+
+
+def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16) -> TrainingCost:
+    """Measure the time to read an image and to train on a sample, with random weights.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        A typical image.
+    settings : FinetuneSettings
+    classes : int
+    most : int
+        Largest batch that is timed; batches are those of the settings if they are smaller.
+    """
+    settings = untrained(settings)
+    chosen = resolved(settings)
+    started = time.perf_counter()
+    image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
+    read = time.perf_counter() - started
+    batch = min(chosen["batch_size"], most)
+    regions = []
+    if settings.turned:
+        regions = [cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)] * batch
+    bank = ImageBank.of([image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions)
+    source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
+    model = build_model(settings, classes=classes, fold=0)
+    samples = source.samples(np.arange(batch))
+    each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
+    make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
+    model.train_on_batch(*make(0)[0])  # compiles
+    started = time.perf_counter()
+    for epoch in range(_TIMED_STEPS):
+        model.train_on_batch(*make(epoch)[0])
+    step = (time.perf_counter() - started) / _TIMED_STEPS / batch
+    return TrainingCost(read, step, each, bank.pixels.nbytes // batch, 4 * int(model.count_params()))
+
+
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
     """Return the stages as a text table."""
-    total = Estimate(
-        "in all",
-        sum(stage.units for stage in stages),
-        sum(stage.seconds for stage in stages),
-        sum(stage.bytes for stage in stages),
-    )
+    total = Estimate("in all", *map(sum, zip(*(stage[1:] for stage in stages), strict=True)))
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
     lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on this machine; processes: {jobs})"]
     lines += [

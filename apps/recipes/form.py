@@ -19,7 +19,7 @@ from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
-from .tables import KINDS, check_claim, claims_of
+from .tables import KINDS, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
@@ -48,6 +48,17 @@ _WORDS = frozenset({
     "row", "better", "than", "alike",
 })  # fmt: skip
 """Keys of a published table whose values are names and sentences, even if they look like numbers."""
+
+
+_FORMS = (
+    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
+    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
+)  # fmt: skip
+_NUMBERS = ("margin", "least", "by", "less_than")
+_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
+"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
+others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
+at some magnifications than at others; or the reason why nothing can be judged."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -243,3 +254,31 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     check_file_name(table["key"], f"recipe {recipe}: the table")
     for claim in claims_of(table):
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
+
+
+def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
+
+    Raises
+    ------
+    InputError
+    """
+    keys = claim.keys() - {"says", "at", "metric"}
+    if "says" not in claim or not any(form <= keys for form in _FORMS):
+        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
+        raise InputError(f"{where} has no claim.{lacking}")
+    if keys not in _FORMS:
+        most = max((form for form in _FORMS if form <= keys), key=len)
+        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
+    for key, value in claim.items():
+        if key in _NUMBERS and type(value) not in (int, float):
+            raise InputError(f"{where}: claim.{key} {value}: give a number")
+        if key in _LISTS and not (isinstance(value, list) and value):
+            raise InputError(f"{where}: claim.{key} {value}: give a list")
+    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
+        raise InputError(f"{where} has no claim.metric: its rows have several figures")
+    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
+    named += [claim["row"]] if "row" in claim else []
+    rows = table.get("rows", named)
+    if strange := [row for row in named if row not in rows]:
+        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -72,7 +72,7 @@ class Part:
 
     def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return a key that is different for images that are read differently."""
-        return self.layout, self.magnification, self.only, repr(sorted(reading.items()))
+        return self.magnification, self.only, repr(sorted(reading.items()))
 
     def read(self, reading: Mapping[str, Any]) -> Dataset:
         """Return the dataset, read only once.
@@ -107,10 +107,8 @@ class Part:
             [record.image_id for record in dataset.records],
             labels=[record.label or "" for record in dataset.records],
             groups=[record.group for record in dataset.records],
-            seed=seed,
-            default="10",
-            known=DatasetFacts(columns=further_columns(dataset)),
-        )
+            seed=seed, default="10", known=DatasetFacts(columns=further_columns(dataset)),
+        )  # fmt: skip
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,12 +127,10 @@ def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
     _log.info("reading the names of the images in %s", request.images)
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
     part = Part(request.images, layout, request.run)
-    dataset = part.read(reading := _first_reading(recipe))
+    dataset = part.read(_first_reading(recipe))
     if dataset.name not in recipe.datasets:
         raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    part = replace(part, layout=dataset.name)
-    part.known[part.key(reading)] = dataset
-    return part
+    return replace(part, layout=dataset.name)
 
 
 def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
@@ -176,15 +172,15 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
     folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
         names = fold_names(recipe, request)
-        paths, only = write_quick(dataset, names, count=count, folder=folder)
+        paths, chosen = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
     else:
-        only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
-    few = len(only.read_text(encoding="utf-8").splitlines()) - 1
+        chosen = choose_few(dataset, count=recipe.quick["images_per_class"])
+    only = write_list(folder / "images.csv", sorted(chosen))
     steps = dict.fromkeys(step for name in recipe.chosen(request.variants) for step, _ in recipe.steps_of(name))
     smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = (
-        f"QUICK: {few} of {recipe.images} images{part.where}, "
+        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}, "
         f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same workflow on a fraction, to see "
         "that it works; numbers that cannot be compared with the published ones."
     )
@@ -204,7 +200,9 @@ def write_list(path: Path, images: Iterable[str]) -> Path:
     return path
 
 
-def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folder: Path) -> tuple[list[str], Path]:
+def write_quick(
+    dataset: Dataset, protocols: Sequence[str], *, count: int, folder: Path
+) -> tuple[list[str], Collection[str]]:
     """Reduce published fold lists to a few images of each class, and write them.
 
     Parameters
@@ -215,12 +213,12 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
     count : int
         Images of each class in each test part; five times as many in a listed training part.
     folder : Path
-        Folder for ``<protocol>-quick.csv`` and ``images.csv``.
+        Folder for ``<protocol>-quick.csv``.
 
     Returns
     -------
-    list of str, Path
-        The fold lists, and the list of their images.
+    list of str, collection of str
+        The fold lists, and their images.
 
     Raises
     ------
@@ -246,7 +244,7 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
         header = ["image_id", "fold", "part"][: 2 if partition else 3]
         write_rows(path, header, [row[: len(header)] for row in remaining])
         paths.append(str(path))
-    return paths, write_list(folder / "images.csv", sorted(chosen))
+    return paths, chosen
 
 
 def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int) -> list[str]:
@@ -261,21 +259,14 @@ def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], coun
     return images
 
 
-def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
-    """Choose a few images of each class, from as many patients or slides as possible, and write a list of them.
+def choose_few(dataset: Dataset, *, count: int) -> list[str]:
+    """Choose a few images of each class, from as many patients or slides as possible.
 
     Parameters
     ----------
     dataset : Dataset
     count : int
         Images of each class; fewer if a class does not have so many.
-    folder : Path
-        Folder for ``images.csv``.
-
-    Returns
-    -------
-    Path
-        The list.
 
     Raises
     ------
@@ -293,4 +284,4 @@ def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
         # one image of each group, then a second of each, and so on
         ranked = zip_longest(*(by_group[group] for group in sorted(by_group)))
         chosen += [image for turn in ranked for image in turn if image is not None][:count]
-    return write_list(folder / "images.csv", sorted(chosen))
+    return chosen

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core import InputError, converted, one_of
 from ...core.formats import number_of
@@ -35,8 +36,7 @@ RECIPE_METHODS: dict[str, Method] = {
 """All explanation methods by name: those of `explain`, and those that only published systems use."""
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """Settings of the pictures of a recipe.
 
     Attributes
@@ -55,15 +55,8 @@ class Pictures:
     images_per_class: int
     part: str = "test"
 
-    def __post_init__(self) -> None:
-        if converted(self.images_per_class, "images_per_class", int) < 1:
-            raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
-        if self.part not in _PARTS:
-            raise InputError("part {}: {}", self.part, one_of(str(self.part), _PARTS))
 
-
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A trained network of a variant.
 
     Attributes
@@ -108,9 +101,14 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
     try:
         layer, target = values.get("layer", ""), values.get("target", "")
         settings = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
-        return Pictures(variants, tuple(settings), number_of(values["images_per_class"]), values.get("part", "test"))
+        count = converted(number_of(values["images_per_class"]), "images_per_class", int)
     except InputError as error:
         raise InputError("{}: {}", where, error) from error
+    if count < 1:
+        raise InputError(f"{where}: images_per_class {count}: give 1 or more")
+    if (part := str(values.get("part", "test"))) not in _PARTS:
+        raise InputError(f"{where}: part {part}: {one_of(part, _PARTS)}")
+    return Pictures(variants, tuple(settings), count, part)
 
 
 def make_pictures(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...core import InputError, Settings, option
 from ...core.formats import number_of
@@ -15,8 +15,7 @@ STEPS = ("featurize", "boost", "finetune")
 """The possible steps of a variant, which are the names of commands."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and its source: a section of the paper, the authors' code, or ``ours`` for bchisto's choice."""
 
     value: Any
@@ -142,29 +141,16 @@ class Scope(Settings):
     """Options for which parts of a published system are run, and how often."""
 
     quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
-    variants: tuple[str, ...] = option(
-        (), group="Evaluation", flag="variant", help="A variant of the recipe; default: as published."
-    )
+    variants: tuple[str, ...] = option((), group="Evaluation", flag="variant", help="A variant; default: as published.")
     full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
-    fresh_draws: bool = option(
-        False,
-        help="Draw new colours and crops for each feature file, as the published code did; default: shared by all.",
-    )
+    fresh_draws: bool = option(False, help="New colours and crops for each feature file, as in the published code.")
     encoders: tuple[str, ...] = option(
-        (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
+        (), group="Features", flag="encoder", help="The encoder that a recipe measures: bach-encoder."
     )
     test_images: Path | None = option(
-        None,
-        group="Input",
-        help="Test images of the challenge; compares the classes of their predictions with those that the source "
-        "published: rakhlin2018.",
+        None, group="Input", help="Test images of the challenge, to be predicted as its source did: rakhlin2018."
     )
-    seeds: int = option(
-        1,
-        least=1,
-        help="How often all of it is run, with seeds that follow each other; further ones in seed-1, ... of the run "
-        "folder. Conclusions are judged from three on.",
-    )
+    seeds: int = option(1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged.")
 
 
 @dataclass(frozen=True, kw_only=True)

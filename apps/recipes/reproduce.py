@@ -16,7 +16,7 @@ from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
 from .recipe import Recipe, ReproduceRequest, Scope
-from .runner import estimate_variants, run_variants
+from .runner import estimate_variants, pairs_of, run_variants
 from .settings import describe_settings, differing
 
 
@@ -127,21 +127,16 @@ def reproduce(
     config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config, work=work) as record:
-        outcome = run_variants(recipe, request)
-        result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
+        done = run_variants(recipe, request)
+        result, failed = ReproduceResult(recipe, folder, done.results, done.published, done.banners), done.failed
         if work.shard is None:
-            failed = list(outcome.unreported)
             with reporting(folder, failed):
-                write_published(ensure_folder(folder), outcome.published)
-            drawn = make_pictures(pictures_of(recipe, quick=request.quick), outcome.trained, work=work, failed=failed)
+                write_published(ensure_folder(folder), done.published)
+            drawn = make_pictures(pictures_of(recipe, quick=request.quick), done.trained, work=work, failed=failed)
             result = replace(result, pictures=tuple(drawn))
             with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", request, result, pairs=outcome.pairs)
-            accuracies = {
-                protocol.folder.name: protocol.metrics["accuracy"]["value"]
-                for protocol in outcome.protocols
-                if protocol.metrics
-            }
+                _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
+            accuracies = {one.folder.name: one.metrics["accuracy"]["value"] for one in result.protocols if one.metrics}
             record.note(results=accuracies)
             if failed:
                 raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
@@ -162,14 +157,10 @@ def _report(
         pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
         settings["images, in the run folder"] = ", ".join(pages)
     write_report(
-        path,
-        title=f"{recipe.name}: published and obtained",
-        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None],
-        banners=result.banners,
-        published=result.published,
-        pairs=pairs,
+        path, title=f"{recipe.name}: published and obtained", banners=result.banners, published=result.published,
+        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None], pairs=pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
-    )
+    )  # fmt: skip
 
 
 def _prepared(

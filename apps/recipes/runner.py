@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from ...core.jobs import write_rows
 from ...crossval import CrossValidation
 from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ...evaluate.report import PublishedTable
-from ...finetune import count_parameters, time_training
-from .estimate import Estimate, PlannedImages, estimate_step
+from ...finetune import build_model
+from .estimate import Estimate, PlannedImages, estimate_step, time_training, untrained
 from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, Step
-from .tables import Obtained, Runs, compare_published
+from .tables import Key, Obtained, Runs, compare_published
 from .tables.networks import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
@@ -34,34 +34,7 @@ _ROUNDS = 3
 """How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The results of all variants of a recipe.
-
-    Attributes
-    ----------
-    protocols : list of CrossValidation
-        Results of each variant, in the order of the request.
-    published : list of PublishedTable
-    banners : tuple of str
-        Warnings at the top of the report.
-    pairs : list of dict
-        Paired tests between variants, from `compare_pairs`.
-    unreported : tuple of str
-        One line for each report of a step that could not be written.
-    trained : sequence of Trained
-        The networks of the first seed.
-    """
-
-    protocols: Sequence[CrossValidation]
-    published: list[PublishedTable]
-    banners: tuple[str, ...]
-    pairs: list[dict[str, Any]] = field(default_factory=list)
-    unreported: tuple[str, ...] = ()
-    trained: Sequence[Trained] = ()
-
-
-def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
+def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     """Run every chosen variant with each seed (and at each magnification of the recipe), and compare the figures.
 
     Figures and reports are those of the first seed; the other seeds are used to judge conclusions.
@@ -72,58 +45,53 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
     tested = find_test_images(recipe, request.test_images)  # before work of days
-    run, *others = [_run_seed(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
-    of_results = (banner for result in run.results for banner in result.banners)
-    of_parts = (note for part in run.parts for note in part.notes)
-    banners = tuple(dict.fromkeys([*of_results, *of_parts, *recipe.notes, *run.notes]))
+    run, *others = [RecipeRun(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
+    for seed in (run, *others):
+        seed.run()
     if request.work.shard is not None:
-        return Outcome(run.results, [], banners)
+        return run
     compared: dict[int | None, list[PredictionTable]] = {}
     for (_, magnification), obtained in run.obtained.items():
         compared.setdefault(magnification, []).append(obtained.panel.table)
-    banners += tuple(dict.fromkeys(note for tables in compared.values() for note in selection_notes(tables)))
-    times = {}
-    if not request.quick:
-        ran = {name: run.variants[name] for name, _ in run.obtained}
-        times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
-    further = [other.obtained for other in others]
+    run.notes += [note for tables in compared.values() for note in selection_notes(tables)]
+    ran = {} if request.quick else {name: run.variants[name] for name, _ in run.obtained}
+    times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
+    counted = _networks(recipe, run.variants, kind="parameters")
     sizes = {
-        name: count_parameters(step.settings, classes=len(run.classes(name)))
-        for name, step in _networks(recipe, run.variants, kind="parameters").items()
-        if run.classes(name)
+        name: build_model(
+            untrained(counted[name].settings), classes=len(ran.panel.table.classes), fold=0
+        ).count_params()
+        for (name, _), ran in run.obtained.items()
+        if name in counted
     }
     predicted = predict_test_images(run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request)
+    further = [other.obtained for other in others]
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
-    published = compare_published(recipe.published, runs, note=comparable_note(banners))
-    failed = tuple(line for seed in (run, *others) for line in seed.failed)
-    return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
-
-
-def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
-    """Run everything with one seed."""
-    run = _Run(recipe, request)
-    if not request.quick:  # a complete run checks everything first, since it may work for days
-        for part, steps in product(run.parts, run.variants.values()):
-            for step in steps:
-                step.check(part)
-    for part in run.parts:
-        done: list[Step] = []
-        for name in run.variants:
-            run.variant(part, name, done=done)
-    for (where, reason), names in run.left_out.items():
-        what = "every variant" if names == list(run.variants) else ", ".join(names)
-        run.notes.append(f"{what}{where} was left out: {reason}")
-        _log.warning(run.notes[-1])
-    for part in run.parts:
-        part.known.clear()  # so that further seeds do not need more memory
-    left_out = sum(map(len, run.left_out.values())) == len(run.parts) * len(run.variants)
-    if left_out or (not run.results and request.work.shard is None):
-        raise InputError("{}: too few images for {quick}: {}", request.images, run.notes[-1])
+    run.published = compare_published(recipe.published, runs, note=comparable_note(run.banners))
+    run.failed += [line for other in others for line in other.failed]
     return run
 
 
-class _Run:
-    """A run of a recipe with one seed: its variants and images, and the results and notes so far."""
+class RecipeRun:
+    """A run of a recipe with one seed: its variants and images, and the results and notes so far.
+
+    Attributes
+    ----------
+    variants : dict
+        Name of a variant to its steps.
+    parts : list of Part
+    notes : list of str
+        Notes on what was left out, and on comparisons.
+    results : list of CrossValidation
+        Results of each variant, in the order of the request.
+    obtained : dict
+        Variant and magnification to the results that tables show.
+    failed : list of str
+        One line for each report of a step that could not be written.
+    trained : list of Trained
+        The networks.
+    published : list of PublishedTable
+    """
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
         self._recipe, self._request = recipe, request
@@ -131,16 +99,46 @@ class _Run:
         self.notes: list[str] = []
         self.parts = make_parts(recipe, request, self.notes)
         self.results: list[CrossValidation] = []
-        self.obtained: dict[tuple[str, int | None], Obtained] = {}
+        self.obtained: dict[Key, Obtained] = {}
         self.failed: list[str] = []
         self.trained: list[Trained] = []
-        self.left_out: dict[tuple[str, str], list[str]] = {}
+        self.published: list[PublishedTable] = []
+        self._left_out: dict[tuple[str, str], list[str]] = {}
 
-    def classes(self, name: str) -> Sequence[str]:
-        """Return the classes of a variant; empty if it was not run."""
-        return next((ran.panel.table.classes for (variant, _), ran in self.obtained.items() if variant == name), ())
+    @property
+    def banners(self) -> tuple[str, ...]:
+        """Warnings at the top of the report."""
+        of_results = (banner for result in self.results for banner in result.banners)
+        of_parts = (note for part in self.parts for note in part.notes)
+        return tuple(dict.fromkeys([*of_results, *of_parts, *self._recipe.notes, *self.notes]))
 
-    def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
+    def run(self) -> None:
+        """Run everything.
+
+        Raises
+        ------
+        InputError
+            See `run_variants`.
+        """
+        if not self._request.quick:  # a complete run checks everything first, since it may work for days
+            for part, steps in product(self.parts, self.variants.values()):
+                for step in steps:
+                    step.check(part)
+        for part in self.parts:
+            done: list[Step] = []
+            for name in self.variants:
+                self._variant(part, name, done=done)
+        for (where, reason), names in self._left_out.items():
+            what = "every variant" if names == list(self.variants) else ", ".join(names)
+            self.notes.append(f"{what}{where} was left out: {reason}")
+            _log.warning(self.notes[-1])
+        for part in self.parts:
+            part.known.clear()  # so that further seeds do not need more memory
+        left_out = sum(map(len, self._left_out.values())) == len(self.parts) * len(self.variants)
+        if left_out or (not self.results and self._request.work.shard is None):
+            raise InputError("{}: too few images for {quick}: {}", self._request.images, self.notes[-1])
+
+    def _variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
         results: list[CrossValidation] = []
         try:
@@ -151,23 +149,21 @@ class _Run:
                 if step in done:  # variants that train on the same features share their extraction
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
-                notes = [*part.notes, *self._recipe.notes]
                 try:
-                    trained = step.run(part, work=self._request.work, notes=notes)
+                    made = step.run(part, work=self._request.work, notes=[*part.notes, *self._recipe.notes])
                 except ReportError as error:  # everything else is done; reported at the end
                     self.failed.append(str(error))
-                    trained = error.results
+                    made = error.results
                 if isinstance(step, FinetuneStep):
-                    self.trained += [
-                        Trained(name, part.run, part.selection(step.reading), result) for result in trained
-                    ]
-                results += trained
+                    images = part.selection(step.reading)
+                    self.trained += [Trained(name, part.run, images, result) for result in made]
+                results += made
                 done.append(step)
         except InputError as error:
             only_one = len(self.variants) == 1 and part.magnification is None
             if not self._request.quick or only_one or isinstance(error, SettingsConflictError):
                 raise
-            self.left_out.setdefault((part.where, str(error)), []).append(name)
+            self._left_out.setdefault((part.where, str(error)), []).append(name)
             return
         for result in results:
             label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
@@ -178,7 +174,7 @@ class _Run:
             self.results.append(result)
 
 
-def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
+def pairs_of(obtained: Mapping[Key, Obtained]) -> list[dict[str, Any]]:
     """Test the first variant against each other variant, at the same magnification."""
     first: dict[int | None, Panel] = {}
     pairs = []
@@ -201,22 +197,17 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         See `reproduce`.
     """
     ahead = PlannedImages(recipe, request)
-    estimates = []
+    estimates: list[Estimate] = []
     done: list[Step] = []
     chosen = recipe.chosen(request.variants)
     for name in chosen:
         steps = build_steps(recipe, request, name)
-        for step in steps:
-            if step not in done:
-                _log.info("%s: timing a few units of the step %s", name, step.kind)
-                estimate = estimate_step(step, ahead)
-                estimates.append(estimate if len(chosen) == 1 else replace(estimate, stage=f"{name}: {step.kind}"))
+        for step in [step for step in steps if step not in done]:
+            _log.info("%s: timing a few units of the step %s", name, step.kind)
+            stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
+            estimates.append(estimate_step(step, ahead)._replace(stage=stage))
         done += steps
-    again = [
-        replace(estimate, stage=f"{estimate.stage}, seed {number}")
-        for number in range(1, request.seeds)
-        for estimate in estimates
-    ]
+    again = (one._replace(stage=f"{one.stage}, seed {n}") for n in range(1, request.seeds) for one in estimates)
     return [*estimates, *again]
 
 
@@ -251,24 +242,18 @@ def training_times(
     dict of str to list of float
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
-    steps = _networks(recipe, variants, kind="time")
-    if not steps:
-        return {}
-    path = folder / "training-time.csv"
-    known = _read_times(path)
-    if steps.keys() <= known.keys():
-        return known
-    known = {name: [] for name in steps}
-    for _ in range(_ROUNDS):
-        for name, step in steps.items():
+    steps, path = _networks(recipe, variants, kind="time"), folder / "training-time.csv"
+    times = _read_times(path) if steps else {}
+    if not steps.keys() <= times.keys():
+        times = {name: [] for name in steps}
+        for _, (name, step) in product(range(_ROUNDS), steps.items()):
             dataset = part.read(step.reading)
-            cost = time_training(
-                dataset.records[0], settings=step.settings, classes=len(dataset.classes), most=_MOST_TIMED
-            )
-            known[name].append(cost.step)
-    timed = [(name, turn, value) for name, seconds in known.items() for turn, value in enumerate(seconds, start=1)]
-    write_rows(path, ("variant", "round", "seconds"), timed)
-    return known
+            first, classes = dataset.records[0], len(dataset.classes)
+            cost = time_training(first, settings=step.settings, classes=classes, most=_MOST_TIMED)
+            times[name].append(cost.step)
+        rows = [(name, turn, value) for name, seconds in times.items() for turn, value in enumerate(seconds, start=1)]
+        write_rows(path, ("variant", "round", "seconds"), rows)
+    return times
 
 
 def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:

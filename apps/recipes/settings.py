@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...boost import BoostSettings, TrainingTerms, get_head
-from ...core import DAMAGE, InputError, Settings, declared_options, from_options, option, plain_options
+from ...core import DAMAGE, InputError, declared_options, from_options, plain_options
 from ...data import FoldChoice, get_layout
 from ...encoders import weights_of
 from ...evaluate import TwoClassView
@@ -16,17 +16,7 @@ from ...featurize import FeaturizeSettings, encoder_defaults
 from ...finetune import FinetuneSettings, list_networks, resolved
 from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
-from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
-
-
-@dataclass(frozen=True)
-class NetworkExtras(Settings):
-    """Settings of ``finetune`` that only recipes have."""
-
-    tensorboard: bool = option(False, help="Whether curves of training are written for TensorBoard.")
-    test_fold: int | None = option(None, help="The part of a split that tests every network.")
-    pretrained: bool = option(False, help="Whether the source starts from pretrained weights.")
-
+from .steps import BALANCED, BoostStep, FeaturizeStep, FinetuneStep, FixedTest, NetworkExtras, Step
 
 _KNOWN: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),
@@ -57,9 +47,8 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     except InputError:
         raise
     except DAMAGE as error:  # such as a list instead of a number
-        raise InputError(
-            "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
-        ) from error
+        text = "recipe {}: variant {}: a setting of another kind ({})"
+        raise InputError(text, recipe.name, variant, error) from error
     return steps
 
 
@@ -88,16 +77,24 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
 
 
 def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
-    extras = from_options(NetworkExtras, values)
-    settings, remarks = _network_settings(values, variant, weights=request.weights, pretrained=extras.pretrained)
+    """Return the training of a network; the variant becomes a part of the folder's name."""
+    extras, network = from_options(NetworkExtras, values), str(values["network"])
+    default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
+    weights = weights_of((default, *request.weights), network)
+    options = {"augmentations": (), **values}
+    remarks: tuple[str, ...] = (BALANCED,) if extras.undersample_first else ()
+    if extras.pretrained and weights == "random":
+        remarks += (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
+    if options.get("rate_multipliers") and weights == "random":
+        remarks += (f"{network} began untrained, so all its layers have one learning rate",)
+        del options["rate_multipliers"]
+    settings = from_options(FinetuneSettings, options, name=variant, weights=weights)
     test = None
     if extras.test_fold is not None:
         seed = settings.seed - recipe.raised
         test = FixedTest(extras.test_fold, _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
     folds, view = from_options(FoldChoice, values), from_options(TwoClassView, values)
-    return FinetuneStep(
-        reading_of(values), settings, folds, view, tensorboard=extras.tensorboard, remarks=remarks, test=test
-    )
+    return FinetuneStep(reading_of(values), settings, folds, view, extras, remarks, test)
 
 
 def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, Any]) -> FoldChoice:
@@ -108,23 +105,6 @@ def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, An
     if len(own.folds) != 1 or not own.folds[0].isdecimal() or own.repeats > 1:
         raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none")
     return replace(own, folds=(str(int(own.folds[0]) + 1),))
-
-
-def _network_settings(
-    values: Mapping[str, Any], variant: str, *, weights: Sequence[str], pretrained: bool
-) -> tuple[FinetuneSettings, tuple[str, ...]]:
-    """Return the settings of the network, and remarks on them; the variant becomes a part of the folder's name."""
-    network = str(values["network"])
-    default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
-    chosen = weights_of((default, *weights), network)
-    options = {"augmentations": (), **values}
-    remarks: tuple[str, ...] = ()
-    if pretrained and chosen == "random":
-        remarks = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
-    if options.get("rate_multipliers") and chosen == "random":
-        remarks += (f"{network} began untrained, so all its layers have one learning rate",)
-        del options["rate_multipliers"]
-    return from_options(FinetuneSettings, options, name=variant, weights=chosen), remarks
 
 
 class EffectiveSetting(NamedTuple):

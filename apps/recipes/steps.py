@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ...boost import BoostSettings, train
-from ...core import InputError
+from ...core import InputError, Settings, option
 from ...core.jobs import Work, ensure_folder, write_rows
 from ...crossval import CrossValidation
-from ...data import FoldChoice
+from ...data import FoldChoice, unique_images
 from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, defaults_text, featurize, is_described, open_store, settings_from
-from ...finetune import FinetuneSettings, finetune
+from ...finetune import FinetuneSettings, finetune, sample_training
 from .parts import Part, write_list
 
 _log = logging.getLogger(__name__)
@@ -142,11 +144,6 @@ class FixedTest:
     folder: Path
     seed: int
 
-    DESCRIPTION: ClassVar[str] = (
-        "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
-        "kept together if they are known"
-    )
-
     def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
         """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
 
@@ -178,6 +175,27 @@ class FixedTest:
         return FoldChoice((str(path),))
 
 
+FIXED = (
+    "fixed test list: every network is tested on the same images, set aside before anything is trained, patients kept "
+    "together if they are known"
+)
+
+BALANCED = (
+    "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as large as the "
+    "smallest, also in the test sets; every result is of a balanced set, not of classes as they occur."
+)
+
+
+@dataclass(frozen=True)
+class NetworkExtras(Settings):
+    """Settings of ``finetune`` that only recipes have."""
+
+    tensorboard: bool = option(False, help="Whether curves of training are written for TensorBoard.")
+    test_fold: int | None = option(None, help="The part of a split that tests every network.")
+    pretrained: bool = option(False, help="Whether the source starts from pretrained weights.")
+    undersample_first: bool = option(False, help="Whether the whole set is undersampled before it is split.")
+
+
 @dataclass(frozen=True)
 class FinetuneStep:
     """Train a network.
@@ -188,7 +206,7 @@ class FinetuneStep:
     settings : FinetuneSettings
     folds : FoldChoice
     view : TwoClassView
-    tensorboard : bool
+    extras : NetworkExtras
     remarks : tuple of str
         Caveats on the settings for readers of the results.
     test : FixedTest, optional
@@ -199,7 +217,7 @@ class FinetuneStep:
     settings: FinetuneSettings
     folds: FoldChoice
     view: TwoClassView
-    tensorboard: bool = False
+    extras: NetworkExtras = field(default_factory=NetworkExtras)
     remarks: tuple[str, ...] = ()
     test: FixedTest | None = None
 
@@ -213,13 +231,22 @@ class FinetuneStep:
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train the networks of all folds; a shard trains its share."""
         folds, remarks, settings = part.folds(self.folds), [*notes, *self.remarks], self.settings
+        if self.extras.undersample_first:
+            part = replace(part, only=self._undersampled(part))
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
-            remarks.append(self.test.DESCRIPTION)
+            remarks.append(FIXED)
         return finetune(
             part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=work,
-            view=self.view, notes=remarks, tensorboard=self.tensorboard,
+            view=self.view, notes=remarks, tensorboard=self.extras.tensorboard,
         )  # fmt: skip
+
+    def _undersampled(self, part: Part) -> Path:
+        """Write the list of images that are left when random ones of the larger classes are removed."""
+        records = [record for record in unique_images(part.read(self.reading)).dataset.records if record.label]
+        labels = np.unique([record.label for record in records], return_inverse=True)[1]
+        kept = sample_training(labels, method="under", seed=self.settings.seed)
+        return write_list(part.run / "reproduce" / "undersampled.csv", [records[row].image_id for row in kept])
 
 
 Step: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep

@@ -47,11 +47,8 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
     for step in graph.steps:
         known = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
         if not known and step.results[0] != graph.logits and graph.logits not in step.sources:
-            raise InputError(
-                "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none",
-                step.name,
-                step.kind,
-            )
+            text = "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none"
+            raise InputError(text, step.name, step.kind)
     if _last(graph).kind != "Dense":
         raise InputError(Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not"))
 
@@ -186,8 +183,5 @@ TAYLOR = Method(
     "share of the score of {target}",
     "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and a "
     "score that is not positive shows nothing. If a network pads its images, the border is bright whatever it shows.",
-    padded=True,
-    shares=True,
-    values=taylor,
-    check=check_rules,
-)
+    padded=True, shares=True, values=taylor, check=check_rules,
+)  # fmt: skip

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...boost import PRESET_OPTIONS, BoostSettings, train
 from ...core import (
@@ -40,8 +41,7 @@ _SIZE = 1024, 768
 _FOLDS, _SEEDS = "5", 2
 
 
-@dataclass(frozen=True)
-class DemoResult:
+class DemoResult(NamedTuple):
     """The result of the demo.
 
     Attributes

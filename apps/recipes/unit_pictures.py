@@ -62,12 +62,11 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
             if step.kind == "MaxPooling2D":
                 return
             behind |= set(step.sources)
-    raise InputError(
-        Message(
-            "{method} deconvnet: there is no max pooling between this layer and the image, so the "
-            "map would be the same for every image; use gradcam, or a {layer} behind a max pooling"
-        )
+    text = Message(
+        "{method} deconvnet: there is no max pooling between this layer and the image, so the map would be the same "
+        "for every image; use gradcam, or a {layer} behind a max pooling"
     )
+    raise InputError(text)
 
 
 def _rectifies(step: Step) -> bool:
@@ -80,11 +79,8 @@ DECONVNET = Method(
     "size of what the deconvnet draws",
     "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
     "maxima, and so on the edges of the image, more than on the weights, and the score rests on many units.",
-    layered=True,
-    default_layer=True,
-    values=deconvnet,
-    check=check_switches,
-)
+    layered=True, default_layer=True, values=deconvnet, check=check_switches,
+)  # fmt: skip
 
 
 _MASKED = 9
@@ -140,10 +136,8 @@ MASKING = Method(
     "The image where single units of the first model that raise the score are at least half as active as they "
     "become; a unit need not have one meaning, and the probabilities are of images that the network never "
     "saw: compare them with that of only the mean colour.",
-    layered=True,
-    default_layer=True,
-    of_patch=masks,
-)
+    layered=True, default_layer=True, of_patch=masks,
+)  # fmt: skip
 
 
 def saliency(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
@@ -252,6 +246,5 @@ MAXIMISATION = Method(
     "",
     "Images made to excite a class or a unit of the first model most; they are not tissue, and other settings "
     "give other ones.",
-    layered=True,
-    of_model=maximise,
-)
+    layered=True, of_model=maximise,
+)  # fmt: skip

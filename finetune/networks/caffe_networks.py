@@ -108,36 +108,20 @@ _BRANCHES = {
 }  # fmt: skip
 
 _GOOGLENET = CaffeLayers(
-    {
-        "conv1": "conv1/7x7_s2",
-        "conv2_reduce": "conv2/3x3_reduce",
-        "conv2": "conv2/3x3",
-        **{
-            f"inception_{module}_{ours}": f"inception_{module}/{theirs}"
-            for module in _MODULES
-            for ours, theirs in _BRANCHES.items()
-        },
-        "classes": "loss3/classifier",
-    }
+    {"conv1": "conv1/7x7_s2", "conv2_reduce": "conv2/3x3_reduce", "conv2": "conv2/3x3"}
+    | {f"inception_{m}_{ours}": f"inception_{m}/{theirs}" for m in _MODULES for ours, theirs in _BRANCHES.items()}
+    | {"classes": "loss3/classifier"}
 )
 """Layers of the published Caffe model bvlc_googlenet."""
 
 
 SPECS = (
     NetworkSpec(
-        "alexnet",
-        alexnet,
-        227,
-        caffe=_ALEXNET,
+        "alexnet", alexnet, 227, caffe=_ALEXNET,
         source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
     ),
     NetworkSpec(
-        "googlenet",
-        googlenet,
-        224,
-        optimizer="sgd",
-        learning_rate=1e-2,
-        caffe=_GOOGLENET,
+        "googlenet", googlenet, 224, optimizer="sgd", learning_rate=1e-2, caffe=_GOOGLENET,
         source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
     ),
-)
+)  # fmt: skip

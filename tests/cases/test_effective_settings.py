@@ -30,7 +30,7 @@ def printed(cli, *arguments):
         ("ddsm-masses", "baseline", {"network": "ddsm-baseline", "dropout": "0.0", "epochs": "35", "l2": "0.0"}),
         ("idc-patches", "resnet", {"l2": "0.0", "precision": "float32", "validation": "True"}),
         ("idc-patches", "alexnet", {"dropout": "0.5", "l2": "0.0", "convention": "signed", "sampling": "under"}),
-        ("idc-patches", "under-before", {"group_by": "none", "folds": "5", "sampling": "under-before"}),
+        ("idc-patches", "under-before", {"group_by": "none", "folds": "5", "undersample_first": "true"}),
         ("inbreast-inception", "from-scratch", {"network": "ddsm-baseline", "size": "224", "freeze": "not set"}),
         ("breakhis-resnet", "no-l2", {"l2": "0.0"}),
     ],

@@ -39,7 +39,7 @@ TUNED = FinetuneSettings(
     norm_momentum=0.5,
     top="conv", freeze="all", weights="random", fresh=["stage3"], convention="caffe",
     precision="bfloat16", sampling="over", class_weights=True, rotations=2, crops=4, stain="macenko", seed=3,
-    augmentations=["mirror", "rotation:10", "rotations-crops"], copies=[("in situ", 2.5), ("a=b", 3)],
+    augmentations=["mirror", "rotation:10"], copies=[("in situ", 2.5), ("a=b", 3)],
 )  # fmt: skip
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)

@@ -95,7 +95,7 @@ def test_one_of_our_networks():
     np.testing.assert_allclose(taylor(graph, x, likelier).sum(), scores(graph, x)[0, likelier], rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "patch-densenet", "breakhis-residual", "ddsm-baseline"])
+@pytest.mark.parametrize("name", ["googlenet", "patch-densenet", "breakhis-resnet-two-pools", "ddsm-baseline"])
 def test_relevance_has_a_rule_for_every_layer_of_ours(name):
     check_rules(Graph(build_network(name, classes=2, size=64)))
 

@@ -7,12 +7,13 @@ import pytest
 from archives import altered, rewrite
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, ImageError, InputError
-from bchisto.core.jobs import Work
+from bchisto.core.jobs import Ticker, Work
 from bchisto.data import read_dataset
 from bchisto.evaluate import apply_temperature, read_predictions
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings, finetune
 from bchisto.predict import predict
 from PIL import Image
+from written_tables import rows_of
 
 SETTINGS = FinetuneSettings("speck", epochs=1, batch_size=4)
 CUT = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
@@ -30,15 +31,11 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
     monkeypatch.setattr("bchisto.finetune.bundle.crop_key", lambda record, image, crop_seed: record.image_id)
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
-    from bchisto.core.jobs import Ticker
-    from bchisto.finetune import CnnModel
-
     records = read_dataset(tissue).records
     for fold, model in bundle.models.items():
         alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
-        found = {
-            r.image_id: p for r, p, _, _ in CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)
-        }
+        predicted = CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)
+        found = {record.image_id: shares for record, shares, _, _ in predicted}
         for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
             if number == fold:
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)
@@ -66,16 +63,9 @@ def test_blocks_order_and_processes_change_nothing(tuned, tissue, tmp_path):
     files = sorted(tissue.rglob("*.png"))
     predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", work=Work(jobs=2))
     predict(tuned / "model.bchisto", files[5:6], out=tmp_path / "b.csv", work=Work(jobs=1))
-    (whole,), (one,) = read_predictions_of(tmp_path / "a.csv"), read_predictions_of(tmp_path / "b.csv")
+    whole, one = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
     place = [row["image_id"] for row in whole].index(one[0]["image_id"])
     np.testing.assert_allclose(float(whole[place]["p_benign"]), float(one[0]["p_benign"]), rtol=1e-5)
-
-
-def read_predictions_of(path):
-    import csv
-
-    with path.open() as handle:
-        return (list(csv.DictReader(handle)),)
 
 
 def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):

@@ -1,6 +1,5 @@
 """Uneven classes are corrected once: sampling, the weights of the loss, and what judges the training."""
 
-import csv
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,8 @@ from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, training_samples
 from bchisto.finetune.model import build_model
+from bchisto.finetune.patches import cut_region
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +30,7 @@ def train(source, plan, folder):
     folder.mkdir()
     model = build_model(SPECK, classes=2, fold=1)
     train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
-    with (folder / "l.csv").open() as handle:
-        return model, list(csv.DictReader(handle))
+    return model, rows_of(folder / "l.csv")
 
 
 def test_sampled_classes_are_not_weighted_again(source, tmp_path):
@@ -65,7 +65,8 @@ def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
 @pytest.mark.parametrize(("patches", "offline", "each"), [("random:32:4", (), 4), ("resize", ("rotations-crops",), 6)])
 def test_an_image_that_is_drawn_again_brings_other_pictures(rng, patches, offline, each):
     images = list(rng.integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
-    bank = ImageBank.of(images, ["a", "b"])
+    regions = [cut_region(image, (24, 24, 72, 72), size=32, treat=np.array) for image in images]
+    bank = ImageBank.of(images, ["a", "b"], regions)
     source = Source(bank, np.array([0, 1]), parse_patches(patches), 32, 0, 4)
     found = []
     for positions in ([0, 1], [0, 1, 1, 1]):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
-from bchisto.finetune.model import build_model
+from bchisto.finetune.model import build_model, resolved
 
 
 def shape(model, name):
@@ -56,18 +56,17 @@ def test_the_baseline_has_the_published_sizes():
 
 
 def test_the_variants_differ_as_they_say():
-    built = {name: build_network(name, classes=2) for name in NETWORKS if name.startswith("breakhis-residual")}
-    plain = built["breakhis-residual"]
+    built = {name: build_network(name, classes=2) for name in NETWORKS if name.startswith("breakhis-resnet")}
+    plain = built["breakhis-resnet"]
     assert len(built) == 6
     assert plain.count_params() == 177_778  # ours, the source prints none
     assert plain.get_layer("first").kernel.shape[:2] == (7, 7)
-    assert built["breakhis-residual-kernel3"].get_layer("first").kernel.shape[:2] == (3, 3)
+    assert built["breakhis-resnet-kernel3"].get_layer("first").kernel.shape[:2] == (3, 3)
     assert shape(plain, "first") == (128, 128, 16)
-    assert shape(built["breakhis-residual-stride2"], "first") == (64, 64, 16)
-    assert shape(built["breakhis-residual-doubled"], "first") == (128, 128, 32)
-    assert shape(plain, "pool1") == (64, 64, 16)
-    assert shape(built["breakhis-residual-two-pools"], "pool2") == (32, 32, 16)
-    assert [layer.name for layer in built["breakhis-residual-dropout"].layers].count("dropout") == 1
+    assert shape(built["breakhis-resnet-stride2"], "first") == (64, 64, 16)
+    assert shape(built["breakhis-resnet-doubled"], "first") == (128, 128, 32)
+    assert shape(built["breakhis-resnet-two-pools"], "pool2") == (32, 32, 16)
+    assert [layer.name for layer in built["breakhis-resnet-dropout"].layers].count("dropout") == 1
 
 
 @pytest.mark.parametrize(
@@ -114,5 +113,23 @@ def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
 
 
 def test_unknown_networks_are_refused():
-    with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-residual,"):
+    with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-resnet,"):
         build_network("vgg", classes=2)
+
+
+def momenta(network, **options):
+    model = build_model(FinetuneSettings(network, weights="random", **{"size": 32, **options}), classes=2, fold=0)
+    return {layer.momentum for layer in model.layers if hasattr(layer, "momentum")}
+
+
+@pytest.mark.parametrize("network", ["patch-resnet", "patch-densenet", "ddsm-baseline", "breakhis-resnet-dropout"])
+def test_every_normalisation_takes_a_momentum(network):
+    assert momenta(network) == {0.9}
+    assert momenta(network, norm_momentum=0.5) == {0.5}
+
+
+@pytest.mark.parametrize("network", ["alexnet", "googlenet", "mobilenetv2"])
+def test_networks_without_normalisation_refuse_a_momentum(network):
+    with pytest.raises(InputError, match="`norm_momentum`: .* trains no batch normalisation with it"):
+        resolved(FinetuneSettings(network, norm_momentum=0.5))
+    assert resolved(FinetuneSettings(network))["norm_momentum"] is None

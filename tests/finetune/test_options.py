@@ -1,6 +1,5 @@
 """Single options of `bchisto finetune` by their effect, and what it refuses."""
 
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -10,6 +9,7 @@ import pytest
 from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +27,7 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
     for fold in (1, 2):
         events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / f"fold{fold}"))
         events.Reload()
-        with (result.folder / "logs" / f"fold{fold}.csv").open() as handle:
-            rows = list(csv.DictReader(handle))
+        rows = rows_of(result.folder / "logs" / f"fold{fold}.csv")
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             points = [(one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(name)]
             assert [step for step, _ in points] == [1, 2]
@@ -103,16 +102,13 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, cli):
     assert code == 0, err
     assert "Protocol: none: " in out
     folder = run / "finetune" / "none-speck"
-    with (folder / "predictions.csv").open() as handle:
-        assert [row["image_id"] for row in csv.DictReader(handle)] == tested
-    with (folder / "folds.csv").open() as handle:
-        parts = {row["image_id"]: row["part"] for row in csv.DictReader(handle)}
+    assert [row["image_id"] for row in rows_of(folder / "predictions.csv")] == tested
+    parts = {row["image_id"]: row["part"] for row in rows_of(folder / "folds.csv")}
     assert sorted(image for image, part in parts.items() if part == "test") == tested
     assert list(parts.values()).count("train") == 10
     code, _, err = cli(*options, "--test-list", listed, "--name", "last", "--no-validation")
     assert code == 0, err
-    with (run / "finetune" / "none-speck-last" / "logs" / "fold1.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(run / "finetune" / "none-speck-last" / "logs" / "fold1.csv")
     assert len(rows) == 2
     assert {row["val_loss"] for row in rows} == {""}
     metrics = json.loads((run / "finetune" / "none-speck-last" / "metrics.json").read_text())
@@ -146,8 +142,9 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     code, _, err = cli(*options, "--skip-errors")
     assert code == 1, err
     assert "1 image was left out, listed in" in err
-    with (tmp_path / "run" / "finetune" / "failures.csv").open() as handle:
-        assert [row["image_id"] for row in csv.DictReader(handle)] == ["benign/benign02.png"]
+    assert [row["image_id"] for row in rows_of(tmp_path / "run" / "finetune" / "failures.csv")] == [
+        "benign/benign02.png"
+    ]
     metrics = json.loads((tmp_path / "run" / "finetune" / "4-speck" / "metrics.json").read_text())
     assert metrics["tables"]["speck"]["n"] == 11
     assert "1 image could not be used and is in no fold" in metrics["run"]["banners"]
@@ -169,17 +166,14 @@ def fold_list(tmp_path, names, parts):
     return path
 
 
+BOTH = "1 of 6 patients or slides with several images both"
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (
-            ["train", "test"] + ["train"] * 8 + ["test"] * 2,
-            "1 of 6 patients or slides with several images both train and test in a fold (p0)",
-        ),
-        (
-            ["train"] * 4 + ["val", "test"] + ["train"] * 6,
-            "1 of 6 patients or slides with several images both train and test in a fold (p2)",
-        ),
+        (["train", "test"] + ["train"] * 8 + ["test"] * 2, f"{BOTH} train and test in a fold (p0)"),
+        (["train"] * 4 + ["val", "test"] + ["train"] * 6, f"{BOTH} train and test in a fold (p2)"),
         (
             ["test"] * 2 + ["train", "val"] + ["train"] * 8,
             "1 patients or slides both train and validate in a fold (p1)",
@@ -214,6 +208,13 @@ def test_too_few_to_validate(tmp_path, tissue, cli):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--network", "lenet"), "--network lenet: "),
+        (("--stain", "sepia"), "--stain sepia: choose one of"),
+        (("--rate-multiplier", "first"), "write it as NAME=FACTOR"),
+        (("--epochs", 0), "--epochs 0: give at least 1"),
+        (("--dropout", 1.5), "--dropout 1.5: give a fraction below 1"),
+        (("--size", 8), "--size 8: give at least 32 pixels"),
+        (("--folds", 3, "--batch-size", 99), "fold 1: --batch-size 99: more than the"),
         (("--top", "deep"), "--top deep: choose one of average, conv"),
         (("--name", "a/b"), "--name a/b: becomes part of a folder's name"),
         (("--patches", "tiles"), "--patches tiles: write resize"),

@@ -31,11 +31,11 @@ def test_l2_is_of_the_kernels_of_an_encoders_top(top):
 @pytest.mark.parametrize(
     ("network", "options", "expected"),
     [
-        ("breakhis-residual-dropout", {}, 0.5),
-        ("breakhis-residual-dropout", {"dropout": 0.0}, None),
-        ("breakhis-residual-dropout", {"dropout": 0.2}, 0.2),
-        ("breakhis-residual", {}, None),
-        ("breakhis-residual", {"dropout": 0.2}, 0.2),
+        ("breakhis-resnet-dropout", {}, 0.5),
+        ("breakhis-resnet-dropout", {"dropout": 0.0}, None),
+        ("breakhis-resnet-dropout", {"dropout": 0.2}, 0.2),
+        ("breakhis-resnet", {}, None),
+        ("breakhis-resnet", {"dropout": 0.2}, 0.2),
     ],
 )
 def test_no_dropout_is_none(network, options, expected):

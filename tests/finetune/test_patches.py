@@ -1,6 +1,5 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
-import csv
 import json
 import shutil
 import threading
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.finetune import ImageBank, Samples, parse_patches
-from bchisto.finetune.augment import make_offline
+from bchisto.finetune import FinetuneSettings, ImageBank, Samples, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
+from written_tables import rows_of
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
@@ -56,6 +55,11 @@ def test_random_patches_follow_their_seed_and_reach_the_edges():
 def test_rules_that_are_refused(text, message):
     with pytest.raises(InputError, match=message):
         parse_patches(text)
+
+
+def test_rotations_are_of_whole_images():
+    with pytest.raises(InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'):
+        FinetuneSettings("speck", augmentations=("rotations-crops",), patches="sliding:48")
 
 
 def test_samples_list_every_patch_of_every_copy():
@@ -130,27 +134,6 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
     np.testing.assert_array_equal(*found)
 
 
-def test_five_rotations_by_five_crops(he_image):
-    """Each copy is another picture, the same in every epoch; the crops of one rotation share its angle."""
-    image = he_image[:64, :64]
-    offline = make_offline(size=64, crops=5, seed=1)
-    copies = [offline(image, 9, copy) for copy in range(25)]
-    assert len({one.tobytes() for one in copies}) > 20
-    np.testing.assert_array_equal(copies[7], make_offline(size=64, crops=5, seed=1)(image, 9, 7))
-    assert all((one.shape, one.dtype) == (image.shape, np.uint8) for one in copies)
-    # a rotated wedge: its direction is shared by the crops of one rotation
-    wedge = np.zeros((64, 64, 3), dtype=np.uint8)
-    wedge[:, 32:] = 255
-
-    def direction(picture):
-        gray = picture[:, :, 0].astype(float)
-        return np.arctan2(np.diff(gray, axis=0).sum(), np.diff(gray, axis=1).sum())
-
-    angles = np.array([direction(offline(wedge, 9, copy)) for copy in range(25)]).reshape(5, 5)
-    within = np.abs(np.exp(1j * angles).mean(axis=1))
-    assert within.min() > np.abs(np.exp(1j * angles[:, 0]).mean())
-
-
 @pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, cli):
     code, _, err = cli(
@@ -174,8 +157,7 @@ def cut(tmp_path_factory, tissue):
 
 
 def test_patches_stand_in_a_table_of_their_own(cut):
-    with (cut / "predictions-by-patch.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(cut / "predictions-by-patch.csv")
     assert len(rows) == 12 * 9
     assert {row["patch"] for row in rows} == {f"x{x}_y{y}" for x in (0, 24, 48) for y in (0, 24, 48)}
     (patches,) = read_predictions(cut / "predictions-by-patch.csv")

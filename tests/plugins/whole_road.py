@@ -159,26 +159,26 @@ OWN = {
     "numbers": Case(
         folders("-1", "1", "10", "1-0"),
         ("-1", "1", "1-0", "10"),
-        {"breakhis-residual-kernel3": ("--size", 48)},
+        {"breakhis-resnet-kernel3": ("--size", 48)},
         heads=("lightgbm", "svm"),
     ),
     "normal and benign": Case(
         two_of_bach,
         ("Benign", "Normal"),
-        {"breakhis-residual-two-pools": ("--size", 64)},
+        {"breakhis-resnet-two-pools": ("--size", 64)},
         heads=("lightgbm", "logistic"),
     ),
     "own lists": Case(
         listed_folds,
         ("a", "b", "c"),
-        {"breakhis-residual-dropout": ("--size", 48, "--patches", "random:48:2")},
+        {"breakhis-resnet-dropout": ("--size", 48, "--patches", "random:48:2")},
         folds={"mine": "{here}/mine.csv", "parts": "{here}/parts.csv"},
         heads=("lightgbm", "svm"),
     ),
     "some patients": Case(
         manifest_with_some_patients,
         ("neg", "pos"),
-        {"breakhis-residual-doubled": ("--size", 48, "--class-weights")},
+        {"breakhis-resnet-doubled": ("--size", 48, "--class-weights")},
         folds={"2": "2", "site-hospital": "site:hospital"},
     ),
 }
@@ -197,7 +197,7 @@ PUBLIC = {
     "breakhis": Case(
         breakhis,
         ("benign", "malignant"),
-        {"breakhis-residual-stride2": ("--size", 48, "--sampling", "over")},
+        {"breakhis-resnet-stride2": ("--size", 48, "--sampling", "over")},
         folds={"2-grouped": "2"},
         view="0.25:96",
         heads=("lightgbm", "logistic"),
@@ -205,7 +205,7 @@ PUBLIC = {
     "breakhis types": Case(
         breakhis_types,
         (),  # seven of the eight types, see `travel`
-        {"breakhis-residual": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
+        {"breakhis-resnet": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
         reading=("--select", "breakhis:label=type"),
         group_by=("--group-by", "none"),
         view="0.25:96",

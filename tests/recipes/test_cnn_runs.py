@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -34,17 +35,15 @@ def breakhis(tmp_path_factory):
     return root
 
 
+def quick(breakhis, run):
+    scope = Scope(quick=True, variants=["best", "normal", "decaf"])
+    return reproduce("breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, breakhis):
     run = tmp_path_factory.mktemp("done") / "run"
-    return run, reproduce(
-        "breakhis-resnet",
-        breakhis,
-        out=run,
-        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    return run, quick(breakhis, run)
 
 
 def test_each_magnification_is_a_run_of_its_own(done):
@@ -70,11 +69,9 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
 
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
-    for variant, folder in (
-        ("best", "2-grouped-breakhis-resnet-stride2-best"),
-        ("normal", "2-grouped-breakhis-resnet-normal"),
-    ):
-        used = json.loads((run / "40x" / "finetune" / folder / "settings.json").read_text())["settings"]
+    for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
+        folder = run / "40x" / "finetune" / f"2-grouped-{network}-{variant}"
+        used = json.loads((folder / "settings.json").read_text())["settings"]
         said = {one.name: one.value for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)}
         both = said.keys() & used.keys() - {"folds"}
         assert {"l2", "precision", "stain", "batch_size", "validation", "augmentations"} <= both
@@ -161,14 +158,7 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
     run, result = done
     before = {path: path.read_bytes() for path in run.rglob("*.npz")}
     assert any(path.parent.name == "arrays" for path in before)
-    again = reproduce(
-        "breakhis-resnet",
-        breakhis,
-        out=run,
-        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    again = quick(breakhis, run)
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
     assert again.pictures == result.pictures
@@ -185,6 +175,40 @@ def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="the only image of benign is of one patient"):
         reproduce("breakhis-resnet", few, out=tmp_path / "b", work=Work(jobs=1))
     assert not list((tmp_path / "b").rglob("models/*.npz"))
+
+
+def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
+    """Twelve images of one class and four of the other; which of the twelve are left follows from the seed."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        folder = tmp_path / "images" / "ab"[number % 4 == 0]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"à {number:02d}.png")
+    settings = {"network": "speck", "size": 32, "epochs": 1, "batch_size": 2, "folds": ["2"], "undersample_first": True}
+    content = {
+        "name": "small", "title": "t", "citation": "c", "steps": ["finetune"], "dataset": "folder", "images": 16,
+        "finetune": {name: {"value": value, "source": "ours"} for name, value in settings.items()},
+        "variants": {"first": {"source": "x"}}, "quick": {"source": "x", "images_per_class": 2}, "published": [],
+    }  # fmt: skip
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
+    result = reproduce(
+        str(tmp_path / "small.yaml"), tmp_path / "images", out=tmp_path / "run", scope=Scope(seeds=2), work=Work(jobs=1)
+    )
+    kept = []
+    for run in (tmp_path / "run", tmp_path / "run" / "seed-1"):
+        (folder,) = (run / "finetune").glob("2-speck-first")
+        labels = {row["image_id"]: row["label"] for row in rows(folder / "predictions.csv")}
+        assert sorted(labels.values()) == ["a"] * 4 + ["b"] * 4
+        folds = rows(folder / "folds.csv")
+        assert {row["image_id"] for row in folds} == set(labels)  # nor does any other train or validate
+        assert all(sorted(row["label"] for row in folds if row["fold"] == fold) == [*"aabb"] for fold in "12")
+        kept.append(set(labels))
+    assert kept[0] != kept[1]
+    banner = "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed"
+    assert any(one.startswith(banner) for one in result.banners)
+    assert banner in (result.protocols[0].folder / "report.html").read_text()
 
 
 def test_real_idc_patches(shared, tmp_path, cli):

@@ -25,14 +25,8 @@ def inbreast(tmp_path_factory):
 
 def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     """Cross-validation against training on all data with a fixed test list."""
-    result = reproduce(
-        "inbreast-inception",
-        inbreast,
-        out=tmp_path,
-        scope=Scope(quick=True, variants=["cross-validation", "all-data"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    scope = Scope(quick=True, variants=["cross-validation", "all-data"])
+    result = reproduce("inbreast-inception", inbreast, out=tmp_path, scope=scope, weights=["random"], work=Work(jobs=1))
     cross, every = result.protocols
     assert [one.folder.name for one in result.protocols] == [
         "2-fixed-test-inceptionv3-cross-validation",
@@ -128,14 +122,8 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     model = build_network("googlenet", classes=1000)
     path = tmp_path / "googlenet.npz"
     np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})
-    result = reproduce(
-        "ddsm-masses",
-        masses,
-        out=tmp_path / "run",
-        scope=Scope(quick=True, variants=["googlenet", "baseline"]),
-        work=Work(jobs=1),
-        weights=[f"googlenet={path}"],
-    )
+    scope, weights = Scope(quick=True, variants=["googlenet", "baseline"]), [f"googlenet={path}"]
+    result = reproduce("ddsm-masses", masses, out=tmp_path / "run", scope=scope, work=Work(jobs=1), weights=weights)
     assert not any("RANDOM START" in banner for banner in result.banners)
     settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
     assert settings["settings"]["rate_multipliers"] == [

@@ -14,11 +14,15 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import make_bach
 from bchisto.evaluate import TwoClassView
-from PIL import Image
+from miniatures import write_bach
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
 EXTRA = {"stores": {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}, "gains": {"tiny-1.0-48": 3.0}}
+
+
+BOTH = Scope(quick=True, variants=["published", "patient-disjoint"])
 
 
 def small(**changes):
@@ -48,34 +52,21 @@ def write(tmp_path, content):
 
 @pytest.fixture(scope="module")
 def bach(tmp_path_factory):
-    """Noise under the names of all 400 images, in the official layout."""
-    root = tmp_path_factory.mktemp("bach") / "ICIAR2018_BACH_Challenge"
-    rng = np.random.default_rng(0)
-    rows = []
-    for place, (label, prefix) in enumerate([("Normal", "n"), ("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv")]):
-        folder = root / "Photos" / label
-        folder.mkdir(parents=True)
-        for number in range(1, 101):
-            pixels = rng.integers(60 + 20 * place, 250, (66, 88, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{prefix}{number:03d}.tif")
-            rows.append(f"{prefix}{number:03d}.tif,{label}")
-    (root / "Photos" / "microscopy_ground_truth.csv").write_text("\n".join(rows) + "\n")
+    root = write_bach(tmp_path_factory.mktemp("bach"), height=66, width=88)
     (root / "bchisto-synthetic.json").write_text("{}")
     return root
+
+
+def made(folder, bach, content, out=None, **options):
+    """Run a recipe with random weights, in this process."""
+    options = {"weights": ["random"], "work": Work(jobs=1), **options}
+    return reproduce(write(folder, content), bach, out=out or folder / "run", **options)
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, bach):
     folder = tmp_path_factory.mktemp("recipe")
-    result = reproduce(
-        write(folder, small()),
-        bach,
-        out=folder / "run",
-        scope=Scope(quick=True, variants=["published", "patient-disjoint"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
-    return folder / "run", result
+    return folder / "run", made(folder, bach, small(), scope=BOTH)
 
 
 def test_the_recipe_is_what_the_commands_default_to():
@@ -115,8 +106,7 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     """Their table in the place of our predictions: every difference that it can show is nought."""
     source = shared / "reference" / "rakhlin2018" / "crossvalidation.csv"
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
-    with source.open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(source)
     folder = tmp_path / "x"
     folder.mkdir()
     from bchisto.data import match_class
@@ -158,12 +148,8 @@ def test_a_quick_run_says_so_in_every_output(done):
     banner = result.banners[0]
     assert banner.startswith("QUICK: ")
     assert f"{len((run / 'quick' / 'images.csv').read_text().splitlines()) - 1} of 400 images" in banner
-    for path in (
-        run / "report.html",
-        run / "reproduce" / "small" / "report.html",
-        *(run / "boost").rglob("report.html"),
-        *(run / "boost").rglob("metrics.json"),
-    ):
+    reports = run / "report.html", run / "reproduce" / "small" / "report.html"
+    for path in (*reports, *(run / "boost").rglob("report.html"), *(run / "boost").rglob("metrics.json")):
         text = path.read_text()
         assert "QUICK: " in text, path
         assert "SYNTHETIC IMAGES" in text, path
@@ -178,30 +164,19 @@ def test_a_quick_run_says_so_in_every_output(done):
 def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     assert [comparison.key for comparison in result.published] == [
-        "accuracy",
-        "fine-tuning",
-        "fusion-gain",
-        "seed-gain",
-        "fusion-by-fold",
-        "two-class",
-        "two-class-by-fold",
-        "confusion",
-        "test-images",
-    ]
+        "accuracy", "fine-tuning", "fusion-gain", "seed-gain", "fusion-by-fold", "two-class", "two-class-by-fold",
+        "confusion", "test-images",
+    ]  # fmt: skip
     gain = result.published[2].figures[0]  # of one store, whose fusion is itself
     assert (gain.name, gain.published, gain.obtained) == ("tiny-1.0-48", 3.0, 0.0)
     assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[2].note
-    with (run / "reproduce" / "small" / "accuracy.csv").open() as handle:
-        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    rows = {row["figure"]: row for row in rows_of(run / "reproduce" / "small" / "accuracy.csv")}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
     paper = result.protocols[0].paper.rows[0]
     assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * np.mean(paper.per_fold))
     assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * np.std(paper.per_fold))
-    assert (
-        float(rows["tiny-1.0-48"]["low"])
-        <= float(rows["tiny-1.0-48"]["obtained"])
-        <= float(rows["tiny-1.0-48"]["high"])
-    )
+    low, middle, high = (float(rows["tiny-1.0-48"][name]) for name in ("low", "obtained", "high"))
+    assert low <= middle <= high
     assert rows["vgg16-0.5-400"]["obtained"] == ""
     report = (run / "reproduce" / "small" / "report.html").read_text()
     assert "95 % CI, by folds" in report
@@ -222,7 +197,7 @@ def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
 
     run, result = done
     folder = result.protocols[0].folder
-    table = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+    table = rows_of(folder / "predictions.csv")
     truth = [row["label"] in ("InSitu", "Invasive") for row in table]
     sides = np.array([[max(float(row[f"p_{name}"]) for name in side) for side in (("Normal", "Benign"),
                       ("InSitu", "Invasive"))] for row in table])  # fmt: skip
@@ -263,11 +238,10 @@ def test_test_images_agree_with_the_predictions_of_the_authors(tmp_path, bach, c
     code, out, err = cli("reproduce", recipe, *options, "--test-images", tmp_path / "TestDataset")
     assert code == 0, err
     (path,) = (tmp_path / "run" / "reproduce" / "small").glob("test-images-*/predictions.csv")
-    ours = {row["image_id"]: row["predicted"] for row in csv.DictReader(path.read_text().splitlines())}
+    ours = {row["image_id"]: row["predicted"] for row in rows_of(path)}
     assert len(ours) == 12
     same = [ours[name] == theirs[name] for name in ours]
-    with (path.parents[1] / "test-images.csv").open() as handle:
-        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    rows = {row["figure"]: row for row in rows_of(path.parents[1] / "test-images.csv")}
     assert list(rows) == ["all classes", "Normal", "Benign", "InSitu", "Invasive"]
     assert rows["all classes"]["published"] == "12 of 100 images"
     assert float(rows["all classes"]["obtained"]) == pytest.approx(100 * np.mean(same))
@@ -302,17 +276,15 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
         "--quick", "--weights", "tiny=random", "--jobs", 1, "--all-variants",
     )  # fmt: skip
     assert code == 0, err
-    with (tmp_path / "run" / "reproduce" / "small" / "fine-tuning.csv").open() as handle:
-        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    rows = {row["figure"]: row for row in rows_of(tmp_path / "run" / "reproduce" / "small" / "fine-tuning.csv")}
     for name, folder in (("published", "boost/rakhlin10-quick-lightgbm"), ("fine-tuned", "finetune/*")):
         (path,) = (tmp_path / "run").glob(f"{folder}/predictions.csv")
-        table = list(csv.DictReader(path.read_text().splitlines()))
+        table = rows_of(path)
         columns = [column for column in table[0] if column.startswith("p_")]
         right = [max(columns, key=lambda column: float(row[column])) == f"p_{row['label']}" for row in table]
         assert float(rows[name]["obtained"]) == pytest.approx(100 * np.mean(right))
         assert {(row["image_id"], row["fold"]) for row in table} == {
-            (row["image_id"], row["fold"])
-            for row in csv.DictReader((tmp_path / "run/quick/rakhlin10-quick.csv").read_text().splitlines())
+            (row["image_id"], row["fold"]) for row in rows_of(tmp_path / "run/quick/rakhlin10-quick.csv")
         }
     assert (rows["published"]["published"], rows["fine-tuned"]["published"]) == ("87.2", "not printed")
     assert "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged" in out
@@ -332,29 +304,15 @@ def test_four_classes_step_as_in_2018(done):
 def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):
     run, result = done
     before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
-    again = reproduce(
-        write(tmp_path, small()),
-        bach,
-        out=run,
-        scope=Scope(quick=True, variants=["published", "patient-disjoint"]),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    again = made(tmp_path, bach, small(), out=run, scope=BOTH)
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
-    made = [record.getMessage() for record in caplog.records if record.name.startswith("bchisto.core.jobs")]
-    assert all(message.endswith("models are trained already") for message in made)
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("bchisto.core.jobs")]
+    assert all(message.endswith("models are trained already") for message in messages)
 
 
 def test_full_scale_adds_views(bach, tmp_path):
-    result = reproduce(
-        write(tmp_path, small()),
-        bach,
-        out=tmp_path / "run",
-        scope=Scope(quick=True, full_scale=True),
-        weights=["random"],
-        work=Work(jobs=1),
-    )
+    result = made(tmp_path, bach, small(), scope=Scope(quick=True, full_scale=True))
     assert sorted(path.stem for path in (tmp_path / "run" / "features").glob("*.h5")) == ["tiny-0.5-32", "tiny-1.0-48"]
     extra = next(figure for figure in result.published[0].figures if figure.name == "tiny-0.5-32")
     assert extra.published is None
@@ -385,10 +343,7 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"steps": ["other"]}, "variant published: step other: choose among featurize, boost, finetune"),
         ({"steps": []}, "variant published: step none: choose among"),
         ({"steps": ["finetune"], "variants": {"a": {"source": "x"}}}, "variant a: finetune has no network"),
-        (
-            {"variants": {"a": {"source": "x", "finetune": {}}}},
-            "variant a: finetune: no step of it, which are featurize",
-        ),
+        ({"variants": {"a": {"source": "x", "finetune": {}}}}, "variant a: finetune: no step of it, which are feat"),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
         ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of stores"),
@@ -430,14 +385,14 @@ def test_a_whole_run_needs_the_whole_dataset(tmp_path):
     content = small()
     content["featurize"]["augmentations"]["value"] = 1
     with pytest.raises(InputError, match="392 of its 400 rows name images that are missing.*use the full dataset"):
-        reproduce(write(tmp_path, content), few, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
+        made(tmp_path, few, content)
 
 
 def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     content = small()
     content["featurize"]["augmentations"]["value"] = content["featurize"]["crops"]["value"] = 1
     content["boost"]["seeds"]["value"] = 1
-    result = reproduce(write(tmp_path, content), bach, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
+    result = made(tmp_path, bach, content)
     assert result.protocols[0].folder.name == "rakhlin10-lightgbm"
     assert not any("QUICK" in banner for banner in result.banners)
     folds = next(comparison for comparison in result.published if comparison.key == "fusion-by-fold")
@@ -480,16 +435,14 @@ def beside(**boost):
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory, bach):
     folder = tmp_path_factory.mktemp("varied")
-    options = {"weights": ["random"], "work": Work(jobs=1)}
-    scope = Scope(quick=True, variants=["published", "other"])
-    return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", scope=scope, **options)
+    made(folder, bach, beside(), scope=Scope(quick=True, variants=["published", "other"]))
+    return folder
 
 
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):
     """Published code drew colours and crops for each encoder and size by itself."""
     from bchisto.featurize import open_store
 
-    folder, _, _ = varied
     code, _, err = cli(
         "reproduce", write(tmp_path, beside()), "--images", bach, "--out", tmp_path / "run", "--quick", "--weights",
         "random", "--jobs", 1, "--variant", "other", "--fresh-draws",
@@ -498,7 +451,7 @@ def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):
     seeds = set()
     for name in ("tiny-1.0-48.h5", "tiny-1.0-40.h5"):
         with (
-            open_store(folder / "run" / "features" / name) as shared,
+            open_store(varied / "run" / "features" / name) as shared,
             open_store(tmp_path / "run" / "features" / name) as new,
         ):
             assert shared.image_ids == new.image_ids

@@ -26,6 +26,11 @@ def tissue(tmp_path_factory):
     return root
 
 
+def write_one(folder, side):
+    folder.mkdir(parents=True)
+    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(side, side))).save(folder / "a.png")
+
+
 @pytest.mark.parametrize("typed", [{}, {"augmentations": 1}])
 def test_a_preset_gives_values_that_typed_options_change(tissue, cli, tmp_path, typed):
     words = [word for name, value in typed.items() for word in (f"--{name}", value)]
@@ -66,8 +71,7 @@ def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli
 
 
 def test_encoders_of_a_file_of_options_stay_with_a_preset(tmp_path, cli):
-    (tmp_path / "a").mkdir()
-    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(64, 64))).save(tmp_path / "a" / "a.png")
+    write_one(tmp_path / "a", 64)
     (tmp_path / "c.yaml").write_text("encoders: [inceptionv3]\n")
     words = ("featurize", "--images", tmp_path, "--out", tmp_path / "run", "--preset", "quick")
     code, _, err = cli(*words, "--config", tmp_path / "c.yaml")
@@ -115,8 +119,7 @@ def test_settings_that_fit(tissue, tmp_path):
     assert all(view.crop <= 150 for view in small.views)
     assert (cost.images, cost.stores) == (12, 3)
     assert len(plan_describing(tissue, FeaturizeSettings(views="0.5:400"))[0].views) == 1
-    (tmp_path / "a").mkdir()
-    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(64, 64))).save(tmp_path / "a" / "a.png")
+    write_one(tmp_path / "a", 64)
     fitted, _ = plan_describing(tmp_path, FeaturizeSettings(encoders="inceptionv3"))
     assert [choice.name for choice in fitted.encoders] == ["mobilenetv2"]
     with pytest.raises(InputError, match="no view fits"):
@@ -177,8 +180,7 @@ def test_a_trial_leaves_out_the_few_that_are_too_small(tissue, cli, tmp_path):
 
 
 def test_a_trial_of_what_cannot_work(tissue, cli, tmp_path):
-    (tmp_path / "one" / "a").mkdir(parents=True)
-    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(150, 150))).save(tmp_path / "one" / "a" / "a.png")
+    write_one(tmp_path / "one" / "a", 150)
     code, _, err = cli("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
     assert code == 2
     assert "no folds" in err

@@ -24,7 +24,7 @@ from bchisto.finetune.patches import cut_region  # noqa: E402
 
 CASES = {
     "patch-resnet": ((50, 50), "resize", ("isometries", "rotation")),
-    "breakhis-residual-stride2": ((460, 700), "sliding:128:0.5", ("isometries",)),
+    "breakhis-resnet-stride2": ((460, 700), "sliding:128:0.5", ("isometries",)),
     "ddsm-baseline": ((224, 224), "resize", ("rotations-crops", "mirror")),
     "googlenet": ((224, 224), "resize", ("rotations-crops", "mirror")),
 }

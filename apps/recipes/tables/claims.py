@@ -1,17 +1,19 @@
-"""Checks whether the conclusions of a source hold in a run, by paired intervals over seeds and images."""
+"""The kinds of published tables, their comparison with a run, and whether the conclusions of a source hold in it.
+
+Conclusions are judged by paired intervals over seeds and images.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....core import InputError, one_of
 from ....evaluate import (
     PredictionTable,
     aggregate,
@@ -22,22 +24,13 @@ from ....evaluate import (
     take_rows,
     unlike_pairs,
 )
-from .ensembles import gain_by_fold
-from .networks import value_at
-from .obtained import Key, Obtained, Runs, Value, mean_change, value_in
+from ....evaluate.report import PublishedFigure, PublishedTable
+from .ensembles import agreement, by_store, confusion, fusion_by_fold, gain_by_fold, gains, spreads, two_class
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, value_at
+from .obtained import Figures, Key, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
-
-_FORMS = (
-    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
-    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
-)  # fmt: skip
-_NUMBERS = ("margin", "least", "by", "less_than")
-_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
-"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
-others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
-at some magnifications than at others; or the reason why nothing can be judged."""
 
 _PAIRED = {
     "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
@@ -52,8 +45,7 @@ _OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
 _UNPAIRED = "no paired interval over images"
 
 
-@dataclass(frozen=True)
-class _Contrast:
+class _Contrast(NamedTuple):
     """A difference that a conclusion states: between two rows, or between a row and a constant.
 
     Attributes
@@ -77,35 +69,6 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
 
 
-def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
-    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
-
-    Raises
-    ------
-    InputError
-    """
-    keys = claim.keys() - {"says", "at", "metric"}
-    if "says" not in claim or not any(form <= keys for form in _FORMS):
-        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
-        raise InputError(f"{where} has no claim.{lacking}")
-    if keys not in _FORMS:
-        most = max((form for form in _FORMS if form <= keys), key=len)
-        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
-    for key in (key for key in _NUMBERS if key in claim):
-        if isinstance(claim[key], bool) or not isinstance(claim[key], (int, float)):
-            raise InputError(f"{where}: claim.{key} {claim[key]}: give a number")
-    for key in (key for key in _LISTS if key in claim):
-        if not isinstance(claim[key], list) or not claim[key]:
-            raise InputError(f"{where}: claim.{key} {claim[key]}: give a list")
-    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
-        raise InputError(f"{where} has no claim.metric: its rows have several figures")
-    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
-    named += [claim["row"]] if "row" in claim else []
-    rows = table.get("rows")
-    if rows is not None and (strange := [row for row in named if row not in rows]):
-        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
-
-
 def judge(
     claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
 ) -> str:
@@ -118,8 +81,8 @@ def judge(
     Parameters
     ----------
     claim : mapping
-        ``says``, and the keys of one of the forms of `check_claim`. Optional are ``at``, the magnifications, and
-        ``metric``, if it is not the metric of the table.
+        ``says``, and the keys of one of the forms of `bchisto.apps.recipes.form.check_claim`. Optional are ``at``, the
+        magnifications, and ``metric``, if it is not the metric of the table.
     points : mapping
         The values of the table's rows, for the first seed.
     runs : Runs
@@ -134,22 +97,21 @@ def judge(
     """
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
-    if "metric" in claim:
-        table = {**table, "metric": claim["metric"]}
-    shown = functools.cache(lambda seed, key: _shown(runs.seeds[seed], key, table))
+    table = {**table, "metric": claim.get("metric", table.get("metric", "accuracy"))}
+    compared = _Compared(runs, table)
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
     for where, contrasts in _contrasts(claim, runs):
         keys = {key for contrast in contrasts for key in (contrast.better, contrast.than) if key is not None}
         values: list[Mapping[Key, float | None]] = [points]
-        if table["kind"] in _OF_IMAGES:
+        if compared.of_images:
             values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
         if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
         elif note and table["kind"] != "parameters":  # these are counted, so a note does not affect them
             verdict = "not judged (not comparable)"
         else:
-            intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]
-            verdict = _verdict(contrasts, intervals, shown_points=table["kind"] in _OF_IMAGES)
+            intervals = [compared.interval(contrast, values) for contrast in contrasts]
+            verdict = _verdict(contrasts, intervals, shown_points=compared.of_images)
         outcome.setdefault(verdict, []).append(where)
     if not any(where for verdict, where in outcome.items() if verdict != "not run"):
         outcome = {"not run": [""]}
@@ -181,8 +143,8 @@ def _verdict(
 ) -> str:
     """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
     known = [interval for interval in intervals if not isinstance(interval, str)]
-    if len(known) < len(intervals):
-        return f"not judged ({next(reason for reason in intervals if isinstance(reason, str))})"
+    if reasons := [interval for interval in intervals if isinstance(interval, str)]:
+        return f"not judged ({reasons[0]})"
     ends = [
         (middle - half, middle + half, contrast.least, contrast.most)
         for contrast, (middle, half) in zip(contrasts, known, strict=True)
@@ -199,48 +161,7 @@ def _verdict(
     return f"{verdict} (difference {middle} points, 95 % CI {low} to {high})"
 
 
-def _interval(
-    contrast: _Contrast,
-    values: Sequence[Mapping[Key, Any]],
-    shown: Callable[[int, Key], Shown],
-    runs: Runs,
-    table: Mapping[str, Any],
-) -> tuple[float, float] | str:
-    """Return a difference and half its 95 % interval, or the reason why it has none.
-
-    The interval of times is over the rounds in which both networks were timed. The interval of gains is over the folds,
-    since a run has as many trainings as folds. Counts have the interval 0.
-    """
-    better, than, kind = contrast.better, contrast.than, table["kind"]
-    if kind == "time":
-        slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
-        changes = [a - b for a, b in zip(slow, fast, strict=False)]
-        return mean_change(changes) if len(changes) > 1 else "timed once"
-    if kind == "gains":
-        variant, of = table.get("variant", runs.first), table["of"]
-        less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
-        folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
-        return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
-    changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
-    if kind == "parameters":
-        return changes[0], 0.0
-    seeds, metric = len(runs.seeds), table.get("metric", "accuracy")
-    if seeds < SEEDS:
-        return f"{seeds} of {SEEDS} seeds"
-    if metric not in _PAIRED or kind not in _OF_IMAGES:
-        return _UNPAIRED
-    halves = [
-        half_width(shown(seed, better), None if than is None else shown(seed, than), metric) for seed in range(seeds)
-    ]
-    known = [half for half in halves if half is not None]
-    if len(known) < seeds:
-        return _UNPAIRED
-    middle, over_seeds = mean_change(changes)
-    return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
-
-
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """The predictions and the value of a row of a table.
 
     Attributes
@@ -254,25 +175,65 @@ class Shown:
     value: Value = (None, None)
 
 
-def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
-    """Return the predictions and the value of a row, for one seed."""
-    (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
-    if table["kind"] in ("variants", "scores"):
-        if level == "patch":  # the patches of two tables do not correspond row by row
+class _Compared:
+    """The rows of a table with a metric, in the runs of all seeds."""
+
+    def __init__(self, runs: Runs, table: Mapping[str, Any]) -> None:
+        self._runs, self._table, self._kind = runs, table, table["kind"]
+        self.of_images = self._kind in _OF_IMAGES
+        self._shown = functools.cache(self._show)
+
+    def interval(self, contrast: _Contrast, values: Sequence[Mapping[Key, Any]]) -> tuple[float, float] | str:
+        """Return a difference and half its 95 % interval, or the reason why it has none.
+
+        The interval of times is over the rounds in which both networks were timed. The interval of gains is over the
+        folds, since a run has as many trainings as folds. Counts have the interval 0.
+        """
+        better, than, runs, metric = contrast.better, contrast.than, self._runs, self._table["metric"]
+        if self._kind == "time":
+            slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
+            changes = [a - b for a, b in zip(slow, fast, strict=False)]
+            return mean_change(changes) if len(changes) > 1 else "timed once"
+        if self._kind == "gains":
+            variant, of = self._table.get("variant", runs.first), self._table["of"]
+            less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
+            folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
+            return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
+        changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
+        if self._kind == "parameters":
+            return changes[0], 0.0
+        seeds = len(runs.seeds)
+        if seeds < SEEDS:
+            return f"{seeds} of {SEEDS} seeds"
+        if metric not in _PAIRED or not self.of_images:
+            return _UNPAIRED
+        pairs = [(self._shown(n, better), None if than is None else self._shown(n, than)) for n in range(seeds)]
+        halves = [half_width(first, second, metric) for first, second in pairs]
+        known = [half for half in halves if half is not None]
+        if len(known) < seeds:
+            return _UNPAIRED
+        middle, over_seeds = mean_change(changes)
+        return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
+
+    def _show(self, number: int, key: Key) -> Shown:
+        """Return the predictions and the value of a row, for one seed."""
+        seed, table = self._runs.seeds[number], self._table
+        (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
+        # the patches of two tables do not correspond row by row
+        if self._kind == "levels" or (self._kind in ("variants", "scores") and level == "patch"):
             return Shown(None, value)
-        predictions = seed[key].panel.table
-        return Shown(aggregate(predictions) if level == "patient" else predictions, value)
-    if table["kind"] == "validation":
-        return Shown(seed[key].validated, value)
-    if table["kind"] == "levels":
-        return Shown(None, value)
-    path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
-    if not path.is_file():
-        return Shown()
-    facts = read_facts(path)
-    (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
-    described, positive = facts.described(patches), facts.view.positive
-    return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
+        if self._kind in ("variants", "scores"):
+            predictions = seed[key].panel.table
+            return Shown(aggregate(predictions) if level == "patient" else predictions, value)
+        if self._kind == "validation":
+            return Shown(seed[key].validated, value)
+        path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
+        if not path.is_file():
+            return Shown()
+        facts = read_facts(path)
+        (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
+        described, positive = facts.described(patches), facts.view.positive
+        return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
 
 
 def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
@@ -328,3 +289,93 @@ def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> flo
     else:
         compared = compare_tables(first, second)["differences"].get(figure)
     return None if compared is None else _own(value_in(compared))
+
+
+class TableKind(NamedTuple):
+    """A kind of table.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        Keys that a table of this kind requires, in addition to ``key``, ``title`` and ``source``.
+    figures : callable
+        ``figures(runs, magnification, table)`` yields its rows at one magnification.
+    once : bool
+        Whether only the first magnification with results is used, without naming it.
+    always : bool
+        Whether the table is shown without any obtained figure, too.
+    """
+
+    needs: tuple[str, ...]
+    figures: Callable[[Runs, int | None, Mapping[str, Any]], Figures]
+    once: bool = False
+    always: bool = False
+
+
+KINDS = {
+    "stores": TableKind(("rows",), by_store),
+    "fusion_folds": TableKind(("values",), fusion_by_fold),
+    "two_class_folds": TableKind(("values",), fusion_by_fold),
+    "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
+    "confusion": TableKind(("classes", "matrix"), confusion),
+    "agreement": TableKind(("predictions",), agreement, once=True, always=True),
+    "gains": TableKind(("of", "rows"), gains),
+    "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
+    "variants": TableKind(("metric", "rows"), metrics_of_rows),
+    "scores": TableKind(("digits", "rows"), scores),
+    "rules": TableKind(("variant", "level", "rows"), metrics_of_rows),
+    "levels": TableKind(("variant",), metrics_of_rows),
+    "folds": TableKind(("variant",), by_fold),
+    "validation": TableKind(("digits", "rows"), metrics_of_rows, once=True),
+    "gap": TableKind(("rows",), learning_gap),
+    "time": TableKind(("rows",), training_time, once=True),
+    "parameters": TableKind(("digits", "rows"), parameters, once=True),
+}
+"""The first eight kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
+
+
+def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
+    """Compare the published tables of a recipe with the results of its variants.
+
+    Parameters
+    ----------
+    tables : sequence of mapping
+        The recipe's ``published``.
+    runs : Runs
+    note : str
+        The reason why figures cannot be compared, or empty.
+
+    Returns
+    -------
+    list of PublishedTable
+        Tables with at least one obtained figure; each row is repeated for every magnification. Intervals are 95 %, over
+        groups if known, else over images.
+    """
+    compared = []
+    for table in tables:
+        kind = KINDS[table["kind"]]
+        points: dict[Key, float] = {}
+        rows: dict[str, list[PublishedFigure]] = {}
+        for at in runs.at[:1] if kind.once else runs.at:
+            for figure in kind.figures(runs, at, table):
+                if figure.obtained is not None:
+                    points[figure.name, at] = figure.obtained
+                where = "" if at is None or kind.once else f" at {at}x"
+                paired = None if note else figure.paired  # no interval if the figures cannot be compared
+                shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
+                rows.setdefault(figure.name, []).append(shown)
+        if not points and not kind.always:
+            continue
+        figures = [figure for row in rows.values() for figure in row]
+        figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
+        verdicts = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
+        text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
+        compared.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
+    return compared
+
+
+def _cited(name: str, printed: Any) -> PublishedFigure:
+    """Return a row for a result of others that the source cites, which has no obtained figure."""
+    if isinstance(printed, (int, float)):
+        return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
+    return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))

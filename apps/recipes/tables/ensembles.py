@@ -33,7 +33,7 @@ def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         figure = PublishedFigure(name, row["mean"], None, row["std"])
         if run is not None and name in run.stores:
             figure = _of_store(figure, run.stores[name], row.get("folds", ()))
-        yield figure.obtained, figure
+        yield figure
 
 
 def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[float]) -> PublishedFigure:
@@ -46,12 +46,10 @@ def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[flo
     per_fold = 100 * store.by_fold
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
     return replace(
-        figure,
-        obtained=float(per_fold.mean()),
-        obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
+        figure, obtained=float(per_fold.mean()), obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
         interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
         paired=_over_folds(per_fold.mean(axis=1), published),
-    )
+    )  # fmt: skip
 
 
 def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
@@ -78,7 +76,7 @@ def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figu
         if right is not None and inside.any():
             interval = _percent(share_interval(right[inside], units[inside]))
             figure = replace(figure, obtained=100 * float(right[inside].mean()), interval=interval)
-        yield figure.obtained, figure
+        yield figure
 
 
 def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
@@ -146,7 +144,7 @@ def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     over_folds = [float(store.std()) for store in accuracies] if len(fused) > 1 else []
     each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
     of_folds = [*over_stores, *[None] * len(table["folds"])]
-    figures = [
+    yield from (
         *(PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
           for fold, (published, obtained) in enumerate(zip(table["folds"], of_folds, strict=False), start=1)),
         PublishedFigure("over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)),
@@ -154,8 +152,7 @@ def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         PublishedFigure("over the folds, ensemble", table["fusion"], fusion),
         PublishedFigure("ensemble by mean of the feature files", table["fusion"] / table["over_folds"],
                         fusion / each if fusion is not None and each else None, digits=2),
-    ]  # fmt: skip
-    yield from ((figure.obtained, figure) for figure in figures)
+    )  # fmt: skip
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -170,14 +167,13 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     published, within = table["accuracy"], value_in(view["auc"])
-    accuracy, figure = figure_of(
-        "accuracy, percent", value_in(view["accuracy"]), published["mean"],
-        published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
-    )  # fmt: skip
+    figure = figure_of("accuracy, percent", value_in(view["accuracy"]), published["mean"])
+    spread, paired = view["accuracy_std"] if len(metrics["folds"]) > 1 else None, None
     if (right := _right(run, two_class=True)) is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
-        figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
-    yield accuracy, figure
+        paired = _over_folds(np.array(by_fold), published.get("folds", ()))
+    obtained_spread = None if spread is None else 100.0 * spread
+    yield replace(figure, published_spread=published["std"], obtained_spread=obtained_spread, paired=paired)
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(
@@ -227,4 +223,4 @@ def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
         inside = _percent(share_interval(same, range(len(same)))) if same else None
         number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
         obtained = 100 * sum(same) / len(same) if same else None
-        yield obtained, PublishedFigure(name, None, obtained, interval=inside, cited=True, printed=number)
+        yield PublishedFigure(name, None, obtained, interval=inside, cited=True, printed=number)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,8 @@ Value = tuple[float | None, tuple[float, float] | None]
 Key = tuple[str, int | None]
 """A row or a variant, and a magnification."""
 
-Figures = Iterator[tuple[float | None, PublishedFigure]]
-"""Rows of a table at one magnification: the value that conclusions compare, and the figure."""
+Figures = Iterator[PublishedFigure]
+"""Rows of a table at one magnification."""
 
 PATIENTS = "group, average"
 """Name of the table of patients, each with the mean of its images."""
@@ -35,8 +36,7 @@ FUSION = "Model fusion"
 """Name of the row for the ensemble of all feature files."""
 
 
-@dataclass(frozen=True)
-class StoreHits:
+class StoreHits(NamedTuple):
     """Whether the models of a feature file, or the ensemble, predict each image correctly.
 
     Attributes
@@ -95,10 +95,7 @@ class Obtained:
     def validated(self) -> PredictionTable | None:
         """Predictions of the images that validated; None if there were none."""
         path = self.folder / "predictions-validation.csv"
-        if not path.is_file():
-            return None
-        (table,) = read_predictions(path, classes=self.panel.table.classes)
-        return table
+        return read_predictions(path, classes=self.panel.table.classes)[0] if path.is_file() else None
 
     @functools.cached_property
     def _of_validated(self) -> dict[str, Any] | None:
@@ -107,10 +104,9 @@ class Obtained:
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
         """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
-        try:
+        with contextlib.suppress(InputError):  # groups are unknown, or have images of two classes
             return measure(aggregate(self.panel.table))
-        except InputError:  # groups are unknown, or have images of two classes
-            return None
+        return None
 
     @functools.cached_property
     def stores(self) -> dict[str, StoreHits]:
@@ -194,28 +190,14 @@ def value_in(figure: Mapping[str, Any] | None) -> Value:
 
 
 def figure_of(
-    name: str,
-    value: Value,
-    published: float | None = None,
-    *,
-    digits: int = 1,
-    times: float | None = None,
-    published_spread: float | None = None,
-    spread: float | None = None,
-) -> tuple[float | None, PublishedFigure]:
-    """Return a value and its figure: in percent, multiplied by `times` if given, or unchanged with three decimals."""
+    name: str, value: Value, published: float | None = None, *, digits: int = 1, times: float | None = None
+) -> PublishedFigure:
+    """Return the figure of a value: in percent, multiplied by `times` if given, or unchanged with three decimals."""
+    factor = times or (1.0 if digits == 3 else 100.0)
     obtained, interval = value
-    if times is None:
-        times = 1.0 if digits == 3 else 100.0
-    return obtained, PublishedFigure(
-        name,
-        published,
-        None if obtained is None else times * obtained,
-        published_spread,
-        None if spread is None else times * spread,
-        None if interval is None else (times * interval[0], times * interval[1]),
-        digits,
-    )
+    shown = None if obtained is None else factor * obtained
+    within = None if interval is None else (factor * interval[0], factor * interval[1])
+    return PublishedFigure(name, published, shown, interval=within, digits=digits)
 
 
 def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:
