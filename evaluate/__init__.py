@@ -11,15 +11,7 @@ from .differences import precision_difference
 from .evaluate import SCHEMA, Evaluation, evaluate, read_facts
 from .influence import Part
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .metrics import (
-    ESTIMAND,
-    TwoClassView,
-    default_positive,
-    measure,
-    positive_mask,
-    two_class_scores,
-    two_sides,
-)
+from .metrics import ESTIMAND, TwoClassView, default_positive, measure, positive_mask, two_class_scores, two_sides
 from .operating import fold_curves
 from .panel import (
     Panel,

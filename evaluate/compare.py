@@ -28,10 +28,7 @@ POWER = 0.8
 
 
 def compare_pairs(
-    tables: Sequence[PredictionTable],
-    *,
-    views: Sequence[TwoClassView] = (),
-    margin: float | None = None,
+    tables: Sequence[PredictionTable], *, views: Sequence[TwoClassView] = (), margin: float | None = None
 ) -> list[dict[str, Any]]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
@@ -166,11 +163,7 @@ def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str
 
 
 def compare_tables(
-    first: PredictionTable,
-    second: PredictionTable,
-    *,
-    view: TwoClassView | None = None,
-    margin: float | None = None,
+    first: PredictionTable, second: PredictionTable, *, view: TwoClassView | None = None, margin: float | None = None
 ) -> dict[str, Any]:
     """Test whether two tables differ.
 

@@ -14,15 +14,7 @@ from ..core import InputError, Message, Parameter, Settings, converted, option, 
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
 from .influence import LEVEL, Part, auc_part, spread
-from .known_metrics import (
-    by_patient,
-    class_aucs,
-    class_parts,
-    list_metrics,
-    mean_spread,
-    metric_values,
-    parts_of,
-)
+from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, parts_of
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
 from .variance import Units, interval

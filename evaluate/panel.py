@@ -62,9 +62,7 @@ class PaperTable:
 
 
 def paper_table(
-    by_seed: Mapping[str, Sequence[PredictionTable]],
-    averaged: Mapping[str, PredictionTable],
-    fusion: PredictionTable,
+    by_seed: Mapping[str, Sequence[PredictionTable]], averaged: Mapping[str, PredictionTable], fusion: PredictionTable
 ) -> PaperTable:
     """Make the table.
 

@@ -79,11 +79,7 @@ class TableChoice(Settings):
 
 
 def read_predictions(
-    path: PathInput,
-    *,
-    classes: Many[TextInput] = (),
-    name: str | None = None,
-    predicted_from: str | None = None,
+    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None, predicted_from: str | None = None
 ) -> list[PredictionTable]:
     """Read a predictions CSV from anywhere.
 

@@ -204,11 +204,7 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
 
 
 def interval(
-    parts: Sequence[Part],
-    units: Units,
-    *,
-    limits: tuple[float, float] = (0.0, 1.0),
-    least: float = 1.0,
+    parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0), least: float = 1.0
 ) -> Figure:
     """Return the mean of parts.
 

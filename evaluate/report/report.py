@@ -212,12 +212,7 @@ def write_report(
         Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
     ]
     write_page(
-        path,
-        title=title,
-        banners=(),
-        first=[first],
-        sections=sections,
-        renamed=_short_names(paths) if paths else {},
+        path, title=title, banners=(), first=[first], sections=sections, renamed=_short_names(paths) if paths else {}
     )
 
 

@@ -223,12 +223,7 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
 
 
 def class_grid(
-    classes: Sequence[str],
-    labels: Mapping[str, int],
-    owner: Mapping[str, str | None],
-    *,
-    image: str,
-    group: str,
+    classes: Sequence[str], labels: Mapping[str, int], owner: Mapping[str, str | None], *, image: str, group: str
 ) -> Grid:
     """Return a table of the images and groups of each class, and of all.
 
