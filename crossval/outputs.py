@@ -115,8 +115,7 @@ class Outputs:
             panel = panels[0] = replace(panels[0], paper=self.paper)
         with reporting(folder / "report.html", failed):
             if panel is not None:
-                right, wrong = choose_samples(panel.table, self.picture)
-                panels[0] = replace(panel, right=right, wrong=wrong)
+                panels[0] = replace(panel, samples=choose_samples(panel.table, self.picture))
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed))

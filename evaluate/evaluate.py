@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -188,7 +189,7 @@ def evaluate(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _inputs(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+def _inputs(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
     tables = [path for path, _ in _tables(sources)]
     return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
@@ -273,18 +274,22 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
         )
 
 
-def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
-    """Return every table with its name: a file's stem or its protocol's folder, longer where these are not unique."""
-    files: list[tuple[Path, str, str]] = []
-    for source in map(Path, sources):
-        if not source.is_dir():
-            files.append((source, source.stem, source.with_suffix("").as_posix()))
-            continue
+def _tables(sources: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return every table with its name: a file's stem, or the folder of its protocol.
+
+    Where these are not unique, it is the path below the folder that holds all of them.
+    """
+    files: list[tuple[Path, Path]] = []
+    for source in sources:
         inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
-        if not inside:
+        if source.is_dir() and not inside:
             raise InputError(
                 f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
             )
-        files.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
-    short = Counter(name for _, name, _ in files)
-    return [(path, name if short[name] == 1 else long) for path, name, long in files]
+        files += [(path, path.parent) for path in inside] if source.is_dir() else [(source, source.with_suffix(""))]
+    above = os.path.commonpath([named.absolute().parent for _, named in files]) if files else ""
+    short = Counter(named.name for _, named in files)
+    return [
+        (path, named.name if short[named.name] == 1 else named.absolute().relative_to(above).as_posix())
+        for path, named in files
+    ]

@@ -212,14 +212,14 @@ class Sample:
     picture : str
         A data address; empty if the image could not be read, which the report says.
     label, predicted : str
-    confidence : float or None
+    confidence : float
     """
 
     image_id: str
     picture: str
     label: str
     predicted: str
-    confidence: float | None
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Panel:
         Of `measure`.
     paper : PaperTable, optional
         The per-fold table of the paper.
-    right, wrong : sequence of Sample
+    samples : sequence of Sample
         The report numbers them; which images they are stands in ``pictures.csv`` beside it.
     run : mapping
         ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table records, such as
@@ -245,8 +245,7 @@ class Panel:
     table: PredictionTable
     metrics: dict[str, Any]
     paper: PaperTable | None = None
-    right: Sequence[Sample] = ()
-    wrong: Sequence[Sample] = field(default_factory=tuple)
+    samples: Sequence[Sample] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
 

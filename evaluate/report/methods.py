@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core import counted, plural
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, figures_of, joined_versions, rows_of
+from .. import ESTIMAND, Panel, figures_of, joined_versions
 from .page import NOTHING, Block, Grid, render
 
 _SOURCES = {
@@ -45,13 +45,10 @@ def methods_text(
     text = render(
         "methods.txt",
         tables=metrics,
-        rows=list(dict.fromkeys(rows_of(m) for m in metrics)),
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"] and m["folds"])),
         units=list(dict.fromkeys(counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True))),
         about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
-        views=[m["two_class"] for m in metrics if m.get("two_class")],
         software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))

@@ -52,14 +52,14 @@ def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("page") / "report.html"
     first, second = (
-        table_of(rng, name=f"{path.parent}/{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
+        table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
     )
     from bchisto.evaluate import TwoClassView, compare_pairs
 
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
     sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
     panels = [
-        Panel(first, measure(first, view, bootstrap=100), wrong=[sample], run=RUN),
+        Panel(first, measure(first, view, bootstrap=100), samples=[sample], run=RUN),
         Panel(second, measure(second, view, bootstrap=100)),
     ]
     write_report(
