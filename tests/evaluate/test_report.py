@@ -11,8 +11,9 @@ from bchisto.core import Message, Names
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
+from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks, image_blocks
-from page_probe import PAPER, probe_page
+from page_probe import PAPER, probe, probe_page
 from written_tables import rows_of
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -51,9 +52,7 @@ RUN = {
 def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    first, second = (
-        table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
-    )
+    first, second = (table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab")
     from bchisto.evaluate import TwoClassView, compare_pairs
 
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
@@ -303,6 +302,32 @@ def test_on_a_screen_and_on_a_phone(seen):
     assert said["pictures"] == said["decoded"] == 6
     if width == PAPER:
         assert said["tablewide"] == 0  # nobody can scroll on paper
+
+
+NUMBERS = """
+const d = document.getElementById('f').contentDocument, items = [...d.querySelectorAll('nav li')];
+const pen = document.createElement('canvas').getContext('2d');
+const boxes = items.map((item, k) => {
+  const style = d.defaultView.getComputedStyle(item), box = item.getBoundingClientRect();
+  pen.font = style.font;
+  const number = style.listStylePosition == 'outside' ? pen.measureText((k + 1) + '. ').width : 0;
+  return {left: box.left - number, top: box.top, right: item.firstChild.getBoundingClientRect().right};
+});
+const beside = (a, b) => a.left < b.left && Math.abs(a.top - b.top) < 10;
+const touching = boxes.flatMap(b => boxes.filter(a => beside(a, b) && a.right + 4 > b.left));
+document.title = 'probe ' + JSON.stringify({touching: touching.length, columns: new Set(boxes.map(b => b.left)).size})
+  + ' end';
+"""
+
+
+@pytest.mark.parametrize("width", [620, 900, 1280])
+def test_numbers_of_sections_touch_no_title_beside_them(tmp_path, browser, width):
+    titles = ["Calibration and operating points of all the tables" for _ in range(24)]
+    sections = [Section(title, [Block(text="x")]) for title in titles]
+    write_page(tmp_path / "r.html", title="t", sections=sections)
+    found = probe((tmp_path / "r.html").read_text(), NUMBERS, browser=browser, width=width, folder=tmp_path)
+    assert found["columns"] > 1
+    assert found["touching"] == 0
 
 
 def test_by_keyboard_and_screen_reader(seen):
