@@ -127,13 +127,9 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
             if first.fold_numbers and second.fold_numbers:
                 return "they test the same images in other folds"
             return "one of them tests an image in several folds, and the other names no folds"
-        return Message(
-            "{} row{} only in the first, {} only in the second{}",
-            len(only_first),
-            "s" * (len(only_first) != 1),
-            len(only_second),
-            Names(f", for example {_called(min(only_first or only_second, key=str))}"),
-        )
+        named = Names(f", for example {_called(min(only_first or only_second, key=str))}")
+        counts = len(only_first), "s" * (len(only_first) != 1), len(only_second)
+        return Message("{} row{} only in the first, {} only in the second{}", *counts, named)
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
     for key, row in of_first.items():
@@ -200,12 +196,8 @@ def compare_tables(
     McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
     if (reason := _unlike(first, second)) is not None:
-        raise InputError(
-            "{} and {} cannot be compared: {}; give tables of the same rows and classes",
-            first.name,
-            second.name,
-            reason,
-        )
+        text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
+        raise InputError(text, first.name, second.name, reason)
     places = _keys(second, first)
     other = take_rows(second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64))
     groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))

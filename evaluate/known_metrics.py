@@ -32,7 +32,7 @@ from .influence import (
     matthews,
     share_part,
 )
-from .predictions import PredictionTable, bootstrap_counts, take_rows
+from .predictions import PredictionTable, take_rows
 from .variance import Figure, Units, interval
 
 UNITS = ("percent", "number")
@@ -294,11 +294,11 @@ def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, dra
 
 def _bootstrapped(spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int) -> Figure:
     """Return a figure with the interval of draws of units, where the metric is defined for one."""
-    of_draws = [
-        _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
-        for counts in bootstrap_counts(units.count, replicates=draws, seed=0)
-    ]
-    known = [drawn for drawn in of_draws if drawn is not None]
+    rng, known = np.random.default_rng(0), []
+    for _ in range(draws):
+        counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
+        drawn = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
+        known += [] if drawn is None else [drawn]
     if not known:
         return figure
     low, high = np.quantile(known, [1.0 - LEVEL, LEVEL])

@@ -96,13 +96,15 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
+def template_text(package: str | None, name: str) -> str:
+    """Return a file of the folder ``templates`` of a package; nothing without a name."""
+    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8") if name else ""
+
+
 def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     """Return what a figure is called in a table, whose units have these names."""
-    return (
-        f"accuracy by {names['group']}"
-        if names and figure == "by_unit"
-        else figure.replace("_", " ").replace("auc", "AUC")
-    )
+    by_unit = figure == "by_unit" and names
+    return f"accuracy by {by_unit['group']}" if by_unit else figure.replace("_", " ").replace("auc", "AUC")
 
 
 FORMS: dict[str, Callable[..., Any]] = {
@@ -279,9 +281,7 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    sheet, code, policy = style_of(package, style), "", ""
-    if script:
-        code = (resources.files(str(package)) / "templates" / script).read_text(encoding="utf-8")
+    sheet, code, policy = style_of(package, style), template_text(package, script or ""), ""
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
         policy += f"; script-src {_source(code)}" if code else ""
@@ -293,10 +293,7 @@ def render_page(
 
 def style_of(package: str | None, style: str) -> str:
     """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
-    files = ((__package__, "report.css"), (package, style))
-    return "".join(
-        (resources.files(str(of)) / "templates" / name).read_text(encoding="utf-8") for of, name in files if name
-    )
+    return template_text(__package__, "report.css") + template_text(package, style)
 
 
 def render(template: str, **values: Any) -> str:

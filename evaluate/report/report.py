@@ -194,10 +194,6 @@ def write_report(
     write_page(path, title=title, first=[first], sections=sections)
 
 
-_ROADS = ("boost", "finetune")
-"""Folders of a run that hold a folder per finished table."""
-
-
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
@@ -212,36 +208,27 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
     made : mapping of Path to Panel, optional
         Folders that the call that asks has made, which need not be read.
     """
-    panels: list[Panel] = []
-    others: list[str] = []
-    tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
-    for path in (path for path in tables if not is_set_aside(path)):
-        name = path.parent.relative_to(run).as_posix()
-        if made and path.parent in made:
-            known = made[path.parent]
-            table = replace(known.table, name=path.parent.name)
-            panels.append(replace(known, table=table, samples=()))  # pictures stand in the folder's own report
+    panels, others = list[Panel](), list[str]()
+    for path in sorted(path for road in ("boost", "finetune") for path in (run / road).glob("*/predictions.csv")):
+        name, known = path.parent.relative_to(run).as_posix(), (made or {}).get(path.parent)
+        if is_set_aside(path):
             continue
         try:
-            panel, about = _read(path)
+            panel, about = (known, images) if known else _read(path)
         except (BchistoError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
             others.append(f"{name} is not shown: its files cannot be read")
             continue
-        if panel is None:
-            continue
-        if about not in ("", images):
+        if panel is not None and about in ("", images):
+            table = replace(panel.table, name=path.parent.name)
+            panels.append(replace(panel, table=table, samples=()))  # pictures stand in the folder's own report
+        elif panel is not None:
             others.append(f"{name} is not shown: it is about other images")
-            continue
-        panels.append(panel)
-    compared = [panel.table for panel in panels]
+    tables = [panel.table for panel in panels]
     banners = list(dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ())))
-    if len(compared) == 1:
-        title, pairs = f"Results of {compared[0].name}", list[dict[str, Any]]()
-        banners += others
-    else:
-        title, pairs = "All results of this run", compare_pairs(compared, views=[panel.view for panel in panels])
-        banners += [*selection_notes(compared), *others, *unlike_pairs(compared, rows=False)]
+    banners += [*selection_notes(tables), *others, *unlike_pairs(tables, rows=False)]
+    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+    title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
     write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 
@@ -251,7 +238,7 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     if not facts.metrics:
         return None, ""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-    paper = PaperTable.read(facts.run["paper"]) if "paper" in facts.run else None
+    paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
     return panel, str(facts.run["images_sha256"])
 
@@ -281,14 +268,8 @@ def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     with reporting(folder / "tables.csv", failed):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
     with reporting(report, failed):
-        write_report(
-            report,
-            title="bchisto evaluation",
-            panels=evaluation.panels,
-            banners=result["notes"],
-            pairs=result["comparisons"],
-            external=result.get("external", ()),
-        )
+        more = {"banners": result["notes"], "pairs": result["comparisons"], "external": result.get("external", ())}
+        write_report(report, title="bchisto evaluation", panels=evaluation.panels, **more)
     if failed:
         raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
     return result

@@ -257,7 +257,7 @@ def test_two_stores_are_fused(described, run_copy):
     run = run_copy(described)
     shutil.copy(run / "features" / "tiny-1.0-64.h5", run / "features" / "second.h5")
     (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
-    assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
+    assert [row["name"] for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
 

@@ -48,10 +48,6 @@ def test_probabilities_are_means_or_shares():
     assert aggregate(table(), rule="exist").probabilities is None
 
 
-def test_exist_n_takes_its_n():
-    np.testing.assert_array_equal(aggregate(table(), rule="exist-n", at_least=4).predicted, [0, 0, 0])
-
-
 def test_a_group_tested_in_two_folds_is_two_rows():
     assert aggregate(table(folds=[1, 1, 2, 1, 1, 1, 1, 1, 1])).folds == (1, 2, 1, 1)
 
