@@ -214,20 +214,16 @@ def _measured(
         for predictions in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
             table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
-            values = {
-                column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
-                for column in reading.by
-            }
+            digest = str(facts.run.get("images_sha256", ""))
+            values = {column: column_values(path, column, images_sha256=digest) for column in reading.by}
             for level, rule in steps:
                 made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(made, told, bootstrap=bootstrap)
-                if values:
-                    of = {
-                        name: of_groups(table, cells) if level == "group" else cells for name, cells in values.items()
-                    }
-                    metrics["subgroups"] = {name: subgroups(made, cells, column=name) for name, cells in of.items()}
+                for column, cells in values.items():
+                    of = of_groups(table, cells) if level == "group" else cells
+                    metrics.setdefault("subgroups", {})[column] = subgroups(made, of, column=column)
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
     return panels
 

@@ -163,30 +163,24 @@ class PredictionTable:
 
     @classmethod
     def from_probabilities(
-        cls,
-        *,
-        name: str,
-        classes: Sequence[str],
-        image_ids: Sequence[str],
-        labels: Sequence[str],
-        probabilities: npt.NDArray[np.float64],
-        folds: Sequence[int | None],
-        groups: Sequence[str | None],
-        protocol: str = "",
+        cls, *, classes: Sequence[str], labels: Sequence[str], probabilities: npt.NDArray[np.float64], **fields: Any
     ) -> PredictionTable:
-        """Make a table; the predicted class is the one of the highest probability, the first of equals."""
-        order = {label: number for number, label in enumerate(classes)}
-        return cls(
-            name=name,
-            classes=tuple(classes),
-            image_ids=tuple(image_ids),
-            labels=np.array([order[label] for label in labels], dtype=np.int64),
-            probabilities=probabilities,
-            predicted=probabilities.argmax(axis=1),
-            folds=tuple(folds),
-            groups=tuple(groups),
-            protocol=protocol,
-        )
+        """Make a table; the predicted class is the one of the highest probability, the first of equals.
+
+        Parameters
+        ----------
+        classes : sequence of str
+        labels : sequence of str
+            The true class of each row.
+        probabilities : ndarray of float64, shape (n, classes)
+        **fields
+            The other attributes; what rows have may be a list.
+        """
+        numbers = {label: number for number, label in enumerate(classes)}
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        true = np.array([numbers[label] for label in labels], dtype=np.int64)
+        predicted = probabilities.argmax(axis=1)
+        return cls(classes=tuple(classes), labels=true, probabilities=probabilities, predicted=predicted, **fields)
 
 
 def write_predictions(

@@ -64,13 +64,8 @@ class PublishedFigure:
             written(value, plain) + ("" if value is None or spread is None else f" ± {spread:{plain}}")
             for value, spread in ((self.published, self.published_spread), (self.obtained, self.obtained_spread))
         )
-        return [
-            self.printed or NOT_PRINTED if self.published is None else published,
-            obtained,
-            *(written(value, form) for value, form in (
-                (self.interval, plain), (self.difference, signed), (self.paired, signed),
-            )),
-        ]  # fmt: skip
+        ours = [written(self.interval, plain), written(self.difference, signed), written(self.paired, signed)]
+        return [self.printed or NOT_PRINTED if self.published is None else published, obtained, *ours]
 
 
 @dataclass(frozen=True)

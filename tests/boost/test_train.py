@@ -95,10 +95,10 @@ def test_processes_shards_and_resume_give_equal_models(boosted, described, run_c
             settings=BoostSettings(seeds=2, params=PARAMS),
             work=Work(jobs=2, shard=Shard(index, 2)),
         )
-        assert result.paper is None
+        assert result.panel is None
     assert result.finished
     (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
-    assert result.paper is not None
+    assert result.panel.paper is not None
     assert texts(run) == texts(boosted)
     for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
         assert (run / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes(), name
@@ -257,7 +257,7 @@ def test_two_stores_are_fused(described, run_copy):
     run = run_copy(described)
     shutil.copy(run / "features" / "tiny-1.0-64.h5", run / "features" / "second.h5")
     (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
-    assert [row["name"] for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
+    assert [row["name"] for row in result.panel.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
 

@@ -194,7 +194,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     with (run / "reproduce" / "small" / "accuracy.csv").open() as handle:
         rows = {row["figure"]: row for row in csv.DictReader(handle)}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
-    paper = result.protocols[0].paper.rows[0]
+    paper = result.protocols[0].panel.paper.rows[0]
     assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * np.mean(paper["per_fold"]))
     assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * np.std(paper["per_fold"]))
     assert (
