@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, PredictionTable, Sample, evaluate, measure, paper_table
+from bchisto.evaluate import Panel, Sample, evaluate, measure, paper_table
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
+from written_tables import predictions
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -92,11 +93,7 @@ def tiny_table(name="fusion", flip=()):
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
     for row in flip:
         p[row] = p[row, ::-1]
-    return PredictionTable.from_probabilities(
-        name=name, classes=("benign", "malignant"), image_ids=list("wxyz"),
-        labels=["benign", "malignant", "benign", "malignant"], probabilities=p, folds=[1, 1, 2, 2], groups=[None] * 4,
-        protocol="2 test folds",
-    )  # fmt: skip
+    return predictions(p, [0, 1, 0, 1], name=name, image_ids=list("wxyz"), folds=[1, 1, 2, 2], protocol="2 test folds")
 
 
 def test_the_table_of_the_paper_by_hand():

@@ -14,7 +14,7 @@ from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks, image_blocks
 from page_probe import PAPER, probe, probe_page
-from written_tables import rows_of
+from written_tables import predictions, rows_of, saved
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -24,9 +24,9 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
     """Four classes; patients of four images, some images without one, who are called by their names."""
     labels = np.arange(n) % 4
     scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
-    made = PredictionTable.from_probabilities(
-        name=name, classes=CLASSES, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
-        labels=[CLASSES[k] for k in labels], probabilities=scores / scores.sum(axis=1, keepdims=True),
+    made = predictions(
+        scores / scores.sum(axis=1, keepdims=True), labels, CLASSES,
+        name=name, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
         folds=[k // 4 % folds + 1 if folds else None for k in range(n)],
         groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)], protocol="folds of a test",
     )  # fmt: skip
@@ -137,12 +137,7 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
     labels = np.array([int(name[1:]) % 2 for name in owner])
     score = np.where(np.arange(len(labels)) == len(labels) - 1, 1 - labels, labels) * 0.8 + 0.1
-    table = PredictionTable.from_probabilities(
-        name="t", classes=("benign", "malignant"), image_ids=[f"{k}" for k in range(len(labels))],
-        labels=[("benign", "malignant")[k] for k in labels], probabilities=np.c_[1 - score, score],
-        folds=[1] * len(labels), groups=owner, protocol="one part",
-    )  # fmt: skip
-    table = replace(table, group_is="patient")
+    table = predictions(score, labels, folds=[1] * len(labels), groups=owner, protocol="one part", group_is="patient")
     return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
 
 
@@ -221,15 +216,8 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     from bchisto.evaluate import evaluate
 
     table = table_of(rng, groups=False)
-    rows = ["image_id,label,fold," + ",".join(f"p_{name}" for name in CLASSES)]
-    rows += [
-        f"{image},{CLASSES[label]},{fold}," + ",".join(map(repr, p))
-        for image, label, fold, p in zip(
-            table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True
-        )
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
-    metrics = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100))["tables"]["t"]
+    path = saved(table, tmp_path / "t.csv")
+    metrics = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=100))["tables"]["t"]
     low, high = metrics["accuracy"]["interval"]
     wanted = f"{100 * low:.1f} to {100 * high:.1f}"
     assert wanted in headline("t", metrics)[0]
