@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -133,12 +133,10 @@ Metrics = Mapping[str, Any]
 Row = dict[str, Any]
 
 
-def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
+def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     """Return the metrics to show that have a value in at least one of these tables."""
-    listed = list(tables)
-    return [
-        spec for spec in list_metrics() if spec.shown and any(metrics.get(spec.name) is not None for metrics in listed)
-    ]
+    known = {name for metrics in tables for name, value in metrics.items() if value is not None}
+    return [spec for spec in list_metrics() if spec.shown and spec.name in known]
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
