@@ -120,6 +120,22 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
     }
 
 
+def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:
+    """Return the mean over folds, each weighed by its rows, and its standard error with k - 1 degrees of freedom.
+
+    Parameters
+    ----------
+    means, sizes : sequence of float
+        Of each of at least two folds.
+    share : float
+        Images tested to images trained on; 0 for folds that are independent, such as seeds.
+    """
+    values, weight = np.array(means, dtype=np.float64), np.array(sizes, dtype=np.float64) / np.sum(sizes)
+    pooled = float(weight @ values)
+    spread = float(weight @ np.square(values - pooled)) / (len(values) - 1)
+    return pooled, (spread * (1.0 + len(values) * share)) ** 0.5
+
+
 def spread_sentence(spread: Mapping[str, Any]) -> str:
     """Return the result of `variance_split` as text, in percentage points."""
     of = {"seed": f"one of {spread['seeds']} seeds to another", "fold": f"fold to fold of {spread['folds']}"}
