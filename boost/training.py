@@ -241,7 +241,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         done = outputs.write(result, bundle=functools.partial(self._save, result.model, units))
         assert done.panel is not None  # the fusion is a table
         named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
-        return replace(done, panel=named, table=ensemble.fusion.name)
+        return replace(done, panel=named)
 
     def _save(self, path: Path, units: Sequence[ModelUnit], facts: BundleFacts) -> BundleFacts:
         """Write the model file."""

@@ -108,18 +108,17 @@ class Outputs:
             with reporting(folder / "table.csv", failed):
                 header, *rows = self.paper.lines()
                 write_rows(folder / "table.csv", header, rows)
-        run = read_facts(folder / "predictions.csv").run
-        panels = [Panel(table, metrics[table.name], run=run, view=self.training.view) for table in tables[: self.shown]]
-        panel = None
+        run, view = read_facts(folder / "predictions.csv").run, self.training.view
+        panels = [Panel(table, metrics[table.name], run=run, view=view) for table in tables[: self.shown]]
         if panels:
-            panel = panels[0] = replace(panels[0], paper=self.paper)
+            panels[0] = replace(panels[0], paper=self.paper)
+            result = replace(result, panel=panels[0])
         with reporting(folder / "report.html", failed):
-            if panel is not None:
-                right, wrong = choose_samples(panel.table, self.picture)
-                panels[0] = replace(panel, right=right, wrong=wrong)
+            if panels:
+                panels[0] = replace(panels[0], samples=choose_samples(panels[0].table, self.picture))
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
-        return replace(result, panel=panel, assembled=True, unreported=tuple(failed))
+        return replace(result, assembled=True, unreported=tuple(failed))
 
     def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         plan, images = self.training.plan, self.training.images
@@ -169,9 +168,7 @@ class Outputs:
         plan, images = self.training.plan, self.training.images
         try:
             layout = find_layout(images.dataset)
-        except (
-            BchistoError
-        ):  # a layout of another package, missing or broken by now: it gives only names, so results do not need it
+        except BchistoError:  # of another package, missing or broken by now: it gives only names
             layout = None
         # sources of the spread of the accuracy, if there is more than one set of folds
         members = self.members or self.tables[:1]

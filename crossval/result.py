@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
-from ..evaluate import Panel, PaperTable, html_confusion
+from ..evaluate import Panel, html_confusion
 from ..evaluate.report import headline
 
 
@@ -32,8 +32,6 @@ class CrossValidation:
         the outputs.
     banners : tuple of str
         Warnings that every reader must see.
-    table : str
-        Name of the main table in a summary.
     panel : Panel or None
         Predictions of images with their metrics; None until all is finished, or if no images were tested.
     failures : tuple of (image_id, message)
@@ -52,7 +50,6 @@ class CrossValidation:
     unit: str
     finished: bool
     banners: tuple[str, ...]
-    table: str
     panel: Panel | None = field(default=None, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
@@ -63,11 +60,6 @@ class CrossValidation:
     def metrics(self) -> dict[str, Any] | None:
         """Metrics of images, or None if there are none."""
         return None if self.panel is None else self.panel.metrics
-
-    @property
-    def paper(self) -> PaperTable | None:
-        """Accuracy per fold, or None if the classifier has only one member."""
-        return None if self.panel is None else self.panel.paper
 
     @property
     def model(self) -> Path:

@@ -285,7 +285,6 @@ class Training(ABC, Generic[U, F]):
             unit=self.unit,
             finished=not missing,
             banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),
-            table=path.name,
             failures=self.images.failures,
         )
         if work.shard is not None:

@@ -50,12 +50,7 @@ class Aggregation(Settings):
 
 
 def aggregate(
-    table: PredictionTable,
-    *,
-    rule: str = "average",
-    level: str = "group",
-    positive: Sequence[str] = (),
-    at_least: int = EXIST_N,
+    table: PredictionTable, *, rule: str = "average", level: str = "group", positive: Sequence[str] = ()
 ) -> PredictionTable:
     """Make one row per image, or per group, and fold.
 
@@ -71,8 +66,6 @@ def aggregate(
     level : {"image", "group"}
     positive : sequence of str
         The positive class of ``exist`` and ``exist-n``, which know two sides only; by default that of a known dataset.
-    at_least : int
-        The n of ``exist-n``.
 
     Returns
     -------
@@ -90,7 +83,7 @@ def aggregate(
         raise InputError("{level} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
     if rule in ("average", "sum") and table.probabilities is None:
         raise InputError("{}: {rule:{}} needs probabilities; this table holds predicted classes only", table.name, rule)
-    join = functools.partial(_join, rule=rule, positive=positive, at_least=at_least)
+    join = functools.partial(_join, rule=rule, positive=positive)
     if level == "image":
         return join(table, table.image_ids, "image") if table.patches is not None else table
     missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
@@ -103,32 +96,29 @@ def aggregate(
 
 
 def _join(
-    table: PredictionTable, owners: Sequence[str], level: str, *, rule: str, positive: Sequence[str], at_least: int
+    table: PredictionTable, owners: Sequence[str], level: str, *, rule: str, positive: Sequence[str]
 ) -> PredictionTable:
     """Make one row per owner and fold."""
     members: dict[tuple[str, int | None], list[int]] = {}
     for row, key in enumerate(zip(owners, table.folds, strict=True)):
         members.setdefault(key, []).append(row)
-    labels = []
     for (owner, _), rows in members.items():
-        kinds = set(table.labels[rows].tolist())
-        if len(kinds) > 1:
-            names = ", ".join(table.classes[kind] for kind in sorted(kinds))
+        if len(kinds := np.unique(table.labels[rows])) > 1:
+            names = ", ".join(table.classes[kind] for kind in kinds)
             raise InputError(
                 f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
-        labels.append(kinds.pop())
-    probabilities, predicted = _predict(table, list(members.values()), rule, positive, at_least)
-    suffix = f"; by {level}, rule {rule}"
+    first = [rows[0] for rows in members.values()]
+    probabilities, predicted = _predict(table, list(members.values()), rule, positive)
     return replace(
         table,
         image_ids=tuple(owner for owner, _ in members),
-        labels=np.array(labels, dtype=np.int64),
+        labels=table.labels[first],
         probabilities=probabilities,
         predicted=predicted,
         folds=tuple(fold for _, fold in members),
-        groups=tuple(table.groups[rows[0]] for rows in members.values()),
-        protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + suffix).lstrip("; "),
+        groups=tuple(table.groups[row] for row in first),
+        protocol=f"{table.protocol.removesuffix(f'; by image, rule {rule}')}; by {level}, rule {rule}".lstrip("; "),
         patches=None,
         not_new=frozenset(
             owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
@@ -138,10 +128,10 @@ def _join(
 
 
 def _predict(
-    table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str], at_least: int
+    table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64]]:
     if rule in ("exist", "exist-n"):
-        needed = 1 if rule == "exist" else at_least
+        needed = 1 if rule == "exist" else EXIST_N
         mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
         if mask.sum() != 1 or len(mask) != 2:
             raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)

@@ -123,8 +123,7 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
         return None
     if folds * len(table) > _MOST_WORK:
         return None
-    scaled = np.empty_like(table.probabilities)
-    units, temperatures = sampling_units(table)[1], {}
+    scaled, units, temperatures = np.empty_like(table.probabilities), sampling_units(table)[1], {}
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
@@ -194,11 +193,9 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     confidence = table.confidence
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
-    units = Units.of(table)
-    scores = _scores(table, table.probabilities, bins)
+    units, scores = Units.of(table), _scores(table, table.probabilities, bins)
     scores |= recalibration(confidence, table.predicted == table.labels, units=units)
-    scores["brier"] = brier_score(table, units).json()
-    scores["temperature"] = None
+    scores |= {"brier": brier_score(table, units).json(), "temperature": None}
     if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
         after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
@@ -366,9 +363,8 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
     if not unsure.any() or unsure.all():
         return None
     hits, units = table.predicted == table.labels, Units.of(table)
-    sides: dict[str, Any] = {}
+    rule = {"below": below, "share": share, "calibrated": scaled is not None, "unit": units.kind}
     for name, inside in (("sure", ~unsure), ("unsure", unsure)):
-        of_side = units.share(hits, inside)
-        ends = of_side and of_side.ends
-        sides[name] = {"n": int(inside.sum()), "right": int(hits[inside].sum()), "interval": ends}
-    return {"below": below, "share": share, "calibrated": scaled is not None, "unit": units.kind, **sides}
+        ends = (right := units.share(hits, inside)) and right.ends
+        rule[name] = {"n": int(inside.sum()), "right": int(hits[inside].sum()), "interval": ends}
+    return rule

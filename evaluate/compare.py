@@ -1,4 +1,4 @@
-"""Paired tests between prediction tables over the same images."""
+"""Paired tests between prediction tables over the same images, and the differences of their figures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
-from .differences import paired_differences
-from .influence import LEVEL
-from .metrics import TwoClassView, default_positive, positive_mask
+from .influence import LEVEL, Part, all_or_none, difference, f1_part, share_part
+from .known_metrics import class_aucs, unit_mean
+from .metrics import TwoClassView, default_positive, positive_mask, two_sides
 from .predictions import PredictionTable, take_rows
-from .variance import Units
+from .variance import Units, difference_interval
 
 FOLDS, FOLDS_OF_GROUPS = 1.155, 1.3
 """Factors of the variance of a test over folds, of independent rows and of groups with several: bchisto's choice, the
@@ -28,10 +28,7 @@ POWER = 0.8
 
 
 def compare_pairs(
-    tables: Sequence[PredictionTable],
-    *,
-    views: Sequence[TwoClassView] = (),
-    margin: float | None = None,
+    tables: Sequence[PredictionTable], *, views: Sequence[TwoClassView] = (), margin: float | None = None
 ) -> list[dict[str, Any]]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
@@ -41,8 +38,7 @@ def compare_pairs(
     ----------
     tables : sequence of PredictionTable
     views : sequence of TwoClassView, optional
-        Of each table. Two tables whose views differ have no difference of sensitivity and
-        specificity.
+        Of each table. Two tables whose views differ have no difference of sensitivity and specificity.
     margin : float, optional
         As in `compare_tables`.
 
@@ -130,13 +126,9 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
             if first.fold_numbers and second.fold_numbers:
                 return "they test the same images in other folds"
             return "one of them tests an image in several folds, and the other names no folds"
-        return Message(
-            "{} row{} only in the first, {} only in the second{}",
-            len(only_first),
-            "s" * (len(only_first) != 1),
-            len(only_second),
-            Names(f", for example {_called(min(only_first or only_second, key=str))}"),
-        )
+        named = Names(f", for example {_called(min(only_first or only_second, key=str))}")
+        counts = len(only_first), "s" * (len(only_first) != 1), len(only_second)
+        return Message("{} row{} only in the first, {} only in the second{}", *counts, named)
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
     for key, row in of_first.items():
@@ -166,11 +158,7 @@ def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str
 
 
 def compare_tables(
-    first: PredictionTable,
-    second: PredictionTable,
-    *,
-    view: TwoClassView | None = None,
-    margin: float | None = None,
+    first: PredictionTable, second: PredictionTable, *, view: TwoClassView | None = None, margin: float | None = None
 ) -> dict[str, Any]:
     """Test whether two tables differ.
 
@@ -188,14 +176,13 @@ def compare_tables(
     -------
     dict
         ``differences``, figures of the second minus those of the first (see `paired_differences`); ``test`` and its
-        ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where
-        units hold several rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``,
-        by which that was raised; ``least_p`` that so many units allow; ``detectable``, the difference that would have
-        been found with a power of 80 % at the variance that the interval has, and ``units_needed`` to find the one
-        that is seen; ``detectable_of``, of which of `differences` both are (``accuracy``, or ``by_unit`` if one unit
-        outweighs the others); ``only_first`` and ``only_second``, rows that only one has right; ``unit`` and
-        ``units``; with a margin, ``margin`` and ``not_inferior``, whether the interval shows that the second loses
-        less than it (null without an interval).
+        ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where units hold several rows, over several folds
+        with a larger variance (see `FOLDS`); ``variance_factor``, by which that was raised; ``least_p`` that so many
+        units allow; ``detectable``, the difference that would have been found with a power of 80 % at the variance that
+        the interval has, and ``units_needed`` to find the one that is seen; ``detectable_of``, of which of
+        `differences` both are (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
+        ``only_second``, rows that only one has right; ``unit`` and ``units``; with a margin, ``margin`` and
+        ``not_inferior``, whether the interval shows that the second loses less than it (null without an interval).
 
     Raises
     ------
@@ -207,12 +194,8 @@ def compare_tables(
     McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
     if (reason := _unlike(first, second)) is not None:
-        raise InputError(
-            "{} and {} cannot be compared: {}; give tables of the same rows and classes",
-            first.name,
-            second.name,
-            reason,
-        )
+        text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
+        raise InputError(text, first.name, second.name, reason)
     places = _keys(second, first)
     other = take_rows(second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64))
     groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))
@@ -320,17 +303,97 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 
-def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:
-    """Return the mean over folds, each weighed by its rows, and its standard error with k - 1 degrees of freedom.
+def paired_differences(
+    first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
+) -> dict[str, Any]:
+    """Return how much better the second table is than the first.
 
     Parameters
     ----------
-    means, sizes : sequence of float
-        Of each of at least two folds.
-    share : float
-        Images tested to images trained on; 0 for folds that are independent, such as seeds.
+    first, second : PredictionTable
+        Of the same rows in the same order.
+    units : Units
+    view : TwoClassView
+        Gives sensitivity and specificity, which are those at 0.5.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
+        groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``, each a figure.
     """
-    values, weight = np.array(means, dtype=np.float64), np.array(sizes, dtype=np.float64) / np.sum(sizes)
-    pooled = float(weight @ values)
-    spread = float(weight @ np.square(values - pooled)) / (len(values) - 1)
-    return pooled, (spread * (1.0 + len(values) * share)) ** 0.5
+    parts_of = difference_parts(first, second, units, view)
+    return {name: difference_interval(parts, units).json() for name, parts in parts_of.items()}
+
+
+def difference_parts(
+    first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
+) -> dict[str, list[Part]]:
+    """Return what each of `paired_differences` is the mean of."""
+    hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
+    everywhere = np.ones(len(first), dtype=np.bool_)
+    parts: dict[str, list[Part | None]] = {
+        "accuracy": [_change(hits, everywhere)],
+        "balanced_accuracy": [_change(hits, first.labels == label) for label in np.unique(first.labels)],
+    }
+    if units.kind == "group":
+        parts["by_unit"] = [unit_mean(hits[1] - hits[0], units.member, everywhere)]
+    if first.probabilities is not None and second.probabilities is not None:
+        aucs = class_aucs(first), class_aucs(_alike(second, first))
+        parts["auc"] = [difference(*pair) for pair in zip(*aucs, strict=True)]
+    positive = view.positive or default_positive(first.classes)
+    if positive:
+        sides = [two_sides(table, positive, view.rule) for table in (first, second)]
+        truth, right = sides[0].truth, [side.right.astype(np.float64) for side in sides]
+        parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
+    return {name: known for name, some in parts.items() if (known := all_or_none(some))}
+
+
+def _change(hits: Sequence[npt.NDArray[np.float64]], inside: npt.NDArray[np.bool_]) -> Part | None:
+    """Return the difference of two shares of the same rows."""
+    if not inside.any():
+        return None
+    moved = float(np.abs(hits[1] - hits[0])[inside].mean())
+    return difference(share_part(hits[0], inside), share_part(hits[1], inside), moved=moved)
+
+
+def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
+    """Return a table with its columns in the order of another one's classes."""
+    order = [table.classes.index(name) for name in other.classes]
+    return replace(
+        table, classes=other.classes, labels=other.labels, probabilities=np.asarray(table.probabilities)[:, order]
+    )
+
+
+def precision_difference(
+    first: PredictionTable, second: PredictionTable, positive: Sequence[str] = (), *, f1: bool = False
+) -> dict[str, Any] | None:
+    """Return by how much more of what the second table calls positive is so.
+
+    Parameters
+    ----------
+    first, second : PredictionTable
+        Of the same rows in the same order.
+    positive : sequence of str
+        By default that of a known dataset.
+    f1 : bool
+        By how much its F1 is higher, in place of its precision.
+
+    Returns
+    -------
+    dict or None
+        A figure; None without a positive side, or where a table calls nothing so.
+
+    References
+    ----------
+    Moskowitz & Pepe 2006 for independent rows.
+    """
+    chosen = tuple(positive) or default_positive(first.classes)
+    if not chosen:
+        return None
+    truth = positive_mask(first.classes, chosen)[first.labels]
+    called = [positive_mask(table.classes, chosen)[table.predicted] for table in (first, second)]
+    if not all(side.any() for side in called):
+        return None
+    change = difference(*(f1_part(truth, side) if f1 else share_part(truth, side) for side in called))
+    return None if change is None else difference_interval([change], Units.of(first)).json()

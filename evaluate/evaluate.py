@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -188,7 +189,7 @@ def evaluate(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _inputs(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+def _inputs(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
     tables = [path for path, _ in _tables(sources)]
     return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
@@ -213,20 +214,16 @@ def _measured(
         for predictions in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
             table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
-            values = {
-                column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
-                for column in reading.by
-            }
+            digest = str(facts.run.get("images_sha256", ""))
+            values = {column: column_values(path, column, images_sha256=digest) for column in reading.by}
             for level, rule in steps:
                 made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(made, told, bootstrap=bootstrap)
-                if values:
-                    of = {
-                        name: of_groups(table, cells) if level == "group" else cells for name, cells in values.items()
-                    }
-                    metrics["subgroups"] = {name: subgroups(made, cells, column=name) for name, cells in of.items()}
+                for column, cells in values.items():
+                    of = of_groups(table, cells) if level == "group" else cells
+                    metrics.setdefault("subgroups", {})[column] = subgroups(made, of, column=column)
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
     return panels
 
@@ -273,18 +270,22 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
         )
 
 
-def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
-    """Return every table with its name: a file's stem or its protocol's folder, longer where these are not unique."""
-    files: list[tuple[Path, str, str]] = []
-    for source in map(Path, sources):
-        if not source.is_dir():
-            files.append((source, source.stem, source.with_suffix("").as_posix()))
-            continue
+def _tables(sources: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return every table with its name: a file's stem, or the folder of its protocol.
+
+    Where these are not unique, it is the path below the folder that holds all of them.
+    """
+    files: list[tuple[Path, Path]] = []
+    for source in sources:
         inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
-        if not inside:
+        if source.is_dir() and not inside:
             raise InputError(
                 f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
             )
-        files.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
-    short = Counter(name for _, name, _ in files)
-    return [(path, name if short[name] == 1 else long) for path, name, long in files]
+        files += [(path, path.parent) for path in inside] if source.is_dir() else [(source, source.with_suffix(""))]
+    above = os.path.commonpath([named.absolute().parent for _, named in files]) if files else ""
+    short = Counter(named.name for _, named in files)
+    return [
+        (path, named.name if short[named.name] == 1 else named.absolute().relative_to(above).as_posix())
+        for path, named in files
+    ]

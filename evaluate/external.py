@@ -18,10 +18,6 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .variance import Figure, Units
 
-_FIGURES = ("accuracy", "balanced_accuracy", "auc")
-"""Figures that are compared, beside the AUC of the two-class view."""
-
-
 _MOST = 40
 """Maximum number of values of a column for subgroups: a column with more names images or patients."""
 
@@ -106,12 +102,11 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     """
     table, of = panel.table, other.table
     external, internal = panel.metrics, other.metrics
-    shared = _shared(table, of)
     figures = {}
-    for key in (*_FIGURES, "two_class_auc"):
-        outside, inside = (
+    for key in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
+        inside, outside = (
             (metrics.get("two_class") or {}).get("auc") if key == "two_class_auc" else metrics.get(key)
-            for metrics in (external, internal)
+            for metrics in (internal, external)
         )
         if inside and outside and (key != "balanced_accuracy" or _present(table) == _present(of)):
             drop = independent_difference(inside, outside)
@@ -122,7 +117,7 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
         "n": external["n"],
         "n_against": internal["n"],
         "figures": figures,
-        "shared": shared,
+        "shared": _shared(table, of),
         "wanted": list(_carried(table, internal.get("two_class") or {})),
     }
 
@@ -185,24 +180,20 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
         table.check({IMAGE: ids}, name)
         values: dict[str, str] = {}
         for _, row in table.rows:
-            value = row[name]
-            if values.setdefault(row[ids], value) != value:
+            if (first := values.setdefault(row[ids], row[name])) != row[name]:
                 raise InputError(
-                    f"{path}: {row[ids]} has two values in column {table.columns[name]}, {values[row[ids]]} and "
-                    f"{value}; subgroups are of whole images"
+                    f"{path}: {row[ids]} has two values in column {table.columns[name]}, {first} and {row[name]}; "
+                    "subgroups are of whole images"
                 )
         return values
-    run = path.resolve().parents[1:3]
-    for part in (part / FACTS_FILE for folder in run for part in (folder, folder / "features")):
-        known = read_dataset_facts(part, images_sha256=images_sha256)
+    for folder in (part for run in path.resolve().parents[1:3] for part in (run, run / "features")):
+        known = read_dataset_facts(folder / FACTS_FILE, images_sha256=images_sha256)
         if wanted in known.columns:
             return {visible(image): value for image, value in known.columns[wanted].items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
-        "the table, with a value for each image",
-        path,
-        column,
-    )
+        "the table, with a value for each image", path, column,
+    )  # fmt: skip
 
 
 def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[dict[str, Any]]:
@@ -238,18 +229,15 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
             "values that images of several patients share",
             column, len(names), _MOST,
         )  # fmt: skip
-    return list(_measured(table, of_rows, names))
-
-
-def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    measured = []
     for name in names:
         mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
-        accuracy = _accuracy(mine)
-        yield {
+        accuracy, rest = _accuracy(mine), _accuracy(others) if len(others) else None
+        measured.append({
             "value": name, "n": len(mine), "units": Units.of(mine).count, "accuracy": accuracy,
-            "difference": independent_difference(accuracy, _accuracy(others)) if len(others) else None,
-            "tested": mine.tested,
-        }  # fmt: skip
+            "difference": rest and independent_difference(accuracy, rest), "tested": mine.tested,
+        })  # fmt: skip
+    return measured
 
 
 def _accuracy(table: PredictionTable) -> dict[str, Any]:

@@ -32,14 +32,14 @@ from .influence import (
     matthews,
     share_part,
 )
-from .predictions import PredictionTable, bootstrap_counts, take_rows
+from .predictions import PredictionTable, take_rows
 from .variance import Figure, Units, interval
 
 UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
 
 HEADLINE = "accuracy"
-"""The main metric of a report: the columns of its interval and spread need no prefix."""
+"""The main metric of a report."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -108,15 +108,10 @@ class MetricSpec:
             raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
 
     @property
-    def bounds(self) -> tuple[str, str]:
-        """Columns of its interval in ``tables.csv``."""
-        return ("low", "high") if self.name == HEADLINE else (f"{self.name}_low", f"{self.name}_high")
-
-    @property
     def written(self) -> set[str]:
         """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
         folds = ("per_fold", "mean", "std") if self.per_fold else ()
-        return {self.name, *(f"{self.name}_{what}" for what in folds), *self.bounds}
+        return {self.name, *(f"{self.name}_{what}" for what in (*folds, "low", "high"))}
 
 
 _log = logging.getLogger(__name__)
@@ -128,7 +123,7 @@ ENTRY_POINT_GROUP = "bchisto.metrics"
 _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "two_class", "units", "table", "low", "high", "trained_per_fold", "subgroups", "tested",
+        "calibration_note", "two_class", "units", "table", "trained_per_fold", "subgroups", "tested",
         "fold", "two_class_auc", "auc_pooled",
     }
 )  # fmt: skip
@@ -299,11 +294,11 @@ def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, dra
 
 def _bootstrapped(spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int) -> Figure:
     """Return a figure with the interval of draws of units, where the metric is defined for one."""
-    of_draws = [
-        _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
-        for counts in bootstrap_counts(units.count, replicates=draws, seed=0)
-    ]
-    known = [drawn for drawn in of_draws if drawn is not None]
+    rng, known = np.random.default_rng(0), []
+    for _ in range(draws):
+        counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
+        drawn = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
+        known += [] if drawn is None else [drawn]
     if not known:
         return figure
     low, high = np.quantile(known, [1.0 - LEVEL, LEVEL])

@@ -14,15 +14,7 @@ from ..core import InputError, Message, Parameter, Settings, converted, option, 
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
 from .influence import LEVEL, Part, auc_part, spread
-from .known_metrics import (
-    by_patient,
-    class_aucs,
-    class_parts,
-    list_metrics,
-    mean_spread,
-    metric_values,
-    parts_of,
-)
+from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, parts_of
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
 from .variance import Units, interval
@@ -113,8 +105,7 @@ class TwoClassView(Settings):
         InputError
             A positive class that is not a class, or every class positive.
         """
-        if self.positive:
-            positive_mask(classes, self.positive)
+        positive_mask(classes, self.positive)
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
@@ -148,12 +139,10 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     InputError
         A name that is not a class, or every class positive.
     """
-    names = []
-    for text in positive:
-        match = match_class(text, classes)
-        if match is None:
-            raise InputError("{positive} {}: no such class; choose among {}", text, ", ".join(classes))
-        names.append(match)
+    names = [match_class(text, classes) for text in positive]
+    if None in names:
+        strange = positive[names.index(None)]
+        raise InputError("{positive} {}: no such class; choose among {}", strange, ", ".join(classes))
     mask = np.array([name in names for name in classes])
     if mask.all():
         raise InputError(Message("{positive}: every class is positive; leave at least one negative"))
@@ -220,12 +209,10 @@ def two_class_scores(
     array([0.33333333])
     """
     if rule == "sum":
-        total: npt.NDArray[np.float64] = probabilities[:, positive].sum(axis=1)
-        return total
+        return np.asarray(probabilities[:, positive].sum(axis=1))
     yes, no = probabilities[:, positive].max(axis=1), probabilities[:, ~positive].max(axis=1)
     both = yes + no
-    scores: npt.NDArray[np.float64] = np.divide(yes, both, out=np.full_like(both, 0.5), where=both > 0)
-    return scores
+    return np.asarray(np.divide(yes, both, out=np.full_like(both, 0.5), where=both > 0))
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:

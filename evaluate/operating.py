@@ -42,8 +42,8 @@ def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure |
     figures = {
         "sensitivity": units.share(called, truth),
         "specificity": units.share(~called, ~truth),
-        "ppv": units.predictive(truth, called),
-        "npv": units.predictive(~truth, ~called),
+        "ppv": units.share(truth, called, predictive=True),
+        "npv": units.share(~truth, ~called, predictive=True),
     }
     yes, no = (units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth)))
     if yes is None or no is None:
@@ -107,30 +107,6 @@ def sensitive_threshold(
     return float(np.sort(scores)[max(rank, 1) - 1]), enough > 0
 
 
-def _called_as_wanted(
-    table: PredictionTable, truth: Mask, scores: Scores, wanted: float
-) -> tuple[Mask, dict[int, float], bool] | None:
-    """Call each fold by the threshold for a wanted sensitivity that was fitted on the other folds.
-
-    Returns
-    -------
-    (ndarray of bool of shape (n,), dict of int to float, bool) or None
-        Which rows are called positive, the threshold of each fold, and whether every fold had enough units in the
-        others. None where a fold has no other that holds positive rows.
-    """
-    called = np.zeros(len(table), dtype=bool)
-    units = sampling_units(table)[1]
-    thresholds, enough = {}, True
-    for fold, inside, rest in fold_rest(table):
-        if not (rest & truth).any():
-            return None
-        fitted = rest & truth
-        thresholds[fold], enough_rows = sensitive_threshold(scores[fitted], wanted, units=units[fitted])
-        called[inside] = scores[inside] >= thresholds[fold]
-        enough &= enough_rows
-    return (called, thresholds, enough) if thresholds and None not in table.folds else None
-
-
 def wanted_point(
     table: PredictionTable, truth: Mask, scores: Scores, wanted: float, *, prevalences: Sequence[float] = ()
 ) -> dict[str, Any] | None:
@@ -157,22 +133,20 @@ def wanted_point(
         return None
     unit, member = sampling_units(table)
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
-    others = _called_as_wanted(table, truth, scores, wanted)
-    called, thresholds, each = others or (scores >= threshold, {}, True)
-    per_fold = [
-        {
-            "fold": fold,
-            "threshold": thresholds[fold],
-            "sensitivity": _share(called[inside & truth]),
-            "specificity": _share(~called[inside & ~truth]),
-        }
-        for fold, inside in table.fold_rows()
-        if fold in thresholds
-    ]
+    called, per_fold = scores >= threshold, list[dict[str, Any]]()
+    crossed = bool(table.fold_numbers) and None not in table.folds
+    if crossed := crossed and all((rest & truth).any() for _, _, rest in fold_rest(table)):
+        for fold, inside, rest in fold_rest(table):
+            fitted = rest & truth
+            of_fold, enough_outside = sensitive_threshold(scores[fitted], wanted, units=member[fitted])
+            called[inside] = scores[inside] >= of_fold
+            shares = {"sensitivity": _share(called[inside & truth]), "specificity": _share(~called[inside & ~truth])}
+            per_fold.append({"fold": fold, "threshold": of_fold, **shares})
+            enough &= enough_outside
     return {
         "wanted": wanted,
-        "fitted": "other folds" if others else "same rows",
-        "enough": enough and each,
+        "fitted": "other folds" if crossed else "same rows",
+        "enough": enough,
         "unit": unit,
         "per_fold": per_fold,
         **called_point(table, truth, called, threshold, prevalences),

@@ -14,57 +14,34 @@ from .predictions import PredictionTable
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """Accuracies of one row, as shares.
-
-    Attributes
-    ----------
-    name : str
-    per_fold : list of float
-        For a store the mean over seeds of the fold accuracy, as published; for the fusion its fold accuracy.
-    averaged : list of float or None
-        Fold accuracies of the prediction averaged over seeds; None for the fusion.
-    """
-
-    name: str
-    per_fold: list[float]
-    averaged: list[float] | None
-
-
-@dataclass(frozen=True)
 class PaperTable:
     """Rows of the table and its folds.
 
     Attributes
     ----------
     folds : list of int
-    rows : list of PaperRow
-        The fusion is the last.
+    rows : list of dict
+        Accuracies as shares: ``name``; ``per_fold``, for a store the mean over seeds of the fold accuracy, as
+        published, for the fusion, which is the last, its fold accuracy; ``averaged``, fold accuracies of the prediction
+        averaged over seeds, None for the fusion.
     """
 
     folds: list[int]
-    rows: list[PaperRow]
-
-    @classmethod
-    def read(cls, content: Mapping[str, Any]) -> PaperTable:
-        """Make the table from what `dataclasses.asdict` made of it."""
-        return cls(list(content["folds"]), [PaperRow(**row) for row in content["rows"]])
+    rows: list[dict[str, Any]]
 
     def lines(self) -> list[list[str]]:
         """Return the header, and cells in percent, one list a row; one fold has no spread."""
         lines = [["model", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]]
         for row in self.rows:
-            shares = [f"{100 * value:.1f}" for value in (*row.per_fold, float(np.mean(row.per_fold)))]
-            average = "" if row.averaged is None else f"{100 * np.mean(row.averaged):.1f}"
-            spread = f"{100 * np.std(row.per_fold):.1f}" if len(self.folds) > 1 else ""
-            lines.append([row.name, *shares, spread, average])
+            shares, averaged = row["per_fold"], row["averaged"]
+            cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
+            spread = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
+            lines.append([row["name"], *cells, spread, "" if averaged is None else f"{100 * np.mean(averaged):.1f}"])
         return lines
 
 
 def paper_table(
-    by_seed: Mapping[str, Sequence[PredictionTable]],
-    averaged: Mapping[str, PredictionTable],
-    fusion: PredictionTable,
+    by_seed: Mapping[str, Sequence[PredictionTable]], averaged: Mapping[str, PredictionTable], fusion: PredictionTable
 ) -> PaperTable:
     """Make the table.
 
@@ -85,11 +62,11 @@ def paper_table(
     ----------
     Rakhlin et al. 2018, Table 1.
     """
-    rows = [
-        PaperRow(name, np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(), fold_accuracies(averaged[name]))
-        for name, tables in by_seed.items()
-    ]
-    rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
+    rows: list[dict[str, Any]] = []
+    for name, tables in by_seed.items():
+        mean = np.mean([fold_accuracies(table) for table in tables], axis=0).tolist()
+        rows.append({"name": name, "per_fold": mean, "averaged": fold_accuracies(averaged[name])})
+    rows.append({"name": "Model fusion", "per_fold": fold_accuracies(fusion), "averaged": None})
     return PaperTable(fusion.fold_numbers, rows)
 
 
@@ -141,6 +118,22 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
         "fold": rest(of_fold.mean(axis=0).var(axis=1, ddof=1).mean(), noise_of_fold) if folds > 1 else None,
         "split": rest(of_split.mean(axis=0).var(ddof=1), noise_of_split) if splits > 1 else None,
     }
+
+
+def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:
+    """Return the mean over folds, each weighed by its rows, and its standard error with k - 1 degrees of freedom.
+
+    Parameters
+    ----------
+    means, sizes : sequence of float
+        Of each of at least two folds.
+    share : float
+        Images tested to images trained on; 0 for folds that are independent, such as seeds.
+    """
+    values, weight = np.array(means, dtype=np.float64), np.array(sizes, dtype=np.float64) / np.sum(sizes)
+    pooled = float(weight @ values)
+    spread = float(weight @ np.square(values - pooled)) / (len(values) - 1)
+    return pooled, (spread * (1.0 + len(values) * share)) ** 0.5
 
 
 def spread_sentence(spread: Mapping[str, Any]) -> str:
@@ -214,14 +207,14 @@ class Sample:
     picture : str
         A data address; empty if the image could not be read, which the report says.
     label, predicted : str
-    confidence : float or None
+    confidence : float
     """
 
     image_id: str
     picture: str
     label: str
     predicted: str
-    confidence: float | None
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -235,7 +228,7 @@ class Panel:
         Of `measure`.
     paper : PaperTable, optional
         The per-fold table of the paper.
-    right, wrong : sequence of Sample
+    samples : sequence of Sample
         The report numbers them; which images they are stands in ``pictures.csv`` beside it.
     run : mapping
         ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table records, such as
@@ -247,8 +240,7 @@ class Panel:
     table: PredictionTable
     metrics: dict[str, Any]
     paper: PaperTable | None = None
-    right: Sequence[Sample] = ()
-    wrong: Sequence[Sample] = field(default_factory=tuple)
+    samples: Sequence[Sample] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
 

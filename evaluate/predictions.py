@@ -94,15 +94,13 @@ class PredictionTable:
     @property
     def first_rows(self) -> npt.NDArray[np.int64]:
         """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
-        first: dict[tuple[str, str], int] = {}
-        for row, (image, patch, _) in enumerate(self.keys):
-            first.setdefault((image, patch), row)
-        return np.array(list(first.values()), dtype=np.int64)
+        last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
+        return np.array(sorted(last_to_first.values()), dtype=np.int64)
 
     @property
     def tested(self) -> dict[str, int]:
         """How many images, or patches of them, there are (``n``), and ``least`` and ``most`` rows about one."""
-        times = Counter(zip(self.image_ids, self.patches or [""] * len(self), strict=True)).values()
+        times = Counter(key[:2] for key in self.keys).values()
         return {"n": len(times), "least": min(times, default=0), "most": max(times, default=0)}
 
     @property
@@ -157,42 +155,32 @@ class PredictionTable:
         )
 
     def _repr_html_(self) -> str:
-        sure = (
-            ["" for _ in self.image_ids] if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
-        )
+        sure = [""] * len(self) if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
         named = [[self.classes[label] for label in places] for places in (self.labels, self.predicted)]
-        return html_table(
-            f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}",
-            ["image", "label", "predicted", "confidence", "fold"],
-            zip(self.image_ids, *named, sure, ("" if fold is None else fold for fold in self.folds), strict=True),
-        )
+        caption = f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}"
+        rows = zip(self.image_ids, *named, sure, ("" if fold is None else fold for fold in self.folds), strict=True)
+        return html_table(caption, ["image", "label", "predicted", "confidence", "fold"], rows)
 
     @classmethod
     def from_probabilities(
-        cls,
-        *,
-        name: str,
-        classes: Sequence[str],
-        image_ids: Sequence[str],
-        labels: Sequence[str],
-        probabilities: npt.NDArray[np.float64],
-        folds: Sequence[int | None],
-        groups: Sequence[str | None],
-        protocol: str = "",
+        cls, *, classes: Sequence[str], labels: Sequence[str], probabilities: npt.NDArray[np.float64], **fields: Any
     ) -> PredictionTable:
-        """Make a table; the predicted class is the one of the highest probability, the first of equals."""
-        order = {label: number for number, label in enumerate(classes)}
-        return cls(
-            name=name,
-            classes=tuple(classes),
-            image_ids=tuple(image_ids),
-            labels=np.array([order[label] for label in labels], dtype=np.int64),
-            probabilities=probabilities,
-            predicted=probabilities.argmax(axis=1),
-            folds=tuple(folds),
-            groups=tuple(groups),
-            protocol=protocol,
-        )
+        """Make a table; the predicted class is the one of the highest probability, the first of equals.
+
+        Parameters
+        ----------
+        classes : sequence of str
+        labels : sequence of str
+            The true class of each row.
+        probabilities : ndarray of float64, shape (n, classes)
+        **fields
+            The other attributes; what rows have may be a list.
+        """
+        numbers = {label: number for number, label in enumerate(classes)}
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        true = np.array([numbers[label] for label in labels], dtype=np.int64)
+        predicted = probabilities.argmax(axis=1)
+        return cls(classes=tuple(classes), labels=true, probabilities=probabilities, predicted=predicted, **fields)
 
 
 def write_predictions(
@@ -257,13 +245,6 @@ def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> Prediction
     )
 
 
-def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield how often each unit is drawn, int64 of shape (units,), for each replicate."""
-    rng = np.random.default_rng(seed)
-    for _ in range(replicates):
-        yield rng.multinomial(units, np.full(units, 1.0 / units))
-
-
 NOTHING_LEARNT = "NOTHING LEARNT"
 """How the sentence begins."""
 
@@ -292,9 +273,8 @@ def constant_folds(table: PredictionTable) -> str | None:
         len(set(images[rows])) > 1 and bool((np.ptp(table.probabilities[rows], axis=0) <= _SAME).all())
         for rows in tested
     )
-    if not same:
-        return None
-    return nothing_learnt("the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds")
+    models = "the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds"
+    return nothing_learnt(models) if same else None
 
 
 FEW_IMAGES = 5

@@ -79,11 +79,7 @@ class TableChoice(Settings):
 
 
 def read_predictions(
-    path: PathInput,
-    *,
-    classes: Many[TextInput] = (),
-    name: str | None = None,
-    predicted_from: str | None = None,
+    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None, predicted_from: str | None = None
 ) -> list[PredictionTable]:
     """Read a predictions CSV from anywhere.
 
@@ -217,23 +213,17 @@ def _bounded(path: Path, count: int, most: int, what: str) -> None:
 def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
     for known in known_classes():
-        spellings = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
-        if all(spellings) and {name for spelled in spellings for name in spelled.values()} == set(known):
+        try:
+            spelled = [spell_labels(names, known) for names in ([named] if named else mentioned.values())]
+        except InputError:  # two names are one class
+            continue
+        if {name for spellings in spelled for name in spellings.values()} == set(known):
             return known
     names, findings = join_labels(named or [name for column in mentioned.values() for name in column])
     if named and len(set(names.values())) < len(named):
         message = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
         raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
     return tuple(names[name] for name in named) or tuple(sorted(set(names.values())))
-
-
-def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
-    """Return the class of each name; nothing if a name is not a class, or two names are one class."""
-    try:
-        spelled = spell_labels(names, classes)
-    except InputError:
-        return {}
-    return {name: known for name, known in spelled.items() if known is not None} if all(spelled.values()) else {}
 
 
 def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:

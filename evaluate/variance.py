@@ -135,7 +135,9 @@ class Units:
             return None
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
 
-    def share(self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0) -> Figure | None:
+    def share(
+        self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0, predictive: bool = False
+    ) -> Figure | None:
         """Return the share of the rows `inside` that are right; None where there are none.
 
         Parameters
@@ -146,15 +148,12 @@ class Units:
             All rows by default.
         least : float
             See `spread`.
+        predictive : bool
+            Whether the number of these rows varies too, see `Part`.
         """
         inside = np.ones(len(self.member), dtype=np.bool_) if inside is None else inside
-        part = share_part(hits, inside)
+        part = share_part(hits, inside, predictive=predictive)
         return None if part is None else interval([part], self, least=least)
-
-    def predictive(self, truth: Mask, called: Mask) -> Figure | None:
-        """Return the share of the called rows that are true; None if none is called."""
-        part = share_part(truth, called, predictive=True)
-        return None if part is None else interval([part], self)
 
 
 def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Figure:
@@ -204,11 +203,7 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
 
 
 def interval(
-    parts: Sequence[Part],
-    units: Units,
-    *,
-    limits: tuple[float, float] = (0.0, 1.0),
-    least: float = 1.0,
+    parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0), least: float = 1.0
 ) -> Figure:
     """Return the mean of parts.
 

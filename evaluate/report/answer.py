@@ -1,14 +1,19 @@
-"""What a table answers: how much is right, how sure that is, and for whom."""
+"""What a table answers: how much is right, how sure that is, and for whom; on a terminal and the card of a model."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...core import counted
+from ...core.formats import file_sha256
+from ...core.jobs import atomic_output
+from ...core.models import BundleFacts, bundle_lines
 from .. import images_tested
+from .methods import cite
 from .page import render
 
 _LARGE = 0.2
@@ -17,8 +22,8 @@ _LARGE = 0.2
 _WIDTH, _LINES = 100, 11
 """Characters of a line, and number of lines, of a table on a terminal."""
 
-LOUD = re.compile(r"\b[A-Z]{4,}\b")
-"""A word in capitals: warnings that have one stand before the others."""
+_LOUD = re.compile(r"\b[A-Z]{4,}\b")
+"""A word in capitals."""
 
 
 def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +58,11 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def loud_first(banners: Sequence[str]) -> list[str]:
+    """Return warnings with those that have a word in capitals before the others."""
+    return sorted(banners, key=lambda text: not _LOUD.search(text))
+
+
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     missing = metrics["units"]["ungrouped"]
@@ -61,8 +71,7 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"
     )
-    loud_first = sorted(banners, key=lambda text: not LOUD.search(text))
-    return [*loud_first, *([ungrouped] if missing else []), *metrics["fold_notes"]]
+    return [*loud_first(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
@@ -84,8 +93,7 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     list of str
         Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
     """
-    warnings = warnings_of(metrics, banners)
-    lines: list[str] = []
+    warnings, lines = warnings_of(metrics, banners), list[str]()
     for sentence in sentences(name, metrics, warnings, brief=brief):
         more = wrapped(sentence, "  " * bool(lines))
         if len(lines) + len(more) > _LINES and sentence not in warnings:
@@ -96,8 +104,8 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
 
 def sentences(name: str, metrics: Mapping[str, Any], warnings: Sequence[str], *, brief: bool = False) -> list[str]:
     """Return the sentences that `headline` puts in lines."""
-    values = {"name": name, "a": answer(metrics), "metrics": metrics, "warnings": warnings, "tested": images_tested}
-    return [line.strip() for line in render("terminal.txt", brief=brief, **values).splitlines() if line.strip()]
+    text = render("terminal.txt", brief=brief, name=name, a=answer(metrics), m=metrics, warnings=warnings)
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def wrapped(sentence: str, indent: str = "") -> list[str]:
@@ -117,5 +125,55 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
     result : mapping
         What ``metrics.json`` holds.
     """
-    values = {"tables": result["tables"], "pairs": result["comparisons"], "external": result.get("external")}
-    return [line for text in render("lines.txt", **values).splitlines() for line in wrapped(text)]
+    return [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
+
+
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
+    """Write the card of a model as Markdown, with the header that hubs of models read.
+
+    What only the author knows is a marked blank.
+
+    Parameters
+    ----------
+    path : Path
+        The card to write.
+    model : Path
+        The model file.
+    bundle : BundleFacts
+        Facts from the model file.
+    metrics : mapping or None
+        Content of the ``metrics.json`` next to it.
+    """
+    name = model.absolute().parent.name or model.stem
+    text, sources = cite(" ".join((metrics or {}).get("run", {}).get("methods", ())))
+    values = {"name": name, "file": model.name, "bundle": bundle, "facts": bundle_lines(bundle, file_sha256(model))}
+    card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
+    with atomic_output(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+
+
+def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is known of how good a model is, and of the images that it was trained on.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called.
+    metrics : mapping or None
+        What ``metrics.json`` beside it holds.
+
+    Returns
+    -------
+    dict
+        ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
+        each class.
+    """
+    run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
+    table = tables.get("fusion") or next(iter(tables.values()), None)
+    return {
+        "lines": [] if table is None else sentences(name, table, warnings_of(table)),
+        "protocol": run.get("protocol"),
+        "used": run.get("flow", {}).get("used"),
+        "dataset": run.get("dataset"),
+        "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+    }

@@ -72,8 +72,8 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     curves = fold_curves(table, truth, scores)[1]
     title = f"{' + '.join(view['positive'])} against the rest"
     if len(curves) > 1:
-        rates = np.array([np.interp(_GRID, false, true) for false, true in curves])
-        whole, label = (_GRID, rates.mean(axis=0)), f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        rates = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
+        whole, label = (_GRID, rates), f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
     else:
         whole, label = curves[0] if curves else roc_curve(truth, scores)[:2], f"AUC {view['auc']['value']:.3f}"
     pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}" if "auc_pooled" in view else ""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from ...core import counted, plural
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, figures_of, joined_versions, rows_of
-from .page import NOTHING, Block, Grid, render
+from .. import ESTIMAND, Panel, figures_of, joined_versions
+from .page import NOTHING, Block, Grid, render, template_text
 
 _SOURCES = {
     "Clopper-Pearson, effective": "korn1998",
@@ -45,13 +44,10 @@ def methods_text(
     text = render(
         "methods.txt",
         tables=metrics,
-        rows=list(dict.fromkeys(rows_of(m) for m in metrics)),
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"] and m["folds"])),
         units=list(dict.fromkeys(counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True))),
         about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
-        views=[m["two_class"] for m in metrics if m.get("two_class")],
         software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
@@ -76,10 +72,7 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
         yield Block(grid=Grid(caption, ["method", "figures", "source"], rows, words=(1, 2)))
 
 
-REFERENCES = dict(
-    line.split(" ", 1)
-    for line in (resources.files(__package__) / "templates" / "references.txt").read_text(encoding="utf-8").splitlines()
-)
+REFERENCES = dict(line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines())
 """What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
 
 _KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")

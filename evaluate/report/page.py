@@ -14,6 +14,7 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
+from .. import images_tested, rows_of
 
 NOTHING = "–"
 
@@ -47,6 +48,9 @@ points = functools.partial(written, form="+.1f", times=100)
 number = functools.partial(written, form=".3f")
 """Writes a number."""
 
+whole = functools.partial(written, form=",")
+"""Writes a count."""
+
 _UNITS = {"percent": percent, "number": number, "points": points, "change": functools.partial(written, form="+.3f")}
 
 
@@ -70,7 +74,7 @@ def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str =
     return form(figure) + interval + (mark if figure["reason"] and figure["value"] is not None else "")
 
 
-def p_value(p: float | None, *, sign: bool = True) -> str:
+def p_value(p: float, sign: bool = True) -> str:
     """Write a p value with three decimals, the smallest as less than 0.001.
 
     Examples
@@ -78,8 +82,6 @@ def p_value(p: float | None, *, sign: bool = True) -> str:
     >>> p_value(0.0341), p_value(0.0341, sign=False), p_value(0.00004, sign=False)
     ('= 0.034', '0.034', '< 0.001')
     """
-    if p is None:
-        return NOTHING
     return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
 
 
@@ -94,9 +96,21 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
+def template_text(package: str | None, name: str) -> str:
+    """Return a file of the folder ``templates`` of a package; nothing without a name."""
+    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8") if name else ""
+
+
+def named(figure: str, names: Mapping[str, str] | None = None) -> str:
+    """Return what a figure is called in a table, whose units have these names."""
+    by_unit = figure == "by_unit" and names
+    return f"accuracy by {by_unit['group']}" if by_unit else figure.replace("_", " ").replace("auc", "AUC")
+
+
 FORMS: dict[str, Callable[..., Any]] = {
-    "percent": percent, "span": span, "points": points, "number": number, "counted": counted, "listed": listed,
-    "plural": plural, "sentence": sentence, "cell": cell, "p": lambda p, sign=True: p_value(p, sign=sign),
+    "percent": percent, "span": span, "points": points, "number": number, "whole": whole, "counted": counted,
+    "listed": listed, "plural": plural, "sentence": sentence, "cell": cell, "p": p_value, "named": named,
+    "rows_of": rows_of, "images_tested": images_tested,
 }  # fmt: skip
 """The filters of templates."""
 
@@ -193,9 +207,9 @@ def write_page(
     path: Path,
     *,
     title: str,
-    banners: Sequence[str],
     sections: Sequence[Section],
-    renamed: Mapping[str, str],
+    banners: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
@@ -205,24 +219,24 @@ def write_page(
     path : Path
         The HTML file; holds styles and figures itself and loads nothing.
     title : str
-    banners : sequence of str
-        What a reader must know first.
     sections : sequence of Section
         Those without a block are left out.
-    renamed : mapping of str to str
+    banners : sequence of str
+        What a reader must know first.
+    renamed : mapping of str to str, optional
         What texts say otherwise here.
     first : sequence of Block
         What stands before the list of sections.
     """
-    longest = sorted(renamed, key=len, reverse=True)
+    longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
 
     def passed_on(value: Any) -> Any:
         """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
         value = public(value) if isinstance(value, str) else value
         if type(value) is not str or value.startswith("data:"):
             return value
-        for name in longest:
-            value = value.replace(name, renamed[name])
+        for name, other in longest_first:
+            value = value.replace(name, other)
         return _PATH.sub(r"\1", value)
 
     render_page(
@@ -267,9 +281,7 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    sheet, code, policy = style_of(package, style), "", ""
-    if script:
-        code = (resources.files(str(package)) / "templates" / script).read_text(encoding="utf-8")
+    sheet, code, policy = style_of(package, style), template_text(package, script or ""), ""
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
         policy += f"; script-src {_source(code)}" if code else ""
@@ -281,10 +293,7 @@ def render_page(
 
 def style_of(package: str | None, style: str) -> str:
     """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
-    files = ((__package__, "report.css"), (package, style))
-    return "".join(
-        (resources.files(str(of)) / "templates" / name).read_text(encoding="utf-8") for of, name in files if name
-    )
+    return template_text(__package__, "report.css") + template_text(package, style)
 
 
 def render(template: str, **values: Any) -> str:

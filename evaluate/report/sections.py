@@ -10,36 +10,35 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, figures_of, rows_of, spread_sentence
-from .answer import answer
-from .figures import calibration_figure, roc_figure
-from .page import Block, Grid, Section
+from .. import Panel, PredictionTable, figures_of, spread_sentence
+from .answer import answer, loud_first, warnings_of
+from .figures import calibration_figure, learning_figure, roc_figure
+from .page import Block, Figure, Grid, Section, percent
 from .tables import PublishedTable, other_figures
 
-Metrics = Mapping[str, Any]
 
-_BESIDE, _MOST_CLASSES = 6, 30
-"""Maximum number of classes for a confusion matrix next to the answer, and for one at all."""
+def answer_blocks(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[Block, list[Block]]:
+    """Return the first answer of a report, with the warnings that all tables share, and that of each of several tables.
 
-
-def answer_block(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
-    """Return how good, how sure and for whom, with the confusion matrix and the warnings.
-
-    Of several tables the first sentence stands at the top of the report.
+    It is how good, how sure and for whom; of one table with its confusion matrix and all warnings.
     """
-    metrics = panel.metrics
-    beside = confusion_grid(metrics) if len(metrics["classes"]) <= _BESIDE else None
-    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside, "single": single}
-    return Block(template="answer.html", values={**values, "trained": bool(panel.run.get("methods"))})
-
-
-def confusion_grid(metrics: Metrics) -> Grid:
-    """Return how many rows of each class, a line each, were called which."""
-    classes = metrics["classes"]
-    rows = [
-        [name, *(f"{count:,}" for count in counts)] for name, counts in zip(classes, metrics["confusion"], strict=True)
+    if len(panels) == 1:
+        return _answer(panels[0], warnings_of(panels[0].metrics, banners), single=True), []
+    warned = [warnings_of(panel.metrics) for panel in panels]
+    shared = [note for note in (warned[0] if warned else ()) if all(note in notes for notes in warned)]
+    tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
+    about = {repr((a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]),
+                   a["m"]["chance"])) for _, a in tables}  # fmt: skip
+    values = {"tables": tables, "alike": len(about) == 1, "warnings": [*loud_first(banners), *shared]}
+    return Block(template="answers.html", values=values), [
+        _answer(panel, [note for note in notes if note not in shared], single=False)
+        for panel, notes in zip(panels, warned, strict=True)
     ]
-    return Grid(f"Number of {rows_of(metrics)}: true class by row, predicted class by column", ["", *classes], rows)
+
+
+def _answer(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
+    values = {"a": answer(panel.metrics), "warnings": warnings, "single": single, "run": panel.run}
+    return Block(template="answer.html", values=values)
 
 
 def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]:
@@ -51,29 +50,23 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     pictures : sequence of Block
         Errors, and what else is shown of its images.
     """
-    metrics, view = panel.metrics, panel.metrics.get("two_class") or {}
-    several = len(metrics["classes"])
-    values = {"m": metrics, "points": view.get("thresholds") or view.get("wanted")}
-    reasons = dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])
+    metrics, view, paper = panel.metrics, panel.metrics.get("two_class"), None
     spread = panel.run.get("variance")
-    paper = None
     if panel.paper is not None:
         header, *rows = panel.paper.lines()
         shown = rows[:-1] if len(rows) == 2 else rows  # the fusion of one store is that store
         paper = Grid(_PAPER, header, shown, total=len(rows) > 2)
     classes = {
-        "confusion": confusion_grid(metrics) if _BESIDE < several <= _MOST_CLASSES else None,
-        "many": several > _MOST_CLASSES,
-        "names": view.get("positive") or metrics["classes"][1:] if several == 2 else metrics["classes"],
-        "rows": rows_of(metrics),
+        "m": metrics,
         "figures": other_figures(metrics),
         "spread": spread and spread_sentence(spread),
-        "reasons": list(reasons),
+        "reasons": list(dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])),
         "paper": paper,
     }
-    yield Section("Classes and errors", [Block(template="classes.html", values=values | classes), *pictures])
+    yield Section("Classes and errors", [Block(template="classes.html", values=classes), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        values |= {
+        values = {
+            "m": metrics,
             "temperature": panel.run.get("bundle", {}).get("temperature"),
             "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
             "roc": roc_figure(panel.table, metrics) if view else None,
@@ -82,6 +75,35 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
 
 
 _PAPER = "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
+
+
+def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
+    """Return the pictures of each panel, numbered, and what they are."""
+    blocks: list[list[Block]] = [[] for _ in panels]
+    keys: list[list[Any]] = []
+    for panel, shown in zip(panels, blocks, strict=True):
+        for heading, hit in (("Wrongly classified", False), ("Correctly classified", True)):
+            samples = [sample for sample in panel.samples if (sample.label == sample.predicted) == hit]
+            figures = []
+            for sample in samples:
+                if sample.picture:
+                    keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
+                    text = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
+                    figures.append(Figure(sample.picture, *[f"Image {len(keys)}: {text}"] * 2))
+            lacking = len(samples) - len(figures)
+            note = f"{lacking} of {len(samples)} images could not be read." if lacking else ""
+            if samples:
+                shown.append(Block(heading=heading, text="The most confident of them.", note=note, pictures=figures))
+    return blocks, keys
+
+
+def learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
+    """Show how each network learnt."""
+    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
+    for panel in learnt.values():
+        name = "the network" if len(learnt) == 1 else panel.table.name
+        yield Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])])
+
 
 _FLOW = {
     "found": "found",
@@ -92,7 +114,6 @@ _FLOW = {
     "balanced": "left out at random before the split, so that all classes are as large",
     "used": "used by the folds",
 }
-
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -108,8 +129,7 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
             for key, text in _FLOW.items()
             if key in flow and (flow[key] != 0 or key in ("found", "used"))
         ]
-        if numbers:
-            yield Block(grid=Grid("Flow of images", ("images", "number"), numbers))
+        yield Block(grid=Grid("Flow of images", ("images", "number"), numbers))
     for panel in {repr(panel.run.get("parts")): panel for panel in panels if panel.run.get("parts")}.values():
         yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
     sets: dict[frozenset[str], Panel] = {}
@@ -124,51 +144,32 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
 
 def comparison_block(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Block:
     """Show tests of two tables, and the differences of all their figures."""
-    names = panels[0].metrics["names"]
-    titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
-        name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
-    }
-    figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
-    reasons = sorted({c["reason"] for pair in pairs for c in pair["differences"].values() if c["reason"]})
-    values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
+    differences = [pair["differences"] for pair in pairs]
+    reasons = sorted({change["reason"] for each in differences for change in each.values() if change["reason"]})
+    figures = list(dict.fromkeys(name for each in differences for name in each))
+    values = {"pairs": pairs, "names": panels[0].metrics["names"], "reasons": reasons, "figures": figures}
     return Block(template="comparisons.html", values=values)
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:
     """Show a table of published figures and the obtained ones."""
-    for line in (f"Published: {table.source}.", *table.note.splitlines(), table.left_out()):
-        if line:
-            yield Block(text=line)
+    for line in filter(None, (f"Published: {table.source}.", *table.note.splitlines(), table.left_out())):
+        yield Block(text=line)
     yield Block(grid=Grid(f"{table.title}: published and obtained", table.header(), table.rows()))
-
-
-def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external: bool) -> Block:
-    """Fill in what a run knows of TRIPOD+AI, and leave open what only authors know."""
-    metrics = [panel.metrics for panel in panels]
-    values = {
-        "tables": metrics,
-        "trained": any(panel.run.get("methods") for panel in panels),
-        "known": any(table["units"]["kind"] == "group" for table in metrics),
-        "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
-        "subgroups": any(table.get("subgroups") for table in metrics),
-        "external": external,
-        "flow": any(panel.run.get("flow") for panel in panels),
-        "probabilities": any(panel.table.probabilities is not None for panel in panels),
-        "points": any((table.get("two_class") or {}).get("thresholds") for table in metrics),
-    }
-    return Block(template="tripod.html", values=values)
 
 
 def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iterator[Block]:
     """Show what was set, the settings of several runs apart, and the versions that computed."""
-    shown: list[tuple[str, Mapping[str, str]]] = [("Settings", dict(settings))]
+    shown = {repr(dict(settings)): ("Settings", settings)}
     for panel in panels:
         recorded = panel.run.get("settings") or {}
-        if recorded not in (values for _, values in shown):
-            shown.append((f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded))
-    for versions in {repr(used): used for panel in panels if (used := panel.run.get("versions"))}.values():
-        shown.append(("Versions that computed", versions))
-    for caption, values in shown:
+        shown.setdefault(
+            repr(recorded), (f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded)
+        )
+    for panel in panels:
+        versions = panel.run.get("versions") or {}
+        shown.setdefault(repr(versions), ("Versions that computed", versions))
+    for caption, values in shown.values():
         if values:
             yield Block(grid=Grid(caption, ("name", "value"), list(values.items()), words=(1,)))
 
@@ -206,29 +207,20 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     """
     labels: dict[str, int] = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
     owner = dict(zip(table.image_ids, table.groups, strict=True))
-    image, group = table.image_is, table.group_is
-    grid = class_grid(table.classes, labels, owner, image=image, group=group)
+    grid = class_grid(table.classes, labels, owner, image=table.image_is, group=table.group_is)
     if table.patches is not None:
         counts = np.bincount(table.labels[table.first_rows], minlength=len(table.classes))
         rows = [[*row, f"{count:,}"] for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)]
         grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
     yield Block(grid=grid)
-    classes: dict[str | None, set[int]] = {}
-    for image_id, label in labels.items():
-        classes.setdefault(owner[image_id], set()).add(label)
-    several = sum(len(kinds) > 1 for name, kinds in classes.items() if name is not None)
-    if several:
+    kinds = Counter(name for name, _ in {(owner[image], label) for image, label in labels.items()} if name is not None)
+    if several := sum(count > 1 for count in kinds.values()):
         verb = "has" if several == 1 else "have"
-        yield Block(text=f"{counted(several, group)} {verb} {plural(image)} of more than one class.")
+        yield Block(text=f"{counted(several, table.group_is)} {verb} {plural(table.image_is)} of more than one class.")
 
 
 def class_grid(
-    classes: Sequence[str],
-    labels: Mapping[str, int],
-    owner: Mapping[str, str | None],
-    *,
-    image: str,
-    group: str,
+    classes: Sequence[str], labels: Mapping[str, int], owner: Mapping[str, str | None], *, image: str, group: str
 ) -> Grid:
     """Return a table of the images and groups of each class, and of all.
 
@@ -242,19 +234,15 @@ def class_grid(
     image, group : str
         What these are called.
     """
+    images, known = plural(image), any(name is not None for name in owner.values())
     per_class = [[image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))]
-    known = any(name is not None for name in owner.values())
-    header, rows = ["class", plural(image)], []
+    header, rows = ["class", images], []
     for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
-        images = Counter(owner[image_id] for image_id in members)
-        unknown = images.pop(None, 0)
-        sizes = sorted(images.values())
+        counts = Counter(owner[image_id] for image_id in members)
+        unknown = counts.pop(None, 0)
+        sizes = sorted(counts.values())
         spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
-        rows.append([name, f"{len(members):,}", *((f"{len(images):,}", spread, f"{unknown:,}") if known else ())])
+        rows.append([name, f"{len(members):,}", *((f"{len(counts):,}", spread, f"{unknown:,}") if known else ())])
     if known:
-        header += [
-            plural(group),
-            f"{plural(image)} per {group}, median (range)",
-            f"{plural(image)} of no known {group}",
-        ]
-    return Grid(f"{plural(image).capitalize()} of each class", header, rows, total=True)
+        header += [plural(group), f"{images} per {group}, median (range)", f"{images} of no known {group}"]
+    return Grid(f"{images.capitalize()} of each class", header, rows, total=True)

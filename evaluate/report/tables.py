@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ...core import aligned
 from ...core.jobs import check_file_name, write_rows
 from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics
-from .page import NOTHING, Grid, cell, number, percent
+from .page import NOTHING, Grid, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
 
@@ -59,23 +59,13 @@ class PublishedFigure:
 
     def cells(self) -> list[str]:
         """Published, obtained, its interval, the difference, and its interval."""
-        return [
-            self.printed or NOT_PRINTED
-            if self.published is None
-            else self._text(self.published, self.published_spread),
-            "–" if self.obtained is None else self._text(self.obtained, self.obtained_spread),
-            _both_ends(self.interval, f".{self.digits}f"),
-            "–" if self.difference is None else f"{self.difference:+.{self.digits}f}",
-            _both_ends(self.paired, f"+.{self.digits}f"),
-        ]
-
-    def _text(self, value: float, spread: float | None = None) -> str:
-        text = f"{value:.{self.digits}f}"
-        return text if spread is None else f"{text} ± {spread:.{self.digits}f}"
-
-
-def _both_ends(interval: tuple[float, float] | None, form: str) -> str:
-    return "–" if interval is None else " to ".join(format(end, form) for end in interval)
+        plain, signed = f".{self.digits}f", f"+.{self.digits}f"
+        published, obtained = (
+            written(value, plain) + ("" if value is None or spread is None else f" ± {spread:{plain}}")
+            for value, spread in ((self.published, self.published_spread), (self.obtained, self.obtained_spread))
+        )
+        ours = [written(self.interval, plain), written(self.difference, signed), written(self.paired, signed)]
+        return [self.printed or NOT_PRINTED if self.published is None else published, obtained, *ours]
 
 
 @dataclass(frozen=True)
@@ -127,89 +117,56 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
     """Write each table as ``<key>.csv`` in full precision; returns the files."""
     header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
               "difference_low", "difference_high"]  # fmt: skip
-    wrote = []
-    for table in tables:
-        path = folder / f"{check_file_name(table.key, 'the table')}.csv"
-        rows = []
-        for figure in table.figures:
-            low, high = figure.interval or (None, None)
-            published = (figure.printed or NOT_PRINTED) if figure.published is None else figure.published
-            values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
-                      low, high, *(figure.paired or (None, None))]  # fmt: skip
-            rows.append([figure.name, *("" if value is None else value for value in values)])
+    paths = [folder / f"{check_file_name(table.key, 'the table')}.csv" for table in tables]
+    for path, table in zip(paths, tables, strict=True):
+        rows = [
+            [figure.name, (figure.printed or NOT_PRINTED) if figure.published is None else figure.published,
+             figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
+             *(figure.interval or (None, None)), *(figure.paired or (None, None))]
+            for figure in table.figures
+        ]  # fmt: skip
         write_rows(path, header, rows)
-        wrote.append(path)
-    return wrote
+    return paths
 
 
 Metrics = Mapping[str, Any]
-_Specs = Sequence[MetricSpec]
 Row = dict[str, Any]
 
 
-def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
+def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     """Return the metrics to show that have a value in at least one of these tables."""
-    listed = list(tables)
-    return [
-        spec for spec in list_metrics() if spec.shown and any(metrics.get(spec.name) is not None for metrics in listed)
-    ]
-
-
-def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
-    """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
-    values: dict[str, Any] = {}
-    for spec in specs:
-        values |= _cells(metrics, spec.name)
-        if spec.interval:
-            values |= zip(spec.bounds, _ends(metrics.get(spec.name)).values(), strict=True)
-        if _has_folds(spec):  # one fold has no spread
-            several = len(metrics["folds"]) > 1
-            values[f"{spec.name}_mean"] = metrics.get(f"{spec.name}_mean")
-            values[f"{spec.name}_std"] = metrics.get(f"{spec.name}_std") if several else None
-    return values
-
-
-def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[str, str]]:
-    """Return the headings and cells of a table's metrics where tables stand side by side in a report."""
-    cells: list[tuple[str, str]] = []
-    for spec in specs:
-        cells.append((_title(spec), cell(metrics.get(spec.name), spec.unit)))
-        if _has_folds(spec):
-            before = "" if spec.name == HEADLINE else f"{spec.title}, "
-            cells.append((f"{before}mean ± SD over folds", _mean_spread(spec, metrics) or NOTHING))
-    return cells
+    known = {name for metrics in tables for name, value in metrics.items() if value is not None}
+    return [spec for spec in list_metrics() if spec.shown and spec.name in known]
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
     """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
-    specs = shown_metrics(panel.metrics for panel in panels)
-    cells = [summary_cells(specs, panel.metrics) for panel in panels]
-    filled = [any(row[column][1] != NOTHING for row in cells) for column in range(len(cells[0]))]
-    cells = [list(compress(row, filled)) for row in cells]
-    about = [f"{images_tested(panel.metrics)}, {panel.metrics['protocol']}" for panel in panels]
+    tables = [panel.metrics for panel in panels]
+    about = [f"{images_tested(metrics)}, {metrics['protocol']}" for metrics in tables]
     same = len(set(about)) == 1
-    header = ["table", *([] if same else ["predictions and protocol"]), *(heading for heading, _ in cells[0])]
+    columns = [] if same else [("predictions and protocol", about)]
+    for spec in shown_metrics(tables):
+        columns.append((_title(spec), [cell(metrics.get(spec.name), spec.unit) for metrics in tables]))
+        if _has_folds(spec):
+            before = "" if spec.name == HEADLINE else f"{spec.title}, "
+            columns.append((f"{before}mean ± SD over folds", [_mean_spread(spec, metrics) for metrics in tables]))
+    columns = [(heading, cells) for heading, cells in columns if {*cells} != {NOTHING}]
     rows = [
-        [panel.table.name, *([] if same else [text]), *(cell for _, cell in figures)]
-        for panel, text, figures in zip(panels, about, cells, strict=True)
+        list(row) for row in zip((panel.table.name for panel in panels), *(cells for _, cells in columns), strict=True)
     ]
     caption = "All tables, with 95 % CI" + (f": {about[0]}" if same else "")
-    return Grid(caption, header, rows, words=() if same else (1,))
+    return Grid(caption, ["table", *(heading for heading, _ in columns)], rows, words=() if same else (1,))
 
 
 def other_figures(metrics: Metrics) -> list[str]:
     """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
+    apart = {HEADLINE, "balanced_accuracy", "patient_recognition_rate", *(["auc"] * (len(metrics["classes"]) == 2))}
     texts = []
     for spec in shown_metrics([metrics]):
-        if spec.name in {HEADLINE, "balanced_accuracy", "patient_recognition_rate"} or metrics[spec.name] is None:
-            continue
-        if spec.name == "auc" and len(metrics["classes"]) == 2:
-            continue
-        folds = _mean_spread(spec, metrics) if _has_folds(spec) else ""
-        texts.append(
-            f"{_title(spec)} {cell(metrics[spec.name], spec.unit, between=' ')}"
-            + (f", mean over folds {folds}" if folds else "")
-        )
+        if spec.name not in apart:
+            folds = _mean_spread(spec, metrics) if _has_folds(spec) else NOTHING
+            texts.append(f"{_title(spec)} {cell(metrics[spec.name], spec.unit, between=' ')}")
+            texts[-1] += "" if folds == NOTHING else f", mean over folds {folds}"
     return texts
 
 
@@ -222,18 +179,16 @@ def _has_folds(spec: MetricSpec) -> bool:
 
 
 def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
-    """Return the mean and spread over folds; empty for one fold, which has no spread."""
+    """Return the mean and spread over folds; one fold has no spread."""
     mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
     if len(metrics["folds"]) < 2 or mean is None:
-        return ""
+        return NOTHING
     form = percent if spec.unit == "percent" else number
     return f"{form(mean)} ± {form(spread)}"
 
 
-def write_tables(
-    folder: Path, *, tables: Mapping[str, Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
-) -> list[Path]:
-    """Write each table as CSV with full precision.
+def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence[Metrics]) -> None:
+    """Write each table as CSV with full precision; those without a row are left out.
 
     Parameters
     ----------
@@ -242,114 +197,89 @@ def write_tables(
         Name of a prediction table to its metrics.
     pairs : sequence of mapping
         Of `compare_pairs`.
-
-    Returns
-    -------
-    list of Path
-        ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``set-points``,
-        ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
     """
     specs = shown_metrics(tables.values())
-    made: dict[str, Iterable[Row]] = {
-        name: [{"table": table, **row} for table, m in tables.items() for row in rows(m, specs)]
-        for name, rows in _OF_EACH.items()
-    }
-    made |= {name: rows(pairs) for name, rows in _OF_PAIRS.items()}
-    wrote = []
-    for name, some in made.items():
-        if rows := list(some):
-            wrote.append(folder / f"{name}.csv")
-            write_rows(wrote[-1], list(rows[0]), [list(row.values()) for row in rows])
-    return wrote
+    made: dict[str, list[Row]] = {"tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()]}
+    made["per-fold"] = [{"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)]
+    for file, rows_of in _OF_EACH.items():
+        made[file] = [{"table": name, **row} for name, m in tables.items() for row in rows_of(m)]
+    made |= {file: [row for pair in pairs for row in rows_of(pair)] for file, rows_of in _OF_PAIRS.items()}
+    for file, rows in made.items():
+        if rows:
+            write_rows(folder / f"{file}.csv", list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _cells(values: Metrics, *keys: str) -> Row:
-    """Return some values, of figures their estimates; None where there are none."""
-    found = {key: values.get(key) for key in keys}
-    return {key: value["value"] if isinstance(value, Mapping) else value for key, value in found.items()}
+def _figures(values: Metrics, *names: str) -> Row:
+    """Return the columns of figures: value, low and high end of the interval; None where there are none."""
+    row: Row = {}
+    for name in names:
+        figure = values.get(name) or {"value": None, "interval": None}
+        low, high = figure["interval"] or (None, None)
+        row |= {name: figure["value"], f"{name}_low": low, f"{name}_high": high}
+    return row
 
 
-def _ends(figure: Mapping[str, Any] | None, of: str = "") -> Row:
-    """Return the columns of an interval."""
-    return dict(zip((f"{of}low", f"{of}high"), (figure or {}).get("interval") or (None, None), strict=True))
+def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
+    row = {"protocol": m["protocol"], "n": m["n"]}
+    for spec in specs:
+        row |= _figures(m, spec.name) if spec.interval else {spec.name: (m.get(spec.name) or {}).get("value")}
+        if _has_folds(spec):  # one fold has no spread
+            spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
+            row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
+    return row
 
 
-def _summary(m: Metrics, specs: _Specs) -> list[Row]:
-    return [{"protocol": m["protocol"], "n": m["n"], **_summary_values(specs, m)}]
-
-
-def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
-    others = [spec.name for spec in specs if spec.per_fold and spec.name != HEADLINE]
+def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
-    columns |= {name: m.get(f"{name}_per_fold") for name in others}
+    columns |= {spec.name: m.get(f"{spec.name}_per_fold") for spec in specs if spec.per_fold}
     for k in range(len(m["folds"])):
         yield {name: values[k] if values else None for name, values in columns.items()}
 
 
-def _per_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
+def _per_class(m: Metrics) -> Iterator[Row]:
     for label, values in m["per_class"].items():
-        row = {"class": label, **_cells(values, "n", *CLASS_METRICS)}
-        for name in CLASS_METRICS:
-            row |= _ends(values[name], f"{name}_")
-        yield row
+        yield {"class": label, "n": values["n"], **_figures(values, *CLASS_METRICS)}
 
 
-def _confusion(m: Metrics, specs: _Specs) -> Iterator[Row]:
+def _confusion(m: Metrics) -> Iterator[Row]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}
 
 
-def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
+def _set_points(m: Metrics) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
     for point in (*view["thresholds"], *view.get("wanted", ())):
-        row = {"positive": " + ".join(view["positive"]), **_cells(point, "threshold", "sensitivity", "specificity")}
-        row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
-        for name in ("sensitivity", "specificity"):
-            row |= _ends(point[name], f"{name}_")
-        for name in ("ppv", "npv"):
-            row |= _cells(point, name) | _ends(point[name], f"{name}_")
-        yield row | _cells(point, "wanted")
+        row = {"positive": " + ".join(view["positive"]), "rule": view["rule"], "wanted": point.get("wanted")}
+        row |= {"threshold": point["threshold"], **_figures(point, "sensitivity", "specificity", "ppv", "npv")}
+        yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
 
 
-def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
+def _subgroups(m: Metrics) -> Iterator[Row]:
     for by, subgroups in m.get("subgroups", {}).items():
         for subgroup in subgroups:
-            row = {"column": by, **_cells(subgroup, "value", "n", "units", "accuracy"), **_ends(subgroup["accuracy"])}
-            yield row | _cells(subgroup, "difference") | _ends(subgroup["difference"], "difference_")
+            row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units")}}
+            yield row | _figures(subgroup, "accuracy", "difference")
 
 
-def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
-    for pair in pairs:
-        row = _cells(pair, "second", "first") | _difference(pair["differences"]["accuracy"])
-        row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
-        yield row | _cells(pair, "test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
+def _paired(pair: Metrics) -> Iterator[Row]:
+    row = {"second": pair["second"], "first": pair["first"]}
+    row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
+    counts = ("only_first", "only_second", "test", "p", "p_holm", "least_p", "detectable", "units_needed")
+    yield row | {key: pair[key] for key in counts} | {"not_inferior": pair.get("not_inferior")}
 
 
-def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
-    for pair in pairs:
-        for name, change in pair["differences"].items():
-            row = {**_cells(pair, "second", "first"), "figure": name, **_difference(change)}
-            yield row | _cells(change, "method")
+def _differences(pair: Metrics) -> Iterator[Row]:
+    for name, change in pair["differences"].items():
+        row = {"second": pair["second"], "first": pair["first"], "figure": name}
+        yield row | _figures({"difference": change}, "difference") | {"method": change["method"]}
 
 
-def _difference(change: Mapping[str, Any]) -> Row:
-    return {"difference": change["value"], **_ends(change)}
-
-
-_OF_EACH = {
-    "tables": _summary,
-    "per-fold": _per_fold,
-    "per-class": _per_class,
-    "confusion": _confusion,
-    "set-points": _set_points,
-    "subgroups": _subgroups,
-}
-
+_OF_EACH = {"per-class": _per_class, "confusion": _confusion, "set-points": _set_points, "subgroups": _subgroups}
 _OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
 
-TABLES = (*_OF_EACH, *_OF_PAIRS)
+TABLES = ("tables", "per-fold", *_OF_EACH, *_OF_PAIRS)
 """Names of the files."""

@@ -108,15 +108,15 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
 
 def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     """The template is broken, as 0.1's was for such classes; every model, table and bundle is there, and exit 1."""
-    from bchisto.evaluate.report import report
+    from bchisto.evaluate.report import sections
 
     run = run_copy(own)
-    whole = report.percent
+    whole = sections.percent
 
     def fail(value):
         raise KeyError("no such figure")
 
-    monkeypatch.setattr(report, "percent", fail)
+    monkeypatch.setattr(sections, "percent", fail)
     options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
     code, out, err = cli("boost", "--out", run, *options)
     assert code == 1
@@ -130,6 +130,6 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     with pytest.raises(ReportError) as caught:
         train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     assert caught.value.results[0].panel is not None
-    monkeypatch.setattr(report, "percent", whole)
+    monkeypatch.setattr(sections, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0
     assert (folder / "report.html").is_file()

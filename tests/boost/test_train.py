@@ -74,10 +74,10 @@ def test_processes_shards_and_resume_give_equal_models(boosted, described, run_c
     run = run_copy(described)
     for index in (2, 1):
         (result,) = train_small(run, seeds=2, jobs=2, shard=Shard(index, 2))
-        assert result.paper is None
+        assert result.panel is None
     assert result.finished
     (result,) = train_small(run, seeds=2)
-    assert result.paper is not None
+    assert result.panel.paper is not None
     assert texts(run) == texts(boosted)
     for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
         assert (run / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes(), name
@@ -223,7 +223,7 @@ def test_two_stores_are_fused(described, run_copy):
     run = run_copy(described)
     shutil.copy(run / "features" / "tiny-1.0-64.h5", run / "features" / "second.h5")
     (result,) = train_small(run)
-    assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
+    assert [row["name"] for row in result.panel.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
 

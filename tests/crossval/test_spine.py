@@ -212,16 +212,14 @@ METRICS = {"accuracy": FIGURE, "balanced_accuracy": FIGURE, "patient_recognition
 
 
 def test_a_result_in_its_three_states():
-    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",), "whole",
+    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",),
                             share=Share(Shard(2, 4), 1, 3, 6, "models"))  # fmt: skip
     assert share.summary() == ["3-svm: shard 2/4 has 1 of 6 models; 3 of 6 done"]
-    assert (share.metrics, share.paper) == (None, None)
-    untested = CrossValidation(
-        Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), "whole", assembled=True
-    )
+    assert share.metrics is None
+    untested = CrossValidation(Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), assembled=True)
     assert untested.summary() == ["RANDOM", "none-x: trained on all images, none tested. Protocol: no folds"]
     tested = CrossValidation(
-        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), "whole", Panel(None, METRICS),
+        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), Panel(None, METRICS),
         assembled=True,
     )  # fmt: skip
     summary = tested.summary()

@@ -3,25 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Aggregation, PredictionTable, aggregate, evaluate
+from bchisto.evaluate import aggregate
+from written_tables import predictions
 
 P = [0.9, 0.4, 0.45, 0.1, 0.6, 0.3, 0.7, 0.8, 0.55]  # of malignant
 GROUP = ["u", "u", "u", "v", "v", "w", "w", "w", "w"]
 
 
 def table(labels=None, groups=GROUP, probabilities=True, folds=None):
-    p = np.array(P)
-    both = np.column_stack([1 - p, p])
-    made = PredictionTable.from_probabilities(
-        name="t", classes=("benign", "malignant"), image_ids=[f"i{k}" for k in range(9)],
-        labels=labels or ["malignant"] * 3 + ["benign"] * 2 + ["malignant"] * 4, probabilities=both,
-        folds=folds or [1] * 9, groups=groups, protocol="p",
-    )  # fmt: skip
-    if probabilities:
-        return made
-    return PredictionTable(
-        made.name, made.classes, made.image_ids, made.labels, None, made.predicted, made.folds, made.groups
-    )
+    labels = labels or ["malignant"] * 3 + ["benign"] * 2 + ["malignant"] * 4
+    made = predictions(P, labels, folds=folds or [1] * 9, groups=groups, protocol="p")
+    return made if probabilities else replace(made, probabilities=None)
 
 
 @pytest.mark.parametrize(
@@ -40,16 +32,6 @@ def test_every_rule_by_hand(rule, predicted):
     np.testing.assert_array_equal(found.labels, [1, 0, 1])
     np.testing.assert_array_equal(found.predicted, predicted)
     assert found.protocol == f"p; by group, rule {rule}"
-
-
-def test_probabilities_are_means_or_shares():
-    np.testing.assert_allclose(aggregate(table()).probabilities[:, 1], [1.75 / 3, 0.35, 2.35 / 4])
-    np.testing.assert_allclose(aggregate(table(), rule="vote").probabilities[:, 1], [1 / 3, 1 / 2, 3 / 4])
-    assert aggregate(table(), rule="exist").probabilities is None
-
-
-def test_exist_n_takes_its_n():
-    np.testing.assert_array_equal(aggregate(table(), rule="exist-n", at_least=4).predicted, [0, 0, 0])
 
 
 def test_a_group_tested_in_two_folds_is_two_rows():
@@ -72,25 +54,9 @@ def test_what_does_not_fit():
 
 
 def test_exist_needs_two_sides():
-    three = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b", "c"), image_ids=["x"], labels=["a"], probabilities=np.array([[0.5, 0.3, 0.2]]),
-        folds=[1], groups=["g"],
-    )  # fmt: skip
+    three = predictions([[0.5, 0.3, 0.2]], "a", "abc", groups=["g"])
     with pytest.raises(InputError, match='`rule="exist"`: needs two classes, one of them `positive`'):
         aggregate(three, rule="exist", positive=["c"])
-
-
-def test_evaluation_by_group(tmp_path):
-    rows = "\n".join(
-        f"i{k},{'benign' if g == 'v' else 'malignant'},{g},1,{1 - p},{p}"
-        for k, (g, p) in enumerate(zip(GROUP, P, strict=True))
-    )
-    (tmp_path / "t.csv").write_text(f"image_id,label,group,fold,p_benign,p_malignant\n{rows}\n")
-    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", aggregation=Aggregation("group"), bootstrap=50).result[
-        "tables"
-    ]["t"]
-    assert (found["n"], found["accuracy"]["value"]) == (3, 1.0)
-    assert found["protocol"].endswith("by group, rule average")
 
 
 def test_what_is_not_new_stays_so():

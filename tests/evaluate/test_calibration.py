@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.evaluate import (
-    PredictionTable,
     Units,
     aggregate,
     apply_temperature,
@@ -15,19 +14,16 @@ from bchisto.evaluate import (
 from bchisto.evaluate.calibration import recalibration
 from bchisto.evaluate.influence import freedom
 from scipy.special import expit, logit, softmax
+from written_tables import predictions
 
 CLASSES = ("a", "b", "c")
 
 
-def drawn(rng, n=300, sure=1.0, groups=None, folds=5, classes=CLASSES):
+def drawn(rng, n=300, sure=1.0, folds=5, classes=CLASSES):
     """Return a table whose probabilities are right if `sure` is 1."""
     right = softmax(2 * rng.normal(size=(n, len(classes))), axis=1)
     labels = [classes[rng.choice(len(classes), p=row)] for row in right]
-    return PredictionTable.from_probabilities(
-        name="t", classes=classes, image_ids=[f"i{k}" for k in range(n)], labels=labels,
-        probabilities=apply_temperature(right, 1 / sure), folds=[1 + k % folds for k in range(n)],
-        groups=groups or [None] * n,
-    )  # fmt: skip
+    return predictions(apply_temperature(right, 1 / sure), labels, classes, folds=[1 + k % folds for k in range(n)])
 
 
 def test_slope_and_intercept_are_those_of_statsmodels(rng):
@@ -127,12 +123,8 @@ def test_vote_shares_are_not_scored_as_probabilities(rng):
 
 def test_a_table_that_is_all_right_does_not_sink_the_temperature():
     """Of 59 right images the likeliest temperature is 0.05; one wrong image then costs 20 times what it did."""
-    labels = ["a", "b", "c"] * 20
-    p = np.full((60, 3), 0.15) + 0.55 * np.eye(3)[[0, 1, 2] * 20]
-    table = PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=[f"i{k}" for k in range(60)], labels=labels, probabilities=p,
-        folds=[1 + k % 2 for k in range(60)], groups=[None] * 60,
-    )  # fmt: skip
+    labels = [0, 1, 2] * 20
+    table = predictions(0.15 + 0.55 * np.eye(3)[labels], labels, CLASSES, folds=[1 + k % 2 for k in range(60)])
     assert 0.3 < shrunk_temperature(table) < 0.7
     wrong = replace(table, labels=np.r_[table.labels[:-1], 0])
     found = measure(wrong)["calibration"]
@@ -143,11 +135,7 @@ def test_a_table_that_is_all_right_does_not_sink_the_temperature():
 
 def test_the_confidence_is_that_of_the_class_that_is_called():
     """Of two rows one is called against its probabilities, as a threshold does: it is the less sure one."""
-    table = PredictionTable.from_probabilities(
-        name="t", classes=("x", "y"), image_ids=list("ab"), labels=["x", "x"],
-        probabilities=np.array([[0.9, 0.1], [0.6, 0.4]]), folds=[None] * 2, groups=[None] * 2,
-    )  # fmt: skip
-    table = replace(table, predicted=np.array([1, 0]))
+    table = replace(predictions([[0.9, 0.1], [0.6, 0.4]], "xx", "xy"), predicted=np.array([1, 0]))
     np.testing.assert_array_equal(table.confidence, [0.1, 0.6])
     found = measure(table)
     assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]

@@ -11,19 +11,14 @@ from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
 from scipy.stats import binom, norm, t
+from written_tables import predictions
 
 
-def table(name, hits, *, folds=5, groups=None, order=None, repeated=False):
+def table(name, hits, *, folds=5, groups=None):
     hits = np.asarray(hits)
-    p = np.where(hits[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
-    ids = [f"i{k % 10 if repeated else k}" for k in range(len(hits))]
-    number = [k * folds // len(hits) + 1 if repeated else k % folds + 1 for k in range(len(hits))]
-    rows = list(range(len(hits))) if order is None else list(order)
-    return PredictionTable.from_probabilities(
-        name=name, classes=("a", "b"), image_ids=[ids[k] for k in rows], labels=["a"] * len(hits),
-        probabilities=p[rows], folds=[number[k] for k in rows],
-        groups=[None if groups is None else groups[k] for k in rows],
-    )  # fmt: skip
+    numbers = [k % folds + 1 for k in range(len(hits))]
+    return predictions(np.where(hits, 0.2, 0.8), "a" * len(hits), "ab", name=name, folds=numbers,
+                       groups=groups or [None] * len(hits))  # fmt: skip
 
 
 @pytest.fixture
@@ -43,17 +38,6 @@ def test_mcnemar_equals_statsmodels(hits):
     assert found["p"] == pytest.approx(exact - binom.pmf(few, few + many, 0.5))  # mid-p
     assert (found["only_first"], found["only_second"]) == (counts[0][1], counts[1][0])
     assert found["differences"]["accuracy"]["value"] == pytest.approx(b.mean() - a.mean())
-
-
-def test_groups_widen_the_interval(rng):
-    a = np.repeat(rng.random(10) < 0.5, 10)
-    b = np.repeat(rng.random(10) < 0.5, 10)
-    groups = [f"g{k // 10}" for k in range(100)]
-    width = [
-        np.ptp(compare_tables(table("a", a, groups=g), table("b", b, groups=g))["differences"]["accuracy"]["interval"])
-        for g in (None, groups)
-    ]
-    assert width[1] > 2 * width[0]
 
 
 def test_equal_tables_and_tables_of_other_images(hits):
@@ -91,11 +75,7 @@ def test_holm_equals_statsmodels(rng):
 
 def scored(rng, name, *, truth, noise, sharp=1.0):
     score = 1 / (1 + np.exp(-(sharp * (2 * truth - 1) + noise)))
-    return PredictionTable.from_probabilities(
-        name=name, classes=("benign", "malignant"), image_ids=[str(k) for k in range(len(truth))],
-        labels=np.where(truth, "malignant", "benign").tolist(), probabilities=np.stack([1 - score, score], axis=1),
-        folds=[None] * len(truth), groups=[None] * len(truth),
-    )  # fmt: skip
+    return predictions(score, truth.astype(int), name=name)
 
 
 def test_every_difference_is_that_of_the_figures(rng):
@@ -129,11 +109,7 @@ def test_a_group_that_one_table_lacks_is_that_of_the_other(rng):
 
 def test_calibration_by_hand():
     p = np.array([[0.95, 0.05], [0.91, 0.09], [0.6, 0.4], [0.45, 0.55]])
-    t = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=["a", "b", "a", "b"], probabilities=p,
-        folds=[None] * 4, groups=[None] * 4,
-    )  # fmt: skip
-    found = calibration(t, bins=10)
+    found = calibration(predictions(p, "abab", "ab"), bins=10)
     assert [entry["n"] for entry in found["bins"]] == [2, 2] or [entry["n"] for entry in found["bins"]] == [1, 1, 2]
     by_bin = {(0.9, 1.0): [0, 1], (0.5, 0.6): [2, 3]}
     hits, confidence = np.array([1, 0, 1, 1]), p.max(axis=1)
@@ -149,11 +125,9 @@ def test_brier_equals_scikit_learn(rng):
 
     p = rng.dirichlet([1, 1, 1], size=60)
     labels = rng.integers(0, 3, 60)
-    t = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b", "c"), image_ids=[str(k) for k in range(60)], labels=["abc"[k] for k in labels],
-        probabilities=p, folds=[None] * 60, groups=[None] * 60,
-    )  # fmt: skip
-    assert calibration(t)["brier"]["value"] == pytest.approx(brier_score_loss(labels, p, scale_by_half=False))
+    assert calibration(predictions(p, labels, "abc"))["brier"]["value"] == pytest.approx(
+        brier_score_loss(labels, p, scale_by_half=False)
+    )
 
 
 def test_a_table_without_probabilities_has_no_calibration():
@@ -176,20 +150,16 @@ def test_tables_of_other_classes_are_named_and_not_compared(rng):
 
 def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
     a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
-    other = replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels))
-    assert compare_pairs((a, other)) == []
-    said = "they name different true classes for the same row, for example a and b of i0 in fold 1"
-    assert unlike_pairs((a, other)) == [f"a and b are not compared: {said}"]
-    with pytest.raises(InputError, match=said):
-        compare_tables(a, other)
-
-
-def test_tables_that_name_other_patients_are_not_compared(rng):
-    a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
-    grouped, other = replace(a, groups=("p",) * 20), replace(b, groups=("p",) * 19 + ("q",))
-    assert compare_pairs((grouped, other)) == []
-    (note,) = unlike_pairs((grouped, other))
-    assert "they name different groups for the same row, for example p and q of i19" in note
+    grouped = replace(a, groups=("p",) * 20)
+    for first, second, said in (
+        (a, replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels)), "true classes {}a and b of i0 in fold 1"),
+        (grouped, replace(b, groups=("p",) * 19 + ("q",)), "groups {}p and q of i19 in fold 5"),
+    ):
+        said = said.format("for the same row, for example ")
+        assert compare_pairs((first, second)) == []
+        assert unlike_pairs((first, second)) == [f"a and b are not compared: they name different {said}"]
+        with pytest.raises(InputError, match=said):
+            compare_tables(first, second)
     assert len(compare_pairs((grouped, b))) == 1  # a table without patients takes those of the other
 
 

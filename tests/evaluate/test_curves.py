@@ -2,30 +2,24 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, TwoClassView, apply_temperature, evaluate, fold_curves, measure
+from bchisto.evaluate import TwoClassView, apply_temperature, evaluate, fold_curves, measure
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
 from bchisto.evaluate.report.tables import PublishedTable
+from written_tables import predictions, saved
 
 CLASSES = ("benign", "malignant")
 
 
-def random_table(rng, n=300, folds=5, sure=1.0, classes=CLASSES, groups=None, name="t"):
+def random_table(rng, n=300, folds=5, sure=1.0, classes=CLASSES):
     labels = rng.integers(0, len(classes), n)
     logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
     probabilities = apply_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1 / sure)
-    return PredictionTable.from_probabilities(
-        name=name,
-        classes=classes,
-        image_ids=[f"i{place}" for place in range(n)],
-        labels=[classes[label] for label in labels],
-        probabilities=probabilities,
-        folds=[1 + place % folds if folds else None for place in range(n)],
-        groups=groups or [None] * n,
-    )
+    return predictions(probabilities, labels, classes, folds=[1 + k % folds if folds else None for k in range(n)])
 
 
 def test_fold_curves_are_scikit_learns(rng):
@@ -47,33 +41,13 @@ def test_fold_curves_are_scikit_learns(rng):
 def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
     table = random_table(rng, n=40, folds=4)
     folds = np.where(table.labels == 1, np.minimum(np.array(table.folds), 3), table.folds)
-    rows = ["image_id,label,fold,p_benign,p_malignant"]
-    rows += [
-        f"{i},{CLASSES[k]},{f},{p[0]!r},{p[1]!r}"
-        for i, k, f, p in zip(table.image_ids, table.labels, folds, table.probabilities.tolist(), strict=True)
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
-    view = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=0))["tables"]["t"][
-        "two_class"
-    ]
+    path = saved(replace(table, folds=tuple(folds.tolist())), tmp_path / "t.csv")
+    view = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=0))["tables"]["t"]["two_class"]
     assert view["auc_per_fold"][3] is None
     assert None not in view["auc_per_fold"][:3]
     assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
     lines = (tmp_path / "out" / "per-fold.csv").read_text().splitlines()
     assert lines[4].endswith(",")
-
-
-def test_confusion_at_operating_points_is_scikit_learns(rng):
-    from sklearn.metrics import confusion_matrix
-
-    table = random_table(rng)
-    view = measure(table, TwoClassView("malignant", thresholds=[0.2, 0.5, 0.9]))["two_class"]
-    for point in view["thresholds"]:
-        called = table.probabilities[:, 1] >= point["threshold"]
-        matrix = confusion_matrix(table.labels == 1, called)
-        assert point["confusion"] == matrix.tolist()
-        assert point["sensitivity"]["value"] == matrix[1, 1] / matrix[1].sum()
-        assert point["specificity"]["value"] == matrix[0, 0] / matrix[0].sum()
 
 
 def test_temperature_is_the_minimum_that_scipy_finds(rng):
@@ -104,12 +78,7 @@ def test_the_temperature_of_a_fold_does_not_see_its_images(rng):
     table = random_table(rng, n=100)
     before, _ = fold_temperatures(table)
     inside = np.array(table.folds) == 2
-    changed = PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=table.image_ids,
-        labels=[CLASSES[1 - k if i else k] for k, i in zip(table.labels, inside, strict=True)],
-        probabilities=table.probabilities, folds=table.folds, groups=table.groups,
-    )  # fmt: skip
-    after, _ = fold_temperatures(changed)
+    after, _ = fold_temperatures(replace(table, labels=np.where(inside, 1 - table.labels, table.labels)))
     assert after[2] == before[2]
     assert all(after[fold] != before[fold] for fold in (1, 3, 4, 5))
 
@@ -125,17 +94,7 @@ def test_zero_probabilities_have_a_temperature():
 
 
 def test_every_table_is_written_as_csv(rng, tmp_path):
-    tables = []
-    for name in ("a", "b"):
-        table = random_table(np.random.default_rng(0), n=60)
-        rows = ["image_id,label,fold,p_benign,p_malignant"]
-        rows += [
-            f"{i},{CLASSES[k]},{f},{p[0]!r},{p[1]!r}"
-            for i, k, f, p in zip(table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True)
-        ]
-        path = tmp_path / f"{name}.csv"
-        path.write_text("\n".join(rows))
-        tables.append(path)
+    tables = [saved(random_table(np.random.default_rng(0), n=60), tmp_path / f"{name}.csv") for name in "ab"]
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     for stem in ("tables", "per-fold", "per-class", "confusion", "set-points", "paired-tests"):

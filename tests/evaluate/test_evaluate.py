@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, PredictionTable, Sample, evaluate, measure, paper_table
+from bchisto.evaluate import Panel, Sample, evaluate, measure, paper_table
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
+from written_tables import predictions
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -19,7 +20,7 @@ def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
     assert round(100 * metrics["accuracy_std"], 1) == 2.6
     assert round(100 * metrics["two_class"]["accuracy"]["value"], 1) in (93.7, 93.8)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
-    assert (tmp_path / "tables.csv").read_text().startswith("table,protocol,n,accuracy,low,high")
+    assert (tmp_path / "tables.csv").read_text().startswith("table,protocol,n,accuracy,accuracy_low,accuracy_high")
 
 
 def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
@@ -60,13 +61,17 @@ def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
     assert "McNemar" in report
 
 
-def test_tables_of_the_same_file_name_get_longer_names(boosted, tmp_path):
+def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp_path):
+    """So that metrics.json does not depend on where that lies."""
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
-    other = tmp_path / "elsewhere" / "predictions.csv"
-    other.parent.mkdir()
-    other.write_bytes(table.read_bytes())
-    names = list(write_evaluation(evaluate([table, other], out=tmp_path / "out", bootstrap=0))["tables"])
-    assert names == [str(table.with_suffix("")), str(other.with_suffix(""))]
+    copies = [tmp_path / "x" / name for name in ("a/t.csv", "b/t.csv", "run/boost/5/predictions.csv",
+                                                 "run/finetune/5/predictions.csv")]  # fmt: skip
+    for copy in copies:
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(table.read_bytes())
+    sources = [*copies[:2], tmp_path / "x" / "run"]
+    result = evaluate(sources, out=tmp_path / "out", bootstrap=0).result
+    assert list(result["tables"]) == ["a/t", "b/t", "run/boost/5", "run/finetune/5"]
 
 
 def test_what_does_not_fit(tmp_path, boosted):
@@ -88,11 +93,7 @@ def tiny_table(name="fusion", flip=()):
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
     for row in flip:
         p[row] = p[row, ::-1]
-    return PredictionTable.from_probabilities(
-        name=name, classes=("benign", "malignant"), image_ids=list("wxyz"),
-        labels=["benign", "malignant", "benign", "malignant"], probabilities=p, folds=[1, 1, 2, 2], groups=[None] * 4,
-        protocol="2 test folds",
-    )  # fmt: skip
+    return predictions(p, [0, 1, 0, 1], name=name, image_ids=list("wxyz"), folds=[1, 1, 2, 2], protocol="2 test folds")
 
 
 def test_the_table_of_the_paper_by_hand():
@@ -110,7 +111,7 @@ def report(tmp_path, he_image):
     table = tiny_table(flip=[3])
     paper = paper_table({"<b>store</b>": [table]}, {"<b>store</b>": table}, table)
     sample = Sample("w<script>.png", thumbnail(he_image), "benign", "benign", 0.9)
-    panels = [Panel(table, measure(table, bootstrap=200), paper, [sample], [sample])]
+    panels = [Panel(table, measure(table, bootstrap=200), paper, [sample])]
     panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
     path = tmp_path / "report.html"
     write_report(

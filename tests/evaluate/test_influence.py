@@ -193,7 +193,7 @@ def outweighed():
 def test_predictive_values_by_hand(outweighed):
     """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
     member, truth, called = outweighed
-    found = Units(member).predictive(truth, called).ends
+    found = Units(member).share(truth, called, predictive=True).ends
     np.testing.assert_allclose(found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9)
     assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
     sensitivity = Units(member).share(called, truth).ends

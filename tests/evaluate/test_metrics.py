@@ -4,23 +4,15 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import PredictionTable, TwoClassView, default_positive, measure, two_class_scores
+from written_tables import predictions
 
 
-def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
+def table(rng, count=120, classes=("a", "b", "c"), folds=4, sharp=1.5):
     labels = rng.integers(0, len(classes), count)
     logits = rng.normal(size=(count, len(classes)))
     logits[np.arange(count), labels] += sharp
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return PredictionTable.from_probabilities(
-        name="t",
-        classes=classes,
-        image_ids=[f"i{k}" for k in range(count)],
-        labels=[classes[k] for k in labels],
-        probabilities=p,
-        folds=[k % folds + 1 for k in range(count)],
-        groups=groups or [None] * count,
-        protocol="test",
-    )
+    return predictions(p, labels, classes, folds=[k % folds + 1 for k in range(count)])
 
 
 def test_equal_scikit_learn(rng):
@@ -57,6 +49,7 @@ def test_two_class_view_equals_scikit_learn_at_any_threshold(rng):
     assert view["auc_pooled"] == pytest.approx(metrics.roc_auc_score(truth, scores))
     for point in view["thresholds"]:
         called = scores >= point["threshold"]
+        assert point["confusion"] == metrics.confusion_matrix(truth, called).tolist()
         assert point["sensitivity"]["value"] == pytest.approx(metrics.recall_score(truth, called))
         assert point["specificity"]["value"] == pytest.approx(metrics.recall_score(~truth, ~called))
 
@@ -81,10 +74,9 @@ def test_positive_classes(rng):
 
 def test_a_class_without_images_leaves_auc_undefined(rng):
     t = table(rng, classes=("a", "b"))
-    wide = PredictionTable.from_probabilities(
-        name="w", classes=("a", "b", "never"), image_ids=t.image_ids, labels=[t.classes[k] for k in t.labels],
-        probabilities=np.column_stack([t.probabilities, np.zeros(len(t))]), folds=t.folds, groups=t.groups,
-    )  # fmt: skip
+    wide = predictions(
+        np.column_stack([t.probabilities, np.zeros(len(t))]), t.labels, ("a", "b", "never"), folds=t.folds
+    )
     found = measure(wide, TwoClassView("never"))
     assert found["auc"] is None
     assert found["two_class"]["auc"] is None
@@ -104,25 +96,6 @@ def test_intervals_of_shares_of_single_images_are_exact(rng):
             expected = proportion_confint(part.sum(), whole.sum(), method="beta")
             np.testing.assert_allclose(found["per_class"][name][metric]["interval"], expected)
     assert (found["accuracy"]["method"], found["accuracy"]["reason"]) == ("Clopper-Pearson", None)
-
-
-def test_groups_widen_intervals(rng):
-    base = table(rng, count=200)
-    hits = np.repeat(rng.random(20) < 0.6, 10)
-    labels = np.zeros(200, int)
-    p = np.where(hits[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
-
-    def make(groups):
-        return PredictionTable.from_probabilities(
-            name="g", classes=("a", "b"), image_ids=base.image_ids, labels=["ab"[k] for k in labels], probabilities=p,
-            folds=base.folds, groups=groups,
-        )  # fmt: skip
-
-    alone = measure(make([None] * 200))
-    grouped = measure(make([f"g{k // 10}" for k in range(200)]))
-    assert (alone["units"]["kind"], grouped["units"]["kind"], grouped["units"]["count"]) == ("image", "group", 20)
-    width = [np.ptp(one["accuracy"]["interval"]) for one in (alone, grouped)]
-    assert width[1] > 2 * width[0]
 
 
 def test_intervals_hold_their_figures(rng):
@@ -147,12 +120,8 @@ def test_agreement_beyond_chance_equals_scikit_learn(rng):
 
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
-    p = np.where(hits[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
     groups = ["p", "p", "p", "p", "q", "q", "r", None]
-    t = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b"), image_ids=list("stuvwxyz"), labels=["a"] * 8, probabilities=p,
-        folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups,
-    )  # fmt: skip
+    t = predictions(np.where(hits, 0.2, 0.8), "a" * 8, "ab", folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups)
     found = measure(t)
     assert found["patient_recognition_rate"]["value"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["patient_recognition_rate_per_fold"] == [1.0, pytest.approx(1 / 4)]

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, evaluate, measure
+from bchisto.evaluate import TwoClassView, evaluate, measure
 from bchisto.evaluate.operating import called_point, sensitive_threshold
+from written_tables import predictions, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -18,11 +19,7 @@ def drawn(rng, n=400, folds=5, share=0.4, shift=None):
     fold = np.arange(n) % folds + 1 if folds else np.zeros(n, int)
     if shift is not None:  # scores of fold 1 lie lower
         scores = np.where(fold == 1, scores * shift, scores)
-    return PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=[f"i{k}" for k in range(n)],
-        labels=[CLASSES[int(one)] for one in truth], probabilities=np.c_[1 - scores, scores],
-        folds=[int(k) or None for k in fold], groups=[None] * n,
-    )  # fmt: skip
+    return predictions(scores, truth.astype(int), folds=[int(k) or None for k in fold])
 
 
 def view(table, **options):
@@ -32,12 +29,7 @@ def view(table, **options):
 def test_predictive_values_by_hand():
     """Of 10 positive and 20 negative rows 8 and 5 are called."""
     scores = np.r_[np.full(8, 0.9), np.full(2, 0.1), np.full(5, 0.9), np.full(15, 0.1)]
-    table = PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=[str(k) for k in range(30)],
-        labels=["malignant"] * 10 + ["benign"] * 20, probabilities=np.c_[1 - scores, scores], folds=[None] * 30,
-        groups=[None] * 30,
-    )  # fmt: skip
-    found = view(table, thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
+    found = view(predictions(scores, [1] * 10 + [0] * 20), thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
     point, all_called, none_called = found["thresholds"]
     assert (point["ppv"]["value"], point["npv"]["value"]) == (8 / 13, 15 / 17)
     assert point["at_prevalence"][0]["ppv"]["value"] == pytest.approx(0.8 / 1.05)
@@ -127,15 +119,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
             TwoClassView(**options).check()
     wanted = TwoClassView(("malignant",), sensitivities=0.9, prevalences=(0.1,))
     assert TwoClassView(**json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
-    table = drawn(rng, n=60)
-    rows = ["image_id,label,fold,p_benign,p_malignant"]
-    rows += [
-        f"{image},{CLASSES[label]},{fold},{p[0]!r},{p[1]!r}"
-        for image, label, fold, p in zip(
-            table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True
-        )
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
+    rows = saved(drawn(rng, n=60), tmp_path / "t.csv").read_text().splitlines()
     code, out, err = cli(
         "evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 0, "--sensitivity", 0.9,
         "--prevalence", 0.02,
@@ -166,11 +150,7 @@ def test_patients_are_what_a_promise_rests_on():
     scores = np.linspace(0.3, 0.9, 100)
     assert sensitive_threshold(scores, 0.9)[1]
     assert not sensitive_threshold(scores, 0.9, units=np.repeat([4, 7], 50))[1]
-    table = PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=[str(k) for k in range(200)], labels=["malignant", "benign"] * 100,
-        probabilities=np.c_[1 - np.tile(scores, 2), np.tile(scores, 2)], folds=[None] * 200,
-        groups=[f"p{k % 4}" for k in range(200)],
-    )  # fmt: skip
+    table = predictions(np.tile(scores, 2), [1, 0] * 100, groups=[f"p{k % 4}" for k in range(200)])
     (point,) = view(table, sensitivities=[0.9])["wanted"]
     assert not point["enough"]
     alone = replace(table, groups=(None,) * 200)
@@ -179,11 +159,7 @@ def test_patients_are_what_a_promise_rests_on():
 
 @pytest.mark.parametrize(("predicted", "sensitivity"), [(0, 0.5), (1, 1.0)])
 def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicted, sensitivity):
-    table = PredictionTable.from_probabilities(
-        name="t", classes=("benign", "malignant"), image_ids=list("abcd"), labels=["malignant"] * 2 + ["benign"] * 2,
-        probabilities=np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2], [0.7, 0.3]]), folds=[None] * 4, groups=[None] * 4,
-    )  # fmt: skip
-    table = replace(table, predicted=np.array([predicted, 1, 0, 0]))
+    table = replace(predictions([0.5, 0.9, 0.2, 0.3], [1, 1, 0, 0]), predicted=np.array([predicted, 1, 0, 0]))
     metrics = measure(table, TwoClassView("malignant", thresholds=0.5))
     (point,) = metrics["two_class"]["thresholds"]
     assert point["confusion"] == metrics["confusion"]

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, PredictionTable, TwoClassView, evaluate, measure, write_predictions
+from bchisto.evaluate import Panel, TwoClassView, evaluate, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
+from written_tables import predictions, saved
 
 NAMES = {
     2: ("grade1", "grade2"),
@@ -19,21 +20,8 @@ NAMES = {
 def own_table(classes, *, rng, positive=(), n=60, folds=3):
     labels = np.arange(n) % len(classes)
     logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
-    return PredictionTable.from_probabilities(
-        name="t", classes=classes, image_ids=[f"i{place}" for place in range(n)],
-        labels=[classes[label] for label in labels],
-        probabilities=np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
-        folds=[1 + place // len(classes) % folds for place in range(n)], groups=[None] * n,
-    )  # fmt: skip
-
-
-def saved(table, path):
-    rows = [
-        (image, table.classes[label], None, fold)
-        for image, label, fold in zip(table.image_ids, table.labels.tolist(), table.folds, strict=True)
-    ]
-    write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities)
-    return path
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return predictions(shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(n)])
 
 
 @pytest.mark.parametrize("count", [2, 3, 8])
@@ -56,10 +44,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
 def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
     """Classes without a row, one fold: no spread is shown where there is none."""
     table = own_table(("a", "b", "c"), rng=rng, folds=1)
-    kept = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b", "c"), image_ids=table.image_ids, labels=["ab"[k % 2] for k in table.labels],
-        probabilities=table.probabilities, folds=table.folds, groups=table.groups,
-    )  # fmt: skip
+    kept = replace(table, labels=table.labels % 2)
     for view in (TwoClassView(), TwoClassView(("c",)), TwoClassView(("a", "b"))):
         metrics = measure(kept, TwoClassView(view.positive), bootstrap=20)
         write_report(tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)])

@@ -2,35 +2,28 @@
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, precision_difference
+from bchisto.evaluate import precision_difference
+from written_tables import predictions
 
 
 def table(called, labels, groups=None):
-    p = np.where(np.asarray(called), 0.9, 0.1)
-    return PredictionTable.from_probabilities(
-        name="x", classes=["benign", "malignant"], image_ids=[f"{k}" for k in range(len(p))],
-        labels=["malignant" if one else "benign" for one in labels], probabilities=np.stack([1 - p, p], axis=1),
-        folds=[1] * len(p), groups=groups or [None] * len(p),
-    )  # fmt: skip
+    return predictions(np.where(called, 0.9, 0.1), np.asarray(labels, int), groups=groups or [None] * len(called))
 
 
-def test_by_hand():
+@pytest.mark.parametrize(
+    ("f1", "first", "second", "most"),
+    [(False, 20 / 24, 1, 0.4), (True, 40 / 44, 20 / 30, 0.05)],  # twice the hits by calls and positives
+)
+def test_by_hand(f1, first, second, most):
     """Of 24 called malignant by the first 20 are so, of ten by the second all."""
     labels = [1] * 20 + [0] * 20
-    first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
-    found = precision_difference(first, second)
-    assert found["value"] == pytest.approx(1 - 20 / 24)
-    assert found["interval"][0] < 0 < 1 / 6 < found["interval"][1] < 0.4
-    assert precision_difference(first, table([0] * 40, labels)) is None
-
-
-def test_f1_by_hand():
-    """Twice the hits by calls and positives: 40 of 44, and 20 of 30."""
-    labels = [1] * 20 + [0] * 20
-    first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
-    found = precision_difference(first, second, f1=True)
-    assert found["value"] == pytest.approx(20 / 30 - 40 / 44)
-    assert found["interval"][0] < 20 / 30 - 40 / 44 < found["interval"][1] < 0.05
+    tables = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
+    found = precision_difference(*tables, f1=f1)
+    assert found["value"] == pytest.approx(second - first)
+    low, high = found["interval"]
+    assert low < min(0, second - first)
+    assert second - first < high < most
+    assert precision_difference(tables[0], table([0] * 40, labels), f1=f1) is None
 
 
 def test_patients_are_the_units():

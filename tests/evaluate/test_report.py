@@ -11,9 +11,10 @@ from bchisto.core import Message, Names
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
+from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks, image_blocks
-from page_probe import PAPER, probe_page
-from written_tables import rows_of
+from page_probe import PAPER, probe, probe_page
+from written_tables import predictions, rows_of, saved
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -23,9 +24,9 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
     """Four classes; patients of four images, some images without one, who are called by their names."""
     labels = np.arange(n) % 4
     scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
-    made = PredictionTable.from_probabilities(
-        name=name, classes=CLASSES, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
-        labels=[CLASSES[k] for k in labels], probabilities=scores / scores.sum(axis=1, keepdims=True),
+    made = predictions(
+        scores / scores.sum(axis=1, keepdims=True), labels, CLASSES,
+        name=name, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
         folds=[k // 4 % folds + 1 if folds else None for k in range(n)],
         groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)], protocol="folds of a test",
     )  # fmt: skip
@@ -51,15 +52,13 @@ RUN = {
 def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    first, second = (
-        table_of(rng, name=f"{path.parent}/{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
-    )
+    first, second = (table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab")
     from bchisto.evaluate import TwoClassView, compare_pairs
 
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
     sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
     panels = [
-        Panel(first, measure(first, view, bootstrap=100), wrong=[sample], run=RUN),
+        Panel(first, measure(first, view, bootstrap=100), samples=[sample], run=RUN),
         Panel(second, measure(second, view, bootstrap=100)),
     ]
     write_report(
@@ -138,12 +137,7 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
     labels = np.array([int(name[1:]) % 2 for name in owner])
     score = np.where(np.arange(len(labels)) == len(labels) - 1, 1 - labels, labels) * 0.8 + 0.1
-    table = PredictionTable.from_probabilities(
-        name="t", classes=("benign", "malignant"), image_ids=[f"{k}" for k in range(len(labels))],
-        labels=[("benign", "malignant")[k] for k in labels], probabilities=np.c_[1 - score, score],
-        folds=[1] * len(labels), groups=owner, protocol="one part",
-    )  # fmt: skip
-    table = replace(table, group_is="patient")
+    table = predictions(score, labels, folds=[1] * len(labels), groups=owner, protocol="one part", group_is="patient")
     return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
 
 
@@ -222,15 +216,8 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     from bchisto.evaluate import evaluate
 
     table = table_of(rng, groups=False)
-    rows = ["image_id,label,fold," + ",".join(f"p_{name}" for name in CLASSES)]
-    rows += [
-        f"{image},{CLASSES[label]},{fold}," + ",".join(map(repr, p))
-        for image, label, fold, p in zip(
-            table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True
-        )
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
-    metrics = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100))["tables"]["t"]
+    path = saved(table, tmp_path / "t.csv")
+    metrics = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=100))["tables"]["t"]
     low, high = metrics["accuracy"]["interval"]
     wanted = f"{100 * low:.1f} to {100 * high:.1f}"
     assert wanted in headline("t", metrics)[0]
@@ -303,6 +290,32 @@ def test_on_a_screen_and_on_a_phone(seen):
     assert said["pictures"] == said["decoded"] == 6
     if width == PAPER:
         assert said["tablewide"] == 0  # nobody can scroll on paper
+
+
+NUMBERS = """
+const d = document.getElementById('f').contentDocument, items = [...d.querySelectorAll('nav li')];
+const pen = document.createElement('canvas').getContext('2d');
+const boxes = items.map((item, k) => {
+  const style = d.defaultView.getComputedStyle(item), box = item.getBoundingClientRect();
+  pen.font = style.font;
+  const number = style.listStylePosition == 'outside' ? pen.measureText((k + 1) + '. ').width : 0;
+  return {left: box.left - number, top: box.top, right: item.firstChild.getBoundingClientRect().right};
+});
+const beside = (a, b) => a.left < b.left && Math.abs(a.top - b.top) < 10;
+const touching = boxes.flatMap(b => boxes.filter(a => beside(a, b) && a.right + 4 > b.left));
+document.title = 'probe ' + JSON.stringify({touching: touching.length, columns: new Set(boxes.map(b => b.left)).size})
+  + ' end';
+"""
+
+
+@pytest.mark.parametrize("width", [620, 900, 1280])
+def test_numbers_of_sections_touch_no_title_beside_them(tmp_path, browser, width):
+    titles = ["Calibration and operating points of all the tables" for _ in range(24)]
+    sections = [Section(title, [Block(text="x")]) for title in titles]
+    write_page(tmp_path / "r.html", title="t", sections=sections)
+    found = probe((tmp_path / "r.html").read_text(), NUMBERS, browser=browser, width=width, folder=tmp_path)
+    assert found["columns"] > 1
+    assert found["touching"] == 0
 
 
 def test_by_keyboard_and_screen_reader(seen):

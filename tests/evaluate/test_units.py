@@ -1,19 +1,16 @@
 """What an interval rests on: rows, or groups of rows, each figure on its own."""
 
 import numpy as np
-from bchisto.evaluate import PredictionTable, measure
+from bchisto.evaluate import measure
 from bchisto.evaluate.predictions import sampling_units
+from written_tables import predictions
 
 
-def table(hits, *, groups=None, labels=None, folds=None):
+def table(hits, *, groups=None, labels=None):
     hits = np.asarray(hits)
     labels = np.zeros(len(hits), int) if labels is None else np.asarray(labels)
     called = np.where(hits, labels, 1 - labels)
-    return PredictionTable.from_probabilities(
-        name="t", classes=("a", "b"), image_ids=[f"i{k}" for k in range(len(hits))], labels=["ab"[k] for k in labels],
-        probabilities=np.where(called[:, None], [[0.1, 0.9]], [[0.9, 0.1]]),
-        folds=folds or [None] * len(hits), groups=groups or [None] * len(hits),
-    )  # fmt: skip
+    return predictions(np.where(called, 0.9, 0.1), labels, "ab", groups=groups or [None] * len(hits))
 
 
 def test_one_row_without_a_group_changes_next_to_nothing(rng):
@@ -41,11 +38,7 @@ def test_an_agreement_of_swapped_classes_is_in_its_interval(rng):
     """Of four classes, images of two alone, each taken for the other: kappa and Matthews' correlation reach -1."""
     labels = np.arange(40) % 2
     called = np.r_[0, 1 - labels[1:]]
-    swapped = PredictionTable.from_probabilities(
-        name="t", classes=tuple("abcd"), image_ids=[str(k) for k in range(40)], labels=["ab"[k] for k in labels],
-        probabilities=np.eye(4)[called], folds=[None] * 40, groups=[None] * 40,
-    )  # fmt: skip
-    found = measure(swapped, bootstrap=300)
+    found = measure(predictions(np.eye(4)[called], labels, "abcd"))
     for name in ("cohen_kappa", "matthews_corrcoef"):
         assert found[name]["interval"][0] < -0.95 < found[name]["interval"][1] < -0.6, name
 

@@ -1,23 +1,14 @@
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, unsure_rule
+from bchisto.evaluate import unsure_rule
 from bchisto.evaluate.calibration import fold_temperatures
 from scipy.stats import binomtest
+from written_tables import predictions
 
 
-def table_of(confidence, right, *, folds=None, groups=None):
+def table_of(confidence, right, **known):
     """A table of two classes of which the first is always predicted."""
-    count = len(confidence)
-    shares = np.array(confidence)
-    return PredictionTable.from_probabilities(
-        name="t",
-        classes=("a", "b"),
-        image_ids=[f"i{k}" for k in range(count)],
-        labels=["a" if hit else "b" for hit in right],
-        probabilities=np.stack([shares, 1 - shares], axis=1),
-        folds=folds or [None] * count,
-        groups=groups or [None] * count,
-    )
+    return predictions(1 - np.array(confidence), np.where(right, 0, 1), "ab", **known)
 
 
 def test_by_hand():

@@ -7,23 +7,15 @@ import pytest
 from bchisto.evaluate import PredictionTable, measure, variance_split
 from bchisto.evaluate.panel import spread_sentence
 from scipy.stats import norm
+from written_tables import predictions
 
 
 def member(right, splits, folds):
     """A table of splits * folds folds of as many images each; right: bool of shape (splits * folds, images)."""
     images = right.shape[1]
-    truth = np.zeros(right.size, dtype=int)
-    said = np.where(right.ravel(), 0, 1)
-    return PredictionTable.from_probabilities(
-        name="t",
-        classes=["a", "b"],
-        image_ids=[f"{fold % folds}/{image}" for fold in range(splits * folds) for image in range(images)],
-        labels=["a"] * len(truth),
-        probabilities=np.eye(2)[said],
-        folds=[fold + 1 for fold in range(splits * folds) for _ in range(images)],
-        groups=[None] * len(truth),
-        protocol="",
-    )
+    ids = [f"{fold % folds}/{image}" for fold in range(splits * folds) for image in range(images)]
+    number = [fold + 1 for fold in range(splits * folds) for _ in range(images)]
+    return predictions(np.where(right.ravel(), 0, 1), "a" * right.size, "ab", image_ids=ids, folds=number)
 
 
 def test_hand_worked():

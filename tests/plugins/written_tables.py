@@ -3,6 +3,8 @@
 import csv
 import io
 
+import numpy as np
+
 
 def table(folder, kind, rows, merge=()):
     """Write rows of texts, numbers or dates as a table of a kind; `merge` has (column, first line, last line)."""
@@ -40,3 +42,32 @@ def listed(cli, *arguments):
 def checked(cli, *arguments):
     code, out, err = cli("data", "check", "--no-copies", "--images", *arguments)
     return code, " ".join((out + err).split())
+
+
+def predictions(scores, labels, classes=("benign", "malignant"), **known):
+    """Return a table of predictions by probabilities, or by scores of the second class.
+
+    Labels are names or places of classes; rows have folds, groups and ids only where these are given.
+    """
+    from bchisto.evaluate import PredictionTable
+
+    scores = np.asarray(scores, dtype=float)
+    shares = scores if scores.ndim == 2 else np.c_[1 - scores, scores]
+    rows = {
+        "image_ids": [f"i{k}" for k in range(len(shares))],
+        **dict.fromkeys(("folds", "groups"), [None] * len(shares)),
+    }
+    names = [label if isinstance(label, str) else classes[label] for label in labels]
+    return PredictionTable.from_probabilities(
+        classes=classes, labels=names, probabilities=shares, **{"name": "t", **rows, **known}
+    )
+
+
+def saved(table, path):
+    """Write a table of predictions; return its file."""
+    from bchisto.evaluate import write_predictions
+
+    labels = [table.classes[label] for label in table.labels]
+    rows = list(zip(table.image_ids, labels, table.groups, ("" if f is None else f for f in table.folds), strict=True))
+    write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities)
+    return path

@@ -172,9 +172,9 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[2].note
     rows = {row["figure"]: row for row in rows_of(run / "reproduce" / "small" / "accuracy.csv")}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
-    paper = result.protocols[0].paper.rows[0]
-    assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * np.mean(paper.per_fold))
-    assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * np.std(paper.per_fold))
+    paper = result.protocols[0].panel.paper.rows[0]
+    assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * np.mean(paper["per_fold"]))
+    assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * np.std(paper["per_fold"]))
     low, middle, high = (float(rows["tiny-1.0-48"][name]) for name in ("low", "obtained", "high"))
     assert low <= middle <= high
     assert rows["vgg16-0.5-400"]["obtained"] == ""

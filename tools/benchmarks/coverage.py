@@ -27,8 +27,7 @@ pin_one_thread()
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
 from bchisto.evaluate.calibration import brier_score, recalibration  # noqa: E402
-from bchisto.evaluate.compare import paired_test  # noqa: E402
-from bchisto.evaluate.differences import difference_parts  # noqa: E402
+from bchisto.evaluate.compare import difference_parts, paired_test  # noqa: E402
 from bchisto.evaluate.influence import (  # noqa: E402
     agreement,
     auc_part,
