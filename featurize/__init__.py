@@ -10,7 +10,16 @@ from .imported import export_features, files_of, import_features, read_embedding
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .presets import FAR, PRESETS, defaults_text, encoder_defaults, preset_options, resolve_settings, seen_scales
+from .presets import (
+    FAR,
+    PRESETS,
+    choose_settings,
+    defaults_text,
+    encoder_defaults,
+    preset_options,
+    resolve_settings,
+    seen_scales,
+)
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from
