@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, converted, few
-from ..core.formats import mistaken
+from ..core.formats import mistaken, refuse_deadly
 from ..core.jobs import ensure_folder, key_of, refuse_overwriting
 from ..data import (
     FACTS_FILE,
@@ -156,6 +156,7 @@ def import_features(
             raise InputError(
                 "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
             )
+        refuse_deadly(files_of(sources))
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:
         raise InputError(
