@@ -72,10 +72,7 @@ def read_manifest(
         The file is not a table, a column is missing, two columns have the same name, there are no rows, or a rule is
         invalid.
     """
-    rules: dict[str, PathRule] = {}
-    for what, rule in (("group", group_from), ("label", label_from)):
-        if rule is not None:
-            rules[what] = PathRule.of(rule, name=f"{what}_from")
+    rules = PathRule.given(group_from=group_from, label_from=label_from)
     named = {"path": path_column, "label": label_column, "group": group_column}
     chosen = {what: name for what, name in named.items() if name is not None}
     table = read_csv(
