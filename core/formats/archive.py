@@ -33,18 +33,13 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     InputError
         More members or bytes than `Archive` reads.
     """
-    if members + 1 > limits.ARCHIVE_MEMBERS:
+    if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
         raise InputError(
-            "{:,} models are more than the {:,} that a model file can hold; use fewer {folds} or {seeds}, or fewer "
-            "feature files",
+            "{:,} models{} are more than a model file can hold: {:,} models, {:.0f} GiB; use fewer {folds} or {seeds}, fewer "
+            "feature files, or smaller models",
             members,
+            f" of {size / 1024**3:.1f} GiB" if size else "",
             limits.ARCHIVE_MEMBERS - 1,
-        )
-    if size > limits.ARCHIVE_BYTES:
-        raise InputError(
-            "models of {:.1f} GiB are more than the {:.0f} GiB that a model file can hold; use fewer "
-            "{folds} or {seeds}, fewer feature files, or smaller models",
-            size / 1024**3,
             limits.ARCHIVE_BYTES / 1024**3,
         )
 
