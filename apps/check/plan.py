@@ -1,17 +1,181 @@
-"""Plans a feature extraction: settings that fit the images, its time and its disk space."""
+"""Plans a feature extraction: views that fit the images, its time and its disk space."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ...core import InputError, Message, PathInput, counted
+from ...core.formats import ImageHeader
 from ...core.jobs import Work, cpu_resources, network_resources
-from ...data import ImageRecord, ImageSelection, read_headers
-from ...encoders import encoder_facts
-from ...featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
-from .views import Sizes, fit_views, fitted, measured, too_small, unscaled
+from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
+from ...encoders import EncoderChoice, encoder_facts
+from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing
+
+_SHARES = (400 / 768, 650 / 768)
+"""Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
+
+_SCALES = (0.5, 1.0)
+"""Scales to try, the published one first. A scale above 1 would cost time without showing more."""
+
+_WANTED = 128
+"""Side in pixels that the smaller crop should at least have, since networks were trained on images of 224 pixels."""
+
+_SMALLEST = 32
+"""Side in pixels of the smallest possible crop."""
+
+_ODD_ONES = 0.05
+"""Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
+
+NO_SCALE = "needs micrometres per pixel, which are not known"
+"""Problem of a view in micrometres, if the scale of an image is unknown."""
+
+Sizes = Mapping[str, tuple[int, int]]
+"""Image ID to width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class ViewFit:
+    """How a view fits the images.
+
+    Attributes
+    ----------
+    view : View
+    fits : int
+        Number of images that are large enough at its scale.
+    too_small : tuple of str
+        IDs of the other images.
+    problem : str
+        The reason why it cannot be used at all; empty if it can.
+    """
+
+    view: View
+    fits: int
+    too_small: tuple[str, ...]
+    problem: str = ""
+
+
+def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
+    """Return how each view fits images of these sizes, and the encoders of the settings."""
+    mpp = {record.image_id: record.mpp for record in dataset.records}
+    least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
+    fits = []
+    for view in settings.views:
+        problems = (f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop)
+        if view.unit and None in map(mpp.get, sizes):
+            fits.append(ViewFit(view, 0, (), NO_SCALE))
+        else:
+            small = {image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop}
+            fits.append(ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, "")))
+    return tuple(fits)
+
+
+def too_small(fits: Iterable[ViewFit]) -> set[str]:
+    """Return the IDs of images that are too small for any of some views."""
+    return {image for fit in fits for image in fit.too_small}
+
+
+def _short(view: View, size: tuple[int, int], mpp: float | None) -> int:
+    """Return the shorter side of an image at the scale of a view."""
+    return scaled_side(min(size), view.factor(mpp))
+
+
+def shown_factor(view: View, record: ImageRecord) -> float:
+    """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
+    return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
+
+
+def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
+    """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
+    lacking = (record for record in records if record.mpp is None)
+    view = next((view for view in views if view.unit), None)
+    return next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
+
+
+def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
+    """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
+    sizes = {
+        record.image_id: record.sides(header.width, header.height)
+        for record in dataset.records
+        if (header := headers.get(record.image_id)) is not None
+    }
+    records = tuple(record.scaled_by(headers.get(record.image_id)) for record in dataset.records)
+    return replace(dataset, records=records), sizes
+
+
+def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[View, ...]:
+    """Return the views unchanged if they fit all images, else at most two views that fit the smallest image.
+
+    Views in micrometres keep their scale, and get the largest crop that fits all images.
+
+    Returns
+    -------
+    tuple of View
+        Empty if the images are too small for any view. A few percent of the images may be too small for two views that
+        fit the others.
+    """
+    if not sizes or not any(fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)):
+        return settings.views if sizes else ()
+    least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
+    if any(view.unit for view in settings.views):
+        mpp = {record.image_id: record.mpp for record in dataset.records}
+        if None in map(mpp.get, sizes):
+            return ()
+        short = {view: min(_short(view, size, mpp[image]) for image, size in sizes.items()) for view in settings.views}
+        views = tuple(dict.fromkeys(replace(view, crop=min(view.crop, side)) for view, side in short.items()))
+        return views if min(view.crop for view in views) >= least else ()
+    sides = sorted(min(size) for size in sizes.values())
+    odd = sides[: int(_ODD_ONES * len(sides)) + 1]
+    for wanted, smallest in ((2, odd), (1, sides)):
+        for side in dict.fromkeys(smallest):
+            if len(views := _made_for(side, least)) >= wanted:
+                return views
+    return ()
+
+
+def _made_for(side: int, least: int) -> tuple[View, ...]:
+    """Return views with the published fractions of a short side, at the first scale with crops of sufficient size."""
+    for scale in _SCALES:
+        crops = [int(share * scaled_side(side, scale)) // 10 * 10 for share in _SHARES]
+        if crops[0] >= _WANTED:
+            break
+    return tuple(View(scale, crop) for crop in dict.fromkeys(crops) if crop >= least)
+
+
+def fitted(
+    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> tuple[FeaturizeSettings, tuple[ViewFit, ...]]:
+    """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    sizes : mapping of str to (int, int)
+    requested : FeaturizeSettings
+        If no view fits its encoders, only those for the smallest crops remain, or MobileNetV2 if there are none.
+    keep : collection of str
+        Fields that must not change: ``encoders``, ``stain``.
+
+    Returns
+    -------
+    FeaturizeSettings
+        With at most as many views.
+    tuple of ViewFit
+        How these fit; empty if no view does.
+    """
+    small = tuple(choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST)
+    smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
+    planned, views = requested, fitting_views(dataset, sizes, requested)
+    if not views and "encoders" not in keep and (views := fitting_views(dataset, sizes, smaller)):
+        planned = smaller
+    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
+    fits = fit_views(dataset, sizes, planned) if views else ()
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and "stain" not in keep:
+        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    return planned, fits
+
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
@@ -126,7 +290,7 @@ def plan_describing(
     ----------
     images : ImageSelection or path
     settings : FeaturizeSettings
-        See `bchisto.apps.check.views.fitted`.
+        See `fitted`.
     fit : bool
         Whether to adapt the settings.
     keep : collection of str

@@ -18,9 +18,8 @@ from ...encoders import encoder_facts
 from ...evaluate.report import Block, Figure, Section, class_grid, page_templates, thumbnail, write_page
 from ...featurize import seen_scales
 from ...stains import Normalizer, make_normalizer, stain_notes
-from .plan import duration
+from .plan import duration, shown_factor, unscaled
 from .run import Preflight
-from .views import shown_factor, unscaled
 
 Say = Callable[[str], str]
 """Writes a message of the library with the caller's names of options."""

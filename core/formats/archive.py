@@ -35,8 +35,8 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     """
     if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
         raise InputError(
-            "{:,} models{} are more than a model file can hold: {:,} models, {:.0f} GiB; use fewer {folds} or {seeds}, fewer "
-            "feature files, or smaller models",
+            "{:,} models{} are more than a model file can hold: {:,} models, {:.0f} GiB; use fewer {folds} or {seeds}, "
+            "fewer feature files, or smaller models",
             members,
             f" of {size / 1024**3:.1f} GiB" if size else "",
             limits.ARCHIVE_MEMBERS - 1,
