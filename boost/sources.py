@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Many, Message, MissingInputError, PathInput, Settings, StoreError, converted, few, option
-from ..core.formats import refuse_deadly
 from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
@@ -176,7 +175,6 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         There are no feature files, they are of different images, or there are fewer than two classes or no labels.
     """
     paths = _files(features)
-    refuse_deadly(list(paths.values()))
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
     stains: dict[str, StainOutcome] = {}

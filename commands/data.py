@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..core import InputError, counted, from_options, neutral, written
+from ..core import InputError, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .featurize import featurize
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
@@ -98,13 +98,11 @@ def list_(**options: Any) -> None:
     from ..data import ImageSelection
 
     dataset = from_options(ImageSelection, options).read()
+    columns = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image_id", "path", "label", "group", "magnification", "mpp", "source"])
+    writer.writerow(columns)
     for record in dataset.records:
-        writer.writerow(
-            map(neutral, (record.image_id, str(record.path), record.label or "", record.group or "",
-                          record.magnification or "", record.mpp or "", record.source))
-        )  # fmt: skip
+        writer.writerow([neutral(str(getattr(record, column) or "")) for column in columns])
     classes = dataset.class_counts()
     counts = ", ".join(f"{name} {count}" for name, count in classes.items())
     if (unlabelled := len(dataset) - sum(classes.values())) != 0:
@@ -151,15 +149,15 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..apps.check import chosen_settings, preflight, preflight_content, preflight_text, write_preflight
-    from ..core.jobs import Work, json_text
+    from ..apps.check import preflight, preflight_text, write_preflight
+    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import preset_options
+    from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
-    settings, automatic, brought = chosen_settings(options, keep=typed, here=False)
+    settings, automatic, brought = choose_settings(options, keep=typed, here=False)
     result = preflight(
         from_options(ImageSelection, options),
         settings=settings,
@@ -173,23 +171,12 @@ def check(context: click.Context, /, **options: Any) -> None:
 
     say = functools.partial(written, write=in_flags(context.command))
     chosen = {"preset": options["preset"], "automatic": automatic, "linear": brought}
-    following = functools.partial(next_commands, context, featurize, result, **chosen)
-    then = following(images=str(options["images"]))
-    wrote = []
-    if (page := options["html"]) is not None:
-        shown = following(images=result.dataset.root.name)
-        wrote = write_preflight(page, result, commands=shown, say=say)
+    then = next_commands(context, featurize, result, images=str(options["images"]), **chosen)
+    wrote = [] if options["html"] is None else write_preflight(options["html"], result, say=say)
     if options["as_json"]:
-        echo(json_text({**preflight_content(result, say=say), "next": then}), lines=True)
+        echo(preflight_text(result, say=say, form="json", then=then), lines=True)
     else:
         echo(preflight_text(result, say=say), lines=True)
-        notes = len(result.findings) - len(result.wrong)
-        echo(
-            f"{result.dataset.name}: {counted(len(result.dataset), 'image')}, {counted(len(result.wrong), 'finding')}"
-            + (f", {counted(notes, 'note')}" if notes else "")
-            + (" (synthetic)" if result.dataset.synthetic else "")
-            + ("; --json names every file and pair" if result.findings else "")
-        )
         if then:
             echo("\nNEXT", lines=True)
             show_commands(then)
@@ -215,15 +202,7 @@ def folds(out: Path, **options: Any) -> None:
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
     from ..core.jobs import refuse_among, refuse_overwriting
-    from ..data import (
-        DatasetFacts,
-        ImageSelection,
-        find_copies,
-        fold_plan,
-        further_columns,
-        unknown_groups,
-        write_fold_list,
-    )
+    from ..data import ImageSelection, dataset_plan, find_copies, unknown_groups, write_fold_list
 
     if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # unless an earlier call wrote it
         refuse_among(out, [options["images"]])
@@ -231,18 +210,8 @@ def folds(out: Path, **options: Any) -> None:
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    plan = fold_plan(
-        options["folds"],
-        image_ids=list(labels),
-        labels=list(labels.values()),
-        groups=list(groups.values()),
-        group_by=options["group_by"],
-        seed=options["seed"],
-        known=DatasetFacts(
-            columns=further_columns(dataset),
-            copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
-        ),
-    )
+    copies, drawn = find_copies(dataset.records) or (), {"group_by": options["group_by"], "seed": options["seed"]}
+    plan = dataset_plan(dataset, options["folds"], copies=copies, **drawn)
     divided = dict.fromkeys(image for image, _, _ in plan.rows)
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)

@@ -253,7 +253,7 @@ def next_commands(
     where = f"--images {shlex.quote(images)}"
     if result.refused:
         return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
-    if result.fitting is None or result.dataset.untrainable or result.unfoldable:
+    if not result.planned_views or result.untrainable:
         return []
     planned, named = result.planned, "" if preset is None else f" --preset {preset}"
     fewer = planned.encoders != result.requested.encoders

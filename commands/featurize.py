@@ -150,7 +150,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     """
     from ..core.jobs import Work
     from ..data import ImageSelection
-    from ..featurize import FeaturizeSettings, defaults_text, encoder_defaults, resolve_settings
+    from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
     out: Path = options["out"]
@@ -158,10 +158,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     selection = from_options(ImageSelection, options).read_once()
     named = from_options(FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")})
     fetch_missing(named.encoders, named.weights, yes=yes)
-    brought = encoder_defaults(options, keep=typed_names(context))
-    settings, automatic = resolve_settings(options, brought=brought)
-    if brought:
-        _log.info("%s", defaults_text(brought, settings))
+    settings, automatic, brought = choose_settings(options, keep=typed_names(context))
     settings = _planned(context, selection, settings, work, fit=automatic)
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..core import ImageError, message_of
 from ..core.formats import ImageHeader
-from .dataset import Dataset
+from ..core.jobs import Progress
+from .dataset import Dataset, ImageRecord
 from .findings import Finding
 from .images import (
     MOST_COMPARED,
@@ -35,8 +36,6 @@ class DatasetSurvey:
         Findings of the reader, then those of the check.
     headers : mapping of str to ImageHeader
         Image ID to the header of its file; unreadable headers are left out.
-    sizes : mapping of str to (int, int)
-        Image ID to width and height in pixels; those of its box if the image is a part of its file.
     broken : frozenset of str
         Images whose header or, if they are decoded, whose pixels cannot be read.
     repeated : tuple of (str, str)
@@ -47,15 +46,12 @@ class DatasetSurvey:
 
     findings: tuple[Finding, ...]
     headers: Mapping[str, ImageHeader]
-    sizes: Mapping[str, tuple[int, int]]
     broken: frozenset[str]
     repeated: tuple[tuple[str, str], ...]
     copies: tuple[Copy, ...] | None
 
 
-def survey_dataset(
-    dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
-) -> DatasetSurvey:
+def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = True) -> DatasetSurvey:
     """Check the headers, sizes and contents of all images of a dataset.
 
     Parameters
@@ -66,8 +62,6 @@ def survey_dataset(
         pixels of at most 200 images.
     copies : bool
         Search for near-duplicates, which decodes every image.
-    on_image : callable, optional
-        Called after each image, for a progress bar.
 
     Returns
     -------
@@ -75,59 +69,54 @@ def survey_dataset(
     """
     findings = list(dataset.findings)
     layout = find_layout(dataset.name)
-    expected = None if layout is None else layout.size
     headers: dict[str, ImageHeader] = {}
-    sizes: dict[str, tuple[int, int]] = {}
-    broken: set[str] = set()
-
-    for record, header in zip(dataset.records, headers_of(dataset.records), strict=True):
-        if isinstance(header, ImageError):
-            broken.add(record.image_id)
-            findings.append(Finding("error", record.image_id, message_of(header)))
-        else:
-            headers[record.image_id] = header
-            sizes[record.image_id] = record.sides(header.width, header.height)
-            if expected is not None and (header.width, header.height) != expected:
-                size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
-                findings.append(Finding("warning", record.image_id, size))
-        if on_image is not None:
-            on_image()
-    sound = tuple(record for record in dataset.records if record.image_id not in broken)
+    unreadable: dict[str, ImageError] = {}
+    with Progress(total=len(dataset), label="checking images", unit="images") as progress:
+        for done, (record, header) in enumerate(
+            zip(dataset.records, headers_of(dataset.records), strict=True), start=1
+        ):
+            if isinstance(header, ImageError):
+                unreadable[record.image_id] = header
+            else:
+                headers[record.image_id] = header
+                size, published = (header.width, header.height), layout and layout.size
+                if published and size != published:
+                    text = "{}x{}, published images are {}x{}".format(*size, *published)
+                    findings.append(Finding("warning", record.image_id, text))
+            progress.update_to(done)
+    sound = tuple(record for record in dataset.records if record.image_id in headers)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
     seen, searched = Pixels(), copies and len(sound) <= MOST_COMPARED
     step = 1 if decode or searched else max(1, len(unique.dataset) // _LOOKED)
     pairs = find_copies(unique.dataset.records[::step], seen=seen, search=searched)
-    broken.update(seen.failures)
-    findings += [Finding("error", image, message_of(error)) for image, error in sorted(seen.failures.items())]
-    findings += header_findings((record for record in sound if record.image_id not in broken), headers)
+    unreadable |= seen.failures
+    known = {record.image_id: record for record in dataset.records}
+    for image, error in sorted(unreadable.items()):
+        text, path = message_of(error), f"{known[image].path}: "
+        findings.append(Finding("error", image, text.removeprefix(path) if text.startswith(path) else text))
+    findings += header_findings((record for record in sound if record.image_id not in unreadable), headers)
     findings += [
         Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")
         for copy, original in unique.repeated
     ]
     findings += contradictions
-    known = {record.image_id: (record.label, record.group) for record in dataset.records}
-    findings += pixel_findings(seen.pixels, seen.blank, known)
-    findings += _copies(dataset, pairs if copies else (), seen.pixels)
-    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs)
-
-
-def _copies(dataset: Dataset, pairs: Sequence[Copy] | None, pixels: Mapping[str, str]) -> list[Finding]:
-    """Return a finding for each near-duplicate: a note if folds by patient keep the pair together, else a warning."""
-    if pairs is None:
-        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
-        return [Finding("note", str(dataset.root), message)]
-    records = {record.image_id: record for record in dataset.records}
-    findings = []
+    owners = {image: (record.label, record.group) for image, record in known.items()}
+    findings += pixel_findings(seen.pixels, seen.blank, owners)
+    if copies and pairs is None:
+        text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
+        findings.append(Finding("note", str(dataset.root), text))
     # of images with the same pixels only the first, which `pixel_findings` names
-    originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
-    for copy in (pair for pair in pairs if {pair.first, pair.second} <= originals):
-        first, second = records[copy.first], records[copy.second]
-        label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
-        together = first.group is not None and first.group == second.group and not label
-        message = (
-            f"seems to show the same pixels as {copy.first} (correlation {copy.correlation:.2f} over "
-            f"{copy.share:.0%} of the smaller){label}"
-        )
-        kind = f"seem to show the same pixels as other images{label}"
-        findings.append(Finding("note" if together else "warning", copy.second, message, kind=kind))
-    return findings
+    originals = {*{sha: image for image, sha in sorted(seen.pixels.items(), reverse=True)}.values()}
+    findings += [_alike(pair, known) for pair in pairs or () if {pair.first, pair.second} <= originals]
+    return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
+
+
+def _alike(pair: Copy, known: Mapping[str, ImageRecord]) -> Finding:
+    """Return a finding on a near-duplicate: a note if folds by patient keep the pair together, else a warning."""
+    first, second = known[pair.first], known[pair.second]
+    label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
+    together = first.group is not None and first.group == second.group and not label
+    how = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
+    message = f"seems to show the same pixels as {pair.first} {how}{label}"
+    kind = f"seem to show the same pixels as other images{label}"
+    return Finding("note" if together else "warning", pair.second, message, kind=kind)

@@ -200,7 +200,10 @@ def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding
                 continue
             problem = _difference(first, record, root)
         if problem is None:
-            findings.append(Finding("warning", record.image_id, f"twice, also at {record.path}; used once"))
+            text = f"twice, also at {record.path}; used once"
+            findings.append(
+                Finding("warning", record.image_id, text, kind="at two paths with equal content; used once")
+            )
             kept[record.image_id] = replace(first, label=first.label or record.label, group=first.group or record.group)
         else:
             findings.append(Finding("error", record.image_id, problem))

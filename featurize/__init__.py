@@ -11,7 +11,16 @@ from .imported import import_features
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
-from .presets import FAR, PRESETS, defaults_text, encoder_defaults, preset_options, resolve_settings, seen_scales
+from .presets import (
+    FAR,
+    PRESETS,
+    choose_settings,
+    defaults_text,
+    encoder_defaults,
+    preset_options,
+    resolve_settings,
+    seen_scales,
+)
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..core import InputError, MissingInputError, SettingsConflictError, few
-from ..core.formats import GROUP, IMAGE, LABEL, read_csv
+from ..core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
 from ..core.jobs import ensure_folder, key_of
 from ..data import (
     FACTS_FILE,
@@ -26,7 +26,7 @@ from ..data import (
     report_findings,
     write_dataset_facts,
 )
-from .embedding_files import is_foreign, read_embeddings
+from .embedding_files import files_of, is_foreign, read_embeddings
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256, same_images
 from .prepare import StainInfo
 from .store import open_store, stain_columns, write_store
@@ -123,6 +123,7 @@ def import_features(
             raise InputError(
                 "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
             )
+        refuse_deadly(files_of(sources))
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:
         raise InputError(

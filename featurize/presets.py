@@ -208,3 +208,30 @@ def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> st
     template = ", ".join(f"{{{name}:{{}}}}" for name in words)
     names = ", ".join(choice.label for choice in settings.encoders)
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
+
+
+def choose_settings(
+    options: Mapping[str, Any], *, keep: Collection[str], here: bool = True
+) -> tuple[FeaturizeSettings, bool, bool]:
+    """Return the settings of some options with the defaults that an encoder brings, which are logged.
+
+    Parameters
+    ----------
+    options, here
+        As for `resolve_settings`.
+    keep : collection of str
+        As for `encoder_defaults`.
+
+    Returns
+    -------
+    FeaturizeSettings
+    bool
+        Whether views are still to be chosen.
+    bool
+        Whether an encoder brings defaults.
+    """
+    brought = encoder_defaults(options, keep=keep)
+    settings, automatic = resolve_settings(options, here=here, brought=brought)
+    if brought:
+        _log.info("%s", defaults_text(brought, settings))
+    return settings, automatic, bool(brought)

@@ -4,11 +4,9 @@ The input is a `bchisto.data.ImageSelection` and the planned settings. The resul
 that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
-from .page import choose_records, write_preflight
-from .plan import chosen_settings, duration, plan_describing
-from .protocols import ProtocolCheck, check_protocols
-from .run import Preflight, preflight
-from .text import preflight_content, preflight_text
-from .views import StainSurvey, ViewFit, fit_views, fitting_views, unscaled
+from .plan import ViewFit, duration, fit_views, fitting_views, plan_describing, unscaled
+from .protocols import ProtocolCheck, check_protocols, recommended
+from .run import Preflight, StainSurvey, preflight
+from .show import preflight_text, write_preflight
 
 __all__ = ["Preflight", "ProtocolCheck", "StainSurvey", "ViewFit", "preflight"]

@@ -1,32 +1,181 @@
-"""Plans a feature extraction: settings that fit the images, its time and its disk space."""
+"""Plans a feature extraction: views that fit the images, its time and its disk space."""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ...core import InputError, PathInput, counted
+from ...core import InputError, Message, PathInput, counted
 from ...core.formats import ImageHeader
 from ...core.jobs import Work, cpu_resources, network_resources
 from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
-from ...encoders import encoder_facts, gives_maps
-from ...featurize import (
-    PRESETS,
-    FeaturizeSettings,
-    defaults_text,
-    encoder_defaults,
-    images_per_block,
-    preset_options,
-    reckon_seconds,
-    resolve_settings,
-    time_describing,
-)
-from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor, unscaled
+from ...encoders import EncoderChoice, encoder_facts
+from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing
 
-_log = logging.getLogger(__name__)
+_SHARES = (400 / 768, 650 / 768)
+"""Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
+
+_SCALES = (0.5, 1.0)
+"""Scales to try, the published one first. A scale above 1 would cost time without showing more."""
+
+_WANTED = 128
+"""Side in pixels that the smaller crop should at least have, since networks were trained on images of 224 pixels."""
+
+_SMALLEST = 32
+"""Side in pixels of the smallest possible crop."""
+
+_ODD_ONES = 0.05
+"""Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
+
+NO_SCALE = "needs micrometres per pixel, which are not known"
+"""Problem of a view in micrometres, if the scale of an image is unknown."""
+
+Sizes = Mapping[str, tuple[int, int]]
+"""Image ID to width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class ViewFit:
+    """How a view fits the images.
+
+    Attributes
+    ----------
+    view : View
+    fits : int
+        Number of images that are large enough at its scale.
+    too_small : tuple of str
+        IDs of the other images.
+    problem : str
+        The reason why it cannot be used at all; empty if it can.
+    """
+
+    view: View
+    fits: int
+    too_small: tuple[str, ...]
+    problem: str = ""
+
+
+def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
+    """Return how each view fits images of these sizes, and the encoders of the settings."""
+    mpp = {record.image_id: record.mpp for record in dataset.records}
+    least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
+    fits = []
+    for view in settings.views:
+        problems = (f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop)
+        if view.unit and None in map(mpp.get, sizes):
+            fits.append(ViewFit(view, 0, (), NO_SCALE))
+        else:
+            small = {image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop}
+            fits.append(ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, "")))
+    return tuple(fits)
+
+
+def too_small(fits: Iterable[ViewFit]) -> set[str]:
+    """Return the IDs of images that are too small for any of some views."""
+    return {image for fit in fits for image in fit.too_small}
+
+
+def _short(view: View, size: tuple[int, int], mpp: float | None) -> int:
+    """Return the shorter side of an image at the scale of a view."""
+    return scaled_side(min(size), view.factor(mpp))
+
+
+def shown_factor(view: View, record: ImageRecord) -> float:
+    """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
+    return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
+
+
+def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
+    """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
+    lacking = (record for record in records if record.mpp is None)
+    view = next((view for view in views if view.unit), None)
+    return next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
+
+
+def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
+    """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
+    sizes = {
+        record.image_id: record.sides(header.width, header.height)
+        for record in dataset.records
+        if (header := headers.get(record.image_id)) is not None
+    }
+    records = tuple(record.scaled_by(headers.get(record.image_id)) for record in dataset.records)
+    return replace(dataset, records=records), sizes
+
+
+def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[View, ...]:
+    """Return the views unchanged if they fit all images, else at most two views that fit the smallest image.
+
+    Views in micrometres keep their scale, and get the largest crop that fits all images.
+
+    Returns
+    -------
+    tuple of View
+        Empty if the images are too small for any view. A few percent of the images may be too small for two views that
+        fit the others.
+    """
+    if not sizes or not any(fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)):
+        return settings.views if sizes else ()
+    least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
+    if any(view.unit for view in settings.views):
+        mpp = {record.image_id: record.mpp for record in dataset.records}
+        if None in map(mpp.get, sizes):
+            return ()
+        short = {view: min(_short(view, size, mpp[image]) for image, size in sizes.items()) for view in settings.views}
+        views = tuple(dict.fromkeys(replace(view, crop=min(view.crop, side)) for view, side in short.items()))
+        return views if min(view.crop for view in views) >= least else ()
+    sides = sorted(min(size) for size in sizes.values())
+    odd = sides[: int(_ODD_ONES * len(sides)) + 1]
+    for wanted, smallest in ((2, odd), (1, sides)):
+        for side in dict.fromkeys(smallest):
+            if len(views := _made_for(side, least)) >= wanted:
+                return views
+    return ()
+
+
+def _made_for(side: int, least: int) -> tuple[View, ...]:
+    """Return views with the published fractions of a short side, at the first scale with crops of sufficient size."""
+    for scale in _SCALES:
+        crops = [int(share * scaled_side(side, scale)) // 10 * 10 for share in _SHARES]
+        if crops[0] >= _WANTED:
+            break
+    return tuple(View(scale, crop) for crop in dict.fromkeys(crops) if crop >= least)
+
+
+def fitted(
+    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> tuple[FeaturizeSettings, tuple[ViewFit, ...]]:
+    """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    sizes : mapping of str to (int, int)
+    requested : FeaturizeSettings
+        If no view fits its encoders, only those for the smallest crops remain, or MobileNetV2 if there are none.
+    keep : collection of str
+        Fields that must not change: ``encoders``, ``stain``.
+
+    Returns
+    -------
+    FeaturizeSettings
+        With at most as many views.
+    tuple of ViewFit
+        How these fit; empty if no view does.
+    """
+    small = tuple(choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST)
+    smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
+    planned, views = requested, fitting_views(dataset, sizes, requested)
+    if not views and "encoders" not in keep and (views := fitting_views(dataset, sizes, smaller)):
+        planned = smaller
+    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
+    fits = fit_views(dataset, sizes, planned) if views else ()
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and "stain" not in keep:
+        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    return planned, fits
+
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
@@ -45,8 +194,8 @@ class DescribingEstimate:
 
     Attributes
     ----------
-    images, stores, units : int
-        Numbers of images, of feature files, and of units (blocks of images).
+    images, stores : int
+        Numbers of images and of feature files.
     processes : int
         Number of processes of this machine that the estimate assumes.
     seconds, shortest, longest : float
@@ -55,24 +204,16 @@ class DescribingEstimate:
         Size of the feature files; None if the number of features is unknown until the network is built.
     timed : bool
         Whether the time was measured on an image; otherwise it comes from recorded speeds of CPU cores.
-    gpus : int
-        Number of GPUs that the networks would use, if the time was measured.
-    dense : float or None
-        Time with ``mode="dense"``, from the same recorded speeds. None if dense mode is planned, the time was measured,
-        or an encoder has no feature maps.
     """
 
     images: int
     stores: int
-    units: int
     processes: int
     seconds: float
     shortest: float
     longest: float
     bytes: int | None
     timed: bool
-    gpus: int = 0
-    dense: float | None = None
 
 
 def estimate_describing(
@@ -83,8 +224,8 @@ def estimate_describing(
     Parameters
     ----------
     records : sequence of ImageRecord
+        Images that fit all views.
     sizes : mapping of str to (int, int)
-        Image ID to width and height in pixels.
     settings : FeaturizeSettings
     work : Work
         Sets the number of processes.
@@ -94,51 +235,31 @@ def estimate_describing(
     Returns
     -------
     DescribingEstimate or None
-        None if no image fits all views.
+        None if there are no images.
 
     Raises
     ------
     ImageError
         The image cannot be used (only with `timed`).
     """
-    usable = []
-    for image in records:
-        width, height = sizes.get(image.image_id, (0, 0))
-        if all(scaled_side(min(width, height), shown_factor(view, image)) >= view.crop for view in settings.views):
-            usable.append((width * height, image.image_id, image))
-    if not usable:
+    if not records:
         return None
-    pixels, _, record = sorted(usable, key=lambda item: item[:2])[len(usable) // 2]
-    images, views, dense_each = len(records), len(settings.views), None
-    size: int | None = None
+    areas = {record.image_id: math.prod(sizes[record.image_id]) for record in records}
+    record = sorted(records, key=lambda one: (areas[one.image_id], one.image_id))[len(records) // 2]
+    dims = [encoder_facts(choice).dim for choice in settings.encoders]
+    numbers = None if None in dims else settings.augmentations * len(settings.views) * sum(filter(None, dims))
     if timed:
-        resources, factor = network_resources(work.jobs), _TIMED
         cost = time_describing(record, settings=settings)
-        each, size = cost.seconds, _FLOAT_BYTES * images * cost.numbers
+        resources, factor, each, numbers = network_resources(work.jobs), _TIMED, cost.seconds, cost.numbers
     else:
+        each = reckon_seconds(settings, pixels=areas[record.image_id], mpp=record.mpp)
         resources, factor = cpu_resources(work.jobs), _RECKONED
-        each = reckon_seconds(settings, pixels=pixels, mpp=record.mpp)
-        dims = [encoder_facts(choice).dim for choice in settings.encoders]
-        if None not in dims:
-            size = _FLOAT_BYTES * images * settings.augmentations * views * sum(dim or 0 for dim in dims)
-        if settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
-            dense_each = reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=record.mpp)
-    units = math.ceil(images / images_per_block(settings))
-    processes = max(1, min(resources.processes, units))
+    images = len(records)
+    processes = max(1, min(resources.processes, math.ceil(images / images_per_block(settings))))
     seconds = _START_SECONDS + images / processes * each
-    return DescribingEstimate(
-        images=images,
-        stores=len(settings.encoders) * views,
-        units=units,
-        processes=processes,
-        seconds=seconds,
-        shortest=seconds / factor,
-        longest=seconds * factor,
-        bytes=size,
-        timed=timed,
-        gpus=len(resources.gpus),
-        dense=None if dense_each is None else _START_SECONDS + images / processes * dense_each,
-    )
+    stores = len(settings.encoders) * len(settings.views)
+    size = None if numbers is None else _FLOAT_BYTES * images * numbers
+    return DescribingEstimate(images, stores, processes, seconds, seconds / factor, seconds * factor, size, timed)
 
 
 def duration(seconds: float) -> str:
@@ -155,26 +276,6 @@ def duration(seconds: float) -> str:
     return counted(round(seconds / 86400), "day")
 
 
-def chosen_settings(
-    options: Mapping[str, Any], *, keep: Collection[str], here: bool = True
-) -> tuple[FeaturizeSettings, bool, bool]:
-    """Return the settings of some options, see `bchisto.featurize.resolve_settings`, and say what an encoder brings.
-
-    Returns
-    -------
-    FeaturizeSettings
-    bool
-        Whether views are still to be chosen.
-    bool
-        Whether an encoder brings defaults of its own.
-    """
-    brought = encoder_defaults(options, keep=keep)
-    settings, automatic = resolve_settings(options, here=here, brought=brought)
-    if brought:
-        _log.info("%s", defaults_text(brought, settings))
-    return settings, automatic, bool(brought)
-
-
 def plan_describing(
     images: ImageSelection | PathInput,
     settings: FeaturizeSettings,
@@ -189,8 +290,7 @@ def plan_describing(
     ----------
     images : ImageSelection or path
     settings : FeaturizeSettings
-        The views are kept if they fit all images; otherwise there are at most as many. If no view fits the encoders,
-        encoders for small crops replace them. For images without stain, stain normalisation is turned off.
+        See `fitted`.
     fit : bool
         Whether to adapt the settings.
     keep : collection of str
@@ -211,52 +311,12 @@ def plan_describing(
     """
     dataset = ImageSelection.of(images).table()
     dataset, sizes = measured(dataset, read_headers(dataset.records))
-    if fit:
-        settings, fitting = fitted(dataset, sizes, settings, keep=keep)
-        if fitting is None and (lacking := unscaled(dataset.records, settings.views)) is not None:
-            raise InputError("{}", lacking)
-        if fitting is None:
-            raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
-    records = [record for record in dataset.records if record.image_id in sizes]
-    return settings, estimate_describing(records, sizes, settings, work or Work())
-
-
-def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
-    """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
-    sizes = {
-        record.image_id: record.sides(header.width, header.height)
-        for record in dataset.records
-        if (header := headers.get(record.image_id)) is not None
-    }
-    records = tuple(record.scaled_by(headers.get(record.image_id)) for record in dataset.records)
-    return replace(dataset, records=records), sizes
-
-
-def fitted(
-    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
-) -> tuple[FeaturizeSettings, PlannedViews | None]:
-    """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain."""
-    mpp = {record.image_id: record.mpp for record in dataset.records}
-    planned, fitting = requested, fitting_views(sizes, settings=requested, mpp=mpp)
-    if fitting is None and "encoders" not in keep:
-        planned = encoders_for_small(requested)
-        fitting = fitting_views(sizes, settings=planned, mpp=mpp)
-    if fitting is None:
-        planned = requested
-    else:
-        fitting = replace(fitting, views=fitting.views[: len(requested.views)])
-        planned = replace(planned, views=fitting.views)
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and "stain" not in keep:
-        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    return planned, fitting
-
-
-def preset_seconds(dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
-    """Yield each preset that has views for these images, and the seconds of its feature extraction."""
-    for name in PRESETS:
-        settings, _ = resolve_settings(preset_options(name), here=False)
-        planned, fitting = fitted(dataset, sizes, settings)
-        cost = None if fitting is None else estimate_describing(dataset.records, sizes, planned, work)
-        if cost is not None:
-            yield name, cost.seconds
+    planned, fits = (
+        fitted(dataset, sizes, settings, keep=keep) if fit else (settings, fit_views(dataset, sizes, settings))
+    )
+    if not fits:
+        small = Message("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
+        raise InputError("{}", unscaled(dataset.records, settings.views) or small)
+    used = sizes.keys() - too_small(fits)
+    records = [record for record in dataset.records if record.image_id in used]
+    return planned, estimate_describing(records, sizes, planned, work or Work())

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ...core import BchistoError, message_of
-from ...core.jobs import Progress
-from ...data import GIVEN, Copy, Dataset, DatasetFacts, FoldPlan, fold_plan, further_columns, given_parts, split_groups
+from ...core import BchistoError, Message, message_of
+from ...data import (
+    GIVEN,
+    PUBLISHED_FOLDS,
+    Copy,
+    Dataset,
+    DatasetFacts,
+    FoldChoice,
+    FoldPlan,
+    dataset_plan,
+    further_columns,
+    get_layout,
+    given_parts,
+    split_groups,
+)
 
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva", "thunder"),
@@ -24,25 +37,8 @@ _SPLIT, _FEWER = ("10", "5"), ("3", "2")
 _MOST_SITES = 20
 """Largest number of values for which a column is treated as sites."""
 
-PARTS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class FoldParts:
-    """A fold: its number, the number of images in each part, and the classes that a part lacks.
-
-    Attributes
-    ----------
-    fold : int
-    images : mapping of str to int
-        Number of images in ``train``, ``val`` and ``test``; parts without images are left out.
-    missing : mapping of str to (tuple of str)
-        Part to its missing classes; parts with all classes, or without images, are left out.
-    """
-
-    fold: int
-    images: Mapping[str, int]
-    missing: Mapping[str, tuple[str, ...]]
+_KEPT = {"given": "as they came", "site": "one site out", "published": "published", "part": "published"}
+"""How images are kept together, by the origin of folds that are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,12 @@ class ProtocolCheck:
     group_by : str or None
         Value of the option ``group_by``; None for its default.
     kept : str
-        How images are kept together: ``by patient``, ``by image``, ``published``, ...
+        How images are kept together: ``by patient``, ``by image``, ``published``, ...; empty if it cannot be used.
     refused : str
         The reason why it cannot be used; empty if it can.
-    parts : tuple of FoldParts
+    parts : tuple of dict
+        For each fold its number as ``fold``; as ``images`` the number of images in ``train``, ``val`` and ``test``; and
+        as ``missing`` the classes that a part lacks. Parts without images, or with all classes, are left out.
     warnings : tuple of str
         Caveats for readers of its results.
     compared : bool
@@ -70,53 +68,42 @@ class ProtocolCheck:
 
     folds: str
     group_by: str | None
-    kept: str
+    kept: str = ""
     refused: str = ""
-    parts: tuple[FoldParts, ...] = ()
+    parts: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     compared: bool = False
     splits_patients: bool = False
 
     def __str__(self) -> str:
-        return f"{self.folds} {self.kept}"
+        return self.folds if self.group_by is None else f"{self.folds}, group by {self.group_by}"
 
     @property
-    def lacking(self) -> list[FoldParts]:
+    def lacking(self) -> list[dict[str, Any]]:
         """Folds in which a part lacks a class."""
-        return [fold for fold in self.parts if fold.missing]
+        return [fold for fold in self.parts if fold["missing"]]
 
     @property
     def hopeless(self) -> bool:
         """Whether no fold has every class in both its training and its test part."""
-        return bool(self.parts) and all({"train", "test"} & fold.missing.keys() for fold in self.parts)
+        return bool(self.parts) and all({"train", "test"} & fold["missing"].keys() for fold in self.parts)
 
 
 def check_protocols(
-    dataset: Dataset,
-    *,
-    folds: Sequence[str] = (),
-    group_by: str | None = None,
-    copies: Sequence[Copy] = (),
-    image_is: str = "image",
-    group_is: str = "group",
-    seed: int = 0,
+    dataset: Dataset, choice: FoldChoice, *, copies: Sequence[Copy] = (), seed: int = 0
 ) -> list[ProtocolCheck]:
     """Make the folds of cross-validation schemes, and count the images and classes of each part.
 
     Parameters
     ----------
     dataset : Dataset
-    folds : sequence of str
-        Schemes, as for `fold_plan`. By default all that may fit: the split in which the images were published, the
-        published lists of the layout, and 10 and 5 folds. If patients are known, these folds keep patients together,
-        and folds by image are added for comparison. Columns of a manifest are tried as sites, and kept if a site has
-        every class.
-    group_by : {"group", "none"}, optional
-        Whether groups are kept together; without `folds`, it is used for 10 and 5 folds only.
+    choice : FoldChoice
+        Schemes to try. By default all that may fit: the split in which the images were published, the published lists
+        of the layout, and 10 and 5 folds. If patients are known, these folds keep patients together, and folds by image
+        are added for comparison. Columns of a manifest are tried as sites, and kept if a site has every class. Without
+        schemes, ``group_by`` is used for 10 and 5 folds only.
     copies : sequence of Copy
         Near-duplicates.
-    image_is, group_is : str
-        Words for an image and a group, such as patch, patient or slide.
     seed : int
 
     Returns
@@ -124,78 +111,85 @@ def check_protocols(
     list of ProtocolCheck
         For the images that have a label; empty if there are none.
     """
-    records = tuple(record for record in dataset.records if record.label)
-    if not records:
+    dataset = replace(dataset, records=tuple(record for record in dataset.records if record.label))
+    label_of = {record.image_id: record.label or "" for record in dataset.records}
+    owner = {record.image_id: record.group for record in dataset.records if record.group is not None}
+    layout = get_layout(dataset.name)
+
+    def check(name: str, group_by: str | None) -> ProtocolCheck:
+        try:
+            plan = dataset_plan(dataset, name, copies=copies, group_by=group_by, seed=seed)
+        except BchistoError as error:
+            return ProtocolCheck(name, group_by, refused=message_of(error))
+        of = layout.group_is if plan.name.endswith("-grouped") else layout.image_is
+        kept = _KEPT.get(plan.origin, "given list" if plan.origin == "file" else f"by {of}")
+        splits = plan.origin == "site" and bool(split_groups(plan, dict.fromkeys(label_of) | owner))
+        compared = group_by == "none" and choice.group_by is None
+        parts = _parts(plan, label_of, dataset.classes)
+        return ProtocolCheck(name, group_by, kept, "", parts, plan.warnings, compared, splits)
+
+    given = dict.fromkeys(choice.folds or (() if choice.group_by is None else _SPLIT))
+    schemes: list[tuple[str, str | None]] = [(name, choice.group_by) for name in given]
+    if not label_of:
         return []
-    dataset = replace(dataset, records=records)
-    columns = further_columns(dataset)
-    known = DatasetFacts(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
-    groups = [record.group for record in records]
-    named = sum(group is not None for group in groups)
-    given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))
-    schemes: list[tuple[str, str | None]] = [(name, group_by) for name in given]
     if not schemes:
-        split = given_parts(known)
+        columns = further_columns(dataset)
+        split = given_parts(DatasetFacts(columns=columns))
         schemes = [(name, None) for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
-        if named:  # also with the setting that is not the default
-            schemes.append((_SPLIT[0], "none" if named == len(groups) else "group"))
-        owner = {record.image_id: record.group for record in records if record.group is not None}
+        if owner:  # also with the setting that is not the default
+            schemes.append((_SPLIT[0], "none" if len(owner) == len(label_of) else "group"))
         schemes += [
             (f"site:{name}", None)
             for name, of in columns.items()
             if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and (split is None or name != split[0])
         ]
-    label_of = {record.image_id: record.label or "" for record in records}
-    ids, labels = list(label_of), list(label_of.values())
-    group_of = dict(zip(ids, groups, strict=True))
-
-    def check(name: str, by: str | None) -> ProtocolCheck:
-        kept = _kept(name, by, image_is, group_is, named, len(groups))
-        try:
-            plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
-        except BchistoError as error:
-            return ProtocolCheck(name, by, kept, message_of(error))
-        compared = by == "none" and group_by is None
-        parts = _parts(plan, label_of, dataset.classes)
-        splits = name.startswith("site:") and bool(split_groups(plan, group_of))
-        return ProtocolCheck(name, by, kept, "", parts, plan.warnings, compared, splits)
-
-    protocols = []
-    with Progress(total=len(schemes), label="checking folds", unit="protocols") as progress:
-        for done, (name, by) in enumerate(schemes, start=1):
-            protocol = check(name, by)
-            if given or not (name.startswith("site:") and protocol.hopeless):  # probably not a column of sites
-                protocols.append(protocol)
-            progress.update_to(done)
-    whole = [outcome for outcome in protocols if outcome.group_by is None and not outcome.splits_patients]
-    if not given and all(outcome.refused or outcome.lacking for outcome in whole):
+    checked = [check(*scheme) for scheme in schemes]
+    # a column whose folds all lack a class is probably none of sites
+    protocols = [scheme for scheme in checked if given or not (scheme.folds.startswith("site:") and scheme.hopeless)]
+    whole = [scheme for scheme in protocols if scheme.group_by is None and not scheme.splits_patients]
+    if not given and all(scheme.refused or scheme.lacking for scheme in whole):
         protocols += [check(name, None) for name in _FEWER]
     return protocols
 
 
-def _kept(name: str, group_by: str | None, image_is: str, group_is: str, named: int, images: int) -> str:
-    if name.startswith("site:"):
-        return "one site out"
-    if name == GIVEN:
-        return "as they came"
-    if not (name.isdecimal() or "/" in name):
-        return "given list" if "." in name else "published"
-    whole = named == images > 0 if group_by is None else group_by == "group"
-    if not whole:
-        return f"by {image_is}"
-    return f"by {group_is}" if named == images else f"by {group_is} if known"
-
-
-def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[FoldParts, ...]:
+def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[dict[str, Any], ...]:
     """Return the folds of a plan, with the images and missing classes of each part."""
-    counts: dict[int, dict[str, Counter[str]]] = {}
-    for image, fold, part in plan.rows:
-        counts.setdefault(fold, {}).setdefault(part, Counter())[label_of[image]] += 1
-    present = [name for name in classes if name in set(label_of.values())]
-    folds = []
-    for fold, of in sorted(counts.items()):
-        parts = {part: of[part] for part in PARTS if part in of}
-        lacking = {part: tuple(name for name in present if not of[part][name]) for part in parts}
-        missing = {part: names for part, names in lacking.items() if names}
-        folds.append(FoldParts(fold, {part: images.total() for part, images in parts.items()}, missing))
-    return tuple(folds)
+    counts = Counter((fold, part, label_of[image]) for image, fold, part in plan.rows)
+    present = [name for name in classes if name in label_of.values()]
+    parts = []
+    for fold in plan.folds:
+        of = {part: {name: counts[fold, part, name] for name in present} for part in ("train", "val", "test")}
+        images = {part: sum(held.values()) for part, held in of.items() if any(held.values())}
+        missing = {part: [name for name in present if not of[part][name]] for part in images}
+        lacking = {part: names for part, names in missing.items() if names}
+        parts.append({"fold": fold, "images": images, "missing": lacking})
+    return tuple(parts)
+
+
+def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
+    """Return the recommended scheme: the split in which the images came, else one with every class in every part.
+
+    Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
+    that have a warning come last, since they may list more images than there are; after these, folds by site that put
+    images of one patient into training and test sets.
+    """
+    usable = [check for check in protocols if not (check.refused or check.compared or check.hopeless)]
+
+    def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
+        # a published list of slides can be used with some of them, unlike a list of images
+        of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
+        came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
+        return not came, check.splits_patients, bool(check.lacking), of_slides and bool(check.warnings)
+
+    return min(usable, key=rank, default=None)
+
+
+def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:
+    """Return the reason why no scheme is recommended; empty if one is, or none was tried."""
+    if not protocols or recommended(protocols) is not None:
+        return ""
+    counts = ", ".join(f"{name}: {count}" for name, count in dataset.class_counts().items())
+    reason = protocols[-1].refused or (
+        "each class needs images in training and test sets, of different patients if they are known"
+    )
+    return Message("no folds that were tried can be used ({}): {}", counts, reason)

@@ -2,90 +2,170 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ...core import Message, PathInput
-from ...core.jobs import Progress, Work
+from ...core import ImageError, Message, PathInput, TissueError
+from ...core.jobs import Progress, Work, in_threads
 from ...data import (
-    GIVEN,
-    PUBLISHED_FOLDS,
     Dataset,
     DatasetSurvey,
     Finding,
     FoldChoice,
     ImageRecord,
     ImageSelection,
-    find_layout,
+    decode_record,
+    resize_image,
     survey_dataset,
 )
 from ...featurize import FeaturizeSettings
-from .plan import DescribingEstimate, estimate_describing, fitted, measured, preset_seconds
-from .protocols import ProtocolCheck, check_protocols
-from .views import PlannedViews, StainSurvey, ViewFit, doubt_finding, fit_views, survey_stains
+from ...stains import CHECKED, GREY_PICTURE, PALE, check_stains, doubt_causes, is_grey, make_normalizer
+from .plan import DescribingEstimate, ViewFit, estimate_describing, fit_views, fitted, measured, shown_factor, too_small
+from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
+
+_TOO_LITTLE = "too little tissue"
+
+_MOST_CHECKED = 100
+"""Largest number of images in the sample: 20 seconds of a core for images of BACH."""
+
+_MANY = 0.1
+"""Share of doubtful images from which they are a finding: below it, the other images outweigh them."""
+
+
+@dataclass(frozen=True)
+class StainSurvey:
+    """The result of checking the planned stain normalisation on a sample.
+
+    Attributes
+    ----------
+    stain : str
+        The stain method.
+    checked : int
+        Number of images in the sample that could be decoded.
+    skipped : tuple of str
+        IDs of images with too little tissue.
+    doubtful : dict of str to tuple of str
+        IDs of images whose normalised stains are doubtful, each with the reasons.
+    foreign : dict of str to float
+        IDs of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
+    """
+
+    stain: str
+    checked: int
+    skipped: tuple[str, ...]
+    doubtful: dict[str, tuple[str, ...]]
+    foreign: Mapping[str, float]
+
+
+def survey_stains(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> StainSurvey | None:
+    """Normalise an evenly spaced sample of images, at the scales of the views, and check the result.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    settings : FeaturizeSettings
+        The stain method and the views.
+
+    Returns
+    -------
+    StainSurvey or None
+        None if the method normalises no stains.
+    """
+    if settings.stain not in CHECKED:
+        return None
+    normalizer = make_normalizer(settings.stain)
+    count = min(_MOST_CHECKED, len(records))
+    sample = [records[index * len(records) // count] for index in range(count)]
+
+    def check(record: ImageRecord) -> tuple[tuple[str, ...], float] | None:
+        """Return reasons for doubt, and the share of pixels that are not tissue; None if it cannot be decoded."""
+        try:
+            image = decode_record(record)
+            factors = dict.fromkeys(shown_factor(view, record) for view in settings.views)
+            scaled = [resize_image(image, factor) for factor in factors]
+            if any(map(is_grey, scaled)):
+                return (GREY_PICTURE,), 0.0
+            checks = [check_stains(before, *normalizer.normalize_with_estimate(before)) for before in scaled]
+        except TissueError:
+            return (_TOO_LITTLE,), 0.0
+        except ImageError:
+            return None
+        reasons = dict.fromkeys(reason for check in checks for reason in check.reasons)
+        return tuple(reasons), max(check.foreign for check in checks)
+
+    checked: dict[str, tuple[tuple[str, ...], float]] = {}
+    with Progress(total=count, label="checking stains", unit="images") as progress:
+        for done, (record, result) in enumerate(zip(sample, in_threads(check, sample), strict=True), start=1):
+            if result is not None:
+                checked[record.image_id] = result
+            progress.update_to(done)
+    skipped = tuple(image for image, (reasons, _) in checked.items() if reasons == (_TOO_LITTLE,))
+    doubtful = {image: reasons for image, (reasons, _) in checked.items() if reasons and image not in skipped}
+    foreign = {image: share for image, (_, share) in checked.items() if share}
+    return StainSurvey(settings.stain, len(checked), skipped, doubtful, foreign)
+
+
+def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
+    """Return a finding with causes and remedies if a tenth of the images or more are doubtful.
+
+    It is a warning, but a note if only pale tissue is the cause in most of them, in fewer than half of the images.
+    """
+    if survey is None or len(survey.doubtful) < max(1, _MANY * survey.checked):
+        return []
+    causes = doubt_causes(survey.doubtful.values(), stain=survey.stain)
+    pale = causes.get(PALE, (0, ""))[0]
+    mild = len(survey.doubtful) - pale < _MANY * survey.checked and 2 * pale < survey.checked
+    parts = [Message("{} ({}): {}", cause, count, remedy) for cause, (count, remedy) in causes.items()]
+    text = "{stain:{}} gives doubtful stains in {} of {} images. " + "; ".join(["{}"] * len(parts))
+    message = Message(text, survey.stain, len(survey.doubtful), survey.checked, *parts)
+    return [Finding("note" if mild else "warning", root, message)]
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """The result of a pre-flight.
+    """The result of a pre-flight, which text, JSON and the page show.
 
     Attributes
     ----------
     dataset : Dataset
+        With micrometres per pixel from the headers.
     survey : DatasetSurvey
+    sizes : mapping of str to (int, int)
+        Image ID to width and height in pixels; images without a readable header are left out.
     requested : FeaturizeSettings
         The settings that were requested.
     planned : FeaturizeSettings
         The same, but with views that fit, without encoders that need larger crops, and without stain normalisation if
         the images have no stain.
     views, planned_views : tuple of ViewFit
-        How the requested and the planned views fit.
-    fitting : PlannedViews or None
-        The planned views; None if the images are too small for any.
+        How the requested and the planned views fit; no planned views if the images are too small for any.
+    stains : StainSurvey or None
+        Check of the planned stain normalisation on a sample; None without normalisation.
     protocols : tuple of ProtocolCheck
+    protocol : ProtocolCheck or None
+        The recommended one.
     estimate : DescribingEstimate or None
         Estimate for the planned settings; None if no image can be used.
-    presets : mapping of str to float
-        Seconds of the feature extraction with each preset.
-    used : tuple of ImageRecord
-        Images that can be used; of identical files only one.
+    untrainable : str
+        The reason why nothing can be trained; empty if something can.
+    findings : tuple of Finding
+        Those of the survey, then those on labels, folds and stains.
     """
 
     dataset: Dataset
     survey: DatasetSurvey
+    sizes: Mapping[str, tuple[int, int]]
     requested: FeaturizeSettings
     planned: FeaturizeSettings
     views: tuple[ViewFit, ...]
     planned_views: tuple[ViewFit, ...]
-    fitting: PlannedViews | None
+    stains: StainSurvey | None
     protocols: tuple[ProtocolCheck, ...]
+    protocol: ProtocolCheck | None
     estimate: DescribingEstimate | None
-    presets: Mapping[str, float] = field(default_factory=dict)
-    used: tuple[ImageRecord, ...] = ()
-
-    @functools.cached_property
-    def stains(self) -> StainSurvey | None:
-        """Check of the planned stain normalisation on a sample, which this decodes; None without normalisation."""
-        return survey_stains(self.used, settings=self.planned)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All findings, with one on doubtful stains if many images have them."""
-        doubt = doubt_finding(self.stains, root=self.dataset.root)
-        return (*self.survey.findings, *((doubt,) if doubt else ()))
-
-    @property
-    def image_is(self) -> str:
-        """The word for an image: image or patch."""
-        return getattr(find_layout(self.dataset.name), "image_is", "image")
-
-    @property
-    def group_is(self) -> str:
-        """The word for a group: patient, slide or group."""
-        return getattr(find_layout(self.dataset.name), "group_is", "group")
+    untrainable: str
+    findings: tuple[Finding, ...]
 
     @property
     def wrong(self) -> list[Finding]:
@@ -95,59 +175,29 @@ class Preflight:
     @property
     def refused(self) -> list[Finding]:
         """Errors with which the dataset cannot be used at all, even if unreadable images are left out."""
-        broken = self.survey.broken
-        return [finding for finding in self.survey.findings if finding.level == "error" and finding.file not in broken]
+        return [f for f in self.findings if f.level == "error" and f.file not in self.survey.broken]
+
+    @property
+    def left_out(self) -> set[str]:
+        """Images that are too small for the planned views."""
+        return too_small(self.planned_views)
 
     @property
     def skips(self) -> bool:
         """Whether images must be left out for the others to be used."""
-        return bool(self.survey.broken or (self.fitting is not None and self.fitting.left_out))
-
-    @property
-    def refitted(self) -> bool:
-        """Whether other views than the requested ones are planned."""
-        return self.fitting is not None and self.fitting.views != self.requested.views
-
-    @property
-    def protocol(self) -> ProtocolCheck | None:
-        """The recommended scheme: the split in which the images came, else one with every class in every part.
-
-        Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
-        that have a warning come last, since they may list more images than there are; after these, folds by site that
-        put images of one patient into training and test sets.
-        """
-        usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
-
-        def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
-            # a published list of slides can be used with some of them, unlike a list of images
-            of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
-            came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
-            return not came, check.splits_patients, bool(check.lacking), of_slides and bool(check.warnings)
-
-        return min(usable, key=rank, default=None)
-
-    @property
-    def unfoldable(self) -> str:
-        """The reason why no scheme is recommended; empty if one is, or none was tried."""
-        if not self.protocols or self.protocol is not None:
-            return ""
-        counts = ", ".join(f"{name}: {count}" for name, count in self.dataset.class_counts().items())
-        reason = self.protocols[-1].refused or (
-            "each class needs images in training and test sets, of different patients if they are known"
-        )
-        return Message("no folds that were tried can be used ({}): {}", counts, reason)
+        return bool(self.survey.broken or self.left_out)
 
     def groups(self) -> dict[str, Counter[str]]:
-        """Return the number of images of each class in each known group."""
+        """Return the number of images of each class in each known group, the largest group first."""
         counts: dict[str, Counter[str]] = {}
         for record in self.dataset.records:
             if record.group is not None:
                 counts.setdefault(record.group, Counter())[record.label or ""] += 1
-        return counts
+        return dict(sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])))
 
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
         """Return each size (width, height in pixels) with its number of images, the most frequent first."""
-        return sorted(Counter(self.survey.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
+        return sorted(Counter(self.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
 def preflight(
@@ -190,38 +240,30 @@ def preflight(
     MissingInputError, InputError
         There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
-    selection = ImageSelection.of(images)
-    requested, choice, work = settings or FeaturizeSettings(), folds or FoldChoice(), work or Work()
-    dataset = selection.table()
-    done = itertools.count(1)
-    with Progress(total=len(dataset), label="checking images", unit="images") as progress:
-        survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=lambda: progress.update_to(next(done)))
-    if dataset.untrainable:
-        untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
-        survey = replace(survey, findings=(*survey.findings, untrainable))
-    dataset, _ = measured(dataset, survey.headers)
-    mpp = {record.image_id: record.mpp for record in dataset.records}
-    usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    planned, fitting = fitted(dataset, usable, requested, keep=keep)
-    fits = tuple(fit_views(usable, settings=requested, mpp=mpp))
-    planned_fits = tuple(fit_views(usable, settings=planned, mpp=mpp)) if fitting is not None else ()
-    result = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
-    left_out = survey.broken.union((image for image, _ in survey.repeated), *(fit.too_small for fit in planned_fits))
+    requested, work = settings or FeaturizeSettings(), work or Work()
+    dataset = ImageSelection.of(images).table()
+    survey = survey_dataset(dataset, decode=decode, copies=copies)
+    dataset, sizes = measured(dataset, survey.headers)
+    usable = {image: size for image, size in sizes.items() if image not in survey.broken}
+    planned, fits = fitted(dataset, usable, requested, keep=keep)
+    left_out = survey.broken.union((image for image, _ in survey.repeated), too_small(fits))
     once = replace(dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out))
-    protocols = check_protocols(
-        once,
-        folds=choice.folds,
-        group_by=choice.group_by,
-        copies=survey.copies or (),
-        image_is=result.image_is,
-        group_is=result.group_is,
-        seed=requested.seed,
+    protocols = check_protocols(once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed)
+    untrainable = dataset.untrainable or unfoldable(dataset, protocols)
+    stains, root = survey_stains(once.records, planned), str(dataset.root)
+    hindrance = [Finding("warning", root, untrainable)] if untrainable else []
+    return Preflight(
+        dataset=dataset,
+        survey=survey,
+        sizes=sizes,
+        requested=requested,
+        planned=planned,
+        views=fit_views(dataset, usable, requested),
+        planned_views=fits,
+        stains=stains,
+        protocols=tuple(protocols),
+        protocol=recommended(protocols),
+        estimate=estimate_describing(once.records, usable, planned, work, timed=timed) if fits else None,
+        untrainable=untrainable,
+        findings=(*survey.findings, *hindrance, *doubt_findings(stains, root)),
     )
-    result = replace(result, protocols=tuple(protocols), used=once.records)
-    if result.unfoldable and not dataset.untrainable:
-        unfoldable = Finding("warning", str(dataset.root), result.unfoldable)
-        result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
-    if fitting is None:
-        return result
-    estimate = estimate_describing(once.records, usable, planned, work, timed=timed)
-    return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))

@@ -25,8 +25,8 @@ from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import Encoder, EncoderChoice, check_encoder_name, gives_maps
-from ...featurize import FeaturizeSettings, View, featurize, preset_options
-from ..check import Preflight, chosen_settings, duration, preflight, unscaled
+from ...featurize import FeaturizeSettings, View, choose_settings, featurize, preset_options
+from ..check import Preflight, duration, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -176,12 +176,12 @@ def trial(
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
         options["weights"] = converted(weights, "weights", tuple[str, ...])
-    quick, _, _ = chosen_settings(options, keep=keep)
+    quick, _, _ = choose_settings(options, keep=keep)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
     protocol = _usable(check, work)
-    if small := sorted({image for fit in check.planned_views for image in fit.too_small}):
+    if small := sorted(check.left_out):
         _log.warning(
             "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
             len(small), len(check.dataset), small[0],
@@ -227,8 +227,8 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
         raise InputError("{}: {}", stops[0].file, stops[0].message)
     if (lacking := unscaled(check.dataset.records, check.requested.views)) is not None:
         raise InputError("{}", lacking)
-    if check.fitting is None:
+    if not check.planned_views:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:
-        raise InputError("{}: {}", check.dataset.root, check.unfoldable or check.dataset.untrainable)
+        raise InputError("{}: {}", check.dataset.root, check.untrainable)
     return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

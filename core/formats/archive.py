@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from .. import DAMAGE, BundleError, InputError
 from . import limits
 from .files import mistaken
 from .texts import check_zip, parse_json
 
 BUNDLE_KIND = "bchisto model bundle"
-BUNDLE_SCHEMA = 4
-"""Kind of a model file, and the newest schema version that can be read."""
 
 MANIFEST = "manifest.json"
 
@@ -37,18 +33,13 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     InputError
         More members or bytes than `Archive` reads.
     """
-    if members + 1 > limits.ARCHIVE_MEMBERS:
+    if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
         raise InputError(
-            "{:,} models are more than the {:,} that a model file can hold; use fewer {folds} or {seeds}, or fewer "
-            "feature files",
+            "{:,} models{} are more than a model file can hold: {:,} models, {:.0f} GiB; use fewer {folds} or {seeds}, "
+            "fewer feature files, or smaller models",
             members,
+            f" of {size / 1024**3:.1f} GiB" if size else "",
             limits.ARCHIVE_MEMBERS - 1,
-        )
-    if size > limits.ARCHIVE_BYTES:
-        raise InputError(
-            "models of {:.1f} GiB are more than the {:.0f} GiB that a model file can hold; use fewer "
-            "{folds} or {seeds}, fewer feature files, or smaller models",
-            size / 1024**3,
             limits.ARCHIVE_BYTES / 1024**3,
         )
 
@@ -65,12 +56,12 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     Attributes
     ----------
     manifest : dict
-        The checked content of ``manifest.json``.
+        The content of ``manifest.json``, of which only kind and members are checked.
 
     Raises
     ------
     BundleError
-        The file is missing, not a zip, of another kind or a newer schema, or too large, or its members are not those
+        The file is missing, not a zip, of another kind, or too large, or its members are not those
         of its manifest.
     """
 
@@ -143,23 +134,6 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != BUNDLE_KIND:
             raise ValueError("its manifest is of another kind")
-        version = manifest["schema_version"]
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BundleError(f"{self._path}: its manifest has no schema version; the model file is corrupt")
-        if version > BUNDLE_SCHEMA:
-            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
-            if _release(writer) <= _release(__version__):
-                raise BundleError(
-                    f"{self._path}: of a schema newer than this, which bchisto {writer or '?'} does not write; the "
-                    "model file is corrupt"
-                )
-            raise BundleError(
-                f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
-            )
         if set(names) - {MANIFEST} != set(manifest["members"]):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
         return manifest
-
-
-def _release(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"[0-9]+", version)[:3]]

@@ -36,7 +36,7 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """Filters that are built into h5py. For any other filter, HDF5 would load a plug-in of this machine."""
 
 
-_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
+_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf", "numbers": "iufbS"}
 """Kind of the values in a dataset, as `checked_dataset` names it, to kinds of NumPy dtypes."""
 
 
@@ -148,21 +148,29 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         if link is not h5py.HardLink:
             raise StoreError(f"{name} is a link to another object, which is not followed")
         item = item[part]
-    if not isinstance(item, h5py.Dataset):
-        raise StoreError(f"{name} is not a dataset")
-    if item.is_virtual or item.external:
-        raise StoreError(f"the values of {name} are in other files, which are not read")
-    if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
-        raise StoreError(f"{name} holds {_type_name(item.dtype)}, not {holds}")
-    wanted = (None,) * len(item.shape or ()) if shape is None else shape
-    if item.shape is None or len(item.shape) != len(wanted):
+    _check_values(item, name, holds)
+    wanted = (None,) * len(item.shape) if shape is None else shape
+    if len(item.shape) != len(wanted):
         raise StoreError(f"{name} has the shape {item.shape}, not {len(wanted)} axes")
     if any(want is not None and want != have for have, want in zip(item.shape, wanted, strict=True)):
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
     if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
-    check_storage(item, name)
     return item
+
+
+def _check_values(item: Any, name: str, holds: str) -> None:
+    """Refuse what is no dataset, or has values of another kind, or in other files, or that unpack to far more."""
+    import h5py
+
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
+        raise StoreError(f"{name} is not a dataset with values")
+    if item.is_virtual or item.external:
+        raise StoreError(f"the values of {name} are in other files, which are not read")
+    if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
+        kind = "text or objects" if item.dtype.kind in "OSU" else item.dtype
+        raise StoreError(f"{name} holds {kind}, not {holds}")
+    check_storage(item, name)
 
 
 def check_tree(path: Path) -> None:
@@ -204,11 +212,7 @@ def _check_tree(file: Any) -> None:
             if isinstance(item, h5py.Group):
                 groups.append(item)
                 continue
-            if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
-                raise StoreError(f"{name} is not a dataset with its values in the file")
-            if item.dtype.kind not in "iufbS" or item.shape is None:
-                raise StoreError(f"{name} holds {_type_name(item.dtype)}, not numbers")
-            check_storage(item, name)
+            _check_values(item, name, "numbers")
             unpacked += item.size * item.dtype.itemsize
             if unpacked > limits.HDF5_BYTES:
                 raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
@@ -239,10 +243,6 @@ def check_storage(dataset: Any, name: str) -> None:
         limits.HDF5_ABSENT_BYTES if dataset.dtype.kind == "O" else 0
     ):
         raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
-
-
-def _type_name(dtype: Any) -> str:
-    return "text or objects" if dtype.kind in "OSU" else str(dtype)
 
 
 _log = logging.getLogger(__name__)
@@ -276,25 +276,19 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
     if not files:
         return
     seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND
-    script = (
-        "import json, sys; given = json.loads(sys.stdin.read()); sys.path[:] = given['path']; "
-        f"from {__package__}.hdf5 import visit; visit(given['files'], given['seconds'])"
-    )
-    given = {
-        "path": [os.path.abspath(folder) for folder in sys.path],  # noqa: PTH100
-        "files": [str(path.absolute()) for path in files],
-        "seconds": seconds,
-    }
+    script = f"import json, sys; from {__package__}.hdf5 import visit; visit(*json.load(sys.stdin))"
+    folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # noqa: PTH100
     try:
         # runs only this Python with the script above
         done = subprocess.run(  # nosec B603
-            [sys.executable, "-c", script],
-            input=json.dumps(given),
+            [sys.executable, "-P", "-c", script],
+            input=json.dumps([[str(path.absolute()) for path in files], seconds]),
             capture_output=True,
             text=True,
             check=False,
             timeout=seconds * _PATIENCE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it computes nothing; threads may be limited (ulimit -u)
+            # it computes nothing, and threads may be limited (ulimit -u)
+            env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
         code, output = done.returncode, done.stdout
     except OSError as error:

@@ -20,6 +20,9 @@ from .. import DAMAGE, BundleError, printable, readable_name
 from ..formats import check_zip, limits
 from ..jobs import save_arrays
 
+BUNDLE_SCHEMA = 4
+"""The newest schema version of a model file that can be read."""
+
 _TEMPERATURES = (1e-3, 1e3)
 """Smallest and largest permitted temperature, far beyond the range in which temperatures are fitted."""
 
@@ -44,8 +47,14 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises
     ------
     BundleError
-        An entry is missing, of the wrong type, out of range, or contradicts another entry.
+        An entry is missing, of the wrong type, out of range, or contradicts another entry, or the schema is newer.
     """
+    version: Any = manifest.get("schema_version")
+    if not _is_count(version) or version == 0:
+        raise BundleError(f"{path}: its manifest has no schema version; the model file is corrupt")
+    if version > BUNDLE_SCHEMA:
+        writer = printable(str(manifest.get("bchisto_version"))[:20])
+        raise BundleError(f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later")
     side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     wanted = {"sensitivity": _is_share, "threshold": _is_number}
     view = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}

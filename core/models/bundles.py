@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 from ... import __version__
 from .. import DAMAGE, BchistoError, BundleError, OutputError, printable
-from ..formats import BUNDLE_KIND, BUNDLE_SCHEMA, MANIFEST, Archive, check_archive_size
+from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from ..jobs import atomic_output
-from .archive import check_manifest
+from .archive import BUNDLE_SCHEMA, check_manifest
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""

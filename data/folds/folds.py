@@ -23,8 +23,9 @@ from ...core import (
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..dataset import GIVEN, DatasetFacts, part_of
+from ..dataset import GIVEN, Dataset, DatasetFacts, further_columns, part_of
 from ..findings import report_findings
+from ..images import Copy
 from ..names import match_names, read_image_list
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
@@ -138,6 +139,21 @@ def fold_plan(
     mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+
+
+def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:
+    """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `fold_plan`."""
+    records = dataset.records
+    pairs = tuple((copy.first, copy.second) for copy in copies)
+    return fold_plan(
+        folds,
+        image_ids=[record.image_id for record in records],
+        labels=[record.label or "" for record in records],
+        groups=[record.group for record in records],
+        group_by=group_by,
+        seed=seed,
+        known=DatasetFacts(columns=further_columns(dataset), copies=pairs),
+    )
 
 
 def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:

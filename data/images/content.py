@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import DAMAGE, ImageError, InputError, Message, few
-from ...core.formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
+from ...core.formats import ImageHeader, file_identity, file_sha256, read_header, read_rows
 from ...core.jobs import in_threads, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding
@@ -178,7 +178,7 @@ class ImageFiles:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._known = _read_cache(cache) if cache is not None and cache.is_file() else {}
+        self._known = {} if cache is None else _read_cache(cache)
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 
@@ -298,8 +298,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
 
 def _read_cache(path: Path) -> dict[tuple[str, ...], tuple[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(read_cells(handle))[1:]
+        rows = [tuple(row[column] for column in _CACHE_COLUMNS) for row in read_rows(path)]
     except DAMAGE:  # the cache only saves time
         return {}
-    return {tuple(row[:-2]): (row[-2], row[-1]) for row in rows if len(row) == len(_CACHE_COLUMNS)}
+    return {row[:-2]: (row[-2], row[-1]) for row in rows}

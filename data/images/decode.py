@@ -71,17 +71,18 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shrink_image(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Return an image whose longest side is at most `side` pixels, for display.
+def shrink_image(image: npt.NDArray[np.uint8], side: int, *, enlarge: bool = False) -> npt.NDArray[np.uint8]:
+    """Return an image whose longest side is at most, or with `enlarge` exactly, `side` pixels, for display.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     side : int
         In pixels.
+    enlarge : bool
     """
     longest = max(image.shape[:2])
-    if longest <= side:
+    if longest <= side and not enlarge:
         return np.ascontiguousarray(image)
     import cv2
 

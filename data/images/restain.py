@@ -28,7 +28,7 @@ from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, pixel_findings
-from .decode import header_findings, read_headers
+from .decode import header_findings, read_headers, shrink_image
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -183,13 +183,9 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Fit an image into a white square."""
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = _SHEET_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     square = np.full((_SHEET_SIDE + 4, _SHEET_SIDE + 4, 3), 255, np.uint8)
-    square[2 : 2 + size[1], 2 : 2 + size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = shrink_image(image, _SHEET_SIDE, enlarge=True)
+    square[2 : 2 + small.shape[0], 2 : 2 + small.shape[1]] = small
     return square
 
 

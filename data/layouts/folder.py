@@ -197,8 +197,7 @@ def read_folder(
     InputError
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
-    options = {"group": group_from, "label": label_from}
-    rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in options.items() if rule is not None}
+    rules = PathRule.given(group_from=group_from, label_from=label_from)
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from ...core import InputError
-from ...core.jobs import Progress, in_threads
+from ...core.jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding, Level
-from ..images import same_content
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -32,13 +30,12 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Parameters
     ----------
     root : Path
-        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive contains the whole tree twice; a patch
-        at two paths is used once if both files are equal.
+        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive contains the whole tree twice.
 
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the slide.
+        The group is the slide; a patch at two paths has two records.
 
     Raises
     ------
@@ -46,8 +43,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         There is no IDC patch below `root`.
     """
     findings: list[Finding] = []
-    records: dict[str, ImageRecord] = {}
-    repeated: list[tuple[Path, Path]] = []
+    records: list[ImageRecord] = []
     with Progress(total=None, label="listing files", unit="files") as progress:
         for number, path in enumerate(walk_files(root, findings, hidden=True), start=1):
             progress.update_to(number)
@@ -61,36 +57,13 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
                 where = "/".join(path.relative_to(root).parent.parts[-2:]) or "."
                 message = f"is in {where}, its name has {match[1]}/{match[4]}; move it"
                 findings.append(Finding("error", name, message))
-            record = ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
-            if (first := records.setdefault(name, record)) is not record:
-                repeated.append((first.path, path))
+            records.append(ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc"))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no IDC patch in it; expected names like 8863_idx5_x451_y1451_class0.png")
-    findings.extend(_compare(repeated, root))
-    if len(records) != IDC_PATCHES:
-        message = f"{len(records):,} of the {IDC_PATCHES:,} published patches are present"
+    if (present := len({record.image_id for record in records})) != IDC_PATCHES:
+        message = f"{present:,} of the {IDC_PATCHES:,} published patches are present"
         findings.append(Finding("note", str(root), message))
-    return list(records.values()), findings
-
-
-def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]:
-    """Return findings for patches at two paths: an error if their content differs, else a warning."""
-    findings = []
-    equal = 0
-    with Progress(total=len(repeated), label="comparing", unit="repeated patches") as progress:
-        same = in_threads(lambda pair: same_content(*pair), repeated)
-        for number, ((first, second), is_equal) in enumerate(zip(repeated, same, strict=True), start=1):
-            equal += is_equal
-            if not is_equal:
-                where = f"in {first.relative_to(root).parent} and {second.relative_to(root).parent}"
-                message = f"two different patches have this name, {where}; remove one"
-                findings.append(Finding("error", second.name, message))
-            progress.update_to(number)
-    if equal:
-        where = f"first in {repeated[0][1].relative_to(root).parent}"
-        message = f"{equal:,} patches are at two paths with equal content, {where}; each is used once"
-        findings.append(Finding("warning", str(root), message))
-    return findings
+    return records, findings
 
 
 def _in_place(root: Path, path: Path) -> bool:

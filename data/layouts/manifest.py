@@ -72,10 +72,7 @@ def read_manifest(
         The file is not a table, a column is missing, two columns have the same name, there are no rows, or a rule is
         invalid.
     """
-    rules: dict[str, PathRule] = {}
-    for what, rule in (("group", group_from), ("label", label_from)):
-        if rule is not None:
-            rules[what] = PathRule.of(rule, name=f"{what}_from")
+    rules = PathRule.given(group_from=group_from, label_from=label_from)
     named = {"path": path_column, "label": label_column, "group": group_column}
     chosen = {what: name for what, name in named.items() if name is not None}
     table = read_csv(
@@ -102,13 +99,26 @@ def read_manifest(
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     files = None if images is None else list_images(images, findings)
-    paths = [row[columns["path"]] for _, row in table.rows]
-    means, others = match_names(paths, files or (), where=path.name)
+    entries = [(number, row, row[columns["path"]]) for number, row in table.rows]
+    means, others = match_names((written for _, _, written in entries), files or (), where=path.name)
+    rest = sorted((files or {}).keys() - means.values())
+    means |= dict(zip(rest, rest, strict=True))
     findings.extend(others)
     folder = images or path.parent
-    rows: list[tuple[int, str, dict[str, str], float | None]] = []
+    values: dict[str, dict[str, str | None]] = {what: {} for what in rules}
+    columns |= {what: table.named(chosen.get(what, "")) or "" for what in rules}
+
+    def value_of(what: str, name: str, row: dict[str, str]) -> str | None:
+        """Return the label or group of a row, by a rule or from its column."""
+        if what not in rules:
+            return row.get(columns[what]) or None
+        text = row.get(columns[what], "") if columns[what] else Path(name).as_posix()
+        values[what] |= rules[what].find([text])
+        return values[what][text]
+
+    records: list[ImageRecord] = []
     absent: list[tuple[str, str, str]] = []
-    for (number, row), written in zip(table.rows, paths, strict=True):
+    for number, row, written in (*entries, *((0, dict[str, str](), name) for name in rest)):
         where = f"{path.name}:{number}"
         name, why = locate(folder, written) if files is None else (means.get(written, ""), "")
         mpp, problem = spacing_of(row.get(columns["mpp"]) or "")
@@ -117,31 +127,16 @@ def read_manifest(
         elif problem or not written:
             findings.append(Finding("error", where, problem if written else "an empty path; remove the row"))
         else:
-            rows.append((number, name, row, mpp))
+            label, group = (value_of(what, name, row) for what in ("label", "group"))
+            image = row.get(columns["image_id"]) or Path(name).as_posix()
+            further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
+            records.append(
+                ImageRecord(image, folder / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
+            )
     if files is None:
         findings.extend(absent_files(path, absent, table.columns[columns["path"]]))
     else:
-        rest = sorted(files.keys() - means.values())
         findings.extend(unmatched(path, [name for _, name, _ in absent], rest, len(files)))
-        rows += [(0, name, {}, None) for name in rest]
-    searched = {what: table.named(chosen[what]) if what in chosen else None for what in rules}
-
-    def text_of(what: str, name: str, row: dict[str, str]) -> str:
-        column = searched[what]
-        return row.get(column, "") if column else Path(name).as_posix()
-
-    values = {what: rule.find(text_of(what, name, row) for _, name, row, _ in rows) for what, rule in rules.items()}
-    records: list[ImageRecord] = []
-    for number, name, row, mpp in rows:
-        label, group = (
-            values[what][text_of(what, name, row)] if what in rules else row.get(columns[what]) or None
-            for what in ("label", "group")
-        )
-        image = row.get(columns["image_id"]) or Path(name).as_posix()
-        further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
-        records.append(
-            ImageRecord(image, folder / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
-        )
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))

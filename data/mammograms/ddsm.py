@@ -41,24 +41,14 @@ class Abnormality:
         ``mass`` or ``calcification``, one per LESION_TYPE line.
     pathology : str
         As in the file: MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK or UNPROVEN.
-    boundary : ndarray of int, shape (points, 2)
-        x and y of every point of the outer outline, pixels.
-    cores : tuple of ndarray of int, shape (points, 2)
-        Further outlines inside the boundary.
+    box : (int, int, int, int)
+        Left, top, right, bottom of the outer outline in pixels; right and bottom are exclusive.
     """
 
     number: int
     lesions: tuple[str, ...]
     pathology: str
-    boundary: npt.NDArray[np.int64]
-    cores: tuple[npt.NDArray[np.int64], ...] = ()
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the boundary in pixels; right and bottom are exclusive."""
-        left, top = self.boundary.min(axis=0).tolist()
-        right, bottom = self.boundary.max(axis=0).tolist()
-        return left, top, right + 1, bottom + 1
+    box: tuple[int, int, int, int]
 
 
 def outline_points(text: str) -> npt.NDArray[np.int64]:
@@ -177,7 +167,9 @@ def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
         )
     lesions = tuple(map(str.casefold, _values("LESION_TYPE", text)))
     pathology = next(iter(_values("PATHOLOGY", text)), "")
-    return Abnormality(number, lesions, pathology, outlines[0], tuple(outlines[1:]))
+    left, top = outlines[0].min(axis=0).tolist()
+    right, bottom = outlines[0].max(axis=0).tolist()
+    return Abnormality(number, lesions, pathology, (left, top, right + 1, bottom + 1))
 
 
 PATHOLOGY_CLASSES = ("benign", "malignant")

@@ -148,9 +148,9 @@ H5 = {
     "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another object"),
     "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another object"),
     "raw values of another file": (
-        put(external=lambda folder: [("/etc/passwd", 0, 192)]), "is not a dataset with its values in the file",
+        put(external=lambda folder: [("/etc/passwd", 0, 192)]), "are in other files, which are not read",
     ),
-    "values of another HDF5 file": (virtual, "is not a dataset with its values in the file"),
+    "values of another HDF5 file": (virtual, "are in other files, which are not read"),
     "a group within itself": (circle, "is in it twice"),
     "a type without values": (put(np.dtype("f4")), "is not a dataset"),
     "a hundred GB of zeros": (
@@ -161,7 +161,7 @@ H5 = {
     ),
     "NaN": (put(np.full((2, 2, 3, 4), np.nan, np.float32)), "lacks first/kernel"),
     "another shape": (put(np.ones((2, 2, 3, 5), np.float32)), "not weights of"),
-    "nothing": (put(shape=None, dtype="f4", data=h5py.Empty("f4")), "not numbers"),
+    "nothing": (put(shape=None, dtype="f4", data=h5py.Empty("f4")), "is not a dataset with values"),
 }  # fmt: skip
 
 

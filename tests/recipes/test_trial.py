@@ -183,5 +183,5 @@ def test_a_trial_of_what_cannot_work(tissue, cli, tmp_path):
     write_one(tmp_path / "one" / "a", 150)
     code, _, err = cli("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
     assert code == 2
-    assert "no folds" in err
+    assert "all labelled images are of class a, and training needs two classes" in err
     assert cli("trial", "--images", tmp_path / "nothing", "--out", tmp_path / "run")[0] == 2
