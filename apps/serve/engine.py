@@ -118,3 +118,12 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
         if len({*names}) == len(names):
             break
     return names
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that are free; infinity if the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return float("inf")
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))

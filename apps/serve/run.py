@@ -81,8 +81,9 @@ class ServeSettings(Settings):
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS = 3
-"""Time in which open requests must end when the server stops."""
+_END_SECONDS, _KEPT = 3, 4
+"""Time in which open requests must end when the server stops, and how much longer than for a request's beginning a
+connection waits for its next one: programs pause, and a connection that is closed just then resets their request."""
 
 
 def serve(
@@ -167,7 +168,7 @@ async def _serve(
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
             access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="on", ws="none",
-            timeout_keep_alive=limits.SERVED_KEPT_SECONDS, timeout_graceful_shutdown=_END_SECONDS, log_config=None,
+            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS, log_config=None,
             backlog=limits.SERVED_CONNECTIONS,
         )  # fmt: skip
         server = uvicorn.Server(config)

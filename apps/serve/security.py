@@ -166,4 +166,4 @@ class Connection(H11Protocol):
         if self.is_idle and self.cycle is before:
             self.transport.close()
         elif not self.transport.is_closing():
-            self.loop.call_later(limits.SERVED_KEPT_SECONDS, self._end_if_idle, self.cycle)
+            self.loop.call_later(self.timeout_keep_alive, self._end_if_idle, self.cycle)

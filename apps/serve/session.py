@@ -18,7 +18,7 @@ from fastapi import HTTPException
 
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
-from .engine import Engine
+from .engine import Engine, free_memory
 
 _log = logging.getLogger(__name__)
 
@@ -324,7 +324,7 @@ class Session:
             item.state = "done"
             self._seconds += time.monotonic() - begun
             self._pixels += item.width * item.height
-        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (free := _free_memory()):
+        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (free := free_memory()):
             item.state = "failed"
             item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
         self.version += 1
@@ -383,15 +383,6 @@ class Session:
         ]  # fmt: skip
         task = {"do": "write", "model": self.models[model], "images": images, "folder": str(folder), "html": html}
         return await self.engine.ask(task)
-
-
-def _free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return float("inf")
-    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))
 
 
 def _readable(name: str) -> str:

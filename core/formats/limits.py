@@ -67,7 +67,6 @@ SERVED_IMAGES = 5_000  # of a session; the page shows them in one table
 SERVED_HELD_BYTES = 16 * 1024**3  # of all files of a session
 SERVED_CONNECTIONS = 128  # at a time; a browser has six
 SERVED_IDLE_SECONDS = 20  # without data from a client
-SERVED_KEPT_SECONDS = 75  # a connection waits for its next request; programs pause, and keep theirs for 5 seconds
 SERVED_UPLOAD_SECONDS = 600  # for one file: 256 MB at 3.6 Mbit/s
 SERVED_WORK_SECONDS = 1800  # for one image; the published settings take minutes
 SERVED_PIXEL_BYTES = 70  # of memory for a pixel: dense mode took 5.8 GB for 85 million

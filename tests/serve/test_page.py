@@ -435,7 +435,7 @@ def test_slow_clients_keep_nobody_waiting(run_folders, tissue):
     """Others get their answers meanwhile, the slow one is told, and silent connections end without a word."""
     content = next(tissue.rglob("*.png")).read_bytes()
     with (
-        serving(start_with(SERVED_IDLE_SECONDS=3, SERVED_KEPT_SECONDS=4), run_folders / "first run") as page,
+        serving(start_with(SERVED_IDLE_SECONDS=3), run_folders / "first run") as page,
         contextlib.ExitStack() as stack,
     ):
         host, _, port = page.base.removeprefix("http://").partition(":")
