@@ -135,30 +135,6 @@ def test_foreign(tmp_path):
         open_store(tmp_path / "x.h5")
 
 
-def test_newer_schema(store_path):
-    with h5py.File(store_path, "a") as file:
-        file.attrs["schema_version"] = 99
-        file.attrs["bchisto_version"] = "7.0"
-    with pytest.raises(
-        StoreError, match=r"schema 99, written by bchisto 7\.0, is newer .* install bchisto 7\.0 or later"
-    ):
-        open_store(store_path)
-
-
-def test_damaged(store_path):
-    with h5py.File(store_path, "a") as file:
-        del file["images"]
-    with pytest.raises(StoreError, match="damaged"):
-        open_store(store_path)
-
-
-def test_rows_that_do_not_fit_the_images(store_path):
-    with h5py.File(store_path, "a") as file:
-        file.attrs["augmentations"] = 3
-    with pytest.raises(StoreError, match="24 rows do not fit 12 images"):
-        open_store(store_path)
-
-
 def test_the_hash_of_decoded_pixels_is_kept(described, tissue):
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         one = "benign/benign00.png"

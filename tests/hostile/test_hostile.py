@@ -91,6 +91,14 @@ def test_boosted_models(boosted_models, tmp_path, name):
     refused(BundleError, rewrite(boosted_models[head], tmp_path / "x.bchisto", change), words, Bundle.load)
 
 
+@pytest.mark.parametrize("name", hostile_models.ARCHIVES)
+def test_archives(boosted_models, tmp_path, name):
+    change, words = hostile_models.ARCHIVES[name]
+    path = tmp_path / "x.bchisto"
+    path.write_bytes(change(boosted_models["lightgbm"].read_bytes()))
+    refused(BundleError, path, words, Bundle.load)
+
+
 def test_a_model_file_that_unpacks_to_a_thousand_times_as_much(boosted_models, tmp_path):
     path = rewrite(boosted_models["lightgbm"], tmp_path / "x", model(lambda data: bytes(100 * 1024**2)))
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "y", "w", zipfile.ZIP_DEFLATED) as new:

@@ -69,6 +69,12 @@ def kernel(value):
     return arrays(**{"dots/kernel": value})
 
 
+def patched(data, place, value):
+    """Change a byte of the first entry of the directory."""
+    start = data.index(b"PK\x01\x02") + place
+    return data[:start] + bytes([value]) + data[start + 1 :]
+
+
 # fmt: off
 BOOSTED = {
     # the manifest
@@ -120,6 +126,12 @@ BOOSTED = {
     "an array whose header lies": ("logistic", model(lying), "not a complete model"),
     "a member of no array": (
         "logistic", model(lambda data: with_member(data, "mean.npy", b"raw")), "the array mean of a model"),
+}
+ARCHIVES = {
+    "no zip": (lambda data: b"PK not a zip", "not a bchisto model file, or damaged"),
+    "an encrypted zip": (lambda data: patched(data, 8, 1), "or damaged"),
+    "a zip of an unknown method": (lambda data: patched(data, 10, 99), "or damaged"),
+    "a zip with other bytes": (lambda data: data[:100] + b"\xff" * 10 + data[110:], "or damaged"),
 }
 NETWORKS = {
     "a network as large as the machine": (settings(size=10**6), "are invalid"),

@@ -334,10 +334,62 @@ DICOM_PIXELS = {
     )
 }  # fmt: skip
 
-PICTURES = JPEG | PNG | TIFF | DICOM
+# ---- all of a kind
+
+
+def saved(kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(PICTURE).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def riff(kind, size, content):
+    return b"RIFF" + struct.pack("<I", 26) + kind + struct.pack("<I", size) + content
+
+
+def huge_bmp():
+    data = bytearray(saved("BMP"))
+    data[18:26] = struct.pack("<ii", 2**31 - 1, -(2**31 - 1))
+    return data
+
+
+LARGE = "is over the limit of 85,000,000 pixels"
+ROWS, COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
+OTHERS = {
+    "a text called TIFF": (of("a.tif", b"not an image\n"), "not a TIFF, PNG or JPEG image; remove it or replace it"),
+    "a text called DICOM": (of("a.dcm", b"not at all" * 40), "not a DICOM image; remove it"),
+    "a picture that is not there": (lambda folder: folder / "none.dcm", "no such file"),
+    "a PNG of 2.5 billion pixels": (
+        of("a.png", lambda: pictures.png(PICTURE, depth=8, colour=2, size=(50_000, 50_000))), LARGE),
+    "a BMP of 4 quintillion pixels": (of("a.bmp", huge_bmp), LARGE),
+    "a WebP of 2 billion pixels": (
+        of("a.webp", riff(b"WEBPVP8X", 10, bytes(4) + b"\xff\x3f\0\xff\x3f\0" + bytes(4))), LARGE),
+    "a WebP without loss of 268 million pixels": (
+        of("a.webp", riff(b"WEBPVP8L", 10, b"\x2f\xff\xff\xff\x0f" + bytes(9))), LARGE),
+    "a DICOM of 4 billion pixels": (
+        dicom((ROWS + b"\x14\0", ROWS + b"\xff\xff"), (COLUMNS + b"\x1e\0", COLUMNS + b"\xff\xff")), LARGE),
+    "a DICOM without pixels": (
+        lambda folder: write_dicom(folder / "a.dcm", VALUES, pixels=False), "a DICOM file without pixels; leave"),
+    "a DICOM of three frames": (
+        lambda folder: write_dicom(folder / "a.dcm", VALUES, NumberOfFrames=3),
+        "3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB"),
+    "a DICOM with a palette": (
+        lambda folder: write_dicom(folder / "a.dcm", VALUES, photometric="PALETTE COLOR"),
+        "PALETTE COLOR; only single images in grey or RGB"),
+}  # fmt: skip
+CUT = {
+    f"a {kind} cut at {place}": (
+        of(f"a.{kind.lower()}", lambda kind=kind, place=place: saved(kind)[:place]), r"cannot be (decoded|read)",
+    )
+    for kind in ("BMP", "WEBP", "TIFF", "JPEG", "PNG")
+    for place in (60, 600, -40)
+} | {"a DICOM cut off": (lambda folder: of("a.dcm", write_dicom(folder / "a.dcm", VALUES).read_bytes()[:-200])(folder),
+                         "cannot be decoded")}  # fmt: skip
+
+PICTURES = JPEG | PNG | TIFF | DICOM | OTHERS
 """Which reading a header refuses, and decoding."""
 
-PIXELS = JPEG_PIXELS | PNG_PIXELS | TIFF_PIXELS | DICOM_PIXELS
+PIXELS = JPEG_PIXELS | PNG_PIXELS | TIFF_PIXELS | DICOM_PIXELS | CUT
 """Which decoding refuses."""
 
 # ---- texts of the DDSM
