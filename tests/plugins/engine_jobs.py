@@ -45,6 +45,10 @@ class Job:
     refused: str
     already: str
 
+    def folded(self, folds):
+        """Return the job with other folds."""
+        return replace(self, words=self.words.replace("--folds 3", f"--folds {folds}"))
+
     def without(self, words):
         """Return the job without some of its words."""
         return replace(self, words=self.words.replace(words, ""))
