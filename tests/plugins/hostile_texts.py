@@ -132,6 +132,10 @@ TABLES = {
         "image_id,label,predicted\n" + "".join(f"i{n},l{n},l{n}\n" for n in range(30_000)), EVALUATE,
         "30,000 classes are more than the 100",
     ),
+    "labels and other classes": (
+        "image_id,label,predicted\n" + "".join(f"i{n},l{n},m{n}\n" for n in range(60)), EVALUATE,
+        "120 classes are more than the 100",
+    ),
     "101 models": (
         "image_id,label,predicted,model\n" + "".join(f"i,a,b,m{n}\n" for n in range(101)), EVALUATE,
         "101 models are more than the 100",
