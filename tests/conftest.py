@@ -25,19 +25,13 @@ pytest.register_assert_rewrite("whole_road")
 
 
 HOSTILE = (
-    "boost/test_strange_bundles.py",
     "boost/test_trees.py",
     "commands/test_fuzzed.py",
     "commands/test_pipes.py",
     "commands/test_strange_names.py",
-    "data/test_altered_files.py",
-    "data/test_hostile_mammograms.py",
-    "data/test_hostile_pictures.py",
-    "encoders/test_strange_weights.py",
-    "featurize/test_strange_stores.py",
-    "finetune/test_strange_bundles.py",
-    "predict/test_strange_models.py",
-    "recipes/test_strange_recipes.py",
+    "hostile/test_altered.py",
+    "hostile/test_hostile.py",
+    "hostile/test_odd.py",
 )
 """Files of tests of altered files. The first case of each test is run always, the others are marked `hostile`."""
 

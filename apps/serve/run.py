@@ -168,8 +168,8 @@ async def _serve(
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
             access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="on", ws="none",
-            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS, log_config=None,
-            backlog=limits.SERVED_CONNECTIONS,
+            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
+            log_config=None, backlog=limits.SERVED_CONNECTIONS,
         )  # fmt: skip
         server = uvicorn.Server(config)
         answering = asyncio.create_task(server.serve(sockets=[listener]))

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 
-import numpy as np
 import pytest
 from bchisto.evaluate import read_predictions
 
@@ -20,19 +19,6 @@ def refused(cli, *arguments, said):
     assert "Traceback" not in text
     assert "unexpected" not in text
     return out + text
-
-
-def table(path, *, classes=("a", "b"), rows=12, folds=3, more=""):
-    lines = []
-    for row in range(rows):
-        shares = np.full(len(classes), 0.2 / max(1, len(classes) - 1))
-        shares[row % len(classes)] = 0.8
-        shares[-1] = 1 - shares[:-1].sum()
-        cells = [f"i{row}", classes[row % len(classes)], str(row % folds), *map(repr, shares.tolist())]
-        lines.append(cells)
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([["image_id", "label", "fold", *(f"p_{name}" for name in classes)], *lines])
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -124,74 +110,3 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     (tmp_path / "c.yaml").write_text('heads: "\\e[2Jx"\n')
     code, _, said = cli("boost", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")
     assert (code, "\x1b" in said) == (2, False)
-
-
-HUGE = "9" * 5000
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        (f"i0,a,{HUGE},.8,.2", "is not a whole number"),
-        (f"i0,a,0,{HUGE},.2", "not a probability"),
-        ("i0,a,0,0x1p-1,.5", "not a number"),
-        (f"i0,{'x' * 5000},0,.8,.2", "5,000 letters of a class are more than"),
-    ],
-)
-def test_numbers_of_prediction_tables(tmp_path, cli, row, said):
-    path = tmp_path / "t.csv"
-    path.write_text(f"image_id,label,fold,p_a,p_b\ni9,b,0,.2,.8\n{row}\n")
-    refused(cli, "evaluate", path, "--out", tmp_path / "out", said=said)
-
-
-@pytest.mark.parametrize(
-    ("fold", "said"),
-    [(HUGE, "is not a whole number"), ("-1", "is not a whole number"), ("1e3", "is not a whole number")],
-)
-def test_numbers_of_fold_lists(tissue, tmp_path, cli, fold, said):
-    path = tmp_path / "folds.csv"
-    path.write_text(f"image_id,fold\nbenign/benign00.png,{fold}\n")
-    refused(cli, "data", "folds", "--images", tissue, "--folds", path, "--out", tmp_path / "x.csv",
-            said="is not a whole number")  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("header", "cell", "said"),
-    [
-        ("path,label,image_id", "{first},x,a\0b", "null character"),
-        ("path,label", "{long},x", "name too long"),
-        ("path,label", "a\0b.png,x", "there is no file"),
-        ("path,label", "/dev/zero,x", "there is no file"),
-        ("path,label,image_id", "{first},x," + "9" * 5000, "too long"),
-    ],
-)
-def test_paths_and_ids_of_manifests(tissue, tmp_path, cli, tiny_options, header, cell, said):
-    first = sorted(tissue.rglob("*.png"))[0]
-    path = tmp_path / "m.csv"
-    path.write_text(f"{header}\n{cell.format(first=first, long='x' * 5000)}\n")
-    code, _, text = cli("featurize", "--images", path, "--out", tmp_path / "run", *tiny_options)
-    assert code == 2, text
-    assert said.casefold() in text.casefold()
-    assert "unexpected" not in text
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"classes": tuple(f"c{n}" for n in range(300)), "rows": 300}, "300 classes are more than the 100"),
-        ({"classes": tuple(f"c{n}" for n in range(5000)), "rows": 2}, "columns are more than the 1,000"),
-        ({"rows": 6000, "folds": 6000}, "6,000 folds are more than the 5,000"),
-    ],
-)
-def test_evaluate_is_bounded(tmp_path, cli, more, said):
-    refused(cli, "evaluate", table(tmp_path / "t.csv", **more), "--out", tmp_path / "out", said=said)
-
-
-def test_a_label_for_each_row_is_no_class(tmp_path, cli):
-    """The column of another thing, as in a table of 30,000 rows, is refused before its names are compared."""
-    path = tmp_path / "t.csv"
-    path.write_text("image_id,label,predicted\n" + "".join(f"i{n},l{n},l{n}\n" for n in range(30_000)))
-    refused(cli, "evaluate", path, "--out", tmp_path / "out", said="30,000 classes are more than the 100")
-    path.write_text("image_id,label,predicted,model\n" + "".join(f"i,a,b,m{n}\n" for n in range(101)))
-    refused(cli, "evaluate", path, "--out", tmp_path / "out", said="101 models are more than the 100")

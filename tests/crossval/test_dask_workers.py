@@ -133,21 +133,3 @@ def test_one_of_two_workers_is_killed_in_the_middle(cluster, described, run_copy
     assert len(arrays) == 6
     for path in (*arrays, tmp_path / "q" / "map" / "explain.csv"):
         assert path.read_bytes() == (tmp_path / "p" / path.relative_to(tmp_path / "q")).read_bytes()
-
-
-def test_networks_are_trained_predict_and_are_explained_by_workers(cluster, tissue, tmp_path, cli):
-    network = ("--network", "speck", "--folds", 2, "--epochs", 1, "--size", 32, "--weights", "random")
-    for name, how in (("p", ("--dask", cluster.scheduler_address)), ("q", ("--jobs", 1))):
-        with worker_of(cluster, env={**os.environ, "BCHISTO_THREADS": "1"}):
-            out = tmp_path / name
-            threads = () if name == "p" else ("--threads", 1)
-            assert cli("finetune", "--images", tissue, "--out", out, *network, *threads, *how)[0] == 0
-            (model,) = out.glob("finetune/*/model.bchisto")
-            assert cli("predict", model, "--images", tissue, "--out", out / "p.csv", *how)[0] == 0
-            explaining = ("explain", model, "--images", tissue / "benign", "--out", out / "why")
-            assert cli(*explaining, *(how if name == "p" else ()))[0] == 0
-    for pattern, count in (("finetune/*/predictions.csv", 1), ("p.csv", 1), ("why/*/arrays/*.npz", 6)):
-        paths = list((tmp_path / "q").glob(pattern))
-        assert len(paths) == count
-        for path in paths:
-            assert path.read_bytes() == (tmp_path / "p" / path.relative_to(tmp_path / "q")).read_bytes(), path

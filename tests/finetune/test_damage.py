@@ -13,6 +13,7 @@ from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
+from engine_jobs import contents
 
 pytestmark = pytest.mark.slow
 
@@ -129,22 +130,19 @@ def run(tissue, tmp_path_factory):
     return run
 
 
-def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
+def test_damaged_images_and_a_damaged_state_are_made_again(run, tissue, tmp_path, caplog):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     folder = copy / "finetune" / "2-convs"
-    (first,), (second,) = (folder / "models").glob("fold1-*.npz"), (folder / "models").glob("fold2-*.npz")
+    (second,) = (folder / "models").glob("fold2-*.npz")
     (bank,) = (copy / "finetune").glob("*.bin")
-    first.write_bytes(first.read_bytes()[:-99])
     second.unlink()
     bank.write_bytes(bank.read_bytes()[:-7])
     second.with_suffix(".state.npz").write_bytes(b"PK")
     finetune(tissue, out=copy, **OPTIONS)
-    assert caplog.text.count("; made again") == 2
+    assert caplog.text.count("; made again") == 1
     assert caplog.text.count("not a whole file of decoded images") == 1
-    for name in ("model.bchisto", "predictions.csv", f"models/{first.name}", "metrics.json", "logs/fold2.csv"):
-        assert (folder / name).read_bytes() == (run / "finetune" / "2-convs" / name).read_bytes(), name
-    assert not list(folder.rglob("*.state.npz"))
+    assert contents(copy).items() == contents(run).items()
     assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
 
 

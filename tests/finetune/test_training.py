@@ -1,8 +1,6 @@
 """Balancing, augmentation and training by their effect; a resumed training against an uninterrupted one."""
 
 import json
-import signal
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -244,47 +242,3 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
     assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
     assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()
-
-
-def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissue, cli):
-    run, _ = tuned
-    folder = run / "finetune" / "3-speck"
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
-    code, out, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS)
-    assert code == 0, err
-    assert "3-speck: " in out
-    assert {path: path.read_bytes() for path in before} == before
-    code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--class-weights")
-    assert code == 2
-    assert "made with other settings: class weights False -> True" in err
-
-
-@pytest.mark.slow
-def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
-    run, _ = tuned
-    for share in ("1/2", "2/2"):
-        code, out, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--shard", share)
-        assert code == 0, err
-        assert f"shard {share} has {3 - int(share[0])} of 3 folds; {1 + int(share[0])} of 3 done" in out
-    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
-    assert code == 0, err
-    name = "finetune/3-speck/predictions.csv"
-    assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
-    run, _ = tuned
-    command = ("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
-    process = start(*command)
-    state = tmp_path / "run" / "finetune" / "3-speck" / "models"
-    deadline = time.monotonic() + 120
-    while not list(state.glob("fold*.state.npz")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    again = start(*command)
-    _, err = again.communicate(timeout=240)
-    assert again.returncode == 0, err
-    name = "finetune/3-speck/predictions.csv"
-    assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()

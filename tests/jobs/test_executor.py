@@ -1,6 +1,8 @@
 import logging
 import os
+import threading
 import time
+from pickle import PicklingError
 
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError, InputError
@@ -116,3 +118,8 @@ def test_ticks_of_a_missing_folder_count_nothing(tmp_path):
 
 def test_durations():
     assert format_seconds(59.6) == "0:01:00"
+
+
+def test_a_unit_that_cannot_be_sent_to_a_worker_ends_the_work_at_once():
+    with pytest.raises(PicklingError, match="Could not pickle the task"):
+        run_units(square, [threading.Lock(), 2], **options(jobs=2))

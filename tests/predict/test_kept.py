@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bchisto.core import ImageError
+from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, write_pack
 from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, predict
@@ -112,34 +112,6 @@ def written(monkeypatch):
     return counts
 
 
-def test_only_what_is_missing_is_predicted_also_when_images_came_and_went(
-    boosted, tissue, tmp_path, written, caplog, cli
-):
-    images = shutil.copytree(tissue, tmp_path / "images")
-    bad, out = images / "malignant" / "zz.tif", tmp_path / "p.csv"
-    spoil(bad)
-    for _ in range(2):
-        with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded"):
-            predict(boosted, [images], out=out, work=Work(jobs=1))
-    assert written == [4, 4, 4]
-    first, last = sorted(images.rglob("*.png"))[:: len(list(images.rglob("*.png"))) - 1]
-    first.rename(images / "benign" / "renamed.png")
-    last.unlink()
-    pixels = np.array(Image.open(images / "benign" / "renamed.png"))
-    pixels[0, 0] ^= 1
-    Image.fromarray(pixels).save(images / "benign" / "new.png")
-    with caplog.at_level("INFO", logger="bchisto"):
-        result = predict(boosted, [images], out=out, work=Work(jobs=1, skip_errors=True))
-    assert written == [4, 4, 4, 1]
-    assert "predict: 11 of 13 images are predicted already" in caplog.text
-    assert (result.images, [image for image, _ in result.failures]) == (12, ["malignant/zz.tif"])
-    assert "zz.tif" in (tmp_path / "p.csv.failures.csv").read_text()
-    assert not (tmp_path / "p.csv.parts").exists()
-    alone = tmp_path / "alone.csv"
-    predict(boosted, [images], out=alone, work=Work(jobs=1, skip_errors=True))
-    assert rows(out) == rows(alone)
-
-
 def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(boosted, tissue, tmp_path, written):
     images = shutil.copytree(tissue, tmp_path / "images")
     spoil(images / "malignant" / "zz.tif")
@@ -165,3 +137,46 @@ def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path
     with pytest.raises(ValueError, match=r"bad\.tif"):
         predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert not (tmp_path / "p.csv.parts").exists()
+
+
+@pytest.fixture
+def after_pack(monkeypatch, written):
+    """Do something when so many blocks of four images are kept, as another process might."""
+    from bchisto.predict import predicted
+
+    real = predicted.write_pack
+
+    def arrange(number, then):
+        written.clear()
+
+        def write(path, *content):
+            real(path, *content)
+            if len(written) == number:
+                then()
+
+        monkeypatch.setattr(predicted, "write_pack", write)
+
+    return arrange
+
+
+def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, monkeypatch):
+    """Another process, which has finished the table, removes them: between two blocks, or while one is written."""
+    out, parts = tmp_path / "p.csv", tmp_path / "p.csv.parts"
+    after_pack(2, lambda: shutil.rmtree(parts))
+    assert predict(boosted, [tissue], out=out, work=Work(jobs=1)).images == len(rows(out)) == 12
+    assert not parts.exists()
+
+    def gone(*_):
+        raise OutputError("cannot be written") from FileNotFoundError()
+
+    monkeypatch.setattr("bchisto.predict.predicted.write_pack", gone)
+    predict(boosted, [tissue], out=tmp_path / "q.csv", work=Work(jobs=1))
+    assert rows(tmp_path / "q.csv") == rows(out)
+
+
+def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_path, after_pack):
+    other = tmp_path / "q.csv"
+    after_pack(1, lambda: other.write_text("image_id\nmine\n"))
+    with pytest.raises(OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"):
+        predict(boosted, [tissue], out=other, work=Work(jobs=1))
+    assert other.read_text() == "image_id\nmine\n"

@@ -9,9 +9,7 @@ Run: python tools/benchmarks/crash.py [--stages featurize boost finetune predict
 
 import argparse
 import contextlib
-import hashlib
 import itertools
-import json
 import os
 import random
 import shutil
@@ -20,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 PLUGINS = Path(__file__).resolve().parents[2] / "tests" / "plugins"
+sys.path[:0] = [str(PLUGINS), str(PLUGINS.parent)]
+
+from conftest import write_tissue  # noqa: E402
+from engine_jobs import contents  # noqa: E402
+
 WAYS = [(number, whom) for whom in ("parent", "group") for number in (signal.SIGKILL, signal.SIGTERM)]
 PATIENCE = 10
 """Seconds in which every process must be gone."""
@@ -167,50 +166,12 @@ def living(session):
     return processes
 
 
-def content(path):
-    """Return a hash of what a file holds: arrays of HDF5, members of a bundle, else the bytes."""
-    digest = hashlib.sha256()
-    if path.suffix == ".h5":
-        with h5py.File(path, "r", locking=False) as file:
-
-            def add(name, item):
-                digest.update(f"{name} {sorted((key, str(value)) for key, value in item.attrs.items())}".encode())
-                if isinstance(item, h5py.Dataset):
-                    values = np.asarray(item[()])
-                    digest.update((values.astype(str) if values.dtype.kind == "O" else values).tobytes())
-
-            add("/", file)
-            file.visititems(add)
-    elif path.suffix == ".bchisto":
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-            archive.extractall(folder)
-            manifest = Path(folder, "manifest.json")  # its hashes are those of the members' bytes
-            facts = json.loads(manifest.read_text())
-            manifest.write_text(json.dumps({**facts, "members": sorted(facts["members"])}))
-            digest.update(json.dumps(contents(Path(folder))).encode())
-    else:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def contents(folder):
-    """Return name and hash of every file of a folder but the records of who ran it and when."""
-    return {
-        str(path.relative_to(folder)): content(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith("run.json") and "records" not in path.parts
-    }
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sys.path[:0] = [str(PLUGINS), str(PLUGINS.parent)]
-    from conftest import write_tissue
-
     campaigns = []
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         work = Path(folder)

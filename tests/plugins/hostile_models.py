@@ -1,0 +1,178 @@
+"""Model files of strangers: whatever is altered in them, with hashes that fit.
+
+Name to the model file that is altered, the alteration, and the words of its refusal.
+"""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+from archives import arrays, hashed, model, said
+from bchisto.core.models import pack_arrays
+
+STORE = "tiny-1.0-64"
+VIEW = {"positive": ["malignant"], "rule": "sum", "thresholds": [0.5], "wanted": []}
+
+
+def manifest_of(members):
+    return json.loads(members["manifest.json"])
+
+
+def packed(data):
+    """NPZ bytes whose arrays unpack to a thousand times as much."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, mean=np.zeros(2_000_000))
+    return buffer.getvalue()
+
+
+def renamed(old, new, copy=False):
+    def change(members):
+        found = {name.replace(old, new): data for name, data in members.items()}
+        return hashed({**members, **found} if copy else found)
+
+    return change
+
+
+def lying(data):
+    """Arrays whose header promises 10 PB."""
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1250000000000000,), }"
+    lines = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n"
+    return with_member(data, "mean.npy", lines + bytes(64))
+
+
+def with_member(data, name, content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for one in old.namelist():
+            new.writestr(one, content if one == name else old.read(one))
+    return buffer.getvalue()
+
+
+def store(**changes):
+    """A manifest whose store says something else; `...` for what it says no more."""
+
+    def change(members):
+        content = manifest_of(members)
+        header = {**content["stores"][STORE], **changes}
+        content["stores"][STORE] = {name: value for name, value in header.items() if value is not ...}
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return change
+
+
+def settings(**changes):
+    return lambda members: said(settings={**manifest_of(members)["settings"], **changes})(members)
+
+
+def kernel(value):
+    return arrays(**{"dots/kernel": value})
+
+
+def patched(data, place, value):
+    """Change a byte of the first entry of the directory."""
+    start = data.index(b"PK\x01\x02") + place
+    return data[:start] + bytes([value]) + data[start + 1 :]
+
+
+# fmt: off
+BOOSTED = {
+    # the manifest
+    "classes as a text": ("lightgbm", said(classes="benign"), "different names as classes"),
+    "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "different names as classes"),
+    "a class more than the models have": (
+        "lightgbm", said(classes=["a", "b", "c"], two_class=None), "has 2 classes, the model file 3"),
+    "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "a temperature from 0.001 to 1,000"),
+    "no calibration": ("lightgbm", said(calibration=...), "its manifest has no calibration"),
+    "banners that are none": ("lightgbm", said(banners="x"), "does not hold texts as banners"),
+    "a protocol of numbers": ("lightgbm", said(protocol=3), "does not hold a text as protocol"),
+    "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "positive classes"),
+    "training hashes that are none": ("lightgbm", said(training={"images": 1, "sha256": ["x"]}), "hashes of them"),
+    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with the counts"),
+    "a sensitivity of 400 digits": (
+        "lightgbm", said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}),
+        "positive classes with"),
+    "a number of 5,000 digits": (
+        "lightgbm",
+        lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 4', b'version": ' + b"9" * 5000)},
+        "not a bchisto model file, or damaged"),
+    "a manifest nested 100,000 times": (
+        "lightgbm", lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000}, "or damaged"),
+    "members without hashes": ("lightgbm", said(members={"x": 1}), "its members are not those of its manifest"),
+    # stores and names
+    "no store": ("lightgbm", said(stores={}), "names no feature sets"),
+    "a store without models": (
+        "lightgbm", lambda m: said(stores={**manifest_of(m)["stores"], "more": {}})(m),
+        "has no model of its feature set more"),
+    "two stores in one folder": (
+        "lightgbm", said(stores={STORE: {}, "b": {}}, folders={"b": STORE}), "one folder for several"),
+    "a model twice": ("lightgbm", renamed("seed0-", "seed00-", copy=True), "two models of one seed and fold"),
+    "a seed of other digits": ("lightgbm", renamed("seed0-", "seed\u0660-"), "not those of a boosted model"),
+    "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
+    "an unknown head": ("lightgbm", said(head="forest"), "the classifier 'forest', which this version does not know"),
+    # trees: the rest in tests/boost/test_trees.py
+    "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "not a complete model of trees"),
+    "models of other classes": ("lightgbm", arrays(every=True, classes=np.array(4)), "has 4 classes, the model file 2"),
+    "models of other descriptors": ("lightgbm", arrays(features=lambda a: a + 1), "take different features"),
+    # arrays
+    "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* not finite"),
+    "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
+    "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "invalid scales"),
+    "a negative width": ("svm", arrays(gamma=np.array(-1.0)), "no support-vector machine"),
+    "vectors of another length": ("svm", arrays(vectors=lambda a: a[:, :3]), "the array vectors .* has the shape"),
+    "an array too few": ("logistic", model(lambda data: pack_arrays({"mean": np.zeros(3)})), "holds the arrays mean"),
+    "pickled arrays": ("logistic", arrays(mean=np.array([{}], dtype=object)), "not a complete model of arrays"),
+    "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
+    "an array whose header lies": ("logistic", model(lying), "not a complete model"),
+    "a member of no array": (
+        "logistic", model(lambda data: with_member(data, "mean.npy", b"raw")), "the array mean of a model"),
+}
+ARCHIVES = {
+    "no zip": (lambda data: b"PK not a zip", "not a bchisto model file, or damaged"),
+    "an encrypted zip": (lambda data: patched(data, 8, 1), "or damaged"),
+    "a zip of an unknown method": (lambda data: patched(data, 10, 99), "or damaged"),
+    "a zip with other bytes": (lambda data: data[:100] + b"\xff" * 10 + data[110:], "or damaged"),
+}
+NETWORKS = {
+    "a network as large as the machine": (settings(size=10**6), "are invalid"),
+    "a billion patches": (settings(patches="random:16:1000000000"), "are invalid"),
+    "patches of text": (settings(patches="__import__('os')"), "write resize, random"),
+    "settings of code": (settings(__class__="os.system"), "damaged"),
+    "an unknown reading": (
+        said(reading={"label_level": "class", "context": "tight", "only": "/etc/passwd"}), "are read"),
+    "three classes": (said(classes=["a", "b", "c"], two_class=None), "classes/kernel .*or it is not of speck"),
+    "a temperature of -1": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
+    "a larger network than its weights": (
+        settings(network="alexnet", size=4000, batch_size=1), "is too small for alexnet"),
+    "weights NaN": (kernel(lambda a: np.full(a.shape, np.nan)), r"fold1\.npz: .*dots/kernel.*no(t)? finite"),
+    "weights of another shape": (kernel(np.ones(4000)), r"has the shape \(4000,\)"),
+    "weights of objects": (kernel(lambda a: np.full(a.shape, {})), "not a complete model of arrays"),
+    "weights cut off": (model(lambda data: data[:-100]), "not a complete model of arrays"),
+    "a pickle in place of weights": (model(lambda data: b"cos\nsystem\n(S'true'\ntR."), "is too small for speck"),
+    "a fold twice": (lambda m: hashed({**m, "models/fold01.npz": m["models/fold1.npz"]}), "two models of one fold"),
+    "another suffix": (
+        lambda m: hashed({**m, "models/fold3.h5": m["models/fold1.npz"]}), "its members are not those of a CNN"),
+}
+PREDICTED = {
+    "a hundred million crops": (store(crops=10**8), r"do not fit \(crops is 100000000, out of range\)"),
+    "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
+    "no crop size": (store(crop=...), r"do not fit \(no 'crop'\)"),
+    "a crop of a million pixels": (store(crop=10**6), r"do not fit \(crop is 1000000, out of range\)"),
+    "a scale NaN": (store(scale=float("nan")), r"do not fit \(scale is "),
+    "a norm of 1e300": (store(pool=1e300), r"do not fit \(pool is "),
+    "an unknown stain": (store(stain="x"), "do not fit"),
+    "layers as numbers": (store(layers=[1]), r"do not fit \(layers are not names\)"),
+    "layers that the network has not": (store(layers=["x"]), "no output x"),
+    "an unknown encoder": (store(encoder="../../x"), "this model's encoders ../../x: no such encoder"),
+    "weights as a number": (store(weights=3), r"do not fit \(its weights are not text\)"),
+    "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
+    "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
+    "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
+    "a schema of 400 digits": (said(schema_version=10**400), "its manifest has no schema version"),
+    "a schema of a version to come": (said(schema_version=5, bchisto_version="10.1"), "install bchisto 10.1 or later"),
+    "leaves that are NaN": (
+        arrays(every=True, value=lambda a: a * np.nan),
+        "the array value of a model holds values that are not finite"),
+}
+"""What `predict` refuses of a boosted model that can be read, or before it is read."""
+# fmt: on
