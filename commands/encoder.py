@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from ..core import WeightsError, written
+from ..core import WeightsError, reworded, written
 from .ending import echo
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
@@ -55,6 +55,18 @@ def encoder() -> None:
     """List encoders, show what one needs, try one on an image."""
 
 
+def _write(name: str, value: str) -> str:
+    """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
+    context = click.get_current_context()
+    command, program = context.command, cast(click.Group, context.find_root().command)
+    if name not in {parameter.name for parameter in command.params}:
+        command = cast(click.Command, program.get_command(context, "featurize"))
+    return in_flags(command)(name, value)
+
+
+_of_featurize = reworded(lambda text: written(text, _write))
+
+
 @encoder.command("list")
 def list_() -> None:
     """Print every encoder that there is a name for, and how to bring your own.
@@ -69,6 +81,7 @@ def list_() -> None:
 
 @encoder.command()
 @click.argument("name")
+@_of_featurize
 def show(name: str) -> None:
     """Print what an encoder takes and gives, its licence, and how to get its weights.
 
@@ -77,11 +90,7 @@ def show(name: str) -> None:
     """
     from ..encoders import describe_encoder
 
-    context = click.get_current_context()
-    program = context.find_root().command
-    featurize = program.get_command(context, "featurize") if isinstance(program, click.Group) else None
-    write = in_flags(featurize or context.command)  # what is said of an encoder names options of `featurize`
-    _table((what, written(value, write)) for what, value in describe_encoder(name))
+    _table((what, written(value, _write)) for what, value in describe_encoder(name))
 
 
 def _fetch_options() -> Iterator[click.Parameter]:
@@ -96,6 +105,7 @@ def _fetch_options() -> Iterator[click.Parameter]:
 
 
 @encoder.command(options=_fetch_options)
+@_of_featurize
 def fetch(name: str, revision: str | None, yes: bool) -> None:
     """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
 
@@ -104,11 +114,13 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     \b
     Example: bchisto encoder fetch midnight-12k
     """
-    from ..encoders import fetched_folder
+    from ..encoders import altered_file, fetched_folder, fetched_revision
 
-    if (folder := fetched_folder(name)) is not None:
-        echo(f"{name} is in {folder}; remove this folder to fetch it again")
-        return
+    if (folder := fetched_folder(name)) is not None and altered_file(folder) is None:
+        commit = fetched_revision(folder)
+        if revision in (None, commit):
+            echo(f"{name} is in {folder}, commit {commit}; remove this folder to fetch it again")
+            return
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("no terminal to confirm licence and size; add --yes")
     fetch_with_consent(name, revision=revision, yes=yes)
@@ -126,6 +138,7 @@ def _check_options() -> Iterator[click.Parameter]:
 
 
 @encoder.command(options=_check_options)
+@_of_featurize
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
     """Build an encoder and run it on an image: size, speed, memory, licence.
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..core import InputError, WeightsError, is_out_of_memory, printable
 from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
+from .fetch import altered_file, unfetched_name
 from .loading import WeightsFolder, first_line, read_folder
 from .timm_encoder import stating, timm_folder, timm_network
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
@@ -68,6 +69,10 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
         raise WeightsError("{}: its weights are not part of bchisto{}; {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name
     path = Path(request.choice.source if named is None else request.weights)
+    if (name := unfetched_name(path)) is not None:
+        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
+    if (file := altered_file(path)) is not None:
+        raise WeightsError(f"{file}: altered since it was fetched; run `bchisto encoder fetch` again")
     folder = read_folder(path, config=named is None)
     before = folder.sha256()
     default: tuple[str, ...] = ()

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, InputError, MissingInputError, StoreError, WeightsError, printable
 from ..core.formats import check_tree, check_zip, content_sha256, hdf5_trouble, limits, number_of, plausible_mpp
-from .fetch import unfetched_name
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -310,8 +309,6 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         if config or path.suffix != ".safetensors":
             raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
         return WeightsFolder(path, {}, {}, (path,))
-    if (name := unfetched_name(path)) is not None:
-        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
     content = {}

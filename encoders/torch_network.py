@@ -49,7 +49,7 @@ def import_library(name: str, source: str) -> tuple[Any, Any]:
 
     Parameters
     ----------
-    name : {"timm", "transformers"}
+    name : {"safetensors.torch", "timm", "transformers"}
     source : str
         The encoder that needs it, for messages.
 
@@ -88,17 +88,17 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
 
     Raises
     ------
+    DependencyError
+        PyTorch is not installed.
     WeightsError
         A file is damaged, or is not a safetensors file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    safetensors, _ = import_library("safetensors.torch", str(files[0]))
     tensors: dict[str, Any] = {}
     for file in files:
         try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            tensors |= safetensors.load_file(file)
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
             raise WeightsError(f"{file}: not a safetensors file, or damaged ({first_line(error)})") from error
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.core import BchistoError, ImageError, InputError, WeightsError
+from bchisto.core import BchistoError, ImageError, WeightsError
 from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
 from conftest import need
 from PIL import Image
@@ -467,13 +467,3 @@ def test_the_config_of_another_network_is_refused(shrunk, tmp_path):
 def test_an_encoder_of_vectors_named_twice_gives_it_twice(tiny):
     twice = opened(tiny, "mean", "mean").encode(pictures(16))
     np.testing.assert_array_equal(twice[:, :8], twice[:, 8:])
-
-
-def test_what_is_missing_is_named(tiny, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BchistoError, match="transformers is missing; pip install") as refused:
-        opened(tiny)
-    assert refused.value.exit_code == 2
-    assert isinstance(refused.value, InputError) is False

@@ -1,12 +1,10 @@
 """Networks of timm on PyTorch; nothing here runs where torch and timm are absent, as in continuous integration."""
 
 import importlib.util
-import os
-import sys
 
 import numpy as np
 import pytest
-from bchisto.core import BchistoError, InputError, WeightsError
+from bchisto.core import InputError, WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from conftest import need
 from PIL import Image
@@ -104,11 +102,3 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone(timm):
     assert found[0].weights_sha256 == found[1].weights_sha256 != found[2].weights_sha256
     assert {one.weights for one in found} == {"random"}
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BchistoError, match=r"(timm|torch) is missing; pip install") as refused:
-        open_encoder(EncoderChoice(f"timm:{NAME}"))
-    assert refused.value.exit_code == 2
-    assert os.linesep not in str(refused.value)
