@@ -134,21 +134,19 @@ def _check_options() -> Iterator[click.Parameter]:
     yield flag("--image", group="Input", type=PATH, help="An image file; default: noise.")
     yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
-    yield flag("--crops", type=int, default=4, help="Crops in a batch.")
 
 
 @encoder.command(options=_check_options)
 @_of_featurize
-def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
-    """Build an encoder and run it on an image: size, speed, memory, licence.
+def check(name: str, image: Path | None, weights: str, engine: str, precision: str) -> None:
+    """Build an encoder and run it on an image: size, normalisation, speed, licence.
 
     \b
     Example: bchisto encoder check hub:dinov2-small --image slide.png
     """
     from ..encoders import check_encoder
 
-    checkup = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
-    _table(checkup.lines)
+    _table(check_encoder(name, image=image, weights=weights, engine=engine, precision=precision))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

@@ -164,10 +164,11 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
         file.rfilename: (file.rfilename, int(file.size or 0), str(file.lfs.sha256 if file.lfs else file.blob_id))
         for file in info.siblings or ()
     }
-    texts = [files[file] for file in _CONFIGS if file in files]
     weights = [files[file] for file in files if _WEIGHTS.fullmatch(file)]
     if "model.safetensors" in files:
         weights = [files["model.safetensors"]]
+        files.pop(_INDEX, None)  # of the same weights in several files
+    texts = [files[file] for file in _CONFIGS if file in files]
     if not weights:
         raise WeightsError("{}: has no .safetensors; {}", named.repository, named.convert())
     if len(weights) > (_MOST_WEIGHTS if _INDEX in files else 1):
@@ -237,25 +238,23 @@ def _hub() -> Any:
 @contextlib.contextmanager
 def _explained(hub: Any, named: NamedEncoder) -> Iterator[None]:
     """Turn errors of the hub into one-line errors that name a remedy."""
-    name, repository, errors = named.name, named.repository, hub.errors
+    repository, folder, errors = named.repository, encoders_folder() / named.name, hub.errors
     try:
         yield
-    except errors.GatedRepoError as error:
-        raise WeightsError(
-            f"{name}: its authors ask for consent; accept the terms at {named.card.source}, run `hf auth login`, "
-            "and fetch again"
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise WeightsError(
-            f"{repository}: no such repository or revision on the hub, or it is hidden from you; log in with "
-            "`hf auth login` if it is gated"
-        ) from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise WeightsError(f"{repository}: a file is gone from the hub; fetch again") from error
     except Exception as error:
-        reason = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else error
-        reason, folder = reason or error, encoders_folder() / name
-        if isinstance(reason, (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ValueError)):
+        # of a file that cannot be looked up, the reason is behind a general text
+        reason = (error.__cause__ or error) if isinstance(error, errors.LocalEntryNotFoundError) else error
+        if isinstance(reason, errors.GatedRepoError):
+            advice = (
+                f"{named.name}: its authors ask for consent; accept the terms at {named.card.source}, run "
+                "`hf auth login`, and fetch again"
+            )
+        elif isinstance(reason, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
+            advice = (
+                f"{repository}: no such repository or revision on the hub, or it is hidden from you; log in with "
+                "`hf auth login` if it is gated"
+            )
+        elif isinstance(reason, (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ValueError)):
             advice = f"{repository}: cannot be fetched ({first_line(reason)})"
         elif isinstance(reason, OSError) and reason.strerror:
             advice = f"{folder}: cannot be written ({reason.strerror}); make room, or set BCHISTO_ENCODERS to another"

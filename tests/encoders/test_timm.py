@@ -55,9 +55,9 @@ def test_gives_what_timm_gives(timm, weights):
 
 
 def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="has no network vit_nonsense; see timm.list_models"):
+    with pytest.raises(InputError, match="has no vit_nonsense; see timm.list_models"):
         open_encoder(EncoderChoice("timm:vit_nonsense"))
-    with pytest.raises(InputError, match="give a name of timm.list_models"):
+    with pytest.raises(InputError, match="has no hf-hub:someone/model; see timm.list_models"):
         open_encoder(EncoderChoice("timm:hf-hub:someone/model"))
     with pytest.raises(WeightsError, match="not the weights of this network"):
         open_encoder(EncoderChoice("timm:resnet18"), weights=str(weights))
