@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from ..core import WeightsError, reworded, written
+from ..core import reworded, written
 from .ending import echo
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
-    """Print licence and size of an encoder's weights, ask for consent, and download them.
+    """Print licence and size of an encoder's weights, ask for consent, and download them, if they are not there.
 
     Raises
     ------
     InputError, WeightsError, DependencyError
-        See `encoders.look_up_encoder` and `encoders.fetch_encoder`. A `WeightsError` also if the user declines.
+        See `bchisto.encoders.fetch`.
     """
-    from ..encoders import fetch_encoder, look_up_encoder
+    from ..encoders import fetch_encoder
 
-    offer = look_up_encoder(name, revision=revision)
-    echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
-         f"commit {offer.revision}", err=True)  # fmt: skip
-    if not (yes or click.confirm("Fetch it?", err=True)):
-        raise WeightsError(f"{name}: not fetched, since you did not agree")
-    echo(f"wrote {fetch_encoder(offer)}", err=True)
+    def agrees(offer: str) -> bool:
+        echo(offer, err=True)
+        if not yes and not sys.stdin.isatty():
+            raise click.UsageError("no terminal to confirm licence and size; add --yes")
+        return yes or click.confirm("Fetch it?", err=True)
+
+    echo(f"{name} is in {fetch_encoder(name, agrees=agrees, revision=revision)}", err=True)
 
 
 def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, yes: bool) -> None:
@@ -96,10 +97,7 @@ def show(name: str) -> None:
 def _fetch_options() -> Iterator[click.Parameter]:
     yield argument("name")
     yield flag(
-        "--revision",
-        group="Input",
-        metavar="COMMIT",
-        help="Fetch this commit, branch or tag; default: the newest commit.",
+        "--revision", group="Input", metavar="COMMIT", help="A commit, branch or tag; default: the newest commit."
     )
     yield flag("--yes", group="Input", is_flag=True, help="Accept licence and size without a question, as a job must.")
 
@@ -114,15 +112,6 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     \b
     Example: bchisto encoder fetch midnight-12k
     """
-    from ..encoders import altered_file, fetched_folder, fetched_revision
-
-    if (folder := fetched_folder(name)) is not None and altered_file(folder) is None:
-        commit = fetched_revision(folder)
-        if revision in (None, commit):
-            echo(f"{name} is in {folder}, commit {commit}; remove this folder to fetch it again")
-            return
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("no terminal to confirm licence and size; add --yes")
     fetch_with_consent(name, revision=revision, yes=yes)
     echo(f"next: bchisto encoder check {name}", err=True)
 

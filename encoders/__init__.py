@@ -9,9 +9,7 @@ from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
-from .fetch import altered_file, fetched_folder, fetched_revision
 from .fetch import fetch as fetch_encoder
-from .fetch import look_up as look_up_encoder
 from .loading import WeightArrays, fill_weights, read_weight_arrays
 from .network import canonical_names, map_axes, precision_policy, variables_of
 from .opening import (

@@ -8,8 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +33,6 @@ _CONFIGS = ("config.json", "preprocessor_config.json", _INDEX, "README.md")
 _WEIGHTS = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
 _MOST_WEIGHTS = 256
 """Most files of weights of a network; published ones have up to a few dozen."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """The files of a repository at one revision.
-
-    Attributes
-    ----------
-    named : NamedEncoder
-    revision : str
-        The commit.
-    files : tuple of (str, int, str)
-        Name, bytes and published checksum of each file that is needed: the SHA-256, or of small files Git's SHA-1.
-    """
-
-    named: NamedEncoder
-    revision: str
-    files: tuple[tuple[str, int, str], ...]
-
-    @property
-    def size(self) -> int:
-        """Total size of the files, in bytes."""
-        return sum(size for _, size, _ in self.files)
 
 
 def encoders_folder() -> Path:
@@ -94,11 +70,6 @@ def fetched_folder(name: str) -> Path | None:
     return folder if folder is not None and _is_complete(folder) else None
 
 
-def fetched_revision(folder: Path) -> str | None:
-    """Return the commit from which a folder was fetched; None if it was not fetched to its end."""
-    return _record(folder).get("revision")
-
-
 def altered_file(folder: Path) -> Path | None:
     """Return the first weights file of a fetched folder that is no longer as it was fetched, if any."""
     if folder.parent != encoders_folder():
@@ -127,60 +98,17 @@ def unfetched_name(folder: Path) -> str | None:
     return HF_HUB + folder.name.replace("--", "/", 1)
 
 
-def look_up(name: str, *, revision: str | None = None) -> Offer:
-    """List the files of an encoder's repository on the hub.
+def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = None) -> Path:
+    """Download the weights of an encoder, unless they are there, and compare each file with its published checksum.
 
     Parameters
     ----------
     name : str
         See `kept_in`.
+    agrees : callable
+        Decides by one line on licence, size and commit.
     revision : str, optional
         A commit, a branch or a tag; by default the commit that was fetched, or the newest one.
-
-    Raises
-    ------
-    InputError
-        There is no encoder of this name that can be fetched, or another commit of it was fetched.
-    WeightsError
-        The hub does not answer, the repository or revision is gone, or it contains no safetensors.
-    DependencyError
-        The package huggingface_hub is not installed.
-    """
-    if (folder := kept_in(name)) is None:
-        raise InputError(
-            f"{name}: can be fetched are {', '.join(CATALOGUE)} and timm:hf-hub:OWNER/NAME; of others "
-            "give hub:DIR; Keras fetches the weights of its own networks (resnet50, ...) when they are first used"
-        )
-    named = CATALOGUE.get(name) or _unnamed(folder.name, name.removeprefix(HF_HUB), licence="")
-    hub, fetched = _hub(), fetched_revision(folder)
-    with _explained(hub, named):
-        info = hub.HfApi().model_info(named.repository, revision=revision or fetched, files_metadata=True)
-    if fetched not in (None, info.sha):
-        raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
-    if name not in CATALOGUE:
-        licence = str((info.card_data or {}).get("license") or "")
-        named = _unnamed(folder.name, named.repository, licence=printable(licence)[:100])
-    files = {
-        file.rfilename: (file.rfilename, int(file.size or 0), str(file.lfs.sha256 if file.lfs else file.blob_id))
-        for file in info.siblings or ()
-    }
-    weights = [files[file] for file in files if _WEIGHTS.fullmatch(file)]
-    if "model.safetensors" in files:
-        weights = [files["model.safetensors"]]
-        files.pop(_INDEX, None)  # of the same weights in several files
-    texts = [files[file] for file in _CONFIGS if file in files]
-    if not weights:
-        raise WeightsError("{}: has no .safetensors; {}", named.repository, named.convert())
-    if len(weights) > (_MOST_WEIGHTS if _INDEX in files else 1):
-        raise WeightsError(
-            f"{named.repository}: has {len(weights)} .safetensors, and no index that says which ones are its network; "
-            "fetch the files of one network yourself, and give hub:DIR"
-        )
-    return Offer(named, str(info.sha), tuple(sorted([*texts, *weights])))
-
-
-def fetch(offer: Offer) -> Path:
-    """Download the files of an offer that are missing or incomplete, and check each published checksum.
 
     Returns
     -------
@@ -189,29 +117,70 @@ def fetch(offer: Offer) -> Path:
 
     Raises
     ------
+    InputError
+        There is no encoder of this name that can be fetched, or another commit of it was fetched.
     WeightsError
-        The hub does not answer, it refuses this user, or a file has another checksum than the published one.
+        The hub does not answer or refuses this user, the repository or revision is gone or contains no safetensors, a
+        file has another checksum than the published one, or the user does not agree.
+    DependencyError
+        The package huggingface_hub is not installed.
     """
-    hub, folder, repository = _hub(), encoders_folder() / offer.named.name, offer.named.repository
-    hashes, again = {}, altered_file(folder) is not None
-    for file, size, published in offer.files:
-        _log.info("%s: fetching %s, %s MB", offer.named.name, file, f"{size / 1e6:,.1f}")
-        with _explained(hub, offer.named):
-            wanted = {"revision": offer.revision, "local_dir": folder, "force_download": again}
-            path = Path(hub.hf_hub_download(repository, file, **wanted))
-        hashes[file] = file_sha256(path)
-        checksum = hashes[file] if len(published) == 64 else _git_sha1(path)
+    if (folder := kept_in(name)) is None:
+        raise InputError(
+            f"{name}: can be fetched are {', '.join(CATALOGUE)} and timm:hf-hub:OWNER/NAME; of others "
+            "give hub:DIR; Keras fetches the weights of its own networks (resnet50, ...) when they are first used"
+        )
+    fetched, altered = _record(folder).get("revision"), altered_file(folder) is not None
+    if _is_complete(folder) and not altered and revision in (None, fetched):
+        return folder
+    named, hub = CATALOGUE.get(name) or _unnamed(folder.name, name.removeprefix(HF_HUB), licence=""), _hub()
+    repository, hashes = named.repository, {}
+    with _explained(hub, named):
+        info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
+    if fetched not in (None, info.sha):
+        raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
+    if name not in CATALOGUE:
+        licence = str((info.card_data or {}).get("license") or "")
+        named = _unnamed(folder.name, repository, licence=printable(licence)[:100])
+    files = _needed(named, info.siblings or ())
+    size = sum(file.size or 0 for file in files) / 1e6
+    if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
+        raise WeightsError(f"{name}: not fetched, since you did not agree")
+    for file in files:
+        _log.info("%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
+        with _explained(hub, named):
+            wanted = {"revision": info.sha, "local_dir": folder, "force_download": altered}
+            path = Path(hub.hf_hub_download(repository, file.rfilename, **wanted))
+        hashes[file.rfilename] = file_sha256(path)
+        checksum, published = (hashes[file.rfilename], file.lfs.sha256) if file.lfs else (_git_sha1(path), file.blob_id)
         if checksum != published:
             path.unlink()
             raise WeightsError(
                 f"{path}: its checksum is {checksum}, and {repository} publishes {published}; it was removed, fetch it "
                 "again"
             )
-    record = {"repository": repository, "revision": offer.revision, "files": hashes}
+    record = {"repository": repository, "revision": info.sha, "files": hashes}
     partial = folder / f"{RECORD}.part"
     partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
     partial.replace(folder / RECORD)
     return folder
+
+
+def _needed(named: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
+    """Return the files of a repository that its network needs, in the order of their names."""
+    files = {file.rfilename: file for file in siblings}
+    weights = [name for name in files if _WEIGHTS.fullmatch(name)]
+    if "model.safetensors" in files:
+        weights = ["model.safetensors"]
+        files.pop(_INDEX, None)  # of the same weights in several files
+    if not weights:
+        raise WeightsError("{}: has no .safetensors; {}", named.repository, named.convert())
+    if len(weights) > (_MOST_WEIGHTS if _INDEX in files else 1):
+        raise WeightsError(
+            f"{named.repository}: has {len(weights)} .safetensors, and no index that says which ones are its network; "
+            "fetch the files of one network yourself, and give hub:DIR"
+        )
+    return [files[name] for name in sorted([*weights, *_CONFIGS]) if name in files]
 
 
 def _git_sha1(path: Path) -> str:

@@ -16,7 +16,7 @@ from ..core import InputError, WeightsError
 from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
 from .fetch import altered_file, unfetched_name
-from .loading import WeightsFolder, read_folder, refused, stated_mpp, unchanged
+from .loading import WeightsFolder, read_folder, refused, side_of, stated_mpp, unchanged
 from .timm_encoder import timm_folder, timm_network
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder, prepared
@@ -196,11 +196,11 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         steps = processor.to_dict()
         if other := [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]:
             raise InputError(f"{path}: preprocessor_config.json asks for {other[0][:40]}; this is not supported")
-        size = resize = _side(steps["size"])
+        size = resize = side_of(steps["size"])
         if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
             resize = int(size / float(steps["crop_pct"]))
         elif steps.get("do_center_crop"):
-            size = _side(steps["crop_size"])
+            size = side_of(steps["crop_size"])
         plain = not steps.get("do_normalize")
         card = card_by_treatment(
             path, folder.licence(folder.config.get("license")), size=size, resize=resize,
@@ -218,9 +218,3 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
             "is not supported"
         )
     return card
-
-
-def _side(size: Mapping[str, int]) -> int:
-    """Return the side of a square from any form in which processors write a size."""
-    (side,) = {size[name] for name in ("shortest_edge", "height", "width") if size.get(name) is not None}
-    return side

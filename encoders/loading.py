@@ -260,6 +260,21 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def side_of(size: Any) -> Any:
+    """Return the side of a square that is written as a number, a list or a mapping of equal numbers.
+
+    Raises
+    ------
+    ValueError
+        The numbers are not equal.
+    """
+    sides = size.values() if isinstance(size, dict) else size if isinstance(size, list) else [size]
+    side, *others = {side for side in sides if side is not None} or {None}
+    if others:
+        raise ValueError("the sides of its images differ")
+    return side
+
+
 def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
     """Return the micrometres per pixel that a config states for its network, as WSInfer's do; empty if it states none.
 

@@ -20,7 +20,7 @@ from ..core import DependencyError, InputError, MissingInputError, WeightsError,
 from ..core.formats import limits
 from .card import EncoderCard, card_by_treatment
 from .engines import openvino_core
-from .loading import read_json_object, refused, stated_mpp, unchanged
+from .loading import read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
@@ -219,15 +219,15 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)
     with refused(InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"):
-        size = patch = _side(content.get("patch_size_pixels"))
+        size = patch = side_of(content.get("patch_size_pixels"))
         resize, interpolation = None, "bilinear"
         for step in content["transform"]:
             what, arguments = step["name"], step.get("arguments") or {}
             if what == "Resize":
-                size = _side(arguments.get("size")) or size
+                size = side_of(arguments.get("size", size))
                 interpolation = arguments.get("interpolation", interpolation)
             elif what == "CenterCrop":
-                size, resize = _side(arguments["size"]), size
+                size, resize = side_of(arguments["size"]), size
             elif what == "Normalize":
                 mean, std = arguments["mean"], arguments["std"]
             elif what != "ToTensor":
@@ -236,8 +236,8 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
                     "Normalize"
                 )
         prefix = operator.index(content.get("prefix_tokens", 1))
-        if not 0 <= prefix <= limits.NETWORK_SIDE:
-            raise ValueError("prefix_tokens is not a number of tokens")
+        if not 0 <= prefix <= limits.NETWORK_SIDE or (patch or 1) <= 0:
+            raise ValueError("prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels")
         if size is None:
             raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
         resize = resize or size
@@ -248,12 +248,6 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
             source=str(content.get("source") or ""), revision=str(content.get("revision") or ""), **flags,
         )  # fmt: skip
     return card, str(content.get("output", "")), prefix
-
-
-def _side(size: Any) -> Any:
-    """Return the side of a square from one number or several equal ones; None for None."""
-    (side,) = {*size} if isinstance(size, list) else {size}
-    return side
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:

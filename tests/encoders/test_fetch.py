@@ -114,7 +114,7 @@ def fetch(hub, tmp_path, start):
 
 
 def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path):
-    code, out, err = fetch("--yes")
+    code, _, err = fetch("--yes")
     assert code == 0, err
     for text in (f"commit {COMMIT}", "Apache-2.0", f"{NAME}: fetching model.safetensors, 15.4 MB"):
         assert text in err
@@ -123,8 +123,8 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
     record = json.loads((folder / "fetched.json").read_text())
     assert record["files"]["model.safetensors"] == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
     hub.shutdown()
-    code, out, _ = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
-    assert (code, f"{NAME} is in {folder}" in out) == (0, True)
+    code, _, err = fetch(HF_ENDPOINT="http://127.0.0.1:9")
+    assert (code, err) == (0, f"{NAME} is in {folder}\nnext: bchisto encoder check {NAME}\n")
 
 
 def test_its_folder_is_what_the_name_means(hub, fetch, tmp_path, monkeypatch):
@@ -145,19 +145,17 @@ def test_nobody_is_there_to_accept(fetch, tmp_path):
     assert not (tmp_path / "encoders").exists()
 
 
-def test_somebody_declines(monkeypatch):
-    from bchisto.commands.encoder import fetch_with_consent
+def test_somebody_declines(hub, fetch, tmp_path, monkeypatch):
     from bchisto.core import WeightsError
-    from bchisto.encoders.catalogue import CATALOGUE
-    from bchisto.encoders.fetch import Offer
+    from bchisto.encoders import fetch_encoder
 
-    def look_up(name, *, revision):
-        return Offer(CATALOGUE[name], COMMIT, ())
-
-    monkeypatch.setattr("bchisto.encoders.look_up_encoder", look_up)
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    asked = []
     with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
-        fetch_with_consent(NAME, yes=False)
+        fetch_encoder(NAME, agrees=asked.append)
+    assert asked == [f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"]
+    assert not (tmp_path / "encoders").exists()
 
 
 def test_a_cut_connection_is_gone_on_with(hub, fetch):
@@ -194,8 +192,8 @@ def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch,
     assert fetch("--yes", "--revision", "main")[0] == 0
     folder = tmp_path / "encoders" / NAME
     for revision, expected, message in (
-        (COMMIT, 0, f"{NAME} is in {folder}, commit {COMMIT}; "),
-        ("main", 0, f"wrote {folder}"),
+        (COMMIT, 0, f"{NAME} is in {folder}"),
+        ("main", 0, f"{NAME} is in {folder}"),
         ("v2", 2, f"{NAME}: its commit {COMMIT} is in {folder}; remove this folder to fetch {OTHER}"),
         ("../../x", 2, "no such repository or revision"),
     ):

@@ -111,12 +111,6 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
         build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")), classes=2, fold=1)
 
 
-def test_a_file_that_is_none_is_refused(tmp_path):
-    (tmp_path / "page.weights.h5").write_text("<html>")
-    with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights could be read"):
-        Encoder("convs", weights=tmp_path / "page.weights.h5")
-
-
 @pytest.mark.parametrize("library", ["torch", ""])
 @pytest.mark.parametrize(
     ("encoder", "config", "other"),

@@ -231,7 +231,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
           "patch_size_pixels": 16}, "are of pixels in 0..255"),
         ({"transform": [], "patch_size_pixels": 16, "prefix_tokens": -1}, "prefix_tokens is not a number of tokens"),
         ({"transform": []}, "gives no image size"),
-        ({"transform": {}, "patch_size_pixels": "16"}, "takes images of 16 pixels, .*not supported"),
+        ({"transform": {}, "patch_size_pixels": "16"}, "does not define how images are prepared"),
         ({"transform": [3], "patch_size_pixels": 16}, "does not define how images are prepared"),
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0]}}], "patch_size_pixels": 16},
          "it lacks 'std'"),
@@ -241,6 +241,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
         ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": -0.25}, "spacing_um_px -0.25: give 0.02 to 20"),
         ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": float("nan")}, "nan: give 0.02 to 20"),
         ({"transform": [], "patch_size_pixels": 16, "prefix_tokens": "5"}, "does not define how images are prepared"),
+        ({"transform": [{"name": "Resize", "arguments": {"size": 16}}], "patch_size_pixels": -16}, "not one of pixels"),
     ],
 )  # fmt: skip
 def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
