@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from ..core import WeightsError, written
+from ..core import reworded, written
 from .ending import echo
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
-    """Print licence and size of an encoder's weights, ask for consent, and download them.
+    """Print licence and size of an encoder's weights, ask for consent, and download them, if they are not there.
 
     Raises
     ------
     InputError, WeightsError, DependencyError
-        See `encoders.look_up_encoder` and `encoders.fetch_encoder`. A `WeightsError` also if the user declines.
+        See `bchisto.encoders.fetch`.
     """
-    from ..encoders import fetch_encoder, look_up_encoder
+    from ..encoders import fetch_encoder
 
-    offer = look_up_encoder(name, revision=revision)
-    echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
-         f"commit {offer.revision}", err=True)  # fmt: skip
-    if not (yes or click.confirm("Fetch it?", err=True)):
-        raise WeightsError(f"{name}: not fetched, since you did not agree")
-    echo(f"wrote {fetch_encoder(offer)}", err=True)
+    def agrees(offer: str) -> bool:
+        echo(offer, err=True)
+        if not yes and not sys.stdin.isatty():
+            raise click.UsageError("no terminal to confirm licence and size; add --yes")
+        return yes or click.confirm("Fetch it?", err=True)
+
+    echo(f"{name} is in {fetch_encoder(name, agrees=agrees, revision=revision)}", err=True)
 
 
 def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, yes: bool) -> None:
@@ -55,6 +56,18 @@ def encoder() -> None:
     """List encoders, show what one needs, try one on an image."""
 
 
+def _write(name: str, value: str) -> str:
+    """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
+    context = click.get_current_context()
+    command, program = context.command, cast(click.Group, context.find_root().command)
+    if name not in {parameter.name for parameter in command.params}:
+        command = cast(click.Command, program.get_command(context, "featurize"))
+    return in_flags(command)(name, value)
+
+
+_of_featurize = reworded(lambda text: written(text, _write))
+
+
 @encoder.command("list")
 def list_() -> None:
     """Print every encoder that there is a name for, and how to bring your own.
@@ -69,6 +82,7 @@ def list_() -> None:
 
 @encoder.command()
 @click.argument("name")
+@_of_featurize
 def show(name: str) -> None:
     """Print what an encoder takes and gives, its licence, and how to get its weights.
 
@@ -77,25 +91,19 @@ def show(name: str) -> None:
     """
     from ..encoders import describe_encoder
 
-    context = click.get_current_context()
-    program = context.find_root().command
-    featurize = program.get_command(context, "featurize") if isinstance(program, click.Group) else None
-    write = in_flags(featurize or context.command)  # what is said of an encoder names options of `featurize`
-    _table((what, written(value, write)) for what, value in describe_encoder(name))
+    _table((what, written(value, _write)) for what, value in describe_encoder(name))
 
 
 def _fetch_options() -> Iterator[click.Parameter]:
     yield argument("name")
     yield flag(
-        "--revision",
-        group="Input",
-        metavar="COMMIT",
-        help="Fetch this commit, branch or tag; default: the newest commit.",
+        "--revision", group="Input", metavar="COMMIT", help="A commit, branch or tag; default: the newest commit."
     )
     yield flag("--yes", group="Input", is_flag=True, help="Accept licence and size without a question, as a job must.")
 
 
 @encoder.command(options=_fetch_options)
+@_of_featurize
 def fetch(name: str, revision: str | None, yes: bool) -> None:
     """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
 
@@ -104,13 +112,6 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     \b
     Example: bchisto encoder fetch midnight-12k
     """
-    from ..encoders import fetched_folder
-
-    if (folder := fetched_folder(name)) is not None:
-        echo(f"{name} is in {folder}; remove this folder to fetch it again")
-        return
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("no terminal to confirm licence and size; add --yes")
     fetch_with_consent(name, revision=revision, yes=yes)
     echo(f"next: bchisto encoder check {name}", err=True)
 
@@ -122,20 +123,19 @@ def _check_options() -> Iterator[click.Parameter]:
     yield flag("--image", group="Input", type=PATH, help="An image file; default: noise.")
     yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
-    yield flag("--crops", type=int, default=4, help="Crops in a batch.")
 
 
 @encoder.command(options=_check_options)
-def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
-    """Build an encoder and run it on an image: size, speed, memory, licence.
+@_of_featurize
+def check(name: str, image: Path | None, weights: str, engine: str, precision: str) -> None:
+    """Build an encoder and run it on an image: size, normalisation, speed, licence.
 
     \b
     Example: bchisto encoder check hub:dinov2-small --image slide.png
     """
     from ..encoders import check_encoder
 
-    checkup = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
-    _table(checkup.lines)
+    _table(check_encoder(name, image=image, weights=weights, engine=engine, precision=precision))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

@@ -4,17 +4,16 @@
 (n, height, width, 3) into float32 features of shape (n, d). An `Encoder` also has feature maps, which dense mode needs.
 """
 
-from .card import CropEncoder, EncoderCard, card_of, other_treatment
+from .card import EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE
-from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
+from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
 from .fetch import fetch as fetch_encoder
-from .fetch import fetched_folder
-from .fetch import look_up as look_up_encoder
 from .loading import WeightArrays, fill_weights, read_weight_arrays
 from .network import canonical_names, map_axes, precision_policy, variables_of
 from .opening import (
+    CropEncoder,
     cached_encoder,
     gives_maps,
     header_choice,
@@ -40,7 +39,6 @@ from .weights import weights_folder
 __all__ = [
     "Encoder",
     "EncoderCard",
-    "EncoderCheck",
     "EncoderChoice",
     "EncoderSpec",
     "VectorSpec",

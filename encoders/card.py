@@ -1,4 +1,4 @@
-"""The interface of encoders, uint8 crops to float32 vectors, and the card that describes one before it runs."""
+"""The card that describes an encoder before it runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
 from ..core.formats import limits
@@ -116,13 +115,12 @@ def card_by_treatment(
     InputError
         A value is of another type, or out of range.
     """
-    sides = [side for side in (size, resize) if isinstance(side, int) and not isinstance(side, bool)]
-    if len(sides) < 2 or not 8 <= size <= resize <= limits.NETWORK_SIDE:
+    if not (isinstance(size, int) and isinstance(resize, int) and 8 <= size <= resize <= limits.NETWORK_SIDE):
         raise InputError(f"{where}: takes images of {size} pixels, cut out of {resize} pixels; not supported")
     try:
-        means, stds = ([float(value) for value in three] for three in (mean, std))
+        means, stds = (tuple(float(value) for value in three) for three in (mean, std))
     except (TypeError, ValueError):
-        means, stds = [], []
+        means = stds = ()
     if not len(means) == len(stds) == 3 or not np.isfinite([*means, *stds]).all() or min(stds) <= 0:
         raise InputError(f"{where}: its mean and std are not three numbers that pixels can be normalised by")
     if max(means) > 1 and max(stds) > 1:
@@ -130,8 +128,10 @@ def card_by_treatment(
     if interpolation not in _INTERPOLATIONS:
         choices = ", ".join(_INTERPOLATIONS)
         raise InputError(f"{where}: resizing by {str(interpolation)[:40]} is not known; choose of {choices}")
-    treatment = {"margin": round((resize - size) / 2), "mean": tuple(means), "std": tuple(stds)}
-    treatment |= {"size": size, "resize": None if resize == size else resize, "interpolation": interpolation}
+    treatment = {
+        "size": size, "resize": None if resize == size else resize, "margin": round((resize - size) / 2),
+        "mean": means, "std": stds, "interpolation": interpolation,
+    }  # fmt: skip
     return card_by_licence(licence, **{**treatment, **known})
 
 
@@ -154,52 +154,3 @@ def other_treatment(old: EncoderCard | None, new: EncoderCard | None) -> str:
 
 def _as_text(value: Any) -> str:
     return " ".join(f"{number:g}" for number in value) if isinstance(value, (list, tuple)) else str(value)
-
-
-class CropEncoder(Protocol):
-    """The interface of every encoder, as feature extraction, `predict` and `explain` use it.
-
-    Attributes
-    ----------
-    name : str
-        Name for feature files.
-    layers : tuple of str
-        Layers or outputs that are concatenated to the vector, in this order.
-    parts : tuple of int
-        Number of features of each of them.
-    default_layers : bool
-        Whether `layers` are the encoder's default.
-    dim : int
-        Length of a vector.
-    card : EncoderCard
-    runner : str
-        ``keras`` for networks with feature maps, else ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
-        package.
-    backend, engine : str
-        Library that runs it, and the value of ``engine``.
-    weights : str
-        ``imagenet``, ``published``, ``random`` or ``file``.
-    weights_sha256 : str
-        SHA-256 of everything that determines the vectors: weights and preprocessing.
-    weights_file_sha256 : str
-        SHA-256 of the weights file, as ``sha256sum`` prints it; for several files, one over all of them.
-    parameters : int
-        Number of weights of the network; 0 if unknown.
-    """
-
-    name: str
-    layers: tuple[str, ...]
-    parts: tuple[int, ...]
-    default_layers: bool
-    dim: int
-    card: EncoderCard
-    runner: str
-    backend: str
-    engine: str
-    weights: str
-    weights_sha256: str
-    weights_file_sha256: str
-    parameters: int
-
-    def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Encode crops, uint8 of shape (n, height, width, 3), into vectors of shape (n, dim)."""

@@ -73,9 +73,10 @@ class NamedEncoder:
 
     def convert(self) -> Message:
         """Return one line on how to convert pickled weights to a format that bchisto reads."""
+        given = Message("{weights:{}=DIR}", self.name) if self.architecture else Message("{encoders:hub:DIR}")
         return Message(
             "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "
-            "give {weights:{}=DIR}", self._login, self.repository, self.name,
+            "give {}", self._login, self.repository, given,
         )  # fmt: skip
 
     @property

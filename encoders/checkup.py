@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 import timeit
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +20,10 @@ from ..core import (
     load_extension,
 )
 from ..core.formats import decode_image
-from .card import CropEncoder, EncoderCard
+from .card import EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
 from .fetch import fetched_folder
-from .opening import open_encoder
+from .opening import CropEncoder, open_encoder
 from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
 from .vectors import VectorSpec
@@ -33,32 +31,8 @@ from .vectors import VectorSpec
 _SIDE = 224
 """Side in pixels of the crops for a network that accepts any size."""
 
-_ROUNDS = 3
-"""Timed rounds; the fastest one counts."""
-
-
-@dataclass(frozen=True)
-class EncoderCheck:
-    """The result of trying an encoder.
-
-    Attributes
-    ----------
-    encoder : str
-    lines : tuple of (str, str)
-        Names of properties, with their values as text.
-    dim : int
-        Number of features.
-    images_per_second : float
-        Crops per second on this machine, at the size that the encoder accepts, in batches of `crops`.
-    vectors : ndarray of float32, shape (crops, dim)
-        Features of the crops.
-    """
-
-    encoder: str
-    lines: tuple[tuple[str, str], ...]
-    dim: int
-    images_per_second: float
-    vectors: npt.NDArray[np.float32]
+_CROPS, _ROUNDS = 4, 3
+"""Crops of a batch, and timed rounds, of which the fastest counts."""
 
 
 _UNRECORDED = "not recorded; Keras publishes them"
@@ -70,10 +44,7 @@ def list_all_encoders() -> list[tuple[str, str]]:
     named = [(named.name, f"{_state(named)}: {named.title}; {named.card.terms()}") for named in CATALOGUE.values()]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
-        (
-            "hub:DIR",
-            "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any of timm",
-        ),
+        ("hub:DIR", "config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any network of timm"),
         ("onnx:FILE", "an ONNX file with a JSON next to it"),
         ("timm:NAME", "a network of timm, on PyTorch"),
         ("timm:hf-hub:OWNER/NAME", "a repository of the hub that timm or transformers wrote; `encoder fetch` gets it"),
@@ -87,10 +58,6 @@ def _state(named: NamedEncoder) -> str:
         return "downloaded"
     how = "to be converted" if named.pickled else "can be fetched"
     return f"{how} by those who accept its terms" if named.card.gated else how
-
-
-def _terms(card: EncoderCard) -> str:
-    return card.terms() + (", gated" if card.gated else "")
 
 
 def describe_encoder(text: str) -> list[tuple[str, str]]:
@@ -144,15 +111,11 @@ def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
     return [
         ("takes", size),
         ("micrometres per pixel", f"{mpp} (the preferred first)" if len(card.mpp) > 1 else mpp or "not known"),
-        ("mean and deviation", f"{_numbers(card.mean)} and {_numbers(card.std)}"),
+        ("mean and deviation", " and ".join(" ".join(map("{:.4g}".format, three)) for three in (card.mean, card.std))),
         ("precision", ", ".join(card.precisions)),
-        ("licence of the weights", _terms(card)),
+        ("licence of the weights", card.terms() + (", gated" if card.gated else "")),
         ("source", " at ".join(part for part in (card.source, card.revision) if part) or "not known"),
     ]
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
@@ -180,9 +143,8 @@ def check_encoder(
     weights: str = "imagenet",
     engine: str = "keras",
     precision: str = "float32",
-    crops: int = 4,
-) -> EncoderCheck:
-    """Build an encoder, and compute features of a few crops with it.
+) -> list[tuple[str, str]]:
+    """Build an encoder, compute features of a few crops with it, and return its properties, each as a name and a value.
 
     Parameters
     ----------
@@ -192,8 +154,6 @@ def check_encoder(
         Image from which crops are cut; without it, random noise.
     weights, engine, precision : str
         As in feature extraction.
-    crops : int
-        Number of crops, in one batch.
 
     Raises
     ------
@@ -204,8 +164,6 @@ def check_encoder(
     WeightsError
         See `open_encoder`; or features are not finite, or are the same for different crops.
     """
-    if crops < 2:
-        raise InputError("{crops} {}: give at least 2, to see that different crops get different vectors", crops)
     choice = EncoderChoice.parse(encoder)
     source = weights_of([weights], choice.label)
     if choice.runner in ("hub", "onnx") and source != "imagenet":
@@ -218,26 +176,25 @@ def check_encoder(
     ready = time.perf_counter() - started
     noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
     picture = noise if path is None else decode_image(path)
-    batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
+    batch = _cut(picture, path, side=built.card.size or _SIDE)
     vectors = built.encode(batch)  # the first call compiles, so it is not timed
     if not np.isfinite(vectors).all():
         raise WeightsError(f"{encoder}: gives numbers that are not finite; check the weights or use float32")
     if np.ptp(vectors, axis=0).max() == 0:
         raise WeightsError(f"{encoder}: gives the same vector for every crop; check the weights and the output")
-    speed = crops / min(timeit.repeat(lambda: built.encode(batch), number=1, repeat=_ROUNDS))
-    lines = [
+    speed = _CROPS / min(timeit.repeat(lambda: built.encode(batch), number=1, repeat=_ROUNDS))
+    return [
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
-        ("speed", f"{speed:.3g} crops per second in batches of {crops}; built in {ready:.1f} s"),
+        ("speed", f"{speed:.3g} crops per second in batches of {_CROPS}; built in {ready:.1f} s"),
     ]
-    return EncoderCheck(built.name, tuple(lines), built.dim, speed, vectors)
 
 
-def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int, crops: int) -> npt.NDArray[np.uint8]:
+def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int) -> npt.NDArray[np.uint8]:
     """Cut crops along the diagonal of an image."""
     height, width = picture.shape[:2]
     side = min(side, height, width)
     if side < 8 or max(height, width) == side:
         raise InputError(f"{path}: {width}x{height} is too small for different crops of {side}; use a larger one")
-    tops, lefts = np.linspace(0, height - side, crops).astype(int), np.linspace(0, width - side, crops).astype(int)
+    tops, lefts = (np.linspace(0, length - side, _CROPS).astype(int) for length in (height, width))
     return np.stack([picture[top : top + side, left : left + side] for top, left in zip(tops, lefts, strict=True)])

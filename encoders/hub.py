@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
-import math
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, WeightsError, is_out_of_memory, printable
+import numpy as np
+
+from ..core import InputError, WeightsError
 from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
-from .loading import WeightsFolder, first_line, read_folder
-from .timm_encoder import stating, timm_folder, timm_network
+from .fetch import altered_file, unfetched_name
+from .loading import WeightsFolder, read_folder, refused, side_of, stated_mpp, unchanged
+from .timm_encoder import timm_folder, timm_network
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
-from .vectors import EncoderRequest, VectorEncoder
+from .vectors import EncoderRequest, VectorEncoder, prepared
 
 _MODELS = {
     "convnext": ("ConvNextModel", None), "convnextv2": ("ConvNextV2Model", None), "deit": ("DeiTModel", 2),
@@ -30,7 +32,7 @@ None instead of a number: the network returns feature maps.
 """
 
 _UNUSED = re.compile(r"(\w*classifier|pooler|embeddings\.mask_token)(\.|$)")
-"""Tensors that no output needs. A file may lack them or contain them."""
+"""Tensors that no output needs. A file may lack them, contain them, or have another shape of them."""
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for ways of resizing, which processors of transformers use."""
@@ -68,24 +70,21 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
         raise WeightsError("{}: its weights are not part of bchisto{}; {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name
     path = Path(request.choice.source if named is None else request.weights)
+    if (name := unfetched_name(path)) is not None:
+        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
+    if (file := altered_file(path)) is not None:
+        raise WeightsError(f"{file}: altered since it was fetched; run `bchisto encoder fetch` again")
     folder = read_folder(path, config=named is None)
-    before = folder.sha256()
-    default: tuple[str, ...] = ()
-    if named is not None:
-        network, decisive = _named(folder, named)
-        default = named.outputs
-    elif "architecture" in folder.config:
-        network, decisive = timm_folder(folder, source)
-    else:
-        network, decisive = _of_transformers(folder, source)
-    if folder.sha256() != before:
-        raise WeightsError(f"{path}: changed while it was read; run the command again")
-    if named is None:
-        network = stating(network, folder)
-    return torch_encoder(request, network, runner="hub", weights_sha256=before, default=default, **decisive)
+    with unchanged(folder.files) as sha256:
+        if named is not None:
+            return torch_encoder(request, _named(folder, named), runner="hub", sha256=sha256)
+        check_numbers(path, folder.config)
+        build = timm_folder if "architecture" in folder.config else _of_transformers
+        network, mpp = build(folder, source), stated_mpp(folder.config, path)
+    return torch_encoder(request, network, runner="hub", sha256=sha256, mpp=mpp)
 
 
-def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, dict[str, Any]]:
+def _named(folder: WeightsFolder, named: NamedEncoder) -> TorchNetwork:
     """Build an encoder of the catalogue, and check that its weights have the shapes of this network."""
     tensors = read_tensors(folder.files)
     if named.library == "timm":
@@ -103,24 +102,23 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, di
         # transformers interpolates the position embeddings to the size of the images
         config["image_size"] = round((tokens - 1) ** 0.5) * config["patch_size"]
         network = _built(config, tensors, named.card, named.name, folder.path)
-    network = dataclasses.replace(network, card=dataclasses.replace(named.card, outputs=network.card.outputs))
-    return network, {"architecture": named.architecture, "arguments": dict(named.arguments)}
+    card = dataclasses.replace(named.card, outputs=network.card.outputs)
+    decisive = {"architecture": named.architecture, "arguments": dict(named.arguments)}
+    return dataclasses.replace(network, card=card, default=named.outputs, decisive=decisive)
 
 
-def _of_transformers(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:
+def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
     """Build the network of a folder that transformers wrote, with the preprocessing of its processor."""
     kind = str(folder.config.get("model_type"))
     if kind not in _MODELS:
         raise InputError(
-            f"{folder.path}: its config is of {printable(kind)[:40]}; hub reads {', '.join(_MODELS)} of "
+            f"{folder.path}: its config is of {kind[:40]}; hub reads {', '.join(_MODELS)} of "
             "transformers and any folder of timm; of others use timm:NAME, or export them to ONNX and use onnx:FILE"
         )
-    check_numbers(folder.path, {key: value for key, value in folder.config.items() if "label" not in key})
-    transformers, _ = import_library("transformers", source)
-    with _quiet(transformers):
-        card = _card(transformers, folder)
+    transformers = _transformers(source)
+    card = _card(transformers, folder)
     network = _built(folder.config, read_tensors(folder.files), card, source, folder.path)
-    return network, {"config": _network_config(transformers, folder.config)}
+    return dataclasses.replace(network, decisive={"config": _network_config(transformers, folder.config)})
 
 
 def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,80 +133,51 @@ def _built(
     config: Mapping[str, Any], tensors: dict[str, Any], card: EncoderCard, source: str, path: Path
 ) -> TorchNetwork:
     """Build a network of transformers and load its weights; refuse missing, unused or wrongly shaped tensors."""
-    transformers, torch = import_library("transformers", source)
+    transformers = _transformers(source)
+    import torch
+
     class_name, before = _MODELS[config["model_type"]]
     chosen = getattr(transformers, class_name)
-    with _quiet(transformers):
-        try:
-            known = {key: value for key, value in _network_config(transformers, config).items() if key != "model_type"}
-            settings = chosen.config_class(**known)
-            check_size(path, lambda: chosen(settings), tensors, torch)
-            model, report = chosen.from_pretrained(
-                None, config=settings, state_dict=tensors, output_loading_info=True, dtype=torch.float32,
-                attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
-            )  # fmt: skip
-        except Exception as error:
-            # each class of transformers raises exceptions of its own for a bad config
-            if isinstance(error, WeightsError) or is_out_of_memory(error):
-                raise
-            raise InputError(f"{path}: transformers cannot build it ({first_line(error)})") from error
+    known = {key: value for key, value in _network_config(transformers, config).items() if key != "model_type"}
+    with refused(InputError, f"{path}: transformers cannot build it"):
+        settings = chosen.config_class(**known)
+        check_size(path, lambda: chosen(settings), tensors)
+        model, report = chosen.from_pretrained(
+            None, config=settings, state_dict=tensors, output_loading_info=True, dtype=torch.float32,
+            attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
+        )  # fmt: skip
     faults = {
-        "lacks": [name for name in report["missing_keys"] if not _UNUSED.match(name)],
-        "has no use for": [name for name in report["unexpected_keys"] if not _UNUSED.match(name)],
+        "lacks": report["missing_keys"], "has no use for": report["unexpected_keys"],
         "has another shape of": [name for name, *_ in report["mismatched_keys"]],
-    }
-    if reasons := [f"{what} {_summary(names)}" for what, names in faults.items() if names]:
+    }  # fmt: skip
+    counted = {what: sorted(name for name in names if not _UNUSED.match(name)) for what, names in faults.items()}
+    if reasons := [f"{what} {names[0][:80]} ({len(names)} in all)" for what, names in counted.items() if names]:
         raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(reasons)}")
-    if before is None:
-        return TorchNetwork(model, dataclasses.replace(card, outputs=("vector", "mean")), ("vector",), _maps(model))
-    registers = int(getattr(settings, "num_register_tokens", 0))
     blocks = tuple(f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1))
-    outputs = ("cls", "mean", *blocks) if before else ("mean",)
-    compute = _tokens(model, before + registers)
-    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
-
-
-def _summary(names: list[str]) -> str:
-    first, *others = sorted(names)
-    return printable(first)[:80] + (f" and {len(others)} more" if others else "")
-
-
-def _tokens(model: Any, before: int) -> Any:
-    """Return a function that computes outputs of a network of tokens; `before` counts the tokens before the patches."""
+    outputs = ("vector", "mean") if before is None else ("cls", "mean", *blocks) if before else ("mean",)
+    first = (before or 0) + int(getattr(settings, "num_register_tokens", 0))
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
         given = model(images, output_hidden_states=any(name.startswith("block") for name in chosen))
-        last, behind = given.last_hidden_state, given.hidden_states
-        take = {"cls": lambda: last[:, 0], "mean": lambda: last[:, before:].mean(1)}
-        return [take[name]() if name in take else behind[int(name[5:])][:, before:].mean(1) for name in chosen]
+        last = given.last_hidden_state
+        take = {
+            "cls": lambda: last[:, 0],
+            "mean": lambda: last.mean((2, 3)) if before is None else last[:, first:].mean(1),
+            "vector": lambda: given.pooler_output.flatten(1),
+        }
+        return [
+            take[name]() if name in take else given.hidden_states[int(name[5:])][:, first:].mean(1) for name in chosen
+        ]
 
-    return compute
-
-
-def _maps(model: Any) -> Any:
-    """Return a function that computes outputs of a network of feature maps."""
-
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        given = model(images)
-        outputs = {"vector": given.pooler_output.flatten(1), "mean": given.last_hidden_state.mean((2, 3))}
-        return [outputs[name] for name in chosen]
-
-    return compute
+    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
 
-@contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Silence transformers: bchisto refuses what transformers only warns about."""
-    logging = transformers.utils.logging
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bar:
-            logging.enable_progress_bar()
+def _transformers(source: str) -> Any:
+    """Import transformers, and silence it: bchisto refuses what it only warns about."""
+    library = import_library("transformers", source)
+    library.utils.logging.set_verbosity(logging.CRITICAL)
+    library.utils.logging.disable_progress_bar()
+    return library
 
 
 def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
@@ -218,42 +187,34 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         raise InputError(
             f"{path}: no preprocessor_config.json in it; it defines how pixels are normalised, so fetch it too"
         )
-    if folder.processor.get("auto_map"):
-        raise InputError(f"{path}: its processor asks for code that comes with the model, and bchisto never runs it")
-    try:
+    from PIL import Image
+
+    with refused(InputError, f"{path}: preprocessor_config.json does not define how pixels are treated"):
         processor = transformers.AutoImageProcessor.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False, backend="pil"
         )
         steps = processor.to_dict()
-    except Exception as error:
-        # each processor raises exceptions of its own
-        raise InputError(f"{path}: transformers cannot read preprocessor_config.json ({first_line(error)})") from error
-    other = [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]
-    if other or not steps.get("do_resize") or not steps.get("do_rescale"):
-        step = printable(other[0])[:40] if other else "no do_resize or do_rescale"
-        raise InputError(f"{path}: preprocessor_config.json asks for {step}; such preprocessing is not supported")
-    if not math.isclose(float(steps.get("rescale_factor") or 0), 1 / 255):
-        raise InputError(f"{path}: preprocessor_config.json does not rescale pixels to 0..1; this is not supported")
-    size = resize = _side(path, steps.get("size"))
-    if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
-        resize = int(size / float(steps["crop_pct"]))
-    elif steps.get("do_center_crop"):
-        size = _side(path, steps.get("crop_size"))
-    plain = not steps.get("do_normalize")
-    return card_by_treatment(
-        path, folder.licence(folder.config.get("license")), size=size, resize=resize,
-        mean=(0.0, 0.0, 0.0) if plain else steps.get("image_mean"),
-        std=(1.0, 1.0, 1.0) if plain else steps.get("image_std"),
-        interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
-        source=str(folder.config.get("_name_or_path") or ""), margin=(resize - size) // 2,
-    )  # fmt: skip
-
-
-def _side(path: Path, size: Any) -> int:
-    """Return the side of a square from any form in which processors write a size."""
-    sides = [size.get(name) for name in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
-    known = {side for side in sides if side is not None}
-    side = known.pop() if len(known) == 1 else None
-    if not isinstance(side, int):
-        raise InputError(f"{path}: its processor does not name one side of a square image that the network takes")
-    return side
+        if other := [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]:
+            raise InputError(f"{path}: preprocessor_config.json asks for {other[0][:40]}; this is not supported")
+        size = resize = side_of(steps["size"])
+        if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
+            resize = int(size / float(steps["crop_pct"]))
+        elif steps.get("do_center_crop"):
+            size = side_of(steps["crop_size"])
+        plain = not steps.get("do_normalize")
+        card = card_by_treatment(
+            path, folder.licence(folder.config.get("license")), size=size, resize=resize,
+            mean=(0.0, 0.0, 0.0) if plain else steps["image_mean"],
+            std=(1.0, 1.0, 1.0) if plain else steps["image_std"],
+            interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
+            source=str(folder.config.get("_name_or_path") or ""), margin=(resize - size) // 2,
+        )  # fmt: skip
+        picture = np.random.default_rng(0).integers(0, 256, (size + 40, size + 40, 3), dtype=np.uint8)
+        wanted = np.asarray(processor(Image.fromarray(picture), return_tensors="np")["pixel_values"])
+        pixels = prepared(picture[np.newaxis], card).transpose(0, 3, 1, 2)
+    if pixels.shape != wanted.shape or not np.allclose(pixels, wanted, atol=1e-5):
+        raise InputError(
+            f"{path}: preprocessor_config.json makes other pictures than resizing, cutting and normalising do; this "
+            "is not supported"
+        )
+    return card

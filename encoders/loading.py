@@ -12,7 +12,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, BchistoError, InputError, MissingInputError, StoreError, WeightsError, printable
+from ..core import (
+    DAMAGE,
+    BchistoError,
+    InputError,
+    MissingInputError,
+    StoreError,
+    WeightsError,
+    is_out_of_memory,
+    printable,
+)
 from ..core.formats import check_tree, check_zip, content_sha256, hdf5_trouble, limits, number_of, plausible_mpp
-from .fetch import unfetched_name
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -109,6 +117,37 @@ def first_line(error: BaseException) -> str:
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
 
 
+@contextlib.contextmanager
+def refused(kind: type[BchistoError], text: str) -> Iterator[None]:
+    """Turn any exception of a library into an error of bchisto in one line, except a lack of memory."""
+    try:
+        yield
+    except BchistoError:
+        raise
+    except Exception as error:
+        # libraries raise exceptions of their own, which cannot be named without importing them
+        if is_out_of_memory(error):
+            raise
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = printable(" ".join(what.split()))[:200]
+        raise kind(f"{text} ({reason or type(error).__name__})") from error
+
+
+def joint_sha256(files: Iterable[Path]) -> str:
+    """Return the SHA-256 of a file; of several files, one over their checksums."""
+    hashes = [content_sha256(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def unchanged(files: Sequence[Path]) -> Iterator[str]:
+    """Give the SHA-256 of weights files (see `joint_sha256`) to a block that reads them; refuse files that changed."""
+    before = joint_sha256(files)
+    yield before
+    if joint_sha256(files) != before:
+        raise WeightsError(f"{files[0]}: changed while it was read; run the command again")
+
+
 def read_keras(path: Path) -> Callable[[Any], None]:
     """Return a function, for `fill_weights`, that loads Keras's ``.weights.h5`` or published ``.h5`` into a model."""
 
@@ -173,25 +212,18 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] if values else np.empty(0) for name in file.files}
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise WeightsError(f"{path}: not a safetensors file, or damaged ({first_line(error)})") from error
+        damaged = f"{path}: not a safetensors file, or damaged"
+        with refused(WeightsError, damaged), safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
     raise WeightsError(f"{path}: give weights as .npz or .safetensors")
 
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 
-
 _LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
 """Licences in the header of a model card: ``license`` or ``license_name`` with a value or a list."""
-
-
-SPACING = "spacing_um_px"
-"""Key of a config for micrometres per pixel, as in the JSON of WSInfer's models."""
 
 
 def refuse_pickled(path: Path) -> None:
@@ -228,19 +260,34 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def side_of(size: Any) -> Any:
+    """Return the side of a square that is written as a number, a list or a mapping of equal numbers.
+
+    Raises
+    ------
+    ValueError
+        The numbers are not equal.
+    """
+    sides = size.values() if isinstance(size, dict) else size if isinstance(size, list) else [size]
+    side, *others = {side for side in sides if side is not None} or {None}
+    if others:
+        raise ValueError("the sides of its images differ")
+    return side
+
+
 def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
-    """Return the micrometres per pixel that a config states for its network; empty if it states none.
+    """Return the micrometres per pixel that a config states for its network, as WSInfer's do; empty if it states none.
 
     Raises
     ------
     InputError
         The value is not a plausible number.
     """
-    if (stated := config.get(SPACING)) is None:
+    if (stated := config.get("spacing_um_px")) is None:
         return ()
     if (mpp := plausible_mpp(number_of(stated))) is None:
         raise InputError(
-            f"{where}: {SPACING} {str(stated)[:40]}: give {limits.LEAST_MPP:g} to {limits.MOST_MPP:g} micrometres"
+            f"{where}: spacing_um_px {str(stated)[:40]}: give {limits.LEAST_MPP:g} to {limits.MOST_MPP:g} micrometres"
         )
     return (mpp,)
 
@@ -264,11 +311,6 @@ class WeightsFolder:
     config: dict[str, Any]
     processor: dict[str, Any]
     files: tuple[Path, ...]
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of the weights file; for several files, one over their checksums."""
-        hashes = [content_sha256(file) for file in self.files]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     def licence(self, *licences: object) -> str:
         """Return the licences in the configs and in the header of the model card (``README.md``), without repeats.
@@ -310,46 +352,40 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         if config or path.suffix != ".safetensors":
             raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
         return WeightsFolder(path, {}, {}, (path,))
-    if (name := unfetched_name(path)) is not None:
-        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
-    content = {}
-    if (path / "config.json").is_file():
-        content = read_json_object(path / "config.json")
-    elif config:
+    if config and not (path / "config.json").is_file():
         raise InputError(f"{path}: no config.json in this folder; it takes config.json and .safetensors")
-    if content.get("auto_map"):
+    texts = [path / "config.json", path / "preprocessor_config.json"]
+    content, processor = (read_json_object(text) if text.is_file() else {} for text in texts)
+    if content.get("auto_map") or processor.get("auto_map"):
         raise InputError(
             f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
             "export the network to ONNX and use onnx:FILE"
         )
-    processor = path / "preprocessor_config.json"
-    return WeightsFolder(path, content, read_json_object(processor) if processor.is_file() else {}, _weights(path))
+    return WeightsFolder(path, content, processor, _weights(path))
 
 
 def _weights(path: Path) -> tuple[Path, ...]:
     """Return the weights files, sorted by name."""
     index = path / "model.safetensors.index.json"
+    files = [path / "model.safetensors"]
     if index.is_file():
         named = read_json_object(index).get("weight_map")
-        names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
-        for name in names:
-            if Path(name).name != name or not name.endswith(".safetensors"):
-                raise WeightsError(f"{index}: names {name[:60]}, which is not a .safetensors file of this folder")
-            if not (path / name).is_file():
-                raise WeightsError(f"{path}: {name} is missing, which its index names; fetch all files of the model")
-        if names:
-            return tuple(path / name for name in names)
-    if (path / "model.safetensors").is_file():
-        return (path / "model.safetensors",)
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) > 1:
-        raise WeightsError(
-            f"{path}: holds {len(files)} .safetensors files and no index; remove all but model.safetensors"
-        )
+        files = sorted({path / str(name) for name in named.values()} if isinstance(named, dict) else ())
+    elif not files[0].is_file():
+        files = sorted(path.glob("*.safetensors"))
+        if len(files) > 1:
+            raise WeightsError(
+                f"{path}: holds {len(files)} .safetensors files and no index; remove all but model.safetensors"
+            )
     if not files:
         for file in sorted(path.iterdir()):
             refuse_pickled(file)
         raise WeightsError(f"{path}: no .safetensors in this folder; fetch the weights of the model too")
+    for file in files:
+        if file.parent != path or file.suffix != ".safetensors":
+            raise WeightsError(f"{index}: names {file.name[:60]}, which is not a .safetensors file of this folder")
+        if not file.is_file():
+            raise WeightsError(f"{path}: {file.name[:60]} is missing, which its index names; fetch all files")
     return tuple(files)

@@ -6,66 +6,44 @@ A runtime may load libraries for custom operators, and values from any path that
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import math
+import operator
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import (
-    BchistoError,
-    DependencyError,
-    InputError,
-    MissingInputError,
-    WeightsError,
-    how_to_install,
-    is_out_of_memory,
-)
-from ..core.formats import content_sha256, limits
+from ..core import DependencyError, InputError, MissingInputError, WeightsError, how_to_install
+from ..core.formats import limits
 from .card import EncoderCard, card_by_treatment
 from .engines import openvino_core
-from .loading import first_line, read_json_object
+from .loading import read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
 
+Floats = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True)
-class Port:
-    """An input or output: its name, type (``float`` means float32) and shape, with None for an axis that varies."""
-
-    name: str
-    kind: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass
 class OnnxFile:
-    """Inputs, outputs and external values of an ONNX file.
+    """An ONNX file that a runtime may open.
 
     Attributes
     ----------
-    path : Path
-    inputs, outputs : list of Port
-        Inputs whose values are in the file are left out.
-    external : dict of str to Path
-        Other files of its folder that contain values.
+    files : tuple of Path
+        The file, and those of its folder that contain its values.
+    inputs : tuple of (str, str, tuple of int)
+        Name, type and shape of each input, 0 for an axis that varies. Those with values in the file are left out.
+    outputs : tuple of str
     """
 
-    path: Path
-    inputs: list[Port] = field(default_factory=list)
-    outputs: list[Port] = field(default_factory=list)
-    external: dict[str, Path] = field(default_factory=dict)
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of the file; with external values, one over the checksums of all files."""
-        hashes = [content_sha256(file) for file in (self.path, *dict(sorted(self.external.items())).values())]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    files: tuple[Path, ...]
+    inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
+    outputs: tuple[str, ...]
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -88,63 +66,46 @@ def read_onnx(path: Path) -> OnnxFile:
         raise WeightsError(f"{path}: not a complete ONNX file (it is empty, or larger than one can be)")
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise DependencyError(f"{path}: onnx is missing; {how_to_install('onnx')}") from error
-    try:
+    beside: dict[str, Path] = {}
+    with refused(WeightsError, f"{path}: not a complete ONNX file, export or copy it again"):
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-        return _checked(path, model)
-    except BchistoError:
-        raise
-    except (DecodeError, ValueError, RecursionError) as error:  # ValueError: a name that is not text
-        damaged = f"{path}: not a complete ONNX file ({first_line(error)}); export or copy it again"
-        raise WeightsError(damaged) from error
-
-
-def _checked(path: Path, model: Any) -> OnnxFile:
-    if model.functions:
-        raise InputError(f"{path}: has functions of its own; export it with all of them inlined")
-    if not model.graph.output:
-        raise WeightsError(f"{path}: not a complete ONNX file (no network in it)")
-    file = OnnxFile(path)
-    for graph in _graphs(model.graph):
-        for node in graph.node:
-            if node.domain not in _DOMAINS:
+        if model.functions:
+            raise InputError(f"{path}: has functions of its own; export it with all of them inlined")
+        for part in _parts(model):
+            if isinstance(part, onnx.NodeProto) and part.domain not in _DOMAINS:
                 raise InputError(
-                    f"{path}: has the custom operator {node.domain[:40]}::{node.op_type[:40]}; export it with the "
-                    "only operators of ONNX"
+                    f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with the only "
+                    "operators of ONNX"
                 )
-        for tensor in _tensors(graph):
-            for entry in tensor.external_data:
+            for entry in part.external_data if isinstance(part, onnx.TensorProto) else ():
                 if entry.key == "location":
-                    file.external[entry.value] = _beside(path, entry.value)
-    valued = {tensor.name for tensor in model.graph.initializer}
-    file.inputs = [_port(value) for value in model.graph.input if value.name not in valued]
-    file.outputs = [_port(value) for value in model.graph.output]
-    return file
+                    beside[entry.value] = _beside(path, entry.value)
+        valued = {tensor.name for tensor in model.graph.initializer}
+        inputs = tuple(_port(value) for value in model.graph.input if value.name not in valued)
+        outputs = tuple(value.name for value in model.graph.output)
+    if not outputs:
+        raise WeightsError(f"{path}: not a complete ONNX file (no network in it)")
+    return OnnxFile((path, *dict(sorted(beside.items())).values()), inputs, outputs)
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph and all graphs in the attributes of its nodes."""
-    waiting = [graph]
+def _port(value: Any) -> tuple[str, str, tuple[int, ...]]:
+    from onnx import TensorProto
+
+    tensor = value.type.tensor_type
+    return value.name, TensorProto.DataType.Name(tensor.elem_type), tuple(axis.dim_value for axis in tensor.shape.dim)
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """Yield a message of protobuf and all messages in it: graphs in attributes of nodes, tensors, functions."""
+    waiting = [message]
     while waiting:
-        graph = waiting.pop()
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield the tensors of a graph and of the attributes of its nodes."""
-    sparse = [*graph.sparse_initializer]
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
-    for tensor in sparse:
-        yield from (tensor.values, tensor.indices)
+        message = waiting.pop()
+        yield message
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting += value if hasattr(value, "__len__") else [value]
 
 
 def _beside(path: Path, location: str) -> Path:
@@ -157,19 +118,6 @@ def _beside(path: Path, location: str) -> Path:
     return target
 
 
-def _port(value: Any) -> Port:
-    from onnx import TensorProto
-
-    tensor = value.type.tensor_type
-    shape = tuple(axis.dim_value if axis.dim_value > 0 else None for axis in tensor.shape.dim)
-    return Port(value.name, TensorProto.DataType.Name(tensor.elem_type).casefold(), shape)
-
-
-_FLOAT32 = "float"
-
-Floats = npt.NDArray[np.float32]
-
-
 def open_onnx(request: EncoderRequest) -> VectorEncoder:
     """Load an ONNX file and the JSON file next to it.
 
@@ -180,8 +128,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     ----------
     request : EncoderRequest
         The source is ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`. The
-        engine is ``openvino`` or ``onnxruntime``; ``keras``, the default of feature extraction, means ``onnxruntime``
-        here. Only OpenVINO computes in bfloat16.
+        engine is ``openvino`` or ``onnxruntime``; only OpenVINO computes in bfloat16.
 
     Raises
     ------
@@ -194,36 +141,45 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         The runtime is not installed.
     """
     path = Path(request.choice.source)
-    engine = "onnxruntime" if request.engine == "keras" else request.engine
-    if engine not in ("onnxruntime", "openvino"):
-        raise InputError("{engine} {}: runs no ONNX file; leave it out, or use onnxruntime or openvino", engine)
-    if request.precision != "float32" and engine != "openvino":
-        raise InputError(
-            "{precision} {}: ONNX Runtime runs {} as it is; use {engine:openvino}", request.precision, path
-        )
+    engine = request.engine
     file = read_onnx(path)
-    before = file.sha256()
-    card, wanted, prefix = read_sidecar(path)
-    port, result = _ports(file, card, wanted)
-    if engine == "onnxruntime":
-        run = _onnxruntime(path, port, result)
-    else:
-        run = _openvino(path, port, result, request.precision)
-    trial = _called(path, run, np.zeros((1, card.size or 0, card.size or 0, 3), np.float32), port)
+    with unchanged(file.files) as sha256:
+        card, wanted, prefix = read_sidecar(path)
+        if wanted and wanted not in file.outputs:
+            raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(file.outputs[:8])}")
+        name, kind, shape = file.inputs[0] if len(file.inputs) == 1 else ("", "", ())
+        if kind != "FLOAT" or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            given = "; ".join(f"{kind} of shape {shape}" for _, kind, shape in file.inputs)
+            raise InputError(
+                f"{path}: takes {given or 'nothing'}; an encoder takes only images, FLOAT of shape (n, 3, height, "
+                "width) or (n, height, width, 3)"
+            )
+        output = wanted or file.outputs[0]
+        start = _onnxruntime if engine == "onnxruntime" else _openvino
+        network = start(path, name, output, request.precision)
+
+    def run(images: Floats) -> Floats:
+        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if shape[1] == 3 else images
+        single = shape[0] == 1  # it accepts only one image at a time
+        with refused(WeightsError, f"{path}: cannot be run on images of {images.shape[1]}x{images.shape[2]} pixels"):
+            parts = [network(batch[at : at + 1]) for at in range(len(batch))] if single else [network(batch)]
+            return np.concatenate([np.asarray(part) for part in parts])
+
+    side = card.size or 0
+    trial = run(np.zeros((1, side, side, 3), np.float32))
     pick = _picks(path, trial, prefix)
-    sizes, default = {name: take(trial).shape[1] for name, take in pick.items()}, tuple(pick)[:1]
-    chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=sizes, of=f"onnx:{path}")
-    if file.sha256() != before:
-        raise WeightsError(f"{path}: changed while it was read; run the command again")
+    default = tuple(pick)[:1]
+    chosen = chosen_outputs(request.choice.layers, default=default, known=pick, of=f"onnx:{path}")
+    parts = tuple(pick[name](trial).shape[1] for name in chosen)
 
     def vectors(images: Floats) -> Floats:
-        outputs = _called(path, run, images, port)
-        return np.concatenate([pick[name](outputs) for name in chosen], axis=1)
+        given = run(images)
+        return np.concatenate([pick[name](given) for name in chosen], axis=1)
 
     return VectorEncoder(
         name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default,
-        card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=before, run=vectors,
-        weights_sha256=identity(card, weights=before, output=result),
+        card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=sha256, run=vectors,
+        weights_sha256=identity(card, weights=sha256, output=output),
     )  # fmt: skip
 
 
@@ -259,84 +215,39 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
             "normalised"
         )
     content = read_json_object(sidecar)
-    steps = content.get("transform")
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise InputError(f"{sidecar}: its transform is not a list of Resize, ToTensor and Normalize")
-    patch, interpolation = content.get("patch_size_pixels"), "bilinear"
-    size, resize = patch, None
+    mpp = stated_mpp(content, sidecar)
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)
-    for step in steps:
-        what, arguments = step.get("name"), step.get("arguments") or {}
-        if what == "Resize" and isinstance(arguments, dict):
-            size, interpolation = arguments.get("size", size), arguments.get("interpolation", interpolation)
-        elif what == "CenterCrop" and isinstance(arguments, dict):
-            size, resize = arguments.get("size"), size
-        elif what == "Normalize" and isinstance(arguments, dict):
-            mean, std = arguments.get("mean"), arguments.get("std")
-        elif what != "ToTensor":
-            raise InputError(
-                f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, CenterCrop, ToTensor, "
-                "Normalize"
-            )
-    size = _side(sidecar, size)
-    resize = size if resize is None else _side(sidecar, resize)
-    prefix = content.get("prefix_tokens", 1)
-    if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= limits.NETWORK_SIDE:
-        raise InputError(f"{sidecar}: prefix_tokens is not a number of tokens")
-    mpp = content.get("spacing_um_px")
-    try:
-        spacing = 1.0 if mpp is None else float(mpp)
-        seen = float(resize if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
-    except (TypeError, ValueError):
-        spacing = seen = math.nan
-    if not 0 < spacing < math.inf or not 0 < seen < math.inf:
-        raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are not lengths; give numbers above 0")
-    flags = {flag: content[flag] for flag in ("non_commercial", "gated") if flag in content}
-    if odd := [flag for flag, value in flags.items() if not isinstance(value, bool)]:
-        raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
-    return card_by_treatment(
-        sidecar, str(content.get("license") or content.get("licence") or ""), size=size, resize=resize, mean=mean,
-        std=std, interpolation=interpolation, mpp=() if mpp is None else (spacing * seen / resize,),
-        source=str(content.get("source") or ""), revision=str(content.get("revision") or ""), **flags,
-    ), str(content.get("output", "")), prefix  # fmt: skip
-
-
-def _side(sidecar: Path, size: Any) -> int:
-    if isinstance(size, list):
-        size = size[0] if size and all(side == size[0] for side in size) else None
-    if not isinstance(size, int):
-        raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
-    return size
-
-
-def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
-    """Return the input and the name of the output; refuse a file that is not an encoder of images."""
-    path, size = file.path, card.size
-    if len(file.inputs) != 1:
-        raise InputError(f"{path}: takes {len(file.inputs)} inputs; an encoder takes only images")
-    port = file.inputs[0]
-    first, last = port.shape[1:2] == (3,), port.shape[3:4] == (3,)
-    if port.kind != _FLOAT32 or len(port.shape) != 4 or not (first or last):
-        keep = "; convert to float16 with keep_io_types=True" if port.kind == "float16" else ""
-        raise InputError(
-            f"{path}: its input {port.name} is {_shape_text(port)}; an encoder takes float32 images of shape (n, 3, "
-            f"height, width) or (n, height, width, 3){keep}"
-        )
-    sides = port.shape[2:] if first else port.shape[1:3]
-    if any(side not in (None, size) for side in sides):
-        raise InputError(f"{path}: takes images of {sides[0]}x{sides[1]}, and its JSON has {size}; correct the JSON")
-    if port.shape[0] not in (None, 1):
-        raise InputError(f"{path}: takes {port.shape[0]} images in one batch; export it for any number of them")
-    names = [output.name for output in file.outputs]
-    if wanted and wanted not in names:
-        raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(names[:8])}")
-    return port, wanted or names[0]
-
-
-def _shape_text(port: Port) -> str:
-    kind = "float32" if port.kind == _FLOAT32 else port.kind
-    return f"{kind} of shape ({', '.join('any' if side is None else str(side) for side in port.shape)})"
+    with refused(InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"):
+        size = patch = side_of(content.get("patch_size_pixels"))
+        resize, interpolation = None, "bilinear"
+        for step in content["transform"]:
+            what, arguments = step["name"], step.get("arguments") or {}
+            if what == "Resize":
+                size = side_of(arguments.get("size", size))
+                interpolation = arguments.get("interpolation", interpolation)
+            elif what == "CenterCrop":
+                size, resize = side_of(arguments["size"]), size
+            elif what == "Normalize":
+                mean, std = arguments["mean"], arguments["std"]
+            elif what != "ToTensor":
+                raise InputError(
+                    f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, CenterCrop, ToTensor, "
+                    "Normalize"
+                )
+        prefix = operator.index(content.get("prefix_tokens", 1))
+        if not 0 <= prefix <= limits.NETWORK_SIDE or (patch or 1) <= 0:
+            raise ValueError("prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels")
+        if size is None:
+            raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
+        resize = resize or size
+        flags = {flag: bool(content[flag]) for flag in ("non_commercial", "gated") if flag in content}
+        card = card_by_treatment(
+            sidecar, str(content.get("license") or content.get("licence") or ""), size=size, resize=resize, mean=mean,
+            std=std, interpolation=interpolation, mpp=tuple(value * float(patch or resize) / resize for value in mpp),
+            source=str(content.get("source") or ""), revision=str(content.get("revision") or ""), **flags,
+        )  # fmt: skip
+    return card, str(content.get("output", "")), prefix
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
@@ -354,28 +265,7 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
     )
 
 
-def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: Port) -> Floats:
-    """Call a network, with one image at a time if it accepts only one."""
-    batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.shape[1] == 3 else images
-    with _refused(f"{path}: the runtime cannot run it"):
-        if port.shape[0] == 1:
-            return np.concatenate([np.asarray(run(batch[at : at + 1])) for at in range(len(batch))])
-        return np.asarray(run(batch))
-
-
-@contextlib.contextmanager
-def _refused(text: str) -> Iterator[None]:
-    """Turn any exception of a runtime into a `WeightsError`, except a lack of memory."""
-    try:
-        yield
-    except Exception as error:
-        # each runtime raises exceptions of its own, which cannot be named without importing them
-        if is_out_of_memory(error):
-            raise
-        raise WeightsError(f"{text} ({first_line(error)})") from error
-
-
-def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]:
+def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable[[Floats], Any]:
     # without this, loading it would write to the home folder and report usage over the network
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -386,15 +276,15 @@ def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
     options.log_severity_level = 4  # the exception is enough
     # without enable_fallback=0 it tries again after a failure; old versions print the failure to stdout in any case
-    with _refused(f"{path}: ONNX Runtime cannot load it"), contextlib.redirect_stdout(None):
+    with refused(WeightsError, f"{path}: ONNX Runtime cannot load it"), contextlib.redirect_stdout(None):
         providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         session = onnxruntime.InferenceSession(str(path), options, **providers)
-    return lambda images: session.run([output], {port.name: images})[0]
+    return lambda images: session.run([output], {name: images})[0]
 
 
-def _openvino(path: Path, port: Port, output: str, precision: str) -> Callable[[Floats], Any]:
+def _openvino(path: Path, name: str, output: str, precision: str) -> Callable[[Floats], Any]:
     core, settings = openvino_core(precision)
-    with _refused(f"{path}: OpenVINO cannot load it"):
+    with refused(WeightsError, f"{path}: OpenVINO cannot load it"):
         ready = core.compile_model(core.read_model(str(path)), "CPU", settings)
         result = ready.output(output)
-    return lambda images: ready({port.name: images})[result]
+    return lambda images: ready({name: images})[result]

@@ -10,19 +10,28 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..core import BchistoError, BundleError, InputError, extension_names, load_extension, reworded
 from ..core.formats import content_sha256
-from .card import CropEncoder, EncoderCard
+from .card import EncoderCard
 from .catalogue import CATALOGUE
 from .encoder import Encoder
 from .hub import open_hub
-from .loading import read_folder, read_json_object, stated_mpp
+from .loading import joint_sha256, read_folder, read_json_object, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
 from .registry import VECTOR_GROUP, EncoderChoice
 from .timm_encoder import open_timm
-from .vectors import EncoderRequest, VectorSpec, open_vectors
+from .vectors import EncoderRequest, VectorEncoder, VectorSpec, open_vectors
+
+CropEncoder: TypeAlias = Encoder | VectorEncoder
+"""Every encoder, as feature extraction, `predict` and `explain` use it."""
+
+_ENGINES = {
+    "keras": ("keras", "openvino"), "onnx": ("onnxruntime", "openvino"), "hub": ("torch", "openvino"),
+    "timm": ("torch", "openvino"), "package": ("keras",),
+}  # fmt: skip
+"""Engines that run each kind of encoder. ``keras``, the default of feature extraction, means the first."""
 
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
@@ -48,7 +57,7 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
         folder = Path(choice.source if choice.runner == "hub" else weights)
         config = read_json_object(folder / "config.json")
         return EncoderCard(size=_stated_size(folder, config), mpp=stated_mpp(config, folder))
-    except (BchistoError, OSError):
+    except (BchistoError, OSError, AttributeError):
         return None
 
 
@@ -112,18 +121,23 @@ def open_encoder(
     DependencyError
         A package is missing; the message names it.
     """
+    named, offered = CATALOGUE.get(choice.name), None
+    if not choice.runner and named is None:
+        offered = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
+    kind = choice.runner or ("hub" if named else "package" if offered else "keras")
+    engines = _ENGINES[kind]
+    if engine not in ("keras", *engines):
+        raise InputError("{engine} {}: does not run {}; leave it out, or use {}", engine, choice.name, engines[-1])
+    engine = engines[0] if engine == "keras" else engine
+    if precision != "float32" and (engine == "onnxruntime" or offered is not None):
+        raise InputError("{precision} {}: {} is computed as it is; leave it out", precision, choice.name)
+    if kind == "keras":
+        name, layers = choice.name, choice.layers
+        return Encoder(name, layers=layers, weights=weights, precision=precision, engine=engine, seed=seed)
     request = EncoderRequest(choice, weights, precision, engine, seed)
-    if choice.runner == "onnx":
-        return open_onnx(request)
-    if choice.runner == "timm":
-        return open_timm(request)
-    if choice.runner == "hub" or choice.name in CATALOGUE:
-        return open_hub(request, named=CATALOGUE.get(choice.name))
-    if (offered := load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")) is not None:
+    if offered is not None:
         return open_vectors(offered, request)
-    if engine not in ("keras", "openvino"):
-        raise InputError("{engine} {}: does not run {}; leave it out, or use openvino", engine, choice.name)
-    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
+    return {"onnx": open_onnx, "timm": open_timm}[kind](request) if kind != "hub" else open_hub(request, named=named)
 
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
@@ -148,8 +162,8 @@ def source_sha256(path: Path) -> str:
         The weights cannot be read.
     """
     if path.is_dir():
-        return read_folder(path, config=False).sha256()
-    return read_onnx(path).sha256() if path.suffix == ".onnx" else content_sha256(path)
+        return joint_sha256(read_folder(path, config=False).files)
+    return joint_sha256(read_onnx(path).files if path.suffix == ".onnx" else [path])
 
 
 def _content_of(path: Path) -> str:

@@ -154,8 +154,6 @@ VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 """Global average pooling of four internal blocks, after ReLU and before pooling (128 + 256 + 512 + 512
 features). Rakhlin et al. 2018, sec. 2.4."""
 
-_DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
-
 _MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes. They only determine
 the size of a work unit."""
@@ -201,30 +199,27 @@ class EncoderSpec:
     macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
 
 
-_CONVNEXT = ("base", "large", "small", "tiny", "xlarge")
-_EFFICIENT = (
-    *(f"b{number}" for number in range(8)),
-    *(f"v2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
-)
 _OF_KERAS = (
-    *(f"convnext{size}" for size in _CONVNEXT), "densenet121", "densenet169", "densenet201",
-    *(f"efficientnet{size}" for size in _EFFICIENT), "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2",
+    *(f"convnext{size}" for size in ("base", "large", "small", "tiny", "xlarge")),
+    "densenet121", "densenet169", "densenet201", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2",
+    *(f"efficientnetb{number}" for number in range(8)),
+    *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
     *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")), "vgg16", "vgg19", "xception",
 )  # fmt: skip
 """Networks of keras.applications that accept images of any size, listed so that Keras need not be loaded."""
 
-_OF_ONE_SIZE = ("nasnet",)
-"""Modules of keras.applications whose networks accept only the image size that they are built for."""
-
 
 def _applications() -> dict[str, tuple[ModuleType, str]]:
-    """Return the networks of keras.applications for any size: lower-case name to module and function name."""
+    """Return the networks of keras.applications for any size: lower-case name to module and function name.
+
+    Those of NASNet accept only the image size that they are built for.
+    """
     prepare_backend()
     from keras import applications
 
     networks: dict[str, tuple[ModuleType, str]] = {}
     for module_name, module in inspect.getmembers(applications, inspect.ismodule):
-        if module_name not in _OF_ONE_SIZE and hasattr(module, "preprocess_input"):
+        if module_name != "nasnet" and hasattr(module, "preprocess_input"):
             for name, _ in inspect.getmembers(module, inspect.isfunction):
                 if name[0].isupper():
                     networks.setdefault(name.casefold(), (module, name))
@@ -244,9 +239,9 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     InputError
         There is no such encoder; the message suggests a similar name.
     """
-    others = (*CATALOGUE, *extension_names(ENTRY_POINT_GROUP), *extension_names(VECTOR_GROUP))
-    if not choice.runner and choice.name not in (*_OF_KERAS, RESNET50_KERAS213, *others):
-        like = closest(choice.name, (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE))
+    known = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
+    if not choice.runner and choice.name not in known:
+        like = closest(choice.name, known)
         meant = f"did you mean {like}? " if like else ""
         raise InputError("{encoders} {}: no such encoder; {}`bchisto encoder list` prints all", choice.name, meant)
 
@@ -275,13 +270,8 @@ def get_spec(name: str) -> EncoderSpec:
         shape = None if include_top else (None, None, 3)
         return getattr(module, function)(weights=weights, include_top=include_top, input_shape=shape)
 
-    return EncoderSpec(
-        name=name,
-        build=build,
-        preprocess=module.preprocess_input,
-        layers=_DEFAULT_LAYERS.get(name, ()),
-        macs_per_pixel=_MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
-    )
+    layers = VGG16_LAYERS if name == "vgg16" else ()
+    return EncoderSpec(name, build, module.preprocess_input, layers, _MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL))
 
 
 LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
+from ..core import InputError, WeightsError
 from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
-from .loading import WeightsFolder, first_line, read_folder, stated_mpp
-from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
+from .loading import WeightsFolder, read_folder, refused, stated_mpp, unchanged
+from .torch_network import TorchNetwork, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
 
 _MLP_LAYERS = ("GluMlp", "SwiGLU", "SwiGLUPacked")
@@ -50,7 +49,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
         Weights are not given, are pickled, or belong to another network.
     """
     source, architecture = request.choice.name, request.choice.source
-    timm, torch = _imported(source, architecture)
+    timm = _imported(source, architecture)
     if request.weights == "imagenet":
         config = timm.get_pretrained_cfg(architecture)
         where = (config and config.hf_hub_id) or "its repository"
@@ -58,34 +57,25 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
             "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}",
             source, where, request.choice.label,
         )  # fmt: skip
-    if request.weights not in WEIGHTS_KINDS:
-        folder = read_folder(Path(request.weights), config=False)
-        before, tensors = folder.sha256(), read_tensors(folder.files)
-        network = stating(timm_network(source, architecture, {}, tensors), folder)
-        if folder.sha256() != before:
-            raise WeightsError(f"{folder.path}: changed while it was read; run the command again")
-    else:
+    mpp: tuple[float, ...] = ()
+    if request.weights in WEIGHTS_KINDS:
+        import torch
+
         with torch.random.fork_rng(devices=[]):  # leaves the caller's generator unchanged
             torch.default_generator.manual_seed(request.seed)
             network = timm_network(source, architecture, {}, None)
-        before = _state_sha256(network.module)
-    return torch_encoder(request, network, runner="timm", weights_sha256=before, architecture=architecture)
+        sha256 = _state_sha256(network.module)
+    else:
+        folder = read_folder(Path(request.weights), config=False)
+        mpp = stated_mpp(folder.config, folder.path)
+        with unchanged(folder.files) as sha256:
+            network = timm_network(source, architecture, {}, read_tensors(folder.files))
+    network = dataclasses.replace(network, decisive={"architecture": architecture})
+    return torch_encoder(request, network, runner="timm", sha256=sha256, mpp=mpp)
 
 
-def stating(network: TorchNetwork, folder: WeightsFolder) -> TorchNetwork:
-    """Return the network with the micrometres per pixel that the config of its folder states, if any."""
-    mpp = stated_mpp(folder.config, folder.path)
-    return dataclasses.replace(network, card=dataclasses.replace(network.card, mpp=mpp)) if mpp else network
-
-
-def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:
+def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
     """Build the network of a folder that timm wrote.
-
-    Returns
-    -------
-    TorchNetwork
-    dict
-        Settings, besides the weights, that change its vectors.
 
     Raises
     ------
@@ -97,7 +87,6 @@ def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[
     published = config.get("pretrained_cfg") or config
     if not isinstance(arguments, dict) or not isinstance(published, dict):
         raise InputError(f"{folder.path}: config.json is not a config of timm")
-    check_numbers(folder.path, [arguments, published])
     pool = config.get("global_pool", published.get("global_pool"))
     arguments = {**({} if pool is None else {"global_pool": pool}), **arguments}
     arguments.pop("num_classes", None)
@@ -107,7 +96,7 @@ def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[
         source, architecture, arguments, read_tensors(folder.files),
         published={**known, "license": licence, "hf_hub_id": str(published.get("hf_hub_id") or architecture)},
     )  # fmt: skip
-    return network, {"architecture": architecture, "arguments": arguments}
+    return dataclasses.replace(network, decisive={"architecture": architecture, "arguments": arguments})
 
 
 def timm_network(
@@ -141,7 +130,7 @@ def timm_network(
     WeightsError
         The weights belong to another network: some are missing, left over, or of another shape.
     """
-    timm, torch = _imported(source, architecture)
+    timm = _imported(source, architecture)
     options = _options(timm, source, arguments)
     own = timm.get_pretrained_cfg(architecture)
     config = dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
@@ -150,43 +139,28 @@ def timm_network(
     def build(classes: int = 0, **weights: Any) -> Any:
         return timm.create_model(architecture, num_classes=classes, **weights, **options)
 
-    with _refused(InputError, f"{source}: timm cannot build it"):
+    with refused(InputError, f"{source}: timm cannot build it"):
         if tensors is None:
             model = build()
         else:
-            check_size(source, build, tensors, torch)
+            check_size(source, build, tensors)
     if tensors is not None:
-        patch = getattr(tensors.get("patch_embed.proj.weight"), "shape", None)
-        with _refused(WeightsError, f"{source}: not the weights of this network"):
-            names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
-            classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
-            filled = {**config, "state_dict": tensors, "num_classes": classes}
+        patch = _patch_shape(tensors)
+        names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
+        classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
+        filled = {**config, "state_dict": tensors, "num_classes": classes}
+        with refused(WeightsError, f"{source}: not the weights of this network"):
             model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
             if classes:  # only now: timm mistakes weights without a head for those of an older format
                 model.reset_classifier(0)
         model.pretrained_cfg.pop("state_dict")
-        own_patch = getattr(model.state_dict().get("patch_embed.proj.weight"), "shape", None)
-        if patch is not None and own_patch is not None and patch != own_patch:  # timm would silently resize it
-            raise WeightsError(
-                f"{source}: not the weights of this network: patch_embed.proj.weight is of shape {tuple(patch)} and "
-                f"not {tuple(own_patch)}"
-            )
+        if (own_patch := _patch_shape(model.state_dict())) != patch:  # timm would silently resize it
+            raise WeightsError(f"{source}: not the weights of this network: patches of {patch} and not {own_patch}")
     return _with_outputs(model, _card(timm, {**model.pretrained_cfg, **(published or {})}, source))
 
 
-@contextlib.contextmanager
-def _refused(kind: type[BchistoError], reason: str) -> Iterator[None]:
-    """Turn any exception of timm into an error of bchisto, except a lack of memory."""
-    try:
-        yield
-    except BchistoError:
-        raise
-    except Exception as error:
-        # each network raises exceptions of its own
-        if is_out_of_memory(error):
-            raise
-        detail = printable(" ".join(str(error).split()))[:200]  # later lines contain the names of tensors
-        raise kind(f"{reason} ({detail or type(error).__name__})") from error
+def _patch_shape(tensors: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(getattr(tensors.get("patch_embed.proj.weight"), "shape", ()))
 
 
 def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +168,7 @@ def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, 
     options = dict(arguments)
     for name in options:
         if name in inspect.signature(timm.create_model).parameters or name.startswith(_LOADING_ARGUMENTS):
-            raise InputError(f"{source}: model_args.{printable(name)[:60]} of config.json is not read; leave it out")
+            raise InputError(f"{source}: model_args.{name[:60]} of config.json is not read; leave it out")
     if (layer := options.get("mlp_layer")) is not None:
         if layer not in _MLP_LAYERS:
             raise InputError(f"{source}: mlp_layer {str(layer)[:40]} is not known; choose of {', '.join(_MLP_LAYERS)}")
@@ -233,34 +207,27 @@ def timm_card(source: str, architecture: str) -> EncoderCard:
     DependencyError, InputError
         See `open_timm`.
     """
-    timm, _ = _imported(source, architecture)
+    timm = _imported(source, architecture)
     config = timm.get_pretrained_cfg(architecture)
     if config is None:
         raise InputError(f"{source}: timm {timm.__version__} does not know it")
     return _card(timm, config.to_dict(), source)
 
 
-def _imported(source: str, architecture: str) -> tuple[Any, Any]:
-    """Import timm and torch, and check that timm has this network."""
-    if ":" in architecture or "/" in architecture:
-        raise InputError(f"{source}: give a name of timm.list_models(); of a local folder use hub:DIR")
-    timm, torch = import_library("timm", source)
+def _imported(source: str, architecture: str) -> Any:
+    """Import timm, and check that it has this network."""
+    timm = import_library("timm", source)
     if not timm.is_model(architecture):
-        known = printable(architecture)[:60]
-        raise InputError(f"{source}: timm {timm.__version__} has no network {known}; see timm.list_models()")
-    return timm, torch
+        raise InputError(f"{source}: timm {timm.__version__} has no {architecture[:60]}; see timm.list_models()")
+    return timm
 
 
 def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     """Return the card of a config, with preprocessing as timm reads it."""
-    try:
+    with refused(InputError, f"{source}: its config does not define how pixels are treated"):
         known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
         channels, height, width = known["input_size"]
         resize = math.floor(height / float(known["crop_pct"]))
-    except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
-        raise InputError(
-            f"{source}: its config does not define how pixels are treated ({first_line(error)})"
-        ) from error
     if channels != 3 or height != width:
         raise InputError(f"{source}: takes {channels} channels of {height}x{width}; not supported")
     return card_by_treatment(

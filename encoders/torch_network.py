@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..core import DependencyError, InputError, WeightsError, how_to_install
 from ..core.formats import limits
 from ..core.jobs import hushed_start, prepare_torch
 from .card import WEIGHTS_KINDS, EncoderCard
 from .engines import OpenvinoFunction, openvino_core
-from .loading import first_line
-from .vectors import EncoderRequest, Run, VectorEncoder, identity
+from .loading import first_line, refused
+from .vectors import EncoderRequest, Run, VectorEncoder, chosen_outputs, identity
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,29 @@ class TorchNetwork:
     compute : callable
         ``compute(images, outputs)``: normalised images, a tensor of shape (n, 3, size, size), and names of outputs.
         Returns one tensor of shape (n, d) per output.
+    decisive : mapping
+        Settings, besides weights and preprocessing, that change the vectors; they enter the encoder's checksum.
     """
 
     module: Any
     card: EncoderCard
     default: tuple[str, ...]
     compute: Callable[[Any, tuple[str, ...]], list[Any]]
+    decisive: Mapping[str, Any] = field(default_factory=dict)
 
 
-def import_library(name: str, source: str) -> tuple[Any, Any]:
+def import_library(name: str, source: str) -> Any:
     """Import PyTorch and timm or transformers, with their downloads switched off.
 
     Parameters
     ----------
-    name : {"timm", "transformers"}
+    name : {"safetensors.torch", "timm", "transformers"}
     source : str
         The encoder that needs it, for messages.
 
     Returns
     -------
-    library, torch : module
+    module
 
     Raises
     ------
@@ -65,9 +69,9 @@ def import_library(name: str, source: str) -> tuple[Any, Any]:
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is imported
     try:
-        torch = prepare_torch()
+        prepare_torch()
         with hushed_start():
-            return importlib.import_module(name), torch
+            return importlib.import_module(name)
     except ImportError as error:
         missing = error.name or name
         raise DependencyError(f"{source}: {missing} is missing; {how_to_install('torch')}") from error
@@ -88,23 +92,21 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
 
     Raises
     ------
+    DependencyError
+        PyTorch is not installed.
     WeightsError
         A file is damaged, or is not a safetensors file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    safetensors = import_library("safetensors.torch", str(files[0]))
     tensors: dict[str, Any] = {}
     for file in files:
-        try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise WeightsError(f"{file}: not a safetensors file, or damaged ({first_line(error)})") from error
+        with refused(WeightsError, f"{file}: not a safetensors file, or damaged"):
+            tensors |= safetensors.load_file(file)
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def check_numbers(path: Path, config: object) -> None:
-    """Refuse a config with a number that is too large for any network.
+    """Refuse a config with a number that is too large for any network, other than those of its labels.
 
     Raises
     ------
@@ -113,13 +115,15 @@ def check_numbers(path: Path, config: object) -> None:
     waiting = [config]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, (dict, list)):
-            waiting.extend(value.values() if isinstance(value, dict) else value)
+        if isinstance(value, dict):
+            waiting.extend(inner for name, inner in value.items() if "label" not in name)
+        elif isinstance(value, list):
+            waiting.extend(value)
         elif isinstance(value, (int, float)) and not abs(value) <= limits.CONFIG_NUMBER:
-            raise InputError(f"{path}: config.json holds {value:g}, which no network has")
+            raise InputError(f"{path}: config.json holds {str(value)[:20]}, which no network has")
 
 
-def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any], torch: Any) -> None:
+def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any]) -> None:
     """Refuse a config whose network is far larger than its weights, before memory is allocated for it.
 
     Parameters
@@ -129,12 +133,13 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
     build : callable
         Builds the network.
     tensors : mapping of str to torch.Tensor
-    torch : module
 
     Raises
     ------
     WeightsError
     """
+    import torch
+
     with torch.device("meta"):
         planned = sum(parameter.numel() for parameter in build().parameters())
     held = sum(value.numel() for value in tensors.values())
@@ -145,66 +150,46 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
 
 
 def torch_encoder(
-    request: EncoderRequest,
-    network: TorchNetwork,
-    *,
-    runner: str,
-    weights_sha256: str,
-    default: tuple[str, ...] = (),
-    **decisive: Any,
+    request: EncoderRequest, network: TorchNetwork, *, runner: str, sha256: str, mpp: tuple[float, ...] = ()
 ) -> VectorEncoder:
     """Return an encoder that runs a network.
 
     Parameters
     ----------
     request : EncoderRequest
-        Its engine is ``torch`` or ``openvino``; ``keras``, the default of feature extraction, means ``torch`` here.
+        Its engine is ``torch`` or ``openvino``.
     network : TorchNetwork
     runner : str
         Runner of the encoder, ``hub`` or ``timm``.
-    weights_sha256 : str
-        Checksum of the weights file.
-    default : tuple of str
-        Outputs that replace the network's default ones.
-    **decisive : Any
-        Further settings that change the vectors; they enter the encoder's checksum.
+    sha256 : str
+        Checksum of the weights files.
+    mpp : tuple of float
+        Micrometres per pixel that the folder of the network states.
 
     Raises
     ------
     InputError
-        The network has no such output, or the engine cannot run it.
+        The network has no such output.
     WeightsError
         The network cannot run on images of the size that its card states.
     """
-    source, engine = request.choice.name, "torch" if request.engine == "keras" else request.engine
-    if engine not in ("torch", "openvino"):
-        raise InputError("{engine} {}: does not run {}; leave it out, or use openvino", engine, source)
-    default = default or network.default
-    chosen = request.choice.layers or default
-    for name in chosen:
-        if name not in network.card.outputs:
-            known = ", ".join(network.card.outputs[:4]) + (" ..." if len(network.card.outputs) > 4 else "")
-            raise InputError("{encoders} {}: no output {}; it has {}", source, name, known)
+    source, engine = request.choice.name, request.engine
+    card = dataclasses.replace(network.card, mpp=mpp or network.card.mpp)
+    chosen = chosen_outputs(request.choice.layers, default=network.default, known=card.outputs, of=source)
     import torch
 
     network.module.train(False).requires_grad_(False)
-    side = network.card.size or 0
-    try:
-        with torch.inference_mode():
-            sizes = [value.shape for value in network.compute(torch.zeros(1, 3, side, side), chosen)]
-    except Exception as error:
-        # each network has its own way of refusing a size
-        if is_out_of_memory(error):
-            raise
-        raise WeightsError(f"{source}: cannot be run on {side}x{side} pixels ({first_line(error)})") from error
+    side = card.size or 0
+    with refused(WeightsError, f"{source}: cannot be run on {side}x{side} pixels"), torch.inference_mode():
+        sizes = [value.shape for value in network.compute(torch.zeros(1, 3, side, side), chosen)]
     if odd := [name for name, shape in zip(chosen, sizes, strict=True) if len(shape) != 2]:
         raise InputError(f"{source}: {odd[0]} is not a vector for each image; ask for another output")
     run = _openvino(network, chosen, request.precision) if engine == "openvino" else _torch(network, chosen, request)
     parts = tuple(int(shape[1]) for shape in sizes)
     return VectorEncoder(
         name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts),
-        default_layers=chosen == default, card=network.card, runner=runner, backend=engine, engine=engine,
-        weights_sha256=identity(network.card, weights=weights_sha256, **decisive), weights_file_sha256=weights_sha256,
+        default_layers=chosen == network.default, card=card, runner=runner, backend=engine, engine=engine,
+        weights_sha256=identity(card, weights=sha256, **network.decisive), weights_file_sha256=sha256,
         run=run, weights=WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
         parameters=sum(parameter.numel() for parameter in network.module.parameters()),
     )  # fmt: skip

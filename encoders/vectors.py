@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,55 @@ def identity(card: EncoderCard, **what: Any) -> str:
     return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
 
 
+def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
+    """Return crops as an encoder takes them: resized by Pillow, cut down to their middle, with normalised pixels."""
+    side = card.resize or card.size
+    if side is not None and crops.shape[1:3] != (side, side):
+        from PIL import Image
+
+        kernel = Image.Resampling[card.interpolation.upper()]
+        pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
+        crops = np.stack([np.asarray(picture) for picture in pictures])
+    if card.size is not None and side != card.size:
+        middle = slice(card.margin, card.margin + card.size)
+        crops = crops[:, middle, middle]
+    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+    return (crops.astype(np.float32) / np.float32(255) - mean) / std
+
+
 @dataclass(eq=False)
 class VectorEncoder:
-    """An encoder without feature maps, see `CropEncoder`. `run` computes vectors from normalised images."""
+    """An encoder without feature maps.
+
+    Attributes
+    ----------
+    name : str
+        Name for feature files.
+    layers : tuple of str
+        Outputs that are concatenated to the vector, in this order.
+    parts : tuple of int
+        Number of features of each of them.
+    default_layers : bool
+        Whether `layers` are the encoder's default.
+    dim : int
+        Length of a vector.
+    card : EncoderCard
+    runner : str
+        ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
+        package.
+    backend, engine : str
+        Library that runs it, and the value of ``engine``.
+    weights : str
+        ``imagenet``, ``published``, ``random`` or ``file``.
+    weights_sha256 : str
+        SHA-256 of everything that determines the vectors: weights and preprocessing.
+    weights_file_sha256 : str
+        SHA-256 of the weights file, as ``sha256sum`` prints it; for several files, one over all of them.
+    parameters : int
+        Number of weights of the network; 0 if unknown.
+    run : callable
+        Computes vectors from normalised images.
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -57,12 +103,12 @@ class VectorEncoder:
     parameters: int = 0
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Encode crops, preprocessed as in training: resized, cut down to their centre, with normalised pixels.
+        """Encode crops, preprocessed as in training, see `prepared`.
 
         Parameters
         ----------
         crops : ndarray of uint8, shape (n, height, width, 3)
-            RGB. They are resized as Pillow does, with antialiasing.
+            RGB.
 
         Returns
         -------
@@ -77,20 +123,7 @@ class VectorEncoder:
         """
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
             raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
-        card = self.card
-        side = card.resize or card.size
-        if side is not None and crops.shape[1:3] != (side, side):
-            from PIL import Image
-
-            kernel = Image.Resampling[card.interpolation.upper()]
-            pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
-            crops = np.stack([np.asarray(picture) for picture in pictures])
-        if card.size is not None and side != card.size:
-            middle = slice(card.margin, card.margin + card.size)
-            crops = crops[:, middle, middle]
-        mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
-        pixels = (crops.astype(np.float32) / np.float32(255) - mean) / std
-        vectors = np.asarray(self.run(pixels), dtype=np.float32)
+        vectors = np.asarray(self.run(prepared(crops, self.card)), dtype=np.float32)
         shape = len(crops), self.dim
         if vectors.shape != shape:
             raise WeightsError(
@@ -130,18 +163,13 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     Raises
     ------
     InputError
-        There is no such output, or the engine or precision is not the package's own.
+        There is no such output.
     WeightsError
         The package refuses its weights.
     """
-    if request.engine != "keras":
-        raise InputError(
-            "{engine} {}: does not run {}, which its package runs; leave it out", request.engine, spec.name
-        )
-    if request.precision != "float32":
-        raise InputError("{precision} {}: {} computes as its package does; leave it out", request.precision, spec.name)
     default = tuple(spec.outputs)[:1]
-    chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=spec.outputs, of=spec.name)
+    chosen = chosen_outputs(request.choice.layers, default=default, known=spec.outputs, of=spec.name)
+    parts = tuple(spec.outputs[name] for name in chosen)
     try:
         run, sha256 = spec.build(chosen, request.weights)
     except ValueError as error:
@@ -154,9 +182,9 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 
 
 def chosen_outputs(
-    wanted: tuple[str, ...], *, default: tuple[str, ...], sizes: Mapping[str, int], of: str
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the chosen outputs, or the default ones, and the length of each.
+    wanted: tuple[str, ...], *, default: tuple[str, ...], known: Collection[str], of: str
+) -> tuple[str, ...]:
+    """Return the chosen outputs, or the default ones.
 
     Raises
     ------
@@ -164,7 +192,6 @@ def chosen_outputs(
         There is no such output.
     """
     for name in wanted:
-        if name not in sizes:
-            raise InputError("{encoders} {}: no output {}; it has {}", of, name, ", ".join(list(sizes)[:8]))
-    outputs = wanted or default
-    return outputs, tuple(sizes[name] for name in outputs)
+        if name not in known:
+            raise InputError("{encoders} {}: no output {}; it has {}", of, name, ", ".join([*known][:8]))
+    return wanted or default

@@ -138,10 +138,8 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         raise WeightsError(f"{path}: {hdf5_reason([str(first.error)])}") from first.error
     raise WeightsError(
         "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it",
-        path,
-        spec.name,
-        first.reason,
-    )
+        path, spec.name, first.reason,
+    )  # fmt: skip
 
 
 def _try(model: Any, path: Path, *, needed: Any) -> Filled:

@@ -11,7 +11,7 @@ import threading
 import pytest
 from conftest import need
 
-NAME, REPOSITORY, COMMIT = "dinov2-small", "facebook/dinov2-small", "0123456789abcdef0123456789abcdef01234567"
+NAME, REPOSITORY, COMMIT, OTHER = "dinov2-small", "facebook/dinov2-small", "0123456789abcdef" * 2 + "01234567", "f" * 40
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +26,20 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.files = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 60_000}
         self.published = dict(self.files)
-        self.gated, self.cuts, self.ranges, self.repository = False, [], [], REPOSITORY
+        self.refusal, self.cuts, self.ranges, self.repository = "", [], [], REPOSITORY
+        self.commits, self.large, self.licence = {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER}, True, "apache-2.0"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def tree(self):
+    def tree(self, revision):
         siblings = []
         for name, content in self.published.items():
-            file = {"rfilename": name, "size": len(content), "blobId": hashlib.sha1(content).hexdigest()}
-            if name.endswith(".safetensors"):
+            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+            file = {"rfilename": name, "size": len(content), "blobId": blob}
+            if name.endswith(".safetensors") and self.large:
                 file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
             siblings.append(file)
-        return {"id": self.repository, "modelId": self.repository, "sha": COMMIT, "siblings": siblings, "tags": [],
-                "cardData": {"license": "apache-2.0"}}  # fmt: skip
+        return {"id": self.repository, "modelId": self.repository, "sha": self.commits[revision], "siblings": siblings,
+                "tags": [], "cardData": {"license": self.licence}}  # fmt: skip
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -60,9 +62,12 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if self.server.repository not in path:
             return self.refuse(404, "RepoNotFound")
         if path.startswith("/api/models/"):
-            return self.give(json.dumps(self.server.tree()).encode(), {"Content-Type": "application/json"})
-        if self.server.gated:
-            return self.refuse(403, "GatedRepo")
+            revision = path.partition("/revision/")[2] or "main"
+            if revision not in self.server.commits:
+                return self.refuse(404, "RevisionNotFound")
+            return self.give(json.dumps(self.server.tree(revision)).encode(), {"Content-Type": "application/json"})
+        if self.server.refusal:
+            return self.refuse(403, self.server.refusal)
         name = path.rpartition("/")[2]
         if name not in self.server.files:
             return self.refuse(404, "EntryNotFound")
@@ -109,17 +114,17 @@ def fetch(hub, tmp_path, start):
 
 
 def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path):
-    code, out, err = fetch("--yes")
+    code, _, err = fetch("--yes")
     assert code == 0, err
-    assert f"commit {COMMIT}" in err
-    assert "Apache-2.0" in err
+    for text in (f"commit {COMMIT}", "Apache-2.0", f"{NAME}: fetching model.safetensors, 15.4 MB"):
+        assert text in err
     folder = tmp_path / "encoders" / NAME
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     record = json.loads((folder / "fetched.json").read_text())
     assert record["files"]["model.safetensors"] == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
     hub.shutdown()
-    code, out, _ = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
-    assert (code, f"{NAME} is in {folder}" in out) == (0, True)
+    code, _, err = fetch(HF_ENDPOINT="http://127.0.0.1:9")
+    assert (code, err) == (0, f"{NAME} is in {folder}\nnext: bchisto encoder check {NAME}\n")
 
 
 def test_its_folder_is_what_the_name_means(hub, fetch, tmp_path, monkeypatch):
@@ -140,19 +145,17 @@ def test_nobody_is_there_to_accept(fetch, tmp_path):
     assert not (tmp_path / "encoders").exists()
 
 
-def test_somebody_declines(monkeypatch):
-    from bchisto.commands.encoder import fetch_with_consent
+def test_somebody_declines(hub, fetch, tmp_path, monkeypatch):
     from bchisto.core import WeightsError
-    from bchisto.encoders.catalogue import CATALOGUE
-    from bchisto.encoders.fetch import Offer
+    from bchisto.encoders import fetch_encoder
 
-    def look_up(name, *, revision):
-        return Offer(CATALOGUE[name], COMMIT, ())
-
-    monkeypatch.setattr("bchisto.encoders.look_up_encoder", look_up)
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    asked = []
     with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
-        fetch_with_consent(NAME, yes=False)
+        fetch_encoder(NAME, agrees=asked.append)
+    assert asked == [f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"]
+    assert not (tmp_path / "encoders").exists()
 
 
 def test_a_cut_connection_is_gone_on_with(hub, fetch):
@@ -170,28 +173,109 @@ def test_a_connection_that_is_cut_again_and_again(hub, fetch, tmp_path):
     assert fetch("--yes")[0] == 0
 
 
-def test_another_file_than_was_published(hub, fetch, tmp_path):
-    hub.files["model.safetensors"] = hub.files["model.safetensors"][::-1]
+@pytest.mark.parametrize(
+    ("file", "large"), [("model.safetensors", True), ("model.safetensors", False), ("config.json", True)]
+)
+def test_another_file_than_was_published(hub, fetch, tmp_path, file, large):
+    """Also one of which the hub publishes no SHA-256, but what Git calls it."""
+    hub.large = large
+    hub.files[file] = hub.files[file][::-1]
     code, _, err = fetch("--yes")
     assert (code, "it was removed, fetch it again" in err) == (2, True), err
-    assert not (tmp_path / "encoders" / NAME / "model.safetensors").exists()
+    assert not (tmp_path / "encoders" / NAME / file).exists()
     assert not (tmp_path / "encoders" / NAME / "fetched.json").exists()
+    hub.files[file] = hub.published[file]
+    assert fetch("--yes")[0] == 0
+
+
+def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch, tmp_path):
+    assert fetch("--yes", "--revision", "main")[0] == 0
+    folder = tmp_path / "encoders" / NAME
+    for revision, expected, message in (
+        (COMMIT, 0, f"{NAME} is in {folder}"),
+        ("main", 0, f"{NAME} is in {folder}"),
+        ("v2", 2, f"{NAME}: its commit {COMMIT} is in {folder}; remove this folder to fetch {OTHER}"),
+        ("../../x", 2, "no such repository or revision"),
+    ):
+        code, out, err = fetch("--yes", "--revision", revision)
+        assert (code, message in out + err) == (expected, True), (revision, err)
+    hub.commits["main"] = OTHER  # a newer commit does not mix with the one that was fetched
+    (folder / "model.safetensors").unlink()
+    code, _, err = fetch("--yes")
+    assert (code, f"commit {COMMIT}" in err) == (0, True), err
+
+
+@pytest.mark.parametrize("harm", ["altered", "deleted"])
+def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm):
+    from bchisto.core import WeightsError
+    from bchisto.encoders import EncoderChoice, open_encoder, weights_of
+
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    name = "timm:hf-hub:someone/tiny"
+    hub.repository = "someone/tiny"
+    assert fetch("--yes", name=name)[0] == 0
+    file = tmp_path / "encoders" / "someone--tiny" / "model.safetensors"
+    if harm == "altered":
+        file.write_bytes(hub.files["model.safetensors"][::-1])
+        message = f"{file}: altered since it was fetched; run `bchisto encoder fetch` again"
+    else:
+        file.unlink()
+        message = f"{name}: not fetched yet; run `bchisto encoder fetch {name}`"
+    with pytest.raises(WeightsError) as refused:
+        open_encoder(EncoderChoice.parse(name))
+    assert str(refused.value) == message
+    code, _, err = fetch("--yes", name=name)
+    assert (code, file.read_bytes() == hub.files["model.safetensors"]) == (0, True), err
+    hub.repository = REPOSITORY
+    assert fetch("--yes")[0] == 0
+    (tmp_path / "encoders" / NAME / "config.json").unlink()
+    assert weights_of([], NAME) == "imagenet"
 
 
 def test_what_the_hub_refuses(hub, fetch):
-    hub.gated = True
+    hub.refusal = "GatedRepo"
     code, _, err = fetch("--yes")
     assert (code, "accept the terms at" in err, "hf auth login" in err) == (2, True, True), err
     code, _, err = fetch("--yes", name="dinov2-base")
     assert (code, "no such repository or revision" in err) == (2, True), err
-    hub.gated = False
-    hub.published = {"pytorch_model.bin": b"x"}
-    code, _, err = fetch("--yes")
-    assert (code, "has no .safetensors" in err) == (2, True), err
+    hub.refusal = ""
     code, _, err = fetch("--yes", name="resnet50")
     assert (code, "can be fetched are uni, " in err) == (2, True), err
-    code, _, err = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
-    assert (code, "fetch on a machine with a network" in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("refusal", "environment", "message"),
+    [
+        ("", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub does not answer ("),
+        ("Firewall", {}, f"error: {REPOSITORY}: cannot be fetched (403 Forbidden"),
+        ("", {"HF_HUB_OFFLINE": "1"}, f"error: {REPOSITORY}: cannot be fetched (Cannot reach "),
+        ("", {"BCHISTO_ENCODERS": "/dev/null/x"}, "cannot be written (Not a directory); make room, or set "),
+    ],
+)
+def test_every_failure_has_its_own_remedy(hub, fetch, refusal, environment, message):
+    hub.refusal = refusal
+    code, _, err = fetch("--yes", **environment)
+    assert (code, message in err) == (2, True), err
+    assert ("fetch on a machine with a network, and copy " in err) == ("HF_ENDPOINT" in environment)
+    assert "weights" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "message"),
+    [
+        (NAME, {"pytorch_model.bin": b"x"}, f"has no .safetensors; download {REPOSITORY} into a folder DIR, save "
+         "pytorch_model.bin as .safetensors as docs/encoders.md shows, and give --weights dinov2-small=DIR"),
+        ("timm:hf-hub:a/b", {"mo\ndel\x1b.safetensors": b"x", "deep/x.safetensors": b"x"},
+         "and give --encoder hub:DIR"),
+        (NAME, {"a.safetensors": b"x", "b.safetensors": b"x"}, "has 2 .safetensors, and no index"),
+        (NAME, {"model.safetensors.index.json": b"x", **dict.fromkeys(map("{}.safetensors".format, range(300)), b"x")},
+         "has 300 .safetensors"),
+    ],
+)  # fmt: skip
+def test_a_repository_without_the_files_of_one_network(hub, fetch, name, published, message):
+    hub.published, hub.repository = published, REPOSITORY if name == NAME else "a/b"
+    code, _, err = fetch("--yes", name=name)
+    assert (code, message in err) == (2, True), err
 
 
 def test_a_recipe_fetches_what_it_measures(start, tmp_path):
@@ -203,10 +287,12 @@ def test_a_recipe_fetches_what_it_measures(start, tmp_path):
 
 
 def test_a_repository_that_has_no_name_here(hub, fetch, tmp_path):
-    hub.repository = "someone/tiny"
+    hub.repository, hub.licence = "someone/tiny", "x" * 3000
     code, _, err = fetch("--yes", name="timm:hf-hub:someone/tiny")
     assert code == 0, err
     assert (tmp_path / "encoders" / "someone--tiny" / "fetched.json").is_file()
+    assert f"{'x' * 90}" in err
+    assert f"{'x' * 101}" not in err
     for name in ("timm:hf-hub:../x", "timm:hf-hub:someone", "timm:hf-hub:a/b/c"):
         code, _, err = fetch("--yes", name=name)
         assert (code, f"error: {name}: write timm:hf-hub:OWNER/NAME" in err) == (2, True), err

@@ -1,12 +1,16 @@
 """The one rule for weights files: a network has all its weights from the file, or the file is refused."""
 
+import json
+import sys
+
 import h5py
 import numpy as np
 import pytest
-from bchisto.core import WeightsError
-from bchisto.encoders import Encoder, build_backbone, fill_weights, variables_of
+from bchisto.core import DependencyError, WeightsError
+from bchisto.encoders import Encoder, EncoderChoice, build_backbone, fill_weights, open_encoder, variables_of
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
+from safetensors.numpy import save_file
 
 
 @pytest.fixture
@@ -107,7 +111,22 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
         build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")), classes=2, fold=1)
 
 
-def test_a_file_that_is_none_is_refused(tmp_path):
-    (tmp_path / "page.weights.h5").write_text("<html>")
-    with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights could be read"):
-        Encoder("convs", weights=tmp_path / "page.weights.h5")
+@pytest.mark.parametrize("library", ["torch", ""])
+@pytest.mark.parametrize(
+    ("encoder", "config", "other"),
+    [
+        ("hub:{}", {"architecture": "vit_tiny_patch16_224"}, "timm"),
+        ("hub:{}", {"model_type": "vit"}, "transformers"),
+        ("uni", {}, "timm"),
+        ("midnight-12k", {}, "transformers"),
+        ("timm:vit_tiny_patch16_224", {}, "timm"),
+    ],
+)
+def test_networks_on_pytorch_name_the_package_that_is_missing(tmp_path, monkeypatch, encoder, config, other, library):
+    missing = library or other
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(DependencyError, match=rf"({missing}|torch) is missing; pip install") as refused:
+        open_encoder(EncoderChoice(encoder.format(tmp_path)), weights=str(tmp_path))
+    assert refused.value.exit_code == 2

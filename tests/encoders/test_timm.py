@@ -1,12 +1,10 @@
 """Networks of timm on PyTorch; nothing here runs where torch and timm are absent, as in continuous integration."""
 
 import importlib.util
-import os
-import sys
 
 import numpy as np
 import pytest
-from bchisto.core import BchistoError, InputError, WeightsError
+from bchisto.core import InputError, WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from conftest import need
 from PIL import Image
@@ -56,18 +54,13 @@ def test_gives_what_timm_gives(timm, weights):
             assert (encoder.engine, encoder.card.size, encoder.card.resize) == ("torch", 224, 248)
 
 
-def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="has no network vit_nonsense; see timm.list_models"):
+def test_what_cannot_be_had_is_refused(timm, weights):
+    with pytest.raises(InputError, match="has no vit_nonsense; see timm.list_models"):
         open_encoder(EncoderChoice("timm:vit_nonsense"))
-    with pytest.raises(InputError, match="give a name of timm.list_models"):
+    with pytest.raises(InputError, match="has no hf-hub:someone/model; see timm.list_models"):
         open_encoder(EncoderChoice("timm:hf-hub:someone/model"))
     with pytest.raises(WeightsError, match="not the weights of this network"):
         open_encoder(EncoderChoice("timm:resnet18"), weights=str(weights))
-    pickled = tmp_path / "tiny.pth"
-    pickled.write_bytes(b"\x80\x02.")
-    with pytest.raises(WeightsError, match="a pickled checkpoint can run code"):
-        open_encoder(EncoderChoice(f"timm:{NAME}"), weights=str(pickled))
-
     with pytest.raises(WeightsError, match='Missing key.*: "conv1.0.weight"'):
         open_encoder(EncoderChoice("timm:resnet10t"), weights=str(weights))
     wanted = f'fetches no weights of timm; download timm/{NAME}.* into a folder DIR.*`weights="timm-{NAME}=DIR"`'
@@ -104,11 +97,3 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone(timm):
     assert found[0].weights_sha256 == found[1].weights_sha256 != found[2].weights_sha256
     assert {one.weights for one in found} == {"random"}
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BchistoError, match=r"(timm|torch) is missing; pip install") as refused:
-        open_encoder(EncoderChoice(f"timm:{NAME}"))
-    assert refused.value.exit_code == 2
-    assert os.linesep not in str(refused.value)

@@ -5,8 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder
-from bchisto.encoders import checkup as checkup_module
+from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, checkup, describe_encoder, open_encoder, opening
 from bchisto.encoders.vectors import EncoderRequest, open_vectors
 from conftest import need
 
@@ -29,9 +28,12 @@ def test_random_weights_are_recorded_as_such():
     assert opened().encode(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, 3)
 
 
-def test_a_precision_that_its_package_does_not_know_is_refused():
-    with pytest.raises(InputError, match="`precision` bfloat16: theirs computes as its package does; leave it out"):
-        opened(precision="bfloat16")
+@pytest.mark.parametrize("how", [{"precision": "bfloat16"}, {"engine": "openvino"}])
+def test_what_its_package_does_not_know_is_refused(monkeypatch, how):
+    monkeypatch.setattr(opening, "load_extension", lambda *_, **__: spec())
+    ((name, value),) = how.items()
+    with pytest.raises(InputError, match=f"`{name}` {value}: .*theirs.*; leave it out"):
+        open_encoder(EncoderChoice("theirs"), **how)
 
 
 def test_it_is_described_without_being_built(monkeypatch):
@@ -39,7 +41,7 @@ def test_it_is_described_without_being_built(monkeypatch):
         raise AssertionError("was built")
 
     offered = VectorSpec("theirs", CARD, {"mean": 3, "spread": 4}, build)
-    monkeypatch.setattr(checkup_module, "load_extension", lambda *_, **__: offered)
+    monkeypatch.setattr(checkup, "load_extension", lambda *_, **__: offered)
     lines = dict(describe_encoder("theirs"))
     assert lines["outputs"] == "mean (3 numbers), spread (4 numbers)"
     assert lines["licence of the weights"] == "CC BY-NC 4.0, non-commercial use only"

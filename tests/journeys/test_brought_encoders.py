@@ -128,11 +128,10 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
                  "not tested with its weights", "0.5, 0.25, 1, 2 (the preferred first)"):  # fmt: skip
         assert text in shown
     picture = tissue / "benign" / "benign00.png"
-    code, shown, said = cli("encoder", "check", networks["onnx"], "--image", picture, "--crops", 3)
+    code, shown, said = cli("encoder", "check", networks["onnx"], "--image", picture)
     assert code == 0, said
     for text in ("onnx-patches, run by onnxruntime", "16x16 pixels", "6 numbers: mean", "crops per second"):
         assert text in shown
-    assert cli("encoder", "check", networks["onnx"], "--crops", 1)[0] == 2
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),
         ("nonsense", (), "nonsense: no such encoder; `bchisto encoder list` prints all"),
@@ -150,7 +149,3 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         "parameters   ",
     ):
         assert text in shown
-    code, shown, _ = cli("encoder", "list")
-    assert {"resnet50", "uni", "uni2-h", "virchow", "virchow2", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(
-        shown.split()
-    )
