@@ -70,6 +70,21 @@ def test_every_prediction_equals_plain_lightgbm_by_hand(boosted):
     np.testing.assert_allclose([found[image] for image in ids], total / 2, rtol=1e-12)
 
 
+def test_binning_and_training_never_see_test_rows(boosted, run_copy):
+    """Replace the descriptors of the images that fold 1 tests by nonsense: the models of fold 1 stay the same."""
+    run = run_copy(boosted)
+    tested = {row["image_id"] for row in rows(run / PAIR / "folds.csv") if row["fold"] == "1"}
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        for row, image in enumerate(file["image_id"][:]):
+            if image.decode() in tested:
+                file["features"][row] = 1e6 * np.arange(16)
+    shutil.rmtree(run / "boost")
+    train_small(run)
+    before, after = texts(boosted), texts(run)
+    assert after["seed0-fold1"] == before["seed0-fold1"]
+    assert after["seed0-fold2"] != before["seed0-fold2"]
+
+
 def test_more_seeds_extend_a_run(boosted, run_copy):
     run = run_copy(boosted)
     before = texts(run)

@@ -261,8 +261,8 @@ KERAS = {
     "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another object"),
     "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another object"),
     "raw values of another file": (
-        put(external=[("/etc/passwd", 0, 192)]), "is not a dataset with its values in the file"),
-    "values of another HDF5 file": (virtual_kernel, "is not a dataset with its values in the file"),
+        put(external=[("/etc/passwd", 0, 192)]), "are in other files, which are not read"),
+    "values of another HDF5 file": (virtual_kernel, "are in other files, which are not read"),
     "a group within itself": (
         lambda file, folder: file.__setitem__("layers/conv2d/vars/more", file["layers"]), "is in it twice"),
     "a type without values": (put(np.dtype("f4")), "is not a dataset"),
