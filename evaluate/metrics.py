@@ -105,7 +105,8 @@ class TwoClassView(Settings):
         InputError
             A positive class that is not a class, or every class positive.
         """
-        positive_mask(classes, self.positive)
+        if self.positive:
+            positive_mask(classes, self.positive)
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.

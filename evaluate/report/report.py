@@ -29,13 +29,13 @@ from .. import (
     selection_notes,
     unlike_pairs,
 )
+from .figures import learning_figure
 from .methods import method_blocks
 from .page import Block, Section, write_page
 from .sections import (
     answer_blocks,
     comparison_block,
     image_blocks,
-    learning_sections,
     panel_sections,
     picture_blocks,
     published_blocks,
@@ -180,7 +180,10 @@ def write_report(
             blocks = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
             parts = [Section(panel.table.name, [answers[number], *blocks])]
         sections += parts
-    sections += learning_sections(panels)
+    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
+    for panel in learnt.values():
+        name = "the network" if len(learnt) == 1 else panel.table.name
+        sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
     parted = [panel for panel in panels if panel.metrics.get("subgroups")]
     form = {"panels": panels, "settings": settings, "external": external}
     sections += [
@@ -226,9 +229,13 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
             others.append(f"{name} is not shown: it is about other images")
     tables = [panel.table for panel in panels]
     banners = list(dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ())))
-    banners += [*selection_notes(tables), *others, *unlike_pairs(tables, rows=False)]
-    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-    title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
+    banners += others
+    title, pairs = "All results of this run", list[dict[str, Any]]()
+    if len(tables) == 1:
+        title = f"Results of {tables[0].name}"
+    else:
+        pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+        banners += [*selection_notes(tables), *unlike_pairs(tables, rows=False)]
     write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 

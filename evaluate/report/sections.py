@@ -12,7 +12,7 @@ import numpy as np
 from ...core import counted, plural
 from .. import Panel, PredictionTable, figures_of, spread_sentence
 from .answer import answer, loud_first, warnings_of
-from .figures import calibration_figure, learning_figure, roc_figure
+from .figures import calibration_figure, roc_figure
 from .page import Block, Figure, Grid, Section, percent
 from .tables import PublishedTable, other_figures
 
@@ -95,14 +95,6 @@ def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[lis
             if samples:
                 shown.append(Block(heading=heading, text="The most confident of them.", note=note, pictures=figures))
     return blocks, keys
-
-
-def learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
-    """Show how each network learnt."""
-    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
-    for panel in learnt.values():
-        name = "the network" if len(learnt) == 1 else panel.table.name
-        yield Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])])
 
 
 _FLOW = {
