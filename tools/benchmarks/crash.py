@@ -1,7 +1,7 @@
 """Kill every stage at random moments, resume it, and compare the end with that of a run that was let alone.
 
 Kills are SIGKILL and SIGTERM, of the parent alone and of its process group, in equal parts. After each: whether a
-process is left after ten seconds, what a SIGTERM ended with, and what lies in the folder for temporary files and in
+process is left after some seconds, what a SIGTERM ended with, and what lies in the folder for temporary files and in
 /dev/shm.
 
 Run: python tools/benchmarks/crash.py [--stages featurize boost finetune predict] [--kills 30] [--seed 0]
@@ -27,9 +27,6 @@ from conftest import write_tissue  # noqa: E402
 from engine_jobs import contents  # noqa: E402
 
 WAYS = [(number, whom) for whom in ("parent", "group") for number in (signal.SIGKILL, signal.SIGTERM)]
-PATIENCE = 10
-"""Seconds in which every process must be gone."""
-
 TINY = "--encoder tiny --weights random --view 1.0:64 --augmentations 24 --crops 12"
 """The encoder of the tests: small, so that moments fall into every part of a run, not into one network alone."""
 
@@ -51,9 +48,12 @@ class Campaign:
     stage : str
     work : Path
         With the images, and `base`: a run folder in which the stages before it are done.
+    patience : float
+        Seconds in which every process must be gone.
     """
 
-    def __init__(self, stage, work):
+    def __init__(self, stage, work, patience):
+        self.patience = patience
         self.stage, self.images, self.base = stage, work / "images", work / "base"
         self.run, self.temporary = work / "run", work / "tmp"
         self.kills = self.resumed = 0
@@ -99,11 +99,11 @@ class Campaign:
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if whom == "group" else os.kill)(process.pid, number if hit else 0)
         struck = time.monotonic()
-        while living(process.pid) and time.monotonic() - struck < PATIENCE:
+        while living(process.pid) and time.monotonic() - struck < self.patience:
             time.sleep(0.05)
         took = time.monotonic() - struck
         if left := living(process.pid):
-            self.fault("lived on", f"{len(left)} processes after {PATIENCE} s")
+            self.fault("lived on", f"{len(left)} processes after {self.patience:g} s")
             os.killpg(process.pid, signal.SIGKILL)
         code, text = process.wait(), self.stderr()
         if not hit or code == 0:
@@ -171,6 +171,7 @@ def main():
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=10, help="more on a machine that has other work, too")
     options = parser.parse_args()
     campaigns = []
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
@@ -178,7 +179,7 @@ def main():
         write_tissue(work / "images", per_class=6, size=(160, 120))
         (work / "base").mkdir()
         for stage in STAGES:
-            campaign = Campaign(stage, work)
+            campaign = Campaign(stage, work, options.patience)
             if stage in options.stages:
                 campaigns.append(campaign)
                 campaign.go(options.kills, options.seed)
