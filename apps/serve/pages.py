@@ -21,8 +21,6 @@ _MOST_ROWS = 500
 _NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
 """Columns of the table with another title on the page."""
 
-_STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
-
 
 class Pages:
     """Renders the HTML pages.
@@ -39,7 +37,7 @@ class Pages:
         self._models, self._csrf = models, csrf
         self._templates = page_templates(__package__)
         source = self._templates.loader.get_source(self._templates, "page.js")[0]
-        self._static = {"page.css": style_of(__package__, "page.css"), "page.js": source}
+        self._static = {"page.css": (style_of(__package__, "page.css"), "css"), "page.js": (source, "javascript")}
 
     def add(self, app: FastAPI, session: Session) -> None:
         """Add the routes of the pages to an app. Links are relative, so all pages are in one folder."""
@@ -70,7 +68,8 @@ class Pages:
         async def static(name: str) -> Response:
             if name not in self._static:
                 raise HTTPException(404, "there is no such file")
-            return Response(self._static[name], media_type=_STATIC[name])
+            text, kind = self._static[name]
+            return Response(text, media_type=f"text/{kind}")
 
     def refusal(self, status: int, reason: str) -> Response:
         """Return a page that tells a person why a request was refused."""

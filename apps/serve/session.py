@@ -162,9 +162,8 @@ class Session:
 
     def done(self, model: int) -> list[Item]:
         """Return the predicted images of a model, the least confident first."""
-        return sorted(
-            (item for item in self.items(model) if item.state == "done"), key=lambda item: item.confidence or 0.0
-        )
+        done = [item for item in self.items(model) if item.state == "done"]
+        return sorted(done, key=lambda item: item.confidence or 0.0)
 
     def item(self, number: int) -> Item:
         """Return an image by its number; refuse one that does not exist."""
