@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import timeit
 from pathlib import Path
@@ -26,7 +27,7 @@ from .fetch import fetched_folder
 from .opening import CropEncoder, open_encoder
 from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
-from .vectors import VectorSpec
+from .vectors import VectorEncoder, VectorSpec
 
 _SIDE = 224
 """Side in pixels of the crops for a network that accepts any size."""
@@ -122,7 +123,9 @@ def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
     layers = "+".join(encoder.layers)
     outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "") or layers
     facts = _card_lines(encoder.card)
-    if encoder.runner == "keras":
+    if isinstance(encoder, VectorEncoder):
+        facts.append(("settings of its network", json.dumps(encoder.taken)))
+    else:
         # the network normalises pixels itself, and a user's file has a licence of its own
         licences = {"imagenet": _UNRECORDED, "random": "none, they are random"}
         licence = licences.get(encoder.weights, "that of your file")

@@ -179,7 +179,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     return VectorEncoder(
         name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default,
         card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=sha256, run=vectors,
-        weights_sha256=identity(card, weights=sha256, output=output),
+        weights_sha256=identity(card, weights=sha256, output=output), taken={"output": output, "prefix_tokens": prefix},
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def torch_encoder(
         default_layers=chosen == network.default, card=card, runner=runner, backend=engine, engine=engine,
         weights_sha256=identity(card, weights=sha256, **network.decisive), weights_file_sha256=sha256,
         run=run, weights=WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
-        parameters=sum(parameter.numel() for parameter in network.module.parameters()),
+        parameters=sum(parameter.numel() for parameter in network.module.parameters()), taken=network.decisive,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,8 @@ class VectorEncoder:
         Number of weights of the network; 0 if unknown.
     run : callable
         Computes vectors from normalised images.
+    taken : mapping
+        What its files decide besides weights and preprocessing, such as how outputs are pooled.
     """
 
     name: str
@@ -101,6 +103,7 @@ class VectorEncoder:
     run: Run
     weights: str = "file"
     parameters: int = 0
+    taken: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, preprocessed as in training, see `prepared`.

@@ -364,6 +364,8 @@ def test_a_crop_is_resized_and_its_middle_taken(tiny):
     middle = np.asarray(Image.fromarray(crop).resize((20, 20), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(encoder.encode(crop[None]), encoder.encode(middle[None]))
     lines = dict(check_encoder(f"hub:{tiny}"))
+    assert '"hidden_size": 8' in lines["settings of its network"]
+    assert lines["mean and deviation"] == "0.5 0.4 0.6 and 0.2 0.25 0.3"
     assert lines["takes"] == "16x16 pixels, of crops resized to 20x20 (bicubic): the middle"
 
 

@@ -130,7 +130,13 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     picture = tissue / "benign" / "benign00.png"
     code, shown, said = cli("encoder", "check", networks["onnx"], "--image", picture)
     assert code == 0, said
-    for text in ("onnx-patches, run by onnxruntime", "16x16 pixels", "6 numbers: mean", "crops per second"):
+    for text in (
+        "onnx-patches, run by onnxruntime",
+        "16x16 pixels",
+        "6 numbers: mean",
+        '{"output": "active", "prefix_tokens": 1}',
+        "crops per second",
+    ):
         assert text in shown
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),
