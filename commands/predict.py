@@ -97,6 +97,10 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
 
 
+_NOTHING_NEW = 4
+"""Exit code if ``--update`` changed nothing, beside those of `bchisto.core.BchistoError`."""
+
+
 def _options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
     from ..predict import PredictSettings
@@ -118,6 +122,9 @@ def _options() -> Iterator[click.Parameter]:
 def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model file, or with a run's.
 
+    Exit code 0: done; 1: failed, or images were left out; 2: refused; with --update also 3: another call works on the
+    table; 4: nothing new.
+
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
@@ -131,6 +138,9 @@ def predict(model: Path, **options: Any) -> None:
     settings, work = from_options(PredictSettings, options), from_options(Work, options)
     given = {name: options[name] for name in ("features", "out", "weights")}
     result = run(model, chosen, **given, settings=settings, work=work)
+    if result.unchanged:
+        echo(f"nothing new for {result.path}")
+        click.get_current_context().exit(_NOTHING_NEW)
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")

@@ -16,6 +16,7 @@ from .errors import (
     StoreError,
     Terminated,
     TissueError,
+    UnderWayError,
     WeightsError,
     closest,
     error_number,

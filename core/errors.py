@@ -58,6 +58,7 @@ __all__ = [
     "StoreError",
     "Terminated",
     "TissueError",
+    "UnderWayError",
     "WeightsError",
     "closest",
     "error_number",
@@ -256,6 +257,12 @@ class SettingsConflictError(InputError):
 
 class OverwrittenError(BchistoError):
     """The folder that this command works on was overwritten by another command."""
+
+
+class UnderWayError(BchistoError):
+    """Work that another process, or jobs of a cluster, do at this moment."""
+
+    exit_code = 3
 
 
 class ImageError(BchistoError, ValueError):
