@@ -9,8 +9,19 @@ from typing import Any
 import click
 
 from ..core import counted, from_options
-from .ending import done, echo, quoted
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
+from .ending import NOTHING_NEW, done, echo, quoted
+from .options import (
+    OUT_FILE,
+    OUT_FOLDER,
+    PATH,
+    Command,
+    argument,
+    bundle_options,
+    check_flag,
+    flag,
+    options_of,
+    weights_flag,
+)
 
 
 def _explain_options() -> Iterator[click.Parameter]:
@@ -21,6 +32,7 @@ def _explain_options() -> Iterator[click.Parameter]:
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask")
+    yield check_flag()
 
 
 @click.command(cls=Command, options=_explain_options, first=("images", "out", "method", "target"))
@@ -40,8 +52,8 @@ def explain(model: Path, **options: Any) -> None:
     images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
     given = {name: options[name] for name in ("out", "weights")}
     results = explain_methods(model, images, settings=settings, work=from_options(Work, options), **given)
-    if not results:  # the command only checked
-        return
+    if options["checks"]:
+        click.get_current_context().exit(NOTHING_NEW if results else 0)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -97,10 +109,6 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
 
 
-_NOTHING_NEW = 4
-"""Exit code if ``--update`` changed nothing, beside those of `bchisto.core.BchistoError`."""
-
-
 def _options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
     from ..predict import PredictSettings
@@ -116,6 +124,7 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(PredictSettings)
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
+    yield check_flag()
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "html", "threshold", "jobs"))
@@ -140,7 +149,9 @@ def predict(model: Path, **options: Any) -> None:
     result = run(model, chosen, **given, settings=settings, work=work)
     if result.unchanged:
         echo(f"nothing new for {result.path}")
-        click.get_current_context().exit(_NOTHING_NEW)
+        click.get_current_context().exit(NOTHING_NEW)
+    if work.checks:
+        return
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")

@@ -12,7 +12,7 @@ from ..core import from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
-from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
+from .options import OUT_FOLDER, PATH, Command, argument, check_flag, flag, options_of
 
 
 def _demo_options() -> Iterator[click.Parameter]:
@@ -117,6 +117,7 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(Scope, "test_images", "seeds")
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads")
+    yield check_flag()
     yield yes_flag()
 
 

@@ -8,7 +8,7 @@ from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .differences import precision_difference
-from .evaluate import SCHEMA, Evaluation, evaluate, read_facts
+from .evaluate import SCHEMA, Evaluation, evaluate, read_facts, tables_of
 from .influence import Part
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (

@@ -169,8 +169,8 @@ def evaluate(
     ensure_folder(folder)
     banners: dict[str, None] = {}
     read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
-    internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources), reading=tables)
+    internal = read(tables_of(others), reading=replace(tables, by=()))
+    panels = read(tables_of(sources), reading=tables)
     result: dict[str, Any] = {"schema_version": SCHEMA, "tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -190,7 +190,7 @@ def evaluate(
 
 def _inputs(sources: Sequence[str | Path]) -> tuple[Path, ...]:
     """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
-    tables = [path for path, _ in _tables(sources)]
+    tables = [path for path, _ in tables_of(sources)]
     return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
 
 
@@ -273,7 +273,7 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
         )
 
 
-def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
+def tables_of(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
     """Return every table with its name: a file's stem or its protocol's folder, longer where these are not unique."""
     files: list[tuple[Path, str, str]] = []
     for source in map(Path, sources):
