@@ -10,7 +10,7 @@ import click
 
 from ..core import from_options
 from .ending import print_results, quoted
-from .options import OUT_FOLDER, Command, check_flag, flag, options_of, preset_flag
+from .options import OUT_FOLDER, Command, flag, options_of, preset_flag
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
@@ -32,8 +32,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
     yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
-    yield check_flag()
+    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads", "checks")
 
 
 @click.command(cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
@@ -80,8 +79,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
     yield from options_of(TwoClassView)
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite")
-    yield check_flag()
+    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
 @click.command(cls=Command, options=_options, first=("out", "preset", "heads", "folds", "jobs"))

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-NOTHING_NEW = 4
-"""Exit code if there was nothing to do, beside those of `bchisto.core.BchistoError`."""
-
 _OWN = ("DIR", "RUN", "FILE")
 """Placeholders in a command, which the user must replace."""
 

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from ..core import OutputError, from_options
-from .ending import NOTHING_NEW, done, echo, reported_last, results
-from .options import OUT_FOLDER, PATH, Command, argument, check_flag, flag, options_of
+from .ending import done, echo, reported_last, results
+from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
@@ -37,7 +38,7 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(TableChoice)
     yield flag("--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there.")
-    yield check_flag()
+    yield from options_of(Work, "checks")
 
 
 @click.command(cls=Command, options=_options, first=("out", "positive", "levels", "by", "against"))
@@ -48,7 +49,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
     from ..core.formats import file_sha256
-    from ..core.jobs import key_of
+    from ..core.jobs import NOTHING_NEW, key_of
     from ..core.runs import read_run, record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions, tables_of
     from ..evaluate import evaluate as run

@@ -14,7 +14,7 @@ from ..core import counted, from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, given_options, quoted, typed_names
 from .help import GroupedOption
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, check_flag, flag, options_of, preset_option
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_option
 
 if TYPE_CHECKING:
     from ..core.jobs import Work
@@ -108,8 +108,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(
         FeaturizeSettings, "stain", "stain_fallback", "weights", "precision", "mode", "engine", "batch_size", "seed"
     )
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
-    yield check_flag()
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
     yield yes_flag()
 
 

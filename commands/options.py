@@ -147,11 +147,6 @@ def bundle_options() -> Iterator[click.Parameter]:
     yield weights_flag()
 
 
-def check_flag() -> click.Option:
-    """Return the hidden option with which ``bchisto submit`` checks a command and lists its units."""
-    return flag("--check", "checks", is_flag=True, hidden=True)
-
-
 _PRESETS = (
     "Settings by one name, which other options change: quick takes minutes, standard is the most accurate that was "
     "measured, published is Rakhlin et al. 2018"

@@ -9,19 +9,8 @@ from typing import Any
 import click
 
 from ..core import counted, from_options
-from .ending import NOTHING_NEW, done, echo, quoted
-from .options import (
-    OUT_FILE,
-    OUT_FOLDER,
-    PATH,
-    Command,
-    argument,
-    bundle_options,
-    check_flag,
-    flag,
-    options_of,
-    weights_flag,
-)
+from .ending import done, echo, quoted
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
 
 
 def _explain_options() -> Iterator[click.Parameter]:
@@ -31,8 +20,7 @@ def _explain_options() -> Iterator[click.Parameter]:
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
-    yield from options_of(Work, "skip_errors", "overwrite", "dask")
-    yield check_flag()
+    yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
 @click.command(cls=Command, options=_explain_options, first=("images", "out", "method", "target"))
@@ -43,8 +31,9 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..apps.explain import explain_methods, settings_of
-    from ..core.jobs import Work
+    from ..core.jobs import NOTHING_NEW, Work
     from ..core.models import bundle_kind
+    from ..core.runs import read_run
     from ..predict import find_bundle
 
     methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
@@ -53,7 +42,10 @@ def explain(model: Path, **options: Any) -> None:
     given = {name: options[name] for name in ("out", "weights")}
     results = explain_methods(model, images, settings=settings, work=from_options(Work, options), **given)
     if options["checks"]:
-        click.get_current_context().exit(NOTHING_NEW if results else 0)
+        *earlier, check = read_run(options["out"])
+        made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]
+        same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
+        click.get_current_context().exit(NOTHING_NEW if same else 0)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -123,8 +115,7 @@ def _options() -> Iterator[click.Parameter]:
         help="Embeddings instead of images: .npz, .h5, or a folder of .h5; repeatable, one for each feature set.",
     )
     yield from options_of(PredictSettings)
-    yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
-    yield check_flag()
+    yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs", "checks")
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "html", "threshold", "jobs"))
@@ -137,7 +128,7 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core.jobs import Work
+    from ..core.jobs import NOTHING_NEW, Work
     from ..predict import PredictSettings
     from ..predict import predict as run
 

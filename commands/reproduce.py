@@ -12,7 +12,7 @@ from ..core import from_options
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
-from .options import OUT_FOLDER, PATH, Command, argument, check_flag, flag, options_of
+from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _demo_options() -> Iterator[click.Parameter]:
@@ -116,8 +116,7 @@ def _options() -> Iterator[click.Parameter]:
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
     yield from options_of(Scope, "test_images", "seeds")
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads")
-    yield check_flag()
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks")
     yield yes_flag()
 
 

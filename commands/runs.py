@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
         now = read_status(run)
         if shown["watch"] and not shown["json"]:
             echo(time.strftime("%Y-%m-%d %H:%M:%S"))
-        echo(*[json_text(now.content())] if shown["json"] else status_lines(now), lines=True)
+        echo(*[json_text(asdict(now))] if shown["json"] else status_lines(now), lines=True)
         if not shown["watch"] or now.exit_code != _WATCHED:
             context.exit(now.exit_code)
         time.sleep(_WATCH_SECONDS)

@@ -13,16 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import (
-    BchistoError,
-    InputError,
-    Message,
-    MissingInputError,
-    UnderWayError,
-    from_options,
-    message_of,
-    written,
-)
+from ..core import BchistoError, InputError, Message, MissingInputError, from_options, message_of, written
 from .ending import done, echo, quoted
 from .options import Command, Output, argument, flag
 from .terminal import in_flags
@@ -43,40 +34,21 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag("--at-once", type=click.IntRange(1), help="Tasks that run at the same time, at most; default: all.")
-    yield flag(
-        "--time",
-        help="Time limit of a task, as sbatch takes it; a task that reaches it continues in another round. Default: "
-        "the partition's.",
-    )
-    yield flag(
-        "--gpus",
-        type=click.IntRange(0),
-        default=0,
-        help="GPUs of each task that computes networks; boost and evaluate get none.",
-    )
-    yield flag(
-        "--before",
-        multiple=True,
-        metavar="LINE",
-        help="A line of the shell before the command, as 'module load cuda' or 'export https_proxy=...'; repeatable.",
-    )
-    yield flag(
-        "--python",
-        metavar="WORDS",
-        help="What starts Python in a task, as 'apptainer exec bchisto.sif python3'; default: this Python.",
-    )
-    yield flag(
-        "--sbatch",
-        multiple=True,
-        metavar="[COMMAND:]KEY=VALUE",
-        help="Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable.",
-    )
+    limit = "Time limit of a task, as sbatch takes it; it continues in another round. Default: the partition's."
+    yield flag("--time", help=limit)
+    gpus = "GPUs of each task that computes networks; boost and evaluate get none."
+    yield flag("--gpus", type=click.IntRange(0), default=0, help=gpus)
+    before = "A line of the shell before the command, as 'module load cuda' or 'conda activate x'; repeatable."
+    yield flag("--before", multiple=True, metavar="LINE", help=before)
+    python = "What starts Python in a task, as 'apptainer exec bchisto.sif python3'; default: this Python."
+    yield flag("--python", metavar="WORDS", help=python)
+    other = "Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable."
+    yield flag("--sbatch", multiple=True, metavar="[COMMAND:]KEY=VALUE", help=other)
     yield flag("--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing.")
     yield flag("--cancel", is_flag=True, help="Cancel the jobs of a run: bchisto submit --cancel RUN.")
     yield flag("--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live.")
-    yield argument(
-        "words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND ... [then COMMAND ...]"
-    )
+    stages = "-- COMMAND ... [then COMMAND ...]"
+    yield argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar=stages)
 
 
 _REPEATED = ("scheduler", "tasks", "at_once", "time", "gpus", "before", "python", "sbatch")
@@ -101,15 +73,15 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
-    from ..apps.submit import NOTHING_NEW, Plan, cancel, describe, new_folder, preview, refuse_live, start
-    from ..core.jobs import in_turn
+    from ..apps.submit import Plan, cancel, describe, new_folder, preview, refuse_live, start
+    from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 
     if options["cancel"]:
         if len(words) > 1:
             raise click.UsageError(f"{words[1]!r}: --cancel takes one run; leave it out")
-        cancelled = cancel(Path(words[0]))
+        cancelled = ", ".join(cancel(Path(words[0])))
         none = "no job of this run is in the queue, and no local submit works on it"
-        echo(f"cancelled: {', '.join(cancelled)}" if cancelled else none)
+        echo(f"cancelled: {cancelled}" if cancelled else none)
         return
     stages = _parsed(context, words)
     out = _output(stages[0][1])
@@ -118,8 +90,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         refuse_live(run, force=options["force"])
         if not alone:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
-        python = options["python"] or quoted(sys.executable)
         line = shlex.join(["bchisto", "submit", *_typed(options), "--", *words])
+        python = options["python"] or quoted(sys.executable)
         plan = Plan(new_folder(run), options["scheduler"], line, str(Path.cwd()), python)
         plan.before, plan.at_once = list(options["before"]), options["at_once"]
         _plan(plan, run, stages, options)
@@ -157,12 +129,8 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[_Parsed]:
     program = context.find_root().command
     assert isinstance(program, click.Group)
     commands = (*STAGES, *SINGLE)
-    stages: list[list[str]] = [[]]
-    for word in words:
-        if word == _THEN:
-            stages.append([])
-        else:
-            stages[-1].append(word)
+    ends = [at for at, word in enumerate(words) if word == _THEN]
+    stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
     parsed = []
     for name, *rest in (stage or [""] for stage in stages):
         command = program.get_command(context, name) if name in commands else None
@@ -252,7 +220,8 @@ def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool)
 
 def _check(stage: JobStage) -> bool:
     """Run a command with its checks only, and print its warnings; return whether there is something to do."""
-    from ..apps.submit import NOTHING_NEW, STAGES
+    from ..apps.submit import STAGES
+    from ..core.jobs import NOTHING_NEW
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
     words = [sys.executable, "-m", "bchisto", stage.command, "--check", *alone, *stage.words]
@@ -357,7 +326,6 @@ def _size_of(context: click.Context) -> int:
     from ..featurize import resolve_settings
 
     settings, _ = resolve_settings(context.params)
-    dims = [encoder_facts(choice).dim or 0 for choice in settings.encoders for _ in settings.views]
-    rows = len(_images_of(context).records) * settings.augmentations
-    sizes = [rows * (4 * dim + _ROW_BYTES) for dim in dims]
-    return sum(sizes) + max(sizes)
+    rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
+    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
+    return sum(sizes) + max(sizes) // len(settings.views)

@@ -16,7 +16,6 @@ from .errors import (
     StoreError,
     Terminated,
     TissueError,
-    UnderWayError,
     WeightsError,
     closest,
     error_number,

@@ -58,7 +58,6 @@ __all__ = [
     "StoreError",
     "Terminated",
     "TissueError",
-    "UnderWayError",
     "WeightsError",
     "closest",
     "error_number",
@@ -257,12 +256,6 @@ class SettingsConflictError(InputError):
 
 class OverwrittenError(BchistoError):
     """The folder that this command works on was overwritten by another command."""
-
-
-class UnderWayError(BchistoError):
-    """Work that another process, or jobs of a cluster, do at this moment."""
-
-    exit_code = 3
 
 
 class ImageError(BchistoError, ValueError):

@@ -18,12 +18,12 @@ from ..core import (
     Parameter,
     PathInput,
     TextInput,
-    UnderWayError,
     converted,
     plain_options,
 )
 from ..core.formats import file_sha256
 from ..core.jobs import (
+    UnderWayError,
     Work,
     ensure_folder,
     in_turn,

@@ -38,7 +38,7 @@ from ...core.jobs import (
     write_rows,
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
-from ...core.runs import FolderSettings, read_run, record_run
+from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
 from ...predict import Model, advised, check_sizes, find_bundle, new_images, notes_of_training, packages_of, ready_model
 from .draw import Drawn, colour_limits, draw, write_page, write_png, write_sheet
@@ -48,8 +48,6 @@ from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
 from .regions import write_regions
 
 _log = logging.getLogger(__name__)
-
-_PAGE, _SHEET = "index.html", "sheet.png"
 
 _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
 """Options that a caller can change in addition to those of a prediction."""
@@ -126,8 +124,7 @@ def explain(
     ImageError
         An image cannot be used. Explanations before it stay saved.
     """
-    chosen = [settings]
-    return explain_methods(model, images, out=out, settings=chosen, methods=methods, weights=weights, work=work)[0]
+    return explain_methods(model, images, out=out, settings=[settings], methods=methods, weights=weights, work=work)[0]
 
 
 def explain_methods(
@@ -152,7 +149,7 @@ def explain_methods(
     Returns
     -------
     list of ExplainResult
-        With `Work.checks` empty, unless the same images were explained before and nothing is to be done.
+        Empty with `Work.checks`.
 
     Raises
     ------
@@ -199,18 +196,15 @@ def explain_methods(
                 _explain_on_workers, ExplainUnits(file, ready.computed_by, method, requested, target), work, ready
             )
             jobs.append((method, explainer, on_workers, into, usable, refused))
-        key = key_of("images explained 1", images=[_keys(into, usable) for *_, into, usable, _ in jobs])
+        keys = [[repr(image), _key_of(into, image)] for *_, into, usable, _ in jobs for image in usable]
+        record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         if work.checks:
-            earlier = [entry for entry in read_run(folder) if entry.command == "explain"]
-            same = earlier and earlier[-1].status == "ok" and earlier[-1].notes.get("explained_sha256") == key
-            places = [into.folder for *_, into, _, _ in jobs] if same else []
-            return [ExplainResult(at, at / _PAGE, at / _SHEET, len(jobs[0][4]), (), ()) for at in places]
+            return []
         for _, _, _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
-        failures = max(len(result.failures) for result in results)
-        record.note(model_sha256=file.sha256, explained=results[0].images, failures=failures, explained_sha256=key)
+        record.note(explained=results[0].images, failures=max(len(result.failures) for result in results))
     return results
 
 
@@ -288,7 +282,7 @@ def _explain_by(
     else:
         remove_output(problems)
     drawn = list(_drawn(folder, saved, ends))
-    page, sheet = folder / _PAGE, folder / _SHEET
+    page, sheet = folder / "index.html", folder / "sheet.png"
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
     write_sheet(sheet, [explained.file for explained in drawn])
     return ExplainResult(folder, page, sheet, len(drawn), tuple(failures), banners)
@@ -325,16 +319,6 @@ def _arrays_of(settings: FolderSettings, record: ImageRecord | None) -> Path:
 def _key_of(settings: FolderSettings, record: ImageRecord | None) -> str:
     content = "" if record is None else record_sha256(record, file_sha256(record.path))
     return key_of("explanation 3", settings=dict(settings.settings), image=content)
-
-
-def _keys(settings: FolderSettings, records: Sequence[ImageRecord | None]) -> list[list[str | None]]:
-    """Return what the explanations of images depend on, of those that can be read."""
-    keys: list[list[str | None]] = []
-    for record in records:
-        with contextlib.suppress(ImageError):
-            named = [None, None] if record is None else [record.image_id, record.label]
-            keys.append([*named, _key_of(settings, record)])
-    return keys
 
 
 def _drawn(folder: Path, saved: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:

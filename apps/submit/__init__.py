@@ -9,6 +9,5 @@ from .plan import SINGLE, STAGES, JobStage, Plan, count_groups, new_folder, was_
 from .slurm import most_tasks, settings
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
 from .submission import SCHEDULERS, describe, divide, options_of, preview, refuse_full, start, was_submitted
-from .task import NOTHING_NEW
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import BchistoError, InputError, MissingInputError, UnderWayError
-from ...core.jobs import is_running
+from ...core import BchistoError, InputError, MissingInputError
+from ...core.jobs import UnderWayError, is_running
 from . import slurm
 from .plan import MERGE, JobStage, Plan, read_plans
 
@@ -78,21 +78,14 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None
     waits = bool(plan.process) and is_running(plan.process) is not False
     over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
-    return {
-        stage.command: Queued(
-            stage,
-            {
-                job.task or MERGE: ("queued" if job.state in _WAITING else "running", job.reason)
-                for job in jobs or ()
-                if job.number in stage.jobs
-            }
-            or ({MERGE: ("queued", "")} if waits else {}),
-            jobs is not None,
-            over,
-            tuple(plan.logs.glob(f"{position + 1}-{stage.command}-*.log")),
-        )
-        for position, stage in enumerate(plan.stages)
-    }
+    known = {}
+    for position, stage in enumerate(plan.stages, start=1):
+        own = [job for job in jobs or () if job.number in stage.jobs]
+        tasks = {job.task or MERGE: ("queued" if job.state in _WAITING else "running", job.reason) for job in own}
+        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+        tasks = tasks or ({MERGE: ("queued", "")} if waits else {})
+        known[stage.command] = Queued(stage, tasks, jobs is not None, over, logs)
+    return known
 
 
 def refuse_live(run: Path, *, force: bool) -> None:

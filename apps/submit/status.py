@@ -9,9 +9,8 @@ import csv
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core import MissingInputError
 from ...core.runs import RunEntry, read_records, read_run
@@ -107,10 +106,6 @@ class RunStatus:
     log: str
     full: bool
     then: str
-
-    def content(self) -> dict[str, Any]:
-        """Return the status ready for JSON."""
-        return asdict(self)
 
 
 def read_status(run: Path) -> RunStatus:

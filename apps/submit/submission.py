@@ -143,9 +143,8 @@ def preview(plan: Plan) -> list[str]:
             lines += [shlex.join(words) for _, words in calls]
             lines += [f"# {slurm.trial(stage)}"] if shutil.which("sbatch") else []
         else:
-            lines += [
-                shlex.join(["/bin/bash", str(plan.script(position)), task]) for task in (*map(str, stage.tasks), MERGE)
-            ]
+            path = str(plan.script(position))
+            lines += [shlex.join(["/bin/bash", path, str(task)]) for task in (*stage.tasks, MERGE)]
     return lines
 
 

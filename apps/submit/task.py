@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...core import Terminated
-from ...core.jobs import atomic_output
+from ...core.jobs import NOTHING_NEW, atomic_output
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
 
@@ -26,10 +26,6 @@ _WATCH_SECONDS = 1.0
 
 AGAIN = 75
 """Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
-
-
-NOTHING_NEW = 4
-"""Exit code of a command that has nothing to do, see `bchisto predict --update`."""
 
 
 def main(words: Sequence[str]) -> int:
