@@ -32,7 +32,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
     yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
+    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads", "checks")
 
 
 @click.command(cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
@@ -79,7 +79,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
     yield from options_of(TwoClassView)
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite")
+    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
 @click.command(cls=Command, options=_options, first=("out", "preset", "heads", "folds", "jobs"))

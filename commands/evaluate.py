@@ -14,6 +14,7 @@ from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
@@ -37,6 +38,7 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(TableChoice)
     yield flag("--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there.")
+    yield from options_of(Work, "checks")
 
 
 @click.command(cls=Command, options=_options, first=("out", "positive", "levels", "by", "against"))
@@ -46,21 +48,33 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    from ..core.runs import record_run
-    from ..evaluate import Aggregation, TableChoice, TwoClassView
+    from ..core.formats import file_sha256
+    from ..core.jobs import NOTHING_NEW, key_of
+    from ..core.runs import read_run, record_run
+    from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions, tables_of
     from ..evaluate import evaluate as run
     from ..evaluate.report import comparison_lines, headline, wrapped, write_evaluation
 
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
-    view = from_options(TwoClassView, options)
+    view, checks = from_options(TwoClassView, options), options.pop("checks")
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     plain["against"] = [str(path) for path in options["against"]]
     config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
-    rest = {name: options[name] for name in ("bootstrap", "against")}
-    rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
+    choice, aggregation = from_options(TableChoice, options), from_options(Aggregation, options)
+    read = [path for path, _ in tables_of((*sources, *options["against"]))]
+    contents = key_of("tables 1", tables=[file_sha256(path) for path in read if path.is_file()])
+    if checks:
+        for path in read:
+            for table in read_predictions(path, classes=choice.classes, predicted_from=choice.predicted_from):
+                view.check(table.classes)
+        last = read_run(out)[-1] if is_evaluated(out) else None
+        same = last is not None and last.config == config and last.notes.get("tables_sha256") == contents
+        click.get_current_context().exit(NOTHING_NEW if same else 0)
+    rest = {"tables": choice, "aggregation": aggregation, "bootstrap": options["bootstrap"]}
     with record_run(out, command="evaluate", config=config) as record:
-        evaluation = run(sources, out=out, view=view, **rest)
+        record.note(tables_sha256=contents)
+        evaluation = run(sources, out=out, view=view, against=options["against"], **rest)
         _, failed = reported_last(lambda: write_evaluation(evaluation))
         result = evaluation.result
         if failed is not None:

@@ -108,7 +108,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(
         FeaturizeSettings, "stain", "stain_fallback", "weights", "precision", "mode", "engine", "batch_size", "seed"
     )
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
     yield yes_flag()
 
 

@@ -100,7 +100,7 @@ class HelpfulCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl(records)
         if not every:
-            own = sum(isinstance(option, click.Option) and option.name not in COMMON for option in self.params)
+            own = sum(getattr(option, "group", "") in GROUPS and option.name not in COMMON for option in self.params)
             hidden = own - shown
             formatter.write_paragraph()
             formatter.write_text(

@@ -20,7 +20,7 @@ def _explain_options() -> Iterator[click.Parameter]:
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
-    yield from options_of(Work, "skip_errors", "overwrite", "dask")
+    yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
 @click.command(cls=Command, options=_explain_options, first=("images", "out", "method", "target"))
@@ -31,8 +31,9 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..apps.explain import explain_methods, settings_of
-    from ..core.jobs import Work
+    from ..core.jobs import NOTHING_NEW, Work
     from ..core.models import bundle_kind
+    from ..core.runs import read_run
     from ..predict import find_bundle
 
     methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
@@ -40,8 +41,11 @@ def explain(model: Path, **options: Any) -> None:
     images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
     given = {name: options[name] for name in ("out", "weights")}
     results = explain_methods(model, images, settings=settings, work=from_options(Work, options), **given)
-    if not results:  # the command only checked
-        return
+    if options["checks"]:
+        *earlier, check = read_run(options["out"])
+        made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]
+        same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
+        click.get_current_context().exit(NOTHING_NEW if same else 0)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -111,17 +115,20 @@ def _options() -> Iterator[click.Parameter]:
         help="Embeddings instead of images: .npz, .h5, or a folder of .h5; repeatable, one for each feature set.",
     )
     yield from options_of(PredictSettings)
-    yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
+    yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs", "checks")
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "html", "threshold", "jobs"))
 def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model file, or with a run's.
 
+    Exit code 0: done; 1: failed, or images were left out; 2: refused; with --update also 3: another call works on the
+    table; 4: nothing new.
+
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core.jobs import Work
+    from ..core.jobs import NOTHING_NEW, Work
     from ..predict import PredictSettings
     from ..predict import predict as run
 
@@ -131,6 +138,11 @@ def predict(model: Path, **options: Any) -> None:
     settings, work = from_options(PredictSettings, options), from_options(Work, options)
     given = {name: options[name] for name in ("features", "out", "weights")}
     result = run(model, chosen, **given, settings=settings, work=work)
+    if result.unchanged:
+        echo(f"nothing new for {result.path}")
+        click.get_current_context().exit(NOTHING_NEW)
+    if work.checks:
+        return
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")

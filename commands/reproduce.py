@@ -116,7 +116,7 @@ def _options() -> Iterator[click.Parameter]:
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
     yield from options_of(Scope, "test_images", "seeds")
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads")
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks")
     yield yes_flag()
 
 

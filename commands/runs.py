@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def _status_options() -> Iterator[click.Parameter]:
 def status(context: click.Context, /, run: Path, **shown: bool) -> None:
     """Show which part of RUN is done, who works on the rest, and the next command.
 
-    Exit code 0: done; 1: failed, interrupted or stalled, so that somebody must act; 3: in progress; 4: nothing yet.
+    Exit code 0: done; 1: failed or interrupted, so that somebody must act; 3: in progress; 4: nothing yet.
 
     \b
     Example: bchisto status run --watch
@@ -40,7 +41,9 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
     while True:
         now = read_status(run)
-        echo(*[json_text(now.content())] if shown["json"] else status_lines(now), lines=True)
+        if shown["watch"] and not shown["json"]:
+            echo(time.strftime("%Y-%m-%d %H:%M:%S"))
+        echo(*[json_text(asdict(now))] if shown["json"] else status_lines(now), lines=True)
         if not shown["watch"] or now.exit_code != _WATCHED:
             context.exit(now.exit_code)
         time.sleep(_WATCH_SECONDS)

@@ -170,8 +170,8 @@ def evaluate(
     ensure_folder(folder)
     banners: dict[str, None] = {}
     read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
-    internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources), reading=tables)
+    internal = read(tables_of(others), reading=replace(tables, by=()))
+    panels = read(tables_of(sources), reading=tables)
     result: dict[str, Any] = {"schema_version": SCHEMA, "tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -191,7 +191,7 @@ def evaluate(
 
 def _inputs(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
-    tables = [path for path, _ in _tables(sources)]
+    tables = [path for path, _ in tables_of(sources)]
     return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
 
 
@@ -270,7 +270,7 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
         )
 
 
-def _tables(sources: Sequence[Path]) -> list[tuple[Path, str]]:
+def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:
     """Return every table with its name: a file's stem, or the folder of its protocol.
 
     Where these are not unique, it is the path below the folder that holds all of them.

@@ -53,6 +53,8 @@ class PredictResult:
         Number of images whose label is a class of the model.
     outliers : str
         Number of outliers and what the mark means; empty if the model file has no reference for it.
+    unchanged : bool
+        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts are then left out.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class PredictResult:
     unsure: int | None = None
     labelled: int = 0
     outliers: str = ""
+    unchanged: bool = False
 
     def to_pandas(self) -> Any:
         """Return the table as a `pandas.DataFrame`, a row per image: probabilities as numbers, all else as text.
@@ -173,6 +176,19 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     return Tabulated(table, raw, failures, banners, tuple(trained), outliers, called)
 
 
+def is_written(path: Path, predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> bool:
+    """Return whether an earlier call wrote the same outputs, and could use every image."""
+    if predicted.missing or _problems(path).exists() or (settings.html is not None and not settings.html.exists()):
+        return False
+    shown = tabulate(predicted, settings=settings, point=point)
+    return not shown.failures and shown.table.is_in(path)
+
+
+def _problems(path: Path) -> Path:
+    """Return the list of the images that could not be used for a table."""
+    return path.with_name(f"{path.name}.failures.csv")
+
+
 def write_outputs(
     path: Path, predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None, overwrite: bool
 ) -> PredictResult:
@@ -196,7 +212,7 @@ def write_outputs(
     bundle, shown = predicted.bundle, tabulate(predicted, settings=settings, point=point)
     table = shown.table
     table.finish(path, overwrite=overwrite)
-    problems = path.with_name(f"{path.name}.failures.csv")
+    problems = _problems(path)
     if shown.failures:
         write_rows(problems, ["image_id", "error"], shown.failures.items())
     else:

@@ -151,6 +151,8 @@ class Predicted:
         The model file.
     sha256 : str
         Checksum of the model file.
+    missing : int
+        Number of images whose predictions were not saved by an earlier command.
     """
 
     records: Sequence[ImageRecord]
@@ -158,6 +160,7 @@ class Predicted:
     bundle: BundleFacts
     model: Path
     sha256: str
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -238,8 +241,8 @@ def predict_records(
     return predicted
 
 
-def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
-    """Save predictions by their keys in one file. Images that failed are not saved; the next command tries them again.
+def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None:
+    """Save predictions by their keys in one file, and return it; None if all images failed, which is not saved.
 
     Raises
     ------
@@ -248,8 +251,9 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
     """
     usable = {key: prediction for key, prediction in predicted.items() if isinstance(prediction, Prediction)}
     if not usable:
-        return
+        return None
     pack = key_of("pack of predictions", keys=list(usable))
+    path = folder / f"{pack}.npz"
     arrays = {
         "keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8),
         "probabilities": np.array([prediction.probabilities for prediction in usable.values()]),
@@ -257,10 +261,11 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
         "compared": np.array([prediction.compared for prediction in usable.values()]),
     }
     try:
-        write_pack(folder / f"{pack}.npz", pack, arrays)
+        write_pack(path, pack, arrays)
     except OutputError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise  # otherwise another process has finished the table and removed the folder
+    return path
 
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
@@ -293,14 +298,19 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
 
 
 def predict_missing(
-    units: Sequence[ImageUnit], *, file: ModelFile, model: Model, folder: Path, work: Work
-) -> dict[str, Prediction | str]:
+    units: Sequence[ImageUnit], *, file: ModelFile, model: Model, folder: Path, work: Work, lasting: bool
+) -> tuple[dict[str, Prediction | str], int]:
     """Predict the images whose predictions are not saved yet, and save them until the table is complete.
+
+    If they are `lasting`, those of all other images are removed.
 
     Returns
     -------
-    dict of str to Prediction or str
-        Image id to the prediction, or to the reason why the image cannot be used; in the order of the units.
+    results : dict of str to Prediction or str
+        Image id to the prediction, or to the reason why the image cannot be used; in the order of the units. Empty with
+        `Work.checks` if one is missing.
+    missing : int
+        Number of images whose predictions were not saved.
 
     Raises
     ------
@@ -328,7 +338,13 @@ def predict_missing(
         resources=resources,
         begin=lambda: work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model)),
     )
-    if work.checks:
-        return {}
+    if work.checks and missing:
+        return {}, missing
     predicted = {image: result for block in blocks for image, result in block.items()}
-    return {unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key] for unit in units}
+    results = {unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key] for unit in units}
+    keys = {unit.key: results[unit.record.image_id] for unit in units}
+    if lasting and not work.checks and (missing or saved.keys() - keys.keys()):
+        earlier = set(folder.glob("*.npz"))
+        for path in earlier - {keep(folder, keys)}:
+            path.unlink(missing_ok=True)
+    return results, missing

@@ -6,7 +6,7 @@ import csv
 import filecmp
 import logging
 import re
-import secrets
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
@@ -62,34 +62,37 @@ class Table:
         OutputError
             Another process has written a different table, or the table cannot be written.
         """
-        alone = overwrite or not path.exists()
-        draft = path if alone else path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
-        try:
-            if self.format == "iciar2018":
-                with atomic_output(draft) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-                    csv.writer(handle, lineterminator="\n").writerows(
-                        [neutral(Path(record.image_id).name), neutral(name)]
-                        for record, name in zip(self.records, self.predicted, strict=True)
-                    )
-            else:
-                write_predictions(
-                    draft,
-                    classes=self.classes,
-                    rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
-                    probabilities=self.probabilities,
-                    extra=[("predicted", self.predicted), *self.further],
-                )
-            if alone:
-                return
-            same = filecmp.cmp(draft, path, shallow=False)
-        finally:
-            if not alone:
-                draft.unlink(missing_ok=True)
-        if not same:
+        if overwrite or not path.exists():
+            self._write(path)
+        elif self.is_in(path):
+            _log.info("%s: another process finished the same table meanwhile; it is kept", path)
+        else:
             raise OutputError(
                 "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
             )
-        _log.info("%s: another process finished the same table meanwhile; it is kept", path)
+
+    def is_in(self, path: Path) -> bool:
+        """Return whether a file has exactly this table."""
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / path.name
+            self._write(draft)
+            return path.is_file() and filecmp.cmp(draft, path, shallow=False)
+
+    def _write(self, path: Path) -> None:
+        if self.format == "iciar2018":
+            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+                csv.writer(handle, lineterminator="\n").writerows(
+                    [neutral(Path(record.image_id).name), neutral(name)]
+                    for record, name in zip(self.records, self.predicted, strict=True)
+                )
+        else:
+            write_predictions(
+                path,
+                classes=self.classes,
+                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
+                probabilities=self.probabilities,
+                extra=[("predicted", self.predicted), *self.further],
+            )
 
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import (
@@ -20,12 +22,22 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import file_sha256
-from ..core.jobs import Work, ensure_folder, named_files, refuse_among, refuse_overwriting, remove_leftovers, set_aside
+from ..core.jobs import (
+    UnderWayError,
+    Work,
+    ensure_folder,
+    in_turn,
+    named_files,
+    refuse_among,
+    refuse_overwriting,
+    remove_leftovers,
+    set_aside,
+)
 from ..core.models import BundleFacts, bundle_view
-from ..core.runs import RunRecord, record_table, unfinished_record
+from ..core.runs import RunRecord, read_records, record_table, unfinished_record
 from ..featurize import files_of
 from .model import find_bundle, ready_model
-from .outputs import PredictResult, write_outputs
+from .outputs import PredictResult, is_written, write_outputs
 from .predicted import Predicted, image_units, predict_missing
 from .records import advised, check_sizes, new_images
 from .settings import PredictSettings, choose_point
@@ -105,13 +117,20 @@ def predict(
         config["features"] = list(map(str, inputs.features))
     config |= {"out": str(table), **plain_options(settings, work)}
     begun = unfinished_record(table, command="predict", config=config)
-    bundle = _check_outputs(outputs, inputs, overwrite=work.overwrite or begun is not None)
-    overwrite = work.overwrite or bool(begun and begun.get("overwrite"))
+    bundle = _check_outputs(outputs, inputs, overwrite=work.overwrite or begun is not None, update=settings.update)
+    overwrite = work.overwrite or settings.update or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
-    with (
-        record_table(table, command="predict", config=config, work=work, overwrite=overwrite) as record,
-        advised(),
-    ):
+    if settings.update and not inputs.features:
+        inputs = replace(inputs, images=tuple(path for path in inputs.images if not _is_empty(path)))
+        if not inputs.images:  # also a disk that is not mounted, which must not cost the table its rows
+            return PredictResult(table, 0, {}, (), (), unchanged=True)
+    with contextlib.ExitStack() as stack:
+        if settings.update and not work.checks and not stack.enter_context(in_turn(parts, seconds=0)):
+            raise UnderWayError("{}: another {update} works on it at this moment; let it end", table)
+        record = stack.enter_context(
+            record_table(table, command="predict", config=config, work=work, overwrite=overwrite)
+        )
+        stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
         point = choose_point(
             *bundle_view(bundle), threshold=settings.threshold, sensitivity=settings.sensitivity, bundle=bundle
@@ -120,14 +139,22 @@ def predict(
             predicted = _predict_features(bundle, inputs, settings, record)
         else:
             predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
-        if work.checks:
-            return PredictResult(table, len(predicted.records), {}, (), ())
+        unchanged = settings.update and is_written(table, predicted, settings=settings, point=point)
+        if unchanged or work.checks:
+            return PredictResult(table, len(predicted.records), {}, (), (), unchanged=unchanged)
         result = write_outputs(table, predicted, settings=settings, point=point, overwrite=overwrite)
-        set_aside(parts)
+        if not settings.update:
+            set_aside(parts)
         record.note(
             predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
         )
     return result
+
+
+def _is_empty(path: Path) -> bool:
+    """Return whether a folder and those in it hold no file, apart from hidden ones."""
+    names = (name for _, _, files in os.walk(path) for name in files)
+    return path.is_dir() and all(name.startswith(".") for name in names)
 
 
 def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> None:
@@ -141,20 +168,24 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
         raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
     if features and settings.html is not None:
         raise InputError(Message("{html}: the prediction report needs images; leave it out with embeddings"))
+    if settings.update and work.overwrite:
+        raise InputError(Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out"))
     if work.shard is not None:
         raise InputError(
             "{shard} {}: a table of predictions has no shards; give one to each part of the images", work.shard
         )
 
 
-def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool) -> Path:
+def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool, update: bool) -> Path:
     """Refuse to overwrite existing outputs or inputs, create the output folders, and return the model file."""
     table = outputs["out"]
     companions = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
+    made = read_records(companions[0])[-1].config if update and companions[0].is_file() else {}
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
             raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)
-        if path.exists() and not overwrite:
+        known = made and (name == "out" or made.get(name) == str(path))
+        if path.exists() and not overwrite and not known:
             raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
     bundle = find_bundle(inputs.model)
     inputs_read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
@@ -208,8 +239,8 @@ def _predict_images(
     if work.overwrite:
         set_aside(parts)
     remove_leftovers(parts)
-    results = predict_missing(units, file=file, model=model, folder=parts, work=work)
-    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256)
+    results, missing = predict_missing(units, file=file, model=model, folder=parts, work=work, lasting=settings.update)
+    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256, missing)
 
 
 def _check_temperature(path: Path, bundle: BundleFacts) -> None:

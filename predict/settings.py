@@ -60,6 +60,13 @@ class PredictSettings(Settings):
         help="Use the threshold that the model file has for this target sensitivity; default: its first.",
     )
     mpp: float | None = new_images_mpp()
+    update: bool = option(
+        False,
+        group="Output",
+        decides=False,
+        help="Bring the table of an earlier call up to date: only new and changed images are predicted, and rows of "
+        "removed ones left out.",
+    )
 
     def __post_init__(self) -> None:
         """Refuse a threshold together with a target sensitivity."""

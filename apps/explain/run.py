@@ -45,7 +45,6 @@ from .regions import write_regions
 
 _log = logging.getLogger(__name__)
 
-
 _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
 """Options that a caller can change in addition to those of a prediction."""
 
@@ -117,8 +116,7 @@ def explain(
     ImageError
         An image cannot be used. Explanations before it stay saved.
     """
-    chosen = [settings]
-    return explain_methods(model, images, out=out, settings=chosen, methods=methods, weights=weights, work=work)[0]
+    return explain_methods(model, images, out=out, settings=[settings], methods=methods, weights=weights, work=work)[0]
 
 
 def explain_methods(
@@ -185,13 +183,14 @@ def explain_methods(
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
             jobs.append((explain_units, into, usable, refused))
+        keys = [[repr(unit.record), unit.key] for _, into, usable, _ in jobs for unit in _units(into, usable)]
+        record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         if work.checks:
             return []
         for _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
         results = [_explain_by(*job, model=ready, work=work) for job in jobs]
-        failures = max(len(result.failures) for result in results)
-        record.note(model_sha256=file.sha256, explained=results[0].images, failures=failures)
+        record.note(explained=results[0].images, failures=max(len(result.failures) for result in results))
     return results
 
 

@@ -5,8 +5,9 @@ command that a person could type. Whether it is done is read from the files of i
 """
 
 from .live import cancel, refuse_live
-from .plan import SINGLE, STAGES, count_groups, stores_of
+from .plan import SINGLE, STAGES, JobStage, Plan, count_groups, new_folder, was_planned
+from .slurm import most_tasks, settings
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import SCHEDULERS, Request, describe, make_plan, preview, start, was_submitted
+from .submission import SCHEDULERS, describe, divide, options_of, preview, refuse_full, start, was_submitted
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core import BchistoError, InputError, MissingInputError
-from ...core.jobs import is_running
+from ...core.jobs import UnderWayError, is_running
 from . import slurm
 from .plan import MERGE, JobStage, Plan, read_plans
 
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
-_FAILED = ("error:", "stopped:")
-"""First words of the last line of a log: of a command that failed, and of a task that stops for good, see `task`."""
+_FAILED = ("error:", "slurmstepd: error:", "stopped:")
+"""First words of the last line of a log: of a command or a job that failed, and of a task that stops for good."""
 
 _TAIL_BYTES = 4096
 
@@ -57,10 +57,10 @@ class Queued:
         logs = next(filter(None, failed), list(ends))
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
-    @property
-    def failure(self) -> str:
-        """The last line of the log to read, if that is an error or a stop; else empty."""
-        line = _last_line(self.log) if self.log is not None else ""
+    def failure(self, task: str = "") -> str:
+        """Return the last line of the log of a task, or of the log to read, if that is an error or a stop."""
+        log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None) if task else self.log
+        line = _last_line(log) if log is not None else ""
         return line if line.startswith(_FAILED) else ""
 
 
@@ -78,21 +78,14 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None
     waits = bool(plan.process) and is_running(plan.process) is not False
     over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
-    return {
-        stage.command: Queued(
-            stage,
-            {
-                job.task or MERGE: ("queued" if job.state in _WAITING else "running", job.reason)
-                for job in jobs or ()
-                if job.number in stage.jobs
-            }
-            or ({MERGE: ("queued", "")} if waits else {}),
-            jobs is not None,
-            over,
-            tuple(plan.logs.glob(f"{position + 1}-{stage.command}-*.log")),
-        )
-        for position, stage in enumerate(plan.stages)
-    }
+    known = {}
+    for position, stage in enumerate(plan.stages, start=1):
+        own = [job for job in jobs or () if job.number in stage.jobs]
+        tasks = {job.task or MERGE: ("queued" if job.state in _WAITING else "running", job.reason) for job in own}
+        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+        tasks = tasks or ({MERGE: ("queued", "")} if waits else {})
+        known[stage.command] = Queued(stage, tasks, jobs is not None, over, logs)
+    return known
 
 
 def refuse_live(run: Path, *, force: bool) -> None:
@@ -100,23 +93,25 @@ def refuse_live(run: Path, *, force: bool) -> None:
 
     Raises
     ------
-    InputError
-        The message names them.
+    UnderWayError
+        They do; the message names them.
+    BchistoError
+        It is not known.
     """
     if force:
         return
     plans = read_plans(run)
     for plan in plans:
         if plan.scheduler == "local" and plan.process and is_running(plan.process) is not False:
-            raise InputError(
+            raise UnderWayError(
                 "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
             )
     waiting = slurm.queue(plans)
     if waiting is None:
         text = "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
         raise InputError(text, run, _slurm_of(plans))
-    if live := sorted({job.number for job in waiting}):
-        raise InputError("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
+    if live := _numbers(waiting):
+        raise UnderWayError("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
 
 
 def cancel(run: Path) -> list[str]:
@@ -141,12 +136,16 @@ def cancel(run: Path) -> list[str]:
     elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
     if elsewhere:
         raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
-    live = sorted({job.number for job in waiting})
+    live = _numbers(waiting)
     slurm.cancel(live)
     processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
     for process in processes:
         os.kill(process, signal.SIGTERM)
     return [*live, *(f"process {process}" for process in processes)]
+
+
+def _numbers(jobs: Sequence[slurm.Job]) -> list[str]:
+    return sorted({job.number for job in jobs}, key=int)
 
 
 def _slurm_of(plans: Sequence[Plan]) -> str:

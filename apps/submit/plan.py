@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,17 +23,13 @@ class Unit:
 
     Attributes
     ----------
-    done, begun : bool
-        Whether its file exists; whether a file in progress exists.
-    changed : float or None
-        When one of its files last changed, in seconds since 1970.
+    done : bool
+        Whether its file exists.
     epochs : int
         Number of saved epochs of the fold of a network.
     """
 
     done: bool
-    begun: bool
-    changed: float | None
     epochs: int = 0
 
 
@@ -97,12 +92,6 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         yield _read(parts[name], name, complete=name in stores) if name in parts else Folder(name, True)
 
 
-def stores_of(run: Path) -> set[Path]:
-    """Return the paths of the feature files that a run has or has begun, and of their folder, as absolute paths."""
-    folder = run.absolute() / "features"
-    return {folder, *(folder / f"{store.name}.h5" for store in read_folders(run, "featurize"))}
-
-
 def count_groups(run: Path, command: str) -> int:
     """Return the number of pieces into which the work of a command can be divided: shards share each folder."""
     return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
@@ -112,29 +101,11 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     listing = read_listing(path)
     if listing is None:
         return Folder(name, complete)
-    files, changed = set(), dict[str, float]()
-    for folder, _, names in os.walk(path):
-        for file in os.scandir(folder) if names else ():
-            if file.is_file():
-                relative = os.path.relpath(file.path, path)
-                files.add(relative)
-                stem = _stem(relative)
-                changed[stem] = max(changed.get(stem, 0.0), file.stat().st_mtime)
     groups = tuple(
-        tuple(
-            Unit(not file or file in files, bool(file) and file not in files and _stem(file) in changed,
-                 changed.get(_stem(file)) if file else None, _epochs(path, file))
-            for file in group
-        )
+        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group)
         for group in listing.groups
-    )  # fmt: skip
+    )
     return Folder(name, False, listing.unit, groups)
-
-
-def _stem(file: str) -> str:
-    """Return the common beginning of the names of a unit's files: result, state of a fold, file in progress."""
-    folder, _, name = file.rpartition("/")
-    return f"{folder}/{name.partition('.')[0]}"
 
 
 def _epochs(folder: Path, file: str) -> int:
@@ -200,6 +171,13 @@ class JobStage:
     left: int | None = None
     unit: str = "units"
 
+    @property
+    def output(self) -> Path:
+        """The file or folder that it makes."""
+        if self.command in STAGES and self.command != "reproduce":
+            return Path(self.run, "features" if self.command == "featurize" else self.command)
+        return Path(self.run)
+
     def folders(self) -> list[Folder]:
         """Return its folders, as they are now."""
         return list(read_folders(Path(self.run), self.command)) if self.command in STAGES else []
@@ -244,8 +222,12 @@ class Plan:
     line : str
         The command that submits it again, for a shell.
     cwd, python : str
-        Working directory, and the Python interpreter.
+        Working directory; what starts Python in a task, for a shell.
     stages : list of JobStage
+    before : list of str
+        Lines of a shell before the command.
+    at_once : int, optional
+        Number of tasks of an array that run at the same time; all if it is None.
     process : mapping
         For a local plan the process that works on it, see `bchisto.core.jobs.this_process`.
     cluster : str
@@ -257,7 +239,9 @@ class Plan:
     line: str
     cwd: str
     python: str
-    stages: list[JobStage]
+    stages: list[JobStage] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+    at_once: int | None = None
     process: Mapping[str, Any] = field(default_factory=dict)
     cluster: str = ""
 

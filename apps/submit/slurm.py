@@ -6,17 +6,20 @@ import os
 import shlex
 import shutil
 import subprocess  # nosec B404
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core import BchistoError
-from .plan import MERGE, Plan
+from .plan import MERGE, JobStage, Plan
 
 _MOST_SECONDS = 60
 """Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
 
 _NOTICE_SECONDS = 120
 """How long before its limit a task gets the signal. Slurm is up to a minute early, and no unit is finished after it."""
+
+_PROCESS_MEGABYTES = 2000
+"""Memory of a process, see docs/performance.md; without a request a task may get too little, or a whole node."""
 
 _FORGOTTEN = "Invalid job id"
 """What squeue answers if it is asked for only one job, and that ended some minutes ago."""
@@ -65,7 +68,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     waits = [] if after is None else [f"--dependency=afterok:{after}"]
     script, submitted = str(plan.script(position)), []
     if stage.tasks:
-        array = ",".join(map(str, stage.tasks))
+        array = ",".join(map(str, stage.tasks)) + (f"%{plan.at_once}" if plan.at_once else "")
         submitted.append(("array", [*common, f"--output={begin}-%a.log", f"--array={array}", *waits, script]))
         # an array that was cancelled, since the stage before it failed, has ended too
         waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
@@ -118,19 +121,45 @@ def _call(words: Sequence[str]) -> str:
             f"{words[0]}: no answer in {_MOST_SECONDS} s; try again later, the command was: {shlex.join(words)}"
         ) from error
     if ended.returncode:
-        cause = " ".join(ended.stderr.split()) or f"exit code {ended.returncode}"
+        said = (line.removeprefix(f"{words[0]}: ").removeprefix("error: ") for line in ended.stderr.splitlines())
+        cause = "; ".join(filter(None, map(str.strip, said))) or f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
-    return ended.stdout
+    return ended.stdout or ended.stderr
 
 
-def cluster_name() -> str:
-    """Return the name of the cluster that this machine submits to; empty if Slurm does not answer."""
+def settings() -> dict[str, str]:
+    """Return what Slurm's configuration sets; empty if Slurm does not answer."""
     try:
         lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
-        return ""
-    names = (line.partition("=")[2].strip() for line in lines if line.startswith("ClusterName"))
-    return next(names, "")
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+
+
+def most_tasks(of: Mapping[str, str]) -> int | None:
+    """Return the largest number of tasks of an array; None if the configuration does not tell it."""
+    size = of.get("MaxArraySize", "")
+    return int(size) - 1 if size.isdecimal() else None
+
+
+def memory(of: Mapping[str, str], options: Sequence[str]) -> list[str]:
+    """Return the option for the memory of a task, if the cluster counts memory and no option names it."""
+    counts = "MEMORY" in of.get("SelectTypeParameters", "").upper()
+    given = any(option.startswith(("--mem", "--exclusive")) for option in options)
+    default = of.get("DefMemPerCPU", "")
+    enough = default.isdecimal() and int(default) >= _PROCESS_MEGABYTES
+    return [f"--mem-per-cpu={_PROCESS_MEGABYTES}M"] if counts and not given and not enough else []
+
+
+def trial(stage: JobStage) -> str:
+    """Return what Slurm says to a task of a stage without submitting it, such as when it would start.
+
+    Raises
+    ------
+    BchistoError
+        Slurm would refuse it, or no node that could run it is up.
+    """
+    return _call(["sbatch", "--test-only", "--ntasks=1", *stage.options, "--wrap=true"]).strip()
 
 
 def queue(plans: Sequence[Plan]) -> list[Job] | None:
@@ -141,7 +170,8 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
     known = [job for plan in plans for job in plan.jobs]
     if not known:
         return []
-    if (clusters := {plan.cluster for plan in plans if plan.jobs and plan.cluster}) and clusters != {cluster_name()}:
+    clusters = {plan.cluster for plan in plans if plan.jobs and plan.cluster}
+    if clusters and clusters != {settings().get("ClusterName")}:
         return None
     try:
         lines = _call(["squeue", "-h", "-r", f"--jobs={','.join(known)}", "-o", "%F|%K|%T|%r"]).splitlines()

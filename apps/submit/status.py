@@ -6,28 +6,22 @@ The scheduler is only asked which tasks wait. Without its answer the rest is the
 from __future__ import annotations
 
 import csv
-import datetime
 import shlex
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core import MissingInputError
-from ...core.jobs import format_seconds
 from ...core.runs import RunEntry, read_records, read_run
 from .live import Queued, ask
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, read_folders, read_plans
 
 _WORKING = ("running", "queued")
-_STUCK = ("failed", "interrupted", "stalled")
+_STUCK = ("failed", "interrupted")
 
-_QUIET_SECONDS = 1800.0
-"""A shard without a new file for so long, or for five times the time of a unit, counts as stalled. 64 images or a usual
-epoch take less."""
-
-_SLOWER = 5.0
+_FULL_BYTES = 1_000_000
+"""Free space below which work that ended without its results probably had too little."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,10 @@ class ShardState:
     shard : str
         ``K/N``; empty for a stage without shards.
     state : str
-        not started, queued, running, stalled, interrupted, failed or done.
+        not started, queued, running, interrupted, failed or done.
     units, done : int
     reason : str
-        Why it failed, or the scheduler's reason.
+        The scheduler's reason; the error, or the signal, that ended it.
     """
 
     shard: str
@@ -63,13 +57,13 @@ class Stage:
         State as of a shard; or ready to merge, if all units are done but not merged.
     unit : str
         Name of the units.
-    units, done, begun : int
-        Numbers of units that are not merged: all, done, and with a file in progress.
+    units, done : int
+        Numbers of units that are not merged: all, and done.
     folders : tuple of (str, bool)
         Feature files, or cross-validation schemes; and whether each is merged.
     shards : tuple of ShardState
-    per_minute, seconds_left : float or None
-        Rate, and time left, of the shards that run.
+    reason : str
+        As of a shard, of the job that does or merges all of it.
     """
 
     command: str
@@ -77,11 +71,9 @@ class Stage:
     unit: str
     units: int
     done: int
-    begun: int
-    folders: tuple[tuple[str, bool], ...]
-    shards: tuple[ShardState, ...]
-    per_minute: float | None
-    seconds_left: float | None
+    folders: tuple[tuple[str, bool], ...] = ()
+    shards: tuple[ShardState, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,12 +86,14 @@ class RunStatus:
     state : str
         State of the stage in progress; without one, of the first that is stuck, or not done.
     exit_code : int
-        0 done, 1 failed, interrupted or stalled, 3 in progress, 4 nothing yet.
+        0 done, 1 failed or interrupted, 3 in progress, 4 nothing yet.
     stages : tuple of Stage
     failed_images : int
         Rows of ``failures.csv``.
     log : str
         The log to read if something failed; else empty.
+    full : bool
+        Whether the work stopped and the disk is full.
     then : str
         The command that continues; empty if all is done.
     """
@@ -110,21 +104,12 @@ class RunStatus:
     stages: tuple[Stage, ...]
     failed_images: int
     log: str
+    full: bool
     then: str
 
-    def content(self) -> dict[str, Any]:
-        """Return the status ready for JSON."""
-        return asdict(self)
 
-
-def read_status(run: Path, *, now: float | None = None) -> RunStatus:
+def read_status(run: Path) -> RunStatus:
     """Read the progress of a run. Nothing is written.
-
-    Parameters
-    ----------
-    run : Path
-    now : float, optional
-        Seconds since 1970; by default the present time.
 
     Raises
     ------
@@ -135,14 +120,13 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
     """
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder")
-    now = time.time() if now is None else now
     plan = next(reversed(read_plans(run)), None)
     queued = ask(plan)  # before the files are read: a job that ends in between has written all its files
     entries = read_run(run) if (run / "run.json").is_file() else []
     whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
     commands = [command for command in STAGES if (command == "reproduce") == whole]  # which contains the others
-    known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in commands]
-    known += [_single(queued[command]) for command in SINGLE if command in queued]
+    known = [_stage(run, command, entries, queued.get(command, Queued())) for command in commands]
+    known += [_single(of) for command, of in queued.items() if command in SINGLE]
     stages = _left_alone([stage for stage in known if stage is not None], queued)
     state = _whole([stage.state for stage in stages])
     failed = next((stage.command for stage in stages if stage.state == "failed"), None)
@@ -154,6 +138,7 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
         stages=stages,
         failed_images=_failures(run / "failures.csv"),
         log=str(log) if failed is not None else "",
+        full=state in _STUCK and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
     )
 
@@ -171,10 +156,10 @@ def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[
     first = next((stage for stage in stages if stage.state != "done" and stage.command in queued), None)
     if first is None or first.state not in ("not started", "interrupted") or not queued[first.command].over:
         return tuple(stages)
-    failure = queued[first.command].failure
+    failure = queued[first.command].failure()
     state = "failed" if failure else "interrupted"
-    shards = first.shards or (ShardState("", state, 0, 0, failure or "no job is left that does it"),)
-    return tuple(replace(stage, state=state, shards=shards) if stage is first else stage for stage in stages)
+    reason = "" if first.shards else failure or "no job is left that does it"
+    return tuple(replace(stage, state=state, reason=reason) if stage is first else stage for stage in stages)
 
 
 def _exit_code(state: str, queued: Mapping[str, Queued]) -> int:
@@ -217,36 +202,35 @@ def _single(queued: Queued) -> Stage | None:
     states = {"ok": "done", "error": "failed", "not checked": "running"}
     state = states.get(own[-1].status, own[-1].status) if own else "not started"
     state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
-    shards = (ShardState("", state, 0, 0, reason),) if reason else ()
-    return Stage(command, state, "units", 0, 0, 0, (), shards, None, None)
+    return Stage(command, state, "units", 0, 0, reason=reason)
 
 
-def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued, now: float) -> Stage | None:
+def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued) -> Stage | None:
     """Return the stage of a command; None if the run has nothing of it."""
     folders = list(read_folders(run, command))
     own = [entry for entry in entries if entry.command == command]
     if not folders and not own and queued.stage is None:
         return None
     latest = _latest(own, shards=queued.shards)
-    shards = [_shard(entry, shard, folders, queued, now) for shard, entry in latest.items()]
+    shards = [_shard(entry, shard, folders, queued) for shard, entry in latest.items()]
     units = [unit for folder in folders for unit in folder.units]
     done = sum(unit.done for unit in units)
-    states = [shard.state for shard in shards]
-    states += [queued.tasks[MERGE][0]] if MERGE in queued.tasks and "" not in latest else []
-    state = _stage_state(folders, states, left=len(units) - done, untouched=not any(u.done or u.begun for u in units))
-    working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
-    rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
+    states, whole = [shard.state for shard in shards], ("", shards[0].reason)
+    if "" not in latest:
+        whole = queued.tasks.get(MERGE, ("", ""))
+        states.append(whole[0])
+    if queued.tasks.keys() - {MERGE}:  # for which the merge waits
+        whole = ("", "")
+    untouched = not any(unit.done or unit.epochs for unit in units)
     return Stage(
         command=command,
-        state=state,
+        state=_stage_state(folders, states, left=len(units) - done, untouched=untouched),
         unit=next((folder.unit for folder in folders if folder.unit), "units"),
         units=len(units),
         done=done,
-        begun=sum(unit.begun for unit in units),
         folders=tuple((folder.name, folder.complete) for folder in folders),
-        shards=tuple(shards) if "" not in latest or shards[0].reason else (),
-        per_minute=None if rate is None else 60 * rate,
-        seconds_left=None if rate is None else (len(units) - done) / rate,
+        shards=() if "" in latest else tuple(shards),
+        reason=whole[1],
     )
 
 
@@ -259,36 +243,31 @@ def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry |
     return {shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")}
 
 
-def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued, now: float) -> ShardState:
+def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued) -> ShardState:
     index, count = map(int, shard.split("/")) if shard else (1, 1)
     task = str(index) if shard else MERGE
     units = [unit for folder in folders for unit in folder.of_shard(index, count)]
     done = sum(unit.done for unit in units)
-    if entry is None:
+    reason = ""
+    if task in queued.tasks:
+        state, reason = queued.tasks[task]
+    elif entry is None:
         state = "done" if units and done == len(units) else "not started"
-    elif entry.status == "not checked" and queued.answered and task not in queued.tasks:
-        state = "interrupted"
-    elif entry.status in ("running", "not checked"):
-        state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
+    elif entry.status == "not checked" and not queued.answered:
+        state, reason = "running", f"since {entry.started}, on a machine that is not asked from here"
+    elif entry.status == "running":
+        state = "running"
     elif entry.status == "ok":
         state = "done" if done == len(units) else "interrupted"  # it lacks units that were added since
+    elif entry.status == "error":
+        state, reason = "failed", entry.error
     else:
-        state = "failed" if entry.status == "error" else "interrupted"
-    reason = entry.error if entry is not None and state == "failed" else ""
-    if task in queued.tasks and state != "stalled":
-        state, reason = queued.tasks[task]
+        state, reason = "interrupted", queued.failure(task)
     return ShardState(shard, state, len(units), done, reason)
 
 
-def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
-    """Return whether nothing was finished for longer than units take."""
-    changed = sorted(unit.changed for unit in units if unit.changed is not None and unit.changed >= (started or 0.0))
-    usual = (changed[-1] - changed[0]) / (len(changed) - 1) if len(changed) > 1 else 0.0
-    return now - max([started or 0.0, *changed]) > max(_QUIET_SECONDS, _SLOWER * usual)
-
-
 def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int, untouched: bool) -> str:
-    for state in ("running", "stalled", "queued"):
+    for state in _WORKING:
         if state in states:
             return state
     if folders and all(folder.complete for folder in folders):
@@ -297,44 +276,26 @@ def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int,
         return "failed"
     if folders and not left and any(folder.groups for folder in folders):
         return "ready to merge"
-    return "not started" if set(states) == {"not started"} and untouched else "interrupted"
-
-
-def _started(entry: RunEntry) -> float | None:
-    try:
-        return datetime.datetime.fromisoformat(entry.started).timestamp()
-    except ValueError:
-        return None
-
-
-def _rate(units: Sequence[Unit], started: Sequence[float], now: float) -> float | None:
-    """Return units per second, counted since the first of the running shards began."""
-    if not started:
-        return None
-    since = min(started)
-    fresh = sum(unit.done and unit.changed is not None and unit.changed >= since for unit in units)
-    return fresh / (now - since) if fresh and now > since else None
+    return "not started" if {*states} <= {"not started", ""} and untouched else "interrupted"
 
 
 def status_lines(status: RunStatus) -> list[str]:
     """Return a status as lines for people."""
     lines = [f"{status.run}: {status.state}"]
     for stage in status.stages:
-        parts = [f"{stage.command}: {stage.state}"]
+        parts = [f"{stage.command}: {stage.state}" + (f" ({stage.reason})" if stage.reason else "")]
         if stage.units:
             parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
-            if stage.begun:
-                parts.append(f"{stage.begun} in progress")
         whole = sum(complete for _, complete in stage.folders)
         if stage.folders:
             kind = "feature files" if stage.command == "featurize" else "folders"
             parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
-        if stage.per_minute is not None and stage.seconds_left is not None:
-            parts.append(f"{stage.per_minute:.3g} a minute, {format_seconds(stage.seconds_left)} left")
         lines.append("; ".join(parts))
         lines += [f"  {line}" for line in _shard_lines(stage)]
     if status.failed_images:
         lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
+    if status.full:
+        lines.append(f"the disk of {status.run} is full; make room first")
     if status.log:
         lines.append(f"read: {status.log}")
     if status.then:
@@ -348,8 +309,6 @@ def _shard_lines(stage: Stage) -> list[str]:
     for shard in stage.shards:
         alike.setdefault((shard.state, shard.reason), []).append(shard.shard.partition("/")[0])
     count = len(stage.shards)
-    if list(alike.values()) == [[""]]:  # no shard
-        return [stage.shards[0].reason]
     return [
         f"{'shard' if len(numbers) == 1 else 'shards'} {_spans(list(map(int, numbers)))} of {count}: {state}"
         + (f" ({reason})" if reason else "")

@@ -7,18 +7,22 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
 from ...core import Terminated
-from ...core.jobs import atomic_output
+from ...core.jobs import NOTHING_NEW, atomic_output
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
 
 MOST_IDLE = 2
 """Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
+
+_WATCH_SECONDS = 1.0
 
 AGAIN = 75
 """Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
@@ -49,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether the time limit ended it."""
     stage = plan.stages[position]
-    words = [plan.python, "-m", "bchisto", stage.command, *stage.words]
+    words = [sys.executable, "-m", "bchisto", stage.command, *stage.words]
     if task != MERGE:
         words += ["--shard", f"{task}/{stage.shards}"]
     if stage.command in (*STAGES, "predict") and stage.cpus is None:
@@ -65,12 +69,25 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, stop)
     children.append(subprocess.Popen(words))  # nosec B603
+    if plan.scheduler == "local":
+        threading.Thread(target=_follow, args=(os.getppid(), children[0]), daemon=True).start()
     if received:
         children[0].terminate()
     code = children[0].wait()
     if code == -signal.SIGTERM:  # it got the signal before it handles signals
         code = Terminated.exit_code
-    return 128 - code if code < 0 else code, signal.SIGUSR1 in received
+    if code < 0:
+        memory = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G" * (code == -signal.SIGKILL)
+        _print(f"error: ended by {signal.Signals(-code).name}{memory}")
+        return 128 - code, False
+    return 0 if code == NOTHING_NEW else code, signal.SIGUSR1 in received
+
+
+def _follow(parent: int, child: subprocess.Popen[bytes]) -> None:
+    """End a command when the local submit that started its task has ended, even by ``kill -9``."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    child.terminate()
 
 
 def _again(plan: Plan, position: int, missing: list[int]) -> int:
@@ -102,7 +119,7 @@ _SCRIPT = """\
 # Stage {number} of {count}, written by bchisto submit; {use}
 # {line}
 cd -- {cwd} || exit 1
-exec {python} -m bchisto.apps.submit {folder} {position} "${{1:-$SLURM_ARRAY_TASK_ID}}"
+{before}exec {python} -m bchisto.apps.submit {folder} {position} "${{1:-$SLURM_ARRAY_TASK_ID}}"
 """
 
 
@@ -123,7 +140,8 @@ def script(plan: Plan, position: int) -> str:
         use=use if stage.shards else f"one job, the task {MERGE}, does it:",
         line=shlex.join(["bchisto", stage.command, *stage.words]).replace("\n", " "),
         cwd=shlex.quote(plan.cwd),
-        python=shlex.quote(plan.python),
+        before="".join(f"{line}\n" for line in plan.before),
+        python=plan.python,
         folder=shlex.quote(str(plan.folder)),
         position=position,
     )

@@ -36,6 +36,6 @@ from .processes import (
 )
 from .progress import Progress, Ticker, format_seconds
 from .resources import THREADS, Resources, cpu_resources, default_jobs, in_turn, network_resources, one_thread_of_opencv
-from .work import Shard, Share, Work, do_missing
+from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work, do_missing
 
 __all__ = ["Shard", "Work"]

@@ -30,31 +30,50 @@ _TURN = ".turn"
 
 
 @contextlib.contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
+def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
     """Let only one process at a time into the block, on all machines that share a folder, if its file system has locks.
 
     A lock ends with its process, so none is left behind. The lock file, and the folder if it is empty, are removed.
-    """
-    import fcntl
 
+    Parameters
+    ----------
+    folder : Path
+    seconds : float
+        How long to wait for another process.
+
+    Yields
+    ------
+    bool
+        False if another process was still in the block after that time.
+    """
     with contextlib.ExitStack() as stack:
+        alone = True
         with contextlib.suppress(OSError):  # without locks or write permission, several processes do the same work
             folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / _TURN, os.O_CREAT | os.O_RDWR)
-            stack.callback(os.close, handle)
-            until = time.monotonic() + _TURN_SECONDS
-            while time.monotonic() < until:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.05)
+            until = time.monotonic() + seconds
+            while not (alone := _locks(folder / _TURN, stack)) and time.monotonic() < until:
+                time.sleep(0.05)
         try:
-            yield
+            yield alone
         finally:
-            with contextlib.suppress(OSError):
-                (folder / _TURN).unlink(missing_ok=True)
-                folder.rmdir()
+            if alone:
+                with contextlib.suppress(OSError):
+                    (folder / _TURN).unlink(missing_ok=True)
+                    folder.rmdir()
+
+
+def _locks(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock a file until the end of `stack`; return False if another process has locked it, or has just removed it."""
+    import fcntl
+
+    lock = path.open("ab")
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock.fileno()).st_nlink:
+            stack.enter_context(lock)
+            return True
+    lock.close()
+    return False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .. import InputError, Message, Settings, option
+from .. import BchistoError, InputError, Message, Settings, option
 from .backend import asked_threads
 from .executor import run_units
 from .progress import Ticker
@@ -22,6 +22,16 @@ U = TypeVar("U")
 F = TypeVar("F")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
+
+
+NOTHING_NEW = 4
+"""Exit code of a command that has nothing to do."""
+
+
+class UnderWayError(BchistoError):
+    """Work that another process, or jobs of a cluster, do at this moment."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,8 @@ class Work(Settings):
 
     checks: bool = option(
         False,
-        command=False,
+        group="",
+        flag="check",
         recorded=False,
         decides=False,
         help="Only refuse what the work would refuse, and list its units; with a shard, so that nothing is merged.",

@@ -1,14 +1,18 @@
 """Stages of `bchisto submit` beside the chain of features, models and evaluation, by processes of this machine."""
 
+import contextlib
+import json
+import os
 import shutil
 import signal
 import time
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from job_chain import assert_equal, chain
+from job_chain import FEATURES, assert_equal, chain
 from PIL import Image
 
 LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
@@ -16,14 +20,27 @@ LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
 
 @pytest.mark.slow
 def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tissue, boosted, tmp_path):
-    images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
-    predicting = ("predict", boosted / "boost" / "3-lightgbm", "--images", images, "--out")
-    code, out, err = cli(*LOCAL, "--", *predicting, tmp_path / "p.csv", "--threshold", "2")
+    model, images = boosted / "boost" / "3-lightgbm", shutil.copytree(tissue, tmp_path / "images")
+    predicting = ("predict", model, "--images", images, "--out", tmp_path / "p.csv")
+    code, out, err = cli(*LOCAL, "--", *predicting, "--threshold", "2")
     assert (code, "error: predict: --threshold 2" in err) == (2, True), err
-    code, out, err = cli(*LOCAL, "--", *predicting, tmp_path / "p.csv")
-    assert (code, out.startswith("predict: one job\n")) == (0, True), err
-    assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
-    assert cli("status", tmp_path)[:2] == (0, f"{tmp_path}: done\npredict: done\n")
+    scores = ("evaluate", tmp_path / "p.csv", "--out", tmp_path / "scores", "--bootstrap", 20)
+    explaining = ("explain", model, "--images", images / "malignant", "--out", tmp_path / "maps")
+    words = (*LOCAL, "--", *predicting, "then", *scores, "then", *explaining)
+    for rows in (12, 11):
+        code, out, err = cli(*words)
+        assert (code, out) == (0, "predict: one job\nevaluate: one job\nexplain: one job\n"), err
+        assert cli(*words)[:2] == (4, "nothing is missing\n")
+        tables = [path.read_text() for path in (tmp_path / "p.csv", tmp_path / "maps" / "map" / "explain.csv")]
+        assert [len(table.splitlines()) for table in tables] == [rows + 1, rows - 5]
+        assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["tables"]["p"]["n"] == rows
+        (images / "malignant" / "malignant00.png").unlink(missing_ok=True)
+    assert cli("status", tmp_path)[1].endswith("predict: done\nevaluate: done\nexplain: done\n")
+
+
+@pytest.mark.slow
+def test_a_chain_goes_on_after_growth(cli, tissue, boosted, tmp_path):
+    images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
     words = (
         *LOCAL, "--", *chain(images, run),
         "then", "explain", boosted / "boost" / "3-lightgbm", "--images", images / "benign", "--out", run / "why",
@@ -32,14 +49,14 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
     assert code == 0, err
     assert (run / "why" / "map" / "index.html").is_file()
     first = (run / "evaluation" / "metrics.json").read_bytes()
-    assert cli(*words)[:2] == (0, "nothing is missing\n")
+    assert cli(*words)[:2] == (4, "nothing is missing\n")
     shutil.copy(images / "benign" / "benign03.png", images / "benign" / "other.png")
     pixels = np.asarray(Image.open(images / "benign" / "other.png"))
     Image.fromarray(pixels[::-1].copy()).save(images / "benign" / "other.png")
     code, out, err = cli(*words)
     assert (code, "featurize: 1 task of 2 and a merge; " in out) == (0, True), err
     assert (run / "evaluation" / "metrics.json").read_bytes() != first
-    assert cli(*words)[:2] == (0, "nothing is missing\n")
+    assert cli(*words)[:2] == (4, "nothing is missing\n")
 
 
 @pytest.mark.slow
@@ -52,7 +69,7 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
         assert time.monotonic() < deadline
         time.sleep(0.01)
     code, _, err = cli(*LOCAL, "--", *chain(tissue, run))
-    assert (code, f"(process {process.pid}); wait, or use --cancel" in err) == (2, True), err
+    assert (code, f"(process {process.pid}); wait, or use --cancel" in err) == (3, True), err
     code, out, err = cli("submit", "--cancel", run)
     assert (code, out) == (0, f"cancelled: process {process.pid}\n"), err
     process.communicate(timeout=60)
@@ -64,6 +81,49 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
     assert_equal(run, alone)
     code, out, _ = cli("submit", "--cancel", run)
     assert (code, out) == (0, "no job of this run is in the queue, and no local submit works on it\n")
+
+
+def commands_below(process):
+    """Return the processes that a process started, and those that these started: bchisto's are no sessions."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    below = {process}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {process}
+
+
+@pytest.mark.slow
+def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
+    run = tmp_path / "run"
+    words = (*LOCAL, "--", "featurize", "--images", tissue, "--out", run, *FEATURES)
+
+    def begin():
+        known = set(run.glob("records/*-featurize-*.json"))
+        process, deadline = start(*words), time.monotonic() + 120
+        while len(set(run.glob("records/*-featurize-*.json")) - known) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return process
+
+    process = begin()
+    left = commands_below(process.pid)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        assert time.monotonic() < deadline, "orphans"
+        time.sleep(0.1)
+    process = begin()
+    record = next(path for path in run.glob("records/*-featurize-*.json") if '"running"' in path.read_text())
+    os.kill(json.loads(record.read_text())["process"]["pid"], signal.SIGKILL)
+    ended = process.communicate(timeout=120)
+    assert process.returncode == 0, ended
+    logs = "".join(path.read_text() for path in run.glob("jobs/*/logs/1-featurize-?.log"))
+    assert "error: ended by SIGKILL; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G\n" in logs
 
 
 @pytest.mark.slow
@@ -96,4 +156,4 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
     for path in compared:
         same = tmp_path / "run" / path.relative_to(tmp_path / "alone")
         assert path.read_bytes() == same.read_bytes(), path
-    assert cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)[:2] == (0, "nothing is missing\n")
+    assert cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)[:2] == (4, "nothing is missing\n")

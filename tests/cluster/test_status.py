@@ -1,12 +1,13 @@
 """`bchisto status` against prepared runs: its words, its exit code, and that it writes nothing."""
 
-import datetime
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
-from functools import partial
 
 import pytest
 from bchisto.apps.submit.plan import JobStage
@@ -69,28 +70,12 @@ def copied(killed, tmp_path):
     return change
 
 
-def ago(**past):
-    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(**past)).isoformat(timespec="seconds")
-
-
 def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
     assert cli("status", tmp_path / "run") == (2, "", f"error: {tmp_path / 'run'}: no such folder\n")
 
 
-def other_host(run, change, **past):
-    change(process={"host": "other"}, started=ago(**past))
-
-
-def quiet(run, change):
-    other_host(run, change, hours=3)
-    for path in run.glob("features/*.parts/*.npz"):
-        os.utime(path, (time.time() - 7200,) * 2)
-
-
-def of_the_future(run, change):
-    other_host(run, change, seconds=60)
-    for path in run.glob("features/*.parts/*.npz"):
-        os.utime(path, (time.time() + 7200,) * 2)
+def other_host(run, change):
+    change(process={"host": "other"})
 
 
 def all_parts(run, change):
@@ -125,6 +110,10 @@ def planned(run, change, **values):
     stage = {"words": [], "jobs": []}
     stages = [{**stage, "command": "featurize", "run": str(run)},
               {**stage, "command": "evaluate", "run": str(run / "evaluation")}]  # fmt: skip
+    planned_stages(run, stages, **values)
+
+
+def planned_stages(run, stages, **values):
     content = {"schema_version": 1, "scheduler": "local", "line": "bchisto submit -- ...", "cwd": str(run),
                "python": "python", "stages": stages, "process": {}, **values}  # fmt: skip
     (run / "jobs" / "1" / "logs").mkdir(parents=True)
@@ -149,6 +138,16 @@ def failed_log(run, change):
     (logs / "2-evaluate-merge.log").write_text("stopped: shard 1 of 1 lacks units\n")
 
 
+def killed_task(run, change):
+    """A shard whose command was killed, and left no more than its task printed."""
+    first_shard(run, change)
+    stage = {"command": "featurize", "run": str(run), "words": [], "jobs": ["12"], "shards": 2, "tasks": [1, 2]}
+    planned_stages(run, [stage])
+    change(status="interrupted")
+    log = run / "jobs" / "1" / "logs" / "1-featurize-1.log"
+    log.write_text("error: ended by SIGKILL; often for lack of memory\n")
+
+
 def only_checked(run, change):
     change(command="submit", status="ok")
     for path in run.glob("features/*.parts/*.npz*"):
@@ -168,23 +167,22 @@ STATES = {
     "empty": (lambda run, _: [shutil.rmtree(path) if path.is_dir() else path.unlink() for path in run.iterdir()],
               4, "not started", []),
     "killed": (lambda run, _: None, 1, "interrupted", ["next: bchisto featurize --config"]),
-    "on another host": (partial(other_host, seconds=60), 3, "running", ["--watch"]),
-    "quiet on another host": (quiet, 1, "stalled", []),
-    "after a clock was set back": (of_the_future, 3, "running", []),
+    "on another host": (other_host, 3, "running", ["featurize: running (since ", "not asked from here)", "--watch"]),
     "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
     "merged": (merged, 0, "done", ["feature files complete: 1 of 1"]),
     "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
     "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
-    "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted\n  no job is left that does it",
+    "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted (no job is left that does it)",
                                                                 "&& bchisto submit -- ..."]),
     "planned, and Slurm does not answer": (without_an_answer, 3, "not started", ["&& bchisto submit -- ..."]),
-    "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed\n  error: no such column\n",
+    "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),
+    "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),
     "only checked": (only_checked, 4, "not started", ["featurize: not started; blocks done: 0 of "]),
     "waits for this process": (lambda run, change: planned(run, change, process=this_process()), 3, "queued",
                                ["evaluate: queued", "--watch"]),
-    "evaluation failed": (failed_evaluation, 1, "failed", ["evaluate: failed\n  InputError: no table", "2-evaluate-"]),
+    "evaluation failed": (failed_evaluation, 1, "failed", ["evaluate: failed (InputError: no table)", "2-evaluate-"]),
 }  # fmt: skip
 
 
@@ -231,6 +229,26 @@ def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(st
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert status(run)[:2] == (1, "interrupted")
+
+
+def test_a_full_disk_is_named(killed, tmp_path, on_small_disk):
+    copy = 'cp -r "$1" run && { yes > run/fill 2> /dev/null || true; } && exec "$2" -m bchisto status run'
+    words = on_small_disk(tmp_path, "3M", "sh", "-c", f'cd "$3" && {copy}', "sh", killed, sys.executable, tmp_path)
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (1, "run: interrupted"), ended
+    assert "the disk of run is full; make room first\n" in ended.stdout
+
+
+def test_a_watched_status_tells_the_time(start, copied):
+    run = copied()
+    other_host(run, copied)
+    process = start("status", run, "--watch", env={**os.environ, "TZ": "UTC", "PYTHONUNBUFFERED": "1"})
+    try:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", process.stdout.readline())
+        assert process.stdout.readline() == f"{run}: running\n"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_images_that_fail(status, cli, tissue, tmp_path, tiny_options):

@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from bchisto.apps.submit import Request, make_plan
-from bchisto.apps.submit.plan import JobStage, Plan
+from bchisto.apps.submit import JobStage, Plan, options_of
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
@@ -23,7 +23,8 @@ def test_two_processes_end_as_one_does(cli, tissue, tmp_path):
     run, alone = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf", tmp_path / "alone"
     for words in stages(chain(tissue, alone, network=False)):
         assert cli(*words)[0] == 0
-    words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run, network=False))
+    given = ("--before", "echo loaded", "--python", f"env {sys.executable}", "--at-once", "1")
+    words = ("submit", "--scheduler", "local", "--tasks", "2", *given, "--", *chain(tissue, run, network=False))
     code, out, err = cli(*words)
     assert code == 0, err
     assert out.splitlines()[:3] == [
@@ -36,14 +37,15 @@ def test_two_processes_end_as_one_does(cli, tissue, tmp_path):
         f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
     } <= logs.keys()
     assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
+    assert all(log.startswith("loaded\n") for log in logs.values())
     assert_equal(run, alone)
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (0, f"{run}: done")
-    assert cli(*words)[:2] == (0, "nothing is missing\n")
+    assert cli(*words)[:2] == (4, "nothing is missing\n")
     # what is lacking later is submitted, and no more
     for path in (run / "boost").rglob("seed1-fold2-*"):
         path.unlink()
-    code, out, err = cli(*words[:6], "boost", "--out", run, *BOOST, "--jobs", 1)
+    code, out, err = cli(*words[:5], "--", "boost", "--out", run, *BOOST, "--jobs", 1)
     assert (code, "boost: 1 task of 2 and a merge; 1 of 6 models left\n" in out) == (0, True), err
     assert_equal(run, alone)
 
@@ -61,9 +63,9 @@ def test_two_processes_end_as_one_does(cli, tissue, tmp_path):
         (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
           "--head", "forest"), "boost: "),
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
-        (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN", "--plan"), "reproduce --plan: only prints"),
-        (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: only prints"),
-        (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such file or folder"),
+        (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN", "--plan"), "--plan: does not go with"),
+        (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: does not go with submit"),
+        (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such predictions file"),
         (("evaluate", "TABLE", "--out", "RUN"), "evaluate: ... table.csv:2: the probabilities of 1 sum to"),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
@@ -88,7 +90,7 @@ def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, 
         (("boost", "--out", "RUN", "--labels", "nosuch.csv"), "boost: nosuch.csv: no such file"),
         (("boost", "--out", "OTHER"), "other: no such run folder"),
         (("boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
-        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such file or folder"),
+        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
         ((*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
          "evaluate: --positive nosuch"),
         ((*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold", "5"),
@@ -111,9 +113,19 @@ def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli
     assert not (run / "jobs").exists()
 
 
-def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
+def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, programs):
+    """Of a Slurm of few tasks, which counts memory."""
     run = tmp_path / "ein Lauf"
-    options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab")
+    programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'")
+    options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab", "--at-once", 2)
+    options += (
+        "--before",
+        "module load cuda",
+        "--before",
+        "export x='a b'",
+        "--python",
+        "apptainer exec b.sif python3",
+    )
     code, out, err = cli("submit", "--dry-run", *options, "--", *chain(tissue, run))
     assert code == 0, err
     lines = out.splitlines()
@@ -122,16 +134,22 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     submitted = [line for line in lines if line.startswith("sbatch ")]
     assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, True, True, False]
     assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
-    assert "--array=1,2 " in submitted[0]
+    assert "--array=1,2%2 " in submitted[0]
+    assert all("--mem-per-cpu=2000M" in line for line in submitted)
+    assert lines.count("module load cuda") == lines.count("export x='a b'") == 4
+    assert sum(line.startswith("exec apptainer exec b.sif python3 -m bchisto.apps.submit ") for line in lines) == 4
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
     assert ",afterok:PREVIOUS" in submitted[3]  # a merge waits for the stage before, too: its array may be cancelled
     scripts = "\n".join(line for line in lines[4:] if not line.startswith("sbatch "))
-    subprocess.run(["bash", "-n"], input=scripts, text=True, check=True)
+    subprocess.run(["/bin/bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
-    code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
-    assert "--time" not in out  # the limit of the partition
+    code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *chain(tissue, run))
+    assert not any(option in out for option in ("--time", "--mem-per-cpu"))  # the limit of the partition
+    programs(scontrol="echo 'MaxArraySize = 2'")
+    out = cli("submit", "--dry-run", "--", *chain(tissue, run, network=False))[1]
+    assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
 
 
 @pytest.mark.parametrize(
@@ -147,10 +165,9 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
         ("boost:=5", "--sbatch 'boost:=5': names no option of sbatch"),
     ],
 )
-def test_options_of_sbatch_that_would_break_a_chain_are_refused(tmp_path, option, named):
-    request = Request("boost", (), tmp_path / "run", most=2)
+def test_options_of_sbatch_that_would_break_a_chain_are_refused(option, named):
     with pytest.raises(InputError) as caught:
-        make_plan(tmp_path / "run", [request], scheduler="slurm", tasks=2, options=[option], time=None, line="")
+        options_of(JobStage("boost", [], "run"), [option], None, 0, {})
     assert message_of(caught.value).written(in_flags(submit)).startswith(named)
 
 
@@ -198,6 +215,9 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
     assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")
+    programs(squeue="echo '10|N/A|PENDING|Priority'; echo '9|1|PENDING|Priority'")
+    code, _, err = cli("submit", "--", "boost", "--out", run)
+    assert (code, "its jobs 9, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
     assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
     assert (run / "cancelled").read_text() == "8\n"
@@ -252,6 +272,35 @@ def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_pat
     assert out.endswith(f"bchisto submit --scheduler local --tasks 2 -- {' '.join(map(str, words))}\n")
 
 
+def test_slurm_is_asked_before_it_gets_a_job(slurm, cli, tissue, tmp_path):
+    run = tmp_path / "run"
+    words = ("--", "featurize", "--images", tissue, "--out", run, *FEATURES)
+    refused = "error: sbatch: invalid partition specified: nope; "
+    for option in ((), ("--dry-run",)):
+        code, _, err = cli("submit", *option, "--sbatch", "partition=nope", *words)
+        assert (code, err.splitlines()[-1].startswith(refused)) == (1, True), err
+    code, out, err = cli("submit", "--dry-run", "--sbatch", "begin=now+1hour", *words)
+    assert (code, "# sbatch: Job " in out) == (0, True), err
+    assert not squeue("--name=bchisto-featurize", "-o", "%Z").count(str(tmp_path))
+
+
+def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(slurm, cli, start, tissue, tmp_path):
+    run = tmp_path / "run"
+    words = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour", "--", "featurize", "--images", tissue)
+    both = [start(*words, "--out", run, *FEATURES) for _ in range(2)]
+    try:
+        ends = [(*process.communicate(), process.returncode) for process in both]
+        assert sorted(code for _, _, code in ends) == [0, 3], ends
+        (jobs,) = [out.splitlines()[-1].removeprefix("jobs: ").split(", ") for out, _, code in ends if not code]
+        assert any("another submit works on it at this moment" in err for _, err, _ in ends), ends
+        assert len(list(run.glob("jobs/*/plan.json"))) == 1
+        wait(lambda: "shards 1-2 of 2: queued (BeginTime)" in cli("status", run)[1], 60)
+        subprocess.run(["scancel", jobs[0]], check=True)
+        wait(lambda: cli("status", run)[1].startswith(f"{run}: queued\nfeaturize: queued (BeginTime); "), 60)
+    finally:
+        cli("submit", "--cancel", run)
+
+
 def squeue(*words):
     return subprocess.run(["squeue", "-h", "-r", *words], capture_output=True, text=True, check=True).stdout
 
@@ -275,7 +324,7 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
     try:
         subprocess.run(["scancel", f"{jobs[0]}_2"], check=True)  # at once: later its few images may be done
         code, _, err = cli(*words)
-        assert (code, "its jobs " in err, "--cancel" in err) == (2, True, True)
+        assert (code, f"its jobs {', '.join(jobs[:1])}, " in err, "--cancel" in err) == (3, True, True)
         code, out, _ = cli("status", run)
         assert code == 3
         assert "boost: queued\n  shards 1-2 of 2: queued" in out  # the reason follows when Slurm has looked at them

@@ -10,7 +10,8 @@ EVERY = {" ".join(words): command for words, command in commands()}
 
 
 def options_of(command):
-    return [one for one in command.params if isinstance(one, click.Option)]
+    """Return its options, but the hidden `--check`, which `submit` gives."""
+    return [one for one in command.params if isinstance(one, click.Option) and getattr(one, "group", "Advanced")]
 
 
 def listed(command, **how):

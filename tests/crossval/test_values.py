@@ -43,7 +43,7 @@ TUNED = FinetuneSettings(
 )  # fmt: skip
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)
-WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4, mpp=0.25)
+WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4, mpp=0.25, update=True)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [

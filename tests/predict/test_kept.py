@@ -1,13 +1,18 @@
 """What an interrupted prediction keeps: one image's prediction by its key, whatever else is predicted beside it."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bchisto.core import ImageError, OutputError
-from bchisto.core.jobs import Work, write_pack
+from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, predict
 from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
@@ -130,6 +135,89 @@ def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(boos
     predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
     assert sum(written) == 12
     assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(
+    boosted, tissue, tmp_path, written, cli
+):
+    folder, out, sheet = tmp_path / "incoming", tmp_path / "p.csv", tmp_path / "sheet.html"
+    (folder / "benign").mkdir(parents=True)
+    (folder / ".DS_Store").touch()
+    first, second, third, other = sorted(tissue.rglob("*.png"))[:4]
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+
+    def night(*options):
+        """Return the exit code, and how many images were predicted."""
+        written.clear()
+        code = cli("predict", model, "--images", folder, "--out", out, "--update", *options)[0]
+        return code, *written[:1]
+
+    def whole():
+        predict(model, [folder], out=tmp_path / "whole.csv", work=Work(jobs=1, overwrite=True))
+        return (tmp_path / "whole.csv").read_bytes()
+
+    assert (night(), out.exists()) == ((4,), False)  # there is no image yet
+    for path in (first, second):
+        shutil.copy(path, folder / "benign")
+    assert night() == (0, 2)
+    assert out.read_bytes() == whole()
+    before = out.stat()
+    assert (night(), out.stat().st_mtime_ns) == ((4,), before.st_mtime_ns)
+    assert (night("--html", sheet), sheet.is_file(), night("--html", sheet)) == ((0,), True, (4,))
+    shutil.copy(third, folder / "benign")
+    shutil.copy(other, folder / "benign" / first.name)  # another image under the old name
+    assert night("--html", sheet) == (0, 2)
+    assert out.read_bytes() == whole()
+    (folder / "benign" / second.name).unlink()
+    (folder / "benign" / third.name).rename(folder / "benign" / "renamed.png")
+    assert night()[0] == 0
+    assert out.read_bytes() == whole()
+    assert [path.suffix for path in (tmp_path / "p.csv.parts").iterdir()] == [".npz"]
+    half = folder / "benign" / "half-copied.tif"
+    spoil(half)
+    assert [night()[0], night("--skip-errors")[0], night("--overwrite")[0]] == [1, 1, 2]
+    Image.open(second).save(half)
+    assert night() == (0, 1)
+    assert out.read_bytes() == whole()
+    assert not (tmp_path / "p.csv.failures.csv").exists()
+    assert cli("predict", model, "--images", folder, "--out", out)[0] == 2  # as ever without --update
+    before = out.read_bytes()
+    shutil.rmtree(folder / "benign")
+    assert (night(), out.read_bytes() == before) == ((4,), True)  # nor does a disk that is not mounted empty the table
+    shutil.copy(first, folder)
+    with in_turn(tmp_path / "p.csv.parts"):
+        assert night() == (3,)
+    assert night() == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
+def test_an_update_replaces_only_what_an_earlier_call_wrote(boosted, tissue, tmp_path, cli, name):
+    mine = tmp_path / name
+    words = ("predict", boosted, "--images", tissue / "benign", "--update", "--out", tmp_path / "p.csv")
+    if name != "p.csv":
+        assert cli(*words)[0] == 0
+    mine.write_text("mine")
+    code, _, err = cli(*words, "--html", tmp_path / "sheet.html")
+    assert (code, f"{mine}: exists already" in err, mine.read_text()) == (2, True, "mine"), err
+
+
+@pytest.mark.slow
+def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted, tissue, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()
+    (script,) = re.findall(r"```text\n(bchisto predict .*?)```", text, re.DOTALL)
+    (tmp_path / "run").symlink_to(boosted)
+    (tmp_path / "new").mkdir()
+
+    def night():
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        called = {"cwd": tmp_path, "env": {**os.environ, "PATH": path}, "capture_output": True, "text": True}
+        return subprocess.run(["sh", "-c", script], check=False, **called).stdout
+
+    assert (night(), (tmp_path / "night.log").read_text()) == ("", "nothing new for nightly.csv\n")
+    shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "new")
+    assert (night(), len(rows(tmp_path / "nightly.csv"))) == ("", 1)
+    spoil(tmp_path / "new" / "half-copied.tif")
+    assert "1 image was left out, listed in nightly.csv.failures.csv" in night()
 
 
 def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path):
