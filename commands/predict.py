@@ -78,7 +78,7 @@ def _serve_options() -> Iterator[click.Parameter]:
     yield from options_of(ServeSettings)
 
 
-@click.command(cls=Command, options=_serve_options, first=("runs", "keep", "port"))
+@click.command(cls=Command, options=_serve_options, first=("keep", "port"))
 def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> None:
     """Show a web page on this machine: drop images, get classes, maps and the table.
 

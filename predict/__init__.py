@@ -1,13 +1,13 @@
 """Predict new images with a model file: one probability per class for each image."""
 
 from .boosted import BoostedModel
-from .model import Model, ModelFile, find_bundle, load_alike, load_model, packages_of, ready_model
-from .outputs import PredictResult, export, tabulate, write_outputs
+from .model import Model, ModelFile, find_bundle, load_alike, load_model, packages_of, ready_model, recorded_weights
+from .outputs import PredictResult, export, tabulate
 from .predicted import Outliers, Predicted, Prediction, predict_records
 from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
 from .settings import PredictSettings, choose_point, new_images_mpp
-from .sheet import NOT_A_DEVICE, rule_sentences
+from .sheet import NOT_A_DEVICE, rule_sentences, write_html
 
 __all__ = ["PredictResult", "PredictSettings", "Predictions", "Predictor", "export", "find_bundle", "predict"]

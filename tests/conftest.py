@@ -391,7 +391,7 @@ def run_folders(boosted, tmp_path_factory):
 def running_page(start, run_folders):
     from page_server import serving
 
-    with serving(start, run_folders / "first run", "--runs", run_folders) as server:
+    with serving(start, run_folders / "first run") as server:
         yield server
 
 

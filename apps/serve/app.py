@@ -3,110 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException as Refusal
 
 from ... import __version__
-from ...core.formats import limits
-from .engine import Busy
-from .pages import PARTS, Pages
-from .session import Item, Refused, Session
-
-Part = Annotated[int | None, Query(ge=0, lt=len(PARTS))]
-Mpp = Annotated[float | None, Query(ge=limits.LEAST_MPP, le=limits.MOST_MPP)]
-
-_KINDS = ("picture", "stains", "map")
-
-
-@dataclass
-class ImageAnswer:
-    """An image and its prediction.
-
-    Attributes
-    ----------
-    number : int
-    name : str
-    model : int
-    state : str
-        waiting, working, done or failed.
-    error : str
-        The reason why it cannot be used; empty if it can.
-    notes : list of str
-        Warnings.
-    predicted : str or None
-        The predicted class.
-    confidence : float or None
-        Calibrated probability of the predicted class.
-    uncertain : bool or None
-        Whether the prediction is uncertain; None if the model has no rule for this.
-    probabilities : dict
-        Class to probability, as in the table.
-    calibrated : dict
-        Class to calibrated probability; the highest is the confidence.
-    further : dict
-        Other cells of the table: outlier, nearest training images, the result at the threshold.
-    """
-
-    number: int
-    name: str
-    model: int
-    state: str
-    error: str
-    notes: list[str]
-    predicted: str | None = None
-    confidence: float | None = None
-    uncertain: bool | None = None
-    probabilities: dict[str, float] | None = None
-    calibrated: dict[str, float] | None = None
-    further: dict[str, str] | None = None
-
-    @classmethod
-    def of(cls, item: Item) -> ImageAnswer:
-        """Return the answer for an image; values that are not known yet are None."""
-        names = ("predicted", "confidence", "uncertain", "probabilities", "calibrated", "further")
-        row = {name: item.row.get(name) for name in names}
-        return cls(item.number, item.name, item.model, item.state, item.error, item.notes, **row)
-
-
-@dataclass
-class Queue:
-    """The state of the queue.
-
-    Attributes
-    ----------
-    waiting, working, done, failed : int
-        Number of images in each state.
-    room : int
-        Number of images that can be added now.
-    version : int
-        Number that changes when anything has changed.
-    restarts : int
-        How often the process that reads images has crashed and was restarted.
-    """
-
-    waiting: int
-    working: int
-    done: int
-    failed: int
-    room: int
-    version: int
-    restarts: int
-
-
-@dataclass
-class ModelAnswer:
-    """A model that the page can use."""
-
-    number: int
-    name: str
-    classes: list[str]
-    banners: list[str]
+from ...core.formats import decimal_of, limits, plausible_mpp
+from .pages import Pages
+from .session import ImageAnswer, Item, Session
 
 
 def make_app(session: Session, pages: Pages) -> FastAPI:
@@ -121,6 +32,17 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
             await task
         await session.keep()
 
+    async def refused(request: Request, error: Exception) -> Response:
+        status, reason, headers = 422, "", None
+        if isinstance(error, Refusal):
+            status, reason, headers = error.status_code, str(error.detail), error.headers
+        elif isinstance(error, RequestValidationError):
+            values = (f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors())
+            reason = f"not a value that the page takes: {', '.join(values)}"
+        if request.scope["path"].startswith("/api/"):
+            return JSONResponse({"detail": reason}, status, headers)
+        return pages.refusal(status, reason)
+
     app = FastAPI(
         title="bchisto",
         version=__version__,
@@ -128,56 +50,54 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=work,
+        exception_handlers={Refusal: refused, RequestValidationError: refused},
     )
-    app.exception_handler(Refused)(_refused)
-    app.exception_handler(Busy)(_busy)
     _add_images(app, session)
     _add_pictures(app, session)
-    _add_tables(app, session)
+    for name in ("predictions.csv", "predictions.html", "failures.csv"):
+        app.get(f"/api/{name}")(_table(session, name))
     pages.add(app, session)
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    headers = {"retry-after": "5"} if error.status == 429 else None
-    return JSONResponse({"detail": error.reason}, error.status, headers)
-
-
-async def _busy(_: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": "too many wait for an image; try again"}, 503, {"retry-after": "2"})
-
-
 def _add_images(app: FastAPI, session: Session) -> None:
     @app.get("/api/models")
-    async def models() -> list[ModelAnswer]:
-        return [
-            ModelAnswer(number, model["name"], model["classes"], model["banners"])
-            for number, model in enumerate(session.models)
-        ]
+    async def models() -> list[dict[str, Any]]:
+        """Return the number, name, classes and warnings of each model."""
+        names = ("name", "classes", "banners")
+        return [{"number": n, **{name: model[name] for name in names}} for n, model in enumerate(session.models)]
 
     @app.get("/api/queue")
-    async def queue() -> Queue:
-        counts = session.counts()
-        room = max(0, limits.SERVED_WAITING - counts["waiting"])
-        return Queue(**counts, room=room, version=session.version, restarts=session.engine.restarts)
+    async def queue() -> dict[str, int | float | None]:
+        """Return the number of images in each state, and how many seconds those that wait will take, if that is known.
+
+        `version` changes when anything has changed; `restarts` counts how often the process that reads images was
+        stopped or crashed.
+        """
+        facts = {"seconds": session.seconds(), "version": session.version, "restarts": session.engine.restarts}
+        return session.counts() | facts
 
     @app.post("/api/images", status_code=202)
-    async def add_image(request: Request, name: str, model: int = 0, mpp: Mpp = None) -> ImageAnswer:
-        """Add an image; the request body is its file."""
+    async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
+        """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
-            raise Refused(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
-        return ImageAnswer.of(await session.add(name, request.stream(), model=model, mpp=mpp))
+            raise HTTPException(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
+        return _answer(await session.add(name, request.stream(), model=model, mpp=_spacing(mpp)))
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> list[ImageAnswer]:
-        return [ImageAnswer.of(item) for item in session.items(model)]
+        return [_answer(item) for item in session.items(model)]
 
     @app.get("/api/images/{number}")
     async def image(number: int) -> ImageAnswer:
-        return ImageAnswer.of(session.item(number))
+        return _answer(session.item(number))
+
+    @app.put("/api/images/{number}/review")
+    async def review(number: int, label: str = "", reviewed: bool = True) -> ImageAnswer:
+        """Mark an image as reviewed, or not; `label` is its class, or empty for none of the model's."""
+        return _answer(session.review(number, label if reviewed else None))
 
     # response_model=None: FastAPI 0.115 takes the annotation `None` for a body, which a 204 cannot have
     @app.delete("/api/images/{number}", status_code=204, response_model=None)
@@ -190,48 +110,60 @@ def _add_images(app: FastAPI, session: Session) -> None:
             session.remove(item.number)
 
 
+def _spacing(text: str) -> float | None:
+    """Return the micrometres per pixel that a person wrote, with a decimal point or comma; None if nothing."""
+    if not text.strip():
+        return None
+    with suppress(ValueError):
+        if (mpp := plausible_mpp(decimal_of(text.strip()))) is not None:
+            return mpp
+    bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
+    raise HTTPException(422, f"micrometres per pixel {text[:40]}: give a number from {bounds}, such as 0.42")
+
+
+def _answer(item: Item) -> ImageAnswer:
+    return ImageAnswer(**{field.name: getattr(item, field.name) for field in fields(ImageAnswer)})
+
+
 def _add_pictures(app: FastAPI, session: Session) -> None:
+    async def shown(number: int, kind: str, target: str) -> Path:
+        path, answer = await session.show(session.item(number), kind, target)
+        if "error" in answer:
+            raise HTTPException(422, answer["error"])
+        return path
+
     @app.get("/api/images/{number}/small.jpg")
     async def small(number: int) -> Response:
-        return _file(session.item(number).work / "small.jpg")
+        return _file(session.item(number).folder / "small.jpg")
 
     @app.get("/api/images/{number}/{kind}.jpg")
-    async def picture(number: int, kind: str, part: Part = None, target: str = "") -> Response:
-        """Return the image (`picture`), the image with normalised stains (`stains`) or with a heat map (`map`)."""
-        if kind not in _KINDS:
-            raise HTTPException(404, f"there is no {kind}; ask for {', '.join(_KINDS)}")
-        item = session.item(number)
-        path, answer = await session.show(item, kind, part=part, target=target)
-        return PlainTextResponse(answer["error"] + "\n", 422) if "error" in answer else _file(path)
+    async def picture(number: int, kind: Literal["picture", "pixels", "stains", "map"], target: str = "") -> Response:
+        """Return the image (`picture`; `pixels` with all of them), with normalised stains or with a heat map.
+
+        `target` is the class of the map, by default the predicted one.
+        """
+        return _file(await shown(number, kind, target))
 
     @app.get("/api/images/{number}/regions.geojson")
-    async def regions(number: int) -> Response:
-        item = session.item(number)
-        await session.show(item, "map", part=None)
-        return _file(item.work / "regions.geojson", f"{item.path.stem}.geojson")
+    async def regions(number: int, target: str = "") -> Response:
+        path = await shown(number, "map", target)
+        return _file(path.with_suffix(".geojson"), f"{Path(session.item(number).name).stem}.geojson")
 
 
-def _add_tables(app: FastAPI, session: Session) -> None:
-    async def written(model: int, name: str) -> Response:
+def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
+    async def table(model: int = 0) -> Response:
         session.check_model(model)
         folder = session.folder / f"table-{model}"
         folder.mkdir(exist_ok=True)
-        html = folder / "predictions.html" if name == "predictions.html" else None
-        answer = await session.write(model, folder / "predictions.csv", html)
+        answer = await session.write(model, folder, html=name.endswith(".html"))
         if "error" in answer:
-            return PlainTextResponse(answer["error"] + "\n", 422)
+            raise HTTPException(422, answer["error"])
         return _file(folder / name, name)
 
-    @app.get("/api/predictions.csv")
-    async def table(model: int = 0) -> Response:
-        return await written(model, "predictions.csv")
-
-    @app.get("/api/predictions.html")
-    async def sheet(model: int = 0) -> Response:
-        return await written(model, "predictions.html")
+    return table
 
 
 def _file(path: Path, name: str | None = None) -> Response:
     if not path.is_file():
-        raise HTTPException(404, "this was removed")
+        raise HTTPException(404, "there is no such file, or it was removed")
     return FileResponse(path, filename=name)

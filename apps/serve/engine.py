@@ -7,7 +7,8 @@ import json
 import os
 import sys
 from asyncio import create_subprocess_exec as start_process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from ...core import BchistoError, InputError, Message
@@ -19,10 +20,6 @@ MARKS = ("\x02", "\x03")
 
 _LINE = 64 * 1024**2
 """Largest size of an answer in bytes."""
-
-
-class Busy(Exception):
-    """Too many requests wait for the worker."""
 
 
 class Engine:
@@ -38,49 +35,27 @@ class Engine:
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
-        self._waiting = 0
 
-    async def ask(self, task: Mapping[str, Any], *, view: bool = False) -> dict[str, Any]:
-        """Run a task in the worker and return its answer, which has an ``error`` if the task failed.
-
-        Parameters
-        ----------
-        task : mapping
-        view : bool
-            Whether a user waits for the answer; such tasks are refused if too many wait already.
-
-        Raises
-        ------
-        Busy
-            `view` is set, and too many tasks wait.
-        """
-        if view and self._waiting >= limits.SERVED_VIEWS:
-            raise Busy
-        self._waiting += view
-        try:
-            async with self._lock:
-                return await self._do(task)
-        finally:
-            self._waiting -= view
-
-    async def _do(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        process = await self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(task).encode() + b"\n")
-            await process.stdin.drain()
-            line = await asyncio.wait_for(process.stdout.readline(), limits.SERVED_WORK_SECONDS)
-        except TimeoutError:
-            return await self._died(f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped")
-        except OSError:
-            line = b""
-        except asyncio.CancelledError:
-            await self.stop()  # otherwise its answer would be read as the answer of the next task
-            raise
-        if not line.endswith(b"\n"):
-            return await self._died("ended the process that reads images, as for lack of memory")
-        return dict(json.loads(line))
+    async def ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a task in the worker and return its answer, which has an ``error`` if the task failed."""
+        async with self._lock:
+            try:
+                process = await self._started()
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(json.dumps(task).encode() + b"\n")
+                await process.stdin.drain()
+                line = await asyncio.wait_for(process.stdout.readline(), limits.SERVED_WORK_SECONDS)
+            except TimeoutError:
+                return await self._died(f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped")
+            except OSError:
+                line = b""
+            except asyncio.CancelledError:
+                await self._died("was removed")  # otherwise its answer would be read as that of the next task
+                raise
+            if not line.endswith(b"\n"):
+                return await self._died("ended the process that reads images, as for lack of memory")
+            return dict(json.loads(line))
 
     async def _died(self, what: str) -> dict[str, Any]:
         await self.stop()
@@ -96,11 +71,6 @@ class Engine:
             )  # fmt: skip
         return self._process
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of the worker; None if it was not started."""
-        return None if self._process is None else self._process.pid
-
     async def stop(self) -> None:
         """Kill the worker."""
         process, self._process = self._process, None
@@ -109,20 +79,51 @@ class Engine:
             await process.wait()
 
 
-async def load_models(engine: Engine, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Load models in the worker, and return the facts of each for the page.
+async def load_models(
+    engine: Engine, paths: Sequence[Path], weights: Sequence[str], folder: Path
+) -> list[dict[str, Any]]:
+    """Load models in the worker, from copies of their files, and return the facts of each for the page.
 
     Raises
     ------
     InputError, BchistoError
         A model cannot be used.
     """
-    facts = []
-    for model in models:
+    models = []
+    for number, path in enumerate(paths):
+        # a copy, since the file may be replaced while the page is used
+        model = {"path": str(path), "copy": str(folder / f"model-{number}.bchisto"), "weights": list(weights)}
         answer = await engine.ask({"do": "facts", "model": model})
         if "error" in answer:
             text = answer["error"].replace("{", "{{").replace("}", "}}")
             kind = InputError if answer.get("exit_code") == InputError.exit_code else BchistoError
             raise kind(Message(text.replace(MARKS[0], "{").replace(MARKS[1], "}")))
-        facts.append({**answer, "weights": model["weights"]})
-    return facts
+        models.append({**model, **answer})
+    for name, model in zip(_distinct_names([PurePath(model["path"]) for model in models]), models, strict=True):
+        model["name"] = name
+    return models
+
+
+def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
+    """Return the folder of each model, with as many folders above it as tell the models apart.
+
+    Examples
+    --------
+    >>> _distinct_names([PurePath("m1/boost/2-svm/model.bchisto"), PurePath("m3/boost/2-svm/model.bchisto")])
+    ['m1/boost/2-svm', 'm3/boost/2-svm']
+    """
+    most = max(len(path.parts) for path in paths)
+    for count in range(1, most + 1):
+        names = ["/".join(path.parent.parts[-count:]) or path.stem for path in paths]
+        if len({*names}) == len(names):
+            break
+    return names
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that are free; infinity if the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return float("inf")
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core import DependencyError, InputError, Many, PathInput, Settings, TextInput, converted, how_to_install, option
+from ...core.formats import limits
 from ...core.jobs import ensure_folder, scratch_folder
 
 _LEAST_TOKEN = 20
@@ -25,9 +27,6 @@ _MOST_TOKEN = 1000
 class ServeSettings(Settings):
     """Settings of the web page: its address, its access token, and what it keeps."""
 
-    runs: Path | None = option(
-        None, group="Input", help="A folder of runs: list them on a second page, with state and report."
-    )
     keep: Path | None = option(
         None, group="Output", help="Keep images, table and report in this new folder; default: nothing is kept."
     )
@@ -41,10 +40,15 @@ class ServeSettings(Settings):
         file="input",
         help="A file with the token that the page asks for, at least 20 characters; default: a new one each time.",
     )
+    public_url: str | None = option(
+        None, group="Speed", metavar="URL", help="Address of the page behind a proxy, such as https://HOST/PATH/."
+    )
 
     def __post_init__(self) -> None:
         """Refuse an address that other machines can reach, unless there is a token file."""
         super().__post_init__()
+        if self.public_url and not re.fullmatch(r"https?://[^/?#@]+(/[\w.~/-]*)?", self.public_url, re.ASCII):
+            raise InputError("{public_url} {}: give an address such as https://HOST/PATH/", self.public_url)
         local = self.host == "localhost"
         with contextlib.suppress(ValueError):  # a name is not of this machine only
             local = local or ipaddress.ip_address(self.host).is_loopback
@@ -66,6 +70,8 @@ class ServeSettings(Settings):
         try:
             with self.token_file.open("rb") as handle:
                 token = handle.read(_MOST_TOKEN).decode("ascii", errors="replace").strip()
+            if self.token_file.stat().st_mode & 0o077:
+                _log.warning("%s: others can read the token; chmod 600 keeps it yours", self.token_file)
         except OSError as error:
             raise InputError(f"{self.token_file}: cannot be read ({error.strerror})") from error
         if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
@@ -75,12 +81,9 @@ class ServeSettings(Settings):
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS = 3
-"""Time in which open requests must end when the server stops."""
-
-_IDLE_SECONDS = 75
-"""Time that a connection waits for its next request. Programs pause (`Retry-After`) and keep connections for 5 seconds;
-if the page closed them after the same time, as uvicorn does by default, it would reset a request sent just then."""
+_END_SECONDS, _KEPT = 3, 4
+"""Time in which open requests must end when the server stops, and how much longer than for a request's beginning a
+connection waits for its next one: programs pause, and a connection that is closed just then resets their request."""
 
 
 def serve(
@@ -118,8 +121,6 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}") from error
-    if settings.runs is not None and not settings.runs.is_dir():
-        raise InputError("{runs} {}: no such folder", settings.runs)
     if settings.keep is not None:
         if settings.keep.exists() and (not settings.keep.is_dir() or any(settings.keep.iterdir())):
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
@@ -133,7 +134,7 @@ def serve(
 def _listening(settings: ServeSettings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=256)
+        return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         raise InputError(
             "{host} {}, {port} {}: cannot answer there ({})", settings.host, settings.port, error.strerror
@@ -154,28 +155,35 @@ async def _serve(
     from .app import make_app
     from .engine import Engine, load_models
     from .pages import Pages
-    from .security import Guard
+    from .security import Connection, Guard
     from .session import Session
 
     engine = Engine()
     try:
         _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
-        models = await load_models(engine, [{"path": str(path), "weights": list(options)} for path in paths])
+        models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
-        port, csrf = listener.getsockname()[1], secrets.token_urlsafe(24)
-        pages = Pages(models, csrf=csrf, runs=settings.runs)
-        guard = Guard(make_app(session, pages), token=token, csrf=csrf, host=settings.host, cookie=f"bchisto-{port}")
+        public, csrf = (settings.public_url or "").rstrip("/"), secrets.token_urlsafe(24)
+        app = make_app(session, Pages(models, csrf=csrf))
         config = uvicorn.Config(
-            guard, access_log=False, log_level="warning", server_header=False, proxy_headers=False,
-            timeout_keep_alive=_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS, lifespan="on", ws="none",
-            log_config=None,
+            Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
+            access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="on", ws="none",
+            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
+            log_config=None, backlog=limits.SERVED_CONNECTIONS,
         )  # fmt: skip
         server = uvicorn.Server(config)
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         answering = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not answering.done():
             await asyncio.sleep(0.05)
-        ready(f"http://{shown}:{port}/?token={token}")
+        # a token of a file would stay in the history of the browser
+        ready((public or _address(listener, settings.host)) + ("/" if settings.token_file else f"/?token={token}"))
         await answering
     finally:
         await engine.stop()
+
+
+def _address(listener: socket.socket, host: str) -> str:
+    """Return the address of the page for a browser."""
+    if host in ("0.0.0.0", "::"):  # nosec B104 - compared, not bound
+        host = socket.getfqdn()
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

@@ -1,18 +1,23 @@
-"""Access control: checks the host name, the token, and that changes are requested by bchisto's own page."""
+"""Access control: checks host name, token, and that the page itself asks for changes; ends idle connections."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import ipaddress
 import secrets
 import socket
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ...core.formats import limits
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -32,15 +37,23 @@ _HEADERS = {
 
 _SAFE = ("GET", "HEAD")
 
-_ENTER = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">'
-    '<meta http-equiv="refresh" content="0;url=/"><title>bchisto</title><p><a href="/">Continue</a></p></html>'
-)
+_PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>bchisto</title>{}'
+
+_ENTER = _PAGE.format('<meta http-equiv="refresh" content="0;url={0}"><p><a href="{0}">Continue</a></p>')
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
+
+_ASK = _PAGE.format(
+    "<p>Open the address that bchisto serve printed, send Authorization: Bearer TOKEN, or give the token.</p>"
+    '<form method="post"><label>Token <input name="token" type="password" autocomplete="off"></label> '
+    "<button>Open</button></form>"
+)
 
 
 class Guard:
     """Passes only authorised requests to an app, and adds security headers to the answers.
+
+    Browsers see the app below a path that nobody can guess, and send its cookie only there. Otherwise they would send
+    it to all ports of this machine, of which others may belong to other users.
 
     Parameters
     ----------
@@ -52,17 +65,19 @@ class Guard:
         Secret that bchisto's page sends as ``X-CSRF`` with requests that change something.
     host : str
         Address of the server.
-    cookie : str
-        Name of the cookie. It includes the port, since browsers share cookies between ports.
+    public_url : str
+        Address of the page behind a proxy, without a slash at its end; empty without a proxy.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, cookie: str) -> None:
-        self._app, self._token, self._csrf, self._cookie = app, token, csrf, cookie
+    def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, public_url: str) -> None:
+        self._app, self._token, self._csrf = app, token, csrf
+        public = urlsplit(public_url)
+        self._origin, self._prefix = f"{public.scheme}://{public.netloc}", public.path
+        self._folder, self._ticket = f"/{secrets.token_urlsafe(12)}", secrets.token_urlsafe(32)
         # checked since the host name of an attacker could point to this machine (DNS rebinding)
-        names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname())
-        self._hosts = frozenset(name.casefold() for name in names)
+        names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), public.hostname or "localhost")
         self._any = host in ("0.0.0.0", "::")  # nosec B104 - compared, not bound
-        self._ticket = secrets.token_urlsafe(32)
+        self._hosts = {name.casefold() for name in (*names, *([socket.getfqdn()] if self._any else ()))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it to the app."""
@@ -78,28 +93,37 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        answer = self._refusal(scope) or self._app
+        path = scope["path"].removeprefix(self._prefix)
+        inside = path.removeprefix(self._folder)
+        scope = {**scope, "path": inside or "/"}
+        answer = await self._refusal(scope, receive) or self._app
         await answer(scope, receive, guarded)
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
+    async def _refusal(self, scope: Scope, receive: Receive) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
-            return PlainTextResponse("This name is not one of this page; ask for 127.0.0.1.\n", 421)
+            return PlainTextResponse(
+                "This name is not one of this page; ask for 127.0.0.1, or give --public-url.\n", 421
+            )
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None
-        if _same(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._ticket):
-            own = _same(headers.get("x-csrf", ""), self._csrf) and _same_origin(headers)
+        if _same(cookie_parser(headers.get("cookie", "")).get("bchisto", ""), self._ticket):
+            own = _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers)
             if scope["method"] in _SAFE or own:
                 return None
             return PlainTextResponse("This was not asked by the page itself; load it again.\n", 403)
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and scope["method"] in _SAFE and _same(given, self._token):
-            answer = HTMLResponse(_ENTER)
-            answer.set_cookie(self._cookie, self._ticket, httponly=True, samesite="strict")
+        given = scope["query_string"]
+        if scope["method"] == "POST" and headers.get("content-type") == "application/x-www-form-urlencoded":
+            with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token
+                async with asyncio.timeout(1):
+                    given = (await receive()).get("body", b"")
+        if _same(parse_qs(given.decode("latin-1")).get("token", [""])[0], self._token):
+            root = f"{self._prefix}{self._folder}/"
+            answer = HTMLResponse(_ENTER.format(root))
+            answer.set_cookie("bchisto", self._ticket, path=root, httponly=True, samesite="strict")
             return answer
-        why = "Open the address that bchisto serve printed, with its token, or send Authorization: Bearer TOKEN.\n"
-        return PlainTextResponse(why, 401, {"www-authenticate": "Bearer"})
+        return HTMLResponse(_ASK, 401, {"www-authenticate": "Bearer"})
 
     def _knows(self, asked: str) -> bool:
         with contextlib.suppress(ValueError):  # not a name, or not a number
@@ -107,13 +131,39 @@ class Guard:
             return name in self._hosts or (self._any and bool(ipaddress.ip_address(name)))
         return False
 
+    def _is_own(self, headers: Headers) -> bool:
+        """Return whether the Origin header names this page; programs send no such header."""
+        origin = headers.get("origin")
+        return origin in (None, self._origin) or urlsplit(origin).netloc == headers.get("host")
+
 
 def _same(given: str, wanted: str) -> bool:
     """Compare two secrets in constant time."""
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
-def _same_origin(headers: Headers) -> bool:
-    """Return whether the Origin header names this page; programs send no such header."""
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+class Connection(H11Protocol):
+    """A connection that ends if no request arrives; of too many, the one that has waited longest for a request."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, and make room."""
+        super().connection_made(transport)
+        self.begun = self.loop.time()
+        if len(self.connections) > limits.SERVED_CONNECTIONS:
+            idle = [other for other in self.connections if isinstance(other, Connection) and other.is_idle]
+            oldest = min(idle, key=lambda other: other.begun)  # this one at the latest
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+        self.loop.call_later(limits.SERVED_IDLE_SECONDS, self._end_if_idle, None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _end_if_idle(self, before: Any) -> None:
+        """End if no request has arrived since the last call; uvicorn waits without end for the rest of a header."""
+        if self.is_idle and self.cycle is before:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(self.timeout_keep_alive, self._end_if_idle, self.cycle)

@@ -1,90 +1,127 @@
-"""The images of a session: stored in a folder, and predicted one after the other."""
+"""The images of a session: stored in a folder, predicted one after the other, and reviewed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
-import re
 import shutil
+import time
 import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
+
+from fastapi import HTTPException
 
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
-from .engine import Engine
+from .engine import Engine, free_memory
 
 _log = logging.getLogger(__name__)
-
-_IMAGES = "images"
-"""Name of the folder for images that are kept."""
 
 _MOST_PARTS = 10
 """Largest number of parts of an image's name: folders and the file name."""
 
 
-class Refused(Exception):
-    """A request that is refused.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    reason : str
-    """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
 @dataclass
-class Item:
-    """An image of the session.
+class ImageAnswer:
+    """An image and its prediction.
 
     Attributes
     ----------
     number : int
     name : str
     model : int
-        Number of the model.
-    path : Path
-        The file.
-    mpp : float or None
-        Micrometres per pixel, as entered by the user.
-    state : {"waiting", "working", "done", "failed"}
-    row : dict
-        The worker's answer.
+    state : str
+        waiting, working, done or failed.
     error : str
         The reason why it cannot be used; empty if it can.
     notes : list of str
         Warnings.
-    shown : dict
-        Pictures of it that exist, with the facts shown next to them.
+    width, height : int
+        Pixels; 0 before the file is read.
+    mpp : float or None
+        Micrometres per pixel, as given, of a published data set, or of the file; None if they are not known.
+    predicted : str or None
+        The predicted class.
+    confidence : float or None
+        Calibrated probability of the predicted class.
+    uncertain : bool or None
+        Whether the prediction is uncertain; None if the model has no rule for this.
+    probabilities : dict
+        Class to probability, as in the table.
+    calibrated : dict
+        Class to calibrated probability; the highest is the confidence.
+    further : dict
+        Other cells of the table: outlier, nearest training images, the result at the threshold.
+    reviewed : bool
+        Whether a person has looked at the answer.
+    label : str
+        The class that this person gives; empty for none of the model's.
     """
 
     number: int
     name: str
     model: int
-    path: Path
-    mpp: float | None = None
     state: str = "waiting"
-    row: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     notes: list[str] = field(default_factory=list)
-    shown: dict[tuple[str, int | None, str], dict[str, Any]] = field(default_factory=dict)
+    width: int = 0
+    height: int = 0
+    mpp: float | None = None
+    predicted: str | None = None
+    confidence: float | None = None
+    uncertain: bool | None = None
+    probabilities: dict[str, float] | None = None
+    calibrated: dict[str, float] | None = None
+    further: dict[str, str] | None = None
+    reviewed: bool = False
+    label: str = ""
+
+
+@dataclass(eq=False)
+class Item(ImageAnswer):
+    """An image of the session.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the image and of its pictures.
+    given : float or None
+        Micrometres per pixel, as entered by the user.
+    sha256 : str
+        Of the file.
+    size : int
+        Bytes of the file.
+    kept : list
+        What the worker needs to write the table.
+    next_class : str
+        The second most probable class.
+    shown : dict
+        Pictures of it that exist, with the facts shown next to them.
+    """
+
+    folder: Path = Path()
+    given: float | None = None
+    sha256: str = ""
+    size: int = 0
+    kept: list[Any] | None = None
+    next_class: str = ""
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
-    def work(self) -> Path:
-        """Folder of the image and of its pictures."""
-        return self.path.parent
+    def path(self) -> Path:
+        """The file, under its own name, which tells of some published images how they are read."""
+        return self.folder / "files" / self.name
 
     @property
     def task(self) -> dict[str, Any]:
         """The image as a part of a task for the worker."""
-        return {"name": self.name, "path": str(self.path), "mpp": self.mpp}
+        dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
+        return {"name": self.name, "folder": str(dropped), "path": str(self.path), "mpp": self.given}
 
 
 class Session:
@@ -98,7 +135,7 @@ class Session:
     folder : Path
         Folder for temporary files.
     keep : Path, optional
-        Folder for images, tables and reports that are kept.
+        Folder for images, tables and reports that are kept; with a folder in it for each of several models.
 
     Attributes
     ----------
@@ -109,182 +146,242 @@ class Session:
     def __init__(
         self, engine: Engine, models: Sequence[dict[str, Any]], folder: Path, *, keep: Path | None = None
     ) -> None:
-        self.engine, self.models, self.version = engine, models, 0
-        self.folder, self._keep = folder, keep
+        self.engine, self.models, self.version, self.folder = engine, models, 0, folder
+        self._keep: list[Path] = []
+        if keep is not None:
+            self._keep = [keep] if len(models) == 1 else [keep / f"model-{n + 1}" for n in range(len(models))]
         self._items: dict[int, Item] = {}
-        self._queue: asyncio.Queue[Item] = asyncio.Queue()
-        self._coming = self._next = self._held = 0
+        self._changed = asyncio.Event()
+        self._work: asyncio.Task[dict[str, Any]] | None = None
+        self._next = self._held = self._written = self._pixels = 0
+        self._seconds = 0.0
 
     def items(self, model: int | None = None) -> list[Item]:
         """Return the images of a model, or all images, in the order in which they were added."""
         return [item for item in self._items.values() if model in (None, item.model)]
 
-    def item(self, number: int) -> Item:
-        """Return an image by its number.
+    def done(self, model: int) -> list[Item]:
+        """Return the predicted images of a model, the least confident first."""
+        done = [item for item in self.items(model) if item.state == "done"]
+        return sorted(done, key=lambda item: item.confidence or 0.0)
 
-        Raises
-        ------
-        Refused
-            There is no such image.
-        """
+    def item(self, number: int) -> Item:
+        """Return an image by its number; refuse one that does not exist."""
         if number not in self._items:
-            raise Refused(404, "there is no such image; it may have been removed")
+            raise HTTPException(404, "there is no such image; it may have been removed")
         return self._items[number]
 
     def check_model(self, model: int) -> None:
         """Refuse a number without a model."""
         if not 0 <= model < len(self.models):
-            raise Refused(404, "there is no such model")
+            raise HTTPException(404, "there is no such model")
 
     def counts(self, model: int | None = None) -> dict[str, int]:
         """Return the number of images in each state."""
         states = [item.state for item in self.items(model)]
         return {state: states.count(state) for state in ("waiting", "working", "done", "failed")}
 
-    def room(self) -> None:
-        """Refuse an image if too many wait, or there is no room for another.
-
-        Raises
-        ------
-        Refused
-        """
-        waiting = self.counts()["waiting"] + self._coming
-        if waiting >= limits.SERVED_WAITING:
-            raise Refused(429, f"{waiting} images wait already; try again when some are done")
-        if len(self._items) + self._coming >= limits.SERVED_IMAGES:
-            raise Refused(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
-        if self._held >= limits.SERVED_HELD_BYTES:
-            raise Refused(507, "the images on the page fill the room that it has; remove some first")
+    def seconds(self) -> float | None:
+        """Return how long all images that wait will take, at the speed of the others; None if nothing is known."""
+        pixels = sum(item.width * item.height for item in self._items.values() if item.state in ("waiting", "working"))
+        return round(self._seconds / self._pixels * pixels, 1) if self._pixels else None
 
     async def add(self, name: str, content: AsyncIterator[bytes], *, model: int, mpp: float | None = None) -> Item:
-        """Receive an image, and add it to the queue.
+        """Receive an image, and add it to the queue. An image that is there already is not added again.
 
         Raises
         ------
-        Refused
-            There is no room, or the image is too large or empty, or arrives too slowly.
+        HTTPException
+            There is no room, the image is too large or empty, it arrives too slowly, or another has its name.
         """
-        self.room()
-        self._coming += 1
-        self._next += 1
-        number = self._next
-        name = self._distinct(_readable(name) or f"image {number}", model)
-        folder = self.folder / str(number)
+        name = _readable(name) or "image"
+        if len(self._items) >= limits.SERVED_IMAGES:
+            raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
+        if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
+            raise HTTPException(507, f"the disk of the page's temporary files is nearly full; {name} was not taken")
+        self._next = number = self._next + 1
+        item = Item(number, name, model, folder=self.folder / str(number), given=mpp)
         try:
-            folder.mkdir()
-            item = Item(number, name, model, folder / _file_name(name), mpp)
+            item.path.parent.mkdir(parents=True)
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
-                await _receive(content, item.path)
+                await self._receive(content, item)
+            if (twin := self._twin(item)) is not None:
+                self._discard(item)
+                return twin
+            self._items[item.number] = item
+            if self._keep:
+                target = self._kept(item)
+                ensure_folder(target.parent)
+                await asyncio.to_thread(shutil.copyfile, item.path, target)
         except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            if self._items.pop(item.number, None) is not None:
+                with contextlib.suppress(OSError):
+                    self._kept(item).unlink()
+            self._discard(item)
             if isinstance(error, TimeoutError):
-                raise Refused(408, f"{name}: did not arrive in time; try again") from error
+                raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
+            if isinstance(error, OSError):
+                raise HTTPException(507, f"{name}: cannot be stored ({error.strerror})") from error
             raise
-        finally:
-            self._coming -= 1
-        if self._keep is not None:
-            await asyncio.to_thread(_copy, item.path, self._keep / _IMAGES / item.name)
-        self._held += item.path.stat().st_size
-        self._items[number] = item
-        self._queue.put_nowait(item)
-        self.version += 1
+        self._change()
         return item
 
-    def _distinct(self, name: str, model: int) -> str:
-        """Return a name that no other image of the model has."""
-        taken = {item.name for item in self.items(model)}
-        if name not in taken:
-            return name
-        path = PurePosixPath(name)
-        numbered = (str(path.with_name(f"{path.stem} ({count}){path.suffix}")) for count in range(2, len(taken) + 3))
-        return next(other for other in numbered if other not in taken)
+    def _twin(self, item: Item) -> Item | None:
+        """Return the same image, if it was added before; refuse another one of its name."""
+        twin = next((other for other in self.items(item.model) if other.name == item.name), None)
+        if twin is not None and twin.state == "failed":
+            self.remove(twin.number)
+        elif twin is not None and (twin.sha256, twin.given) != (item.sha256, item.given):
+            why = "another image, or the same with other micrometres, has this name; drop folders, whose names are kept"
+            raise HTTPException(409, f"{item.name}: {why}, or remove the other image first")
+        return twin if twin is not None and twin.number in self._items else None
+
+    async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
+        """Write an upload to a file; refuse it if it is too slow, too large or empty."""
+        digest = hashlib.sha256()
+        with item.path.open("xb") as handle:
+            while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:
+                item.size += len(chunk)
+                self._held += len(chunk)
+                if item.size > limits.SERVED_BYTES:
+                    raise HTTPException(413, f"{item.name}: is larger than {limits.SERVED_BYTES >> 20} MB")
+                if self._held > limits.SERVED_HELD_BYTES:
+                    raise HTTPException(507, "the images on the page fill the room that it has; remove some first")
+                handle.write(chunk)
+                digest.update(chunk)
+        if not item.size:
+            raise HTTPException(400, f"{item.name}: is empty; download it again")
+        item.sha256 = digest.hexdigest()
+
+    def _discard(self, item: Item) -> None:
+        self._held -= item.size
+        shutil.rmtree(item.folder, ignore_errors=True)
+
+    def _kept(self, item: Item) -> Path:
+        return self._keep[item.model] / "images" / item.name
+
+    def _change(self) -> None:
+        self.version += 1
+        self._changed.set()
 
     def remove(self, number: int) -> None:
-        """Remove an image and its pictures."""
+        """Remove an image and its pictures; end its prediction."""
         item = self._items.pop(number)
-        self._held -= item.path.stat().st_size if item.path.is_file() else 0
-        shutil.rmtree(item.work, ignore_errors=True)
-        if self._keep is not None:
-            (self._keep / _IMAGES / item.name).unlink(missing_ok=True)
-        self.version += 1
+        if item.state == "working" and self._work is not None:
+            self._work.cancel()
+        self._discard(item)
+        if self._keep:
+            self._kept(item).unlink(missing_ok=True)
+        self._change()
+
+    def review(self, number: int, label: str | None) -> Item:
+        """Mark an image as reviewed, with the class that a person gives; with None, as not reviewed."""
+        item = self.item(number)
+        if item.state != "done":
+            raise HTTPException(409, f"{item.name}: is not predicted")
+        if label and label not in self.models[item.model]["classes"]:
+            raise HTTPException(404, f"{label}: is not a class of this model")
+        item.reviewed, item.label = label is not None, label or ""
+        self._change()
+        return item
 
     async def run(self) -> None:
-        """Predict images from the queue, until cancelled."""
+        """Read and predict images, until cancelled; write what is kept whenever nothing waits."""
         while True:
-            item = await self._queue.get()
-            if item.number not in self._items:
-                continue
+            self._changed.clear()
+            waiting = [item for item in self._items.values() if item.state == "waiting"]
+            item = next((item for item in waiting if not item.width), waiting[0] if waiting else None)
+            try:
+                await (self.keep() if item is None else self._advance(item))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the queue goes on
+                _log.exception("%s", "tables" if item is None else item.name)
+                if item is not None:
+                    item.state, item.error = "failed", f"unexpected {type(error).__name__}: {error}"
+            if item is None:
+                await self._changed.wait()
+
+    async def _advance(self, item: Item) -> None:
+        """Read an image, or predict one that was read."""
+        task = {"do": "predict" if item.width else "read", "model": self.models[item.model], "image": item.task}
+        if item.width:
             item.state = "working"
-            self.version += 1
-            model = self.models[item.model]
-            task = {"do": "predict", "model": model, "image": item.task, "thumbnail": str(item.work / "small.jpg")}
-            answer = await self.engine.ask(task)
-            item.notes, item.error = answer.pop("notes"), answer.pop("error", "")
-            item.row, item.state = answer, "failed" if item.error else "done"
-            self.version += 1
-            if self._queue.empty():
-                await self.keep()
+        self.version += 1
+        begun = time.monotonic()
+        self._work = asyncio.create_task(self.engine.ask({**task, "thumbnail": str(item.folder / "small.jpg")}))
+        try:
+            answer = await self._work
+        except asyncio.CancelledError:
+            if item.number in self._items:
+                raise
+            return  # only this image was removed
+        answer.pop("exit_code", None)
+        for name, value in answer.items():
+            setattr(item, name, value)
+        if item.error:
+            item.state = "failed"
+        elif item.state == "working":
+            item.state = "done"
+            self._seconds += time.monotonic() - begun
+            self._pixels += item.width * item.height
+        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (free := free_memory()):
+            item.state = "failed"
+            item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+        self.version += 1
 
     async def keep(self) -> None:
-        """Write the tables and reports to the folder of what is kept, if there is one."""
-        for number in range(len(self.models) if self._keep is not None else 0):
-            assert self._keep is not None
-            name = "predictions" if len(self.models) == 1 else f"predictions-{number + 1}"
-            if any(item.state == "done" for item in self.items(number)):
-                answer = await self.write(number, self._keep / f"{name}.csv", self._keep / f"{name}.html")
+        """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
+        if (version := self.version) == self._written:
+            return
+        for number, folder in enumerate(self._keep):
+            if any(item.state in ("done", "failed") for item in self.items(number)):
+                answer = await self.write(number, folder, prefix="images/")
                 if "error" in answer:
                     _log.warning("%s", answer["error"])
+        self._written = version  # only now, since the end of the page may interrupt this
 
-    async def show(self, item: Item, kind: str, *, part: int | None, target: str = "") -> tuple[Path, dict[str, Any]]:
-        """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
-
-        Raises
-        ------
-        Refused
-            The image is not predicted, or the model has no such class.
-        Busy
-            Too many users wait for pictures.
-        """
+    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
+        """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
         classes = self.models[item.model]["classes"]
         if item.state != "done":
-            raise Refused(409, f"{item.name}: is not predicted")
+            raise HTTPException(409, f"{item.name}: is not predicted")
         if target and target not in classes:
-            raise Refused(404, f"{target}: is not a class of this model")
-        key = (kind, part, target)
-        path = item.work / f"{kind}-{part}-{classes.index(target) if target else ''}.jpg"
-        if key not in item.shown:
-            task = {"do": "explain" if kind == "map" else "show", "kind": kind, "model": self.models[item.model],
-                    "image": item.task, "part": part, "target": target, "out": str(path)}  # fmt: skip
-            answer = await self.engine.ask(task, view=True)
+            raise HTTPException(404, f"{target}: is not a class of this model")
+        target = target or str(item.predicted)
+        path = item.folder / f"{kind}-{classes.index(target)}.jpg"
+        if path.name not in item.shown:
+            task = {
+                "do": kind,
+                "model": self.models[item.model],
+                "image": item.task,
+                "target": target,
+                "out": str(path),
+            }
+            answer = await self.engine.ask(task)
             if "error" in answer:
                 return path, answer
-            item.shown[key] = answer
-        return path, item.shown[key]
+            item.shown[path.name] = answer
+        return path, item.shown[path.name]
 
-    async def write(self, model: int, out: Path, html: Path | None = None) -> dict[str, Any]:
-        """Write the table of a model's images, and the sheet; return an ``error`` if that failed."""
+    async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> dict[str, Any]:
+        """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
+
+        Parameters
+        ----------
+        model : int
+        folder : Path
+        prefix : str
+            The beginning of the paths of images in the table.
+        html : bool
+            Whether to write the report.
+        """
         ended = [item for item in self.items(model) if item.state in ("done", "failed")]
-        images = [{**item.task, "kept": item.row.get("kept"), "error": item.error} for item in ended]
-        task = {"do": "write", "model": self.models[model], "images": images, "out": str(out)}
-        return await self.engine.ask({**task, "html": None if html is None else str(html)}, view=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    ensure_folder(target.parent)
-    shutil.copyfile(source, target)
-
-
-async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
-    """Write an upload to a file; refuse it if it is too slow, too large or empty."""
-    size = 0
-    with path.open("xb") as handle:
-        while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:
-            size += len(chunk)
-            if size > limits.SERVED_BYTES:
-                raise Refused(413, f"{path.name}: is larger than {limits.SERVED_BYTES >> 20} MB")
-            handle.write(chunk)
-    if not size:
-        raise Refused(400, f"{path.name}: is empty; download it again")
+        images = [
+            {**item.task, "kept": item.kept, "error": item.error, "known_mpp": item.mpp, "notes": item.notes,
+             "reviewed": item.reviewed, "label": item.label, "listed": prefix + item.name}
+            for item in ended
+        ]  # fmt: skip
+        task = {"do": "write", "model": self.models[model], "images": images, "folder": str(folder), "html": html}
+        return await self.engine.ask(task)
 
 
 def _readable(name: str) -> str:
@@ -296,12 +393,6 @@ def _readable(name: str) -> str:
     'slide/a.png'
     """
     text = "".join(sign for sign in unicodedata.normalize("NFC", name) if sign.isprintable())
-    parts = [part for part in text.replace("\\", "/").split("/") if part.strip(" .")]
-    return "/".join(part[-limits.SERVED_NAME :] for part in parts[-_MOST_PARTS:]).strip()
-
-
-def _file_name(name: str) -> str:
-    """Return a file name for an image that is valid on any file system."""
-    path = PurePosixPath(name)
-    stem, suffix = (re.sub(r"[^\w.-]+", "_", part, flags=re.ASCII) for part in (path.stem, path.suffix))
-    return f"{stem.strip('.')[:80] or 'image'}{suffix[:12]}"
+    parts = [part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" .")]
+    short = (part.encode()[-limits.SERVED_NAME :].decode(errors="ignore") for part in parts[-_MOST_PARTS:])
+    return "/".join(part for part in short if part.strip(" ."))

@@ -10,9 +10,11 @@ import functools
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,9 @@ import numpy as np
 
 from ...core import BchistoError, Message, is_out_of_memory, message_of, printable, written
 from ...core.formats import read_json
-from ...core.jobs import Ticker, prepare_worker
+from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
 from ...core.models import bundle_lines, bundle_view
-from ...data import ImageRecord
+from ...data import ImageRecord, ImageSelection, read_headers
 from ...evaluate import apply_temperature
 from ...evaluate.report import measured
 from ...predict import (
@@ -38,12 +40,13 @@ from ...predict import (
     in_order,
     predict_records,
     ready_model,
+    recorded_weights,
     rule_sentences,
     tabulate,
-    write_outputs,
+    write_html,
 )
 from .engine import MARKS
-from .pages import draw_map, own_stain, show_picture, show_stains, write_thumbnail
+from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stains, write_thumbnail
 
 Task = Mapping[str, Any]
 """A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
@@ -115,13 +118,14 @@ def _in_words(text: str, task: Task) -> str:
 
 
 def _named(value: Any, task: Task) -> Any:
-    """Return a value with the path of the image in texts replaced by its name."""
-    image = task.get("image")
-    if image is None:
-        return value
+    """Return a value with the paths of the image and of the model's copy in texts replaced by their names."""
     if isinstance(value, list):
         return [_named(item, task) for item in value]
-    return value.replace(image["path"], image["name"]) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if (image := task.get("image")) is not None:
+        value = value.replace(image["path"], image["name"])
+    return value.replace(task["model"]["copy"], task["model"]["path"])
 
 
 @functools.lru_cache(maxsize=_MODELS)
@@ -131,99 +135,136 @@ def _ready(path: str, weights: tuple[str, ...]) -> tuple[ModelFile, Model]:
 
 def _model(task: Task) -> tuple[ModelFile, Model]:
     with advised():
-        return _ready(task["model"]["path"], tuple(task["model"]["weights"]))
+        return _ready(task["model"]["copy"], tuple(task["model"]["weights"]))
 
 
-def _record(image: Task, model: Model) -> ImageRecord:
-    """Return the record of an image for prediction, after a check of its header."""
-    record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None)
+def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
+    """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
+    record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"])
+    if record.mpp is None:
+        with suppress(BchistoError):  # as `predict` knows them from the names of a published data set
+            (published,) = ImageSelection(Path(image["folder"]), **model.bundle.reading).table().records
+            record = replace(record, mpp=published.mpp)
+    record = record.scaled_by(read_headers([record]).get(record.image_id))
     with advised():
-        (usable,), _ = check_sizes([record], model=model, mpp=image["mpp"], skip_errors=False)
-    return usable
+        (usable,), _ = check_sizes([record], model=model, skip_errors=False)
+    return usable, record.mpp
 
 
 def _facts(task: Task) -> dict[str, Any]:
-    """Load a model, and return facts on it for the page."""
-    path = find_bundle(Path(task["model"]["path"]))
-    file, model = _model({"model": {**task["model"], "path": str(path)}})
+    """Copy and load a model, and return facts on it for the page."""
+    path, copy = find_bundle(Path(task["model"]["path"])), Path(task["model"]["copy"])
+    given = task["model"]["weights"]
+    weights = [*given, *(f"{encoder}={file}" for encoder, file in recorded_weights(path, given))]
+    shutil.copyfile(path, copy)
+    file, model = _model({"model": {"copy": str(copy), "weights": weights}})
     bundle, beside = model.bundle, path.parent / "metrics.json"
-    name = path.parent.name or path.stem
+    point = _point(file)
     return {
         "path": str(path),
-        "name": name,
+        "weights": weights,
         "classes": list(bundle.classes),
         "banners": list(bundle.banners),
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": rule_sentences(bundle.unsure),
         "calibrated": bundle.temperature is not None,
-        "known": measured(name, read_json(beside) if beside.is_file() else None),
+        "known": measured(path.parent.name or path.stem, read_json(beside) if beside.is_file() else None),
         "stain": own_stain(model),
+        "point": "" if point is None else str(point),
     }
+
+
+def _read(task: Task) -> dict[str, Any]:
+    """Read an image, and write its thumbnail."""
+    record, known = _record(task["image"], _model(task)[1])
+    height, width = write_thumbnail(record, Path(task["thumbnail"]))
+    return {"height": height, "width": width, "mpp": known}
 
 
 def _predict(task: Task) -> dict[str, Any]:
     """Predict an image, and return its probabilities and its cells of the table."""
     file, model = _model(task)
-    image, classes = task["image"], model.bundle.classes
-    record = _record(image, model)
+    classes = model.bundle.classes
+    record, _ = _record(task["image"], model)
     with advised():
         result = predict_records(model, [record], ticker=Ticker(None), skip_errors=True)[record.image_id]
     if isinstance(result, str):
         return {"error": _in_words(result, task)}
-    predicted = Predicted([record], {record.image_id: result}, model.bundle, file.path, file.sha256)
-    shown = tabulate(predicted, settings=PredictSettings(), point=_point(model, file))
+    model_path = Path(task["model"]["path"])
+    predicted = Predicted([record], {record.image_id: result}, model.bundle, model_path, file.sha256)
+    shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
     (calibrated,) = apply_temperature(result.probabilities[None], temperature)
-    write_thumbnail(record, Path(task["thumbnail"]))
     return {
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
         "confidence": row.confidence,
         "uncertain": row.unsure,
-        "next": row.next_class,
+        "next_class": row.next_class,
         "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),
         "calibrated": dict(zip(classes, calibrated.tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 
 
-def _point(model: Model, file: ModelFile) -> Any:
+def _point(file: ModelFile) -> Any:
     return choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
 
 
 def _write(task: Task) -> dict[str, Any]:
-    """Write the table of predicted images, and the sheet if requested."""
-    file, model = _model(task)
-    records, results = [], {}
-    for image in task["images"]:
-        records.append(ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None))
-        kept = image["kept"]
-        results[image["name"]] = (
-            image["error"] if kept is None else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
+    """Write the table, the report and the table of failures of images that were predicted or could not be."""
+    (file, model), folder = _model(task), Path(task["folder"])
+    images = {image["name"]: image for image in task["images"]}
+    records = in_order(
+        ImageRecord(image_id=name, path=Path(image["path"]), label=image["label"] or None)
+        for name, image in images.items()
+    )
+    results = {}
+    for record in records:
+        kept = images[record.image_id]["kept"]
+        results[record.image_id] = (
+            images[record.image_id]["error"]
+            if kept is None
+            else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
         )
-    records = in_order(records)
-    ordered = {record.image_id: results[record.image_id] for record in records}
-    predicted = Predicted(records, ordered, model.bundle, file.path, file.sha256)
-    settings = PredictSettings(html=Path(task["html"]) if task["html"] else None)
-    write_outputs(Path(task["out"]), predicted, settings=settings, point=_point(model, file), overwrite=True)
+    predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
+    shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
+    used = [images[record.image_id] for record in shown.table.records]
+    own = [
+        ("mpp", ["" if image["known_mpp"] is None else f"{image['known_mpp']:.6g}" for image in used]),
+        ("warnings", ["; ".join(image["notes"]) for image in used]),
+        ("reviewed", ["yes" if image["reviewed"] else "" for image in used]),
+    ]
+    table = replace(shown.table, further=[*shown.table.further, *own, ("path", [image["listed"] for image in used])])
+    table.finish(folder / "predictions.csv", overwrite=True)
+    filled = [column for column in own if any(column[1])]
+    report = replace(shown, table=replace(shown.table, further=[*shown.table.further, *filled]))
+    if task["html"]:
+        write_html(report.sheet(predicted, title="predictions.csv"), folder / "predictions.html")
+    if shown.failures:
+        write_rows(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
+    else:
+        remove_output(folder / "failures.csv")
     return {}
 
 
+def _prediction(probabilities: list[float], trained: bool, compared: list[float]) -> Prediction:
+    return Prediction(np.array(probabilities), trained, np.array(compared))
+
+
 def _show(task: Task) -> dict[str, Any]:
-    """Write a picture of an image, or of a part of it."""
-    _, model = _model(task)
-    show = {"picture": show_picture, "stains": show_stains}[task["kind"]]
-    return show(model, _record(task["image"], model), part=task["part"], path=Path(task["out"]))
-
-
-def _explain(task: Task) -> dict[str, Any]:
-    """Write the heat map of an image, or of a part of it, and its regions."""
-    file, model = _model(task)
-    record = _record(task["image"], model)
-    return draw_map(model, record, target=task["target"], part=task["part"], path=Path(task["out"]), file=file.path)
+    """Write a picture of an image, such as its heat map."""
+    model = _model(task)[1]
+    record, _ = _record(task["image"], model)
+    if task["do"] == "map":
+        return draw_map(model, record, target=task["target"], path=Path(task["out"]), file=Path(task["model"]["path"]))
+    show = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}[task["do"]]
+    show(model, record, Path(task["out"]))
+    return {}
 
 
 _TASKS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
-    "facts": _facts, "predict": _predict, "write": _write, "show": _show, "explain": _explain,
+    "facts": _facts, "read": _read, "predict": _predict, "write": _write,
+    **dict.fromkeys(("picture", "pixels", "stains", "map"), _show),
 }  # fmt: skip

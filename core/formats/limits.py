@@ -65,12 +65,12 @@ HDF5_PROBE_BYTES = 8 * 1024**3  # memory of the process that reads an untrusted 
 SERVED_BYTES = 256 * 1024**2  # of a file: an uncompressed image of 85 million pixels
 SERVED_IMAGES = 5_000  # of a session; the page shows them in one table
 SERVED_HELD_BYTES = 16 * 1024**3  # of all files of a session
-SERVED_WAITING = 100  # images that wait for prediction; further uploads are asked to wait
-SERVED_VIEWS = 20  # images and maps that wait
+SERVED_CONNECTIONS = 128  # at a time; a browser has six
 SERVED_IDLE_SECONDS = 20  # without data from a client
 SERVED_UPLOAD_SECONDS = 600  # for one file: 256 MB at 3.6 Mbit/s
 SERVED_WORK_SECONDS = 1800  # for one image; the published settings take minutes
-SERVED_NAME = 120  # characters of a file name, and of each folder; a file system allows 255 bytes
+SERVED_PIXEL_BYTES = 70  # of memory for a pixel: dense mode took 5.8 GB for 85 million
+SERVED_NAME = 200  # bytes of a file name, and of each folder; a file system allows 255
 
 # prediction tables
 EVALUATED_CLASSES, EVALUATED_FOLDS = 100, 5000  # each class and each fold has its own metrics

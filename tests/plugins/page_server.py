@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import httpx
 
@@ -11,9 +12,10 @@ import httpx
 class Server:
     """A page that runs; `client` may ask it."""
 
-    def __init__(self, process, address):
+    def __init__(self, process, address, token=""):
         self.process, self.address = process, address
-        self.base, _, self.token = address.partition("/?token=")
+        self.base, _, self.token = address.rstrip("/").partition("/?token=")
+        self.token = self.token or token
         self.headers = {"authorization": f"Bearer {self.token}"}
         self.client = httpx.Client(base_url=self.base, headers=self.headers, timeout=120)
 
@@ -52,7 +54,8 @@ def serving(start, *arguments, **options):
     address = process.stdout.readline().strip()
     if not address.startswith("http"):
         raise AssertionError(process.communicate(timeout=60)[1])
-    server = Server(process, address)
+    files = [Path(arguments[at + 1]) for at, word in enumerate(arguments) if word == "--token-file"]
+    server = Server(process, address, *(file.read_text().strip() for file in files))
     try:
         yield server
     finally:

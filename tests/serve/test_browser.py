@@ -1,8 +1,14 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
+import contextlib
+import http.server
 import os
+import subprocess
+import threading
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from page_server import serving
 
@@ -27,16 +33,17 @@ def tab(chrome, page):
     """Return a function that opens the page in a window of that width; at the end nothing may be on its console."""
     contexts, said = [], []
 
-    def opened(width=1200, height=900, **options):
+    def opened(width=1200, height=900, served=None, **options):
         contexts.append(chrome.new_context(viewport={"width": width, "height": height}, **options))
         window = contexts[-1].new_page()
         window.on(
             "console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None
         )
         window.on("pageerror", lambda error: said.append(str(error)))
-        window.goto(page.address)
-        window.wait_for_url(page.base + "/")
+        window.goto((served or page).address)
         window.wait_for_selector("#files")
+        window.wait_for_load_state()  # with its script
+        assert "token" not in window.url
         return window
 
     yield opened
@@ -108,7 +115,7 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     send(window, [*files, bad], expected=len(files))
     window.wait_for_selector("#failed-head")
     assert "bad.tif: not a TIFF, PNG or JPEG image" in window.inner_text("#results")
-    assert f"{len(files) + 1} of {len(files) + 1} done" in window.inner_text("#progress")
+    assert f"{len(files)} of {len(files) + 1} predicted, 1 could not be used" in window.inner_text("#progress")
     assert confidences(window) == sorted(confidences(window))
     shown(window)
     assert not serious(window)
@@ -122,9 +129,16 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     shown(window)
     assert not serious(window)
     keep(window, "serve-image.jpg", scheme)
-    window.click("text=bottom right")
+    window.select_option("select[name=target]", label="malignant")
+    window.click("#draw")
+    window.wait_for_selector("text=Map of malignant")
+    assert not serious(window)
+    window.locator("#pixels").click()
+    window.wait_for_selector("#pixels.all")
     shown(window)
-    assert "map" in window.locator("figure img").nth(1).get_attribute("src")
+    assert window.evaluate("[document.images[0].width, document.images[0].naturalWidth]") == [512, 512]
+    window.locator("#pixels").click()
+    assert "picture.jpg" in window.locator("#pixels img").get_attribute("src")
 
 
 def test_on_a_phone(tab, files):
@@ -137,8 +151,6 @@ def test_on_a_phone(tab, files):
     window.locator("#images a").first.click()
     window.click("#draw")
     window.wait_for_selector("text=Limitations:")
-    assert fits(window)
-    window.goto(window.url.split("/images")[0] + "/runs")
     assert fits(window)
     assert not serious(window)
 
@@ -166,6 +178,207 @@ def test_with_the_keyboard_only(tab, files):
     to("#draw")
     window.keyboard.press("Enter")
     window.wait_for_selector("text=Limitations:")
+
+
+def dropped(window, *paths, at=(5, 5)):
+    """Drop files and folders as a desktop does."""
+    session = window.context.new_cdp_session(window)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": at[0], "y": at[1], "data": data})
+
+
+def folders_of(files, root, count):
+    """Folders of patients whose images have the same names, and the names that the page gives them."""
+    names = [f"patient{patient}/deep/img{number}.png" for patient in range(count) for number in range(2)]
+    for at, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(files[at % len(files)].read_bytes())
+        (root / name).with_name("Thumbs.db").write_bytes(b"no image")
+    return sorted(names)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_dropped_folders_keep_their_names(tab, files, page, tmp_path, together):
+    """Wherever on the page they are dropped; dropping them again adds nothing."""
+    names = folders_of(files, tmp_path, 2)
+    window, folders = tab(), sorted(tmp_path.iterdir())
+    for _ in range(2):
+        for some in [folders] if together else [[folder] for folder in folders]:
+            dropped(window, *some)
+            window.wait_for_selector("#status:has-text('sent')")
+            window.evaluate("document.getElementById('status').textContent = ''")
+        listed(window, len(names))
+    assert sorted(window.locator("#images th span").all_inner_texts()) == names
+    assert sorted(page.wait()) == names
+    assert window.inner_text("#refused") == ""
+    window.set_input_files("#folder", str(folders[0]))
+    window.wait_for_selector("text=2 images were sent")
+    assert sorted(page.wait()) == names
+
+
+def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
+    """The page warns before it loses anything; what was sent stays on the server."""
+    names = folders_of(files, tmp_path, 30)
+    window, asked = tab(), []
+    window.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    window.route("**/api/images?*", lambda route: (time.sleep(0.05), route.continue_()))
+    dropped(window, *sorted(tmp_path.iterdir()))
+    window.wait_for_selector("text=more to send")
+    with contextlib.suppress(Exception):
+        window.goto("about:blank", timeout=2000)
+    assert asked == ["beforeunload"]
+    window.wait_for_selector("text=60 images were sent", timeout=120_000)
+    window.goto("about:blank")
+    assert asked == ["beforeunload"]
+    window.go_back()
+    listed(window, len(names))
+    assert sorted(page.wait()) == names
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("0,5", 0.5), ("0.25", 0.25), ("25", None), ("0,5,5", None), ("x", None)])
+def test_micrometres_as_people_type_them(tab, files, page, typed, taken):
+    window = tab()
+    window.locator("#mpp").press_sequentially(typed)
+    assert window.input_value("#mpp") == typed
+    window.set_input_files("#files", str(files[0]))
+    if taken is None:
+        window.wait_for_selector("text=Nothing was added: give micrometres per pixel from 0.02 to 20")
+        assert page.client.get("/api/images").json() == []
+        return
+    listed(window, 1)
+    assert page.wait()[files[0].name]["mpp"] == taken
+    window.locator("#images a").click()
+    assert window.locator("tr", has_text="Micrometres per pixel").locator("td").inner_text() == str(taken)
+
+
+def test_a_review_from_image_to_image(tab, files, page):
+    """Label, next and previous, removal of one image; another tab sees all of it."""
+    window, other = tab(), tab()
+    assert window.locator("#drop").bounding_box()["y"] < 400
+    send(window, files, expected=len(files))
+    listed(other, len(files))
+    window.locator("#images a").first.click()
+    assert "1 of 4" in window.inner_text("nav")
+    assert window.locator("text=Previous").count() == 0
+    first = window.inner_text("h1")
+    for label in ("malignant", ""):
+        window.select_option("#label", label)
+        window.click("#review")
+        window.wait_for_selector("text=Reviewed.")
+        assert page.wait()[window.inner_text("h1")]["label"] == label
+        window.click("text=Next")
+    window.click("text=Previous")
+    window.click("#unreview")
+    window.wait_for_selector("text=Mark as reviewed")
+    window.click("text=Previous")
+    assert window.inner_text("h1") == first
+    window.click("text=All images")
+    assert window.locator("#images tr", has_text=first).locator("[data-head='Your label']").inner_text() == "malignant"
+    window.select_option("#of-mark", "new")
+    assert len(confidences(window)) == 3
+    window.on("dialog", lambda dialog: dialog.accept())
+    window.locator("#images tr:not([hidden]) button").first.click()
+    listed(window, 3)
+    listed(other, 3)
+    other.wait_for_selector("text=malignant")
+    assert len(page.wait()) == 3
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """A reverse proxy as clusters and hospitals have them: below a path that it removes, and with another Host."""
+
+    def passed_on(self):
+        size = int(self.headers.get("content-length") or 0)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        path = self.path.removeprefix("/node/8600") if self.server.strips else self.path
+        target = self.server.target
+        answer = httpx.request(self.command, target + path, headers=headers, content=self.rfile.read(size), timeout=60)
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    do_GET = do_POST = do_PUT = do_DELETE = passed_on
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_behind_a_proxy_and_below_a_path(tab, start, run_folders, files, strips):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        proxy.strips = strips
+        public = f"http://localhost:{proxy.server_port}/node/8600"
+        with serving(start, run_folders / "first run", "--public-url", public) as page:
+            assert page.address.startswith(f"{public}/?token=")
+            (port,) = {
+                connection.split()[3].rpartition(":")[2]
+                for connection in subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()
+                if f"pid={page.process.pid}," in connection
+            }
+            proxy.target = f"http://127.0.0.1:{port}"
+            window = tab(served=page)
+            assert window.url.startswith(f"{public}/")
+            assert window.context.cookies(public + "/") == []  # they go only below a path that nobody can guess
+            send(window, files[:2], expected=2)
+            window.locator("#images a").first.click()
+            window.click("#draw")
+            window.wait_for_selector("text=Limitations:")
+            shown(window)
+            window.click("#review")
+            window.wait_for_selector("text=Reviewed.")
+            window.goto("about:blank")
+        proxy.shutdown()
+
+
+def test_another_server_of_this_machine_gets_no_cookie(tab, page):
+    window, got = tab(), []
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            got.append(self.headers.get("cookie"))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'<link rel="icon" href="data:,">')
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        assert window.context.cookies(window.url)
+        window.goto(f"http://127.0.0.1:{other.server_port}/")
+        window.goto("about:blank")
+        other.shutdown()
+    assert set(got) == {None}
+
+
+def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_path):
+    """An open tab is told so, and the token of a file, typed in, opens the page: no address holds it."""
+    token = tmp_path / "token"
+    token.write_text("a-token-of-24-characters")
+    token.chmod(0o600)
+    window = chrome.new_page()
+
+    def enter(page):
+        assert window.goto(page.address).status == 401
+        window.fill("input[name=token]", token.read_text())
+        window.click("button")
+        window.wait_for_selector("#files")
+
+    with serving(start, run_folders / "first run", "--token-file", token) as page:
+        enter(page)
+        port = page.base.rpartition(":")[2]
+    with serving(lambda *words: start(*words[:-1], port), run_folders / "first run", "--token-file", token) as page:
+        window.set_input_files("#files", str(files[0]))
+        window.wait_for_selector("text=The page was started again: open the address", timeout=60_000)
+        enter(page)
+    window.close()
 
 
 def test_the_server_that_is_gone(chrome, start, run_folders, files):

@@ -1,162 +1,162 @@
-(function () {
+(() => {
   "use strict";
-  var drop = document.getElementById("drop"), status = document.getElementById("status");
-  var draw = document.getElementById("draw");
-  if (draw) draw.addEventListener("click", function () { status.textContent = "Drawing the heat map."; });
-  if (!drop) return;
-  var csrf = document.querySelector("meta[name=csrf]").content, results = document.getElementById("results");
-  var refused = document.getElementById("refused"), mpp = document.getElementById("mpp");
-  var model = drop.dataset.model, most = Number(drop.dataset.bytes), files = [], sending = false, sent = 0;
-  var pause = function (seconds) { return new Promise(function (go) { setTimeout(go, 1000 * seconds); }); };
+  const byId = (id) => document.getElementById(id), csrf = document.querySelector("meta[name=csrf]").content;
+  const drop = byId("drop"), status = byId("status"), results = byId("results"), refused = byId("refused"), mpp = byId("mpp");
+  const pause = (seconds) => new Promise((go) => setTimeout(go, 1000 * seconds));
 
-  function ask(path, options) {
-    options = options || {};
-    options.headers = { "X-CSRF": csrf };
-    return fetch(path, options);
+  async function ask(path, options) {
+    const answer = await fetch(path, { headers: { "X-CSRF": csrf }, ...options });
+    if (answer.status === 401) throw new Error("The page was started again: open the address that bchisto serve printed.");
+    return answer;
   }
+  async function reason(answer) {
+    const text = await answer.text();
+    try { return JSON.parse(text).detail; } catch { return text || "status " + answer.status; }
+  }
+  const trouble = (error) => error.message.startsWith("The page") ? error.message : "The page does not answer: is bchisto serve still running?";
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-path]");
+    if (!button || (button.dataset.confirm && !window.confirm(button.dataset.confirm))) return;
+    const value = button.dataset.with ? encodeURIComponent(byId(button.dataset.with).value) : "";
+    try {
+      const answer = await ask(button.dataset.path + value, { method: button.dataset.method });
+      if (!answer.ok) status.textContent = await reason(answer);
+      else if (results) await show();
+      else location.href = button.dataset.then || location.href;
+    } catch (error) { status.textContent = trouble(error); }
+  });
+  const link = byId("pixels");
+  if (link) link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const image = link.firstElementChild, box = image.getBoundingClientRect(), all = link.classList.toggle("all");
+    const place = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    image.onload = () => link.scrollTo(place[0] * image.width - link.clientWidth / 2, place[1] * image.height - link.clientHeight / 2);
+    image.src = all ? link.href : link.dataset.small;
+  });
+  const form = byId("mapped");
+  if (form) form.addEventListener("submit", () => { status.textContent = "Drawing the heat map."; });
+  if (!drop) return;
+
+  const files = [], model = drop.dataset.model, known = byId("files").accept.split(",");
+  let sending = false, sent = 0;
   function refuse(name, why) {
-    var line = document.createElement("li");
-    line.textContent = name + ": " + why;
+    const line = document.createElement("li");
+    line.textContent = name.concat(": ", why.startsWith(name + ": ") ? why.slice(name.length + 2) : why);
     refused.append(line);
   }
-  function add(list) {
-    Array.prototype.forEach.call(list, function (file) {
-      var name = file.webkitRelativePath ? file.webkitRelativePath.replace(/^[^/]*\//, "") : file.fullName || file.name;
-      if (file.size > most) refuse(name, "is larger than " + Math.floor(most / 1048576) + " MB");
-      else files.push([name, file]);
+  function add(named) {
+    const given = mpp.value.trim().replace(",", "."), { least, most } = mpp.dataset;
+    if (given && !(Number(given) >= least && Number(given) <= most)) {
+      mpp.setCustomValidity("Nothing was added: give micrometres per pixel from " + least + " to " + most + ", such as 0.42, or nothing.");
+      mpp.reportValidity();
+      status.textContent = mpp.validationMessage;
+      return;
+    }
+    if (!sending) refused.replaceChildren();
+    named.forEach(([name, file]) => {
+      if (file.size > drop.dataset.bytes) refuse(name, "is larger than " + Math.floor(drop.dataset.bytes / 1048576) + " MB");
+      else files.push([name, file, given]);
     });
     send();
   }
+  mpp.addEventListener("input", () => mpp.setCustomValidity(""));
   async function send() {
     if (sending) return;
     sending = true;
     while (files.length) {
-      var next = files.shift();
-      status.textContent = "Sending " + next[0] + (files.length ? ", " + files.length + " more to send." : ".");
-      await sendOne(next[0], next[1]);
+      const [name, file, given] = files.shift();
+      status.textContent = "Sending " + name + (files.length ? ", " + files.length + " more to send. Stay on this page until then." : ".");
+      await sendOne(new URLSearchParams({ name, model, mpp: given }), name, file);
     }
     sending = false;
-    if (!sent) return;
-    status.textContent = sent + (sent === 1 ? " image was sent." : " images were sent.");
-    look();
+    if (sent) status.textContent = sent + (sent === 1 ? " image was sent." : " images were sent.");
+    sent = 0;
   }
-  async function sendOne(name, file) {
-    var query = new URLSearchParams({ name: name, model: model });
-    if (mpp.value) query.set("mpp", mpp.value);
-    for (var failures = 0; ;) {
-      var said = "";
+  async function sendOne(query, name, file) {
+    for (let failures = 0; ;) {
       try {
-        var queue = await (await ask("/api/queue")).json();
-        said = queue.waiting + " images are waiting; " + name + " is sent when there is room.";
-        if (queue.room) {
-          var answer = await ask("/api/images?" + query, { method: "POST", body: file });
-          if (answer.ok) { sent += 1; look(); return; }
-          if (answer.status !== 429) {
-            var why = (await answer.json()).detail;
-            refuse(name, typeof why === "string" ? why : why[0].loc.slice(-1) + " " + why[0].msg);
-            return;
-          }
-        }
+        const answer = await ask("api/images?" + query, { method: "POST", body: file });
+        if (answer.ok) sent += 1;
+        else refuse(name, await reason(answer));
+        return;
       } catch (error) {
-        if (++failures > 5) { refuse(name, "the page does not answer"); return; }
+        if (++failures > 5) { refuse(name, trouble(error)); return; }
+        await pause(2);
       }
-      if (said) status.textContent = said;
-      await pause(2);
     }
   }
+  window.addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 
-  var looking = false, version = "";
   async function look() {
-    if (looking) return;
-    looking = true;
-    try {
-      for (;;) {
-        var queue = await (await ask("/api/queue")).json();
-        if (String(queue.version) !== version) await show();
-        if (!queue.waiting && !queue.working && !sending) break;
-        await pause(1);
+    for (let lost = false; ;) {
+      let busy = true;
+      try {
+        const queue = await (await ask("api/queue")).json();
+        if (lost) status.textContent = "";
+        lost = false;
+        busy = queue.waiting + queue.working || sending;
+        if (String(queue.version) !== results.firstElementChild.dataset.version) await show();
+      } catch (error) {
+        lost = true;
+        status.textContent = trouble(error);
       }
-    } catch (error) {
-      status.textContent = "The page does not answer: is bchisto serve still running?";
+      await pause(busy ? 1 : 3);
     }
-    looking = false;
   }
   async function show() {
-    var text = await (await ask("/results?model=" + model)).text();
-    var focused = document.activeElement && results.contains(document.activeElement) ? document.activeElement.id : "";
-    var chosen = CHOICES.map(function (id) { return choice(id); });
+    const text = await (await ask("results?model=" + model)).text();
+    const focused = results.contains(document.activeElement) ? document.activeElement.id : "";
+    const chosen = CHOICES.map(choice);
     results.innerHTML = text;
-    CHOICES.forEach(function (id, at) { var field = document.getElementById(id); if (field && chosen[at]) field.value = chosen[at]; });
+    CHOICES.forEach((id, at) => { if (byId(id) && chosen[at]) byId(id).value = chosen[at]; });
     arrange();
-    version = results.firstElementChild.dataset.version;
-    if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
+    if (focused && byId(focused)) byId(focused).focus();
   }
-  results.addEventListener("click", async function (event) {
-    if (event.target.id !== "remove" || !window.confirm("Remove all images from this page?")) return;
-    await ask("/api/images?model=" + model, { method: "DELETE" });
-    sent = 0;
-    status.textContent = "All images were removed.";
-    await show();
-  });
 
-  var CHOICES = ["of-class", "of-mark", "order"];
-  function choice(id) {
-    var field = document.getElementById(id);
-    return field ? field.value : "";
-  }
+  const CHOICES = ["of-class", "of-mark", "order"], choice = (id) => byId(id) ? byId(id).value : "";
   function arrange() {
-    var body = document.querySelector("#images tbody"), bar = document.getElementById("choose"), shown = 0;
+    const body = document.querySelector("#images tbody"), order = choice("order");
     if (!body) return;
-    bar.hidden = false;
-    var rows = Array.prototype.slice.call(body.rows), order = choice("order");
-    rows.forEach(function (row, at) { if (!row.dataset.rank) row.dataset.rank = at; });
-    rows.sort(function (first, second) {
-      if (order === "name") return first.dataset.name.localeCompare(second.dataset.name, undefined, { numeric: true });
-      return (order === "most" ? -1 : 1) * (first.dataset.rank - second.dataset.rank);
-    });
-    rows.forEach(function (row) {
-      var wanted = choice("of-class");
-      row.hidden = Boolean(wanted && row.dataset.class !== wanted) || Boolean(choice("of-mark") && !row.classList.contains("marked"));
-      shown += !row.hidden;
+    byId("choose").hidden = false;
+    const rows = [...body.rows];
+    rows.forEach((row, at) => { row.dataset.rank ||= at; });
+    rows.sort((first, second) => order === "name"
+      ? first.dataset.name.localeCompare(second.dataset.name, undefined, { numeric: true })
+      : (order === "most" ? -1 : 1) * (first.dataset.rank - second.dataset.rank));
+    rows.forEach((row) => {
+      row.hidden = Boolean((choice("of-class") && row.dataset.class !== choice("of-class"))
+        || (choice("of-mark") && !row.classList.contains(choice("of-mark"))));
       body.append(row);
     });
-    document.getElementById("shown").textContent = shown === rows.length ? "" : shown + " of " + rows.length + " images shown";
+    const shown = rows.filter((row) => !row.hidden).length;
+    byId("shown").textContent = shown === rows.length ? "" : shown + " of " + rows.length + " images shown";
   }
-  results.addEventListener("change", function (event) { if (CHOICES.indexOf(event.target.id) >= 0) arrange(); });
+  results.addEventListener("change", (event) => { if (CHOICES.includes(event.target.id)) arrange(); });
   arrange();
 
-  async function entries(entry, path) {
-    if (entry.isFile) {
-      var file = await new Promise(function (go, stop) { entry.file(go, stop); });
-      file.fullName = path + file.name;
-      return [file];
+  const isImage = ([name]) => !name.includes("/") || known.some((suffix) => name.toLowerCase().endsWith(suffix));
+  async function filesOf(entry, folder) {
+    if (entry.isFile) return [[folder + entry.name, await new Promise((go, stop) => entry.file(go, stop))]];
+    const reader = entry.createReader(), all = [];
+    for (;;) {
+      const some = await new Promise((go, stop) => reader.readEntries(go, stop));
+      if (!some.length) return all;
+      for (const inner of some) all.push(...await filesOf(inner, folder + entry.name + "/"));
     }
-    var reader = entry.createReader(), all = [], some;
-    do {
-      some = await new Promise(function (go, stop) { reader.readEntries(go, stop); });
-      for (var at = 0; at < some.length; at++) {
-        all = all.concat(await entries(some[at], some[at].isFile ? path : path + some[at].name + "/"));
-      }
-    } while (some.length);
-    return all;
   }
-  drop.addEventListener("dragover", function (event) { event.preventDefault(); drop.classList.add("over"); });
-  drop.addEventListener("dragleave", function () { drop.classList.remove("over"); });
-  drop.addEventListener("drop", async function (event) {
+  document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+  document.addEventListener("dragleave", () => drop.classList.remove("over"));
+  document.addEventListener("drop", async (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    var dropped = Array.prototype.map.call(event.dataTransfer.items, function (item) { return item.webkitGetAsEntry() || item.getAsFile(); });
-    for (var at = 0; at < dropped.length; at++) {
-      if (dropped[at] instanceof File) add([dropped[at]]);
-      else if (dropped[at]) add(await entries(dropped[at], ""));
-    }
+    const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const named = await Promise.all(dropped.map((entry) => filesOf(entry, "")));
+    add(named.flat().filter(isImage));
   });
-  ["files", "folder"].forEach(function (id) {
-    document.getElementById(id).addEventListener("change", function (event) {
-      add(event.target.files);
-      event.target.value = "";
-    });
-  });
-  version = results.firstElementChild.dataset.version;
-  if (Number(results.firstElementChild.dataset.busy)) look();
+  ["files", "folder"].forEach((id) => byId(id).addEventListener("change", (event) => {
+    add([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]).filter(isImage));
+    event.target.value = "";
+  }));
+  look();
 })();
