@@ -199,8 +199,8 @@ class Session:
             raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
         if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
             raise HTTPException(507, f"the disk of the page's temporary files is nearly full; {name} was not taken")
-        self._next += 1
-        item = Item(self._next, name, model, folder=self.folder / str(self._next), given=mpp)
+        self._next = number = self._next + 1
+        item = Item(number, name, model, folder=self.folder / str(number), given=mpp)
         try:
             item.path.parent.mkdir(parents=True)
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
@@ -330,14 +330,14 @@ class Session:
 
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
-        if self._written == self.version:
+        if (version := self.version) == self._written:
             return
-        self._written = self.version
         for number, folder in enumerate(self._keep):
             if any(item.state in ("done", "failed") for item in self.items(number)):
                 answer = await self.write(number, folder, prefix="images/")
                 if "error" in answer:
                     _log.warning("%s", answer["error"])
+        self._written = version  # only now, since the end of the page may interrupt this
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
