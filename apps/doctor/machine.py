@@ -108,17 +108,8 @@ def _free_space(folder: Path) -> Iterator[Check]:
 _TRIED = ((3, 11), (3, 13))
 """Oldest and newest version of Python with which the tests were run."""
 
-_EXTRAS = {
-    "openvino": "networks on Intel CPUs in half of the time",
-    "onnx": "encoders as ONNX files",
-    "torch": "encoders of transformers and timm",
-    "jax": "networks by JAX",
-    "dask": "work on a Dask cluster",
-    "excel": "workbooks (.xlsx)",
-    "serve": "the web page",
-    "staintools": "StainTools' own normalisers",
-}
-"""Extra to its purpose."""
+_EXTRAS = ("openvino", "onnx", "torch", "jax", "dask", "excel", "serve", "staintools")
+"""What docs/install.md lists as optional parts."""
 
 _NETWORKS = ("keras", "tensorflow")
 """Packages that the check of the backend loads."""
@@ -128,15 +119,12 @@ _OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-head
 
 def check_python() -> Iterator[Check]:
     """Check the version of Python and the system."""
-    version, system = sys.version_info[:2], platform.system()
-    text = f"{platform.python_version()} on {system} {platform.machine()}"
-    if system != "Linux":
-        yield Check("Python", "warning", f"{text}: bchisto was tried on Linux only", "use Linux, or WSL on Windows")
-    elif not _TRIED[0] <= version <= _TRIED[1]:
-        tried = " to ".join(".".join(map(str, bound)) for bound in _TRIED)
-        yield Check("Python", "warning", f"{text}: bchisto was tried with {tried}", f"make a venv with Python {tried}")
-    else:
+    text, (oldest, newest) = f"{platform.python_version()} on {platform.system()} {platform.machine()}", _TRIED
+    if platform.system() == "Linux" and oldest <= sys.version_info[:2] <= newest:
         yield Check("Python", "ok", text)
+    else:
+        tried = f"Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))} on Linux"
+        yield Check("Python", "warning", f"{text}: not tried", f"use {tried}, which bchisto was tried with")
 
 
 def check_packages() -> Iterator[Check]:
@@ -160,7 +148,7 @@ def check_packages() -> Iterator[Check]:
             if (version := _version(need.name)) is None or not need.specifier.contains(version, prereleases=True)
         }
         if extra and None in other.values():
-            yield Check(name, "note", f"not installed; for {_EXTRAS[extra]}", how_to_install(extra))
+            yield Check(name, "note", "not installed", how_to_install(extra))
             continue
         wanted = [f"{need.name}{need.specifier}" for need in other]
         if other:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import DependencyError, Message, StoreError, Write, in_python
+from ...core import DependencyError, Message, StoreError, Write, counted, in_python
 from ...core.formats import check_tree
 from ...core.jobs import ask_workers, prepare_backend, visible_gpus
 from ...core.runs import read_run, versions_of
@@ -75,16 +75,14 @@ def examine(
         "networks": check_backend,
         "weights": partial(check_weights, online=online),
     }
-    if images is not None:
-        checks["dataset"] = partial(check_dataset, images)
-    if run is not None:
-        checks["run"] = partial(check_run, run)
-    if model is not None:
-        checks["model"] = partial(check_model, model)
-    if slurm:
-        checks["Slurm"] = check_slurm
-    if dask is not None:
-        checks["Dask"] = partial(check_dask, dask, folder)
+    named = {
+        "dataset": images and partial(check_dataset, images),
+        "run": run and partial(check_run, run),
+        "model": model and partial(check_model, model),
+        "Slurm": slurm and check_slurm,
+        "Dask": dask and partial(check_dask, dask, folder),
+    }
+    checks |= {name: check for name, check in named.items() if check}
     hide = private_texts({"IMAGES": images, "RUN": run, "MODEL": model, "DIR": folder})
     return run_checks(checks, apart=("packages", "networks", "model"), hide=hide, write=write)
 
@@ -94,14 +92,12 @@ def check_dataset(images: Path) -> Iterator[Check]:
     dataset = read_dataset(images)
     labels = Counter(record.label for record in dataset.records if record.label)
     text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
-    more = "bchisto data check --images IMAGES lists all"
-    levels: tuple[tuple[str, Status], ...] = (("error", "failure"), ("warning", "warning"))
-    for level, status in levels:
+    outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
+    for level, status in outcomes.items():
         # only the message, since a file may be named after a patient
-        messages = [finding.message for finding in dataset.findings if finding.level == level]
-        if messages:
-            counted = f"{len(messages)} {level}{'s' * (len(messages) != 1)}"
-            yield Check("dataset", status, f"{text}; {counted}, first: {messages[0]}", more)
+        if messages := [finding.message for finding in dataset.findings if finding.level == level]:
+            yield Check("dataset", status, f"{text}; {counted(len(messages), level)}, first: {messages[0]}",
+                        "bchisto data check --images IMAGES lists all")  # fmt: skip
             return
     yield Check("dataset", "ok", text)
 
@@ -110,13 +106,10 @@ def check_run(run: Path) -> Iterator[Check]:
     """Check how each command of a run ended, and read its feature files and the weights that it names."""
     entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
     for command, entry in entries.items():
-        text = f"{command}: {entry.outcome}"
-        if entry.status == "error":
-            yield Check("run", "failure", f"{text}: {entry.error}", "correct this, and run the command again")
-        elif entry.status == "interrupted":
-            yield Check("run", "warning", text, f"run {command} again to continue")
-        else:
-            yield Check("run", "ok", text)
+        outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
+        status, text = outcomes.get(entry.status, "ok"), f"{command}: {entry.outcome}"
+        remedy = "" if status == "ok" else f"run {command} again, after you have corrected what is named"
+        yield Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
     given = [value for entry in entries.values() for value in entry.config.get("weights") or ()]
     files = {Path(value.partition("=")[2] or value) for value in given} - {Path("imagenet"), Path("random")}
     for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):

@@ -374,4 +374,4 @@ def test_another_system_and_an_untried_python(monkeypatch):
     monkeypatch.undo()
     assert only(machine.check_python()).status == "ok"
     monkeypatch.setattr(machine, "_TRIED", ((3, 8), (3, 9)))
-    assert "make a venv with Python 3.8 to 3.9" in only(machine.check_python()).remedy
+    assert "use Python 3.8 to 3.9 on Linux" in only(machine.check_python()).remedy
