@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
 from bchisto.encoders import Encoder, build_backbone
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
@@ -39,10 +38,3 @@ def test_nothing_is_compiled_for_it(nothing_compiled):
 def test_a_network_to_train_is_built_without_an_encoder(nothing_compiled):
     model = build_model(FinetuneSettings("convs", size=64, weights="random"), classes=2, fold=1)
     assert model.output_shape == (None, 2)
-
-
-def test_what_is_refused():
-    with pytest.raises(InputError, match="no layer middle2; close names are middle"):
-        build_backbone("convs", layers="middle2", weights="random")
-    with pytest.raises(InputError, match="`encoders` resnet51: no such encoder"):
-        build_backbone("resnet51")

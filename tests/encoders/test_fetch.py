@@ -113,7 +113,12 @@ def fetch(hub, tmp_path, start):
     return run
 
 
-def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path):
+def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path, monkeypatch):
+    from bchisto.encoders import weights_of
+
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    options = ([], ["random"], [f"{NAME}=other"])
+    assert [weights_of(given, NAME) for given in options] == ["imagenet", "random", "other"]
     code, _, err = fetch("--yes")
     assert code == 0, err
     for text in (f"commit {COMMIT}", "Apache-2.0", f"{NAME}: fetching model.safetensors, 15.4 MB"):
@@ -122,35 +127,20 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     record = json.loads((folder / "fetched.json").read_text())
     assert record["files"]["model.safetensors"] == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
+    assert [weights_of(given, NAME) for given in options] == [str(folder), "random", "other"]
     hub.shutdown()
     code, _, err = fetch(HF_ENDPOINT="http://127.0.0.1:9")
     assert (code, err) == (0, f"{NAME} is in {folder}\nnext: bchisto encoder check {NAME}\n")
 
 
-def test_its_folder_is_what_the_name_means(hub, fetch, tmp_path, monkeypatch):
-    from bchisto.encoders import weights_of
-
-    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
-    assert weights_of([], NAME) == "imagenet"
-    assert fetch("--yes")[0] == 0
-    assert weights_of([], NAME) == str(tmp_path / "encoders" / NAME)
-    assert weights_of(["random"], NAME) == "random"
-    assert weights_of([f"{NAME}=other"], NAME) == "other"
-    assert weights_of([], "uni") == "imagenet"
-
-
-def test_nobody_is_there_to_accept(fetch, tmp_path):
-    code, _, err = fetch()
-    assert (code, "add --yes" in err) == (2, True)
-    assert not (tmp_path / "encoders").exists()
-
-
-def test_somebody_declines(hub, fetch, tmp_path, monkeypatch):
+def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):
     from bchisto.core import WeightsError
     from bchisto.encoders import fetch_encoder
 
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    code, _, err = fetch()
+    assert (code, "add --yes" in err) == (2, True)
     asked = []
     with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
         fetch_encoder(NAME, agrees=asked.append)
@@ -208,7 +198,7 @@ def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch,
 @pytest.mark.parametrize("harm", ["altered", "deleted"])
 def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm):
     from bchisto.core import WeightsError
-    from bchisto.encoders import EncoderChoice, open_encoder, weights_of
+    from bchisto.encoders import EncoderChoice, open_encoder
 
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     name = "timm:hf-hub:someone/tiny"
@@ -226,26 +216,14 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
     assert str(refused.value) == message
     code, _, err = fetch("--yes", name=name)
     assert (code, file.read_bytes() == hub.files["model.safetensors"]) == (0, True), err
-    hub.repository = REPOSITORY
-    assert fetch("--yes")[0] == 0
-    (tmp_path / "encoders" / NAME / "config.json").unlink()
-    assert weights_of([], NAME) == "imagenet"
-
-
-def test_what_the_hub_refuses(hub, fetch):
-    hub.refusal = "GatedRepo"
-    code, _, err = fetch("--yes")
-    assert (code, "accept the terms at" in err, "hf auth login" in err) == (2, True, True), err
-    code, _, err = fetch("--yes", name="dinov2-base")
-    assert (code, "no such repository or revision" in err) == (2, True), err
-    hub.refusal = ""
-    code, _, err = fetch("--yes", name="resnet50")
-    assert (code, "can be fetched are uni, " in err) == (2, True), err
 
 
 @pytest.mark.parametrize(
     ("refusal", "environment", "message"),
     [
+        ("GatedRepo", {}, f"accept the terms at https://huggingface.co/{REPOSITORY}, run `hf auth login`"),
+        ("", {"name": "dinov2-base"}, "no such repository or revision"),
+        ("", {"name": "resnet50"}, "can be fetched are uni, "),
         ("", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub does not answer ("),
         ("Firewall", {}, f"error: {REPOSITORY}: cannot be fetched (403 Forbidden"),
         ("", {"HF_HUB_OFFLINE": "1"}, f"error: {REPOSITORY}: cannot be fetched (Cannot reach "),
@@ -257,7 +235,7 @@ def test_every_failure_has_its_own_remedy(hub, fetch, refusal, environment, mess
     code, _, err = fetch("--yes", **environment)
     assert (code, message in err) == (2, True), err
     assert ("fetch on a machine with a network, and copy " in err) == ("HF_ENDPOINT" in environment)
-    assert "weights" not in err
+    assert "--weights" not in err
 
 
 @pytest.mark.parametrize(

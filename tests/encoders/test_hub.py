@@ -279,15 +279,12 @@ SPOILT = {
     "code": (_config(auto_map={"AutoModel": "modeling.Own"}), "asks for code that comes with the model"),
     "code of the processor": (_processor(auto_map={"AutoImageProcessor": "own.Own"}), "asks for code that comes with"),
     "another kind": (_config(model_type="clip"), "its config is of clip; hub reads convnext, .*of transformers"),
-    "no kind": (_config(model_type=None), "its config is of None; hub reads"),
-    "list for a kind": (_config(model_type=["vit"]), "its config is of .'vit'.; hub reads"),
     "text for a number": (_config(hidden_size="wide"), "transformers cannot build it"),
     "huge": (_config(hidden_size=65536), "which would have .* parameters and not"),
     "huger": (_config(hidden_size=10**9), "holds 1000000000, which no network has"),
     "beyond any float": (_config(hidden_size=10**400), "holds 10000000000000000000, which no network has"),
     "other heads": (_config(num_attention_heads=3), "has another shape of|is not a multiple of"),
     "other activation": (_config(hidden_act="own"), "transformers cannot build it"),
-    "other family": (_config(model_type="vit"), "which would have .* parameters and not"),
     "no json": (_text("config.json", "{"), "config.json: no JSON, or damaged"),
     "no mapping": (_text("config.json", "[1]"), "config.json: not a JSON object"),
     "zero deviation": (_processor(image_std=[1, 0, 1]), "its mean and std are not three numbers that pixels can be"),
@@ -330,7 +327,6 @@ def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
         ({"model_args": {"depth": 10**12}}, "holds 1000000000000, which no network has"),
         ({"model_args": [1]}, "config.json is not a config of timm"),
         ({"pretrained_cfg": {"input_size": [3, 160, 120]}}, "takes 3 channels of 160x120"),
-        ({"pretrained_cfg": {"mean": [0, 0]}}, "mean and std are not three numbers"),
         ({"pretrained_cfg": {"std": [1, 1, 0]}}, "not three numbers that pixels can be normalised by"),
     ],
 )
@@ -369,15 +365,12 @@ def test_a_crop_is_resized_and_its_middle_taken(tiny):
     assert lines["takes"] == "16x16 pixels, of crops resized to 20x20 (bicubic): the middle"
 
 
-def test_a_named_encoder_says_how_to_get_its_weights(tiny, tmp_path):
+def test_a_named_encoder_says_how_to_get_its_weights():
     known = (
         "uni2-h: its weights are not part of bchisto .*CC-BY-NC-ND-4.0, non-commercial use only, gated.*hf auth login"
     )
     with pytest.raises(WeightsError, match=f'{known}.*`weights="uni2-h=DIR"`'):
         open_encoder(EncoderChoice("uni2-h"))
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
-    with pytest.raises(WeightsError, match="a pickled checkpoint can run code"):
-        open_encoder(EncoderChoice("uni2-h"), weights=str(tmp_path))
 
 
 def narrowed(named, **further):
@@ -396,15 +389,6 @@ def narrow(monkeypatch):
     networks = {name: narrowed(named) for name, named in CATALOGUE.items()}
     monkeypatch.setattr(opening, "CATALOGUE", networks)
     return networks
-
-
-@pytest.fixture
-def shrunk(narrow):
-    """Named encoders with two blocks."""
-    for name, named in narrow.items():
-        depth = "depth" if named.library == "timm" else "num_hidden_layers"
-        narrow[name] = narrowed(named, **{depth: 2})
-    return narrow
 
 
 def original(named, folder):
@@ -464,8 +448,8 @@ def test_a_named_encoder_has_as_many_parameters_as_published(name):
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(named.parameters, rel=0.02)
 
 
-def test_the_config_of_another_network_is_refused(shrunk, tmp_path):
-    original(shrunk["dinov2-base"], tmp_path)
+def test_the_config_of_another_network_is_refused(narrow, tmp_path):
+    original(narrow["dinov2-base"], tmp_path)
     _config(num_attention_heads=6)(tmp_path)
     with pytest.raises(WeightsError, match="has num_attention_heads 6, and dinov2-base has 3; .*another network"):
         open_encoder(EncoderChoice("dinov2-base"), weights=str(tmp_path))

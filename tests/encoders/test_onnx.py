@@ -146,7 +146,6 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
     with pytest.raises(InputError, match="outside its folder"):
         open_encoder(EncoderChoice(f"onnx:{path}"))
     for location in ("../patches.data", os.fspath(tmp_path / "patches.data")):
-        path.write_bytes(path.read_bytes())
         changed = onnx.load(str(path), load_external_data=False)
         for tensor in changed.graph.initializer:
             for entry in tensor.external_data:
@@ -174,27 +173,24 @@ def _inside_a_branch():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)])
 
 
-def _with_function():
-    from onnx import helper
-
+def _altered(change):
     model = network()
-    node = helper.make_node("Relu", ["x"], ["y"])
-    model.functions.append(helper.make_function("own", "F", ["x"], ["y"], [node], [helper.make_opsetid("", 18)]))
+    change(model)
     return model
 
 
-def _two_inputs():
-    from onnx import TensorProto, helper
-
-    model = network()
-    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
-    return model
-
-
-def _half():
-    model = network()
+def _half(model):
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    return model
+
+
+def _two_inputs(model):
+    model.graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+
+
+def _with_function(model):
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    model.functions.append(onnx.helper.make_function("own", "F", ["x"], ["y"], [node], opsets))
 
 
 @pytest.mark.parametrize(
@@ -202,9 +198,12 @@ def _half():
     [
         (lambda: network(operator="Own", domain="com.example"), "has the custom operator com.example::Own; export"),
         (_inside_a_branch, "has the custom operator evil::Load"),
-        (_with_function, "has functions of its own"),
-        (_two_inputs, r"takes FLOAT of shape .*; FLOAT of shape \(1,\); an encoder takes only images"),
-        (_half, "takes FLOAT16 of shape .*; an encoder takes only images"),
+        (lambda: _altered(_with_function), "has functions of its own"),
+        (
+            lambda: _altered(_two_inputs),
+            r"takes FLOAT of shape .*; FLOAT of shape \(1,\); an encoder takes only images",
+        ),
+        (lambda: _altered(_half), "takes FLOAT16 of shape .*; an encoder takes only images"),
         (lambda: network(shape=("n", 3, 20, 20)), "cannot be run on images of 16x16 pixels .*Expected: 20"),
         (lambda: network(shape=("n", 4, 16, 16)), r"takes FLOAT of shape \(0, 4, 16, 16\); an encoder takes only"),
         (lambda: network(shape=(8, 3, 16, 16)), "cannot be run on images of 16x16 pixels .*Expected: 8"),
