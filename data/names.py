@@ -72,11 +72,6 @@ class PathRule:
         except (re.error, OverflowError, RecursionError) as error:
             raise InputError("{} {}: no level, and no regular expression ({})", Parameter(name), text, error) from error
 
-    @classmethod
-    def given(cls, **rules: str | None) -> dict[str, PathRule]:
-        """Return the rules that are given as ``group_from`` or ``label_from``, as ``group`` and ``label``."""
-        return {name.removesuffix("_from"): cls.of(rule, name=name) for name, rule in rules.items() if rule is not None}
-
     def find(self, paths: Iterable[str]) -> dict[str, str | None]:
         """Return a dict from each POSIX path to what the rule finds in it; None if it finds nothing.
 

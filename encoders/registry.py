@@ -239,7 +239,8 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     InputError
         There is no such encoder; the message suggests a similar name.
     """
-    known = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
+    added = (*extension_names(ENTRY_POINT_GROUP), *extension_names(VECTOR_GROUP))
+    known = (*_OF_KERAS, RESNET50_KERAS213, *CATALOGUE, *added)
     if not choice.runner and choice.name not in known:
         like = closest(choice.name, known)
         meant = f"did you mean {like}? " if like else ""

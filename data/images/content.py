@@ -178,7 +178,7 @@ class ImageFiles:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._known = {} if cache is None else _read_cache(cache)
+        self._known = _read_cache(cache) if cache is not None and cache.is_file() else {}
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 

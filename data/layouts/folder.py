@@ -197,7 +197,8 @@ def read_folder(
     InputError
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
-    rules = PathRule.given(group_from=group_from, label_from=label_from)
+    given = {"group": group_from, "label": label_from}
+    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in given.items() if rule is not None}
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]

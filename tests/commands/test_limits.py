@@ -38,8 +38,9 @@ def test_a_store_is_not_called_damaged_for_want_of_processes(described, run_copy
         "    signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    code, _, shown = cli("boost", "--out", run_copy(described), "--folds", 2, "--seeds", 1, "--head", "logistic")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    features = run_copy(described) / "features"
+    code, _, shown = cli("boost", "--out", tmp_path / "run", "--features", features, "--folds", 2, "--head", "logistic")
     assert code == 1
     assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown
     assert "damaged" not in shown

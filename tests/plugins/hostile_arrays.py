@@ -105,7 +105,8 @@ STORES = {
     "features as text": (dataset("features", shape=(24, 16), dtype=TEXT), "features holds text or objects, not float"),
     "features of integers": (dataset("features", data=np.ones((24, 16), np.int64)), "holds int64, not float"),
     "features of one axis": (dataset("features", data=np.ones(24, np.float32)), "not 2 axes"),
-    "features that are empty": (dataset("features", dtype=np.float32, data=h5py.Empty("f4")), "is not a dataset with values"),
+    "features that are empty": (
+        dataset("features", dtype=np.float32, data=h5py.Empty("f4")), "is not a dataset with values"),
     "features that were never written": (dataset("features", shape=(24, 16), dtype=np.float32), "0 are stored"),
     "features of a terabyte": (
         dataset("features", shape=(24, 2**34), chunks=(1, 4096), dtype=np.float32, compression="gzip"),
