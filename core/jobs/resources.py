@@ -46,34 +46,31 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
     bool
         False if another process was still in the block after that time.
     """
+    import fcntl
+
     with contextlib.ExitStack() as stack:
-        alone = True
+        busy = False
         with contextlib.suppress(OSError):  # without locks or write permission, several processes do the same work
             folder.mkdir(parents=True, exist_ok=True)
             until = time.monotonic() + seconds
-            while not (alone := _locks(folder / _TURN, stack)) and time.monotonic() < until:
+            while True:
+                lock = stack.enter_context((folder / _TURN).open("ab"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    busy = not os.fstat(lock.fileno()).st_nlink  # another process has just removed it
+                except BlockingIOError:
+                    busy = True
+                if not busy or time.monotonic() >= until:
+                    break
+                lock.close()
                 time.sleep(0.05)
         try:
-            yield alone
+            yield not busy
         finally:
-            if alone:
+            if not busy:
                 with contextlib.suppress(OSError):
                     (folder / _TURN).unlink(missing_ok=True)
                     folder.rmdir()
-
-
-def _locks(path: Path, stack: contextlib.ExitStack) -> bool:
-    """Lock a file until the end of `stack`; return False if another process has locked it, or has just removed it."""
-    import fcntl
-
-    lock = path.open("ab")
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(lock.fileno()).st_nlink:
-            stack.enter_context(lock)
-            return True
-    lock.close()
-    return False
 
 
 @dataclass(frozen=True)
