@@ -94,7 +94,7 @@ def test_pages_are_a_note_beside_the_image(page, paged):
     assert [line for line in images["z 1.tif"]["notes"] if FIVE in line] == [f"z 1.tif: {FIVE}"]
     assert [line for line in images["film.png"]["notes"] if TWO in line] == [f"film.png: {TWO}"]
     assert images["Krebs00.png"]["notes"] == []
-    shown = page.client.get(f"/images/{images['z 1.tif']['number']}").text
+    shown = page.client.get(f"/image?number={images['z 1.tif']['number']}").text
     assert f"z 1.tif: {FIVE}" in shown
 
 
