@@ -23,11 +23,11 @@ _MOST_WORK = 3_000_000
 """Maximum of folds times rows for which temperatures of folds are fitted: about ten seconds."""
 
 PENALTY = 5.0
-"""Weight of the square of log T relative to the log-likelihood of the units, chosen by
-``tools/benchmarks/temperature.py``."""
+"""Weight of the square of log T relative to the log-likelihood of the units, chosen on
+simulated data (docs/evaluation.md)."""
 
 _AVERAGING = 0.3
-"""By how much log T may fall if the models of the folds are averaged, chosen by ``tools/benchmarks/temperature.py``."""
+"""By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/evaluation.md)."""
 
 Probabilities = npt.NDArray[np.float64]
 

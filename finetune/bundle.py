@@ -110,9 +110,9 @@ class CnnBundle(BundleFacts):
                     raise BundleError(f"{path}: {why}; it was altered")
         models: dict[int, Any] = {}
         for fold, name in members.items() if parse else ():
-            models[fold] = build_model(settings, classes=len(classes), fold=0)
+            models[fold], content = build_model(settings, classes=len(classes), fold=0), archive.read(name)
             try:
-                load_network(models[fold], archive.read(name))
+                load_network(models[fold], content)
             except BundleError as error:
                 raise BundleError("{}: {}: {}; or it is not of {}", path, name, error, settings.network) from error
         dataset = str(manifest["dataset"])
