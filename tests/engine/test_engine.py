@@ -89,6 +89,14 @@ def whole(place):
     return of
 
 
+@pytest.fixture
+def ctrl_c():
+    """Take Ctrl-C, also in the background, where a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [
@@ -96,7 +104,7 @@ def whole(place):
         pytest.param("finetune", "SIGTERM", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_interrupted_and_resumed(place, whole, name, number):
+def test_interrupted_and_resumed(place, whole, ctrl_c, name, number):
     here = place(name)
     code, _, err = here.go(pack=2, act=lambda: signal.raise_signal(signal.Signals[number]))
     assert code == {"SIGINT": 130, "SIGTERM": 143}[number]
