@@ -89,7 +89,7 @@ def whole(place):
     return of
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def ctrl_c():
     """Take Ctrl-C, also in the background, where a shell has it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -104,7 +104,7 @@ def ctrl_c():
         pytest.param("finetune", "SIGTERM", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_interrupted_and_resumed(place, whole, ctrl_c, name, number):
+def test_interrupted_and_resumed(place, whole, name, number):
     here = place(name)
     code, _, err = here.go(pack=2, act=lambda: signal.raise_signal(signal.Signals[number]))
     assert code == {"SIGINT": 130, "SIGTERM": 143}[number]
