@@ -185,8 +185,9 @@ def _needed(named: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
 
 def _git_sha1(path: Path) -> str:
     """Return the hash that Git, and so the hub, gives to a file."""
+    header = b"blob %d\0" % path.stat().st_size
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
 def _unnamed(name: str, repository: str, *, licence: str) -> NamedEncoder:

@@ -197,8 +197,8 @@ def read_folder(
     InputError
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
-    given = {"group": group_from, "label": label_from}
-    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in given.items() if rule is not None}
+    texts = {"group": group_from, "label": label_from}
+    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in texts.items() if rule is not None}
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]

@@ -72,8 +72,8 @@ def read_manifest(
         The file is not a table, a column is missing, two columns have the same name, there are no rows, or a rule is
         invalid.
     """
-    given = {"group": group_from, "label": label_from}
-    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in given.items() if rule is not None}
+    texts = {"group": group_from, "label": label_from}
+    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in texts.items() if rule is not None}
     named = {"path": path_column, "label": label_column, "group": group_column}
     chosen = {what: name for what, name in named.items() if name is not None}
     table = read_csv(
