@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -58,11 +58,9 @@ def encoder() -> None:
 
 def _write(name: str, value: str) -> str:
     """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
-    context = click.get_current_context()
-    command, program = context.command, cast(click.Group, context.find_root().command)
-    if name not in {parameter.name for parameter in command.params}:
-        command = cast(click.Command, program.get_command(context, "featurize"))
-    return in_flags(command)(name, value)
+    from .featurize import featurize
+
+    return in_flags(click.get_current_context().command, featurize)(name, value)
 
 
 _of_featurize = reworded(lambda text: written(text, _write))

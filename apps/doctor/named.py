@@ -1,4 +1,4 @@
-"""All checks in one call, and those of what a user names (dataset, run, model file, scheduler), of Keras."""
+"""All checks in one call, and those of Keras and of what a user names (dataset, run, model file, scheduler)."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ def check_dataset(images: Path) -> Iterator[Check]:
 def check_run(run: Path) -> Iterator[Check]:
     """Check how each command of a run ended, and read its feature files and the weights that it names."""
     entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
+    outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
     for command, entry in entries.items():
-        outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
         status, text = outcomes.get(entry.status, "ok"), f"{command}: {entry.outcome}"
         remedy = "" if status == "ok" else f"run {command} again, after you have corrected what is named"
         yield Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
     given = [value for entry in entries.values() for value in entry.config.get("weights") or ()]
-    files = {Path(value.partition("=")[2] or value) for value in given} - {Path("imagenet"), Path("random")}
+    files = {Path(value.partition("=")[2] or value) for value in given}
     for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):
         yield Check("run", "failure", f"weights of this run: {reason}", "copy this file to its place again")
     for path in sorted(run.glob("features/*.h5")):

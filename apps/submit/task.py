@@ -7,22 +7,18 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
 from ...core import Terminated
-from ...core.jobs import NOTHING_NEW, atomic_output
+from ...core.jobs import NOTHING_NEW, atomic_output, when_orphaned
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
 
 MOST_IDLE = 2
 """Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
-
-_WATCH_SECONDS = 1.0
 
 AGAIN = 75
 """Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
@@ -70,7 +66,7 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
         signal.signal(number, stop)
     children.append(subprocess.Popen(words))  # nosec B603
     if plan.scheduler == "local":
-        threading.Thread(target=_follow, args=(os.getppid(), children[0]), daemon=True).start()
+        when_orphaned(children[0].terminate, parent=os.getppid())  # the local submit that started this task
     if received:
         children[0].terminate()
     code = children[0].wait()
@@ -81,13 +77,6 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
         _print(f"error: ended by {signal.Signals(-code).name}{memory}")
         return 128 - code, False
     return 0 if code == NOTHING_NEW else code, signal.SIGUSR1 in received
-
-
-def _follow(parent: int, child: subprocess.Popen[bytes]) -> None:
-    """End a command when the local submit that started its task has ended, even by ``kill -9``."""
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    child.terminate()
 
 
 def _again(plan: Plan, position: int, missing: list[int]) -> int:

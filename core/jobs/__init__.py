@@ -33,6 +33,7 @@ from .processes import (
     prepare_worker,
     scratch_folder,
     this_process,
+    when_orphaned,
 )
 from .progress import Progress, Ticker, format_seconds
 from .resources import THREADS, Resources, cpu_resources, default_jobs, in_turn, network_resources, one_thread_of_opencv

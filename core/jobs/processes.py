@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
     if logging.lastResort is not None:  # this handler prints the warnings of a worker
         logging.lastResort.setFormatter(_Printable())
     hush_readers()
-    threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
+    when_orphaned(functools.partial(os._exit, 1), parent=parent)
 
 
 def hush_readers() -> None:
@@ -104,11 +105,15 @@ class _Printable(logging.Formatter):
         return printable(super().format(record), lines=record.name.partition(".")[0] != __package__.partition(".")[0])
 
 
-def _follow(parent: int) -> None:
-    # a process whose parent has ended gets another parent
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)
+def when_orphaned(action: Callable[[], object], *, parent: int) -> None:
+    """Call a function, in a thread of its own, once the parent of this process has ended, even by ``kill -9``."""
+
+    def follow() -> None:
+        while os.getppid() == parent:  # a process whose parent has ended gets another parent
+            time.sleep(_WATCH_SECONDS)
+        action()
+
+    threading.Thread(target=follow, daemon=True, name="bchisto-follow").start()
 
 
 def this_process() -> dict[str, Any]:

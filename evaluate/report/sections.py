@@ -103,7 +103,6 @@ _FLOW = {
     "duplicates": "left out as near-duplicates of another image",
     "failed": "left out, since they could not be read",
     "unlabelled": "left out, since they have no label",
-    "balanced": "left out at random before the split, so that all classes are as large",
     "used": "used by the folds",
 }
 
