@@ -163,6 +163,7 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     from ..apps import submit as jobs
 
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
+    plan.cluster = cluster.get("ClusterName", "")
     tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
     size, earlier = 0.0, dict[str, click.Context]()
     for command, context, words in stages:

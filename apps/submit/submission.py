@@ -141,7 +141,7 @@ def preview(plan: Plan) -> list[str]:
         if plan.scheduler == "slurm":
             calls = slurm.commands(plan, position, after="PREVIOUS" if position else None)
             lines += [shlex.join(words) for _, words in calls]
-            lines += [f"# {slurm.trial(stage)}"] if shutil.which("sbatch") else []
+            lines += [f"# {slurm.trial(stage) if plan.cluster else 'Slurm does not answer here, and was not asked'}"]
         else:
             path = str(plan.script(position))
             lines += [shlex.join(["/bin/bash", path, str(task)]) for task in (*stage.tasks, MERGE)]
@@ -158,7 +158,6 @@ def start(plan: Plan) -> int:
     """
     if plan.scheduler == "slurm":
         slurm.refuse_without_sbatch(plan)
-        plan.cluster = slurm.settings().get("ClusterName", "")
     ensure_folder(plan.logs)
     write_scripts(plan)
     if plan.scheduler == "local":

@@ -116,7 +116,7 @@ def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli
 def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, programs):
     """Of a Slurm of few tasks, which counts memory."""
     run = tmp_path / "ein Lauf"
-    programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'")
+    programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'", sbatch="")
     options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab", "--at-once", 2)
     options += (
         "--before",
@@ -147,9 +147,13 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
     assert cli("status", run)[0] == 4  # it was only checked
     code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *chain(tissue, run))
     assert not any(option in out for option in ("--time", "--mem-per-cpu"))  # the limit of the partition
-    programs(scontrol="echo 'MaxArraySize = 2'")
+    programs(scontrol="echo 'MaxArraySize = 2'", sbatch="")
     out = cli("submit", "--dry-run", "--", *chain(tissue, run, network=False))[1]
     assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
+    down = "echo 'error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+    programs(scontrol=down, sbatch=down)
+    code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
+    assert (code, out.count("# Slurm does not answer here, and was not asked\n")) == (0, 4), err
 
 
 @pytest.mark.parametrize(
