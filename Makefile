@@ -90,7 +90,7 @@ audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; wa
 	if [ -s dist/audit.json ]; then cat dist/audit.log; exit $$code; fi; \
 	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
 
-constraints: $(VENV)/installed-test,dask,jax,openvino,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
+constraints: $(VENV)/installed-test,dask,jax,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
 	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > tools/constraints.txt
 
 lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes) and docs/licences.md from tools/constraints.txt

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCK, PAGE = ROOT / "tools/requirements.lock", ROOT / "docs" / "licences.md"
 
-EXTRAS = ("", "excel", "openvino", "dask", "jax", "onnx", "test", "docs", "lint")
+EXTRAS = ("", "excel", "dask", "jax", "onnx", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {

@@ -17,7 +17,7 @@ from lowest import lowest
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = "test,openvino,dask,jax"
+EXTRAS = "test,dask,jax"
 FAST = ("tests", "-m", "not slow and not hostile", "-q")
 PARALLEL = ("-n", "auto", "--dist", "worksteal", "--max-worker-restart", "0")
 # Old packages announce the end of what they use of each other.

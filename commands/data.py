@@ -157,7 +157,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
-    settings, automatic, brought = choose_settings(options, keep=typed, here=False)
+    settings, automatic, brought = choose_settings(options, keep=typed)
     result = preflight(
         from_options(ImageSelection, options),
         settings=settings,

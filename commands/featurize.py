@@ -131,7 +131,7 @@ def _planned(
     between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"
     _log.info("extracting features of %s takes about %s in all (%s)", of, duration(cost.seconds), between)
     if cost.seconds > _LONG:
-        quick, _ = resolve_settings(preset_options("quick"), here=False)
+        quick, _ = resolve_settings(preset_options("quick"))
         _, cheap = plan_describing(selection, quick, work=work)
         if cheap is not None and cheap.seconds < cost.seconds / 2:
             line = f"{context.command_path} --images {quoted(selection.images)} --out {quoted(context.params['out'])}"

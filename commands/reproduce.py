@@ -115,7 +115,7 @@ def _options() -> Iterator[click.Parameter]:
     yield flag(
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
-    yield from options_of(Scope, "test_images", "seeds")
+    yield from options_of(Scope, "test_images", "seeds", "engine")
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks")
     yield yes_flag()
 

@@ -101,7 +101,7 @@ _MEMORY = re.compile(
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that installs the packages of an extra of bchisto.
+    """Return the command that installs the packages of an extra of bchisto, or one package that it needs.
 
     The command lists the packages that the extra requires, from the metadata of the installed bchisto. So it works
     wherever bchisto came from (an index, a clone, a wheel file that is gone). It also never replaces bchisto itself,
@@ -110,7 +110,7 @@ def how_to_install(extra: str) -> str:
     Parameters
     ----------
     extra : str
-        Name of the extra in ``pyproject.toml``.
+        Name of the extra, or of the package, in ``pyproject.toml``.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def how_to_install(extra: str) -> str:
     """
     from importlib import metadata
 
-    mark = re.compile(rf"""extra\s*==\s*["']{extra}["']""")
+    mark = re.compile(rf"""^{extra}\b|extra\s*==\s*["']{extra}["']""")
     try:
         needs = [line.partition(";")[0].strip() for line in metadata.requires("bchisto") or () if mark.search(line)]
     except metadata.PackageNotFoundError:  # run from its sources

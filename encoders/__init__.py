@@ -8,10 +8,10 @@ from .card import EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
-from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
+from .engines import ENGINES, best_engine, compile_tensors, executed_precision, imitates_bfloat16
 from .fetch import fetch as fetch_encoder
 from .loading import WeightArrays, fill_weights, read_weight_arrays
-from .network import canonical_names, map_axes, precision_policy, variables_of
+from .network import canonical_names, precision_policy, variables_of
 from .opening import (
     CropEncoder,
     cached_encoder,

@@ -6,6 +6,7 @@ A `Backbone` is the network up to the deepest chosen layer, not compiled. An `En
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -19,9 +20,10 @@ from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
 from .card import EncoderCard
-from .engines import compile_network
-from .network import Places
-from .registry import EncoderSpec, get_spec
+from .engines import Network, OpenvinoFunction, compile_keras, compile_openvino, refuse_other_backends
+from .geometry import Geometry
+from .kept import KeptNetwork, kept_key
+from .registry import EncoderSpec, get_spec, is_built_in
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ class Encoder:
         ``keras``.
     dim : int
         Number of features.
-    graph : callable
-        Crops to features as tensors, for use within a compiled function of Keras's backend.
+    geometry : Geometry
+        Which pixels the cells of its feature maps see.
     weights : str
         ``imagenet``, ``random`` or ``file``.
     weights_sha256 : str
@@ -196,26 +198,80 @@ class Encoder:
         engine: str = "keras",
         seed: SupportsIndex = 0,
     ) -> None:
+        layers = converted(layers, "layers", tuple[str, ...])
+        weights, seed = converted(weights, "weights", str), converted(seed, "seed", int)
+        openvino = engine == "openvino"
         # OpenVINO needs a float32 network and lowers the precision itself
-        network_precision = "float32" if engine == "openvino" else precision
-        backbone = build_backbone(name, layers=layers, weights=weights, precision=network_precision, seed=seed)
-        self.backend = "openvino" if engine == "openvino" else prepare_backend()
-        self.name = backbone.spec.name
-        self.layers = backbone.layers
-        self.default_layers = backbone.default_layers
-        self.weights = backbone.weights
-        self.weights_sha256 = backbone.weights_sha256
-        self.weights_file_sha256 = backbone.weights_file_sha256
-        self.dim = backbone.dim
-        self.parts = tuple(int(output.shape[-1]) for output in backbone.model.outputs)
-        self.card = EncoderCard(outputs=backbone.layers, precisions=("float32", "bfloat16"))
+        self._build = functools.partial(
+            build_backbone, name, layers=layers, weights=weights,
+            precision="float32" if openvino else precision, seed=seed,
+        )  # fmt: skip
+        facts, keys = None, _keys(name, layers, weights, seed) if openvino else ("", "")
+        for key in dict.fromkeys(keys):
+            kept = KeptNetwork(key)
+            if (facts := kept.facts()) and layers in ((), tuple(facts["layers"])):
+                break
+        else:
+            facts = self._facts()
+            kept = KeptNetwork(keys[0] if facts["default_layers"] else keys[1])
+            if openvino:
+                refuse_other_backends()
+        self.name: str = facts["name"]
+        self.layers: tuple[str, ...] = tuple(facts["layers"])
+        self.default_layers: bool = facts["default_layers"]
+        self.weights: str = facts["weights"]
+        self.weights_sha256: str = facts["weights_sha256"]
+        self.weights_file_sha256: str = facts["weights_file_sha256"]
+        self.parts: tuple[int, ...] = tuple(facts["parts"])
+        self.parameters: int = facts["parameters"]
+        self.geometry = Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
+        self.dim = sum(self.parts)
+        self.card = EncoderCard(outputs=self.layers, precisions=("float32", "bfloat16"))
         self.runner = "keras"
-        self.model = backbone.model
-        self.parameters = int(self.model.count_params())
         self.engine = engine
-        compiled = compile_network(self.model, backbone.spec.preprocess, engine=engine, precision=precision)
-        self._compiled, self.graph = compiled, compiled.graph
-        self._places = Places(self.model)
+        self.backend = "openvino" if openvino else prepare_backend()
+        if openvino:
+            graph = functools.partial(kept.graph, facts=facts)
+            self._compiled = compile_openvino(
+                lambda: self._network, lambda form, convert: graph(form, convert=convert), precision=precision
+            )
+        else:
+            self._compiled = compile_keras(self._network)
+
+    def prepare(self, *, dense: bool) -> None:
+        """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
+        form = self._compiled.windows if dense else self._compiled.crops
+        if isinstance(form, OpenvinoFunction):
+            _ = form.graph
+
+    @functools.cached_property
+    def _backbone(self) -> Backbone:
+        return self._build()
+
+    @property
+    def model(self) -> Any:
+        """The network as a Keras model, which OpenVINO does not need: it is then built on first use."""
+        return self._backbone.model
+
+    @property
+    def _network(self) -> Network:
+        return Network(self._backbone.model, self._backbone.spec.preprocess)
+
+    @functools.cached_property
+    def graph(self) -> Callable[[Any], Any]:
+        """Crops to features as tensors, for use within a compiled function of Keras's backend."""
+        return self._network.crops
+
+    def _facts(self) -> dict[str, Any]:
+        """Build the network, and return what it tells of itself, JSON-ready."""
+        backbone = self._backbone
+        return {
+            "name": backbone.spec.name, "layers": backbone.layers, "default_layers": backbone.default_layers,
+            "weights": backbone.weights, "weights_sha256": backbone.weights_sha256,
+            "weights_file_sha256": backbone.weights_file_sha256,
+            "parts": [int(output.shape[-1]) for output in backbone.model.outputs],
+            "parameters": int(backbone.model.count_params()), "geometry": Geometry.of(backbone.model).plain,
+        }  # fmt: skip
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.
@@ -265,5 +321,17 @@ class Encoder:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")
         height, width = frame.shape[:2]
-        places = self._places(windows, height=height, width=width)
+        places = self.geometry.places(windows, height=height, width=width)
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
+
+
+def _keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> tuple[str, str]:
+    """Return the keys under which the network with default layers, and with these, is kept; empty if unknown."""
+    if not is_built_in(name):  # another package builds it
+        return "", ""
+    fixed = {"imagenet": "imagenet", "random": f"random {seed}"}
+    content = fixed.get(weights) or weight_files.content_key(Path(weights))
+    if not content:
+        return "", ""
+    network_key = functools.partial(kept_key, ("keras", "tensorflow"), name=name.casefold(), weights=content)
+    return network_key(layers=()), network_key(layers=layers)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory
+from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory, message_of
+from ..core.jobs import named_backend, visible_gpus
 from .loading import first_line
+from .registry import EncoderChoice, is_built_in
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. ``onnxruntime`` is the default for ONNX files, and ``torch`` for networks on PyTorch."""
@@ -25,6 +28,11 @@ ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 _MOST_SHAPES = 4
 """Compiled shapes that are kept of each OpenVINO function. Four cover two views with a smaller last batch each, or two
 scales of frames in two orientations."""
+
+_KERAS_TIMES = 3
+"""Ratio of the CPU times of a frame with Keras and with OpenVINO, see docs/performance.md."""
+
+_log = logging.getLogger(__name__)
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
@@ -42,78 +50,112 @@ class Compiled:
     windows : callable
         A uint8 frame (1, height, width, 3) and float32 windows (maps, k, 4) to float32 (k, d). A window is top, left,
         bottom and right in cells of each map, from the edge of its first cell.
-    graph : callable
-        Crops to features as tensors of Keras's backend, for use within `compile_function`.
     """
 
     crops: Callable[[Crops], Any]
     windows: Callable[[Crops, Windows], Any]
-    graph: Callable[[Any], Any]
 
 
-def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precision: str) -> Compiled:
-    """Compile a network.
+@dataclass(frozen=True)
+class Network:
+    """A network of Keras with its preprocessing.
 
-    Parameters
+    Attributes
     ----------
     model : keras.Model
         A model with one or several feature maps.
     preprocess : callable
         Preprocessing of the encoder.
-    engine : str
-        One of `ENGINES`.
+    """
+
+    model: Any
+    preprocess: Preprocess
+
+    def crops(self, batch: Any) -> Any:
+        """Return the features of crops, as tensors of Keras's backend, for use within `compile_function`."""
+        maps = self._maps(batch)
+        from keras import ops
+
+        return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
+
+    def windows(self, image: Any, places: Any) -> Any:
+        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`."""
+        return _pooled_windows(self._maps(image), places)
+
+    @functools.cached_property
+    def _maps(self) -> Callable[[Any], list[Any]]:
+        return _feature_maps(self.model, self.preprocess)
+
+
+def _forms(outputs: int) -> dict[str, Any]:
+    """Return the types of the arguments of each function of a network with so many feature maps."""
+    return {
+        "crops": [("uint8", (None, None, None, 3))],
+        "windows": [("uint8", (1, None, None, 3)), ("float32", (outputs, None, 4))],
+    }
+
+
+def compile_keras(network: Network) -> Compiled:
+    """Compile a network for Keras's backend."""
+    specs = _forms(len(network.model.outputs))
+    return Compiled(**{form: compile_function(getattr(network, form), specs[form]) for form in specs})
+
+
+def compile_openvino(
+    network: Callable[[], Network], kept: Callable[[str, Callable[[], Any]], Any], *, precision: str
+) -> Compiled:
+    """Compile a network for OpenVINO.
+
+    Parameters
+    ----------
+    network : callable
+        Builds the network on TensorFlow, in float32, if it must be converted.
+    kept : callable
+        Returns the graph of a form, from the form and a function that converts the network.
     precision : {"float32", "bfloat16"}
-        Used only by OpenVINO; a Keras model has a precision of its own.
 
     Raises
     ------
     DependencyError
-        OpenVINO is not installed, or Keras does not run on TensorFlow, which the export needs.
+        OpenVINO is not installed.
+    InputError
+        OpenVINO does not compute in this precision on this CPU.
     """
-    maps = _feature_maps(model, preprocess)
+    core, settings = openvino_core(precision)
 
-    def crops(batch: Any) -> Any:
-        return _pooled(maps(batch))
+    def convert(form: str) -> Any:
+        import openvino
+        import tensorflow as tf
+        from openvino.frontend.tensorflow import utils
 
-    def windows(image: Any, places: Any) -> Any:
-        return _pooled_windows(maps(image), places)
+        if sys.version_info >= (3, 13):
+            # OpenVINO (2024.5 to 2026.4) looks up versions in a way that Python no longer supports (PEP 667)
+            utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
+        built = network()
+        refuse_other_backends()
+        signature = [tf.TensorSpec(shape, dtype) for dtype, shape in _forms(len(built.model.outputs))[form]]
+        return openvino.convert_model(tf.function(getattr(built, form), input_signature=signature))
 
-    frame = ("uint8", (1, None, None, 3))
-    compiled = _compiler(engine, precision)
-    return Compiled(
-        crops=compiled(crops, [("uint8", (None, None, None, 3))]),
-        windows=compiled(windows, [frame, ("float32", (len(model.outputs), None, 4))]),
-        graph=crops,
-    )
+    def compiled(form: str) -> OpenvinoFunction:
+        return OpenvinoFunction(core, settings, lambda: kept(form, lambda: convert(form)))
+
+    return Compiled(crops=compiled("crops"), windows=compiled("windows"))
 
 
-def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any], Callable[..., Any]]:
-    """Return the function that compiles a function of tensors for an engine."""
+def refuse_other_backends() -> None:
+    """Refuse a backend of Keras from which no network can be converted for OpenVINO.
+
+    Raises
+    ------
+    DependencyError
+        Keras does not run on TensorFlow.
+    """
     import keras
 
-    if engine != "openvino":
-        return compile_function
     if keras.backend.backend() != "tensorflow":
         raise DependencyError(
             Message("{engine:openvino}: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow")
         )
-    core, settings = openvino_core(precision)
-
-    def compiled(function: Callable[..., Any], specs: Any) -> OpenvinoFunction:
-        def convert() -> Any:
-            import openvino
-            import tensorflow as tf
-            from openvino.frontend.tensorflow import utils
-
-            if sys.version_info >= (3, 13):
-                # OpenVINO (2024.5 to 2026.4) looks up versions in a way that Python no longer supports (PEP 667)
-                utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
-            signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
-            return openvino.convert_model(tf.function(function, input_signature=signature))
-
-        return OpenvinoFunction(core, settings, convert)
-
-    return compiled
 
 
 def compile_function(
@@ -180,13 +222,6 @@ def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[An
     return maps
 
 
-def _pooled(maps: Sequence[Any]) -> Any:
-    """Average each whole map, and concatenate the averages."""
-    from keras import ops
-
-    return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
-
-
 def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
     """Average each map over its windows and concatenate; a cell counts by the share of it inside the window."""
     from keras import ops
@@ -243,6 +278,19 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
             return function(*map(ops.convert_to_tensor, arrays))
 
     return run
+
+
+def best_engine(encoders: Iterable[EncoderChoice]) -> str:
+    """Return the engine that ``auto`` means here: OpenVINO for Keras's networks on a CPU, otherwise ``keras``."""
+    known = all(is_built_in(choice.name) for choice in encoders)
+    if not known or named_backend() != "tensorflow" or visible_gpus():
+        return "keras"
+    try:
+        _openvino_core("float32")
+    except DependencyError as error:
+        _log.warning(Message("{}; {engine:keras} takes about {} times the time", message_of(error), _KERAS_TIMES))
+        return "keras"
+    return "openvino"
 
 
 def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
@@ -343,12 +391,13 @@ class OpenvinoFunction:
         return ready(list(arrays))[0]
 
     @functools.cached_property
-    def _graph(self) -> Any:
+    def graph(self) -> Any:
+        """The network, an ``openvino.Model``, converted or read on first use."""
         return self._convert()
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         try:
-            fixed = self._graph.clone()
+            fixed = self.graph.clone()
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
             return self._core.compile_model(fixed, "CPU", self._settings)
         except Exception as error:  # an operation that OpenVINO lacks or implements differently

@@ -231,6 +231,12 @@ def list_encoders() -> list[str]:
     return sorted({*_OF_KERAS, RESNET50_KERAS213, *extension_names(ENTRY_POINT_GROUP)})
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether an encoder is one of Keras's networks or `RESNET50_KERAS213`, and not another package's."""
+    name = name.casefold()
+    return name in (*_OF_KERAS, RESNET50_KERAS213) and name not in extension_names(ENTRY_POINT_GROUP)
+
+
 def check_encoder_name(choice: EncoderChoice) -> None:
     """Refuse an unknown encoder, before anything is loaded.
 

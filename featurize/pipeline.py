@@ -25,11 +25,11 @@ from ..core.jobs import (
     set_aside,
     write_rows,
 )
-from ..core.runs import ImageChange, RunRecord, record_run, write_listing
+from ..core.runs import ImageChange, RunRecord, read_records, record_run, write_listing
 from ..data import FACTS_FILE, ImageSelection, OpenedImages, pixel_findings, report_findings
-from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
+from ..encoders import Encoder, best_engine, check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
-from .plan import StorePlan, plan_stores
+from .plan import StorePlan, encoder_of, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
@@ -117,10 +117,9 @@ def featurize(
     settings, work = settings or FeaturizeSettings(), work or Work()
     for choice in settings.encoders:
         check_encoder_name(choice)
-    config = {"out": str(run), **plain_options(selection, settings, work)}
     selection.refuse_as_run(run)
-    if settings.engine == "openvino":
-        settings = _executed(settings)
+    settings = _executed(settings, run / "run.json", anew=work.overwrite)
+    config = {"out": str(run), **plain_options(selection, settings, work)}
     with record_run(run, command="featurize", config=config, work=work) as record:
         folder = run / "features"
         size = images_per_block(settings)
@@ -163,8 +162,18 @@ def featurize(
     )
 
 
-def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with the precision that OpenVINO really uses on this machine; warn if it differs."""
+def _executed(settings: FeaturizeSettings, records: Path, *, anew: bool) -> FeaturizeSettings:
+    """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
+
+    The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
+    """
+    if settings.engine == "auto":
+        begun = read_records(records) if records.is_file() and not anew else []
+        engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
+        engine = engines[-1] if engines else best_engine(settings.encoders)
+        settings = dataclasses.replace(settings, engine=engine)
+    if settings.engine != "openvino":
+        return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         _log.warning(
@@ -251,6 +260,10 @@ def _describe(
     open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:
         remove_leftovers(plan.path)
+
+    for encoder in {encoder_of(plan.choice, settings) for plan in open_plans}:
+        if isinstance(encoder, Encoder):
+            encoder.prepare(dense=settings.mode == "dense")
 
     def begin() -> None:
         environments: list[dict[str, str]] = [{}]  # of this process

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from ..core import InputError, Message, from_options, how_to_install, one_of
-from ..core.jobs import prepare_backend, visible_gpus
+from ..core import InputError, Message, from_options, one_of
 from ..data import ImageRecord
-from ..encoders import CATALOGUE, EncoderCard, EncoderChoice, gives_maps, stated_card
+from ..encoders import CATALOGUE, EncoderCard, stated_card
 from .settings import DEFAULT_VIEWS, FeaturizeSettings, View
 
 _log = logging.getLogger(__name__)
@@ -21,15 +19,13 @@ _log = logging.getLogger(__name__)
 AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
 """Automatic values of ``--view``: the published views, or others that fit the images; or only the smaller view."""
 
-_DENSE = {"mode": "dense", "engine": "auto"}
-
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 12, **_DENSE},
+    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 12, "mode": "dense"},
     "standard": {
         "encoders": ("inceptionv3:mixed5+mixed7+mixed8", "mobilenetv2"),
         "views": ("auto",),
         "augmentations": 12,
-        **_DENSE,
+        "mode": "dense",
     },
     "published": {},
 }
@@ -38,9 +34,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 ``quick`` and ``standard`` are on the upper convex hull of accuracy on real BACH against CPU time, see
 ``docs/settings.md``.
 """
-
-_KERAS_TIMES = 2
-"""Ratio of the CPU times of dense mode with Keras and with OpenVINO (``tools/benchmarks/presets.py``)."""
 
 
 def preset_options(name: str) -> dict[str, Any]:
@@ -61,7 +54,7 @@ def preset_options(name: str) -> dict[str, Any]:
 
 
 def resolve_settings(
-    options: Mapping[str, Any], *, here: bool = True, brought: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any], *, brought: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[FeaturizeSettings, bool]:
     """Return settings, and whether their views must still be fitted to the images.
 
@@ -69,10 +62,7 @@ def resolve_settings(
     ----------
     options : mapping
         Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, which
-        `bchisto.apps.check.plan_describing` then replaces with views that fit. ``engine`` may be ``auto``: OpenVINO if
-        it is installed, the encoders are networks of Keras on TensorFlow, and there is no GPU.
-    here : bool
-        Whether the work runs on this machine. Otherwise ``auto`` means Keras, and no library is loaded to decide.
+        `bchisto.apps.check.plan_describing` then replaces with views that fit.
     brought : mapping
         Defaults of encoders, see `bchisto.featurize.encoder_defaults`. With them, ``auto`` means the encoder's view.
 
@@ -83,28 +73,8 @@ def resolve_settings(
     """
     views = options.get("views", ())
     automatic = AUTO.get(views[0]) if len(views) == 1 else None
-    engine = options.get("engine", "keras")
-    chosen = {**options, "engine": "keras" if engine == "auto" else engine}
-    chosen |= {**({"views": automatic} if automatic else {}), **brought}
-    settings = from_options(FeaturizeSettings, chosen)
-    if here and engine == "auto" and _openvino_suits(settings.encoders):
-        settings = replace(settings, engine="openvino")
-    return settings, automatic is not None
-
-
-def _openvino_suits(encoders: tuple[EncoderChoice, ...]) -> bool:
-    """Return whether OpenVINO is the best engine on this machine; warn if it would be but is not installed."""
-    if not all(map(gives_maps, encoders)) or prepare_backend() != "tensorflow" or visible_gpus():
-        return False
-    if importlib.util.find_spec("openvino") is not None:
-        return True
-    _log.warning(
-        Message(
-            "OpenVINO is not installed: {engine:keras} takes about {} times the CPU time; {}",
-            _KERAS_TIMES, how_to_install("openvino"),
-        )
-    )  # fmt: skip
-    return False
+    chosen = {**options, **({"views": automatic} if automatic else {}), **brought}
+    return from_options(FeaturizeSettings, chosen), automatic is not None
 
 
 FAR = 1.3
@@ -210,14 +180,12 @@ def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> st
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
 
 
-def choose_settings(
-    options: Mapping[str, Any], *, keep: Collection[str], here: bool = True
-) -> tuple[FeaturizeSettings, bool, bool]:
+def choose_settings(options: Mapping[str, Any], *, keep: Collection[str]) -> tuple[FeaturizeSettings, bool, bool]:
     """Return the settings of some options with the defaults that an encoder brings, which are logged.
 
     Parameters
     ----------
-    options, here
+    options : mapping
         As for `resolve_settings`.
     keep : collection of str
         As for `encoder_defaults`.
@@ -231,7 +199,7 @@ def choose_settings(
         Whether an encoder brings defaults.
     """
     brought = encoder_defaults(options, keep=keep)
-    settings, automatic = resolve_settings(options, here=here, brought=brought)
+    settings, automatic = resolve_settings(options, brought=brought)
     if brought:
         _log.info("%s", defaults_text(brought, settings))
     return settings, automatic, bool(brought)

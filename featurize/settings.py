@@ -193,11 +193,11 @@ class FeaturizeSettings(Settings):
         help="dense encodes each frame once and pools its feature maps over the crops: far faster, different features.",
     )
     engine: str = option(
-        "keras",
+        "auto",
         group="Speed",
-        choices=ENGINES,
-        help="What runs the encoder; openvino needs its extra and is fastest in bfloat16 on CPUs that have it; keras "
-        "means onnxruntime with onnx:FILE, and torch with timm:NAME.",
+        choices=("auto", *ENGINES),
+        help="What runs the encoder; auto is openvino for networks of Keras on a CPU, else keras, which means "
+        "onnxruntime with onnx:FILE, and torch with timm:NAME and hub:DIR.",
     )
     batch_size: int = option(4, least=1, help="Crops in one pass, at most; results differ by it in rounding.")
     seed: int = option(0, least=0, help="Random seed of crops and colours.")

@@ -108,7 +108,7 @@ def _free_space(folder: Path) -> Iterator[Check]:
 _TRIED = ((3, 11), (3, 13))
 """Oldest and newest version of Python with which the tests were run."""
 
-_EXTRAS = ("openvino", "onnx", "torch", "jax", "dask", "excel", "serve", "staintools")
+_EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "staintools")
 """What docs/install.md lists as optional parts."""
 
 _NETWORKS = ("keras", "tensorflow")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...core import ImageError
 from ...core.jobs import Ticker
 from ...data import ImageRecord
-from ...encoders import CropEncoder, Encoder, map_axes
+from ...encoders import CropEncoder, Encoder
 from ...featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ...predict import BoostedModel, Outliers
 from .explanation import EVEN, Explanation, Picture
@@ -179,9 +179,9 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
     side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
-    model = getattr(encoder, "model", None)  # an encoder without feature maps has no model, and resizes its crops
-    while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
-        side = min(2 * side, shorter)
+    if isinstance(encoder, Encoder):  # one without feature maps resizes its crops
+        while side < shorter and any(axis.cells < 1 for axis in encoder.geometry.axes(size=side, axis=0)):
+            side = min(2 * side, shorter)
     return side
 
 

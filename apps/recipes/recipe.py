@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ...core import InputError, Settings, option
 from ...core.formats import number_of
 from ...core.jobs import Work
+from ...encoders import ENGINES
 
 STEPS = ("featurize", "boost", "finetune")
 """The possible steps of a variant, which are the names of commands."""
@@ -151,6 +152,9 @@ class Scope(Settings):
         None, group="Input", help="Test images of the challenge, to be predicted as its source did: rakhlin2018."
     )
     seeds: int = option(1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged.")
+    engine: str = option(
+        "keras", group="Speed", choices=("auto", *ENGINES), help="What runs encoders, which their sources ran on Keras."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
 
 
 def _featurize_step(recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
-    options = {**values, "weights": (*values.get("weights", ()), *request.weights)}
+    options = {"engine": request.engine, **values, "weights": (*values.get("weights", ()), *request.weights)}
     brought: dict[str, Any] = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders

@@ -24,7 +24,7 @@ from ...core import (
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
-from ...encoders import Encoder, EncoderChoice, check_encoder_name, gives_maps
+from ...encoders import EncoderChoice, best_engine, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import FeaturizeSettings, View, choose_settings, featurize, preset_options
 from ..check import Preflight, duration, preflight, unscaled
 
@@ -84,7 +84,7 @@ def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     jobs = cpu_resources(work.jobs).processes
     images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs)
-    weights = _weights()
+    weights = _weights(seed)
     _log.info("2/3 extracting features with %s weights", weights)
     featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work)
     _log.info("3/3 training the cross-validated ensemble")
@@ -92,11 +92,12 @@ def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work
     return DemoResult(images, weights, result)
 
 
-def _weights() -> str:
+def _weights(seed: int) -> str:
     """Return ``imagenet`` if Keras has all weights or can download them, else (with a warning) ``random``."""
     try:
+        engine = best_engine(_SETTINGS.encoders)
         for choice in _SETTINGS.encoders:
-            Encoder(choice.name, layers=choice.layers)
+            cached_encoder(choice, weights="imagenet", precision="float32", engine=engine, seed=seed)
     except WeightsError as error:
         _log.warning("%s", error)
         _log.warning("going on with seeded RANDOM weights: the demo shows the software, not the accuracy of the method")

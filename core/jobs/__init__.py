@@ -4,7 +4,7 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resuming, crash safety, sharding and concurrent runs all follow from that one rule.
 """
 
-from .backend import gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus
+from .backend import gpus_have_bfloat16, hushed_start, named_backend, prepare_backend, prepare_torch, visible_gpus
 from .cluster import ask_workers
 from .executor import in_threads, map_ahead, map_ahead_in_threads, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output

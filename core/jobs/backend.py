@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import json
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .. import DependencyError, InputError
@@ -18,8 +21,20 @@ _log = logging.getLogger(__name__)
 NETWORK_THREADS = "BCHISTO_THREADS"
 """Environment variable with the number of threads that a process uses for networks on the CPU, also in workers."""
 
+_GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
+"""Files that Linux has if there is a card of NVIDIA or AMD, and below Windows one of either."""
+
 _AMPERE = 8
 """Major compute capability of the first NVIDIA cards that compute in bfloat16."""
+
+
+def named_backend() -> str:
+    """Return the name of Keras's backend without importing it: of ``KERAS_BACKEND``, else of ``keras.json``."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    named = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # Keras reads it too, and says what is wrong
+        named = json.loads((home / "keras.json").read_text()).get("backend")
+    return os.environ.get("KERAS_BACKEND") or str(named or "tensorflow")
 
 
 def prepare_backend() -> str:
@@ -147,10 +162,9 @@ def visible_gpus() -> tuple[str, ...]:
     DependencyError
         See `prepare_backend`.
     """
-    if (
-        os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
-    ):  # all GPUs are hidden, so the backend need not be loaded
-        return ()
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
+    if hidden or (sys.platform == "linux" and not any(map(glob.glob, _GPU_FILES))):
+        return ()  # the backend, which takes seconds to load, would see none
     backend = prepare_backend()
     with hushed_start():
         if backend == "tensorflow":

@@ -355,7 +355,7 @@ def test_a_trial_of_one_class_says_why(tmp_path, cli, trained):
     assert "no image has a label, so nothing can be trained on them; put the images into a folder" in error_of(err)
 
 
-@pytest.mark.parametrize("extra", ["dask", "excel", "onnx", "openvino", "serve", "staintools", "torch"])
+@pytest.mark.parametrize("extra", ["dask", "excel", "onnx", "serve", "staintools", "torch"])
 def test_what_installs_an_extra_names_packages_and_not_bchisto(extra):
     from bchisto.core import how_to_install
 

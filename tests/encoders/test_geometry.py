@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.encoders import build_backbone
-from bchisto.encoders.network import Axis, map_axes
+from bchisto.encoders.geometry import Axis, Geometry
 
 
 def centre_of_gradient(model, size, cell, *, seed):
@@ -35,7 +35,7 @@ def centre_of_gradient(model, size, cell, *, seed):
 def test_gradients_have_their_centre_where_the_cell_looks(name, layer, size, cells):
     pytest.importorskip("tensorflow")
     model = build_backbone(name, layers=[] if layer is None else [layer], weights="random").model
-    rows, columns = (map_axes(model, size=size, axis=axis)[0] for axis in (0, 1))
+    rows, columns = (Geometry.of(model).axes(size=size, axis=axis)[0] for axis in (0, 1))
     assert rows == columns
     assert rows.cells == model.compute_output_shape((1, size, size, 3))[0][1]
     for cell in cells:
@@ -67,9 +67,9 @@ def test_layers_by_hand():
         ([layers.Cropping2D(2), layers.ReLU()], 10, Axis(2.5, 1.0, 6)),
         ([layers.AveragePooling2D(4), layers.UpSampling2D(2)], 16, Axis(1.0, 2.0, 8)),
     ]:
-        assert map_axes(network(stack), size=size, axis=0) == [expected]
+        assert Geometry.of(network(stack)).axes(size=size, axis=0) == [expected]
     padded = network([layers.ZeroPadding2D(((1, 0), (0, 1))), layers.Conv2D(2, 3, strides=2)])
-    assert map_axes(padded, size=10, axis=1) == [Axis(1.5, 2.0, 5)]
+    assert Geometry.of(padded).axes(size=10, axis=1) == [Axis(1.5, 2.0, 5)]
 
 
 def test_branches_squeezes_and_nested_models():
@@ -84,5 +84,5 @@ def test_branches_squeezes_and_nested_models():
     scaled = layers.Multiply()([joined, squeezed])
     nested = keras.Sequential([keras.Input((None, None, 8)), layers.Conv2D(4, 3)])(scaled)
     model = keras.Model(inputs, [joined, scaled, nested])
-    found = map_axes(model, size=20, axis=0)
+    found = Geometry.of(model).axes(size=20, axis=0)
     assert found == [Axis(0.75, 2.0, 10), Axis(0.75, 2.0, 10), Axis(2.75, 2.0, 8)]

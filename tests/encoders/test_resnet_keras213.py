@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.encoders import Encoder, build_backbone, weights_of
-from bchisto.encoders.network import map_axes
+from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_it_takes_the_weights_of_the_plain_one(model, tmp_path):
 
 def test_the_cells_of_a_crop_of_the_paper(model):
     """13x13 behind a crop of 400, of which one 7x7 is seen; 21x21 behind 650, which are nine."""
-    assert [map_axes(model, size=size, axis=0)[0].cells for size in (400, 650, 197)] == [1, 3, 1]
+    assert [Geometry.of(model).axes(size=size, axis=0)[0].cells for size in (400, 650, 197)] == [1, 3, 1]
 
 
 def test_weights_are_named_for_either():

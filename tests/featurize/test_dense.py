@@ -9,7 +9,6 @@ from bchisto.core import ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
-from bchisto.encoders.network import map_axes
 from bchisto.featurize import (
     FeaturizeSettings,
     View,
@@ -63,8 +62,8 @@ def test_a_window_on_whole_strides_is_the_crop_of_a_network_that_does_not_pad(en
 
 def test_windows_between_strides_weigh_cells_by_the_share_inside(encoder, he_image):
     cells = maps_of(encoder, he_image)
-    (rows,) = map_axes(encoder.model, size=192, axis=0)
-    (crop,) = map_axes(encoder.model, size=64, axis=0)
+    (rows,) = encoder.geometry.axes(size=192, axis=0)
+    (crop,) = encoder.geometry.axes(size=64, axis=0)
     for top, left in [(5, 16), (31, 100), (128, 128)]:
         total, weight = 0.0, 0.0
         for r in range(rows.cells):

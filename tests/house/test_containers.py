@@ -28,9 +28,8 @@ def test_the_program_does_not_run_as_root():
 
 def test_what_is_installed_is_locked():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    extras = re.findall(r"""\["optional-dependencies"\]\["(\w+)"\]""", (REPOSITORY / STEPS).read_text())
-    assert extras == ["openvino"]
-    needs = [*project["dependencies"], *project["optional-dependencies"][extras[0]], "setuptools"]
+    assert 'project["dependencies"], "setuptools"' in (REPOSITORY / STEPS).read_text()
+    needs = [*project["dependencies"], "setuptools"]
     locked = set(re.findall(r"^(\S+)==", (REPOSITORY / "tools/requirements.lock").read_text(), re.MULTILINE))
     assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
 

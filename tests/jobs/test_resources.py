@@ -32,6 +32,7 @@ def show_gpus(monkeypatch, capabilities):
     """Let TensorFlow see cards with these compute capabilities; those of other makers have none."""
     import tensorflow as tf
 
+    monkeypatch.setattr("bchisto.core.jobs.backend._GPU_FILES", ("/dev/null",))
     cards = [SimpleNamespace(name=f"/GPU:{number}", of=one) for number, one in enumerate(capabilities)]
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: cards)
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda card, grows: None)
@@ -192,7 +193,8 @@ asked = []
 real = tf.config.get_visible_devices
 tf.config.get_visible_devices = lambda kind=None: [Card()] if kind == "GPU" else real(kind)
 tf.config.experimental.set_memory_growth = lambda card, on: asked.append((card.name, on))
-from bchisto.core.jobs import network_resources
+from bchisto.core.jobs import backend, network_resources
+backend._GPU_FILES = ("/dev/null",)
 assert network_resources().gpus == ("0",), network_resources()
 assert asked and set(asked) == {("/physical_device:GPU:0", True)}, asked
 assert not context.context()._initialized, "a card was claimed by asking"

@@ -11,7 +11,7 @@ python3 - > /tmp/needs.txt <<'PYTHON'
 import tomllib
 
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-print(*project["dependencies"], *project["optional-dependencies"]["openvino"], "setuptools", sep="\n")
+print(*project["dependencies"], "setuptools", sep="\n")
 PYTHON
 grep '^pip==' tools/requirements.lock > /tmp/pip.txt  # Debian's takes no hashes from constraints
 /opt/bchisto/bin/pip install --quiet --no-cache-dir --require-hashes -r /tmp/pip.txt

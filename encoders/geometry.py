@@ -1,0 +1,270 @@
+"""Geometry of the feature maps of a Keras network: which pixels of a frame the cells of each map see.
+
+Pixel i of a frame reaches from i to i + 1. Along each axis a map is described by the centre of its first cell, the
+stride and the number of cells. Every layer changes these three by its own rule (Dumoulin & Visin 2016, "A guide to
+convolution arithmetic for deep learning"; Araujo et al. 2019, "Computing receptive fields of convolutional neural
+networks").
+
+Branches that are joined have the same stride. In ResNet, MobileNet, DenseNet and Inception they also have the same
+centre. If centres differ, as next to the padded pooling of Xception and in NASNet, their mean is used. For concatenated
+maps the mean is weighted by their numbers of features. A branch without a position, such as the averages of
+squeeze-and-excitation, does not count.
+
+The rules are read from a network once. Without operations that only Keras can compute they are plain numbers, which can
+be kept in a file.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MOST_SIZES = 256
+"""Sizes of frames and crops whose geometry is cached."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The cells of a map along one axis.
+
+    Attributes
+    ----------
+    first : float
+        Centre of the first cell, in pixels from the edge of the frame.
+    stride : float
+        Distance between cells, in pixels.
+    cells : int
+        Number of cells; below 1 if the frame is too small for the network.
+    """
+
+    first: float
+    stride: float
+    cells: int
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Start of the first cell and end of the last one, in pixels. A cell is one stride wide around its centre."""
+        return self.first - self.stride / 2, self.first + (self.cells - 0.5) * self.stride
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one operation of a network does to the cells of a map.
+
+    Attributes
+    ----------
+    kind : {"image", "slid", "cut", "mean", "resized", "none"}
+        The input of the network, a kernel that slides, cells cut off or (negative) added, joined branches, an operation
+        that only Keras can compute, or an output without a position.
+    sources : tuple of int
+        Positions of the steps before it.
+    numbers : tuple
+        By axis: reach and stride of a kernel, with 1 if it is padded as ``same``; or cells cut off at both ends. Of
+        joined branches, their weights.
+    cells_of : callable, optional
+        Of ``resized``, cells before to cells after the operation, by axis.
+    """
+
+    kind: str
+    sources: tuple[int, ...] = ()
+    numbers: tuple[Any, ...] = ()
+    cells_of: Any = None
+
+    def after(self, sources: Sequence[Axis], axis: int) -> Axis:
+        """Return the geometry after the operation along an axis."""
+        before = sources[0]
+        if self.kind == "slid":
+            reach, stride, same = self.numbers[axis]
+            cells, left = -(-before.cells // stride), 0
+            if same:  # padded as Keras does on every backend
+                left = max((cells - 1) * stride + reach - before.cells, 0) // 2
+            else:
+                cells = (before.cells - reach) // stride + 1
+            return Axis(before.first + ((reach - 1) / 2 - left) * before.stride, before.stride * stride, cells)
+        if self.kind == "cut":
+            left, right = self.numbers[axis]
+            return Axis(before.first + left * before.stride, before.stride, before.cells - left - right)
+        if self.kind == "mean":
+            return Axis(
+                float(np.average([source.first for source in sources], weights=self.numbers)),
+                float(np.average([source.stride for source in sources], weights=self.numbers)),
+                min(source.cells for source in sources),
+            )
+        cells = self.cells_of(before.cells, axis)  # they are assumed to cover the same range evenly
+        if cells == before.cells or cells < 1:
+            return before
+        stride = before.stride * before.cells / cells
+        return Axis(before.edges[0] + stride / 2, stride, cells)
+
+
+class Geometry:
+    """The geometry of the outputs of a network, for frames of any size.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        Each after its sources; the first is the image.
+    outputs : sequence of int
+        Position of the step of each output.
+    """
+
+    def __init__(self, steps: Sequence[Step], outputs: Sequence[int]) -> None:
+        self.steps, self.outputs = tuple(steps), tuple(outputs)
+        self.axes = functools.lru_cache(maxsize=_MOST_SIZES)(self._axes)
+
+    @classmethod
+    def of(cls, model: Any) -> Geometry:
+        """Return the geometry of a functional Keras model of images, channels last."""
+        steps = [Step("image")]
+        outputs = []
+        for position in _follow(model, [0] * len(model.inputs), steps):
+            outputs.append(len(steps) if position is None else position)
+            steps += [Step("none")] if position is None else []
+        return cls(steps, outputs)
+
+    @property
+    def plain(self) -> list[Any] | None:
+        """The geometry as JSON; None if it needs an operation of Keras."""
+        if any(step.cells_of for step in self.steps):
+            return None
+        return [[[step.kind, step.sources, step.numbers] for step in self.steps], self.outputs]
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Any]) -> Geometry:
+        """Return the geometry that `plain` describes."""
+        return cls([Step(kind, tuple(sources), tuple(numbers)) for kind, sources, numbers in plain[0]], plain[1])
+
+    def _axes(self, *, size: int, axis: int) -> list[Axis]:
+        """Return the geometry of each output along one axis.
+
+        Parameters
+        ----------
+        size : int
+            Height or width of the frame, in pixels.
+        axis : int
+            0 for rows, 1 for columns.
+
+        Returns
+        -------
+        list of Axis
+            An output without a position is assumed to be one cell that covers the frame.
+        """
+        known = {"image": Axis(0.5, 1.0, size), "none": Axis(size / 2, float(size), 1)}
+        axes: list[Axis] = []
+        for step in self.steps:
+            axes.append(known.get(step.kind) or step.after([axes[source] for source in step.sources], axis))
+        return [axes[position] for position in self.outputs]
+
+    def places(self, windows: npt.NDArray[np.int64], *, height: int, width: int) -> npt.NDArray[np.float32]:
+        """Return windows of a frame in cells of each map.
+
+        A window covers the cells that the feature map of a crop at this place would have, each one stride wide. So for
+        a network without padding the cells cover less than the window, as they do for a crop.
+
+        Parameters
+        ----------
+        windows : ndarray of int, shape (k, 4)
+            Top, left, bottom, right in pixels; bottom and right are exclusive.
+        height, width : int
+            Size of the frame in pixels.
+
+        Returns
+        -------
+        ndarray of float32, shape (maps, k, 4)
+            Top, left, bottom, right in cells, from the edge of the first cell.
+        """
+        cells = np.empty((len(self.outputs), len(windows), 4))
+        for axis, size in enumerate((height, width)):
+            for number, frame in enumerate(self.axes(size=size, axis=axis)):
+                for row, window in enumerate(windows):
+                    start, stop = int(window[axis]), int(window[axis + 2])
+                    crop = self.axes(size=stop - start, axis=axis)[number]
+                    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
+                    for column, pixel in ((axis, start + low), (axis + 2, start + high)):
+                        cells[number, row, column] = (pixel - frame.edges[0]) / frame.stride
+        return cells.astype(np.float32)
+
+
+def _follow(model: Any, inputs: Sequence[int | None], steps: list[Step]) -> list[int | None]:
+    """Add the steps of a functional model, and return the step of each output; None for one without a position."""
+    known = {id(tensor): position for tensor, position in zip(model.inputs, inputs, strict=True)}
+    waiting = list(model.outputs)
+    while waiting:
+        tensor = waiting[-1]
+        if id(tensor) in known:
+            waiting.pop()
+            continue
+        operation, node, index = tensor._keras_history
+        sources = operation._inbound_nodes[node].input_tensors
+        missing = [source for source in sources if id(source) not in known]
+        if missing:
+            waiting.extend(missing)
+            continue
+        known[id(tensor)] = _through(operation, [(s, known[id(s)]) for s in sources], tensor, index, steps)
+    return [known[id(tensor)] for tensor in model.outputs]
+
+
+def _through(
+    operation: Any, sources: Sequence[tuple[Any, int | None]], tensor: Any, index: int, steps: list[Step]
+) -> int | None:
+    """Add the step of an operation, if it moves cells, and return the step of its output; None without a position."""
+    import keras
+    from keras import layers
+
+    averages = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    located = [(source, position) for source, position in sources if position is not None]
+    if not located or len(tensor.shape) != 4 or isinstance(operation, averages):
+        return None
+    if isinstance(operation, keras.Model):
+        return _follow(operation, [position for _, position in sources], steps)[index]
+    positions = tuple(position for _, position in located)
+    if len(located) > 1:
+        joined = isinstance(operation, layers.Concatenate)
+        step = Step("mean", positions, tuple(source.shape[-1] if joined else 1 for source, _ in located))
+    elif isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
+        dilated = zip(operation.dilation_rate, operation.kernel_size, strict=True)
+        reaches = [rate * (kernel - 1) + 1 for rate, kernel in dilated]
+        step = _slid(positions, reaches, operation)
+    elif isinstance(operation, (layers.MaxPooling2D, layers.AveragePooling2D)):
+        step = _slid(positions, operation.pool_size, operation)
+    elif isinstance(operation, layers.ZeroPadding2D):
+        step = Step("cut", positions, tuple((-left, -right) for left, right in operation.padding))
+    elif isinstance(operation, layers.Cropping2D):
+        step = Step("cut", positions, tuple(operation.cropping))
+    elif type(operation).__name__ in _POINTWISE or len(sources) > 1:  # the others of several are gates of channels
+        return positions[0]
+    else:
+        step = Step("resized", positions, cells_of=functools.partial(_cells_behind, operation, located[0][0]))
+    steps.append(step)
+    return len(steps) - 1
+
+
+def _slid(sources: tuple[int, ...], reaches: Sequence[int], operation: Any) -> Step:
+    same = int(operation.padding == "same")
+    return Step("slid", sources, tuple((reach, operation.strides[axis], same) for axis, reach in enumerate(reaches)))
+
+
+def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
+    """Return the number of cells along an axis after an operation on one map; unchanged if it cannot be computed."""
+    import keras
+
+    if cells < 1:
+        return cells
+    shape = [1, cells, cells, source.shape[-1]]
+    try:
+        spec = operation.compute_output_spec(keras.KerasTensor(shape, dtype=source.dtype))
+        return int(spec.shape[1 + axis])
+    except (TypeError, ValueError, AttributeError, IndexError, NotImplementedError):
+        return cells
+
+
+_POINTWISE = frozenset({
+    "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "GroupNormalization", "LayerNormalization",
+    "LayerScale", "LeakyReLU", "Normalization", "PReLU", "ReLU", "Rescaling", "Softmax", "SpatialDropout2D",
+})  # fmt: skip
+"""Layers that leave every cell in its place, so that their output shape need not be computed."""

@@ -1,0 +1,189 @@
+"""Networks that were converted once, kept on this machine as OpenVINO's files, so that no process builds them again.
+
+A network is kept in two forms, for crops and for windows of a frame, each in a folder of its own: the graph and its
+weights in float32, and ``record.json`` with what an encoder tells of itself. The files hold no code.
+
+The name of a folder is a key of all that decides its content: the content of the weights, the network, its layers, and
+the versions of bchisto's encoders, of the library that built it, and of OpenVINO. So nothing kept is ever outdated, and
+what is damaged or cannot be written is only built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core import BchistoError
+from ..core.formats import content_sha256
+from ..core.jobs import key_of
+from ..core.runs import versions_of
+
+_log = logging.getLogger(__name__)
+
+FORMS = ("crops", "windows")
+"""Functions of a network: of whole crops, and of the windows of a frame."""
+
+MOST_BYTES = 2_000_000_000
+"""Size of all kept networks together, above which those are removed that were not used for the longest time."""
+
+_GRAPH, _RECORD = ("network.xml", "network.bin"), "record.json"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``BCHISTO_CACHE``, or ``bchisto`` below ``XDG_CACHE_HOME``."""
+    given, base = os.environ.get("BCHISTO_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "bchisto"
+
+
+def kept_folder() -> Path:
+    """Return the folder of kept networks."""
+    return cache_folder() / "networks"
+
+
+def kept_key(libraries: tuple[str, ...], **decisive: Any) -> str:
+    """Return the key of a network.
+
+    Parameters
+    ----------
+    libraries : tuple of str
+        Packages that build it.
+    **decisive : JSON values
+        Name, layers, the content of its weights.
+    """
+    return key_of("network 1", code=_code(), versions=versions_of((*libraries, "openvino")), **decisive)
+
+
+@functools.cache
+def _code() -> str:
+    """Return a checksum of the modules of this package, which decide what a network computes."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(module.read_bytes() for module in modules)).hexdigest()
+
+
+class KeptNetwork:
+    """A network of a key, as this machine keeps it.
+
+    Parameters
+    ----------
+    key : str
+        See `kept_key`; empty for a network that is not kept.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
+        for form in FORMS:
+            if (facts := self._read(form)) is not None:
+                return facts
+        return None
+
+    def graph(self, form: str, *, facts: Mapping[str, Any], convert: Callable[[], Any]) -> Any:
+        """Return the graph of a form, as an ``openvino.Model``; if it is not kept, convert it, and keep it.
+
+        Parameters
+        ----------
+        form : str
+            One of `FORMS`.
+        facts : mapping
+            What the encoder tells of itself, JSON-ready.
+        convert : callable
+            Makes the graph.
+        """
+        import openvino
+
+        if self._read(form) is not None:
+            try:
+                return openvino.Core().read_model(str(self._folder(form) / _GRAPH[0]))
+            except RuntimeError as error:
+                _log.info("%s: cannot be read (%s); built anew", self._folder(form), error)
+        graph = convert()
+        if self._key:
+            try:
+                self._write(form, graph, facts)
+            except (BchistoError, OSError, RuntimeError) as error:
+                _log.info("%s: not kept for the next process (%s)", self._folder(form), error)
+        return graph
+
+    def _folder(self, form: str) -> Path:
+        return kept_folder() / f"{self._key}-{form}"
+
+    def _read(self, form: str) -> dict[str, Any] | None:
+        """Return the facts of a form if its files are whole, and remember that they were used."""
+        folder = self._folder(form)
+        if not self._key or not folder.is_dir():
+            return None
+        try:
+            _refuse_shared(folder.parent)
+            record = json.loads((folder / _RECORD).read_bytes())
+            whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
+            facts = dict(record["facts"])
+        except (BchistoError, OSError, ValueError, KeyError, TypeError) as error:
+            _log.info("%s: cannot be used (%s); built anew", folder, error)
+            return None
+        if not whole:
+            _log.info("%s: damaged; built anew", folder)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+        return facts
+
+    def _write(self, form: str, graph: Any, facts: Mapping[str, Any]) -> None:
+        import openvino
+
+        folder = self._folder(form)
+        folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        _refuse_shared(folder.parent)
+        new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        new.mkdir(mode=0o700)
+        try:
+            openvino.save_model(graph, str(new / _GRAPH[0]), compress_to_fp16=False)
+            if sum((new / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
+                raise OSError("larger than all networks together may be")
+            record = {"facts": facts, "sha256": {name: content_sha256(new / name) for name in _GRAPH}}
+            (new / _RECORD).write_text(json.dumps(record))
+            if self._read(form) is None:  # otherwise another process has just written it
+                shutil.rmtree(folder, ignore_errors=True)
+                new.rename(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        trim(MOST_BYTES)
+
+
+def _refuse_shared(folder: Path) -> None:
+    """Refuse a folder to which others could write."""
+    state = folder.stat()
+    if hasattr(os, "geteuid") and (state.st_uid != os.geteuid() or state.st_mode & 0o022):
+        raise OSError("others can write to this folder")
+
+
+def kept_networks() -> list[tuple[Path, int]]:
+    """Return the folders of kept networks with their bytes, the longest unused first."""
+    sizes = []
+    for folder in kept_folder().glob("*"):
+        with contextlib.suppress(OSError):  # another process removes it
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            sizes.append((folder.stat().st_mtime, folder, size))
+    return [(folder, size) for _, folder, size in sorted(sizes)]
+
+
+def trim(most: int) -> int:
+    """Remove kept networks, the longest unused first, until they take at most so many bytes; return how many went."""
+    networks = kept_networks()
+    total, removed = sum(size for _, size in networks), 0
+    for folder, size in networks:
+        if total <= most:
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+        total, removed = total - size, removed + 1
+    return removed
