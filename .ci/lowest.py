@@ -22,7 +22,8 @@ def lowest() -> list[str]:
         *project["dependencies"],
         *(one for name in extras if name not in RECENT + NOT_HERE for one in extras[name]),
     ]
-    return sorted(f"{name}=={version}" for name, version in (re.split(r"(?:\[\w+\])?[>=]=", one) for one in needs))
+    pairs = (re.split(r"(?:\[\w+\])?[>=]=", one.partition(";")[0]) for one in needs)
+    return sorted(f"{name}=={version}" for name, version in pairs)
 
 
 if __name__ == "__main__":

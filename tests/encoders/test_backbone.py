@@ -12,9 +12,8 @@ def nothing_compiled(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a function was compiled")
 
-    for name in ("compile_network", "compile_function", "compile_tensors"):
-        monkeypatch.setattr(f"bchisto.encoders.engines.{name}", refuse)
-    monkeypatch.setattr("bchisto.encoders.encoder.compile_network", refuse)
+    for name in ("engines.compile_function", "engines.compile_tensors", "encoder.compile_keras"):
+        monkeypatch.setattr(f"bchisto.encoders.{name}", refuse)
 
 
 def test_it_says_of_itself_what_its_encoder_says():
