@@ -12,14 +12,12 @@ import click
 
 from ..core import counted, from_options
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, fewer_folds, given_options, quoted, typed_names
+from .ending import LINEAR, done, echo, fewer_folds, quoted, typed_names
 from .help import GroupedOption
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_option
 
 if TYPE_CHECKING:
-    from ..core.jobs import Work
-    from ..data import ImageSelection
-    from ..featurize import Embeddings, FeaturizeSettings
+    from ..featurize import Embeddings
 
 
 @click.group(cls=Group)
@@ -83,15 +81,6 @@ def _summary(embeddings: Embeddings) -> str:
 
 _log = logging.getLogger(__name__)
 
-_LONG = 3600
-"""Estimated seconds above which the preset quick is suggested."""
-
-_DESCRIBING = (
-    "images", "out", "preset", "encoders", "weights", "views", "augmentations", "crops", "pool", "color_range", "pad",
-    "precision", "mode", "engine", "batch_size",
-)  # fmt: skip
-"""Options that the suggested command does not repeat: a preset replaces them, or they are written out anyway."""
-
 
 def _options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
@@ -112,34 +101,6 @@ def _options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-def _planned(
-    context: click.Context, selection: ImageSelection, settings: FeaturizeSettings, work: Work, *, fit: bool
-) -> FeaturizeSettings:
-    """Return the settings with views that fit, and print the estimated time; if that is long, also a quick command."""
-    from ..apps.check import duration, plan_describing
-    from ..featurize import preset_options, resolve_settings
-
-    whole = (work.shard is None or work.checks) and work.dask is None
-    if not fit and not whole:  # shards do not read every header only for an estimate
-        return settings
-    settings, cost = plan_describing(selection, settings, fit=fit, keep=typed_names(context), work=work)
-    if fit:
-        _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
-    if cost is None or not whole:
-        return settings
-    of = f"{counted(cost.images, 'image')} on {counted(cost.processes, 'core')}"
-    between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"
-    _log.info("extracting features of %s takes about %s in all (%s)", of, duration(cost.seconds), between)
-    if cost.seconds > _LONG:
-        quick, _ = resolve_settings(preset_options("quick"))
-        _, cheap = plan_describing(selection, quick, work=work)
-        if cheap is not None and cheap.seconds < cost.seconds / 2:
-            line = f"{context.command_path} --images {quoted(selection.images)} --out {quoted(context.params['out'])}"
-            given = given_options(context, context.command, but=_DESCRIBING)
-            _log.info("in about %s: %s%s --preset quick", duration(cheap.seconds), line, given)
-    return settings
-
-
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
 def featurize(context: click.Context, /, preset: str | None, yes: bool, **options: Any) -> None:
@@ -148,6 +109,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
+    from ..apps.check import plan_describing
     from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, choose_settings
@@ -159,7 +121,9 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     named = from_options(FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")})
     fetch_missing(named.encoders, named.weights, yes=yes)
     settings, automatic, brought = choose_settings(options, keep=typed_names(context))
-    settings = _planned(context, selection, settings, work, fit=automatic)
+    if automatic:
+        settings, _ = plan_describing(selection, settings, keep=typed_names(context), work=work)
+        _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:
         described = result.images - len(result.failures)

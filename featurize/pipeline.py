@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import Message, OutputError, OverwrittenError, PathInput, StoreError, converted, plain_options
+from ..core import ImageError, Message, OutputError, OverwrittenError, PathInput, StoreError, converted, plain_options
 from ..core.jobs import (
     Shard,
     Share,
@@ -33,6 +34,7 @@ from .plan import StorePlan, encoder_of, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
+from .stream import time_describing
 from .units import (
     Finished,
     Unit,
@@ -301,7 +303,19 @@ def _describe(
         work=work,
         resources=resources,
         begin=begin,
+        cost=functools.partial(_cost, plans={plan.name: plan for plan in plans}, settings=settings),
     )
+
+
+def _cost(unit: Unit, *, plans: Mapping[str, StorePlan], settings: FeaturizeSettings) -> float:
+    """Return the seconds of a unit, as the first of its images takes them in this process."""
+    seconds = 0.0
+    for alike in unit:
+        targets = {name: (encoder_of(plans[name].choice, settings), plans[name].view) for name in alike.keys}
+        with contextlib.suppress(ImageError):  # raised in its turn
+            cost = time_describing(alike.records[0], settings=settings, targets=targets)
+            seconds += cost.seconds * len(alike.records)
+    return seconds
 
 
 def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..core.runs import (
     versions_of,
 )
 from ..data import UniqueImages
-from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
+from ..encoders import CropEncoder, EncoderChoice, best_engine, cached_encoder, card_of, other_treatment
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
@@ -183,6 +183,20 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
     return cached_encoder(
         choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
     )
+
+
+def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:
+    """Return encoders and views for `time_describing`; without weights, which do not affect the time, random ones."""
+    if settings.engine == "auto":
+        settings = replace(settings, engine=best_engine(settings.encoders))
+    targets: dict[str, tuple[CropEncoder, View]] = {}
+    for choice in settings.encoders:
+        try:
+            encoder = encoder_of(choice, settings)
+        except WeightsError:
+            encoder = encoder_of(choice, replace(settings, weights=("random",)))
+        targets |= {f"{choice}-{view}": (encoder, view) for view in settings.views}
+    return targets
 
 
 def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:

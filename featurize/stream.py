@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..core import ImageError
 from ..core.jobs import Ticker, visible_gpus
 from ..data import ImageRecord
-from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
+from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation, norm_pool
 from .device import Fetch, cached_describer
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
@@ -20,9 +20,6 @@ from .settings import FeaturizeSettings, View
 
 _AHEAD = 2
 """Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
-
-_FEW, _MORE = 1, 3
-"""Augmentations of the two timed runs; the difference gives the time of one augmentation."""
 
 
 @dataclass(frozen=True)
@@ -204,42 +201,37 @@ class DescribingCost:
     numbers: int
 
 
-def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> DescribingCost:
-    """Estimate the cost of an image by timing a few augmentations of it.
+def time_describing(
+    record: ImageRecord,
+    *,
+    settings: FeaturizeSettings,
+    targets: Mapping[str, tuple[CropEncoder, View]],
+) -> DescribingCost:
+    """Measure the cost of an image: the time to decode and normalise it, and that of one augmentation.
 
     Parameters
     ----------
-    record : ImageRecord
-    settings : FeaturizeSettings
-        For networks with feature maps, random weights replace the chosen ones, which affect neither time nor size.
+    record, settings, targets
+        As for `describe_images`.
 
     Raises
     ------
     ImageError
         The image cannot be used.
     """
-    encoders = {
-        choice: cached_encoder(
-            choice,
-            weights="random" if gives_maps(choice) else settings.weights_of(choice.label),
-            precision="float32",
-            engine="keras",
-            seed=0,
-        )
-        for choice in settings.encoders
-    }
-    targets = {f"{choice}-{view}": (encoders[choice], view) for choice in settings.encoders for view in settings.views}
     crops = min(settings.crops, settings.batch_size)
+    small = replace(settings, augmentations=1, crops=crops)
 
-    def describe(augmentations: int) -> float:
+    def describe() -> float:
         started = time.perf_counter()
-        small = replace(settings, augmentations=augmentations, crops=crops)
         list(describe_images([record], settings=small, targets=targets, ticker=Ticker(None)))
         return time.perf_counter() - started
 
-    describe(1)  # the first run compiles, so it is not timed
-    few, more = describe(_FEW), describe(_MORE)
-    augmentation = max(0.0, more - few) / (_MORE - _FEW)
-    times = settings.crops / crops if crops else 1.0  # a grid is timed completely
-    image = max(0.0, few - _FEW * augmentation) + settings.augmentations * augmentation * times
+    describe()  # the first run compiles, so it is not timed
+    started = time.perf_counter()
+    views = tuple(dict.fromkeys(view for _, view in targets.values()))
+    list(normalise_images([record], settings=small, views=views, skip_errors=False))
+    prepared = time.perf_counter() - started
+    times = settings.crops / crops if crops and settings.mode == "exact" else 1.0  # a grid, or a frame, is timed whole
+    image = prepared + max(0.0, describe() - prepared) * settings.augmentations * times
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))

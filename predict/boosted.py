@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import NOT_COMPARED, Bundle
-from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
+from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, printable
 from ..core.formats import limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
@@ -35,6 +36,7 @@ from ..featurize import (
     describe_images,
     images_per_block,
     settings_from,
+    time_describing,
 )
 from ..stains import stain_notes
 
@@ -95,6 +97,13 @@ class BoostedModel:
             shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
+
+    def seconds(self, record: ImageRecord) -> float:
+        """Measure the seconds that an image takes in this process; 0 if it cannot be used."""
+        with contextlib.suppress(ImageError):
+            passes = self._passes()
+            return sum(time_describing(record, settings=own, targets=targets).seconds for own, targets in passes)
+        return 0.0
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1

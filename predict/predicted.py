@@ -336,6 +336,7 @@ def predict_missing(
         bundled=lambda units: [tuple(units[start : start + size]) for start in range(0, len(units), size)],
         work=work,
         resources=resources,
+        cost=(lambda unit: model.seconds(unit.record)) if isinstance(model, BoostedModel) else None,
         begin=lambda: work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model)),
     )
     if work.checks and missing:

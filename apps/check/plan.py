@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...core import InputError, Message, PathInput, counted
+from ...core import InputError, Message, PathInput
 from ...core.formats import ImageHeader
 from ...core.jobs import Work, cpu_resources, network_resources
 from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
-from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing
+from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing, timed_targets
 
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
@@ -249,7 +249,7 @@ def estimate_describing(
     dims = [encoder_facts(choice).dim for choice in settings.encoders]
     numbers = None if None in dims else settings.augmentations * len(settings.views) * sum(filter(None, dims))
     if timed:
-        cost = time_describing(record, settings=settings)
+        cost = time_describing(record, settings=settings, targets=timed_targets(settings))
         resources, factor, each, numbers = network_resources(work.jobs), _TIMED, cost.seconds, cost.numbers
     else:
         each = reckon_seconds(settings, pixels=areas[record.image_id], mpp=record.mpp)
@@ -260,20 +260,6 @@ def estimate_describing(
     stores = len(settings.encoders) * len(settings.views)
     size = None if numbers is None else _FLOAT_BYTES * images * numbers
     return DescribingEstimate(images, stores, processes, seconds, seconds / factor, seconds * factor, size, timed)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as text, rounded as roughly as an estimate.
-
-    Examples
-    --------
-    >>> duration(50), duration(5000), duration(50_000), duration(500_000)
-    ('50 seconds', '83 minutes', '14 hours', '6 days')
-    """
-    for unit, length, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48)):
-        if seconds < most * length:
-            return counted(max(1, round(seconds / length)), unit)
-    return counted(round(seconds / 86400), "day")
 
 
 def plan_describing(

@@ -13,8 +13,7 @@ import numpy as np
 from ...boost import Preset, TrainingPart, TrainingTerms, get_head
 from ...core.jobs import cpu_resources, format_seconds, network_resources
 from ...data import PUBLISHED_FOLDS, Dataset, ImageRecord, decode_whole, published_folds
-from ...encoders import cached_encoder, gives_maps
-from ...featurize import images_per_block, time_describing
+from ...featurize import images_per_block, time_describing, timed_targets
 from ...finetune import (
     FinetuneSettings,
     ImageBank,
@@ -112,7 +111,7 @@ def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
 def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     """Time the feature extraction of the first image with few augmentations, and scale it up."""
     _, records = ahead.read(step.reading)
-    cost = time_describing(records[0], settings=step.settings)
+    cost = time_describing(records[0], settings=step.settings, targets=timed_targets(step.settings))
     units = math.ceil(len(records) / images_per_block(step.settings))
     seconds = len(records) * cost.seconds / network_resources(ahead.work.jobs).processes
     return Estimate("featurize", units, seconds, 4 * len(records) * cost.numbers)
@@ -122,15 +121,7 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     """Time a model of each classifier on random features of each dimension, and scale it up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
-    # for networks with feature maps, weights are random, since neither time nor size depends on them
-    dims = [
-        cached_encoder(
-            choice, weights="random" if gives_maps(choice) else features.weights_of(choice.label),
-            precision=features.precision, engine="keras" if gives_maps(choice) else features.engine, seed=0,
-        ).dim
-        for choice in features.encoders
-        for _ in features.views
-    ]  # fmt: skip
+    dims = [encoder.dim for encoder, _ in timed_targets(features).values()]
     folds = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0

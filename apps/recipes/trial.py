@@ -26,7 +26,7 @@ from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, best_engine, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import FeaturizeSettings, View, choose_settings, featurize, preset_options
-from ..check import Preflight, duration, preflight, unscaled
+from ..check import Preflight, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -188,9 +188,7 @@ def trial(
             len(small), len(check.dataset), small[0],
         )  # fmt: skip
         work = replace(work, skip_errors=True)
-    _log.info(
-        "2/3 extracting features of %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check)
-    )
+    _log.info("2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views)
     featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
@@ -212,13 +210,6 @@ def _best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ..
 def _balanced(result: CrossValidation) -> float:
     """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
     return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"]["value"])
-
-
-def _about(check: Preflight) -> str:
-    cost = check.estimate
-    if cost is None:
-        return ""
-    return f", about {duration(cost.seconds)} (between {duration(cost.shortest)} and {duration(cost.longest)})"
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:

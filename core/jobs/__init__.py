@@ -35,7 +35,7 @@ from .processes import (
     this_process,
     when_orphaned,
 )
-from .progress import Progress, Ticker, format_seconds
+from .progress import Progress, Ticker, format_seconds, rough_duration
 from .resources import THREADS, Resources, cpu_resources, default_jobs, in_turn, network_resources, one_thread_of_opencv
 from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work, do_missing
 

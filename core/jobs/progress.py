@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import counted
+
 _log = logging.getLogger(__name__)
 
 _LINE_SECONDS = 15.0
@@ -46,6 +48,20 @@ def format_seconds(seconds: float) -> str:
     """
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a duration as text, rounded as roughly as an estimate.
+
+    Examples
+    --------
+    >>> rough_duration(50), rough_duration(5000), rough_duration(50_000), rough_duration(500_000)
+    ('50 seconds', '83 minutes', '14 hours', '6 days')
+    """
+    for unit, length, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48)):
+        if seconds < most * length:
+            return counted(max(1, round(seconds / length)), unit)
+    return counted(round(seconds / 86400), "day")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .backend import asked_threads, visible_gpus
@@ -16,6 +16,10 @@ THREADS = (
     "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
 """Environment variables that are 1 in workers: with all cores busy, further OpenMP threads cost more than they gain."""
+
+_START_SECONDS, _KERAS_SECONDS = 2.0, 10.0
+"""Start of a process that reads its networks from the cache or has none, and of one that builds them with Keras, see
+docs/performance.md."""
 
 _CLAIM = "BCHISTO_GPU_CLAIM"
 """Environment variable of a worker that holds a GPU, with the temporary folder of the run it holds it for."""
@@ -87,17 +91,31 @@ class Resources:
         GPUs for the networks, as ``CUDA_VISIBLE_DEVICES`` names them; empty on the CPU.
     threads : int, optional
         Threads of each process for networks on the CPU, if the result depends on the number; None if it does not.
+    start : float
+        Seconds of a core in which a process begins: imports libraries, and opens its networks.
     """
 
     processes: int
     cores: int
     gpus: tuple[str, ...] = ()
     threads: int | None = None
+    start: float = _START_SECONDS
 
     @property
     def recorded(self) -> dict[str, str]:
         """What a folder records of the resources, in addition to the versions of packages."""
         return {} if self.threads is None else {"threads": str(self.threads)}
+
+    def worth(self, seconds: float) -> Resources:
+        """Return as many processes as work of so many seconds is worth: each saves at least its own start by the clock.
+
+        Examples
+        --------
+        >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
+        [1, 2, 2, 3, 3, 4]
+        """
+        worth = max(number for number in range(1, self.processes + 1) if seconds >= self.start * number * (number - 1))
+        return self if self.gpus else replace(self, processes=worth)
 
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
@@ -140,7 +158,7 @@ def network_resources(jobs: int | None = None) -> Resources:
     """
     cores, gpus = default_jobs(), visible_gpus()
     fitting = len(gpus) or max(1, cores // (asked_threads() or 1))
-    return Resources(fitting if jobs is None else jobs, cores, gpus)
+    return Resources(fitting if jobs is None else jobs, cores, gpus, start=_KERAS_SECONDS)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from .. import BchistoError, InputError, Message, Settings, option
 from .backend import asked_threads
 from .executor import run_units
-from .progress import Ticker
+from .progress import Ticker, rough_duration
 from .resources import Resources, network_resources
 
 T = TypeVar("T")
@@ -197,6 +197,7 @@ def do_missing(
     begin: Callable[[], object] = lambda: None,
     dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = lambda units: list(zip(units)),
     bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
+    cost: Callable[[U], float] | None = None,
 ) -> tuple[list[F | None], list[R]]:
     """Do the units of this shard that are not finished.
 
@@ -222,6 +223,9 @@ def do_missing(
         Groups units that must be in the same shard; by default each is a group of its own.
     bundled : callable
         Groups units that a process does in one call of the function; by default as `dealt`.
+    cost : callable, optional
+        Measures the seconds of a unit in this process. Without `Work.jobs`, the work then gets only as many processes
+        as it is worth.
 
     Returns
     -------
@@ -245,6 +249,11 @@ def do_missing(
         begin()
     if work.checks:
         return [left.get(id(unit)) for unit in units], []
+    if cost is not None and len(missing) > 1 and work.dask is None:
+        seconds = cost(missing[0]) / steps(missing[0]) * sum(map(steps, missing))
+        if seconds:  # otherwise the unit could not be measured
+            resources = resources if work.jobs else resources.worth(seconds)
+            _log.info("%s: about %s", label, rough_duration(resources.start + seconds / resources.processes))
     made = run_units(
         function,
         (bundled or dealt)(missing),
