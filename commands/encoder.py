@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core import reworded, written
+from ..core import counted, reworded, written
 from .ending import echo
 from .options import PATH, Group, argument, flag, options_of
 from .terminal import in_flags
@@ -112,6 +112,20 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     """
     fetch_with_consent(name, revision=revision, yes=yes)
     echo(f"next: bchisto encoder check {name}", err=True)
+
+
+@encoder.command()
+def clear() -> None:
+    """Remove the networks that were converted on this machine; they are converted again when they are needed.
+
+    They are kept in ~/.cache/bchisto/networks, or below the folder that BCHISTO_CACHE or XDG_CACHE_HOME names.
+
+    \b
+    Example: bchisto encoder clear
+    """
+    from ..encoders import trim_networks
+
+    echo(f"removed: {counted(trim_networks(0), 'network')}")
 
 
 def _check_options() -> Iterator[click.Parameter]:

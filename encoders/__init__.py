@@ -10,6 +10,8 @@ from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
 from .engines import ENGINES, best_engine, compile_tensors, executed_precision, imitates_bfloat16
 from .fetch import fetch as fetch_encoder
+from .kept import kept_folder, kept_networks
+from .kept import trim as trim_networks
 from .loading import WeightArrays, fill_weights, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (

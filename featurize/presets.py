@@ -20,7 +20,7 @@ AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
 """Automatic values of ``--view``: the published views, or others that fit the images; or only the smaller view."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 4, "mode": "dense"},
+    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 12, "mode": "dense"},
     "standard": {
         "encoders": ("inceptionv3:mixed5+mixed7+mixed8", "mobilenetv2"),
         "views": ("auto",),

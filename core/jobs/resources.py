@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .backend import asked_threads, visible_gpus
@@ -99,7 +99,7 @@ class Resources:
     cores: int
     gpus: tuple[str, ...] = ()
     threads: int | None = None
-    start: float = _START_SECONDS
+    start: float = field(default=_START_SECONDS, compare=False)
 
     @property
     def recorded(self) -> dict[str, str]:

@@ -49,27 +49,6 @@ def test_a_preset_gives_values_that_typed_options_change(tissue, cli, tmp_path, 
         assert len(np.unique(file["augmentation"][:])) == typed.get("augmentations", 12)
 
 
-CONVS = ("--encoder", "convs", "--weights", "random", "--augmentations", 1, "--jobs", 1)
-
-
-def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli, tmp_path):
-    """The default settings take hours for a few small images; the command that is printed takes seconds."""
-    code, _, err = cli(
-        "featurize", "--images", tissue, "--out", tmp_path / "run", "--view", "1.0:150", "--augmentations", 5000,
-        "--weights", tmp_path / "none.h5", "--classes", "gutartig,bösartig",
-    )  # fmt: skip
-    assert code == 2
-    assert re.search(
-        r"extracting features of 12 images on \d+ cores? takes about \d+ (hours|minutes) in all \(between", err
-    )
-    (line,) = re.findall(r"^in about \d+ seconds?: (.+)$", err, flags=re.MULTILINE)
-    words = shlex.split(line)[1:]
-    assert words[words.index("--classes") + 1] == "gutartig,bösartig"
-    assert "--view" not in words
-    code, _, err = cli(*words, *CONVS)
-    assert code == 0, err
-
-
 def test_encoders_of_a_file_of_options_stay_with_a_preset(tmp_path, cli):
     write_one(tmp_path / "a", 64)
     (tmp_path / "c.yaml").write_text("encoders: [inceptionv3]\n")
