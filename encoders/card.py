@@ -140,7 +140,8 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     try:
         content = json.loads(str(header.get("card", "")))
         known = {item.name for item in fields(EncoderCard)}
-        return EncoderCard(**{name: value for name, value in content.items() if name in known})
+        values = {name: value for name, value in content.items() if name in known}
+        return EncoderCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
     except (ValueError, TypeError, AttributeError):
         return None
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core import BchistoError, BundleError, InputError, extension_names, load_extension, reworded
+from ..core import BchistoError, BundleError, InputError, WeightsError, extension_names, load_extension, reworded
 from ..core.formats import content_sha256
 from .card import EncoderCard
 from .catalogue import CATALOGUE
 from .encoder import Encoder
 from .hub import open_hub
+from .kept import KeptNetwork, kept_key
 from .loading import joint_sha256, read_folder, read_json_object, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
 from .registry import VECTOR_GROUP, EncoderChoice
 from .timm_encoder import open_timm
-from .vectors import EncoderRequest, VectorEncoder, VectorSpec, open_vectors
+from .torch_network import openvino_run
+from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
 
 CropEncoder: TypeAlias = Encoder | VectorEncoder
 """Every encoder, as feature extraction, `predict` and `explain` use it."""
@@ -137,7 +140,27 @@ def open_encoder(
     request = EncoderRequest(choice, weights, precision, engine, seed)
     if offered is not None:
         return open_vectors(offered, request)
+    if kind in ("hub", "timm") and engine == "openvino":
+        request = replace(request, kept=KeptNetwork(_kept_key(request)))
+        if (facts := request.kept.facts()) is not None:
+            return from_facts(facts, openvino_run(request, facts, _is_gone), engine=engine)
     return {"onnx": open_onnx, "timm": open_timm}[kind](request) if kind != "hub" else open_hub(request, named=named)
+
+
+def _kept_key(request: EncoderRequest) -> str:
+    """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
+    choice, weights = request.choice, request.weights
+    source = choice.source if choice.runner == "hub" else weights
+    content = f"random {request.seed}" if source == "random" else _content_of(Path(source))
+    if not content:
+        return ""
+    network = "hub" if choice.runner == "hub" else choice.name
+    decisive = {"name": choice.label, "network": network, "layers": choice.layers, "content": content}
+    return kept_key(("torch", "timm", "transformers"), **decisive)
+
+
+def _is_gone() -> Any:
+    raise WeightsError("a kept network was removed meanwhile; run the command again")
 
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:

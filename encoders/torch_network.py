@@ -20,7 +20,7 @@ from ..core.jobs import hushed_start, prepare_torch
 from .card import WEIGHTS_KINDS, EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import first_line, refused
-from .vectors import EncoderRequest, Run, VectorEncoder, chosen_outputs, identity
+from .vectors import EncoderRequest, Run, VectorEncoder, chosen_outputs, from_facts, identity
 
 
 @dataclass(frozen=True)
@@ -184,15 +184,23 @@ def torch_encoder(
         sizes = [value.shape for value in network.compute(torch.zeros(1, 3, side, side), chosen)]
     if odd := [name for name, shape in zip(chosen, sizes, strict=True) if len(shape) != 2]:
         raise InputError(f"{source}: {odd[0]} is not a vector for each image; ask for another output")
-    run = _openvino(network, chosen, request.precision) if engine == "openvino" else _torch(network, chosen, request)
-    parts = tuple(int(shape[1]) for shape in sizes)
-    return VectorEncoder(
-        name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts),
-        default_layers=chosen == network.default, card=card, runner=runner, backend=engine, engine=engine,
-        weights_sha256=identity(card, weights=sha256, **network.decisive), weights_file_sha256=sha256,
-        run=run, weights=WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
-        parameters=sum(parameter.numel() for parameter in network.module.parameters()), taken=network.decisive,
-    )  # fmt: skip
+    facts = {
+        "name": request.choice.label, "layers": chosen, "parts": [int(shape[1]) for shape in sizes],
+        "default_layers": chosen == network.default, "card": dataclasses.asdict(card), "runner": runner,
+        "weights_sha256": identity(card, weights=sha256, **network.decisive), "weights_file_sha256": sha256,
+        "weights": WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
+        "parameters": sum(parameter.numel() for parameter in network.module.parameters()), "taken": network.decisive,
+    }  # fmt: skip
+    on_openvino = engine == "openvino"
+    run = openvino_run(request, facts, _converted(network, chosen)) if on_openvino else _torch(network, chosen, request)
+    return from_facts(facts, run, engine=engine)
+
+
+def openvino_run(request: EncoderRequest, facts: Mapping[str, Any], convert: Callable[[], Any]) -> Run:
+    """Return the function that runs a network of PyTorch on OpenVINO, from its kept graph or a converted one."""
+    core, settings = openvino_core(request.precision)
+    function = OpenvinoFunction(core, settings, lambda: request.kept.graph("crops", facts=facts, convert=convert))
+    return lambda images: np.asarray(function(_channels_first(images)), np.float32)
 
 
 def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderRequest) -> Run:
@@ -211,7 +219,8 @@ def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderReque
     return run
 
 
-def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) -> Run:
+def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], Any]:
+    """Return a function that converts a network for OpenVINO."""
     import torch
 
     class Vectors(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -224,7 +233,6 @@ def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) ->
         def forward(self, images: Any) -> Any:
             return torch.cat(network.compute(images, chosen), dim=1)
 
-    core, settings = openvino_core(precision)
     side = network.card.size or 0
 
     def convert() -> Any:
@@ -234,8 +242,7 @@ def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) ->
             warnings.simplefilter("ignore")  # about code that tracing does not follow; tests compare the results
             return openvino.convert_model(Vectors().train(False), example_input=torch.zeros(2, 3, side, side))
 
-    function = OpenvinoFunction(core, settings, convert)
-    return lambda images: np.asarray(function(_channels_first(images)), np.float32)
+    return convert
 
 
 def _channels_first(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, InputError, WeightsError
-from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard
+from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
+from .kept import KeptNetwork
 from .loading import first_line
 from .registry import EncoderChoice
 
@@ -29,6 +30,7 @@ class EncoderRequest:
     precision: str = "float32"
     engine: str = "keras"
     seed: int = 0
+    kept: KeptNetwork = KeptNetwork("")
 
 
 def identity(card: EncoderCard, **what: Any) -> str:
@@ -134,6 +136,22 @@ class VectorEncoder:
                 "file was changed"
             )
         return vectors
+
+
+def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
+    """Return an encoder from its fields as JSON, but for those that follow from others."""
+    card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
+    texts = {name: facts[name] for name in _PLAIN}
+    layers, parts = tuple(facts["layers"]), tuple(facts["parts"])
+    return VectorEncoder(
+        **texts, layers=layers, parts=parts, dim=sum(parts), card=card, backend=engine, engine=engine, run=run
+    )
+
+
+_PLAIN = (
+    "name", "default_layers", "runner", "weights", "weights_sha256", "weights_file_sha256", "parameters", "taken",
+)  # fmt: skip
+"""Fields of a `VectorEncoder` that JSON returns as they were."""
 
 
 @dataclass(frozen=True)
