@@ -140,8 +140,8 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     try:
         content = json.loads(str(header.get("card", "")))
         known = {item.name for item in fields(EncoderCard)}
-        values = {name: value for name, value in content.items() if name in known}
-        return EncoderCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values = {name: content[name] for name in known & content.keys()}
+        return EncoderCard(**{name: tuple(own) if isinstance(own, list) else own for name, own in values.items()})
     except (ValueError, TypeError, AttributeError):
         return None
 
