@@ -1,10 +1,12 @@
 """Fixtures of all rooms. Nothing heavy is imported here: the StainTools tests run without TensorFlow."""
 
+import atexit
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -19,6 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BCHISTO_THREADS", "1")  # else a fold alone is trained by a process of its own, with all cores
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # so that no test loads TensorFlow to look for GPUs
+if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
+    os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-cache-")
+    atexit.register(shutil.rmtree, os.environ["BCHISTO_CACHE"], ignore_errors=True)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
