@@ -144,7 +144,7 @@ atexit.register(tell)
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dense", "exact"])
 def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, tmp_path, mode):
-    images = write_tissue(tmp_path / "images", size=(160, 160))
+    images = write_tissue(tmp_path / "images", per_class=40, size=(160, 160))
     told = tmp_path / "told"
     told.mkdir()
     (tmp_path / "sitecustomize.py").write_text(TOLD.format(folder=str(told)))
@@ -158,7 +158,7 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, tmp_path, mo
         assert done.returncode == 0, done.stderr
         return [file.read_text() for file in told.iterdir()]
 
-    options = ("--encoder", "mobilenetv2", "--weights", "random", "--view", "1.0:128", "--augmentations", 2)
+    options = ("--encoder", "mobilenetv2", "--weights", "random", "--view", "1.0:128", "--augmentations", 1)
     options += ("--crops", 2, "--mode", mode, "--jobs", 2)
     first, second = tmp_path / "eins", tmp_path / "zwei"
     assert any("tensorflow" in names for names in run("featurize", "--images", images, "--out", first, *options))
