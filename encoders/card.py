@@ -140,8 +140,9 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     try:
         content = json.loads(str(header.get("card", "")))
         known = {item.name for item in fields(EncoderCard)}
-        values = {name: content[name] for name in known & content.keys()}
-        return EncoderCard(**{name: tuple(own) if isinstance(own, list) else own for name, own in values.items()})
+        values: dict[str, Any] = {name: content[name] for name in known & content.keys()}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return EncoderCard(**values)
     except (ValueError, TypeError, AttributeError):
         return None
 

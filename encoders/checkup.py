@@ -23,10 +23,9 @@ from ..core import (
 from ..core.formats import decode_image
 from .card import EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
-from .engines import best_engine
 from .fetch import fetched_folder
 from .opening import CropEncoder, open_encoder
-from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
+from .registry import VECTOR_GROUP, EncoderChoice, best_engine, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
 from .vectors import VectorEncoder, VectorSpec
 

@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, Many, TextInput, WeightsError, converted
+from ..core import ImageError, Many, TextInput, WeightsError, converted, extension_names
 from ..core.formats import content_sha256
 from ..core.jobs import prepare_backend
 from . import network
@@ -23,7 +23,7 @@ from .card import EncoderCard
 from .engines import Network, OpenvinoFunction, compile_keras, compile_openvino, refuse_other_backends
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
-from .registry import EncoderSpec, get_spec, is_built_in
+from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
 
 
 @dataclass(frozen=True)
@@ -327,7 +327,7 @@ class Encoder:
 
 def _keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> tuple[str, str]:
     """Return the keys under which the network with default layers, and with these, is kept; empty if unknown."""
-    if not is_built_in(name):  # another package builds it
+    if name.casefold() not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):  # another package builds it
         return "", ""
     fixed = {"imagenet": "imagenet", "random": f"random {seed}"}
     content = fixed.get(weights) or weight_files.content_key(Path(weights))

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory, message_of
-from ..core.jobs import named_backend, visible_gpus
+from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory
 from .loading import first_line
-from .registry import EncoderChoice, is_built_in
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. ``onnxruntime`` is the default for ONNX files, and ``torch`` for networks on PyTorch."""
@@ -28,11 +25,6 @@ ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 _MOST_SHAPES = 4
 """Compiled shapes that are kept of each OpenVINO function. Four cover two views with a smaller last batch each, or two
 scales of frames in two orientations."""
-
-_KERAS_TIMES = 3
-"""Ratio of the CPU times of a frame with Keras and with OpenVINO, see docs/performance.md."""
-
-_log = logging.getLogger(__name__)
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
@@ -278,19 +270,6 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
             return function(*map(ops.convert_to_tensor, arrays))
 
     return run
-
-
-def best_engine(encoders: Iterable[EncoderChoice]) -> str:
-    """Return the engine that ``auto`` means here: OpenVINO for Keras's networks on a CPU, otherwise ``keras``."""
-    known = all(is_built_in(choice.name) for choice in encoders)
-    if not known or named_backend() != "tensorflow" or visible_gpus():
-        return "keras"
-    try:
-        _openvino_core("float32")
-    except DependencyError as error:
-        _log.warning(Message("{}; {engine:keras} takes about {} times the time", message_of(error), _KERAS_TIMES))
-        return "keras"
-    return "openvino"
 
 
 def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
