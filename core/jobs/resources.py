@@ -114,7 +114,8 @@ class Resources:
         >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
         [1, 2, 2, 3, 3, 4]
         """
-        worth = max(number for number in range(1, self.processes + 1) if seconds >= self.start * number * (number - 1))
+        least = {number: self.start * max(4, number * (number - 1)) for number in range(2, self.processes + 1)}
+        worth = max([1, *(number for number, enough in least.items() if seconds >= enough)])
         return self if self.gpus else replace(self, processes=worth)
 
     def helpers(self, units: int) -> int:
