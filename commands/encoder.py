@@ -145,8 +145,10 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
     \b
     Example: bchisto encoder check hub:dinov2-small --image slide.png
     """
-    from ..encoders import check_encoder
+    from ..encoders import EncoderChoice, check_encoder
+    from ..featurize import best_engine
 
+    engine = best_engine([EncoderChoice.parse(name)]) if engine == "auto" else engine
     _table(check_encoder(name, image=image, weights=weights, engine=engine, precision=precision))
 
 

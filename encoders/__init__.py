@@ -8,7 +8,7 @@ from .card import EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
-from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
+from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16, openvino_core
 from .fetch import fetch as fetch_encoder
 from .kept import kept_folder, kept_networks
 from .kept import trim as trim_networks
@@ -25,10 +25,11 @@ from .opening import (
     stated_card,
 )
 from .registry import (
+    BUILT_IN,
+    ENTRY_POINT_GROUP,
     LEAST_OF_PARTIAL,
     EncoderChoice,
     EncoderSpec,
-    best_engine,
     check_encoder_name,
     encoder_facts,
     get_spec,

@@ -25,7 +25,7 @@ from .card import EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
 from .fetch import fetched_folder
 from .opening import CropEncoder, open_encoder
-from .registry import VECTOR_GROUP, EncoderChoice, best_engine, get_spec, list_encoders, weights_of
+from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
 from .vectors import VectorEncoder, VectorSpec
 
@@ -175,7 +175,6 @@ def check_encoder(
     if path is not None and not path.is_file():
         raise MissingInputError("{}: no such image; {image} takes a file", path)
     started = time.perf_counter()
-    engine = best_engine([choice]) if engine == "auto" else engine
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
     ready = time.perf_counter() - started
     noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)

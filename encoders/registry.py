@@ -8,32 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..core import (
-    DependencyError,
-    InputError,
-    Message,
-    closest,
-    extension_names,
-    load_extension,
-    message_of,
-    one_of,
-)
-from ..core.jobs import named_backend, prepare_backend, visible_gpus
+from ..core import InputError, closest, extension_names, load_extension, one_of
+from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
-from .engines import openvino_core
 from .fetch import HF_HUB, fetched_folder, kept_in, unfetched_name
 from .network import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
-
-_log = logging.getLogger(__name__)
 
 RUNNERS = ("hub", "onnx", "timm")
 """Prefixes for networks that are not registered: ``hub:DIR``, ``onnx:FILE`` and ``timm:NAME``."""
@@ -224,9 +211,6 @@ _OF_KERAS = (
 BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
 """Networks of Keras that bchisto builds, unless another package offers one of the same name."""
 
-_KERAS_TIMES = 3
-"""Ratio of the CPU times of a frame with Keras and with OpenVINO, see docs/performance.md."""
-
 
 def _applications() -> dict[str, tuple[ModuleType, str]]:
     """Return the networks of keras.applications for any size: lower-case name to module and function name.
@@ -248,19 +232,6 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
 def list_encoders() -> list[str]:
     """Return the names of all registered encoders with feature maps, sorted."""
     return sorted(BUILT_IN.union(extension_names(ENTRY_POINT_GROUP)))
-
-
-def best_engine(encoders: Iterable[EncoderChoice]) -> str:
-    """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
-    known = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
-    if any(choice.name not in known for choice in encoders) or named_backend() != "tensorflow" or visible_gpus():
-        return "keras"
-    try:
-        openvino_core("float32")
-    except DependencyError as error:
-        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", message_of(error), _KERAS_TIMES))
-        return "keras"
-    return "openvino"
 
 
 def check_encoder_name(choice: EncoderChoice) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import logging
@@ -26,11 +25,11 @@ from ..core.jobs import (
     set_aside,
     write_rows,
 )
-from ..core.runs import ImageChange, RunRecord, read_records, record_run, write_listing
+from ..core.runs import ImageChange, RunRecord, record_run, write_listing
 from ..data import FACTS_FILE, ImageSelection, OpenedImages, pixel_findings, report_findings
-from ..encoders import Encoder, best_engine, check_encoder_name, executed_precision, imitates_bfloat16
+from ..encoders import Encoder, check_encoder_name
 from ..stains import stain_notes
-from .plan import StorePlan, encoder_of, plan_stores
+from .plan import StorePlan, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
@@ -120,7 +119,7 @@ def featurize(
     for choice in settings.encoders:
         check_encoder_name(choice)
     selection.refuse_as_run(run)
-    settings = _executed(settings, run / "run.json", anew=work.overwrite)
+    settings = executed_settings(settings, run / "run.json", anew=work.overwrite)
     config = {"out": str(run), **plain_options(selection, settings, work)}
     with record_run(run, command="featurize", config=config, work=work) as record:
         folder = run / "features"
@@ -162,33 +161,6 @@ def featurize(
         share,
         not unique.dataset.untrainable,
     )
-
-
-def _executed(settings: FeaturizeSettings, records: Path, *, anew: bool) -> FeaturizeSettings:
-    """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
-
-    The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
-    """
-    if settings.engine == "auto":
-        begun = read_records(records) if records.is_file() and not anew else []
-        engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
-        engine = engines[-1] if engines else best_engine(settings.encoders)
-        settings = dataclasses.replace(settings, engine=engine)
-    if settings.engine != "openvino":
-        return settings
-    precision = executed_precision(settings.precision, engine=settings.engine)
-    if precision != settings.precision:
-        _log.warning(
-            Message(
-                "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
-                settings.precision, precision, precision,
-            )
-        )  # fmt: skip
-    elif precision == "bfloat16" and imitates_bfloat16():
-        _log.warning(
-            Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
-        )
-    return dataclasses.replace(settings, precision=precision)
 
 
 def _look(

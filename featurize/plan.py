@@ -7,15 +7,24 @@ when images are added. An existing feature file stays valid until a complete one
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import InputError, SettingsConflictError, WeightsError, message_of
-from ..core.jobs import key_of
+from ..core import (
+    DependencyError,
+    InputError,
+    Message,
+    SettingsConflictError,
+    WeightsError,
+    extension_names,
+    message_of,
+)
+from ..core.jobs import key_of, named_backend, visible_gpus
 from ..core.runs import (
     FolderSettings,
     ImageChange,
@@ -23,14 +32,31 @@ from ..core.runs import (
     describe_differences,
     differences,
     other_settings,
+    read_records,
     versions_of,
 )
 from ..data import UniqueImages
-from ..encoders import CropEncoder, EncoderChoice, best_engine, cached_encoder, card_of, other_treatment
+from ..encoders import (
+    BUILT_IN,
+    ENTRY_POINT_GROUP,
+    CropEncoder,
+    EncoderChoice,
+    cached_encoder,
+    card_of,
+    executed_precision,
+    imitates_bfloat16,
+    openvino_core,
+    other_treatment,
+)
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
 from .stream import on_gpu
+
+_KERAS_TIMES = 3
+"""Ratio of the CPU times of a frame with Keras and with OpenVINO, see docs/performance.md."""
+
+_log = logging.getLogger(__name__)
 
 _AGREEING = frozenset({"backend", "device"})
 """Settings that change rows only by rounding. A complete file with another value is kept, but gets no new rows."""
@@ -183,6 +209,46 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
     return cached_encoder(
         choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
     )
+
+
+def best_engine(encoders: Iterable[EncoderChoice]) -> str:
+    """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
+    known = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
+    if any(choice.name not in known for choice in encoders) or named_backend() != "tensorflow" or visible_gpus():
+        return "keras"
+    try:
+        openvino_core("float32")
+    except DependencyError as error:
+        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", message_of(error), _KERAS_TIMES))
+        return "keras"
+    return "openvino"
+
+
+def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool) -> FeaturizeSettings:
+    """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
+
+    The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
+    """
+    if settings.engine == "auto":
+        begun = read_records(records) if records.is_file() and not anew else []
+        engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
+        engine = engines[-1] if engines else best_engine(settings.encoders)
+        settings = replace(settings, engine=engine)
+    if settings.engine != "openvino":
+        return settings
+    precision = executed_precision(settings.precision, engine=settings.engine)
+    if precision != settings.precision:
+        _log.warning(
+            Message(
+                "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
+                settings.precision, precision, precision,
+            )
+        )  # fmt: skip
+    elif precision == "bfloat16" and imitates_bfloat16():
+        _log.warning(
+            Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
+        )
+    return replace(settings, precision=precision)
 
 
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:

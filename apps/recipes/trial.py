@@ -24,8 +24,8 @@ from ...core import (
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
-from ...encoders import EncoderChoice, best_engine, cached_encoder, check_encoder_name, gives_maps
-from ...featurize import FeaturizeSettings, View, choose_settings, featurize, preset_options
+from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
+from ...featurize import FeaturizeSettings, View, best_engine, choose_settings, featurize, preset_options
 from ..check import Preflight, preflight, unscaled
 
 _log = logging.getLogger(__name__)
