@@ -5,13 +5,14 @@ import builtins
 import numpy as np
 import pytest
 from bchisto.boost import train
-from bchisto.core import ImageError, InputError
+from bchisto.core import DependencyError, ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.featurize import (
     FeaturizeSettings,
     View,
+    best_engine,
     describe_images,
     draw_augmentation,
     featurize,
@@ -217,3 +218,48 @@ def test_openvino_that_is_missing_says_so(monkeypatch):
     )
     with pytest.raises(ImportError, match=r"OpenVINO is missing; pip install 'openvino>=\S+'"):
         Encoder("convs", weights="random", engine="openvino")
+
+
+AUTO = "bchisto.featurize.plan"
+
+
+@pytest.mark.parametrize(
+    ("encoders", "gpus", "backend", "engine"),
+    [
+        (("vgg16", "mobilenetv2:block_6_expand_relu"), (), "tensorflow", "openvino"),
+        (("vgg16",), ("0",), "tensorflow", "keras"),
+        (("vgg16",), (), "jax", "keras"),
+        (("vgg16", "convs"), (), "tensorflow", "keras"),  # of another package
+        (("onnx:a.onnx",), (), "tensorflow", "keras"),
+        (("uni",), (), "tensorflow", "keras"),
+    ],
+)
+def test_openvino_is_the_default_for_networks_of_keras_on_a_cpu(
+    openvino, encoders, gpus, backend, engine, monkeypatch, caplog
+):
+    monkeypatch.setattr(f"{AUTO}.visible_gpus", lambda: gpus)
+    monkeypatch.setattr(f"{AUTO}.named_backend", lambda: backend)
+    assert best_engine([EncoderChoice.parse(name) for name in encoders]) == engine
+    assert caplog.text == ""
+
+
+def test_keras_runs_them_if_openvino_cannot_be_loaded(monkeypatch, caplog):
+    def refuse(_):
+        raise DependencyError("OpenVINO is missing; pip install it")
+
+    monkeypatch.setattr(f"{AUTO}.openvino_core", refuse)
+    assert best_engine([EncoderChoice("vgg16")]) == "keras"
+    assert 'OpenVINO is missing; pip install it; `engine="keras"` takes up to 3 times the time' in caplog.text
+
+
+def test_a_run_goes_on_with_the_engine_that_it_began_with(openvino, tissue, tmp_path, cli):
+    words = ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", "mobilenetv2", "--weights", "random")
+    words += ("--view", "1.0:64", "--augmentations", 1, "--crops", 2)
+    assert cli(*words, "--engine", "keras")[0] == 0
+    code, _, err = cli(*words)
+    assert (code, "is complete already" in err) == (0, True), err
+    code, _, err = cli(*words, "--engine", "openvino")
+    assert (code, "engine keras -> openvino" in err) == (2, True), err
+    assert cli(*words, "--overwrite")[0] == 0
+    with open_store(tmp_path / "features" / "mobilenetv2-1.0-64.h5") as store:
+        assert store.header["engine"] == "openvino"
