@@ -58,7 +58,7 @@ def _make_options() -> Iterator[click.Parameter]:
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
     yield flag("--size", group="Input", default="2048x1536", help="Pixels; the field of view stays the same.")
-    yield flag("--seed", type=int, default=0, help="Random seed.")
+    yield flag("--seed", type=click.IntRange(0), default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
@@ -75,8 +75,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: give a number from 0 up")
     jobs = default_jobs() if jobs is None else jobs
     root = make_bach(out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs)
     done([root], then=f"bchisto trial --images {quoted(root)}")
@@ -130,7 +128,6 @@ def _check_options() -> Iterator[click.Parameter]:
     yield from options_of(FeaturizeSettings, *_SETTINGS)
     yield from options_of(FoldChoice, "folds", "group_by")
     yield from options_of(Work, "jobs")
-    yield flag("--time", "timed", group="Speed", is_flag=True, help="Load the networks and time them on one image.")
     yield flag(
         "--html",
         group="Output",
@@ -165,7 +162,6 @@ def check(context: click.Context, /, **options: Any) -> None:
         work=from_options(Work, options),
         decode=options["decode"],
         copies=options["copies"],
-        timed=options["timed"],
         keep=typed,
     )
 

@@ -24,6 +24,9 @@ SYNTHETIC_BANNER = (
 )
 """First line of every output about synthetic images."""
 
+SYNTHETIC_MARK = "bchisto-synthetic.json"
+"""File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
+
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
 )

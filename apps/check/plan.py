@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from ...core import InputError, Message, PathInput, counted
 from ...core.formats import ImageHeader
-from ...core.jobs import Work, cpu_resources, network_resources
+from ...core.jobs import Work, cpu_resources
 from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
-from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing
+from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds
 
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
@@ -177,9 +177,8 @@ def fitted(
     return planned, fits
 
 
-_RECKONED, _TIMED = 4.0, 1.5
-"""Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
-since images and the load of the machine differ."""
+_RECKONED = 4.0
+"""Factor by which the time can be shorter or longer than with recorded speeds, since cores differ."""
 
 _START_SECONDS = 12.0
 """Seconds in which a process imports and builds networks before its first image (MobileNetV2 in OpenVINO: 13 of a
@@ -190,7 +189,7 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class DescribingEstimate:
-    """Estimated time and disk space of a feature extraction.
+    """Estimated time, from recorded speeds of CPU cores, and disk space of a feature extraction.
 
     Attributes
     ----------
@@ -202,8 +201,6 @@ class DescribingEstimate:
         Time with these processes, and the range in which it plausibly is.
     bytes : int or None
         Size of the feature files; None if the number of features is unknown until the network is built.
-    timed : bool
-        Whether the time was measured on an image; otherwise it comes from recorded speeds of CPU cores.
     """
 
     images: int
@@ -213,11 +210,10 @@ class DescribingEstimate:
     shortest: float
     longest: float
     bytes: int | None
-    timed: bool
 
 
 def estimate_describing(
-    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
+    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work
 ) -> DescribingEstimate | None:
     """Estimate the time and disk space of a feature extraction from an image of median size.
 
@@ -229,18 +225,11 @@ def estimate_describing(
     settings : FeaturizeSettings
     work : Work
         Sets the number of processes.
-    timed : bool
-        Load the networks, and measure the time of one image with a few augmentations.
 
     Returns
     -------
     DescribingEstimate or None
         None if there are no images.
-
-    Raises
-    ------
-    ImageError
-        The image cannot be used (only with `timed`).
     """
     if not records:
         return None
@@ -248,18 +237,13 @@ def estimate_describing(
     record = sorted(records, key=lambda one: (areas[one.image_id], one.image_id))[len(records) // 2]
     dims = [encoder_facts(choice).dim for choice in settings.encoders]
     numbers = None if None in dims else settings.augmentations * len(settings.views) * sum(filter(None, dims))
-    if timed:
-        cost = time_describing(record, settings=settings)
-        resources, factor, each, numbers = network_resources(work.jobs), _TIMED, cost.seconds, cost.numbers
-    else:
-        each = reckon_seconds(settings, pixels=areas[record.image_id], mpp=record.mpp)
-        resources, factor = cpu_resources(work.jobs), _RECKONED
     images = len(records)
-    processes = max(1, min(resources.processes, math.ceil(images / images_per_block(settings))))
+    processes = max(1, min(cpu_resources(work.jobs).processes, math.ceil(images / images_per_block(settings))))
+    each = reckon_seconds(settings, pixels=areas[record.image_id], mpp=record.mpp)
     seconds = _START_SECONDS + images / processes * each
     stores = len(settings.encoders) * len(settings.views)
     size = None if numbers is None else _FLOAT_BYTES * images * numbers
-    return DescribingEstimate(images, stores, processes, seconds, seconds / factor, seconds * factor, size, timed)
+    return DescribingEstimate(images, stores, processes, seconds, seconds / _RECKONED, seconds * _RECKONED, size)
 
 
 def duration(seconds: float) -> str:

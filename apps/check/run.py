@@ -208,7 +208,6 @@ def preflight(
     work: Work | None = None,
     decode: bool = False,
     copies: bool = True,
-    timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -226,8 +225,6 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Search for near-duplicates, for which every image is decoded.
-    timed : bool
-        Load the networks and time them on one image, instead of an estimate from recorded speeds.
     keep : collection of str
         As for `plan_describing`.
 
@@ -263,7 +260,7 @@ def preflight(
         stains=stains,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
-        estimate=estimate_describing(once.records, usable, planned, work, timed=timed) if fits else None,
+        estimate=estimate_describing(once.records, usable, planned, work) if fits else None,
         untrainable=untrainable,
         findings=(*survey.findings, *hindrance, *doubt_findings(stains, root)),
     )

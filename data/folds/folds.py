@@ -156,25 +156,6 @@ def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_
     )
 
 
-def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
-    """Create the folds of several protocols, whose names must differ; see `fold_plan`.
-
-    Raises
-    ------
-    InputError
-        See `fold_plan`; or two fold lists have the same name but different folds.
-    """
-    plans: dict[str, tuple[str, FoldPlan]] = {}
-    for name in dict.fromkeys(folds):
-        plan = fold_plan(name, **images)
-        other, first = plans.setdefault(plan.name, (name, plan))
-        if first.sha256 != plan.sha256:
-            raise InputError(
-                "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
-            )
-    return [plan for _, plan in plans.values()]
-
-
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     """Return a warning that names images that are in no fold; nothing if there are none."""
     if not images:
@@ -363,20 +344,18 @@ class FoldChoice(Settings):
         Raises
         ------
         InputError
-            See `bchisto.data.fold_plans`; or `repeats` is above 1 with fixed folds.
+            See `bchisto.data.fold_plan`; `repeats` is above 1 with fixed folds; or two fold lists have the same name
+            but different folds.
         """
-        known = replace(DatasetFacts.of(known), failed=tuple(failed))
-        splits = [
-            fold_plans(
-                list(dict.fromkeys(self.folds)) or [default],
-                image_ids=image_ids,
-                labels=labels,
-                groups=groups,
-                group_by=self.group_by,
-                seed=seed + split,
-                test_list=self.test_list,
-                known=known,
-            )
-            for split in range(self.repeats)
-        ]
-        return [repeat_folds(plans) for plans in zip(*splits, strict=True)]
+        images: dict[str, Any] = {"image_ids": image_ids, "labels": labels, "groups": groups}
+        images |= {"known": replace(DatasetFacts.of(known), failed=tuple(failed)), "test_list": self.test_list}
+        made: dict[str, tuple[str, FoldPlan]] = {}
+        for name in dict.fromkeys(self.folds or [default]):
+            seeds = range(seed, seed + self.repeats)
+            plan = repeat_folds([fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds])
+            other, first = made.setdefault(plan.name, (name, plan))
+            if first.sha256 != plan.sha256:
+                raise InputError(
+                    "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
+                )
+        return [plan for _, plan in made.values()]

@@ -261,21 +261,20 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.repeats > 1:
         once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
         return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
+    column, _, sites = plan.source.partition("; ")
+    images = len({image for image, _, _ in plan.rows})
+    texts = {
+        "part": f"{images} of the {plan.whole} images of the official split {column}",
+        "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
+        "given": f"the split that came with the images (column {plan.source}), tested once",
+        "none": "trained on every image that is not on the test list",
+        "file": "a given fold list",
+    }
+    if plan.origin in texts:
+        return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        text = _published_text(plan.source, dataset)
-        return text if name == plan.source else f"{name}: the same folds as {text}"
-    if plan.origin == "part":
-        images = len({image for image, _, _ in plan.rows})
-        return f"{name}: {images} of the {plan.whole} images of the official split {plan.source}"
-    if plan.origin == "site":
-        column, _, sites = plan.source.partition("; ")
-        return f"{name}: one site left out after the other by the column {column}, each fold tests one ({sites})"
-    if plan.origin == "given":
-        return f"{name}: the split that came with the images (column {plan.source}), tested once"
-    if plan.origin == "none":
-        return "none: trained on every image that is not on the test list"
-    if plan.origin == "file":
-        return f"{name}: a given fold list"
+        text = f"{column}: {_PUBLISHED.get((column, dataset)) or _PUBLISHED[column, '']}"
+        return text if name == column else f"{name}: the same folds as {text}"
     if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
         kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
@@ -283,21 +282,18 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
             return f"{shares} to train, validate and test once, {kept}, validation and test balanced (seed {seed})"
         return f"{shares} to train and test once, {kept}, stratified (seed {seed})"
     count, _, grouped = name.partition("-")
-    if grouped == "grouped":
-        return f"{count} stratified folds that keep patients or slides whole (seed {seed})"
-    return f"{count} stratified image-level folds (seed {seed})"
+    kind = "folds that keep patients or slides whole" if grouped else "image-level folds"
+    return f"{count} stratified {kind} (seed {seed})"
 
 
-def _published_text(name: str, dataset: str) -> str:
-    if name == "rakhlin10":
-        return "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
-    if name == "eva":
-        return "eva: the patient-disjoint 268/132 split, tested once"
-    if name == "thunder":
-        return "thunder: the 132 test images of eva, with 50 of its 268 training images set aside, tested once"
-    if name == "official" and dataset == "cbis-ddsm":
-        return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
-    if name == "idc-published":
-        return "idc-published: the 84/29/49 published slides, tested once"
-    patient = "" if name == "official" else ", patient 14-13412 taken out of training in folds that test it"
-    return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
+_HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"
+_PUBLISHED = {
+    ("rakhlin10", ""): "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
+    ("eva", ""): "the patient-disjoint 268/132 split, tested once",
+    ("thunder", ""): "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
+    ("official", "cbis-ddsm"): "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
+    ("official", ""): _HOLD_OUTS,
+    ("official-corrected", ""): f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
+    ("idc-published", ""): "the 84/29/49 published slides, tested once",
+}
+"""Published list and layout to what the list is; without a layout for all others."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...core import InputError
 from ...core.formats import TableFacts, published_rows, table_rows
 from ..classes import match_class
-from ..dataset import IMAGE_SUFFIXES, ImageRecord
+from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Finding
 from ..walk import is_folder, walk_files
 from .registry import LayoutSpec
@@ -24,8 +24,8 @@ BACH_SIZE = (2048, 1536)
 """Width and height of every image, pixels. Rakhlin et al. 2018, sec. 2.1."""
 
 GROUND_TRUTH = "microscopy_ground_truth.csv"
-_BESIDE = frozenset({GROUND_TRUTH, "bchisto-synthetic.json"})
-_PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
+_BESIDE = frozenset({GROUND_TRUTH, SYNTHETIC_MARK})
+PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
 def find_photos(root: Path) -> Path | None:
@@ -38,7 +38,7 @@ def find_photos(root: Path) -> Path | None:
 
 def _official(photos: Path) -> Iterator[Path]:
     """Yield the files with an official name in the folder of their class."""
-    for name, prefix in _PREFIX.items():
+    for name, prefix in PREFIX.items():
         folder = photos / name
         with contextlib.suppress(OSError):  # the reader will report a folder that cannot be listed
             yield from (path for path in folder.iterdir() if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name))
@@ -87,8 +87,8 @@ def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Find
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
         findings.append(Finding("warning", name, "not an image in one of the four class folders, left out"))
         return None
-    if not re.fullmatch(rf"{_PREFIX[folder]}\d{{3}}\.tif", name):
-        findings.append(Finding("warning", name, f"not an official name in {folder} (like {_PREFIX[folder]}001.tif)"))
+    if not re.fullmatch(rf"{PREFIX[folder]}\d{{3}}\.tif", name):
+        findings.append(Finding("warning", name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)"))
     if truth and name not in truth:
         findings.append(Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image"))
     elif truth and truth[name] != folder:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts import LayoutSpec
 from ..walk import walk_files
-from .ddsm import PATHOLOGY_CLASSES, pathology_label
+from .ddsm import LAYOUT as DDSM
+from .ddsm import pathology_label
 
 CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
 CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
@@ -30,8 +31,7 @@ _OF_SHAPE = ("shape", "margins", "type", "distribution")
 _KIND = {"mass": "mass", "calc": "calcification"}
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     name: str
     patient: str
     label: str
@@ -164,13 +164,6 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     return ImageRecord(row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask)
 
 
-LAYOUT = LayoutSpec(
-    name="cbis-ddsm",
-    read=read_cbis_ddsm,
-    recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
-    group_is="patient",
-    classes=PATHOLOGY_CLASSES,
-    positive=("malignant",),
-    stained=False,
-    options=frozenset({"lesions", "context"}),
+LAYOUT = replace(
+    DDSM, name="cbis-ddsm", read=read_cbis_ddsm, recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None
 )

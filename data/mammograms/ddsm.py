@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 """A coordinate or a count. Mammograms have some thousand pixels per side."""
 
 
-@dataclass(frozen=True)
-class Abnormality:
+class Abnormality(NamedTuple):
     """One marked abnormality of a view.
 
     Attributes

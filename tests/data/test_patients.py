@@ -17,7 +17,7 @@ from bchisto.data import (
     unknown_groups,
     write_fold_list,
 )
-from PIL import Image
+from sample_trees import tree
 
 
 def published_patients():
@@ -25,15 +25,10 @@ def published_patients():
     return {row["image_id"]: row["patient"] for row in csv.DictReader(text.splitlines())}
 
 
-def bach_tree(root, names=("b032", "b033", "b001", "n001", "n002", "n003", "is001", "iv001"), size=(96, 96)):
-    """Write small textured images under official names."""
-    rng = np.random.default_rng(0)
-    for name in names:
-        label = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}[name[:-3]]
-        folder = root / "Photos" / label
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(60, 220, (*size, 3), dtype=np.uint8)).save(folder / f"{name}.tif")
-    return root
+def bach_tree(root, names=("b032", "b033", "b001", "n001", "n002", "n003", "is001", "iv001")):
+    """Write small images under official names."""
+    label = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}
+    return tree(root, *(f"Photos/{label[name[:-3]]}/{name}.tif" for name in names))
 
 
 def bach(groups):
