@@ -120,15 +120,13 @@ def parse_yaml(text: str) -> Any:
         The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
         The message does not name the file.
     """
-    value = None
     try:
         if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
             with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
-                value = parse_json(text, most=limits.RECORD_VALUES)
-        value = _parsed(text) if value is None else value
+                return parse_json(text, most=limits.RECORD_VALUES)
+        return _parsed(text)
     except RecursionError as error:
         raise InputError("nested too deeply") from error
-    return value
 
 
 def _parsed(text: str) -> Any:

@@ -41,27 +41,6 @@ def test_stratified_folds_partition_the_images():
         assert len(plan.images(fold, "train")) == 36
 
 
-def test_groups_are_never_split():
-    groups = [f"p{number // 4}" for number in range(40)]
-    data = images(40, groups=groups)
-    plan = fold_plan("5", **data)
-    assert plan.name == "5-grouped"
-    assert plan.warnings == ()
-    of = dict(zip(data["image_ids"], groups, strict=True))
-    for fold in plan.folds:
-        train = {of[image] for image in plan.images(fold, "train")}
-        assert train.isdisjoint({of[image] for image in plan.images(fold, "test")})
-
-
-def test_image_level_folds_on_grouped_data_warn():
-    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
-    plan = fold_plan("5", **data, group_by="none")
-    assert plan.name == "5"
-    assert (
-        "image-level folds on grouped data: 10 of 10 patients or slides with several images both " in plan.warnings[0]
-    )
-
-
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
