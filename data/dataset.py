@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..core.formats import PART, ImageHeader, column_key, read_json
+from ..core.formats import PART, ImageHeader, read_json
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, raise_errors
@@ -224,28 +224,6 @@ class DatasetFacts:
     groups: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[tuple[str, str], ...] | None = None
     failed: Collection[str] = ()
-
-    @classmethod
-    def of(cls, value: DatasetFacts | None) -> DatasetFacts:
-        """Return `value`, or empty facts for None."""
-        return cls() if value is None else value
-
-    def column(self, name: str) -> Mapping[str, str]:
-        """Return the values of a column by image ID.
-
-        Raises
-        ------
-        InputError
-            There is no such column; the message lists all columns.
-        """
-        values = self.columns.get(column_key(name))
-        if values is None:
-            present = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
-            raise InputError(
-                f"{name}: no such column of the manifest, {present}; add it, and run bchisto featurize again if the "
-                "features are older (they stay)"
-            )
-        return values
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""

@@ -92,7 +92,7 @@ def fold_plan(
     folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    known = DatasetFacts.of(known)
+    known = known or DatasetFacts()
     failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
@@ -348,7 +348,7 @@ class FoldChoice(Settings):
             but different folds.
         """
         images: dict[str, Any] = {"image_ids": image_ids, "labels": labels, "groups": groups}
-        images |= {"known": replace(DatasetFacts.of(known), failed=tuple(failed)), "test_list": self.test_list}
+        images |= {"known": replace(known or DatasetFacts(), failed=tuple(failed)), "test_list": self.test_list}
         made: dict[str, tuple[str, FoldPlan]] = {}
         for name in dict.fromkeys(self.folds or [default]):
             seeds = range(seed, seed + self.repeats)

@@ -82,12 +82,11 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     InputError
         There is no such column, an image has no value, or all images have the same value.
     """
-    if not column.strip():
-        raise InputError("{folds} {}: name a column of the manifest, such as {}hospital", SITES, SITES)
-    try:
-        values = known.column(column)
-    except InputError as error:
-        raise ScarceError("{folds} {}{}", SITES, error) from error
+    values = known.columns.get(column_key(column))
+    if values is None:
+        present = f"there are {', '.join(known.columns)}" if known.columns else "no further column is known"
+        text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
+        raise ScarceError(text, SITES, column, present)
     column = column_key(column)
     if empty := [image for image in image_ids if not values.get(image)]:
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
