@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,6 @@ from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding
-from .images import same_content
 from .layouts import (
     BESIDE,
     LayoutSpec,
@@ -209,7 +209,7 @@ def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding
 
 def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
     """Return the reason why two records with the same ID are not the same image; None if they are."""
-    if not same_content(first.path, second.path):
+    if not filecmp.cmp(first.path, second.path, shallow=False):
         return f"two different images have this id, {first.path} and {second.path}; rename one"
     return _contradiction(first, second, root)
 

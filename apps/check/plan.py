@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...core import InputError, Message, PathInput, counted
 from ...core.formats import ImageHeader
 from ...core.jobs import Work, cpu_resources
-from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
+from ...data import Dataset, ImageRecord, ImageSelection, get_layout, read_headers, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
 from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds
 
@@ -171,8 +171,7 @@ def fitted(
         planned = smaller
     planned = replace(planned, views=views[: len(requested.views)] or requested.views)
     fits = fit_views(dataset, sizes, planned) if views else ()
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and "stain" not in keep:
+    if not get_layout(dataset.name).stained and "stain" not in keep:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     return planned, fits
 

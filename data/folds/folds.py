@@ -165,8 +165,6 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
-    if group_by is not None and group_by not in GROUPINGS:
-        raise InputError("{group_by} {}: choose one of {}", group_by, ", ".join(GROUPINGS))
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
         raise InputError("{group_by:group}: {} of {} images name no group; use {group_by:none}", missing, len(groups))
@@ -223,10 +221,6 @@ def read_fold_list(path: PathInput) -> list[Row]:
         rows.append((image, fold, part if parts else ""))
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
-    if not parts and len({fold for _, fold, _ in rows}) < 2:
-        raise InputError(
-            f"{path}: all rows are of one fold; number the folds 1, 2, ..., or add a column part (train, test)"
-        )
     return rows
 
 

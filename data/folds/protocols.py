@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -31,7 +30,7 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     Raises
     ------
     InputError
-        The part of an image is unknown, or no image is in the training part or in the test part.
+        The part of an image is unknown.
     """
     parts = given_parts(known)
     if parts is None:
@@ -45,11 +44,6 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     if without := [image for image in image_ids if image not in part_of]:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
         raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
-    counts = Counter(part_of[image] for image in image_ids)
-    for part in ("train", "test"):
-        if not counts[part]:
-            present = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
-            raise ScarceError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, present)
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -80,7 +74,7 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     Raises
     ------
     InputError
-        There is no such column, an image has no value, or all images have the same value.
+        There is no such column, or an image has no value.
     """
     values = known.columns.get(column_key(column))
     if values is None:
@@ -92,8 +86,6 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
         raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
     sites = sorted({values[image] for image in image_ids})
-    if len(sites) < 2:
-        raise ScarceError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
     number = {site: fold for fold, site in enumerate(sites, start=1)}
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
@@ -183,10 +175,6 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 
 
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
-    if missing := {"Training", "Test"} - set(part_of.values()):
-        raise ScarceError(
-            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it", missing.pop().casefold()
-        )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
     return FoldPlan("official", rows, partition=False, origin="published", source="official")
 

@@ -77,8 +77,6 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
             findings.append(Finding("warning", f"{name}/", "no image of this class is in its folder"))
-    if (photos.parent / "WSI").is_dir():
-        findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are skipped"))
     return records, findings
 
 

@@ -24,7 +24,7 @@ PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 
 INBREAST_IMAGES = 410
 _TABLES = ("inbreast.csv", "inbreast.xls")
-_COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
+_COLUMNS = ("Laterality", "View", "File Name", "Bi-Rads")
 """Columns of the table that are used. Ages and dates are ignored."""
 
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
@@ -97,10 +97,10 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
     """Return a dict from image number to class, side and view."""
     labels: dict[str, tuple[str, str, str]] = {}
     rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
-    for number, (side, view, image, density, grade) in rows.cells(_COLUMNS):
+    for number, (side, view, image, grade) in rows.cells(_COLUMNS):
         where = f"{table.name}:{number}"
         if not image.isdecimal():
-            text = " ".join(filter(None, (side, view, image, density, grade))) or "blank"
+            text = " ".join(filter(None, (side, view, image, grade))) or "blank"
             findings.append(Finding("note", where, f"not an image ({text}), left out"))
             continue
         if not re.fullmatch(r"[012356]|4[abc]?", grade):
@@ -111,12 +111,8 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
             findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
-        if view not in ("CC", "MLO", "ML"):
-            findings.append(Finding("note", where, f"{image}: an unusual view, {view}"))
-        if not density:
-            findings.append(Finding("note", where, f"{image}: no ACR density"))
         labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
-    findings.extend(Finding("note", table.name, note) for note in rows.notes if "separated" not in note)
+    findings.extend(Finding("note", table.name, note) for note in rows.notes)
     return labels
 
 
