@@ -105,8 +105,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
         return {}
     truth: dict[str, str] = {}
-    about = TableFacts()
-    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=about):
+    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=TableFacts()):
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
@@ -114,7 +113,6 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
         elif truth.setdefault(row[0], label) != label:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
-    findings.extend(Finding("note", GROUND_TRUTH, note) for note in about.notes)
     return truth
 
 

@@ -102,7 +102,6 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
             findings.append(Finding("error", f"{path.name}, row {number}", parsed))
         else:
             rows.append(parsed)
-    findings.extend(Finding("note", path.name, note) for note in table.notes)
     return rows
 
 

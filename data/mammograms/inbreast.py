@@ -99,9 +99,7 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
     rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
     for number, (side, view, image, grade) in rows.cells(_COLUMNS):
         where = f"{table.name}:{number}"
-        if not image.isdecimal():
-            text = " ".join(filter(None, (side, view, image, grade))) or "blank"
-            findings.append(Finding("note", where, f"not an image ({text}), left out"))
+        if not image.isdecimal():  # a row of no image
             continue
         if not re.fullmatch(r"[012356]|4[abc]?", grade):
             message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
@@ -112,7 +110,6 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
         labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
-    findings.extend(Finding("note", table.name, note) for note in rows.notes)
     return labels
 
 
