@@ -193,6 +193,8 @@ NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicat
 GIVEN = "folder"
 """Name of the protocol that uses the split that came with the images."""
 
+PARTS = ("train", "val", "test")
+
 _PART_NAME = re.compile(
     r"(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing|eval|evaluation|hold[\W_]?out))"
     r"(?:[\W_\d]*(?:sets?|split|part|folder|data|images?|imgs?|pictures|patches|tiles))*[\W_\d]*[a-d]?"

@@ -23,12 +23,12 @@ from ...core import (
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..dataset import GIVEN, Dataset, DatasetFacts, further_columns, part_of
+from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, further_columns, part_of
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
 from .holdout import HOLDOUT
-from .plans import PARTS, FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
+from .plans import FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
 from .protocols import (
     PUBLISHED_FOLDS,
     SITES,

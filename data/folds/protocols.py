@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
-from ..dataset import GIVEN, DatasetFacts, given_parts
+from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
-from .plans import PARTS, FoldPlan, Row, ScarceError, spread
+from .plans import FoldPlan, Row, ScarceError, spread
 
 SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
