@@ -45,16 +45,15 @@ def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
     return distances
 
 
-def fit_gaussian(rows: Values, *, axes: int = AXES) -> dict[str, npt.NDArray[Any]]:
+def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
     """Fit a covariance to standardised rows, shrunk by Ledoit and Wolf's estimate, and keep its largest components.
 
-    This uses only the inner products of rows, because there are fewer rows than features.
+    This uses only the inner products of rows, because there are fewer rows than features. The variance along all
+    directions beyond `AXES` is their mean.
 
     Parameters
     ----------
     rows : ndarray of float64, shape (images, d)
-    axes : int
-        Maximum number of components. The variance along all other directions is their mean.
 
     Returns
     -------
@@ -76,7 +75,7 @@ def fit_gaussian(rows: Values, *, axes: int = AXES) -> dict[str, npt.NDArray[Any
     excess = squared / d - target**2
     shrinkage = min(error, excess) / excess if excess > 0 else 1.0
     values, vectors = np.linalg.eigh(products)
-    largest = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-300))[::-1][: min(axes, d)]
+    largest = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-300))[::-1][: min(AXES, d)]
     along = values[largest] / images
     elsewhere = max(target * d - float(along.sum()), 0.0) / max(d - len(largest), 1)
     return {

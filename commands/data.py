@@ -58,7 +58,7 @@ def _make_options() -> Iterator[click.Parameter]:
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
     yield flag("--size", group="Input", default="2048x1536", help="Pixels; the field of view stays the same.")
-    yield flag("--seed", type=int, default=0, help="Random seed.")
+    yield flag("--seed", type=click.IntRange(0), default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
@@ -75,8 +75,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: give a number from 0 up")
     jobs = default_jobs() if jobs is None else jobs
     root = make_bach(out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs)
     done([root], then=f"bchisto trial --images {quoted(root)}")
@@ -114,7 +112,6 @@ _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 
 
 def _check_options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -129,8 +126,6 @@ def _check_options() -> Iterator[click.Parameter]:
     )
     yield from options_of(FeaturizeSettings, *_SETTINGS)
     yield from options_of(FoldChoice, "folds", "group_by")
-    yield from options_of(Work, "jobs")
-    yield flag("--time", "timed", group="Speed", is_flag=True, help="Load the networks and time them on one image.")
     yield flag(
         "--html",
         group="Output",
@@ -144,13 +139,12 @@ def _check_options() -> Iterator[click.Parameter]:
 @data.command(options=_check_options, first=("images", "preset", "html", "folds", "group_from"))
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
-    """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
+    """Check a dataset before work: findings, sizes, views, folds and disk; exit 1 when something is wrong.
 
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
     from ..apps.check import preflight, preflight_text, write_preflight
-    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..featurize import choose_settings, preset_options
 
@@ -162,10 +156,8 @@ def check(context: click.Context, /, **options: Any) -> None:
         from_options(ImageSelection, options),
         settings=settings,
         folds=from_options(FoldChoice, options),
-        work=from_options(Work, options),
         decode=options["decode"],
         copies=options["copies"],
-        timed=options["timed"],
         keep=typed,
     )
 

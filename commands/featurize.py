@@ -122,7 +122,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     fetch_missing(named.encoders, named.weights, yes=yes)
     settings, automatic, brought = choose_settings(options, keep=typed_names(context))
     if automatic:
-        settings, _ = plan_describing(selection, settings, keep=typed_names(context), work=work)
+        settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:

@@ -20,7 +20,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import Finding, grouped, report_findings
-from .folds.folds import FoldChoice, dataset_plan, fold_plan, fold_plans, write_fold_list
+from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
@@ -58,7 +58,6 @@ __all__ = [
     "LayoutSpec",
     "decode_image",
     "find_copies",
-    "fold_plans",
     "get_layout",
     "list_layouts",
     "make_bach",

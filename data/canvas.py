@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,7 @@ _LANES = 64
 once, so that blurring a part rounds exactly as blurring the whole canvas."""
 
 
-@dataclass(frozen=True)
-class Nuclei:
+class Nuclei(NamedTuple):
     """Appearance of a population of nuclei.
 
     Attributes

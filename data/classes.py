@@ -146,7 +146,6 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     chosen = {_spelling(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
-    forms: dict[str, int] = Counter(map(_spelling, counts))
     for key, forms_of in sorted(spellings.items()):
         if len(forms_of) > 1:
             texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
@@ -154,10 +153,6 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
             why = "as in the order of classes" if key in chosen else why
             message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
-        elif forms[key] > 1:
-            unseen = any(visible(label) != label for label in counts if _spelling(label) == key)
-            how = "with and without characters that nobody sees" if unseen else "in two Unicode forms (NFC and NFD)"
-            findings.append(Finding("note", names[key], f"written {how}; one class"))
         elif names[key] not in forms_of and _NUMBER.fullmatch(key):
             findings.append(Finding("warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"))
     alike: dict[str, list[str]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..core.formats import PART, ImageHeader, column_key, read_json
+from ..core.formats import PART, ImageHeader, read_json
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, raise_errors
@@ -23,6 +23,9 @@ SYNTHETIC_BANNER = (
     "SYNTHETIC IMAGES: generated tissue, made to try the software; the results mean nothing for medicine."
 )
 """First line of every output about synthetic images."""
+
+SYNTHETIC_MARK = "bchisto-synthetic.json"
+"""File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
 
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
@@ -190,6 +193,8 @@ NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicat
 GIVEN = "folder"
 """Name of the protocol that uses the split that came with the images."""
 
+PARTS = ("train", "val", "test")
+
 _PART_NAME = re.compile(
     r"(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing|eval|evaluation|hold[\W_]?out))"
     r"(?:[\W_\d]*(?:sets?|split|part|folder|data|images?|imgs?|pictures|patches|tiles))*[\W_\d]*[a-d]?"
@@ -221,28 +226,6 @@ class DatasetFacts:
     groups: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[tuple[str, str], ...] | None = None
     failed: Collection[str] = ()
-
-    @classmethod
-    def of(cls, value: DatasetFacts | None) -> DatasetFacts:
-        """Return `value`, or empty facts for None."""
-        return cls() if value is None else value
-
-    def column(self, name: str) -> Mapping[str, str]:
-        """Return the values of a column by image ID.
-
-        Raises
-        ------
-        InputError
-            There is no such column; the message lists all columns.
-        """
-        values = self.columns.get(column_key(name))
-        if values is None:
-            present = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
-            raise InputError(
-                f"{name}: no such column of the manifest, {present}; add it, and run bchisto featurize again if the "
-                "features are older (they stay)"
-            )
-        return values
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +12,8 @@ from typing import Any
 from ..core import InputError, Message, MissingInputError, Parameter, few, readable_name
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
-from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord, part_of
+from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding
-from .images import same_content
 from .layouts import (
     BESIDE,
     LayoutSpec,
@@ -27,9 +27,6 @@ from .layouts import (
 from .names import BARCODE, settle_groups
 
 _log = logging.getLogger(__name__)
-
-SYNTHETIC_MARK = "bchisto-synthetic.json"
-"""File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
 
 
 def read_images(
@@ -86,7 +83,7 @@ def read_images(
         )
         findings.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
-    default = layout.class_order(label_level) if layout.classes else ()
+    default = layout.types if label_level != "class" and layout.types else layout.classes
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
     result = Dataset(
         name=layout.name,
@@ -212,7 +209,7 @@ def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding
 
 def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
     """Return the reason why two records with the same ID are not the same image; None if they are."""
-    if not same_content(first.path, second.path):
+    if not filecmp.cmp(first.path, second.path, shallow=False):
         return f"two different images have this id, {first.path} and {second.path}; rename one"
     return _contradiction(first, second, root)
 

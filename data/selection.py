@@ -376,12 +376,8 @@ def check_headers(
     problems = list(in_threads(problem, records))
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
-        more = (
-            Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
-            if len(refused) > 1
-            else ""
-        )
-        raise InputError("{}{}", refused[0][1], more)
+        more = Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
+        raise InputError("{}{}", refused[0][1], more if len(refused) > 1 else "")
     for _, text in refused:
         _log.warning("left out: %s", text)
     unusable = dict(refused)

@@ -12,6 +12,8 @@ from ..core import InputError, OutputError
 from ..core.formats import read_json
 from ..core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .canvas import Canvas, fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
+from .dataset import SYNTHETIC_MARK
+from .layouts.bach import GROUND_TRUTH, PREFIX
 
 FIELD_WIDTH = 2048 * 0.42
 """Width of the field of view in micrometres, as in BACH."""
@@ -153,8 +155,6 @@ def _match_colour(
     return scale
 
 
-_PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
-_MARK = "bchisto-synthetic.json"
 _Task = tuple[str, str, int, int, tuple[int, int]]
 
 
@@ -193,16 +193,16 @@ def make_bach(
         raise InputError("{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)", images_per_class)
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
-    _claim(root / _MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)})
+    _claim(root / SYNTHETIC_MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)})
     tasks: list[_Task] = []
     for label in TISSUE_CLASSES:
         for number in range(1, images_per_class + 1):
-            path = photos / label / f"{_PREFIX[label]}{number:03d}.tif"
+            path = photos / label / f"{PREFIX[label]}{number:03d}.tif"
             if not path.is_file():
                 tasks.append((str(path), label, seed, number, size))
     run_units(_draw, tasks, steps=lambda _: 1, resources=cpu_resources(jobs), label="data make", step_name="images")
     lines = [f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))]
-    with atomic_output(photos / "microscopy_ground_truth.csv") as temporary:
+    with atomic_output(photos / GROUND_TRUTH) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return root
 

@@ -7,7 +7,6 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -146,10 +145,10 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
         else:
             others.setdefault(suffix, []).append(name)
     for suffix, names in others.items():
-        unread = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
-        other = Finding("note", "", "not a picture, left out")
-        finding = Finding("warning", "", unread) if UNREAD.fullmatch(suffix) else other
-        findings.extend(replace(finding, file=name) for name in names)
+        text = "not a picture, left out"
+        if unread := UNREAD.fullmatch(suffix):
+            text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
+        findings.extend(Finding("warning" if unread else "note", name, text) for name in names)
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
     if slides and not files:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")

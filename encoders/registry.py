@@ -289,13 +289,11 @@ class EncoderFacts:
     Attributes
     ----------
     macs_per_pixel : float
-        Multiply-accumulates per input pixel; a guess if `recorded` is false.
+        Multiply-accumulates per input pixel; a guess for networks without a published count.
     dim : int or None
         Number of features; None if only the built network shows it.
     least : int
         Smallest side of a crop in pixels.
-    recorded : bool
-        Whether the multiply-accumulates are from a published count or from the package that adds the encoder.
     macs_per_crop : float or None
         Multiply-accumulates per crop, for a network that resizes all crops to one size; otherwise None.
     """
@@ -303,7 +301,6 @@ class EncoderFacts:
     macs_per_pixel: float
     dim: int | None
     least: int
-    recorded: bool = True
     macs_per_crop: float | None = None
 
 
@@ -318,15 +315,14 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     Examples
     --------
     >>> encoder_facts(EncoderChoice("vgg16"))
-    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, recorded=True, macs_per_crop=None)
+    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, macs_per_crop=None)
     """
     if choice.runner or choice.name in CATALOGUE:
-        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, True, _TOKENS * _parameters(choice))
+        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, _TOKENS * _parameters(choice))
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
     macs = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL) if offered is None else offered.macs_per_pixel
     dim = None if offered is not None or choice.layers else _DIMS.get(choice.name)
-    recorded = offered is not None or choice.name in _MACS_PER_PIXEL
-    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS), recorded)
+    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS))
 
 
 def _parameters(choice: EncoderChoice) -> float:

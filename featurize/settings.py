@@ -253,31 +253,22 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     >>> images_per_block(FeaturizeSettings())
     1
     """
-    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / reckon_seconds(settings))))
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / _reckon_seconds(settings))))
 
 
-def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS, mpp: float | None = None) -> float:
-    """Estimate the seconds that one image takes on one current CPU core, from recorded speeds, without a network.
+def _reckon_seconds(settings: FeaturizeSettings) -> float:
+    """Return about how long a current CPU core takes for an image of BACH, from recorded speeds.
 
-    Parameters
-    ----------
-    settings : FeaturizeSettings
-    pixels : int
-        Number of pixels of the image; by default that of a BACH image.
-    mpp : float, optional
-        Micrometres per pixel of the image; by default those of BACH.
+    It only sets the size of units, which must not depend on a measurement: all shards divide the work alike.
     """
-    sides = [math.sqrt(pixels) * view.factor(mpp or BACH_MPP) for view in settings.views]
+    sides = [math.sqrt(_FRAME_PIXELS) * view.factor(BACH_MPP) for view in settings.views]
     counts = [
         settings.crops or math.ceil(side / view.crop) ** 2 for side, view in zip(sides, settings.views, strict=True)
     ]
     seen = sum(count * view.crop**2 for count, view in zip(counts, settings.views, strict=True))
     if settings.mode == "dense":
-        seen = round(sum(pixels * scale**2 for scale in {view.factor(mpp or BACH_MPP) for view in settings.views}))
+        seen = round(sum(_FRAME_PIXELS * scale**2 for scale in {view.factor(BACH_MPP) for view in settings.views}))
     crops = sum(counts)
     facts = [encoder_facts(choice) for choice in settings.encoders]
     macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)
-    share = pixels / _FRAME_PIXELS
-    return share * _IMAGE_SECONDS + settings.augmentations * (
-        share * _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND
-    )
+    return _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)

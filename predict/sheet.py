@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..core import ImageError, listed
+from ..core import ImageError
 from ..core.jobs import default_jobs, map_ahead_in_threads
 from ..core.models import bundle_lines
 from ..data import ImageRecord, decode_record
@@ -27,13 +26,11 @@ NOT_A_DEVICE = (
 )
 
 
-@dataclass(frozen=True)
-class SheetRow:
+class SheetRow(NamedTuple):
     """A row of the prediction report: one image.
 
     Attributes
     ----------
-    image : str
     predicted : str
     confidence : float
         Probability of the predicted class.
@@ -44,10 +41,9 @@ class SheetRow:
     further : tuple of str
         Cells of the further columns.
     record : ImageRecord
-        The image file, for the picture.
+        The image, for its name and the picture.
     """
 
-    image: str
     predicted: str
     confidence: float
     unsure: bool | None
@@ -56,8 +52,7 @@ class SheetRow:
     record: ImageRecord
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """The content of the prediction report.
 
     Attributes
@@ -92,7 +87,6 @@ def make_sheet(shown: Tabulated, predicted: Predicted, *, title: str) -> Sheet:
         confidence = float(shares[first])
         rows.append(
             SheetRow(
-                image=record.image_id,
                 predicted=bundle.classes[first],
                 confidence=confidence,
                 unsure=None if rule is None else confidence < rule["below"],
@@ -105,11 +99,9 @@ def make_sheet(shown: Tabulated, predicted: Predicted, *, title: str) -> Sheet:
         "title": f"Predictions: {title}",
         "table": title,
         "banners": shown.banners,
+        "shown": shown,
         "bundle": bundle,
-        "models": listed(bundle.model_names),
         "columns": [name for name, _ in columns],
-        "called": shown.called,
-        "outliers": shown.outliers,
         "rule": rule,
         "uninformative": rule is not None and _uninformative(rule),
         "on_rule": rule_sentences(rule),

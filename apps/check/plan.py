@@ -1,17 +1,15 @@
-"""Plans a feature extraction: views that fit the images, its time and its disk space."""
+"""Plans a feature extraction: views that fit the images, and its disk space."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...core import InputError, Message, PathInput
 from ...core.formats import ImageHeader
-from ...core.jobs import Work, cpu_resources, network_resources
-from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
+from ...data import Dataset, ImageRecord, ImageSelection, get_layout, read_headers, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
-from ...featurize import FeaturizeSettings, View, images_per_block, reckon_seconds, time_describing, timed_targets
+from ...featurize import FeaturizeSettings, View
 
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
@@ -171,124 +169,52 @@ def fitted(
         planned = smaller
     planned = replace(planned, views=views[: len(requested.views)] or requested.views)
     fits = fit_views(dataset, sizes, planned) if views else ()
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and "stain" not in keep:
+    if not get_layout(dataset.name).stained and "stain" not in keep:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     return planned, fits
 
-
-_RECKONED, _TIMED = 4.0, 1.5
-"""Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
-since images and the load of the machine differ."""
-
-_START_SECONDS = 12.0
-"""Seconds in which a process imports and builds networks before its first image (MobileNetV2 in OpenVINO: 13 of a
-core)."""
 
 _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class DescribingEstimate:
-    """Estimated time and disk space of a feature extraction.
+    """Estimated size of a feature extraction.
 
     Attributes
     ----------
     images, stores : int
         Numbers of images and of feature files.
-    processes : int
-        Number of processes of this machine that the estimate assumes.
-    seconds, shortest, longest : float
-        Time with these processes, and the range in which it plausibly is.
     bytes : int or None
         Size of the feature files; None if the number of features is unknown until the network is built.
-    timed : bool
-        Whether the time was measured on an image; otherwise it comes from recorded speeds of CPU cores.
     """
 
     images: int
     stores: int
-    processes: int
-    seconds: float
-    shortest: float
-    longest: float
     bytes: int | None
-    timed: bool
 
 
-def estimate_describing(
-    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
-) -> DescribingEstimate | None:
-    """Estimate the time and disk space of a feature extraction from an image of median size.
-
-    Parameters
-    ----------
-    records : sequence of ImageRecord
-        Images that fit all views.
-    sizes : mapping of str to (int, int)
-    settings : FeaturizeSettings
-    work : Work
-        Sets the number of processes.
-    timed : bool
-        Load the networks, and measure the time of one image with a few augmentations.
-
-    Returns
-    -------
-    DescribingEstimate or None
-        None if there are no images.
-
-    Raises
-    ------
-    ImageError
-        The image cannot be used (only with `timed`).
-    """
-    if not records:
-        return None
-    areas = {record.image_id: math.prod(sizes[record.image_id]) for record in records}
-    record = sorted(records, key=lambda one: (areas[one.image_id], one.image_id))[len(records) // 2]
+def estimate_describing(images: int, settings: FeaturizeSettings) -> DescribingEstimate:
+    """Estimate the size of the features of so many images. `featurize` measures the time when it begins."""
     dims = [encoder_facts(choice).dim for choice in settings.encoders]
-    numbers = None if None in dims else settings.augmentations * len(settings.views) * sum(filter(None, dims))
-    if timed:
-        cost = time_describing(record, settings=settings, targets=timed_targets(settings))
-        resources, factor, each, numbers = network_resources(work.jobs), _TIMED, cost.seconds, cost.numbers
-    else:
-        each = reckon_seconds(settings, pixels=areas[record.image_id], mpp=record.mpp)
-        resources, factor = cpu_resources(work.jobs), _RECKONED
-    images = len(records)
-    processes = max(1, min(resources.processes, math.ceil(images / images_per_block(settings))))
-    seconds = _START_SECONDS + images / processes * each
-    stores = len(settings.encoders) * len(settings.views)
+    views = len(settings.views)
+    numbers = None if None in dims else settings.augmentations * views * sum(filter(None, dims))
     size = None if numbers is None else _FLOAT_BYTES * images * numbers
-    return DescribingEstimate(images, stores, processes, seconds, seconds / factor, seconds * factor, size, timed)
+    return DescribingEstimate(images, len(settings.encoders) * views, size)
 
 
 def plan_describing(
-    images: ImageSelection | PathInput,
-    settings: FeaturizeSettings,
-    *,
-    fit: bool = True,
-    keep: Collection[str] = (),
-    work: Work | None = None,
-) -> tuple[FeaturizeSettings, DescribingEstimate | None]:
-    """Return settings with views that fit the images, and an estimate for them; this reads all image headers.
+    images: ImageSelection | PathInput, settings: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> FeaturizeSettings:
+    """Return settings with views that fit the images; this reads all image headers.
 
     Parameters
     ----------
     images : ImageSelection or path
     settings : FeaturizeSettings
         See `fitted`.
-    fit : bool
-        Whether to adapt the settings.
     keep : collection of str
         Fields that must not change: ``encoders``, ``stain``.
-    work : Work, optional
-        Sets the number of processes.
-
-    Returns
-    -------
-    settings : FeaturizeSettings
-    estimate : DescribingEstimate or None
-        None if no image fits the views.
 
     Raises
     ------
@@ -297,12 +223,8 @@ def plan_describing(
     """
     dataset = ImageSelection.of(images).table()
     dataset, sizes = measured(dataset, read_headers(dataset.records))
-    planned, fits = (
-        fitted(dataset, sizes, settings, keep=keep) if fit else (settings, fit_views(dataset, sizes, settings))
-    )
+    planned, fits = fitted(dataset, sizes, settings, keep=keep)
     if not fits:
         small = Message("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
         raise InputError("{}", unscaled(dataset.records, settings.views) or small)
-    used = sizes.keys() - too_small(fits)
-    records = [record for record in dataset.records if record.image_id in used]
-    return planned, estimate_describing(records, sizes, planned, work or Work())
+    return planned

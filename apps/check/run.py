@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...core import ImageError, Message, PathInput, TissueError
-from ...core.jobs import Progress, Work, in_threads
+from ...core.jobs import Progress, in_threads
 from ...data import (
     Dataset,
     DatasetSurvey,
@@ -205,10 +205,8 @@ def preflight(
     *,
     settings: FeaturizeSettings | None = None,
     folds: FoldChoice | None = None,
-    work: Work | None = None,
     decode: bool = False,
     copies: bool = True,
-    timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -220,14 +218,10 @@ def preflight(
         Planned settings of the features; those of the paper by default.
     folds : FoldChoice, optional
         Schemes to try; by default all that may fit, see `check_protocols`.
-    work : Work, optional
-        Sets the number of processes that will extract features.
     decode : bool
         Also decode every image, which finds truncated files.
     copies : bool
         Search for near-duplicates, for which every image is decoded.
-    timed : bool
-        Load the networks and time them on one image, instead of an estimate from recorded speeds.
     keep : collection of str
         As for `plan_describing`.
 
@@ -240,7 +234,7 @@ def preflight(
     MissingInputError, InputError
         There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
-    requested, work = settings or FeaturizeSettings(), work or Work()
+    requested = settings or FeaturizeSettings()
     dataset = ImageSelection.of(images).table()
     survey = survey_dataset(dataset, decode=decode, copies=copies)
     dataset, sizes = measured(dataset, survey.headers)
@@ -263,7 +257,7 @@ def preflight(
         stains=stains,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
-        estimate=estimate_describing(once.records, usable, planned, work, timed=timed) if fits else None,
+        estimate=estimate_describing(len(once.records), planned) if fits and once.records else None,
         untrainable=untrainable,
         findings=(*survey.findings, *hindrance, *doubt_findings(stains, root)),
     )

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core import ImageError, Message, PathInput, TissueError, aligned, converted, counted, few, public
-from ...core.jobs import json_text, refuse_overwriting, rough_duration, write_rows
+from ...core.jobs import json_text, refuse_overwriting, write_rows
 from ...data import SYNTHETIC_BANNER, ImageRecord, decode_record, get_layout, grouped, resize_image, unknown_groups
-from ...encoders import encoder_facts
 from ...evaluate.report import Block, Figure, Section, class_grid, page_templates, thumbnail, write_page
 from ...featurize import seen_scales
 from ...stains import Normalizer, make_normalizer, stain_notes
@@ -45,7 +44,7 @@ def preflight_text(result: Preflight, *, say: Say = str, form: str = "txt", then
     environment = page_templates(__package__, autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
     text = environment.get_template(f"check.{form}").render(
-        it=result, say=say, then=then, aligned=aligned, few=few, duration=rough_duration, Message=Message, **words,
+        it=result, say=say, then=then, aligned=aligned, few=few, Message=Message, **words,
         classes=class_grid(
             labels, {record.image_id: labels.index(record.label or "no label") for record in records}, group_of, **words
         ),
@@ -53,7 +52,6 @@ def preflight_text(result: Preflight, *, say: Say = str, form: str = "txt", then
         seen=seen_scales(records, planned),
         unscaled=unscaled(records, requested.views),
         dropped=[choice.label for choice in requested.encoders if choice not in planned.encoders],
-        unrecorded=[choice.name for choice in planned.encoders if not encoder_facts(choice).recorded],
         stain_notes=stain_notes,
         findings=grouped(result.findings),
     )  # fmt: skip

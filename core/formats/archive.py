@@ -70,11 +70,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if not path.is_file():
             raise BundleError(f"{path}: no such model file")
         try:
-            with contextlib.ExitStack() as unless_read:
-                check_zip(path, members=limits.ARCHIVE_MEMBERS)
-                self._zip = unless_read.enter_context(zipfile.ZipFile(path))
-                self.manifest = self._check()
-                unless_read.pop_all()
+            check_zip(path, members=limits.ARCHIVE_MEMBERS)
+            self._zip = zipfile.ZipFile(path)
+            self.manifest = self._check()
         except BundleError:
             raise
         except DAMAGE as error:
@@ -128,8 +126,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
         info = self._zip.getinfo(MANIFEST)
-        unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * info.compress_size)
-        if info.file_size > min(limits.MANIFEST_BYTES, unpacked):
+        if info.file_size > limits.MANIFEST_BYTES:
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != BUNDLE_KIND:

@@ -72,7 +72,7 @@ class CsvTable:
     overlong, short : tuple of int
         Numbers of the lines with more, and with fewer, cells than the header.
     notes : tuple of str
-        How the table was read, unless it has commas and is in UTF-8.
+        How the table was read, if a workbook, and what was removed.
     spoiled : mapping of (int, str) to str
         Line number and column key of cells that lost their value, and what they lost.
     """

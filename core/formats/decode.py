@@ -102,12 +102,12 @@ def read_header(path: PathInput) -> ImageHeader:
     """
     path = converted(path, "path", Path)
     container = _open(path)
-    header = replace(container.header, orientation=container.orientation)
+    header = container.header
     if header.mode.endswith("A"):
         with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
             if _samples(path, container)[1]:
                 header = replace(header, remarks=(*header.remarks, _CLEAR))
-    if container.orientation not in _TRANSPOSED:
+    if header.orientation not in _TRANSPOSED:
         return header
     return replace(header, width=header.height, height=header.width)
 
@@ -156,9 +156,10 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         rows = max(1, _BLOCK // (values.shape[1] * 4))
         for start in range(0, len(values), rows):
             image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
-    if container.orientation in _TRANSPOSED:
+    orientation = container.header.orientation
+    if orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
-    rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in _MIRRORED)
+    rows, columns = (-1 if orientation in mirrored else 1 for mirrored in _MIRRORED)
     return np.ascontiguousarray(image[::rows, ::columns])
 
 

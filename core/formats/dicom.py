@@ -144,7 +144,7 @@ def read_dicom(path: Path, handle: BinaryIO) -> Container:
         damaged, or compressed in a way that is not installed.
     """
     header = _header(path, _read(path, pixels=False))
-    return Container(header, 1, lambda: _decode(path, header))
+    return Container(header, lambda: _decode(path, header))
 
 
 def _decode(path: Path, header: ImageHeader) -> Samples:

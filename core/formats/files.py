@@ -87,24 +87,16 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
     Parameters
     ----------
     profile : bytes
-        The profile, or its beginning (ICC.1:2010, sec. 7: the tag ``desc`` of versions 2 and 4); empty for none.
+        The profile, whose texts are ASCII or UTF-16 (ICC.1:2010, sec. 10); empty for none.
     pages, page : int
         Number of pages, and the page that is used, from 1.
     """
-    which = "the first" if page == 1 else f"page {page}"
-    remarks: tuple[Remark, ...] = (("warning", f"{pages} pages, only {which} is used"),) if pages > 1 else ()
-    if not profile:
-        return remarks
-    tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
-    start, size = struct.unpack(">II", next((tag[4:] for tag in tags if tag[:4] == b"desc"), b"").ljust(8, b"\0"))
-    block = profile[start : start + size].ljust(28, b"\0")
-    text = block[12:].partition(b"\0")[0].decode("latin-1")
-    if block[:4] == b"mluc":  # texts in several languages, of which the first is taken
-        length, offset = struct.unpack(">II", block[20:28])
-        text = block[offset : offset + length].decode("utf-16-be", "ignore")
-    name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
-    text = f"has a colour profile ({name}), which is not applied"
-    return remarks if "srgb" in name.casefold() else (*remarks, ("note", text))
+    remarks: list[Remark] = []
+    if pages > 1:
+        remarks.append(("warning", f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used"))
+    if profile and b"srgb" not in profile.replace(b"\0", b"").lower():
+        remarks.append(("note", "has a colour profile, which is not applied"))
+    return tuple(remarks)
 
 
 def plausible_mpp(value: Any) -> float | None:
@@ -136,22 +128,18 @@ class Samples(NamedTuple):
     alpha: str = ""
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """An image file whose header was read, and whose pixels can be decoded.
 
     Attributes
     ----------
     header : ImageHeader
         With width and height as stored, before any rotation.
-    orientation : int
-        EXIF orientation, 1 to 8.
     decode : callable
         Returns the `Samples`; raises `ImageError`, or one of `BROKEN`, unless the file contains every pixel.
     """
 
     header: ImageHeader
-    orientation: int
     decode: Callable[[], Samples]
 
 
@@ -353,13 +341,11 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(
-    path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError, also: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
+def reading(path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError) -> Iterator[None]:
     """Turn an error of a library into one line that names the file; leave an error that already names it."""
     try:
         yield
-    except (*DAMAGE, *also) as error:
+    except DAMAGE as error:
         if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
             raise
         text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)

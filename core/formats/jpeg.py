@@ -104,8 +104,9 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise truncated(path, "pixels are missing")
         return Samples(whole)
 
-    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=container.remarks_on(profile))
-    return Container(header, exif or xmp or 1, decode)
+    remarks = container.remarks_on(profile)
+    header = ImageHeader("JPEG", width, height, _MODES[components], 1, orientation=exif or xmp or 1, remarks=remarks)
+    return Container(header, decode)
 
 
 def _pixels(data: bytes) -> npt.NDArray[np.uint8]:
@@ -224,7 +225,7 @@ def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
             if components != 1 or not width or not height:
                 raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
             header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
-            return Container(header, 1, functools.partial(_decode, path, header))
+            return Container(header, functools.partial(_decode, path, header))
     raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG next to the .ics")
 
 

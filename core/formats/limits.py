@@ -13,7 +13,6 @@ RECORD_BYTES, RECORD_VALUES = 16 * 1024**2, 1_000_000  # of a record of a run
 OPTIONS_JSON = 16 * 1024**2  # characters of a file of options in JSON
 YAML_CHARACTERS = 128 * 1024  # YAML is parsed at some 100,000 characters per second
 YAML_VALUES = 100_000  # including the values that aliases repeat
-WHOLE_NUMBER_BITS = 256  # Python refuses to print much larger numbers
 ZIP_MEMBER_BYTES = 256  # average size of a member's entry in the directory of a zip: 46 bytes and its name
 
 # images
@@ -49,7 +48,6 @@ ARCHIVE_BYTES = 8 * 1024**3  # unpacked; the models of the BACH paper are some 2
 ARCHIVE_RATIO, ARCHIVE_SMALL = 40, 64 * 1024**2  # largest compression ratio of archives that unpack to more
 # than so many bytes; texts of models shrink to a third, the smallest to a tenth
 MANIFEST_BYTES = 128 * 1024**2  # the checksums of a million training images take 67 MB
-MANIFEST_RATIO, MANIFEST_SMALL = 4, 1024**2  # as for archives; checksums shrink to a half
 MANIFEST_VALUES = 2_500_000  # the checksums of a million images, and more than everything else
 
 # HDF5

@@ -80,9 +80,9 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     mode += "A" if any(kind == b"tRNS" for kind, _, _ in kept) and "A" not in mode else ""
     remarks = container.remarks_on(profile, pages=pages) if profile or pages > 1 else ()
-    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks)
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
-    return Container(header, orientation, lambda: _decode(path, kept, colours))
+    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, orientation=orientation, remarks=remarks)
+    return Container(header, lambda: _decode(path, kept, colours))
 
 
 def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Samples:
@@ -208,4 +208,4 @@ def read_bmp_or_webp(path: Path, handle: BinaryIO) -> Container:
 
     exif = container.exif_orientation(about.get("exif", b"")) or container.xmp_orientation(about.get("xmp", b""))
     remarks = container.remarks_on(about.get("icc_profile", b""), pages=pages)
-    return Container(ImageHeader(kind, *size, mode, pages, remarks=remarks), exif or 1, decode)
+    return Container(ImageHeader(kind, *size, mode, pages, orientation=exif or 1, remarks=remarks), decode)

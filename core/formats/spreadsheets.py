@@ -45,7 +45,7 @@ class TableFacts:
     Attributes
     ----------
     notes : list of str
-        How the table was read, unless it has commas and is in UTF-8.
+        How the table was read, if a workbook, and what was removed.
     spoiled : dict of (int, int) to str
         Line number and place in the row to what the cell lost, such as `NO_VALUE`.
     """

@@ -23,8 +23,8 @@ from .files import BROKEN, mistaken
 from .spreadsheets import DATE, NO_VALUE, Marks, TableFacts, check_parts
 from .texts import visible
 
-_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-"""Possible delimiters of columns, in the order in which they are tried, and their names for messages."""
+_MARKS = ",;\t"
+"""Possible delimiters of columns, in the order in which they are tried."""
 
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
@@ -57,7 +57,7 @@ def table_rows(path: Path, *, fits: Callable[[Sequence[str]], bool], about: Tabl
         The package that reads this kind of workbook is missing.
     """
     book = path.suffix.casefold() in (".xlsx", ".xlsm")
-    rows = _excel_rows(path, about) if book else _text_rows(path, about, fits=fits)
+    rows = _excel_rows(path, about) if book else _text_rows(path, fits=fits)
     changed: list[int] = []
     for index, (number, cells) in enumerate(rows):
         if not index and len(cells) > limits.TABLE_COLUMNS:
@@ -80,9 +80,9 @@ def _plain(cells: Iterable[str]) -> list[str]:
     return [visible(unneutral(cell)) for cell in cells]
 
 
-def _text_rows(path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]], bool]) -> Rows:
+def _text_rows(path: Path, *, fits: Callable[[Sequence[str]], bool]) -> Rows:
     """Yield the rows of a CSV file."""
-    text = _decoded(path, about.notes)
+    text = _decoded(path)
     rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
         raise InputError(
@@ -98,8 +98,6 @@ def _text_rows(path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]],
         headers = {mark: _plain(next(parsed(mark), [])) for mark in _MARKS}
         fitting = [mark for mark, header in headers.items() if fits(header)]
         mark = next(iter(fitting), max(headers, key=lambda mark: len(headers[mark])))
-    if mark != ",":
-        about.notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
     reader = parsed(mark)
     try:
         yield from ((reader.line_num, row) for row in reader)
@@ -107,7 +105,7 @@ def _text_rows(path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]],
         raise InputError("{}: not a UTF-8 CSV file ({})", path, error) from error
 
 
-def _decoded(path: Path, notes: list[str]) -> str:
+def _decoded(path: Path) -> str:
     """Return the decoded text of a CSV file."""
     try:
         if path.stat().st_size > limits.TABLE_BYTES:
@@ -123,8 +121,6 @@ def _decoded(path: Path, notes: list[str]) -> str:
     except ValueError as error:
         no_text = f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
         raise InputError(mistaken(path, "a table") or no_text) from error
-    if wide:
-        notes.append("read as UTF-16")
     return text
 
 

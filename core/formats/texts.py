@@ -11,7 +11,6 @@ import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,17 +120,13 @@ def parse_yaml(text: str) -> Any:
         The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
         The message does not name the file.
     """
-    value = None
     try:
         if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
             with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
-                value = parse_json(text, most=limits.RECORD_VALUES)
-        value = _parsed(text) if value is None else value
+                return parse_json(text, most=limits.RECORD_VALUES)
+        return _parsed(text)
     except RecursionError as error:
         raise InputError("nested too deeply") from error
-    if _holds_huge(value):
-        raise InputError(f"a whole number of more than {limits.WHOLE_NUMBER_BITS} bits")
-    return value
 
 
 def _parsed(text: str) -> Any:
@@ -183,15 +178,6 @@ def number_of(value: Any) -> Any:
     if not isinstance(value, str) or len(value) > _MOST_DIGITS or not (match := _DECIMAL.fullmatch(value)):
         return value
     return int(value) if match[1].isdecimal() else float(value)
-
-
-def _holds_huge(value: Any) -> bool:
-    """Whether a value contains a whole number that is too large to be valid, and that Python may refuse to print."""
-    if isinstance(value, Mapping):
-        return any(_holds_huge(item) for pair in value.items() for item in pair)
-    if isinstance(value, list | tuple | set):
-        return any(map(_holds_huge, value))
-    return isinstance(value, int) and value.bit_length() > limits.WHOLE_NUMBER_BITS
 
 
 def visible(text: str) -> str:

@@ -102,9 +102,11 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             xmp = page.tags.valueof(_XMP, b"")
             orientation = files.xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
         remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
-        header = replace(header, mode="RGB" if channels else mode, mpp=_mpp(page, stated), remarks=remarks)
+        orientation = orientation if orientation in range(1, 9) else 1
+        mode = "RGB" if channels else mode
+        header = replace(header, mode=mode, mpp=_mpp(page, stated), orientation=orientation, remarks=remarks)
     read = functools.partial(_decode, path, number) if channels is None else lambda: channels
-    return Container(header, orientation if orientation in range(1, 9) else 1, read)
+    return Container(header, read)
 
 
 def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -> Samples | None:

@@ -23,12 +23,12 @@ from ...core import (
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..dataset import GIVEN, Dataset, DatasetFacts, further_columns, part_of
+from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, further_columns, part_of
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
 from .holdout import HOLDOUT
-from .plans import PARTS, FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
+from .plans import FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
 from .protocols import (
     PUBLISHED_FOLDS,
     SITES,
@@ -92,7 +92,7 @@ def fold_plan(
     folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    known = DatasetFacts.of(known)
+    known = known or DatasetFacts()
     failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
@@ -156,25 +156,6 @@ def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_
     )
 
 
-def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
-    """Create the folds of several protocols, whose names must differ; see `fold_plan`.
-
-    Raises
-    ------
-    InputError
-        See `fold_plan`; or two fold lists have the same name but different folds.
-    """
-    plans: dict[str, tuple[str, FoldPlan]] = {}
-    for name in dict.fromkeys(folds):
-        plan = fold_plan(name, **images)
-        other, first = plans.setdefault(plan.name, (name, plan))
-        if first.sha256 != plan.sha256:
-            raise InputError(
-                "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
-            )
-    return [plan for _, plan in plans.values()]
-
-
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     """Return a warning that names images that are in no fold; nothing if there are none."""
     if not images:
@@ -184,8 +165,6 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
-    if group_by is not None and group_by not in GROUPINGS:
-        raise InputError("{group_by} {}: choose one of {}", group_by, ", ".join(GROUPINGS))
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
         raise InputError("{group_by:group}: {} of {} images name no group; use {group_by:none}", missing, len(groups))
@@ -242,10 +221,6 @@ def read_fold_list(path: PathInput) -> list[Row]:
         rows.append((image, fold, part if parts else ""))
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
-    if not parts and len({fold for _, fold, _ in rows}) < 2:
-        raise InputError(
-            f"{path}: all rows are of one fold; number the folds 1, 2, ..., or add a column part (train, test)"
-        )
     return rows
 
 
@@ -363,20 +338,18 @@ class FoldChoice(Settings):
         Raises
         ------
         InputError
-            See `bchisto.data.fold_plans`; or `repeats` is above 1 with fixed folds.
+            See `bchisto.data.fold_plan`; `repeats` is above 1 with fixed folds; or two fold lists have the same name
+            but different folds.
         """
-        known = replace(DatasetFacts.of(known), failed=tuple(failed))
-        splits = [
-            fold_plans(
-                list(dict.fromkeys(self.folds)) or [default],
-                image_ids=image_ids,
-                labels=labels,
-                groups=groups,
-                group_by=self.group_by,
-                seed=seed + split,
-                test_list=self.test_list,
-                known=known,
-            )
-            for split in range(self.repeats)
-        ]
-        return [repeat_folds(plans) for plans in zip(*splits, strict=True)]
+        images: dict[str, Any] = {"image_ids": image_ids, "labels": labels, "groups": groups}
+        images |= {"known": replace(known or DatasetFacts(), failed=tuple(failed)), "test_list": self.test_list}
+        made: dict[str, tuple[str, FoldPlan]] = {}
+        for name in dict.fromkeys(self.folds or [default]):
+            seeds = range(seed, seed + self.repeats)
+            plan = repeat_folds([fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds])
+            other, first = made.setdefault(plan.name, (name, plan))
+            if first.sha256 != plan.sha256:
+                raise InputError(
+                    "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
+                )
+        return [plan for _, plan in made.values()]

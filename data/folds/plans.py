@@ -12,7 +12,6 @@ from typing import Literal
 from ...core import InputError, Message, Names, few
 from ..findings import pairs_alike
 
-PARTS = ("train", "val", "test")
 Row = tuple[str, int, str]
 """Image id, fold, part."""
 

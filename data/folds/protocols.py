@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
-from ..dataset import GIVEN, DatasetFacts, given_parts
+from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
-from .plans import PARTS, FoldPlan, Row, ScarceError, spread
+from .plans import FoldPlan, Row, ScarceError, spread
 
 SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
@@ -31,7 +30,7 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     Raises
     ------
     InputError
-        The part of an image is unknown, or no image is in the training part or in the test part.
+        The part of an image is unknown.
     """
     parts = given_parts(known)
     if parts is None:
@@ -45,11 +44,6 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     if without := [image for image in image_ids if image not in part_of]:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
         raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
-    counts = Counter(part_of[image] for image in image_ids)
-    for part in ("train", "test"):
-        if not counts[part]:
-            present = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
-            raise ScarceError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, present)
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -80,21 +74,18 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     Raises
     ------
     InputError
-        There is no such column, an image has no value, or all images have the same value.
+        There is no such column, or an image has no value.
     """
-    if not column.strip():
-        raise InputError("{folds} {}: name a column of the manifest, such as {}hospital", SITES, SITES)
-    try:
-        values = known.column(column)
-    except InputError as error:
-        raise ScarceError("{folds} {}{}", SITES, error) from error
+    values = known.columns.get(column_key(column))
+    if values is None:
+        present = f"there are {', '.join(known.columns)}" if known.columns else "no further column is known"
+        text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
+        raise ScarceError(text, SITES, column, present)
     column = column_key(column)
     if empty := [image for image in image_ids if not values.get(image)]:
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
         raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
     sites = sorted({values[image] for image in image_ids})
-    if len(sites) < 2:
-        raise ScarceError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
     number = {site: fold for fold, site in enumerate(sites, start=1)}
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
@@ -184,10 +175,6 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 
 
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
-    if missing := {"Training", "Test"} - set(part_of.values()):
-        raise ScarceError(
-            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it", missing.pop().casefold()
-        )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
     return FoldPlan("official", rows, partition=False, origin="published", source="official")
 
@@ -261,21 +248,20 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.repeats > 1:
         once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
         return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
+    column, _, sites = plan.source.partition("; ")
+    images = len({image for image, _, _ in plan.rows})
+    texts = {
+        "part": f"{images} of the {plan.whole} images of the official split {column}",
+        "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
+        "given": f"the split that came with the images (column {plan.source}), tested once",
+        "none": "trained on every image that is not on the test list",
+        "file": "a given fold list",
+    }
+    if plan.origin in texts:
+        return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        text = _published_text(plan.source, dataset)
-        return text if name == plan.source else f"{name}: the same folds as {text}"
-    if plan.origin == "part":
-        images = len({image for image, _, _ in plan.rows})
-        return f"{name}: {images} of the {plan.whole} images of the official split {plan.source}"
-    if plan.origin == "site":
-        column, _, sites = plan.source.partition("; ")
-        return f"{name}: one site left out after the other by the column {column}, each fold tests one ({sites})"
-    if plan.origin == "given":
-        return f"{name}: the split that came with the images (column {plan.source}), tested once"
-    if plan.origin == "none":
-        return "none: trained on every image that is not on the test list"
-    if plan.origin == "file":
-        return f"{name}: a given fold list"
+        text = f"{column}: {_PUBLISHED.get((column, dataset)) or _PUBLISHED[column, '']}"
+        return text if name == column else f"{name}: the same folds as {text}"
     if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
         kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
@@ -283,21 +269,18 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
             return f"{shares} to train, validate and test once, {kept}, validation and test balanced (seed {seed})"
         return f"{shares} to train and test once, {kept}, stratified (seed {seed})"
     count, _, grouped = name.partition("-")
-    if grouped == "grouped":
-        return f"{count} stratified folds that keep patients or slides whole (seed {seed})"
-    return f"{count} stratified image-level folds (seed {seed})"
+    kind = "folds that keep patients or slides whole" if grouped else "image-level folds"
+    return f"{count} stratified {kind} (seed {seed})"
 
 
-def _published_text(name: str, dataset: str) -> str:
-    if name == "rakhlin10":
-        return "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
-    if name == "eva":
-        return "eva: the patient-disjoint 268/132 split, tested once"
-    if name == "thunder":
-        return "thunder: the 132 test images of eva, with 50 of its 268 training images set aside, tested once"
-    if name == "official" and dataset == "cbis-ddsm":
-        return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
-    if name == "idc-published":
-        return "idc-published: the 84/29/49 published slides, tested once"
-    patient = "" if name == "official" else ", patient 14-13412 taken out of training in folds that test it"
-    return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
+_HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"
+_PUBLISHED = {
+    ("rakhlin10", ""): "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
+    ("eva", ""): "the patient-disjoint 268/132 split, tested once",
+    ("thunder", ""): "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
+    ("official", "cbis-ddsm"): "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
+    ("official", ""): _HOLD_OUTS,
+    ("official-corrected", ""): f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
+    ("idc-published", ""): "the 84/29/49 published slides, tested once",
+}
+"""Published list and layout to what the list is; without a layout for all others."""

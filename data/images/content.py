@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
 import logging
@@ -137,11 +136,6 @@ def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: st
 def record_sha256(record: ImageRecord, whole: str) -> str:
     """Return the checksum of an image, given that of its file (`whole`); it includes the box of the image, if any."""
     return whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
-
-
-def same_content(first: Path, second: Path) -> bool:
-    """Whether two files contain the same bytes."""
-    return first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
 
 
 @dataclass(frozen=True)

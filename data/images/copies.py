@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,7 @@ _SEED = 0
 """Seed of the random directions of hash keys."""
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """The scale at which all images of a dataset are compared. It is the same for all, so that crops can be found.
 
     Attributes
@@ -77,8 +77,7 @@ class Scale:
     cell: int
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """The fingerprint of an image with tissue.
 
     Attributes

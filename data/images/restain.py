@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +39,7 @@ _TABLES = ("stains.csv", "failures.csv", "before-after.png")
 """Files that are written in addition to the images."""
 
 
-@dataclass(frozen=True)
-class RestainResult:
+class RestainResult(NamedTuple):
     """Results of `stain_images`.
 
     Attributes
@@ -51,14 +50,11 @@ class RestainResult:
         The sheet of images before and after.
     failures : tuple of (str, str)
         File and message of each image that failed.
-    doubtful : tuple of str
-        Names of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     """
 
     written: tuple[Path, ...]
     sheet: Path
     failures: tuple[tuple[str, str], ...]
-    doubtful: tuple[str, ...] = ()
 
 
 def stain_images(
@@ -156,7 +152,7 @@ def stain_images(
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]
     _save(sheet, np.concatenate(pairs, axis=0))
-    return RestainResult(tuple(written), sheet, tuple(failures), tuple(doubtful))
+    return RestainResult(tuple(written), sheet, tuple(failures))
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:

@@ -1,8 +1,7 @@
 """Layouts of datasets: one module per dataset, with a `LayoutSpec` that describes how it is recognised and read.
 
-The input is a folder or a manifest file. The output is a list of `ImageRecord` and a list of `Finding`. Layouts are all
-modules of this folder and of ``mammograms`` beside it with a `LayoutSpec` named ``LAYOUT``, and all entry points of the
-group ``bchisto.datasets``; they need not be listed anywhere else.
+The input is a folder or a manifest file. The output is a list of `ImageRecord` and a list of `Finding`. Layouts are
+those that `registry.built_in_layouts` lists, and all entry points of the group ``bchisto.datasets``.
 
 This module exports what the other modules of `bchisto.data` use.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...core import InputError
 from ...core.formats import TableFacts, published_rows, table_rows
 from ..classes import match_class
-from ..dataset import IMAGE_SUFFIXES, ImageRecord
+from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Finding
 from ..walk import is_folder, walk_files
 from .registry import LayoutSpec
@@ -24,8 +24,8 @@ BACH_SIZE = (2048, 1536)
 """Width and height of every image, pixels. Rakhlin et al. 2018, sec. 2.1."""
 
 GROUND_TRUTH = "microscopy_ground_truth.csv"
-_BESIDE = frozenset({GROUND_TRUTH, "bchisto-synthetic.json"})
-_PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
+_BESIDE = frozenset({GROUND_TRUTH, SYNTHETIC_MARK})
+PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
 def find_photos(root: Path) -> Path | None:
@@ -38,7 +38,7 @@ def find_photos(root: Path) -> Path | None:
 
 def _official(photos: Path) -> Iterator[Path]:
     """Yield the files with an official name in the folder of their class."""
-    for name, prefix in _PREFIX.items():
+    for name, prefix in PREFIX.items():
         folder = photos / name
         with contextlib.suppress(OSError):  # the reader will report a folder that cannot be listed
             yield from (path for path in folder.iterdir() if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name))
@@ -77,8 +77,6 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
             findings.append(Finding("warning", f"{name}/", "no image of this class is in its folder"))
-    if (photos.parent / "WSI").is_dir():
-        findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are skipped"))
     return records, findings
 
 
@@ -87,8 +85,8 @@ def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Find
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
         findings.append(Finding("warning", name, "not an image in one of the four class folders, left out"))
         return None
-    if not re.fullmatch(rf"{_PREFIX[folder]}\d{{3}}\.tif", name):
-        findings.append(Finding("warning", name, f"not an official name in {folder} (like {_PREFIX[folder]}001.tif)"))
+    if not re.fullmatch(rf"{PREFIX[folder]}\d{{3}}\.tif", name):
+        findings.append(Finding("warning", name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)"))
     if truth and name not in truth:
         findings.append(Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image"))
     elif truth and truth[name] != folder:
@@ -107,8 +105,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
         return {}
     truth: dict[str, str] = {}
-    about = TableFacts()
-    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=about):
+    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=TableFacts()):
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
@@ -116,7 +113,6 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
         elif truth.setdefault(row[0], label) != label:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
-    findings.extend(Finding("note", GROUND_TRUTH, note) for note in about.notes)
     return truth
 
 

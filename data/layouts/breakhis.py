@@ -20,8 +20,6 @@ BREAKHIS_TYPES = {
     "M": ("DC", "LC", "MC", "PC"),  # ductal, lobular, mucinous, papillary carcinoma
 }
 BREAKHIS_IMAGES = 7909
-SHARED_PATIENT = "14-13412"
-"""The only patient with two slides (DC and LC), who is in both training and test sets of official folds 1, 3 and 5."""
 
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
@@ -82,9 +80,6 @@ def read_breakhis(
         records.append(ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis"))
     if not total and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png")
-    if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:
-        message = "this patient has slides of two tumour types; the official folds split them"
-        findings.append(Finding("note", SHARED_PATIENT, message))
     if total != BREAKHIS_IMAGES:
         findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are present"))
     return records, findings

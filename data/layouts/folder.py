@@ -6,7 +6,6 @@ those of classes do below patients.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 from collections import Counter
@@ -14,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Message, few
-from ...core.formats import PART, read_csv
+from ...core import Message, few
+from ...core.formats import PART
 from ..classes import match_class
 from ..dataset import IMAGE_KINDS, ImageRecord, part_of
 from ..findings import Finding
@@ -166,10 +165,6 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
 
 
-_MOST_TABLES = 3
-"""Tables that are named, of those in the folder and beside it."""
-
-
 def read_folder(
     root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
 ) -> tuple[list[ImageRecord], list[Finding]]:
@@ -218,8 +213,6 @@ def read_folder(
             del files[name]
         findings += _beside(files, part) if part else []
         findings += _meaning(root, files, levels) if levels != [at.get("classes")] else []
-    elif tables := _tables(root):
-        findings.append(Finding("note", str(root), Message("no image has a label", remedies=tables), labels_only=True))
     deep = [name for name in files if name.count("/") > level > 0]
     if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
         findings += _deeper(deep, level)
@@ -273,28 +266,15 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
     outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
     remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
     if "classes" not in at:
-        text, cures = (
-            "folders are taken for {}, not for classes, so images have no label",
-            ["make a folder for each class", *_tables(root), *remedies],
-        )
-        return [Finding("warning", str(root), Message(text, roles, remedies=cures), labels_only=True)]
+        text = "folders are taken for {}, not for classes, so images have no label"
+        remedies[:0] = [Message("make a folder for each class"), Message("{labels:TABLE} takes them from a table")]
+        return [Finding("warning", str(root), Message(text, roles, remedies=remedies), labels_only=True)]
     if part := at.get(SPLIT):
         labelled = {part.parts.get(_at(name, part.number) or "") for name in files if _at(name, at["classes"].number)}
         remedies[:0] = [Message("{folds:folder} keeps the split")] if {"train", "test"} <= labelled else []
     sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
     remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
     return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
-
-
-def _tables(root: Path) -> list[Message]:
-    """Return a remedy for each table in the folder or beside it, which may hold the labels."""
-    remedies: list[Message] = []
-    for path in sorted({*root.glob("*.*"), *root.absolute().parent.glob("*.*")}):
-        if path.suffix.casefold() in (".csv", ".tsv", ".xlsx") and len(remedies) < _MOST_TABLES:
-            with contextlib.suppress(InputError, OSError):
-                read_csv(path, needed=[], expected="")
-                remedies.append(Message("{labels:{}} takes them from this table", path))
-    return remedies
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:

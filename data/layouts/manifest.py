@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...core import InputError, Message, Parameter, few
 from ...core.formats import (
@@ -185,11 +184,6 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     return findings
 
 
-def images_beside(root: Path, *, labels: Path, **options: Any) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a folder of images whose labels are in a table, see `read_manifest`."""
-    return read_manifest(labels, images=root, **options)
-
-
 def locate(folder: Path, name: str) -> tuple[str, str]:
     r"""Return a path as it leads to a file, with ``/`` for ``\`` or the suffix that it lacks, or nothing and why."""
     posix = name.replace("\\", "/")
@@ -228,41 +222,20 @@ def absent_files(table: Path, rows: Sequence[tuple[str, str, str]], column: str)
     column : str
         The column of paths, for the message.
     """
-    begun: dict[str, list[str]] = {}
-    others: list[tuple[str, str, str]] = []
-    for where, name, why in rows:
-        start = _beginning(table.parent, name, begun)
-        if start is None:
-            others.append((where, name, why))
-        else:
-            begun.setdefault(start, []).append(where)
+    begun: dict[str, list[tuple[str, str, str]]] = {}
+    for row in rows:
+        begun.setdefault(_beginning(table.parent, row[1]), []).append(row)
+    others = begun.pop("", [])
+    text = "{:,} files are not there, but exist without the beginning {}: remove it from the column {}"
     findings = [
-        Finding(
-            "error",
-            few(places),
-            f"{len(places):,} files are not there, but exist without the beginning {start}: remove it from the column "
-            f"{column}",
-        )
-        for start, places in begun.items()
+        Finding("error", few(where for where, _, _ in of), text.format(len(of), start, column))
+        for start, of in begun.items()
     ]
-    if others:
-        first = others[0][1]
-        beside = _folder_with(table.parent, first)
-        way = "{} is in {}: give {images:{}} with {labels:{}}"
-        cure = "a table beside a folder of images is read by {images:FOLDER} with {labels}"
-        remedy = Message(way, first, beside.name, beside, table) if beside else Message(cure)
-        kind = Message("there are no such files, first {}", first, remedies=[remedy])
-        shown = [remedy] if beside else []
-        findings += [Finding("error", where, Message("{}", why, remedies=shown), kind=kind) for where, _, why in others]
+    cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
+    for where, _, why in others:
+        kind = Message("there are no such files, first {}", others[0][1], remedies=[cure])
+        findings.append(Finding("error", where, why, kind=kind))
     return findings
-
-
-def _folder_with(folder: Path, name: str) -> Path | None:
-    """Return the first folder in a folder that has a file with this path; None if there is none."""
-    try:
-        return next((path for path in sorted(folder.iterdir()) if locate(path, name)[0]), None)
-    except OSError:
-        return None
 
 
 def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
@@ -293,27 +266,25 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
     return [Finding("warning", few(names), text) for text, names in texts.items() if names]
 
 
-def _beginning(folder: Path, name: str, known: Iterable[str]) -> str | None:
-    """Return the shortest beginning without which a path leads to a file; None if there is none."""
+def _beginning(folder: Path, name: str) -> str:
+    """Return the shortest beginning without which a path leads to a file; empty if there is none."""
     posix = name.replace("\\", "/")
-    starts = (name[: place + 1] for place, sign in enumerate(posix) if sign == "/")
-    for start in (*(start for start in known if name.startswith(start)), *starts):
-        rest = posix[len(start) :]
-        if not rest.startswith("/") and locate(folder, rest)[0]:
-            return start
-    return None
+    for start in (place + 1 for place, sign in enumerate(posix) if sign == "/"):
+        if not posix.startswith("/", start) and locate(folder, posix[start:])[0]:
+            return name[:start]
+    return ""
 
 
 def spacing_of(cell: str) -> tuple[float | None, str]:
     """Return the micrometres per pixel that a cell gives, None if unknown, and what is wrong with it, or nothing."""
+    if is_missing(cell):
+        return None, ""
     try:
-        mpp = None if is_missing(cell) else plausible_mpp(decimal_of(cell))
+        mpp = plausible_mpp(decimal_of(cell))
     except ValueError:
         mpp = None
-    if mpp is not None or is_missing(cell):
-        return mpp, ""
     bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
-    return None, f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none"
+    return mpp, "" if mpp else f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none"
 
 
 LAYOUT = LayoutSpec(
@@ -324,5 +295,11 @@ LAYOUT = LayoutSpec(
     fallback=True,
 )
 
-BESIDE = replace(LAYOUT, name="folder", read=images_beside, options=LAYOUT.options | {"labels"}, manifest=False)
+BESIDE = replace(
+    LAYOUT,
+    name="folder",
+    read=lambda root, *, labels, **options: read_manifest(labels, images=root, **options),
+    options=LAYOUT.options | {"labels"},
+    manifest=False,
+)
 """The layout ``folder`` with a table of labels."""

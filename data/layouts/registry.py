@@ -1,20 +1,18 @@
 """Layouts of data sets: how each is specified, and which of them a folder has.
 
-A built-in layout is a module of this folder, or of ``mammograms`` beside it, with a `LayoutSpec` named ``LAYOUT``.
-Other packages add layouts through the entry-point group ``bchisto.datasets``. The entry point has the name of the
-layout, and is a `LayoutSpec` or a function without arguments that returns one. It replaces a built-in layout of the
-same name.
+A built-in layout is a module of this folder, or of ``mammograms`` beside it, with a `LayoutSpec` named ``LAYOUT``;
+`built_in_layouts` lists them. Other packages add layouts through the entry-point group ``bchisto.datasets``. The entry
+point has the name of the layout, and is a `LayoutSpec` or a function without arguments that returns one. It replaces a
+built-in layout of the same name.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +31,6 @@ LABEL_LEVELS = ("class", "type")
 
 LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
-
-OWN_OPTIONS = ("labels", "group_from", "label_from", "path_column", "label_column", "group_column")
-"""Options of `read_dataset` that find path, label and group of the user's own images. Layouts that do not accept such
-an option refuse it."""
-
-LAYOUT_OPTIONS = frozenset({"classes", "context", "label_level", "lesions", "magnifications", *OWN_OPTIONS})
-"""Options of `read_dataset` that a layout may accept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +67,9 @@ class LayoutSpec:
     stained : bool
         False for images without a stain, such as mammograms.
     options : frozenset of str
-        Those of `LAYOUT_OPTIONS` that the layout accepts. Other options are ignored, except `OWN_OPTIONS`, which are
-        refused.
+        Those of ``classes``, ``context``, ``label_level``, ``lesions``, ``magnifications`` and, for the user's own
+        images, ``labels``, ``group_from``, ``label_from``, ``path_column``, ``label_column`` and ``group_column`` that
+        the layout accepts. Others are ignored, except those of the user's own images, which are refused.
     image_is, group_is : str
         Names of an image and a group in reports: ``image`` or ``patch``; ``patient``, ``slide``, or ``group`` if
         unknown.
@@ -89,11 +81,6 @@ class LayoutSpec:
         Returns a mapping from file name to patient, if patients were published separately from the images. They are
         set after reading, unless the images are synthetic. They are not a part of the identity of a dataset, so that
         existing features stay usable when patients become known.
-
-    Raises
-    ------
-    InputError
-        An option is unknown, or the positive classes are not some of the classes.
     """
 
     name: str
@@ -113,17 +100,6 @@ class LayoutSpec:
     manifest: bool = False
     fallback: bool = False
     patients: Callable[[], Mapping[str, str]] | None = None
-
-    def __post_init__(self) -> None:
-        if unknown := sorted(set(self.options) - LAYOUT_OPTIONS):
-            known = ", ".join(sorted(LAYOUT_OPTIONS))
-            raise InputError(f"layout {self.name}: {unknown[0]} is not an option of a layout; choose among {known}")
-        if not set(self.positive) <= set(self.classes) or (self.classes and set(self.positive) == set(self.classes)):
-            raise InputError(f"layout {self.name}: its positive classes must be some, and not all, of its classes")
-
-    def class_order(self, label_level: str = "class") -> tuple[str, ...]:
-        """Return the class order at a label level; empty if the layout does not set one."""
-        return self.types if self.types and label_level != "class" else self.classes
 
 
 CONTEXTS = ("tight", "small", "large")
@@ -194,24 +170,18 @@ _log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bchisto.datasets"
 
-_ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-"""Order in which built-in layouts are listed and tried. Others follow, sorted by name."""
-
 
 @functools.cache
 def built_in_layouts() -> tuple[LayoutSpec, ...]:
-    """Return the layouts of bchisto, in the order of `_ORDER`.
+    """Return the layouts of bchisto, in the order in which they are listed and tried.
 
     Layouts import this module, so they cannot be found before it is complete.
     """
-    specs = []
-    for package in (__package__, __package__.replace("layouts", "mammograms")):
-        for info in pkgutil.iter_modules(import_module(package).__path__):
-            spec = getattr(import_module(f"{package}.{info.name}"), "LAYOUT", None)
-            if isinstance(spec, LayoutSpec):
-                specs.append(spec)
-    rank = {name: number for number, name in enumerate(_ORDER)}
-    return tuple(sorted(specs, key=lambda spec: (rank.get(spec.name, len(rank)), spec.name)))
+    from ..mammograms import cbis_ddsm, ddsm, inbreast
+    from . import bach, breakhis, folder, idc, manifest
+
+    modules = (bach, breakhis, idc, inbreast, cbis_ddsm, ddsm, folder, manifest)
+    return tuple(module.LAYOUT for module in modules)
 
 
 def layouts_with(option: str) -> list[str]:
@@ -328,7 +298,6 @@ def recognise_layout(root: Path) -> LayoutSpec:
         for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True) if by_name else ():
             for spec, recognise_name in by_name:
                 if recognise_name(path.name) and spec.in_place(root, path):
-                    _log.debug("%s: a file of %s", path, spec.name)
                     return find_layout(spec.name) or spec
     spec = next(spec for spec in built_in if spec.fallback and spec.manifest == manifest)
     return find_layout(spec.name) or spec
@@ -353,9 +322,7 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
         The images have no stain, such as mammograms, but stains are to be normalised or varied.
     """
     if colours or stain not in ("none", *TREATMENTS):
-        mammograms = {spec.name for spec in built_in_layouts() if not spec.stained}
-        images = "grey mammograms" if dataset.name in mammograms else "images"
         raise InputError(
-            "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
-            dataset.root, dataset.name, images, ", ".join(TREATMENTS), off,
+            "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}",
+            dataset.root, dataset.name, ", ".join(TREATMENTS), off,
         )  # fmt: skip

@@ -7,36 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts import LayoutSpec
 from ..walk import walk_files
-from .ddsm import PATHOLOGY_CLASSES, pathology_label
+from .ddsm import LAYOUT as DDSM
+from .ddsm import pathology_label
 
 CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
 CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
 """Pattern of the folder of an abnormality, which is also its ID, with groups kind, part of the official split, patient,
 side, view and number."""
 
-_COLUMNS = (
-    "patient_id", "abnormality id", "pathology", "image file path", "cropped image file path", "ROI mask file path",
-)  # fmt: skip
-_OF_SHAPE = ("shape", "margins", "type", "distribution")
+_COLUMNS = ("patient_id", "abnormality id", "pathology", "image file path", "cropped image file path")
 _KIND = {"mass": "mass", "calc": "calcification"}
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     name: str
     patient: str
     label: str
-    whole: PurePosixPath
-    mask: PurePosixPath
+    whole: str
 
 
 def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
@@ -80,25 +76,15 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
     for table in tables:
         rows = _read_table(table, findings)
         absent = [row.name for row in rows if row.name not in folders]
-        swapped = []
         for row in (row for row in rows if row.name in folders):
-            folder = folders[row.name]
+            whole = files.get(folders.get(row.whole, root), [])
             try:
-                record = _record(row, files[folder], files.get(folders.get(row.whole.parts[0], root), []), findings)
+                records.append(_record(row, files[folders[row.name]], whole, findings))
             except ImageError as error:
                 findings.append(Finding("error", row.name, message_of(error)))
-                continue
-            records.append(record)
-            if record.path.relative_to(folder).parts == row.mask.parts[1:]:
-                swapped.append(row.name)
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
-        if swapped:
-            message = (
-                f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; distinguished by their size"
-            )
-            findings.append(Finding("note", table.name, message))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(
             f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
@@ -116,25 +102,21 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
             findings.append(Finding("error", f"{path.name}, row {number}", parsed))
         else:
             rows.append(parsed)
-    findings.extend(Finding("note", path.name, note) for note in table.notes)
-    if empty := sum(any(not row[name] for name in row if name.endswith(_OF_SHAPE)) for _, row in table.rows):
-        findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
     return rows
 
 
-def _parse(patient: str, number: str, pathology: str, *paths: str) -> _Row | str:
+def _parse(patient: str, number: str, pathology: str, whole: str, crop: str) -> _Row | str:
     label = pathology_label(pathology)
     if label is None:
         return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
-    whole, crop, mask = map(PurePosixPath, paths)
-    match = CBIS_NAME.fullmatch(crop.parts[0] if crop.parts else "")
-    if match is None or not whole.parts:
+    match = CBIS_NAME.fullmatch(crop.partition("/")[0])
+    if match is None or not whole:
         example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
-        return f"{paths[1]!r} is not a path like {example}; download the published table"
+        return f"{crop!r} is not a path like {example}; download the published table"
     if (match[3], match[6]) != (patient, number):
         columns = f"{patient}, abnormality {number}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Row(match[0], match[3], label, whole, mask)
+    return _Row(match[0], match[3], label, whole.partition("/")[0])
 
 
 def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord:
@@ -164,13 +146,6 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     return ImageRecord(row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask)
 
 
-LAYOUT = LayoutSpec(
-    name="cbis-ddsm",
-    read=read_cbis_ddsm,
-    recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
-    group_is="patient",
-    classes=PATHOLOGY_CLASSES,
-    positive=("malignant",),
-    stained=False,
-    options=frozenset({"lesions", "context"}),
+LAYOUT = replace(
+    DDSM, name="cbis-ddsm", read=read_cbis_ddsm, recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None
 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 """A coordinate or a count. Mammograms have some thousand pixels per side."""
 
 
-@dataclass(frozen=True)
-class Abnormality:
+class Abnormality(NamedTuple):
     """One marked abnormality of a view.
 
     Attributes
@@ -240,7 +239,7 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
 
 
 def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
-    """Return the name of a case, and the size of each view (None if unmarked); note values that mean unknown."""
+    """Return the name of a case, and the size of each view (None if unmarked)."""
     name = path.stem
     views: dict[str, _Size | None] = {}
     for line in (
@@ -255,8 +254,6 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
             findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again"))
-        elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
-            findings.append(Finding("note", path.name, f"{line}: means unknown"))
     if not _NAME.fullmatch(name):
         raise InputError(f"{name[:60]!r} is not the name of a case; download the file again")
     if not views:
@@ -299,8 +296,6 @@ def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Pat
         message = "there is no such image, nor a TIFF or PNG of it; download it again"
         findings.append(Finding("error", f"{stem}.LJPEG", message))
         return None
-    if path.suffix.casefold() != LJPEG_SUFFIX:
-        findings.append(Finding("note", path.name, "a converted image is used instead of the lossless JPEG"))
     try:
         header = read_header(path)
     except ImageError as error:

@@ -24,7 +24,7 @@ PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 
 INBREAST_IMAGES = 410
 _TABLES = ("inbreast.csv", "inbreast.xls")
-_COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
+_COLUMNS = ("Laterality", "View", "File Name", "Bi-Rads")
 """Columns of the table that are used. Ages and dates are ignored."""
 
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
@@ -97,11 +97,9 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
     """Return a dict from image number to class, side and view."""
     labels: dict[str, tuple[str, str, str]] = {}
     rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
-    for number, (side, view, image, density, grade) in rows.cells(_COLUMNS):
+    for number, (side, view, image, grade) in rows.cells(_COLUMNS):
         where = f"{table.name}:{number}"
-        if not image.isdecimal():
-            text = " ".join(filter(None, (side, view, image, density, grade))) or "blank"
-            findings.append(Finding("note", where, f"not an image ({text}), left out"))
+        if not image.isdecimal():  # a row of no image
             continue
         if not re.fullmatch(r"[012356]|4[abc]?", grade):
             message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
@@ -111,12 +109,7 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
             findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
-        if view not in ("CC", "MLO", "ML"):
-            findings.append(Finding("note", where, f"{image}: an unusual view, {view}"))
-        if not density:
-            findings.append(Finding("note", where, f"{image}: no ACR density"))
         labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
-    findings.extend(Finding("note", table.name, note) for note in rows.notes if "separated" not in note)
     return labels
 
 

@@ -84,20 +84,6 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lon
     assert code == 0, err
 
 
-def test_data_check_says_the_same_of_a_class_of_one_patient(tmp_path, cli, trained):
-    lines = ["path,label,patient"]
-    for index in range(4):
-        lines += [f"{trained}/pictures/calm/calm{index}.png,calm,P{index}"]
-        lines += [f"{trained}/pictures/wild/wild{index}.png,wild,Q9"]
-    (tmp_path / "set.csv").write_text("\n".join(lines))
-    code, out, err = cli("data", "check", "--images", tmp_path / "set.csv", "--no-copies")
-    text = " ".join((out + err).split())
-    assert code == 1
-    assert "all 4 images of class wild are of one patient" in text
-    assert "add images of a second patient with class wild" in text
-    assert "use fewer" not in text
-
-
 @pytest.mark.parametrize(
     ("owners", "folds", "reason"),
     [
@@ -254,34 +240,6 @@ def test_what_a_file_is_that_is_given_as_features(tmp_path, cli, name):
     assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (2, True), err
 
 
-def test_an_array_becomes_embeddings_as_the_refusal_writes(tmp_path, cli):
-    rng = np.random.default_rng(1)
-    np.save(tmp_path / "features.npy", rng.normal(size=(12, 4)))
-    code, _, err = cli("boost", "--features", tmp_path / "features.npy", "--out", tmp_path / "run", *BOOST)
-    assert code == 2
-    assert "numpy.savez(FILE, features=array, image_id=names)" in error_of(err)
-    names = [f"s{n}" for n in range(12)]
-    np.savez(tmp_path / "features.npz", features=np.load(tmp_path / "features.npy"), image_id=names)
-    (tmp_path / "labels.csv").write_text("image_id,label\n" + "".join(f"s{n},{'ab'[n % 2]}\n" for n in range(12)))
-    given = ("--features", tmp_path / "features.npz", "--labels", tmp_path / "labels.csv", "--folds", "2")
-    code, _, err = cli("boost", *given, "--out", tmp_path / "run", *BOOST)
-    assert code == 0, err
-
-
-@pytest.mark.parametrize("names", [("pixels",), ("imgs", "coords"), ("train_images", "train_labels")])
-def test_arrays_of_images_are_not_embeddings(tmp_path, cli, names):
-    with h5py.File(tmp_path / "set.h5", "w") as file:
-        for name in names:
-            file[name] = PIXELS
-    np.savez(tmp_path / "set.npz", **dict.fromkeys(names, PIXELS))
-    for file in ("set.h5", "set.npz"):
-        code, _, err = cli("boost", "--features", tmp_path / file, "--out", tmp_path / "run", *BOOST)
-        error = error_of(err)
-        assert code == 2
-        assert all(name in error for name in names)
-        assert re.search("save images (in it )?as PNG files for bchisto featurize", error)
-
-
 def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, trained):
     run = trained / "run"
     model, features, picture = (
@@ -347,12 +305,6 @@ def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, cli, trained, comm
     }[command]
     code, _, err = cli(command, *arguments, "--out", long)
     assert (code, "File name too long; give a shorter name" in error_of(err)) == (2, True), err
-
-
-def test_a_trial_of_one_class_says_why(tmp_path, cli, trained):
-    code, _, err = cli("trial", "--images", trained / "pictures" / "calm", "--out", tmp_path / "run")
-    assert code == 2
-    assert "no image has a label, so nothing can be trained on them; put the images into a folder" in error_of(err)
 
 
 @pytest.mark.parametrize("extra", ["dask", "excel", "onnx", "serve", "staintools", "torch"])

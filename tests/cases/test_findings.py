@@ -1,6 +1,5 @@
 """What a person must know of files and pictures is printed by every command that reads them."""
 
-import csv
 import json
 
 import numpy as np
@@ -60,17 +59,6 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
     assert_paged(*cli("trial", "--images", paged, *words)[::2])
     words = ("submit", "--dry-run", "--tasks", 2, "--", "featurize", *options[:-2], "--out", tmp_path / "later")
     assert_paged(*cli(*words)[::2])
-
-
-def test_an_older_cache_of_headers_is_not_read(cli, paged, tmp_path):
-    options = ("--images", paged, "--stain", "none", *TINY, "--out", tmp_path / "run")
-    assert cli("featurize", *options)[0] == 0
-    cache = tmp_path / "run" / "features" / "images.csv"
-    with cache.open(newline="") as handle:
-        names, *rows = list(csv.reader(handle))
-    with cache.open("w", newline="") as handle:
-        csv.writer(handle).writerows([names, *([*row[:-1], json.dumps(json.loads(row[-1])[:8])] for row in rows)])
-    assert_paged(*cli("featurize", *options)[::2])
 
 
 @pytest.mark.slow
@@ -159,13 +147,6 @@ def test_new_pictures_without_content_are_named(cli, empty, boosted, boosted_map
     assert [line for line in page.wait()["white.png"]["notes"] if BLANK in line]
 
 
-@pytest.mark.slow
-def test_finetune_names_pictures_without_content(cli, empty, tmp_path):
-    code, _, err = cli("finetune", "--images", empty, "--out", tmp_path / "run", *NETWORK)
-    assert code == 0, err
-    assert len(said(err, BLANK)) == 1
-
-
 def test_tissue_and_specks_have_content(cli, tmp_path):
     """A picture that is white but for a cell is not empty, nor is pale tissue."""
     root = write_tissue(tmp_path / "images")
@@ -236,13 +217,6 @@ def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path, stain):
         assert f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}" in two
 
 
-@pytest.mark.slow
-def test_finetune_names_the_same_pixels(cli, twice, tmp_path):
-    code, _, err = cli("finetune", "--images", twice, "--out", tmp_path / "run", *NETWORK)
-    assert code == 0, err
-    assert len(said(err, "the same pixels as other images")) == 2
-
-
 def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "a.png")
     Image.fromarray(he_image).save(tmp_path / "b.tif")
@@ -252,20 +226,3 @@ def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     findings = [finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]]
     assert [(finding["level"], finding["file"]) for finding in findings] == [("note", "b.tif"), ("warning", "c.tif")]
     assert "but of group 2, not 1" in findings[1]["message"]
-
-
-def test_pictures_that_are_all_the_same_do_not_pass_in_silence(cli, tmp_path):
-    """Of 24 white pictures nothing can be learnt, whatever the number right."""
-    for number in range(24):
-        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (96, 96), "white").save(path, dpi=(100 + number, 100))
-    code, out, _ = cli("data", "check", "--images", tmp_path / "images")
-    assert code == 1
-    assert "24 images, 47 findings" in out
-    code, _, err = cli("featurize", "--images", tmp_path / "images", "--out", tmp_path / "run", *TINY)
-    assert code == 0, err
-    assert len(said(err, BLANK)) == 1
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 3, "--head", "logistic", "--jobs", 1)
-    assert "and 21 more: white, black" in err
-    assert "and 9 more: the same pixels as other images in another file, but labelled b, not a" in err

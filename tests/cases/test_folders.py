@@ -2,8 +2,7 @@
 
 import csv
 import json
-import re
-import shlex
+import shutil
 
 import pytest
 from sample_trees import tree
@@ -167,16 +166,6 @@ def check(cli, root, *options):
     return code, json.loads(out), err
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("two unknown sets", "--label-from 2"), ("organs", "--label-from 2"), ("train beside a class", "--label-from 2"),
-    ("flat parts", "not for classes"), ("flat patients", "not for classes"),
-])  # fmt: skip
-def test_what_is_not_certain_is_found(name, said, tmp_path, cli):
-    code, content, _ = check(cli, tree(tmp_path / "images", *LAYOUTS[name][0], size=SIZE))
-    assert code == 1
-    assert any(said in finding["message"] and finding["level"] != "note" for finding in content["findings"])
-
-
 @pytest.mark.parametrize(("name", "following"), [
     ("train_images", "--folds folder"), ("fold_0", "--folds site:fold"), ("sites", ""), ("patients", ""),
 ])  # fmt: skip
@@ -229,13 +218,6 @@ def test_classes_that_are_named_find_their_level(tmp_path, cli):
     assert {row["label"] for row in listed(cli, root, "--classes", "A,B")[1].values()} == {"A", "B"}
 
 
-@pytest.mark.parametrize("name", ["NCT and CRC", "organs", "images and masks"])
-def test_nothing_trains_on_what_is_not_certain(name, tmp_path, cli, tiny_options):
-    root = tree(tmp_path / "images", *LAYOUTS[name][0])
-    code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
-    assert (code, "--label-from 2" in err) == (2, True)
-
-
 SYSTEMS = [
     "__MACOSX/benign/._1.png", "__MACOSX/._benign", "benign/.ipynb_checkpoints/1-checkpoint.png", "benign/._1.png",
     "benign/Thumbs.db", ".DS_Store", "malignant/desktop.ini", "@eaDir/1.png", "benign/@eaDir/1.png/SYNO_THUMB.jpg",
@@ -253,17 +235,6 @@ def test_files_of_systems_never_count(around, tmp_path, cli):
     code, content, _ = check(cli, root)
     assert (code, content["images"], list(content["classes"])) == (0, 8, list(AB)), content["findings"]
     assert not any(name in finding["file"] for name in SYSTEMS for finding in content["findings"])
-
-
-def test_systems_beside_published_layouts(tmp_path, cli):
-    names = ["SOB_B_A-14-22549AB-100-001.png", "SOB_M_DC-14-2523-100-001.png"]
-    root = tree(tmp_path / "images", *names)
-    for name in (f"._{names[0]}", "Thumbs.db", "__MACOSX/a.png", ".DS_Store"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(b"x")
-    code, rows, err = listed(cli, root)
-    assert (code, sorted(rows)) == (0, names), err
-    assert "warning" not in err
 
 
 @pytest.mark.parametrize("suffixes", [("jp2",), ("heic", "gif"), ("AVIF", "psd", "jxl"), ("nd2",)])
@@ -307,16 +278,30 @@ def test_other_suffixes_of_jpeg(suffix, tmp_path, cli):
     assert (code, content["images"]) == (0, 4), content["findings"]
 
 
-@pytest.mark.parametrize("table", ["train_labels.csv", "train.csv", "grades of slides.tsv", "../train.csv"])
-@pytest.mark.parametrize("files", [["train/1.png", "train/2.png"], ["train_images/1.png", "test_images/2.png"],
-                                   ["1.png", "2.png"]])  # fmt: skip
-def test_a_table_that_may_hold_the_labels_is_named(table, files, tmp_path, cli):
-    root = tree(tmp_path / "images", *files)
-    (root / "notes.csv").write_bytes(b"\x00\x01")
-    mark = "\t" if table.endswith(".tsv") else ","
-    (root / table).write_text("".join(f"{mark.join(row)}\n" for row in [("image_id", "label"), ("1", "a"), ("2", "b")]))
-    code, _, err = listed(cli, root)
-    assert code == 0
-    (words,) = re.findall(r"--labels (.+?) takes them from this table", err)
-    code, rows, err = listed(cli, root, "--labels", *shlex.split(words))
-    assert {row["label"] for row in rows.values()} == {"a", "b"}, err
+BREAKHIS = [
+    f"SOB_{kind}_{subtype}-14-{patient}-{power}-{n:03d}.png"
+    for power in (200, 400)
+    for kind, subtype, patient in (("B", "A", "22549AB"), ("B", "F", "9133"), ("M", "DC", "2523"), ("M", "LC", "15570"))
+    for n in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize("parts", ["train test", "train val test"])
+def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, cli):
+    parts = parts.split()
+    images = tree(tmp_path / "images", *BREAKHIS)
+    for k, fold in enumerate(("fold1", "fold2")):
+        for n, name in enumerate(BREAKHIS):
+            folder = tmp_path / "mkfold" / fold / parts[(n + k) % len(parts)] / f"{name.split('-')[3]}X"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(images / name, folder)
+    code, out, err = cli("data", "list", "--images", tmp_path / "mkfold")
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert len(rows) == len(BREAKHIS)
+    stems = {name[:-4] for name in BREAKHIS}
+    for row in rows:
+        stem = row["image_id"].rsplit("/", 1)[-1].removesuffix(".png")
+        assert stem in stems
+        assert row["group"].endswith(stem.split("-")[2])
+        assert row["label"] == {"B": "benign", "M": "malignant"}[stem.split("_")[1]]

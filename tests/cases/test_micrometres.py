@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 from bchisto.core.formats import read_header
+from bchisto.data import read_dataset
+from miniatures import write_dicom
 from PIL import Image
 
 RGB = np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -108,6 +110,33 @@ def test_text_and_resolution_that_contradict_each_other_give_none(tmp_path):
     for pixels, expected in ((20_000, 0.5), (40_000, None), (72, 0.5)):
         found = header(tmp_path / "a.tif", aperio, resolution=(pixels, pixels), resolutionunit="CENTIMETER")
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit", "expected"),
+    [
+        ((20000, 20000), "CENTIMETER", 0.5), ((50800, 50800), "INCH", 0.5), ((4, 4), "MICROMETER", 0.25),
+        ((20000, 10000), "CENTIMETER", None), ((72, 72), "INCH", None), ((2, 2), "NONE", None),
+        ((0, 0), "CENTIMETER", None), (None, None, None),
+    ],
+)  # fmt: skip
+def test_the_resolution_of_a_tiff(tmp_path, resolution, unit, expected):
+    assert header(tmp_path / "a.tif", resolution=resolution, resolutionunit=unit) == pytest.approx(expected)
+
+
+def test_the_spacing_of_dicom(tmp_path):
+    for spacing, expected in (([0.0005, 0.0005], 0.5), ([0.07, 0.07], None), ([0.001, 0.002], None)):
+        path = tmp_path / f"{spacing[0]}.dcm"
+        write_dicom(path, RGB[..., 0].astype(np.uint16), bits=12, PixelSpacing=spacing)
+        assert read_header(path).mpp == pytest.approx(expected)
+
+
+def test_an_empty_cell_is_unknown(tmp_path):
+    header(tmp_path / "a.tif", resolution=(20000, 20000), resolutionunit="CENTIMETER")
+    (tmp_path / "m.csv").write_text("path,label,mpp\na.tif,x,\n")
+    (record,) = read_dataset(tmp_path / "m.csv").records
+    assert record.mpp is None
+    assert record.scaled_by(read_header(record.path)).mpp == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])

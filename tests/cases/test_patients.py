@@ -77,17 +77,6 @@ def test_barcodes_do_not_replace_what_is_given(tmp_path, cli):
     assert set(listed(cli, manifest)[0].values()) == {"Q1", "Q2"}
 
 
-def test_folds_keep_the_slides_of_a_patient_together(tmp_path, cli):
-    manifest = table(tmp_path, "slide_id", [f"TCGA-ZZ-00{p:02d}-01Z-00-DX{n}" for p in range(8) for n in (1, 2)])
-    code, _, err = cli("data", "folds", "--images", manifest, "--folds", 3, "--out", tmp_path / "f.csv")
-    assert code == 0, err
-    folds = {}
-    for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines()):
-        folds.setdefault(row["group"], set()).add(row["fold"])
-    assert len(folds) == 8
-    assert all(len(of) == 1 for of in folds.values())
-
-
 FAMILIES = {
     "S12-1": ([f"S{p}-{n}" for p in (12, 13, 104) for n in (1, 2)], "S12 S13 S104"),
     "12345_A": ([f"{p}_{letter}" for p in (12345, 777) for letter in "AB"], "12345 777"),

@@ -65,33 +65,3 @@ def test_outlines_lie_where_the_file_has_the_spot(tmp_path, orientation, suffix)
     assert (mask & spot).sum() / (mask | spot).sum() > 0.8
     frames = {feature["properties"].get("frame") for feature in content["features"]}
     assert frames == ({None} if orientation == 1 else {f"pixels as stored, without the EXIF orientation {orientation}"})
-
-
-def test_every_outline_of_a_phone_picture_is_inside_the_file(cli, boosted_maps, tissue, tmp_path):
-    """Of pictures of other shapes than square, turned and as they are: the same prediction and shape of outlines."""
-    wide = np.concatenate([np.asarray(Image.open(path)) for path in sorted(tissue.rglob("*.png"))[5:7]], axis=1)
-    shown, boxes = {}, {}
-    for orientation in (1, 6, 8):
-        folder = tmp_path / str(orientation)
-        folder.mkdir()
-        path = folder / "phone.tif"
-        write_turned(path, orientation, np.rot90(wide, {1: 0, 6: 1, 8: -1}[orientation]))
-        code, _, err = cli("explain", boosted_maps, "--images", path, "--method", "map", "--out", folder / "why")
-        assert code == 0, err
-        (regions,) = (folder / "why" / "map" / "regions").glob("*.geojson")
-        points = [
-            point
-            for feature in json.loads(regions.read_text())["features"]
-            for ring in feature["geometry"]["coordinates"]
-            for point in ring
-        ]
-        height, width = tifffile.imread(path).shape[:2]
-        assert points
-        assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
-        boxes[orientation] = {(round(x, 6), round(y, 6)) for x, y in points}
-        shown[orientation] = (folder / "why" / "map" / "explain.csv").read_text()
-    assert shown[1] == shown[6] == shown[8]
-    height, width = wide.shape[:2]
-    # as shown (x, y); stored turned left (6) at (y, width - x), turned right (8) at (height - y, x)
-    assert boxes[6] == {(y, round(width - x, 6)) for x, y in boxes[1]}
-    assert boxes[8] == {(round(height - y, 6), x) for x, y in boxes[1]}

@@ -154,7 +154,7 @@ def config_of(tmp_path, monkeypatch):
     for module, name in EDGES.values():
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     # the command would look at images, which are not there, for what describing them takes
-    monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: (settings, None))
+    monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: settings)
     # which precision an engine executes depends on the machine, and on whether the engine is installed
     monkeypatch.setattr("bchisto.featurize.pipeline._executed", lambda settings: settings)
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from bchisto.core import InputError
-from bchisto.data import join_groups, read_dataset
+from bchisto.data import join_groups, join_labels, match_class, read_dataset, spell_labels
 from bchisto.data.folds.folds import read_fold_list
 from sample_trees import findings, tree
 
@@ -179,3 +179,253 @@ def test_names_of_patients():
     assert (names["1.50"], names["1.5"], names["NA"]) == ("1.50", "1.5", None)
     assert [finding.level for finding in found] == ["note", "warning"]
     assert json.dumps(join_groups([], where="t")) == "[{}, []]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label,Label\n1.png,a,b\n", r"m\.csv: two columns are named Label; remove or rename one"),
+        ("Bild;label\n1.png;a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
+        ("Bild,label\n1.png,a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
+        ("path,label\n", r"m\.csv: the manifest has no rows"),
+        ("path,label\ngone.png,a\n", r"m\.csv:2: there is no file .*gone\.png"),
+        ("path,label\n,a\n", r"m\.csv:2: an empty path; remove the row"),
+        ("p\0a\0t\0h\0\n\0", r"m\.csv: not a UTF-8 CSV file \(null characters in its header\); save it as"),
+        ("path,label\n1.png,a,b\n2.png,b\n", r"m\.csv:2: more cells than the header has columns"),
+        (f"path,label\n{'x' * 5000}.png,a\n", r"m\.csv:2: .* cannot be read \(File name too long\)"),
+        ("path,label,image_id\n1.png,a,x\0y\n2.png,b,z\n", r"holds a null character; give it another name"),
+    ],
+)
+def test_manifests_that_are_refused(tmp_path, text, message):
+    tree(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_dataset(tmp_path / "m.csv").raise_errors()
+
+
+def test_a_list_of_the_command_is_a_manifest(tmp_path, cli):
+    tree(tmp_path / "images", "benign/P1/1.png", "malignant/P2/2.png")
+    code, out, err = cli("data", "list", "--images", tmp_path / "images")
+    assert code == 0
+    assert "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
+    (tmp_path / "m.csv").write_text(out)
+    again = read_dataset(tmp_path / "m.csv")
+    assert again.class_counts() == {"benign": 1, "malignant": 1}
+    assert "columns that are not used: magnification, source" in findings(again, "note")[0]
+
+
+# names of classes: what is one class, what stays apart, and what a loosely written name means
+
+NFC, NFD = "B\u00e9nin", "Be\u0301nin"
+
+
+@pytest.mark.parametrize(
+    "names", [("-1", "1"), ("1-0", "10"), ("grade 1", "grade1", "grade_1"), ("a-b", "ab"), ("T 1", "T1", "t2")]
+)
+def test_names_that_differ_in_punctuation_stay_apart(tmp_path, names):
+    dataset = read_dataset(tree(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert dataset.classes == tuple(sorted(names))
+    assert set(dataset.class_counts().values()) == {1}
+
+
+def test_alike_names_are_said():
+    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ only in spaces, _ or -")
+    assert join_labels(["-1", "1", "1-0", "10"])[1] == []
+
+
+def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
+    dataset = read_dataset(tree(tmp_path, "TUMOR/1.png", "Tumor/2.png", "Tumor/3.png", "other/4.png"))
+    assert dataset.class_counts() == {"Tumor": 3, "other": 1}
+    assert findings(dataset, "warning") == [
+        "Tumor: one class in several spellings: TUMOR (1 images), Tumor (2 images); named Tumor, the most frequent "
+        "spelling"
+    ]
+    chosen = read_dataset(tmp_path, classes=["other", "TUMOR"])
+    assert chosen.class_counts() == {"other": 1, "TUMOR": 3}
+    assert "named TUMOR, as in the order of classes" in findings(chosen, "warning")[0]
+
+
+def test_unicode_forms_are_one_class(tmp_path):
+    dataset = read_dataset(tree(tmp_path, f"{NFC}/1.png", f"{NFD}/2.png", "x/3.png"))
+    assert dataset.class_counts() == {NFC: 2, "x": 1}
+    assert dataset.findings == ()
+    assert match_class(NFD, [NFC]) == NFC
+    assert match_class(NFC, [NFD]) == NFD
+
+
+def test_known_datasets_are_known_loosely_but_one_to_one(tmp_path):
+    four = [f"{name}/1.png" for name in ("normal", "benign", "in_situ", "invasive")]
+    assert read_dataset(tree(tmp_path, *four)).classes == ("Normal", "Benign", "InSitu", "Invasive")
+    five = read_dataset(tree(tmp_path, *four, "InSitu/2.png"))
+    assert five.classes == ("InSitu", "benign", "in_situ", "invasive", "normal")
+    assert any("in_situ: differ only in spaces, _ or -" in text for text in findings(five, "warning"))
+
+
+def test_loose_matching_is_refused_where_two_fit():
+    with pytest.raises(InputError, match=r"'in situ' fits two classes, InSitu and in_situ"):
+        match_class("in situ", ["InSitu", "in_situ"])
+    assert match_class("InSitu", ["InSitu", "in_situ"]) == "InSitu"
+    with pytest.raises(InputError, match=r"labels 'InSitu' and 'in_situ' both fit the class In Situ"):
+        spell_labels(["InSitu", "in_situ"], ["In Situ"])
+    assert match_class("-1", ["1", "0"]) is None
+    assert match_class("- 1", ["1"]) is None
+    assert match_class("1 0", ["10", "1_0"]) == "1_0"
+    assert match_class("-", ["_"]) is None
+
+
+def test_an_order_of_classes_gets_a_clear_answer(tmp_path):
+    tree(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    with pytest.raises(
+        InputError, match=r"its label 'b' is not among the classes a \(nor are c\); name every class in `classes`"
+    ):
+        read_dataset(tmp_path, classes=["a"])
+    with pytest.raises(InputError, match=r"`classes` a,b,c,A: names a twice"):
+        read_dataset(tmp_path, classes=["a", "b", "c", "A"])
+    dataset = read_dataset(tmp_path, classes=["c", "d", "a", "b"])
+    assert dataset.classes == ("c", "d", "a", "b")
+    assert findings(dataset, "warning") == [f"{tmp_path}: `classes` names d, which no image has"]
+
+
+def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):
+    tree(tmp_path, "1.png", "2.png")
+    (tmp_path / "m.csv").write_text("path,label,image_id\n1.png,Tumor,i\n1.png,TUMOR,i\n2.png,x,j\n")
+    dataset = read_dataset(tmp_path / "m.csv")
+    dataset.raise_errors()
+    assert dataset.class_counts() == {"TUMOR": 1, "x": 1}
+
+
+# rules on paths, and columns by other names
+
+
+@pytest.mark.parametrize(
+    ("rule", "groups"),
+    [
+        (2, ["P 1", "P 1", "Ü2", "P 3"]),
+        ("-1", ["P 1", "P 1", "Ü2", "scan"]),
+        (r"/(P \d|Ü2)/", ["P 1", "P 1", "Ü2", "P 3"]),
+        (r"P \d|Ü\d", ["P 1", "P 1", "Ü2", "P 3"]),
+        (r"^(a|b)", ["a", "a", "b", "b"]),
+    ],
+)
+def test_groups_of_paths(tmp_path, rule, groups):
+    tree(tmp_path, "a/P 1/1.png", "a/P 1/2.png", "b/U\u03082/3.png", "b/P 3/scan/4.png")
+    dataset = read_dataset(tmp_path, group_from=rule)
+    order = sorted(range(4), key=lambda n: ["a/P 1/1", "a/P 1/2", "b/U\u03082/3", "b/P 3/scan/4"][n])
+    assert [r.group for r in dataset.records] == [groups[n] for n in order]
+    assert dataset.class_counts() == {"a": 2, "b": 2}
+    assert dataset.findings == ()
+
+
+def test_paths_that_a_rule_does_not_fit_are_counted(tmp_path):
+    tree(tmp_path, "a/P1_x.png", "a/P2_x.png", "b/y.png", "b/z.png")
+    dataset = read_dataset(tmp_path, group_from=r"P(\d)_")
+    assert told(dataset) == [
+        ("a/P1_x.png", "a", "1"), ("a/P2_x.png", "a", "2"), ("b/y.png", "b", None), ("b/z.png", "b", None),
+    ]  # fmt: skip
+    assert findings(dataset, "warning") == [
+        "b/y.png, b/z.png: `group_from` fits 2 of 4 paths; the others have no group, so folds cannot keep patients "
+        "whole"
+    ]
+    with pytest.raises(InputError, match=r"`group_from` fits none of the 4 paths, such as a/P1_x\.png; correct it"):
+        read_dataset(tmp_path, group_from="Q").raise_errors()
+    # a group of the pattern that takes no part, or an empty one, is none
+    assert [r.group for r in read_dataset(tmp_path, group_from=r"a/(P1)?").records] == ["P1", None, None, None]
+
+
+def test_labels_of_paths(tmp_path):
+    tree(
+        tmp_path, "site1/benign_1.png", "site1/malignant_2.png", f"site2/{NFD}_3.png", "loose_4.png", "malignant_5.png"
+    )
+    dataset = read_dataset(tmp_path, label_from=r"(?:^|/)([^\W\d_]+)_", group_from=1)
+    assert {r.image_id: r.label for r in dataset.records} == {
+        "loose_4.png": "loose", "malignant_5.png": "malignant", "site1/benign_1.png": "benign",
+        "site1/malignant_2.png": "malignant", f"site2/{NFD}_3.png": "Bénin",
+    }  # fmt: skip
+    some = read_dataset(tmp_path, label_from="(benign|malignant)_")
+    assert [r.label for r in some.records] == [None, "malignant", "benign", "malignant", None]
+    assert any(
+        text.startswith("loose_4.png, site2") and "`label_from` fits 3 of 5 paths; the others have no label" in text
+        for text in findings(some, "warning")
+    )
+    levels = read_dataset(tree(tmp_path / "deep", "s1/a/x/1.png", "s2/b/x/2.png"), label_from=2, group_from=1)
+    assert told(levels) == [("s1/a/x/1.png", "a", "s1"), ("s2/b/x/2.png", "b", "s2")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("(P", r"`group_from` \(P: no level, and no regular expression \(missing \), .*\)"),
+        ("0", "`group_from` 0: level 1 is the first folder, -1 the one that holds the image"),
+        ("", "`group_from`: give a level such as 2, or a pattern of 1 to 200 characters"),
+        ("x" * 201, "`group_from`: give a level such as 2, or a pattern"),
+        ("a{99999999999}", "`group_from` .*: no level, and no regular expression"),
+        ("9", "`group_from` fits none of the 2 paths"),
+    ],
+)
+def test_rules_that_are_none(tmp_path, rule, message):
+    tree(tmp_path, "a/1.png", "b/2.png")
+    with pytest.raises(InputError, match=message):
+        read_dataset(tmp_path, group_from=rule).raise_errors()
+
+
+def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
+    tree(tmp_path / "breakhis", "SOB_B_A-14-22549AB-100-001.png")
+    code, _, err = cli("data", "list", "--images", tmp_path / "breakhis", "--group-from", "1")
+    assert code == 2
+    assert (
+        "--group-from is for a folder (--dataset folder) or a manifest of your own, not for the layout breakhis" in err
+    )
+    code, _, err = cli("data", "list", "--images", tree(tmp_path / "own", "a/1.png"), "--label-column", "x")
+    assert (code, "--label-column is for a manifest of your own, not for the layout folder" in err) == (2, True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'grouped_from'"):
+        read_dataset(tmp_path / "own", grouped_from=1)
+
+
+def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli):
+    """They are no part of what a store is compared by: nothing is described anew, and stage 2 knows them."""
+    run = tmp_path / "run"
+    common = ("featurize", "--images", tissue, "--out", run, *tiny_options)
+    assert cli(*common)[0] == 0
+    store = next((run / "features").glob("*.h5"))
+    before = store.read_bytes()
+    for rule, patients in ((r"n(\d)\d", "1"), (r"(\d)\.png", "6")):
+        code, _, err = cli(*common, "--group-from", rule, "-v")
+        assert (code, "the feature file is complete already" in err) == (0, True), err
+        assert store.read_bytes() == before
+        assert len(set(json.loads((run / "features" / "dataset.json").read_text())["groups"].values())) == int(patients)
+    last = sorted((run / "records").glob("*featurize*"))[-1]
+    assert json.loads(last.read_text())["config"]["group_from"] == r"(\d)\.png"
+
+
+def test_columns_by_other_names(tmp_path):
+    tree(tmp_path, "1.png", "2.png")
+    text = "Bild Datei,diagnosis,Patient-Nr,label,group\n1.png,a,7,x,g\n2.png,b,8,y,h\n"
+    (tmp_path / "m.csv").write_text(text)
+    dataset = read_dataset(
+        tmp_path / "m.csv", path_column="bild_datei", label_column="Diagnosis", group_column="patient nr"
+    )
+    assert told(dataset) == [("1.png", "a", "7"), ("2.png", "b", "8")]
+    assert findings(dataset, "note") == ["m.csv: columns that are not used: label, group"]
+    assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
+    with pytest.raises(InputError, match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr"):
+        read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="sort")
+    ruled = read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="label", group_column="group",
+                         group_from="(.)$", label_from="x|y")  # fmt: skip
+    assert told(ruled) == [("1.png", "x", "g"), ("2.png", "y", "h")]
+
+
+def test_rules_on_the_paths_of_a_manifest(tmp_path):
+    tree(tmp_path, "a/P1/1.png", "b/P2/2.png")
+    (tmp_path / "m.csv").write_text("path,label,patient,image_id\n./a/P1/1.png,x,q,one\nb/P2/2.png,y,q,two\n")
+    dataset = read_dataset(tmp_path / "m.csv", group_from=2, label_from="^[ab]")
+    assert told(dataset) == [("one", "a", "P1"), ("two", "b", "P2")]
+    assert "columns that are not used: label, patient" in findings(dataset, "note")[0]
+    absolute = tmp_path / "n.csv"
+    absolute.write_text(f"path\n{tmp_path}/a/P1/1.png\n{tmp_path}/b/P2/2.png\n")
+    assert [r.group for r in read_dataset(absolute, group_from=-1).records] == ["P1", "P2"]
+
+
+def test_a_name_with_a_backslash_is_a_name(tmp_path):
+    tree(tmp_path, "a\\1.png", "a/1.png")
+    (tmp_path / "m.csv").write_text("path,label\na\\1.png,x\n")
+    assert [r.path.name for r in read_dataset(tmp_path / "m.csv").records] == ["a\\1.png"]

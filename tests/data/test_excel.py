@@ -62,22 +62,6 @@ def test_cells_of_all_kinds(images):
     assert findings(dataset, "error") == []
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([["path", "label", "Label"], ["3.png", "a", "b"]], "two columns are named Label; remove or rename one"),
-        ([["My study"], ["path", "label"]], "must have a column `path` .*; there are My study"),
-        ([], "must have a column `path`"),
-        ([["path"]], "the manifest has no rows"),
-        ([["path", "label"], ["3.png", "a", "b"]], r"m\.xlsx:2: more cells than the header has columns"),
-        ([["path"], ["gone.png"]], r"m\.xlsx:2: there is no file .*gone\.png"),
-    ],
-)
-def test_tables_that_do_not_fit(images, rows, message):
-    with pytest.raises(InputError, match=message):
-        read_dataset(write(images / "m.xlsx", rows)).raise_errors()
-
-
 def test_what_is_no_workbook(images, monkeypatch):
     path = images / "m.xlsx"
     whole = write(images / "whole.xlsx", [["path"], ["3.png"]])

@@ -1,17 +1,26 @@
+"""Folds that are drawn, published, given or repeated, and what is said of them."""
+
 import csv
+import json
+import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import (
     DatasetFacts,
+    FoldChoice,
     fold_plan,
     protocol_text,
+    read_dataset,
     read_dataset_facts,
     write_dataset_facts,
     write_fold_list,
 )
 from bchisto.data.folds.folds import read_fold_list
+from sample_trees import tree
+from sklearn.model_selection import StratifiedKFold
 
 
 def images(count, classes=("a", "b"), groups=None):
@@ -30,44 +39,6 @@ def test_stratified_folds_partition_the_images():
         assert Counter(labels[image] for image in plan.images(fold, "test")) == {"a": 2, "b": 2}
         assert set(plan.images(fold, "train")).isdisjoint(plan.images(fold, "test"))
         assert len(plan.images(fold, "train")) == 36
-
-
-def test_equal_scikit_learn():
-    import numpy as np
-    from sklearn.model_selection import StratifiedKFold
-
-    data = images(30)
-    plan = fold_plan("5", **data, seed=3)
-    split = StratifiedKFold(5, shuffle=True, random_state=3).split(np.zeros(30), data["labels"])
-    for fold, (_, test) in enumerate(split, start=1):
-        assert plan.images(fold, "test") == [data["image_ids"][i] for i in test]
-
-
-def test_seed_moves_folds_and_equal_seeds_do_not():
-    data = images(40)
-    assert fold_plan("5", **data, seed=0).rows == fold_plan("5", **data, seed=0).rows
-    assert fold_plan("5", **data, seed=0).rows != fold_plan("5", **data, seed=1).rows
-
-
-def test_groups_are_never_split():
-    groups = [f"p{number // 4}" for number in range(40)]
-    data = images(40, groups=groups)
-    plan = fold_plan("5", **data)
-    assert plan.name == "5-grouped"
-    assert plan.warnings == ()
-    of = dict(zip(data["image_ids"], groups, strict=True))
-    for fold in plan.folds:
-        train = {of[image] for image in plan.images(fold, "train")}
-        assert train.isdisjoint({of[image] for image in plan.images(fold, "test")})
-
-
-def test_image_level_folds_on_grouped_data_warn():
-    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
-    plan = fold_plan("5", **data, group_by="none")
-    assert plan.name == "5"
-    assert (
-        "image-level folds on grouped data: 10 of 10 patients or slides with several images both " in plan.warnings[0]
-    )
 
 
 @pytest.mark.parametrize(
@@ -143,16 +114,6 @@ def test_thunder_is_eva_with_fifty_images_set_aside():
     assert {"b016.tif", "b025.tif", "is011.tif", "iv010.tif", "n006.tif", "n090.tif"} <= val
 
 
-def test_lists_match_on_the_file_name(tmp_path):
-    path = tmp_path / "mine.csv"
-    path.write_text("image_id,fold\n" + "".join(f"i{n:03d}.png,{n % 4 // 2 + 1}\n" for n in range(8)))
-    data = images(8)
-    data["image_ids"] = [f"folder/{image}" for image in data["image_ids"]]
-    plan = fold_plan(str(path), **data)
-    assert plan.name == "mine"
-    assert plan.images(1, "test") == ["folder/i000.png", "folder/i001.png", "folder/i004.png", "folder/i005.png"]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -161,7 +122,7 @@ def test_lists_match_on_the_file_name(tmp_path):
         ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
         ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),
         ("image_id,fold,part\ni000.png,1,exam\n", r":2: part 'exam' is none of train, val, test"),
-        ("image_id,fold\ni000.png,1\ni001.png,1\n", "all rows are of one fold; number the folds 1, 2"),
+        ("image_id,fold\n" + "".join(f"i00{n}.png,1\n" for n in range(4)), "no image of class a, b trains in fold 1"),
         ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images are in no fold, first i002.png"),
         ("image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n", "no image tests in fold 1; correct the list"),
         ("image_id,fold,part\ni000.png,1,train\ni001.png,1,test\n", "no image of class b trains in fold 1"),
@@ -171,15 +132,6 @@ def test_lists_that_do_not_fit(tmp_path, text, message):
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         fold_plan(str(tmp_path / "mine.csv"), **images(4))
-
-
-def test_a_name_that_fits_two_images(tmp_path):
-    (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\n")
-    (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
-    with pytest.raises(InputError, match=r"1 of its 2 rows .*, first x\.png .* each of which must fit one image"):
-        fold_plan(
-            str(tmp_path / "mine.csv"), image_ids=["a/x.png", "b/x.png", "y.png"], labels=list("aab"), groups=[None] * 3
-        )
 
 
 def test_hold_outs_may_leave_images_out(tmp_path):
@@ -242,7 +194,6 @@ def test_the_corrected_official_folds_do_not_leak(shared):
 
 
 def test_the_published_lists_of_idc(shared):
-    from bchisto.data import read_dataset
 
     dataset = read_dataset(shared / "data" / "idc")
     data = {
@@ -344,7 +295,8 @@ def test_one_image_under_two_spellings_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "80-10-10"]
+    "name",
+    ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"],
 )
 def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
     data = images(8)
@@ -406,3 +358,152 @@ def test_split_protocols_are_described(rng):
     assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
     assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
     assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")
+
+
+# splits that came with the images, and hold-outs by two shares
+
+
+@pytest.mark.parametrize(("column", "name"), [("part", "Part"), ("split", "SPLIT ")])
+def test_a_column_of_a_manifest(tmp_path, cli, column, name):
+    tree(tmp_path, *(f"{n}.png" for n in range(6)))
+    parts = ["train", "Training", "validation", "val", "test", "TEST"]
+    rows = [f"{n}.png,{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
+    (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
+    code, _, err = cli(
+        "data", "folds", "--images", tmp_path / "m.csv", "--folds", "folder", "--out", tmp_path / "f.csv"
+    )
+    assert code == 0, err
+    assert [row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())] == [
+        "train", "train", "val", "val", "test", "test",
+    ]  # fmt: skip
+
+
+LABELS = list("abababab")
+IDS = [f"{n}.png" for n in range(8)]
+
+
+def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more):
+    known = DatasetFacts(columns={} if parts is None else {"part": dict(zip(ids, parts, strict=False))})
+    return fold_plan(spec, image_ids=ids, labels=labels, groups=groups or [None] * len(ids), known=known, **more)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            None,
+            "`folds` folder: no split came with these images; put their class folders below train and test, or name",
+        ),
+        (["train"] * 4 + ["cohort"] * 4, "no split came with these images"),
+        (["train"] * 4 + ["test"] * 2, r"2 of 8 images name no part in the column part, first 6\.png; fill it in"),
+        (["train"] * 8, "no image tests in fold 1; move images between its parts"),
+        (["val"] * 4 + ["test"] * 4, "no image of class a, b trains in fold 1; move images between"),
+        (["train", "test"] * 4, "no image of class b trains in fold 1"),
+    ],
+)
+def test_splits_that_are_refused(parts, message):
+    with pytest.raises(InputError, match=message):
+        plan(parts=parts)
+
+
+def test_what_is_said_of_folds_that_mix():
+    parts = ["train"] * 4 + ["test"] * 4
+    assert plan(parts=parts).warnings == ()
+    assert plan("2", parts=parts).warnings == (
+        "the images came split (column part: train, test), and these folds mix the parts",
+    )
+    assert plan("2", parts=["train"] * 8).warnings == ()
+    assert plan("2", parts=["left", "right"] * 4).warnings == ()
+    groups = ["p"] * 8
+    assert "image-level folds on grouped data: 1 of 1 patients" in plan(parts=parts, groups=groups).warnings[0]
+    known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})
+    with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with folder"):
+        FoldChoice("folder", repeats=2).plans(IDS, labels=LABELS, groups=[None] * 8, seed=0, default="2", known=known)
+
+
+def test_two_shares_are_stratified():
+    """Of 70 and 30 images 21 and 9 test; none is left out, and a seed moves them."""
+    labels = ["a"] * 70 + ["b"] * 30
+    ids = [f"{n:03d}" for n in range(100)]
+    found = plan("70/30", ids=ids, labels=labels)
+    assert (found.name, len(found.rows), found.warnings) == ("70-30", 100, ())
+    tested = set(found.images(1, "test"))
+    assert Counter(labels[int(image)] for image in tested) == {"a": 21, "b": 9}
+    assert plan("70/30", ids=ids, labels=labels).rows == found.rows
+    assert plan("70/30", ids=ids, labels=labels, seed=1).rows != found.rows
+    assert protocol_text(found, seed=0) == "70/30 to train and test once, image-level, stratified (seed 0)"
+
+
+def test_a_class_of_one_image_is_not_split():
+    with pytest.raises(InputError, match="class b has 1 image; a split needs one to train and one to test"):
+        plan("70/30", ids=IDS[:3], labels=["a", "a", "b"])
+
+
+# repeated cross-validation: the splits of several seeds as one protocol
+
+NAMES = [f"{label}/{number}.png" for label in "ab" for number in range(12)]
+LABELS_OF = [image[0] for image in NAMES]
+PATIENTS = [f"p{place // 3}" for place in range(24)]
+
+
+def splits_of(choice, groups=(None,) * 24, seed=5):
+    return choice.plans(NAMES, labels=LABELS_OF, groups=groups, seed=seed, default="3")
+
+
+def test_each_split_is_that_of_its_seed():
+    (plan,) = splits_of(FoldChoice(("4",), repeats=3))
+    assert (plan.name, plan.folds, plan.partition, plan.repeats) == ("4-repeated3", list(range(1, 13)), False, 3)
+    for split in range(3):
+        splitter = StratifiedKFold(4, shuffle=True, random_state=5 + split)
+        for place, (train, test) in enumerate(splitter.split(np.zeros(24), LABELS_OF), start=1 + 4 * split):
+            assert plan.images(place, "test") == sorted(NAMES[i] for i in test)
+            assert plan.images(place, "train") == sorted(NAMES[i] for i in train)
+
+
+def test_patients_stay_whole_in_every_split():
+    grouped, shares = splits_of(FoldChoice(("2", "50/25/25"), repeats=2), groups=PATIENTS)
+    assert (grouped.name, shares.name) == ("2-grouped-repeated2", "50-25-25-grouped-repeated2")
+    assert shares.folds == [1, 2]
+    owner = dict(zip(NAMES, PATIENTS, strict=True))
+    for plan in (grouped, shares):
+        for fold in plan.folds:
+            parts = [{owner[i] for i in plan.images(fold, part)} for part in ("train", "test")]
+            assert not parts[0] & parts[1]
+
+
+def test_warnings_say_of_which_split_they_are():
+    groups = ["p0", "p1", "p2", "p3"] * 4 + ["p4", "p4", "p5", "p5", "p6", "p6", "p7", "p7"]
+    (plan,) = splits_of(FoldChoice(("2",), group_by="none", repeats=2), groups=groups)
+    assert [text[:14] for text in plan.warnings] == ["split 1 of 2: ", "split 2 of 2: "]
+    assert len({text[14:] for text in plan.warnings}) == 2
+    (plan,) = splits_of(FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]])
+    assert plan.warnings[0].startswith("image-level folds on grouped data: 7 of 8 ")  # what all splits say is said once
+    (plan,) = splits_of(FoldChoice(("2",), repeats=2))
+    assert plan.warnings == ()
+
+
+def test_fixed_folds_are_not_repeated(tmp_path):
+    (tmp_path / "mine.csv").write_text("image_id,fold\n" + "".join(f"{i},{n % 3}\n" for n, i in enumerate(NAMES)))
+    with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with mine, which are fixed"):
+        splits_of(FoldChoice((str(tmp_path / "mine.csv"),), repeats=2))
+    with pytest.raises(InputError, match="`repeats` 0: give at least 1"):
+        FoldChoice(repeats=0)
+
+
+def test_repeated_cross_validation_by_the_command_line(cli, described, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    trained = ("boost", "--out", run, "--folds", 3, "--repeats", 2, "--seeds", 2, "--preset", "quick", "--jobs", 1)
+    code, out, err = cli(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
+    assert code == 0, err
+    assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out
+    folder = run / "boost" / "3-repeated2-lightgbm"
+    with (folder / "predictions.csv").open() as handle:
+        tested = Counter(row["image_id"] for row in csv.DictReader(handle))
+    assert set(tested.values()) == {2}
+    spread = json.loads((folder / "metrics.json").read_text())["run"]["variance"]
+    assert (spread["seeds"], spread["folds"], spread["splits"]) == (2, 3, 2)
+    assert all(spread[name] is not None for name in ("seed", "fold", "split"))
+    assert "The spread of the accuracy (standard deviation, points) is " in (folder / "report.html").read_text()
+    (boost,) = (json.loads(path.read_text()) for path in (run / "records").glob("*boost*"))
+    assert boost["config"]["repeats"] == 2

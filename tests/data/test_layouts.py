@@ -7,48 +7,28 @@ import pytest
 from bchisto.core import InputError
 from bchisto.data import (
     ImageRecord,
-    LayoutSpec,
     decode_record,
     get_layout,
     list_layouts,
     read_dataset,
 )
-from bchisto.data.layouts.manifest import BESIDE
-from bchisto.data.layouts.registry import LAYOUT_OPTIONS, built_in_layouts, recognise_layout
+from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
 from PIL import Image
+from sample_trees import picture
 
 DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
 BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"
-
-
-def image(path, seed=0, size=(40, 30)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
 def tiles(tmp_path):
     """Four images of the layout that the package in tests/plugins adds."""
     for number, (patient, label) in enumerate([("p1", "calm"), ("p1", "wild"), ("p2", "calm"), ("p3", "wild")]):
-        image(tmp_path / "images" / "deeper" / f"tile-{patient}-{number}-{label}.png", number)
+        picture(tmp_path / "images" / "deeper" / f"tile-{patient}-{number}-{label}.png", number)
     return tmp_path / "images"
 
 
 # ours
-
-
-def test_a_spec_says_what_is_wrong_with_it():
-    def read(root):
-        return [], []
-
-    with pytest.raises(InputError, match="layout x: zoom is not an option of a layout; choose among classes, context"):
-        LayoutSpec(name="x", read=read, options=frozenset({"zoom"}))
-    with pytest.raises(InputError, match="layout x: its positive classes must be some, and not all, of its classes"):
-        LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("c",))
-    with pytest.raises(InputError, match="some, and not all"):
-        LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("b", "a"))
-    assert set().union(*(spec.options for spec in (*built_in_layouts(), BESIDE))) == LAYOUT_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -67,7 +47,9 @@ def test_a_spec_says_what_is_wrong_with_it():
 )
 def test_which_layout_comes_first(tmp_path, caplog, files, name):
     for file in files:
-        image(tmp_path / file) if file.endswith(".png") else (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / file) if file.endswith(".png") else (tmp_path / file).parent.mkdir(
+            parents=True, exist_ok=True
+        )
         (tmp_path / file).touch()
     assert recognise_layout(tmp_path).name == name
 
@@ -92,51 +74,14 @@ def test_another_package_adds_a_layout(tiles, caplog):
     assert read_dataset(tiles, context="large").records[0].box == (5, 2, 25, 30)
 
 
-def test_the_command_line_takes_it(tiles, cli, tmp_path):
-    for options in ((), ("--dataset", "tiles")):
-        code, out, err = cli("data", "list", "--images", tiles, *options)
-        assert code == 0, err
-        assert out.splitlines()[1].endswith(",calm,p1,,,tiles")
-        assert "4 images: wild 2, calm 2" in err
-    code, out, err = cli("data", "check", "--images", tiles, "--dataset", "tiles")
-    assert (code, "no folds that were tried can be used (wild: 2, calm: 2)" in out) == (1, True), err
-    code, _, err = cli("data", "check", "--images", tiles, "--dataset", "breakhis")
-    assert code == 2
-    code, _, err = cli("data", "list", "--images", tiles, "--dataset", "camelyon")
-    assert code == 2
-    assert "--dataset camelyon: choose one of bach, breakhis" in err
-    assert "csv, tiles" in err
-    (tmp_path / "options.yaml").write_text(f"images: {tiles}\ndataset: tiles\n")
-    code, out, err = cli("data", "list", "--config", tmp_path / "options.yaml")
-    assert (code, len(out.splitlines())) == (0, 5), err
-
-
-# and packages that are broken
-
-
-@pytest.fixture
-def offer(tmp_path, monkeypatch):
-    """Return a function that installs a package with a layout: its name, and the text of its module."""
-
-    def install(name, text, package="bchisto-broken"):
-        folder = tmp_path / package
-        module = package.replace("-", "_")
-        about = folder / f"{module}-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[bchisto.datasets]\n{name} = {module}:layout\n")
-        (folder / f"{module}.py").write_text(text)
-        monkeypatch.syspath_prepend(str(folder))
-        monkeypatch.delitem(__import__("sys").modules, module, raising=False)
-
-    return install
-
-
-def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
-    image(tmp_path / "one.png")
+def test_a_layout_that_is_read_from_a_file(tmp_path, monkeypatch):
+    picture(tmp_path / "one.png")
     (tmp_path / "list.slides").write_text("one.png\n")
-    offer(
-        "slides",
+    about = tmp_path / "package" / "slides-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: slides\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bchisto.datasets]\nslides = read_slides:layout\n")
+    (about.parent / "read_slides.py").write_text(
         "from bchisto.data import ImageRecord, LayoutSpec\n"
         "def read(root):\n"
         "    names = root.read_text().split()\n"
@@ -144,6 +89,7 @@ def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
         "def knows(name): return name.endswith('.slides')\n"
         "layout = LayoutSpec(name='slides', read=read, manifest=True, recognise_name=knows)\n",
     )
+    monkeypatch.syspath_prepend(str(about.parent))
     dataset = read_dataset(tmp_path / "list.slides")
     assert (dataset.name, [record.image_id for record in dataset.records]) == ("slides", ["one.png"])
     (tmp_path / "list.csv").write_text("path\none.png\n")

@@ -44,12 +44,8 @@ def test_dangling_links_are_refused(tmp_path, name, files):
     gone = root / files[0]
     gone.unlink()
     gone.symlink_to(tmp_path / "nowhere.png")
-    for _ in range(2):  # the second time from the index, where there is one
-        dataset = read_dataset(root, dataset=name)
-        with pytest.raises(
-            InputError, match=f"{gone.name}: a link to something that is not there; correct or remove it"
-        ):
-            report_findings(dataset.findings)
+    with pytest.raises(InputError, match=f"{gone.name}: a link to something that is not there; correct or remove it"):
+        report_findings(read_dataset(root, dataset=name).findings)
 
 
 @pytest.mark.parametrize(("name", "files"), LAYOUTS)
@@ -96,13 +92,6 @@ def test_empty_class_folders_and_what_is_no_file_are_said(tmp_path):
     ]
 
 
-def test_an_empty_class_folder_of_bach_is_said(tmp_path):
-    root = tree(tmp_path, "Photos/Benign/b001.tif", "Photos/Normal/n001.tif")
-    (root / "Photos" / "InSitu").mkdir()
-    texts = findings(read_dataset(root), "warning")
-    assert "InSitu/: no image of this class is in its folder" in texts
-
-
 def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):
     root = tree(tmp_path, "benign/1.png", "malignant/2.png")
     name = os.fsencode(root) + b"/benign/caf\xe9.png"
@@ -128,17 +117,6 @@ def mammograms(root, name):
     root.mkdir()
     (root / OTHERS[name]).write_text("")
     return root
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_link_loops_in_trees_of_mammograms_end(tmp_path, name):
-    root = mammograms(tmp_path / "images", name)
-    (root / "deep").mkdir()
-    (root / "deep" / "again").symlink_to(root)
-    (root / "self").symlink_to(root / "self")
-    with pytest.raises(InputError) as error:
-        report_findings(read_dataset(root, dataset=name).findings)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "files"), [*LAYOUTS, *((name, ()) for name in OTHERS)])

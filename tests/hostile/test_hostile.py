@@ -314,18 +314,3 @@ def test_small_files_that_used_to_take_gigabytes(tmp_path, name):
     write(tmp_path / file)
     code, text = measured(*(word.format(tmp_path / file, out=tmp_path / "out") for word in words))
     assert (code, text.count("\n"), said in text) == (2, 1, True), text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [15, 30])
-def test_a_record_that_no_command_wrote(size, tmp_path):
-    """The folder is named and passed over; those beside it are listed."""
-    for name in ("bad", "good"):
-        (tmp_path / name / "records").mkdir(parents=True)
-    (tmp_path / "good" / "run.json").write_text('{"records": [{"command": "boost", "status": "ok"}]}')
-    (tmp_path / "bad" / "run.json").write_text('{"records": [' + "[]," * (size * 1024**2 // 3) + "[]]}")
-    code, text = measured("runs", "list", tmp_path)
-    assert code == 0, text
-    assert f"warning: {tmp_path}/bad/run.json: not a readable JSON file (more than " in text
-    assert f"{tmp_path}/good  boost  ok" in text
-    assert measured("boost", "--out", tmp_path, "--config", tmp_path / "bad" / "run.json")[0] == 2
