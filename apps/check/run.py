@@ -207,6 +207,7 @@ def preflight(
     folds: FoldChoice | None = None,
     decode: bool = False,
     copies: bool = True,
+    stains: bool = True,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -222,6 +223,8 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Search for near-duplicates, for which every image is decoded.
+    stains : bool
+        Decode a sample of the images, and check their stains.
     keep : collection of str
         As for `plan_describing`.
 
@@ -244,7 +247,7 @@ def preflight(
     once = replace(dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out))
     protocols = check_protocols(once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed)
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
-    stains, root = survey_stains(once.records, planned), str(dataset.root)
+    checked, root = survey_stains(once.records, planned) if stains else None, str(dataset.root)
     hindrance = [Finding("warning", root, untrainable)] if untrainable else []
     return Preflight(
         dataset=dataset,
@@ -254,10 +257,10 @@ def preflight(
         planned=planned,
         views=fit_views(dataset, usable, requested),
         planned_views=fits,
-        stains=stains,
+        stains=checked,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
         estimate=estimate_describing(len(once.records), planned) if fits and once.records else None,
         untrainable=untrainable,
-        findings=(*survey.findings, *hindrance, *doubt_findings(stains, root)),
+        findings=(*survey.findings, *hindrance, *doubt_findings(checked, root)),
     )

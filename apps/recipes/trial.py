@@ -183,7 +183,7 @@ def trial(
     quick, _, _ = choose_settings(options, keep=keep)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
-    check = preflight(selection, settings=quick, copies=False, keep=keep)
+    check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
     protocol = _usable(check, work)
     if small := sorted(check.left_out):
         _log.warning(
