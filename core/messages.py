@@ -31,14 +31,8 @@ class Parameter:
         return in_python(self.name, "")
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(str):
     """The part of a message that names images or patients; `public` leaves it out."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def in_python(name: str, value: str) -> str:
@@ -91,8 +85,8 @@ class Message(str):
         message.template, message.values, message.remedies, message.known = parts
         return message
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (self.template, self.values, self.remedies, self.known)
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.template, *self.values), {"remedies": self.remedies, "known": self.known}
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`."""
@@ -126,11 +120,6 @@ class Message(str):
         )
         left = tuple(part for part in self.remedies if not (isinstance(part, Message) and part.names() - {*known}))
         return Message(self.template, *values, remedies=left, known=frozenset(known))
-
-
-def _made(template: str, values: tuple[Any, ...], remedies: tuple[str, ...], known: frozenset[str] | None) -> Message:
-    """Rebuild a message when it is unpickled."""
-    return Message(template, *values, remedies=remedies, known=known)
 
 
 def written(text: str, write: Write) -> str:

@@ -249,10 +249,6 @@ def _write(task: Task) -> dict[str, Any]:
     return {}
 
 
-def _prediction(probabilities: list[float], trained: bool, compared: list[float]) -> Prediction:
-    return Prediction(np.array(probabilities), trained, np.array(compared))
-
-
 def _show(task: Task) -> dict[str, Any]:
     """Write a picture of an image, such as its heat map."""
     model = _model(task)[1]

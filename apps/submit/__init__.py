@@ -8,6 +8,6 @@ from .live import cancel, refuse_live
 from .plan import SINGLE, STAGES, JobStage, Plan, count_groups, new_folder, was_planned
 from .slurm import most_tasks, settings
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import SCHEDULERS, describe, divide, options_of, preview, refuse_full, start, was_submitted
+from .submission import SCHEDULERS, describe, divide, options_of, preview, refuse_full, start
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

@@ -18,8 +18,6 @@ _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECI
 _FAILED = ("error:", "slurmstepd: error:", "stopped:")
 """First words of the last line of a log: of a command or a job that failed, and of a task that stops for good."""
 
-_TAIL_BYTES = 4096
-
 
 @dataclass(frozen=True)
 class Queued:
@@ -65,10 +63,7 @@ class Queued:
 
 
 def _last_line(log: Path) -> str:
-    with log.open("rb") as handle:
-        handle.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        lines = handle.read().decode("utf-8", "replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
 
 
 def ask(plan: Plan | None) -> dict[str, Queued]:
@@ -88,7 +83,7 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     return known
 
 
-def refuse_live(run: Path, *, force: bool) -> None:
+def refuse_live(run: Path) -> None:
     """Refuse a run if jobs of it run or wait, or if that is not known.
 
     Raises
@@ -98,11 +93,9 @@ def refuse_live(run: Path, *, force: bool) -> None:
     BchistoError
         It is not known.
     """
-    if force:
-        return
     plans = read_plans(run)
     for plan in plans:
-        if plan.scheduler == "local" and plan.process and is_running(plan.process) is not False:
+        if plan.process and is_running(plan.process) is not False:
             raise UnderWayError(
                 "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
             )

@@ -84,7 +84,10 @@ def submit(plan: Plan, first: int = 0) -> None:
         This machine cannot submit, and the message ends with the command for another one; or ``plan.json`` cannot be
         written.
     """
-    refuse_without_sbatch(plan)
+    if shutil.which("sbatch") is None:
+        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
+    plan.write()
     after, numbers = None, list[str]()
     try:
         for position in range(first, len(plan.stages)):
@@ -99,13 +102,6 @@ def submit(plan: Plan, first: int = 0) -> None:
     except BchistoError:
         cancel(numbers)  # jobs that plan.json does not name would go on although a stage before them failed
         raise
-
-
-def refuse_without_sbatch(plan: Plan) -> None:
-    """Refuse to submit on a machine without Slurm; the message ends with the command for another machine."""
-    if shutil.which("sbatch") is None:
-        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
-        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
 
 
 def _call(words: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...core import MissingInputError
 from ...core.runs import RunEntry, read_records, read_run
 from .live import Queued, ask
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, read_folders, read_plans
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted")
@@ -144,11 +144,9 @@ def read_status(run: Path) -> RunStatus:
 
 
 def _whole(states: Sequence[str]) -> str:
-    for kinds in (_WORKING, _STUCK, ("ready to merge", "not started")):
-        for state in states:
-            if state in kinds:
-                return state
-    return "done" if states else "not started"
+    order = (_WORKING, _STUCK, ("ready to merge", "not started"))
+    whole = (state for kinds in order for state in states if state in kinds)
+    return next(whole, "done" if states else "not started")
 
 
 def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[Stage, ...]:
@@ -214,23 +212,19 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued)
     latest = _latest(own, shards=queued.shards)
     shards = [_shard(entry, shard, folders, queued) for shard, entry in latest.items()]
     units = [unit for folder in folders for unit in folder.units]
-    done = sum(unit.done for unit in units)
-    states, whole = [shard.state for shard in shards], ("", shards[0].reason)
-    if "" not in latest:
-        whole = queued.tasks.get(MERGE, ("", ""))
-        states.append(whole[0])
-    if queued.tasks.keys() - {MERGE}:  # for which the merge waits
-        whole = ("", "")
-    untouched = not any(unit.done or unit.epochs for unit in units)
+    merge, reason = queued.tasks.get(MERGE, ("", ""))
+    if "" in latest:
+        alone = shards.pop()
+        merge, reason = alone.state, alone.reason
     return Stage(
         command=command,
-        state=_stage_state(folders, states, left=len(units) - done, untouched=untouched),
+        state=_stage_state(folders, [*(shard.state for shard in shards), merge], units),
         unit=next((folder.unit for folder in folders if folder.unit), "units"),
         units=len(units),
-        done=done,
+        done=sum(unit.done for unit in units),
         folders=tuple((folder.name, folder.complete) for folder in folders),
-        shards=() if "" in latest else tuple(shards),
-        reason=whole[1],
+        shards=tuple(shards),
+        reason="" if queued.tasks.keys() - {MERGE} else reason,  # the merge waits for these
     )
 
 
@@ -266,7 +260,7 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     return ShardState(shard, state, len(units), done, reason)
 
 
-def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int, untouched: bool) -> str:
+def _stage_state(folders: Sequence[Folder], states: Sequence[str], units: Sequence[Unit]) -> str:
     for state in _WORKING:
         if state in states:
             return state
@@ -274,9 +268,10 @@ def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int,
         return "done"
     if "failed" in states:
         return "failed"
-    if folders and not left and any(folder.groups for folder in folders):
+    if units and all(unit.done for unit in units):
         return "ready to merge"
-    return "not started" if {*states} <= {"not started", ""} and untouched else "interrupted"
+    begun = any(unit.done or unit.epochs for unit in units)
+    return "interrupted" if begun or {*states} - {"not started", ""} else "not started"
 
 
 def status_lines(status: RunStatus) -> list[str]:
@@ -324,10 +319,7 @@ def _spans(numbers: Sequence[int]) -> str:
     >>> _spans([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'
     """
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+    begins = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    spans = zip(begins, ends, strict=True)
+    return ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in spans)

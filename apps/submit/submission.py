@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core import InputError, counted
-from ...core.jobs import ensure_folder, this_process
+from ...core.jobs import this_process
 from . import slurm
 from . import task as local
-from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_folders, was_planned
-from .task import script, write_scripts
+from .plan import MERGE, SINGLE, STAGES, JobStage, Plan
 
 SCHEDULERS = ("slurm", "local")
 
@@ -22,7 +21,6 @@ _NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
 
 _MEGABYTE = 1_000_000
 
-_LIMITS = ("time", "t")
 _OWN = (
     "array", "dependency", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
     "signal", "test-only", "wait", "wrap",
@@ -48,11 +46,6 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     if stage.shards == 1:  # one job does it all
         stage.shards, stage.tasks = 0, []
     stage.done = stage.progress()
-    if listed and stage.command != "reproduce":  # its later steps list theirs when they begin
-        folders = stage.folders()
-        units = [unit for folder in folders for unit in folder.units]
-        stage.units, stage.left = len(units), sum(not unit.done for unit in units)
-        stage.unit = next((folder.unit for folder in folders if folder.unit), stage.unit)
 
 
 def refuse_full(run: Path, size: float) -> None:
@@ -67,13 +60,15 @@ def refuse_full(run: Path, size: float) -> None:
         )  # fmt: skip
 
 
-def describe(stage: JobStage) -> str:
-    """Return in one line how a stage is divided, and how many units it has."""
+def describe(stage: JobStage, *, listed: bool) -> str:
+    """Return in one line how a stage is divided, and how many units it has if they are listed."""
     tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
-    if not stage.units:
+    folders = [folder for folder in stage.folders() if listed and folder.groups]
+    if not folders:
         return f"{stage.command}: {tasks}"
-    number = counted(stage.units, stage.unit.removesuffix("s"))
-    return f"{stage.command}: {tasks}; {number if stage.left == stage.units else f'{stage.left} of {number} left'}"
+    units = [unit.done for folder in folders for unit in folder.units]
+    number, left = counted(len(units), folders[0].unit.removesuffix("s")), units.count(False)
+    return f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
 
 
 def options_of(
@@ -106,8 +101,6 @@ def options_of(
         command, colon, name = key.rpartition(":")
         if not name:
             raise InputError("{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option))
-        if name in _LIMITS:
-            raise InputError("{sbatch} {}: give the limit of a task as {time}", option)
         if name in _OWN:
             raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
         if colon and command not in (*STAGES, *SINGLE):
@@ -115,16 +108,6 @@ def options_of(
         if not colon or command == stage.command:
             options.append(f"--{name}={value}" if "=" in option else f"--{name}")
     return [*options, *slurm.memory(cluster, options)]
-
-
-def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
-    """Return whether the same command was submitted and checked before, and has finished units.
-
-    Its tasks wrote the list of units. A machine of another kind, for example without a GPU, would list other keys.
-    """
-    return was_planned(run, command, words) and any(
-        unit.done for folder in read_folders(run, command) for unit in folder.units
-    )
 
 
 def preview(plan: Plan) -> list[str]:
@@ -137,7 +120,7 @@ def preview(plan: Plan) -> list[str]:
     """
     lines = []
     for position, stage in enumerate(plan.stages):
-        lines += [f"# {plan.script(position)}", *script(plan, position).splitlines()]
+        lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = slurm.commands(plan, position, after="PREVIOUS" if position else None)
             lines += [shlex.join(words) for _, words in calls]
@@ -157,19 +140,14 @@ def start(plan: Plan) -> int:
         Slurm refused it, or this machine has no Slurm.
     """
     if plan.scheduler == "slurm":
-        slurm.refuse_without_sbatch(plan)
-    ensure_folder(plan.logs)
-    write_scripts(plan)
-    if plan.scheduler == "local":
-        plan.process = this_process()
-        plan.write()
-        try:
-            most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
-            plan, ended = local.run(plan, processes=most)
-        finally:
-            plan.process = {}
-            plan.write()
-        return ended
+        slurm.submit(plan)
+        return len(plan.stages)
+    plan.process = this_process()
     plan.write()
-    slurm.submit(plan)
-    return len(plan.stages)
+    try:
+        most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
+        plan, ended = local.run(plan, processes=most)
+    finally:
+        plan.process = {}
+        plan.write()
+    return ended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...core import Terminated
-from ...core.jobs import NOTHING_NEW, atomic_output, when_orphaned
+from ...core.jobs import NOTHING_NEW, when_orphaned
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
 
@@ -101,39 +100,6 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
 def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-_SCRIPT = """\
-#!/bin/bash
-# Stage {number} of {count}, written by bchisto submit; {use}
-# {line}
-cd -- {cwd} || exit 1
-{before}exec {python} -m bchisto.apps.submit {folder} {position} "${{1:-$SLURM_ARRAY_TASK_ID}}"
-"""
-
-
-def write_scripts(plan: Plan) -> None:
-    """Write the scripts of all stages."""
-    for position in range(len(plan.stages)):
-        with atomic_output(plan.script(position)) as temporary:
-            temporary.write_text(script(plan, position), encoding="utf-8")
-
-
-def script(plan: Plan, position: int) -> str:
-    """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
-    stage = plan.stages[position]
-    use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
-    return _SCRIPT.format(
-        number=position + 1,
-        count=len(plan.stages),
-        use=use if stage.shards else f"one job, the task {MERGE}, does it:",
-        line=shlex.join(["bchisto", stage.command, *stage.words]).replace("\n", " "),
-        cwd=shlex.quote(plan.cwd),
-        before="".join(f"{line}\n" for line in plan.before),
-        python=plan.python,
-        folder=shlex.quote(str(plan.folder)),
-        position=position,
-    )
 
 
 def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:

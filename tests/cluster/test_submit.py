@@ -163,7 +163,6 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
         ("signal=USR1@5", "--sbatch signal=USR1@5: bchisto sets this itself"),
         ("no-requeue", "--sbatch no-requeue: bchisto sets this itself"),
         ("boost:open-mode=truncate", "--sbatch boost:open-mode=truncate: bchisto sets this itself"),
-        ("time=5", "--sbatch time=5: give the limit of a task as --time"),
         ("featurise:gres=gpu:1", "--sbatch featurise:gres=gpu:1: featurise is not a stage; give featurize, boost, "),
         ("", "--sbatch '': names no option of sbatch; write it as KEY=VALUE"),
         ("boost:=5", "--sbatch 'boost:=5': names no option of sbatch"),
@@ -196,7 +195,7 @@ def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(cli, de
     programs()
     code, _, err = cli("submit", "--tasks", 2, "--", "boost", "--out", run, *BOOST)
     assert code == 1
-    typed = f"cd {Path.cwd()} && bchisto submit --scheduler slurm --tasks 2 -- boost --out {run} "
+    typed = f"cd {Path.cwd()} && bchisto submit --tasks 2 -- boost --out {run} "
     assert f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}" in err
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4
