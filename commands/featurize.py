@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import counted, from_options
+from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, given_options, quoted, typed_names
 from .help import GroupedOption
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_option
 
 if TYPE_CHECKING:
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import Embeddings, FeaturizeSettings
 
@@ -94,7 +94,6 @@ _DESCRIBING = (
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -148,7 +147,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import BchistoError, InputError, Message, MissingInputError, from_options, reworded, written
+from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
 from .terminal import in_flags
@@ -23,24 +24,15 @@ if TYPE_CHECKING:
 
 _THEN = "then"
 
-_ROW_BYTES = 100
-"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
-
 
 def _options() -> Iterator[click.Parameter]:
-    from ..apps.submit import SCHEDULERS
-
-    yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
+    yield flag("--scheduler", type=click.Choice(["slurm", "local"]), default="slurm", help="local: this machine.")
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag("--at-once", type=click.IntRange(1), help="Tasks that run at the same time, at most; default: all.")
-    limit = "Time limit of a task, as sbatch takes it; it continues in another round. Default: the partition's."
-    yield flag("--time", help=limit)
-    gpus = "GPUs of each task that computes networks; boost and evaluate get none."
-    yield flag("--gpus", type=click.IntRange(0), default=0, help=gpus)
-    before = "A line of the shell before the command, as 'module load cuda' or 'conda activate x'; repeatable."
-    yield flag("--before", multiple=True, metavar="LINE", help=before)
-    python = "What starts Python in a task, as 'apptainer exec bchisto.sif python3'; default: this Python."
-    yield flag("--python", metavar="WORDS", help=python)
+    yield flag("--time", help="Limit of a task as for sbatch; it continues in another round. Default: the partition's.")
+    yield flag("--gpus", type=click.IntRange(0), default=0, help="GPUs of each task that computes networks.")
+    yield flag("--before", multiple=True, metavar="LINE", help="A line of shell first, as 'module load x'; repeatable.")
+    yield flag("--python", metavar="WORDS", help="What starts Python in a task, as 'apptainer exec b.sif python3'.")
     other = "Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable."
     yield flag("--sbatch", multiple=True, metavar="[COMMAND:]KEY=VALUE", help=other)
     yield flag("--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing.")
@@ -69,7 +61,6 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         then boost --out run then evaluate run --out run/evaluation
     """
     from ..apps.submit import Plan, cancel, new_folder, preview, refuse_live, start
-    from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 
     if options["cancel"]:
         if len(words) > 1:
@@ -78,7 +69,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         none = "no job of this run is in the queue, and no local submit works on it"
         echo(f"cancelled: {cancelled}" if cancelled else none)
         return
-    stages = _parsed(context, words)
+    stages = list(_parsed(context, words))
     out = _output(stages[0][0])
     run = out.parent if stages[0][0].info_name == "predict" else out
     with in_turn(out.absolute().with_name(f"{out.absolute().name}.submit"), seconds=0) as alone:
@@ -109,14 +100,13 @@ _Parsed = tuple[click.Context, list[str]]
 """A stage: the context of its command, from the command's own parser, and its words."""
 
 
-def _parsed(context: click.Context, words: Sequence[str]) -> list[_Parsed]:
+def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
     from ..apps.submit import SINGLE, STAGES
 
     program, commands = context.find_root().command, (*STAGES, *SINGLE)
     assert isinstance(program, click.Group)
     ends = [at for at, word in enumerate(words) if word == _THEN]
     stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
-    parsed = []
     for name, *rest in (stage or [""] for stage in stages):
         command = program.get_command(context, name) if name in commands else None
         if command is None:
@@ -128,8 +118,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[_Parsed]:
                 raise click.UsageError(f"{name} {parameter.opts[0]}: does not go with submit; leave it out")
         if own.params["out"] is None:
             raise click.UsageError(f"{name}: give --out")
-        parsed.append((own, rest))
-    return parsed
+        yield own, rest
 
 
 def _output(context: click.Context) -> Path:
@@ -147,10 +136,10 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
-    size, earlier, lines = 0.0, dict[str, click.Context](), []
+    earlier, lines = dict[str, click.Context](), []
     for context, words in stages:
-        command, name, out = context.command, str(context.info_name), _output(context)
-        stage = jobs.JobStage(name, words, str(out.absolute()), cpus=context.params.get("jobs"))
+        command, name = context.command, str(context.info_name)
+        stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
         stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"], cluster)
         divided = name in jobs.STAGES
         waits = any(_is_made(path, plan.stages) for path in _inputs(context))
@@ -165,14 +154,12 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         if not waits and (stage.is_complete() if divided else not missing):
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
+        if listed:  # shards share each folder
+            pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
         if divided:
-            jobs.divide(stage, tasks, jobs.count_groups(out, name) if listed else pieces, listed=not waits)
-        if name == "featurize":
-            done = [unit.done for unit in stage.units()]
-            size += (done.count(False) / len(done) if done else 1) * _size_of(context)
+            jobs.divide(stage, tasks, pieces, listed=not waits)
         plan.stages.append(stage)
         lines.append(jobs.describe(stage, listed=listed))
-    jobs.refuse_full(run, size)
     return lines
 
 
@@ -210,7 +197,6 @@ def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool)
 def _check(stage: JobStage) -> bool:
     """Run a command with its checks only, and print its warnings; return whether there is something to do."""
     from ..apps.submit import STAGES
-    from ..core.jobs import NOTHING_NEW
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
     words = [sys.executable, "-m", "bchisto", stage.command, "--check", *alone, *stage.words]
@@ -297,14 +283,3 @@ def _images_of(context: click.Context) -> Dataset:
     from ..data import ImageSelection
 
     return from_options(ImageSelection, context.params).table()
-
-
-def _size_of(context: click.Context) -> int:
-    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
-    from ..encoders import encoder_facts
-    from ..featurize import resolve_settings
-
-    settings, _ = resolve_settings(context.params)
-    rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
-    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
-    return sum(sizes) + max(sizes) // len(settings.views)

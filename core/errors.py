@@ -152,14 +152,8 @@ def readable_name(text: str) -> str:
     >>> print(readable_name("caf\udce9.png"))
     caf\xe9.png
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(text).decode("utf-8", "backslashreplace")
-        except UnicodeEncodeError:  # surrogates that cannot come from a file name
-            return text.encode("utf-8", "backslashreplace").decode()
-    return text
+    named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
+    return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -86,20 +86,15 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         yield _read(run / "features" / f"{name}.parts", name, complete=name in stores)
 
 
-def count_groups(run: Path, command: str) -> int:
-    """Return the number of pieces into which the work of a command can be divided: shards share each folder."""
-    return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
-
-
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
     listing = read_listing(path)
     if listing is None:
         return Folder(name, complete)
+    unit, files = listing
     groups = tuple(
-        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group)
-        for group in listing.groups
+        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group) for group in files
     )
-    return Folder(name, False, listing.unit, groups)
+    return Folder(name, False, unit, groups)
 
 
 def _epochs(folder: Path, file: str) -> int:
@@ -279,8 +274,7 @@ class Plan:
 
 def new_folder(run: Path) -> Path:
     """Return the folder of a new plan. It sorts after the folders of earlier plans."""
-    now = datetime.datetime.now(datetime.UTC)
-    return run.absolute() / "jobs" / f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return run.absolute() / "jobs" / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 def read_plan(folder: Path) -> Plan:

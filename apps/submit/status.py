@@ -5,7 +5,6 @@ The scheduler is only asked which tasks wait. Without its answer the rest is the
 
 from __future__ import annotations
 
-import csv
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from ...core import MissingInputError
 from ...core.runs import RunEntry, read_records, read_run
-from .live import Queued, ask
 from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
+from .submission import Queued, ask
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted")
@@ -130,13 +129,14 @@ def read_status(run: Path) -> RunStatus:
     stages = _left_alone([stage for stage in known if stage is not None], queued)
     state = _whole([stage.state for stage in stages])
     failed = next((stage.command for stage in stages if stage.state == "failed"), None)
+    failures = run / "failures.csv"
     log = (queued[failed].log if failed in queued else None) or run / "run.json"
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_exit_code(state, queued),
         stages=stages,
-        failed_images=_failures(run / "failures.csv"),
+        failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log=str(log) if failed is not None else "",
         full=state in _STUCK and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
@@ -181,13 +181,6 @@ def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, 
         return ""
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
     return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
-
-
-def _failures(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        return max(0, sum(1 for _ in csv.reader(handle)) - 1)
 
 
 def _single(queued: Queued) -> Stage | None:

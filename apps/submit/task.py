@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from ...core import Terminated
+from ...core import Terminated, few
 from ...core.jobs import NOTHING_NEW, when_orphaned
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
@@ -84,7 +84,7 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     done = stage.progress()
     stage.idle = 0 if done > stage.done else stage.idle + 1
     stage.done, stage.tasks = done, missing
-    named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
+    named = few(map(str, missing), most=10)
     plan.write()
     if stage.idle >= MOST_IDLE:
         _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
@@ -98,8 +98,7 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    os.write(1, f"{text}\n".encode())
 
 
 def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
@@ -129,8 +128,7 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
                 return plan, position
     finally:
         for process in running:  # an interrupt reaches only this process
-            if process.poll() is None:
-                process.terminate()
+            process.terminate()
         for process in running:
             process.wait()
     return plan, len(plan.stages)

@@ -147,9 +147,7 @@ def visible_gpus() -> tuple[str, ...]:
     DependencyError
         See `prepare_backend`.
     """
-    if (
-        os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
-    ):  # all GPUs are hidden, so the backend need not be loaded
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1":  # the backend need not be loaded
         return ()
     backend = prepare_backend()
     with hushed_start():
