@@ -152,6 +152,8 @@ def readable_name(text: str) -> str:
     >>> print(readable_name("caf\udce9.png"))
     caf\xe9.png
     """
+    if re.search("[\ud800-\udfff]", text) is None:
+        return text  # a `Message` keeps its parts
     named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
     return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
