@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from ..core import from_options
+from ..core.jobs import Work
 from .ending import print_results, quoted
 from .options import OUT_FOLDER, Command, flag, options_of, preset_flag
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
@@ -25,9 +25,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)})
     yield from options_of(ImageSelection, "only")
     yield from options_of(FinetuneSettings, but=("network", "seed"))
-    yield flag(
-        "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
-    )
+    yield flag("--tensorboard", is_flag=True, help="Also write curves, weights and the graph for TensorBoard.")
     yield from options_of(FinetuneSettings, "seed")
     yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
@@ -42,7 +40,6 @@ def finetune(**options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet --folds 5 --out run
     """
-    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
@@ -67,7 +64,6 @@ def finetune(**options: Any) -> None:
 
 def _options() -> Iterator[click.Parameter]:
     from ..boost import PRESET_OPTIONS, BoostSettings, FeatureChoice
-    from ..core.jobs import Work
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
 
@@ -90,7 +86,6 @@ def boost(**options: Any) -> None:
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
     from ..boost import BoostSettings, FeatureChoice, train
-    from ..core.jobs import Work
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
 

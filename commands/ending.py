@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_OWN = ("DIR", "RUN", "FILE")
-"""Placeholders in a command, which the user must replace."""
-
 _CONTINUED = "    "
 """Indentation of a result's line that continues the previous line."""
 
@@ -93,11 +90,10 @@ def done(
     for path in wrote:
         click.echo(printable(f"wrote {path}"), err=True)  # in one line, so that a path can be copied
     for command in [then] if isinstance(then, str) else then:
-        if not command.startswith("bchisto "):
+        if command.startswith("bchisto "):
+            show_commands([command], label="next: ", err=True)
+        else:
             echo(f"next: {command}", err=True)
-            continue
-        own = [word for word in command.split() if word in _OWN]
-        show_commands([command], label=f"next, with your {' and '.join(own)}: " if own else "next: ", err=True)
     if failures:
         was = "was" if failures == 1 else "were"
         echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from ..core import OutputError, from_options
+from ..core.jobs import NOTHING_NEW, Work, key_of
 from .ending import done, echo, reported_last, results
 from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
@@ -49,7 +49,6 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
     from ..core.formats import file_sha256
-    from ..core.jobs import NOTHING_NEW, key_of
     from ..core.runs import read_run, record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions, tables_of
     from ..evaluate import evaluate as run
@@ -79,11 +78,10 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         result = evaluation.result
         if failed is not None:
             record.note(unwritten=str(failed))
-        record.note(
-            results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in result["tables"].items()}
-        )
+        tables = result["tables"].items()
+        record.note(results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in tables})
     printed: set[str] = set()
-    for name, metrics in result["tables"].items():
+    for name, metrics in tables:
         results(headline(name, metrics), printed)
     echo(*comparison_lines(result))
     for note in result["notes"]:

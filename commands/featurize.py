@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import counted, from_options
+from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, quoted, typed_names
 from .help import GroupedOption
@@ -83,7 +84,6 @@ _log = logging.getLogger(__name__)
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -110,7 +110,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
     from ..apps.check import plan_describing
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run

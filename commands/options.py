@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
+from ..core.jobs import check_output, named_files, reading, scratch_folder
 from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
 from .select import SelectOption, put_selected, select_option
@@ -110,9 +111,8 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
         item = parts[0] if parts else hint
         names = option.more() if option.more else option.choices
         words = Offered(tuple(names)) if names and item is str else None
-        attributes["type"] = (
-            _FILES.get(option.file) or words or (str if "|" in option.metavar else _TYPES.get(item, str))
-        )
+        plain = str if "|" in option.metavar else _TYPES.get(item, str)
+        attributes["type"] = _FILES.get(option.file) or words or plain
         if pair:
             attributes["nargs"] = len(parts)
         elif several:
@@ -140,9 +140,7 @@ def weights_flag() -> click.Option:
 def bundle_options() -> Iterator[click.Parameter]:
     """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
     yield argument("model", type=PATH, metavar="MODEL|RUN")
-    yield flag(
-        "--images", group="Input", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable."
-    )
+    yield flag("--images", group="Input", multiple=True, type=PATH, help="A folder, manifest or image; repeatable.")
     yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
     yield weights_flag()
 
@@ -217,9 +215,8 @@ def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, wh
     if isinstance(value, list) and parameter.callback is split_names:
         typed: Any = ",".join(items)
     elif not several and isinstance(value, list) != (parameter.nargs > 1):
-        raise InputError(
-            f"{what} takes {f'a list of {parameter.nargs} values' if parameter.nargs > 1 else 'one value'}"
-        )
+        needed = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
+        raise InputError(f"{what} takes {needed}")
     else:
         typed = items if several or isinstance(value, list) else items[0]
     try:
@@ -252,8 +249,6 @@ def _kept(context: click.Context) -> Iterator[None]:
 
     A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
     """
-    from ..core.jobs import check_output, named_files, reading
-
     written = [parameter for parameter in context.command.params if isinstance(parameter.type, Output)]
     names = {parameter.name for parameter in written}
     read = list(named_files(*(value for name, value in context.params.items() if name not in names)))
@@ -310,8 +305,6 @@ class Command(HelpfulCommand):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with its own folder for temporary files, and with its inputs protected."""
-        from ..core.jobs import scratch_folder
-
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         put_selected(ctx, ctx.meta.get(_SELECTED, {}))
@@ -329,7 +322,3 @@ class Group(click.Group):
     """A command with subcommands."""
 
     command_class = Command
-
-    def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the flags of the help."""
-        return ["-h", "--help"]

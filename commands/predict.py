@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from ..core import counted, from_options
+from ..core.jobs import NOTHING_NEW, Work
 from .ending import done, echo, quoted
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
 
 
 def _explain_options() -> Iterator[click.Parameter]:
     from ..apps.explain import ExplainSettings
-    from ..core.jobs import Work
 
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
@@ -31,7 +31,6 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..apps.explain import explain_methods, settings_of
-    from ..core.jobs import NOTHING_NEW, Work
     from ..core.models import bundle_kind
     from ..core.runs import read_run
     from ..predict import find_bundle
@@ -102,7 +101,6 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..predict import PredictSettings
 
     yield from bundle_options()
@@ -128,7 +126,6 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core.jobs import NOTHING_NEW, Work
     from ..predict import PredictSettings
     from ..predict import predict as run
 

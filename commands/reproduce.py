@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..core import from_options
+from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
@@ -16,7 +17,6 @@ from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _demo_options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
 
     yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
@@ -32,7 +32,6 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     Example: bchisto demo --out demo-run
     """
     from ..apps.recipes import demo as run
-    from ..core.jobs import Work
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
     results(boosted.summary(), set())
@@ -40,7 +39,6 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
 
 
 def _trial_options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -64,7 +62,6 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
-    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
@@ -90,7 +87,6 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
 
 def _options() -> Iterator[click.Parameter]:
     from ..apps.recipes import Scope
-    from ..core.jobs import Work
 
     yield argument("name", metavar="NAME")
     yield flag("--images", group="Input", type=PATH, help="The dataset, in its official layout.")
@@ -112,9 +108,7 @@ def _options() -> Iterator[click.Parameter]:
         is_flag=True,
         help="Print every setting that would be used, defaults included, with its source, and stop.",
     )
-    yield flag(
-        "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
-    )
+    yield flag("--weights", multiple=True, help="imagenet, random, PATH or ENCODER=PATH; default: those of the recipe.")
     yield from options_of(Scope, "test_images", "seeds", "engine")
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks")
     yield yes_flag()
@@ -132,7 +126,6 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
-    from ..core.jobs import Work
     from ..encoders import EncoderChoice
 
     recipe = load_recipe(name)
@@ -147,8 +140,6 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     work = from_options(Work, options)
     fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes)
     if options["plan"]:
-        from ..core.jobs import network_resources
-
         stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return

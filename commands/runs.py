@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..core.jobs import format_seconds, json_text
 from .ending import echo
 from .options import PATH, Command, Group, argument, flag
 from .terminal import in_flags
@@ -37,7 +38,6 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
     Example: bchisto status run --watch
     """
     from ..apps.submit import read_status, status_lines
-    from ..core.jobs import json_text
 
     while True:
         now = read_status(run)
@@ -50,15 +50,10 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
 
 def _doctor_options() -> Iterator[click.Parameter]:
-    yield flag(
-        "--out", group="Output", type=PATH, default=".", help="Where results will go: is it writable, is there room?"
-    )
+    yield flag("--out", group="Output", type=PATH, default=".", help="Where results will go: is there room?")
     yield flag("--images", group="Input", type=PATH, help="A dataset: can it be read?")
     yield flag("--run", group="Input", type=PATH, help="A run folder: how did its commands end?")
     yield flag("--model", group="Input", type=PATH, help="A model file: does it load with its weights?")
-    yield flag("--slurm", group="Speed", is_flag=True, help="Does Slurm answer?")
-    yield flag("--dask", group="Speed", metavar="ADDRESS", help="A Dask scheduler: what do its workers lack?")
-    yield flag("--online", group="Input", is_flag=True, help="Use the network: can missing weights be fetched?")
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print JSON.")
 
 
@@ -98,7 +93,6 @@ def list_(folder: Path) -> None:
     \b
     Example: bchisto runs list experiments
     """
-    from ..core.jobs import format_seconds
     from ..core.runs import list_runs
 
     for entry in list_runs(folder):
@@ -114,7 +108,6 @@ def show(run: Path) -> None:
     \b
     Example: bchisto runs show run
     """
-    from ..core.jobs import format_seconds
     from ..core.runs import read_run
 
     for entry in read_run(run):

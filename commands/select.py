@@ -57,12 +57,10 @@ class SelectOption(GroupedOption):
             if not (dataset and key and equals and value):
                 raise InputError(f"--select {text}: write DATASET:KEY=VALUE, for example breakhis:magnification=200")
             layout = find_layout(dataset)
-            if layout is None:
-                names = dict.fromkeys(name for field in self.names for name in layouts_with(field))
-                raise InputError(f"--select {text}: {one_of(dataset, list(names))}")
-            theirs = [known for field, known in self.names.items() if field in layout.options]
+            theirs = [known for field, known in self.names.items() if layout is not None and field in layout.options]
             if not theirs:
-                raise InputError(f"--select {text}: there is nothing to select of {dataset}; leave it out")
+                names = dict.fromkeys(name for field in self.names for name in layouts_with(field))
+                raise InputError(f"--select {text}: {one_of(dataset, names)}")
             if key not in theirs:
                 raise InputError(f"--select {text}: {one_of(key, theirs)}")
             field, hint, option = self.keys[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shlex
 import subprocess  # nosec B404
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, InputError, Message, MissingInputError, from_options, message_of, written
-from .ending import done, echo, quoted
+from ..core import BchistoError, InputError, Message, MissingInputError, from_options, reworded, written
+from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
+from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
 from .terminal import in_flags
 
@@ -24,24 +24,15 @@ if TYPE_CHECKING:
 
 _THEN = "then"
 
-_ROW_BYTES = 100
-"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
-
 
 def _options() -> Iterator[click.Parameter]:
-    from ..apps.submit import SCHEDULERS
-
-    yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
+    yield flag("--scheduler", type=click.Choice(["slurm", "local"]), default="slurm", help="local: this machine.")
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag("--at-once", type=click.IntRange(1), help="Tasks that run at the same time, at most; default: all.")
-    limit = "Time limit of a task, as sbatch takes it; it continues in another round. Default: the partition's."
-    yield flag("--time", help=limit)
-    gpus = "GPUs of each task that computes networks; boost and evaluate get none."
-    yield flag("--gpus", type=click.IntRange(0), default=0, help=gpus)
-    before = "A line of the shell before the command, as 'module load cuda' or 'conda activate x'; repeatable."
-    yield flag("--before", multiple=True, metavar="LINE", help=before)
-    python = "What starts Python in a task, as 'apptainer exec bchisto.sif python3'; default: this Python."
-    yield flag("--python", metavar="WORDS", help=python)
+    yield flag("--time", help="Limit of a task as for sbatch; it continues in another round. Default: the partition's.")
+    yield flag("--gpus", type=click.IntRange(0), default=0, help="GPUs of each task that computes networks.")
+    yield flag("--before", multiple=True, metavar="LINE", help="A line of shell first, as 'module load x'; repeatable.")
+    yield flag("--python", metavar="WORDS", help="What starts Python in a task, as 'apptainer exec b.sif python3'.")
     other = "Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable."
     yield flag("--sbatch", multiple=True, metavar="[COMMAND:]KEY=VALUE", help=other)
     yield flag("--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing.")
@@ -49,10 +40,6 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live.")
     stages = "-- COMMAND ... [then COMMAND ...]"
     yield argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar=stages)
-
-
-_REPEATED = ("scheduler", "tasks", "at_once", "time", "gpus", "before", "python", "sbatch")
-"""Options that are needed to submit again."""
 
 
 @click.command(
@@ -73,8 +60,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
-    from ..apps.submit import Plan, cancel, describe, new_folder, preview, refuse_live, start
-    from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
+    from ..apps.submit import Plan, cancel, new_folder, preview, refuse_live, start
 
     if options["cancel"]:
         if len(words) > 1:
@@ -83,20 +69,19 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         none = "no job of this run is in the queue, and no local submit works on it"
         echo(f"cancelled: {cancelled}" if cancelled else none)
         return
-    stages = _parsed(context, words)
-    out = _output(stages[0][1])
-    run = out.parent if stages[0][0].name == "predict" else out
+    stages = list(_parsed(context, words))
+    out = _output(stages[0][0])
+    run = out.parent if stages[0][0].info_name == "predict" else out
     with in_turn(out.absolute().with_name(f"{out.absolute().name}.submit"), seconds=0) as alone:
-        refuse_live(run, force=options["force"])
+        if not options["force"]:
+            refuse_live(run)
         if not alone:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
-        line = shlex.join(["bchisto", "submit", *_typed(options), "--", *words])
+        line = f"bchisto submit{given_options(context, context.command, but=('force',))} -- {shlex.join(words)}"
         python = options["python"] or quoted(sys.executable)
         plan = Plan(new_folder(run), options["scheduler"], line, str(Path.cwd()), python)
         plan.before, plan.at_once = list(options["before"]), options["at_once"]
-        _plan(plan, run, stages, options)
-        for stage in plan.stages:
-            echo(describe(stage))
+        echo(*_plan(plan, run, stages, options))
         if not plan.stages:
             echo("nothing is missing")
             context.exit(NOTHING_NEW)
@@ -111,90 +96,80 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     done([plan.folder], then=f"bchisto status {quoted(run)}")
 
 
-def _typed(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the options that are needed to submit again, as words."""
-    for name in _REPEATED:
-        values = options[name] if isinstance(options[name], tuple) else (options[name],)
-        for value in filter(None, values):
-            yield from (f"--{name.replace('_', '-')}", str(value))
+_Parsed = tuple[click.Context, list[str]]
+"""A stage: the context of its command, from the command's own parser, and its words."""
 
 
-_Parsed = tuple[click.Command, click.Context, tuple[str, ...]]
-"""The command of a stage, its context from the command's own parser, and its words."""
-
-
-def _parsed(context: click.Context, words: Sequence[str]) -> list[_Parsed]:
+def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
     from ..apps.submit import SINGLE, STAGES
 
-    program = context.find_root().command
+    program, commands = context.find_root().command, (*STAGES, *SINGLE)
     assert isinstance(program, click.Group)
-    commands = (*STAGES, *SINGLE)
     ends = [at for at, word in enumerate(words) if word == _THEN]
     stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
-    parsed = []
     for name, *rest in (stage or [""] for stage in stages):
         command = program.get_command(context, name) if name in commands else None
         if command is None:
             raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(commands)}")
         own = command.make_context(name, list(rest))
         refused = ("shard", "dask", "overwrite", "plan", "show") if name in STAGES else ("dask",)
-        if given := [
-            parameter.opts[0]
-            for parameter in command.params
-            if own.params.get(parameter.name or "") and parameter.name in refused
-        ]:
-            raise click.UsageError(f"{name} {given[0]}: does not go with submit; leave it out")
-        if own.params.get("out") is None:
+        for parameter in command.params:
+            if parameter.name in refused and own.params[parameter.name]:
+                raise click.UsageError(f"{name} {parameter.opts[0]}: does not go with submit; leave it out")
+        if own.params["out"] is None:
             raise click.UsageError(f"{name}: give --out")
-        parsed.append((command, own, tuple(rest)))
-    return parsed
+        yield own, rest
 
 
 def _output(context: click.Context) -> Path:
     return Path(context.params["out"])
 
 
-def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str, Any]) -> None:
+def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str, Any]) -> list[str]:
     """Check each stage as far as possible now, as its tasks would, and add those that are not complete to the plan.
 
     A stage is checked by a process of its own, which lists its units. If it needs what a stage of the plan makes, only
-    its options and paths can be checked.
+    its options and paths can be checked. Returns a line for each stage of the plan.
     """
     from ..apps import submit as jobs
 
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
-    size, earlier = 0.0, dict[str, click.Context]()
-    for command, context, words in stages:
-        name, out = command.name or "", _output(context)
-        stage = jobs.JobStage(name, list(words), str(out.absolute()), cpus=context.params.get("jobs"))
+    earlier, lines = dict[str, click.Context](), []
+    for context, words in stages:
+        command, name = context.command, str(context.info_name)
+        stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
         stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"], cluster)
         divided = name in jobs.STAGES
-        waits = any(_is_made(path, plan.stages) for path in _inputs(command, context))
-        with _named(command):
+        waits = any(_is_made(path, plan.stages) for path in _inputs(context))
+        flags = in_flags(command)
+        with reworded(lambda text: f"{name}: {written(text, flags)}"):  # noqa: B023 - called inside the block
             _replace(stage, run, context, waits=waits)
-            pieces = _check_waiting(command, context, plan.stages, earlier) if waits else None
-        missing = waits or (divided and jobs.was_submitted(run, name, words)) or _check(stage)
+            pieces = _check_waiting(context, plan.stages, earlier) if waits else None
+        # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
+        begun = divided and jobs.was_planned(run, name, words) and any(unit.done for unit in stage.units())
+        missing = waits or begun or _check(stage)
         earlier[name] = context
         if not waits and (stage.is_complete() if divided else not missing):
             continue
+        listed = divided and not waits and name != "reproduce"  # whose later steps have other units
+        if listed:  # shards share each folder
+            pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
         if divided:
-            listed = not waits and name != "reproduce"  # whose later steps have other units
-            jobs.divide(stage, tasks, jobs.count_groups(out, name) if listed else pieces, listed=not waits)
-        if name == "featurize":
-            size += (stage.left / stage.units if stage.units and stage.left is not None else 1) * _size_of(context)
+            jobs.divide(stage, tasks, pieces, listed=not waits)
         plan.stages.append(stage)
-    jobs.refuse_full(run, size)
+        lines.append(jobs.describe(stage, listed=listed))
+    return lines
 
 
-def _inputs(command: click.Command, context: click.Context) -> Iterator[Path]:
+def _inputs(context: click.Context) -> Iterator[Path]:
     """Yield the files and folders that a command reads."""
-    for parameter in command.params:
+    for parameter in context.command.params:
         if isinstance(parameter.type, click.Path) and not isinstance(parameter.type, Output):
             value = context.params.get(parameter.name or "")
             yield from map(Path, value if isinstance(value, tuple) else filter(None, [value]))
-    if command.name == "boost" and not context.params["features"]:
+    if context.command.name == "boost" and not context.params["features"]:
         yield _output(context) / "features"
 
 
@@ -222,7 +197,6 @@ def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool)
 def _check(stage: JobStage) -> bool:
     """Run a command with its checks only, and print its warnings; return whether there is something to do."""
     from ..apps.submit import STAGES
-    from ..core.jobs import NOTHING_NEW
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
     words = [sys.executable, "-m", "bchisto", stage.command, "--check", *alone, *stage.words]
@@ -235,23 +209,13 @@ def _check(stage: JobStage) -> bool:
     raise InputError(text) if ended.returncode == InputError.exit_code else BchistoError(text)
 
 
-@contextlib.contextmanager
-def _named(command: click.Command) -> Iterator[None]:
-    """Add the name of the stage to errors inside the block, and write parameters as its flags."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{command.name}: {written(message_of(error), in_flags(command))}") from error
-
-
 def _check_waiting(
-    command: click.Command, context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]
+    context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]
 ) -> int | None:
     """Check paths and options of a stage without what earlier stages make.
 
     Parameters
     ----------
-    command : click.Command
     context : click.Context
     stages : sequence of JobStage
         The stages of the plan before it.
@@ -267,8 +231,8 @@ def _check_waiting(
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..predict import PredictSettings
 
-    options = context.params
-    for path in _inputs(command, context):
+    command, options = context.command, context.params
+    for path in _inputs(context):
         if not path.exists() and not _is_made(path, stages):
             raise MissingInputError(f"{path}: no such file or folder, and no earlier stage makes it; check the path")
     labelled = earlier.get("featurize", earlier.get("finetune"))
@@ -319,14 +283,3 @@ def _images_of(context: click.Context) -> Dataset:
     from ..data import ImageSelection
 
     return from_options(ImageSelection, context.params).table()
-
-
-def _size_of(context: click.Context) -> int:
-    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
-    from ..encoders import encoder_facts
-    from ..featurize import resolve_settings
-
-    settings, _ = resolve_settings(context.params)
-    rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
-    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
-    return sum(sizes) + max(sizes) // len(settings.views)

@@ -42,35 +42,6 @@ DAMAGE: tuple[type[Exception], ...] = (
 Use it only in an ``except`` around the reading of a file, since these classes are broad.
 """
 
-
-__all__ = [
-    "BchistoError",
-    "BundleError",
-    "DependencyError",
-    "DiskFullError",
-    "ImageError",
-    "InputError",
-    "MissingInputError",
-    "OutputError",
-    "OverwrittenError",
-    "ReportError",
-    "SettingsConflictError",
-    "StoreError",
-    "Terminated",
-    "TissueError",
-    "WeightsError",
-    "closest",
-    "error_number",
-    "few",
-    "how_to_install",
-    "is_out_of_memory",
-    "one_of",
-    "os_error",
-    "output_error",
-    "printable",
-    "readable_name",
-]
-
 _REFUSED = frozenset(
     {
         errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
@@ -181,14 +152,10 @@ def readable_name(text: str) -> str:
     >>> print(readable_name("caf\udce9.png"))
     caf\xe9.png
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(text).decode("utf-8", "backslashreplace")
-        except UnicodeEncodeError:  # surrogates that cannot come from a file name
-            return text.encode("utf-8", "backslashreplace").decode()
-    return text
+    if re.search("[\ud800-\udfff]", text) is None:
+        return text  # a `Message` keeps its parts
+    named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
+    return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -245,10 +212,6 @@ class InputError(BchistoError, ValueError):
 class MissingInputError(InputError, FileNotFoundError):
     """A file or folder that was named but does not exist, or is empty."""
 
-    def __str__(self) -> str:
-        # OSError formats a one-argument message the same way; defined here so that it cannot change.
-        return str(self.args[0]) if self.args else ""
-
 
 class SettingsConflictError(InputError):
     """An existing output was made with other settings."""
@@ -288,9 +251,6 @@ class OutputError(BchistoError, OSError):
     """An output folder or file that cannot be written."""
 
     exit_code = 2
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class DiskFullError(OutputError):

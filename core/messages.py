@@ -31,14 +31,8 @@ class Parameter:
         return in_python(self.name, "")
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(str):
     """The part of a message that names images or patients; `public` leaves it out."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def in_python(name: str, value: str) -> str:
@@ -91,8 +85,8 @@ class Message(str):
         message.template, message.values, message.remedies, message.known = parts
         return message
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (self.template, self.values, self.remedies, self.known)
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.template, *self.values), {"remedies": self.remedies, "known": self.known}
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`."""
@@ -121,16 +115,10 @@ class Message(str):
         >>> print(text.limited({"images"}))
         a.png: this model's mode dense needs more; leave it out
         """
-        values = tuple(
-            part.limited(known) if isinstance(part, Message) else part for part in map(_parts_of, self.values)
-        )
+        parts = map(_parts_of, self.values)
+        values = tuple(part.limited(known) if isinstance(part, Message) else part for part in parts)
         left = tuple(part for part in self.remedies if not (isinstance(part, Message) and part.names() - {*known}))
         return Message(self.template, *values, remedies=left, known=frozenset(known))
-
-
-def _made(template: str, values: tuple[Any, ...], remedies: tuple[str, ...], known: frozenset[str] | None) -> Message:
-    """Rebuild a message when it is unpickled."""
-    return Message(template, *values, remedies=remedies, known=known)
 
 
 def written(text: str, write: Write) -> str:
@@ -179,9 +167,8 @@ def message_of(error: Exception) -> str:
 
 def _parts_of(value: Any) -> Any:
     """Return the `Message` of an error; any other value is returned unchanged."""
-    return (
-        value.args[0] if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message) else value
-    )
+    message = value.args[0] if isinstance(value, Exception) and value.args else None
+    return message if isinstance(message, Message) else value
 
 
 def _written(
@@ -308,9 +295,8 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[obje
     '<tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in islice(rows, MOST_SHOWN)
-    )
+    shown = islice(rows, MOST_SHOWN)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in shown)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import __version__
-from ...core import BchistoError, Write, message_of, written
+from ...core import BchistoError, Write, counted, message_of, written
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -106,21 +107,17 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process = context.Process(target=_send, args=(sender, name, check))
     process.start()
     sender.close()
-    try:
-        checks: list[Check] = outcomes.recv()
-    except EOFError:
-        process.join()
-        code = process.exitcode or 0
-        end = signal.Signals(-code).name if code < 0 else f"code {code}"
-        remedy = "more memory (ulimit -v); if there is enough, install the packages again"
-        return [Check(name, "failure", f"its process ended with {end}", remedy)]
+    with contextlib.suppress(EOFError):
+        return [*outcomes.recv()]
     process.join()
-    return checks
+    code = process.exitcode or 0
+    end = signal.Signals(-code).name if code < 0 else f"code {code}"
+    remedy = "more memory (ulimit -v); if there is enough, install the packages again"
+    return [Check(name, "failure", f"its process ended with {end}", remedy)]
 
 
 def _send(sender: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
-    with Path(os.devnull).open("w") as nothing:
-        os.dup2(nothing.fileno(), 2)  # libraries write there from C
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
     sender.send(_outcome(name, check))
 
 
@@ -139,11 +136,10 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
         lines.append(f"{check.status:<7}  {check.name:<{wide}}  {check.finding}")
         if check.remedy:
             lines.append(f"{'':<7}  {'':<{wide}}  -> {check.remedy}")
-    counts = [(sum(check.status == status for check in checks), status) for status in ("failure", "warning")]
-    total = f"{len(checks)} check{'s' * (len(checks) != 1)}"
-    trouble = ", ".join(f"{count} {status}{'s' * (count != 1)}" for count, status in counts if count)
+    counts = Counter(check.status for check in checks)
+    trouble = ", ".join(counted(counts[status], status) for status in _ORDER[:2] if counts[status])
     more = "" if every else "; -v lists it all"
-    return [*lines, f"{total}, {trouble or 'nothing to correct'}{more}"]
+    return [*lines, f"{counted(len(checks), 'check')}, {trouble or 'nothing to correct'}{more}"]
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:

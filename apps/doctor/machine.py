@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core import Message, how_to_install
-from ...core.jobs import default_jobs
+from ...core.jobs import default_jobs, write_json
 from .check import Check, Status
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def check_memory() -> Iterator[Check]:
     fitting = int(limit / _GB / _PROCESS_GB)
     if fitting >= cores:
         yield Check("memory", "ok", text)
-    elif fitting:
-        yield Check("memory", "warning", f"{text}: {cores} processes may need {_PROCESS_GB * cores:.0f} GB",
-                    Message("{jobs:{}}", fitting))  # fmt: skip
+        return
+    text += f": a process may need {_PROCESS_GB:.0f} GB"
+    if fitting:
+        yield Check("memory", "warning", text, Message("{jobs:{}}", fitting))
     else:
-        yield Check("memory", "failure", f"{text}: one process may need {_PROCESS_GB:.0f} GB",
-                    Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"))  # fmt: skip
+        yield Check("memory", "failure", text, Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"))
 
 
 def _memory_limit() -> tuple[int, str]:
@@ -75,11 +75,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
-            with Path(scratch, "before").open("wb") as stream:
-                stream.write(b"content")
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(scratch, "before").replace(Path(scratch, "after"))
+            write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
             yield from _free_space(Path(scratch))
     except OSError as error:
@@ -91,9 +87,6 @@ def check_folder(folder: Path) -> Iterator[Check]:
 def _free_space(folder: Path) -> Iterator[Check]:
     """Check the free space for results, for temporary files, and in shared memory."""
     temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
-    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if most != resource.RLIM_INFINITY and most < _DISK_GB * _GB:
-        yield Check("disk", "warning", f"files may have {most / _GB:.3g} GB (ulimit -f)", "ulimit -f unlimited")
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
@@ -105,8 +98,8 @@ def _free_space(folder: Path) -> Iterator[Check]:
             yield Check(name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy)
 
 
-_TRIED = ((3, 11), (3, 13))
-"""Oldest and newest version of Python with which the tests were run."""
+_NEWEST = (3, 13)
+"""Newest version of Python with which the tests were run; pip installs bchisto only on those from 3.11 on."""
 
 _EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "staintools")
 """What docs/install.md lists as optional parts."""
@@ -119,25 +112,24 @@ _OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-head
 
 def check_python() -> Iterator[Check]:
     """Check the version of Python and the system."""
-    text, (oldest, newest) = f"{platform.python_version()} on {platform.system()} {platform.machine()}", _TRIED
-    if platform.system() == "Linux" and oldest <= sys.version_info[:2] <= newest:
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if platform.system() == "Linux" and sys.version_info[:2] <= _NEWEST:
         yield Check("Python", "ok", text)
     else:
-        tried = f"Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))} on Linux"
-        yield Check("Python", "warning", f"{text}: not tried", f"use {tried}, which bchisto was tried with")
+        yield Check("Python", "warning", f"{text}: not tried", f"use Linux, and Python up to {_NEWEST[0]}.{_NEWEST[1]}")
 
 
 def check_packages() -> Iterator[Check]:
     """Compare the installed packages with the requirements in bchisto's metadata, and load them as commands do."""
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     try:
         lines = metadata.requires("bchisto") or []
     except metadata.PackageNotFoundError:
         yield Check("packages", "warning", "bchisto is not installed, only on the path", "pip install -e DIR")
         return
-    requirements = [Requirement(line) for line in lines]
-    modules = _modules()
+    requirements, modules = [Requirement(line) for line in lines], metadata.packages_distributions()
     for extra in ("", *_EXTRAS):
         name = f"extra {extra}" if extra else "packages"
         status: Status = "warning" if extra else "failure"
@@ -155,11 +147,12 @@ def check_packages() -> Iterator[Check]:
             versions = (f"{need.name} {version or 'is missing'}" for need, version in other.items())
             yield Check(name, status, f"{', '.join(versions)}; needs {', '.join(wanted)}",
                         shlex.join(["pip", "install", *wanted]))  # fmt: skip
+        loaded = {canonicalize_name(need.name): need for need in needs if need not in other}
         broken = [
-            Check(name, status, f"{module} does not load: {reason}", _fix(need, reason))
-            for need in needs
-            for module in modules.get(_normal(need.name), ())
-            if need not in other and (reason := _trouble(module))
+            Check(name, status, f"{module} does not load: {reason}", _fix(loaded[package], reason))
+            for module, packages in modules.items()
+            for package in {*map(canonicalize_name, packages)} & loaded.keys() - {*_NETWORKS}
+            if not module.startswith("_") and (reason := _trouble(module))
         ]
         yield from broken
         if not other and not broken:
@@ -170,20 +163,6 @@ def _is_of(need: Requirement, extra: str) -> bool:
     """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
     without, with_it = (need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra))
     return with_it and not (extra and without)
-
-
-def _modules() -> dict[str, list[str]]:
-    """Return the modules of each installed package, without those that the check of the backend loads."""
-    modules: dict[str, list[str]] = {}
-    for module, packages in metadata.packages_distributions().items():
-        for package in {*map(_normal, packages)} - {*_NETWORKS}:
-            if not module.startswith("_"):
-                modules.setdefault(package, []).append(module)
-    return modules
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _trouble(module: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...core import DependencyError, Message, StoreError, Write, counted, in_python
+from ...core import StoreError, Write, counted, in_python
 from ...core.formats import check_tree
-from ...core.jobs import ask_workers, prepare_backend, visible_gpus
-from ...core.runs import read_run, versions_of
+from ...core.jobs import prepare_backend, visible_gpus
+from ...core.runs import read_run
 from ...data import read_dataset
 from ...encoders import weights_folder
 from ...featurize import open_store
@@ -26,12 +25,6 @@ from .check import Check, Status, private_texts, run_checks
 _IMAGES = 1000
 """How many images of a feature file are read at once."""
 
-_SECONDS = 20
-"""How long a command of Slurm may take."""
-
-_COMPARED = ("bchisto", "keras", "tensorflow", "lightgbm", "numpy", "scikit-learn")
-"""Packages whose version can change results."""
-
 
 def examine(
     folder: Path,
@@ -39,9 +32,6 @@ def examine(
     images: Path | None = None,
     run: Path | None = None,
     model: Path | None = None,
-    slurm: bool = False,
-    dask: str | None = None,
-    online: bool = False,
     write: Write = in_python,
 ) -> list[Check]:
     """Check this machine for what would make a command fail.
@@ -52,12 +42,6 @@ def examine(
         Folder for results, which need not exist yet.
     images, run, model : Path, optional
         A dataset, a run folder and a model file to check as well.
-    slurm : bool
-        Whether to check Slurm.
-    dask : str, optional
-        Address of a Dask scheduler whose workers are checked.
-    online : bool
-        Whether to use the network, to check that missing weights can be downloaded.
     write : callable
         Writes names of parameters in findings: as in Python, or with flags.
 
@@ -66,25 +50,21 @@ def examine(
     list of Check
         Failures first. Private paths are hidden, so that the list can be shared.
     """
-    checks: dict[str, Callable[[], Iterable[Check]]] = {
+    checks: dict[str, Any] = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
         "folder": partial(machine.check_folder, folder),
         "packages": machine.check_packages,
         "OpenCV": machine.check_opencv,
         "networks": check_backend,
-        "weights": partial(check_weights, online=online),
-    }
-    named = {
+        "weights": check_weights,
         "dataset": images and partial(check_dataset, images),
         "run": run and partial(check_run, run),
         "model": model and partial(check_model, model),
-        "Slurm": slurm and check_slurm,
-        "Dask": dask and partial(check_dask, dask, folder),
     }
-    checks |= {name: check for name, check in named.items() if check}
     hide = private_texts({"IMAGES": images, "RUN": run, "MODEL": model, "DIR": folder})
-    return run_checks(checks, apart=("packages", "networks", "model"), hide=hide, write=write)
+    chosen = {name: check for name, check in checks.items() if check}
+    return run_checks(chosen, apart=("packages", "networks", "model"), hide=hide, write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -129,59 +109,13 @@ def check_model(model: Path) -> Iterator[Check]:
     yield Check("model", "ok", f"{len(loaded.bundle.classes)} classes; its networks have their weights")
 
 
-def check_slurm() -> Iterator[Check]:
-    """Check that the commands of Slurm exist, and that a partition is up."""
-    missing = [name for name in ("sbatch", "squeue", "scancel", "sinfo") if shutil.which(name) is None]
-    if missing:
-        yield Check("Slurm", "failure", f"no {', '.join(missing)} on the path", "module load slurm, or a login node")
-        return
-    try:
-        answer = subprocess.run(  # nosec B603 B607 - a constant command of the user's own path
-            ["sinfo", "-h", "-o", "%P %a %D %T"], capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        yield Check("Slurm", "failure", f"sinfo gave no answer in {_SECONDS} s", "ask the administrator for slurmctld")
-        return
-    lines = answer.stdout.split("\n")
-    if answer.returncode or not lines[0]:
-        reason = (answer.stderr.strip().splitlines() or ["no partition"])[-1]
-        yield Check("Slurm", "failure", reason, "ask the administrator for slurmctld and the partitions")
-    elif not any(line.split()[1:2] == ["up"] for line in lines):
-        yield Check("Slurm", "warning", "no partition is up", "sinfo shows why")
-    else:
-        yield Check("Slurm", "ok", f"{len(lines) - 1} lines of sinfo, first {' '.join(lines[0].split())}")
-
-
-def check_dask(address: str, folder: Path) -> Iterator[Check]:
-    """Check that the workers of a Dask scheduler see the folder, and compare their package versions with ours."""
-    installed = versions_of(_COMPARED)
-    different = {
-        f"{name} {known.get(name, 'missing')}, here {version}"
-        for known in ask_workers(address, folder=folder, packages=_COMPARED)
-        for name, version in installed.items()
-        if known.get(name) != version
-    }
-    if different:
-        yield Check(
-            "Dask", "warning", f"workers differ: {'; '.join(sorted(different))}", "install the same versions there"
-        )
-    else:
-        yield Check("Dask", "ok", "its workers see the folder and have the same versions")
-
-
 PUBLISHED = {
-    "inceptionv3": "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "mobilenetv2": "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-    "resnet50": "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "vgg16": "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "inceptionv3": "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "mobilenetv2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
 }
-"""Encoders of the presets to their weights files, relative to `ADDRESS`."""
-
-ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
-"""The address from which Keras downloads published weights."""
-
-_TIMEOUT = 10.0
-"""Seconds in which an address must answer."""
+"""Encoders of the presets to the weights files that Keras fetches."""
 
 _CLOSE = 1e-4
 """Relative difference from NumPy that rounding can explain; on GPUs, which may round float32, 100 times as much."""
@@ -189,12 +123,7 @@ _CLOSE = 1e-4
 
 def check_backend() -> Iterator[Check]:
     """Compute a convolution on the device that networks will use, and compare it with NumPy."""
-    try:
-        backend = prepare_backend()
-        gpus = visible_gpus()
-    except DependencyError as error:
-        yield Check("networks", "failure", str(error), "unset KERAS_BACKEND, or pip install tensorflow")
-        return
+    backend, gpus = prepare_backend(), visible_gpus()
     import keras
 
     rng = np.random.default_rng(0)
@@ -211,38 +140,22 @@ def check_backend() -> Iterator[Check]:
         yield Check("networks", "ok", f"{text}; a tiny network ran in {took:.2f} s")
 
 
-def check_weights(*, online: bool) -> Iterator[Check]:
-    """Check for the published weights in Keras's folder.
-
-    Parameters
-    ----------
-    online : bool
-        Whether to check that missing weights can be downloaded.
-    """
-    from urllib.request import Request, urlopen
-
+def check_weights() -> Iterator[Check]:
+    """Check for the published weights in Keras's folder."""
     folder = weights_folder()
     if folder is None:
         yield Check("weights", "warning", "Keras's folder for weights cannot be written: each run fetches them again",
                     "export KERAS_HOME=DIR")  # fmt: skip
         return
-    files = {name: folder / Path(file).name for name, file in PUBLISHED.items()}
+    files = {name: folder / file for name, file in PUBLISHED.items()}
     missing = [name for name, path in files.items() if not path.is_file()]
     damaged = list(_damage(files[name] for name in files if name not in missing))
     for reason in damaged:
         yield Check("weights", "failure", reason, "remove this file, which is then fetched again")
     if not missing and not damaged:
         yield Check("weights", "ok", f"{', '.join(PUBLISHED)} in {folder}")
-    if missing and not online:
-        text = f"{', '.join(missing)} not in {folder}; fetched at first use"
-        yield Check("weights", "note", text, Message("{online} tries the address"))
-    for address in (f"{ADDRESS}/{PUBLISHED[name]}" for name in missing if online):
-        try:
-            with urlopen(Request(address, method="HEAD"), timeout=_TIMEOUT):  # nosec B310 - a constant
-                yield Check("weights", "ok", f"{address} can be fetched")
-        except OSError as error:
-            yield Check("weights", "failure", f"{address} does not answer ({getattr(error, 'reason', error)})",
-                        f"fetch it on another machine, and put it into {folder}")  # fmt: skip
+    if missing:
+        yield Check("weights", "note", f"{', '.join(missing)} not in {folder}; fetched at first use")
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

@@ -76,10 +76,8 @@ class Pages:
         return self._page("frame.html", status, title="Not shown", goal="reason", reason=reason)
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
-        text = self._templates.get_template(template).render(
-            **values, csrf=self._csrf, note=NOT_A_DEVICE, limits=limits
-        )
-        return HTMLResponse(text, status)
+        page = self._templates.get_template(template)
+        return HTMLResponse(page.render(**values, csrf=self._csrf, note=NOT_A_DEVICE, limits=limits), status)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""

@@ -49,9 +49,8 @@ def show_stains(model: Model, record: ImageRecord, path: Path) -> None:
         The image has too little tissue.
     """
     stain = own_stain(model)
-    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(
-        shrink_image(decode_record(record), _STAINED)
-    )
+    image = shrink_image(decode_record(record), _STAINED)
+    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(image)
     write_picture(shrink_image(image, _SHOWN), path)
 
 

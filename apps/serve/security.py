@@ -102,9 +102,7 @@ class Guard:
     async def _refusal(self, scope: Scope, receive: Receive) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
-            return PlainTextResponse(
-                "This name is not one of this page; ask for 127.0.0.1, or give --public-url.\n", 421
-            )
+            return PlainTextResponse("This name is not one of this page; ask 127.0.0.1, or give --public-url.\n", 421)
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None

@@ -349,14 +349,8 @@ class Session:
         target = target or str(item.predicted)
         path = item.folder / f"{kind}-{classes.index(target)}.jpg"
         if path.name not in item.shown:
-            task = {
-                "do": kind,
-                "model": self.models[item.model],
-                "image": item.task,
-                "target": target,
-                "out": str(path),
-            }
-            answer = await self.engine.ask(task)
+            task = {"do": kind, "model": self.models[item.model], "image": item.task, "target": target}
+            answer = await self.engine.ask({**task, "out": str(path)})
             if "error" in answer:
                 return path, answer
             item.shown[path.name] = answer

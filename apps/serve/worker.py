@@ -128,14 +128,12 @@ def _named(value: Any, task: Task) -> Any:
     return value.replace(task["model"]["copy"], task["model"]["path"])
 
 
-@functools.lru_cache(maxsize=_MODELS)
-def _ready(path: str, weights: tuple[str, ...]) -> tuple[ModelFile, Model]:
-    return ready_model(Path(path), weights)
+_ready = functools.lru_cache(maxsize=_MODELS)(ready_model)
 
 
 def _model(task: Task) -> tuple[ModelFile, Model]:
     with advised():
-        return _ready(task["model"]["copy"], tuple(task["model"]["weights"]))
+        return _ready(Path(task["model"]["copy"]), tuple(task["model"]["weights"]))
 
 
 def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
@@ -212,6 +210,11 @@ def _point(file: ModelFile) -> Any:
     return choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
 
 
+def _result(image: Mapping[str, Any]) -> Prediction | str:
+    kept = image["kept"]
+    return str(image["error"]) if kept is None else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
+
+
 def _write(task: Task) -> dict[str, Any]:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
     (file, model), folder = _model(task), Path(task["folder"])
@@ -220,14 +223,7 @@ def _write(task: Task) -> dict[str, Any]:
         ImageRecord(image_id=name, path=Path(image["path"]), label=image["label"] or None)
         for name, image in images.items()
     )
-    results = {}
-    for record in records:
-        kept = images[record.image_id]["kept"]
-        results[record.image_id] = (
-            images[record.image_id]["error"]
-            if kept is None
-            else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
-        )
+    results = {record.image_id: _result(images[record.image_id]) for record in records}
     predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     used = [images[record.image_id] for record in shown.table.records]
@@ -247,10 +243,6 @@ def _write(task: Task) -> dict[str, Any]:
     else:
         remove_output(folder / "failures.csv")
     return {}
-
-
-def _prediction(probabilities: list[float], trained: bool, compared: list[float]) -> Prediction:
-    return Prediction(np.array(probabilities), trained, np.array(compared))
 
 
 def _show(task: Task) -> dict[str, Any]:

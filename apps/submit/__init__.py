@@ -4,10 +4,9 @@ A plan is in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `lo
 command that a person could type. Whether it is done is read from the files of its units.
 """
 
-from .live import cancel, refuse_live
-from .plan import SINGLE, STAGES, JobStage, Plan, count_groups, new_folder, was_planned
+from .plan import SINGLE, STAGES, JobStage, Plan, new_folder, was_planned
 from .slurm import most_tasks, settings
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import SCHEDULERS, describe, divide, options_of, preview, refuse_full, start, was_submitted
+from .submission import cancel, describe, divide, options_of, preview, refuse_live, start
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import datetime
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...core import InputError
 from ...core.formats import read_json
-from ...core.jobs import write_json
+from ...core.jobs import ensure_folder, write_json
 from ...core.runs import read_listing
 
-_PARTS = ".parts"
 
-
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """A unit of a folder.
 
     Attributes
@@ -30,7 +28,7 @@ class Unit:
     """
 
     done: bool
-    epochs: int = 0
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -79,33 +77,24 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
                 for folder in read_folders(own, step):
                     yield replace(folder, name=(own.relative_to(run) / step / folder.name).as_posix())
         return
-    root = run / ("features" if command == "featurize" else command)
-    paths = sorted(root.iterdir()) if root.is_dir() else []
     if command != "featurize":
-        for path in paths:
-            if path.is_dir() and (path / "settings.json").is_file():
-                yield _read(path, path.name, complete=(path / "predictions.csv").is_file())
+        for path in sorted(run.glob(f"{command}/*/settings.json")):
+            yield _read(path.parent, path.parent.name, complete=(path.parent / "predictions.csv").is_file())
         return
-    stores = {path.stem for path in paths if path.suffix == ".h5"}
-    parts = {path.name.removesuffix(_PARTS): path for path in paths if path.name.endswith(_PARTS) and path.is_dir()}
-    for name in sorted(stores | parts.keys()):
-        yield _read(parts[name], name, complete=name in stores) if name in parts else Folder(name, True)
-
-
-def count_groups(run: Path, command: str) -> int:
-    """Return the number of pieces into which the work of a command can be divided: shards share each folder."""
-    return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
+    stores = {path.stem for path in run.glob("features/*.h5")}
+    for name in sorted(stores | {path.stem for path in run.glob("features/*.parts/")}):
+        yield _read(run / "features" / f"{name}.parts", name, complete=name in stores)
 
 
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
     listing = read_listing(path)
     if listing is None:
         return Folder(name, complete)
+    unit, files = listing
     groups = tuple(
-        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group)
-        for group in listing.groups
+        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group) for group in files
     )
-    return Folder(name, False, listing.unit, groups)
+    return Folder(name, False, unit, groups)
 
 
 def _epochs(folder: Path, file: str) -> int:
@@ -115,8 +104,6 @@ def _epochs(folder: Path, file: str) -> int:
     log = folder / "logs" / f"{Path(file).name.partition('-')[0]}.csv"
     return max(0, log.read_bytes().count(b"\n") - 1) if log.is_file() else 0
 
-
-_SCHEMA = 1
 
 STAGES = ("featurize", "boost", "finetune", "reproduce")
 """Commands whose work consists of units, which shards divide."""
@@ -151,10 +138,6 @@ class JobStage:
         Options of the scheduler.
     done, idle : int
         Number of units that were done at the last submission, and of submissions in sequence that added none.
-    units, left : int or None
-        Number of units, and of those that were missing when it was planned, if they were listed.
-    unit : str
-        Name of the units, in the plural.
     """
 
     command: str
@@ -167,9 +150,6 @@ class JobStage:
     options: list[str] = field(default_factory=list)
     done: int = 0
     idle: int = 0
-    units: int | None = None
-    left: int | None = None
-    unit: str = "units"
 
     @property
     def output(self) -> Path:
@@ -182,14 +162,17 @@ class JobStage:
         """Return its folders, as they are now."""
         return list(read_folders(Path(self.run), self.command)) if self.command in STAGES else []
 
+    def units(self) -> list[Unit]:
+        """Return the units of its folders."""
+        return [unit for folder in self.folders() for unit in folder.units]
+
     def missing_shards(self) -> list[int]:
         """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
         folders = self.folders()
+        begun = any(folder.groups or folder.complete for folder in folders)
         every = range(1, self.shards + 1)
-        if not any(folder.groups or folder.complete for folder in folders):
-            return list(every)
         units = {shard: [unit for of in folders for unit in of.of_shard(shard, self.shards)] for shard in every}
-        return [shard for shard in every if not all(unit.done for unit in units[shard])]
+        return [shard for shard in every if not (begun and all(unit.done for unit in units[shard]))]
 
     def is_complete(self) -> bool:
         """Return whether all its folders are merged."""
@@ -244,6 +227,7 @@ class Plan:
     at_once: int | None = None
     process: Mapping[str, Any] = field(default_factory=dict)
     cluster: str = ""
+    schema_version: int = 1
 
     @property
     def logs(self) -> Path:
@@ -255,24 +239,42 @@ class Plan:
         """The numbers of all jobs."""
         return [job for stage in self.stages for job in stage.jobs]
 
-    def script(self, number: int) -> Path:
-        """Return the job script of a stage."""
-        return self.folder / f"{number + 1}-{self.stages[number].command}.sh"
+    def script(self, position: int) -> Path:
+        """Return the path of the job script of a stage."""
+        return self.folder / f"{position + 1}-{self.stages[position].command}.sh"
+
+    def lines(self, position: int) -> list[str]:
+        """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
+        stage = self.stages[position]
+        use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
+        return [
+            "#!/bin/bash",
+            f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; "
+            + (use if stage.shards else f"one job, the task {MERGE}, does it:"),
+            f"# {shlex.join(['bchisto', stage.command, *stage.words])}".replace("\n", " "),
+            f"cd -- {shlex.quote(self.cwd)} || exit 1",
+            *self.before,
+            f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "
+            '"${1:-$SLURM_ARRAY_TASK_ID}"',
+        ]
 
     def write(self) -> None:
-        """Write ``plan.json``. Outputs in the run are relative to it, because a run can be moved."""
+        """Write the scripts and ``plan.json``. Outputs in the run are relative to it, because a run can be moved."""
+        ensure_folder(self.logs)
+        for position in range(len(self.stages)):
+            if not (script := self.script(position)).is_file():  # a task may read it at this moment
+                script.write_text("\n".join([*self.lines(position), ""]), encoding="utf-8")
         content, run = asdict(self), self.folder.parent.parent
         del content["folder"]
         for stage in content["stages"]:
             output = Path(stage["run"])
             stage["run"] = str(output.relative_to(run)) if output.is_relative_to(run) else stage["run"]
-        write_json(self.folder / "plan.json", {"schema_version": _SCHEMA, **content})
+        write_json(self.folder / "plan.json", content)
 
 
 def new_folder(run: Path) -> Path:
     """Return the folder of a new plan. It sorts after the folders of earlier plans."""
-    now = datetime.datetime.now(datetime.UTC)
-    return run.absolute() / "jobs" / f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return run.absolute() / "jobs" / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 def read_plan(folder: Path) -> Plan:
@@ -285,7 +287,6 @@ def read_plan(folder: Path) -> Plan:
     """
     content = read_json(folder / "plan.json")
     try:
-        del content["schema_version"]
         stages = [JobStage(**stage) for stage in content.pop("stages")]
         for stage in stages:
             stage.run = str(folder.parent.parent / stage.run)

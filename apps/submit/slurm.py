@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess  # nosec B404
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ...core import BchistoError
 from .plan import MERGE, JobStage, Plan
@@ -23,24 +22,6 @@ _PROCESS_MEGABYTES = 2000
 
 _FORGOTTEN = "Invalid job id"
 """What squeue answers if it is asked for only one job, and that ended some minutes ago."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job, or a task of an array, that is in the queue.
-
-    Attributes
-    ----------
-    number, task : str
-        The task is empty for a job that is not an array.
-    state, reason : str
-        PENDING, RUNNING, ...; and the reason why it waits.
-    """
-
-    number: str
-    task: str
-    state: str
-    reason: str
 
 
 def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
@@ -84,7 +65,10 @@ def submit(plan: Plan, first: int = 0) -> None:
         This machine cannot submit, and the message ends with the command for another one; or ``plan.json`` cannot be
         written.
     """
-    refuse_without_sbatch(plan)
+    if shutil.which("sbatch") is None:
+        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
+    plan.write()
     after, numbers = None, list[str]()
     try:
         for position in range(first, len(plan.stages)):
@@ -101,13 +85,6 @@ def submit(plan: Plan, first: int = 0) -> None:
         raise
 
 
-def refuse_without_sbatch(plan: Plan) -> None:
-    """Refuse to submit on a machine without Slurm; the message ends with the command for another machine."""
-    if shutil.which("sbatch") is None:
-        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
-        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
-
-
 def _call(words: Sequence[str]) -> str:
     program = shutil.which(words[0])
     if program is None:
@@ -117,9 +94,7 @@ def _call(words: Sequence[str]) -> str:
             [program, *words[1:]], capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise BchistoError(
-            f"{words[0]}: no answer in {_MOST_SECONDS} s; try again later, the command was: {shlex.join(words)}"
-        ) from error
+        raise BchistoError(f"{words[0]}: no answer in {_MOST_SECONDS} s; try again: {shlex.join(words)}") from error
     if ended.returncode:
         said = (line.removeprefix(f"{words[0]}: ").removeprefix("error: ") for line in ended.stderr.splitlines())
         cause = "; ".join(filter(None, map(str.strip, said))) or f"exit code {ended.returncode}"
@@ -162,10 +137,14 @@ def trial(stage: JobStage) -> str:
     return _call(["sbatch", "--test-only", "--ntasks=1", *stage.options, "--wrap=true"]).strip()
 
 
-def queue(plans: Sequence[Plan]) -> list[Job] | None:
-    """Return the jobs of plans that have not ended, whoever submitted them.
+def queue(plans: Sequence[Plan]) -> list[tuple[str, str, str, str]] | None:
+    """Return the jobs and tasks of plans that have not ended, whoever submitted them.
 
-    None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
+    Returns
+    -------
+    list of (number, task, state, reason), or None
+        The task is empty for a job that is not an array, the state is PENDING, RUNNING, ..., and the reason is why it
+        waits. None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
     """
     known = [job for plan in plans for job in plan.jobs]
     if not known:
@@ -178,7 +157,7 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
     except BchistoError as error:
         return [] if _FORGOTTEN in str(error) else None
     rows = [row for line in lines if len(row := line.split("|", 3)) == 4]
-    return [Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3]) for row in rows]
+    return [(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3]) for row in rows]
 
 
 def cancel(jobs: Sequence[str]) -> None:

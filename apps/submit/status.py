@@ -5,7 +5,6 @@ The scheduler is only asked which tasks wait. Without its answer the rest is the
 
 from __future__ import annotations
 
-import csv
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from ...core import MissingInputError
 from ...core.runs import RunEntry, read_records, read_run
-from .live import Queued, ask
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, read_folders, read_plans
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
+from .submission import Queued, ask
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted")
@@ -130,13 +129,14 @@ def read_status(run: Path) -> RunStatus:
     stages = _left_alone([stage for stage in known if stage is not None], queued)
     state = _whole([stage.state for stage in stages])
     failed = next((stage.command for stage in stages if stage.state == "failed"), None)
+    failures = run / "failures.csv"
     log = (queued[failed].log if failed in queued else None) or run / "run.json"
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_exit_code(state, queued),
         stages=stages,
-        failed_images=_failures(run / "failures.csv"),
+        failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log=str(log) if failed is not None else "",
         full=state in _STUCK and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
@@ -144,11 +144,9 @@ def read_status(run: Path) -> RunStatus:
 
 
 def _whole(states: Sequence[str]) -> str:
-    for kinds in (_WORKING, _STUCK, ("ready to merge", "not started")):
-        for state in states:
-            if state in kinds:
-                return state
-    return "done" if states else "not started"
+    order = (_WORKING, _STUCK, ("ready to merge", "not started"))
+    whole = (state for kinds in order for state in states if state in kinds)
+    return next(whole, "done" if states else "not started")
 
 
 def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[Stage, ...]:
@@ -185,13 +183,6 @@ def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, 
     return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
 
 
-def _failures(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        return max(0, sum(1 for _ in csv.reader(handle)) - 1)
-
-
 def _single(queued: Queued) -> Stage | None:
     """Return the stage of a planned command that one job does, from its own record."""
     assert queued.stage is not None
@@ -214,23 +205,19 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued)
     latest = _latest(own, shards=queued.shards)
     shards = [_shard(entry, shard, folders, queued) for shard, entry in latest.items()]
     units = [unit for folder in folders for unit in folder.units]
-    done = sum(unit.done for unit in units)
-    states, whole = [shard.state for shard in shards], ("", shards[0].reason)
-    if "" not in latest:
-        whole = queued.tasks.get(MERGE, ("", ""))
-        states.append(whole[0])
-    if queued.tasks.keys() - {MERGE}:  # for which the merge waits
-        whole = ("", "")
-    untouched = not any(unit.done or unit.epochs for unit in units)
+    merge, reason = queued.tasks.get(MERGE, ("", ""))
+    if "" in latest:
+        alone = shards.pop()
+        merge, reason = alone.state, alone.reason
     return Stage(
         command=command,
-        state=_stage_state(folders, states, left=len(units) - done, untouched=untouched),
+        state=_stage_state(folders, [*(shard.state for shard in shards), merge], units),
         unit=next((folder.unit for folder in folders if folder.unit), "units"),
         units=len(units),
-        done=done,
+        done=sum(unit.done for unit in units),
         folders=tuple((folder.name, folder.complete) for folder in folders),
-        shards=() if "" in latest else tuple(shards),
-        reason=whole[1],
+        shards=tuple(shards),
+        reason="" if queued.tasks.keys() - {MERGE} else reason,  # the merge waits for these
     )
 
 
@@ -266,7 +253,7 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     return ShardState(shard, state, len(units), done, reason)
 
 
-def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int, untouched: bool) -> str:
+def _stage_state(folders: Sequence[Folder], states: Sequence[str], units: Sequence[Unit]) -> str:
     for state in _WORKING:
         if state in states:
             return state
@@ -274,9 +261,10 @@ def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int,
         return "done"
     if "failed" in states:
         return "failed"
-    if folders and not left and any(folder.groups for folder in folders):
+    if units and all(unit.done for unit in units):
         return "ready to merge"
-    return "not started" if {*states} <= {"not started", ""} and untouched else "interrupted"
+    begun = any(unit.done or unit.epochs for unit in units)
+    return "interrupted" if begun or {*states} - {"not started", ""} else "not started"
 
 
 def status_lines(status: RunStatus) -> list[str]:
@@ -324,10 +312,7 @@ def _spans(numbers: Sequence[int]) -> str:
     >>> _spans([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'
     """
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+    begins = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    spans = zip(begins, ends, strict=True)
+    return ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in spans)

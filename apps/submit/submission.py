@@ -1,28 +1,23 @@
-"""Plans what is missing as stages of shards, and submits them."""
+"""Submissions of a run: how its stages are divided and submitted, and what the queue still holds of earlier ones."""
 
 from __future__ import annotations
 
-import math
+import os
 import shlex
-import shutil
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import InputError, counted
-from ...core.jobs import ensure_folder, this_process
+from ...core import BchistoError, InputError, MissingInputError, counted
+from ...core.jobs import UnderWayError, is_running, this_process
 from . import slurm
 from . import task as local
-from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_folders, was_planned
-from .task import script, write_scripts
-
-SCHEDULERS = ("slurm", "local")
+from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
 """Commands that a GPU makes faster."""
 
-_MEGABYTE = 1_000_000
-
-_LIMITS = ("time", "t")
 _OWN = (
     "array", "dependency", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
     "signal", "test-only", "wait", "wrap",
@@ -48,32 +43,17 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     if stage.shards == 1:  # one job does it all
         stage.shards, stage.tasks = 0, []
     stage.done = stage.progress()
-    if listed and stage.command != "reproduce":  # its later steps list theirs when they begin
-        folders = stage.folders()
-        units = [unit for folder in folders for unit in folder.units]
-        stage.units, stage.left = len(units), sum(not unit.done for unit in units)
-        stage.unit = next((folder.unit for folder in folders if folder.unit), stage.unit)
 
 
-def refuse_full(run: Path, size: float) -> None:
-    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
-    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        needed = math.ceil(size / _MEGABYTE)
-        raise InputError(
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
-            folder, free // _MEGABYTE, needed,
-        )  # fmt: skip
-
-
-def describe(stage: JobStage) -> str:
-    """Return in one line how a stage is divided, and how many units it has."""
+def describe(stage: JobStage, *, listed: bool) -> str:
+    """Return in one line how a stage is divided, and how many units it has if they are listed."""
     tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
-    if not stage.units:
+    folders = [folder for folder in stage.folders() if listed and folder.groups]
+    if not folders:
         return f"{stage.command}: {tasks}"
-    number = counted(stage.units, stage.unit.removesuffix("s"))
-    return f"{stage.command}: {tasks}; {number if stage.left == stage.units else f'{stage.left} of {number} left'}"
+    units = [unit.done for folder in folders for unit in folder.units]
+    number, left = counted(len(units), folders[0].unit.removesuffix("s")), units.count(False)
+    return f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
 
 
 def options_of(
@@ -106,8 +86,6 @@ def options_of(
         command, colon, name = key.rpartition(":")
         if not name:
             raise InputError("{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option))
-        if name in _LIMITS:
-            raise InputError("{sbatch} {}: give the limit of a task as {time}", option)
         if name in _OWN:
             raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
         if colon and command not in (*STAGES, *SINGLE):
@@ -117,18 +95,8 @@ def options_of(
     return [*options, *slurm.memory(cluster, options)]
 
 
-def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
-    """Return whether the same command was submitted and checked before, and has finished units.
-
-    Its tasks wrote the list of units. A machine of another kind, for example without a GPU, would list other keys.
-    """
-    return was_planned(run, command, words) and any(
-        unit.done for folder in read_folders(run, command) for unit in folder.units
-    )
-
-
 def preview(plan: Plan) -> list[str]:
-    """Return the scripts of a plan, the commands that submit them, and what Slurm says to each stage, as lines.
+    """Return the scripts of a plan, the commands that submit them, and what Slurm says to each stage.
 
     Raises
     ------
@@ -137,14 +105,11 @@ def preview(plan: Plan) -> list[str]:
     """
     lines = []
     for position, stage in enumerate(plan.stages):
-        lines += [f"# {plan.script(position)}", *script(plan, position).splitlines()]
+        lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = slurm.commands(plan, position, after="PREVIOUS" if position else None)
             lines += [shlex.join(words) for _, words in calls]
             lines += [f"# {slurm.trial(stage) if plan.cluster else 'Slurm does not answer here, and was not asked'}"]
-        else:
-            path = str(plan.script(position))
-            lines += [shlex.join(["/bin/bash", path, str(task)]) for task in (*stage.tasks, MERGE)]
     return lines
 
 
@@ -157,19 +122,149 @@ def start(plan: Plan) -> int:
         Slurm refused it, or this machine has no Slurm.
     """
     if plan.scheduler == "slurm":
-        slurm.refuse_without_sbatch(plan)
-    ensure_folder(plan.logs)
-    write_scripts(plan)
-    if plan.scheduler == "local":
-        plan.process = this_process()
-        plan.write()
-        try:
-            most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
-            plan, ended = local.run(plan, processes=most)
-        finally:
-            plan.process = {}
-            plan.write()
-        return ended
+        slurm.submit(plan)
+        return len(plan.stages)
+    plan.process = this_process()
     plan.write()
-    slurm.submit(plan)
-    return len(plan.stages)
+    try:
+        most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
+        plan, ended = local.run(plan, processes=most)
+    finally:
+        plan.process = {}
+        plan.write()
+    return ended
+
+
+_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+
+_FAILED = ("error:", "slurmstepd: error:", "stopped:")
+"""First words of the last line of a log: of a command or a job that failed, and of a task that stops for good."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """What the plan and the queue show of a stage.
+
+    Attributes
+    ----------
+    stage : JobStage or None
+        The stage as planned.
+    tasks : mapping
+        By shard or ``merge``, the state (running or queued) and the scheduler's reason.
+    answered : bool
+        Whether Slurm answered, so that only `tasks` run or wait.
+    over : bool
+        Whether the plan was submitted and none of its tasks is in the queue any more, so that nothing continues.
+    logs : tuple of Path
+    """
+
+    stage: JobStage | None = None
+    tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    answered: bool = False
+    over: bool = False
+    logs: tuple[Path, ...] = ()
+
+    @property
+    def shards(self) -> int:
+        """Number of shards if one of them is in the queue; else 0."""
+        return self.stage.shards if self.stage is not None and self.tasks.keys() - {MERGE} else 0
+
+    @property
+    def log(self) -> Path | None:
+        """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
+        failed = ([path for path in self.logs if _last_line(path).startswith(word)] for word in _FAILED)
+        logs = next(filter(None, failed), self.logs)
+        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+
+    def failure(self, task: str = "") -> str:
+        """Return the last line of the log of a task, or of the log to read, if that is an error or a stop."""
+        log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None) if task else self.log
+        line = _last_line(log) if log is not None else ""
+        return line if line.startswith(_FAILED) else ""
+
+
+def _last_line(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
+
+
+def ask(plan: Plan | None) -> dict[str, Queued]:
+    """Return, by command, what a plan and the queue show of it."""
+    if plan is None:
+        return {}
+    jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None
+    waits = bool(plan.process) and is_running(plan.process) is not False
+    over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
+    known = {}
+    for position, stage in enumerate(plan.stages, start=1):
+        tasks = {
+            task or MERGE: ("queued" if state in _WAITING else "running", reason)
+            for number, task, state, reason in jobs or ()
+            if number in stage.jobs
+        }
+        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+        tasks = tasks or ({MERGE: ("queued", "")} if waits else {})
+        known[stage.command] = Queued(stage, tasks, jobs is not None, over, logs)
+    return known
+
+
+def refuse_live(run: Path) -> None:
+    """Refuse a run if jobs of it run or wait, or if that is not known.
+
+    Raises
+    ------
+    UnderWayError
+        They do; the message names them.
+    BchistoError
+        It is not known.
+    """
+    plans = read_plans(run)
+    for plan in plans:
+        if plan.process and is_running(plan.process) is not False:
+            pid = plan.process.get("pid")
+            raise UnderWayError("{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid)
+    waiting = slurm.queue(plans)
+    if waiting is None:
+        text = "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
+        raise InputError(text, run, _slurm_of(plans))
+    if live := _numbers(waiting):
+        raise UnderWayError("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
+
+
+def cancel(run: Path) -> list[str]:
+    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return their names.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such run.
+    BchistoError
+        Slurm does not answer, or a local submit may run on another machine.
+    """
+    if not run.is_dir():
+        raise MissingInputError(f"{run}: no such folder; give the run whose jobs to cancel")
+    plans = read_plans(run)
+    waiting = slurm.queue(plans)
+    if waiting is None:
+        typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
+        raise BchistoError(
+            f"{run}: {_slurm_of(plans)} does not answer here whether its jobs run; on one of its machines type: {typed}"
+        )
+    elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
+    if elsewhere:
+        raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
+    live = _numbers(waiting)
+    slurm.cancel(live)
+    processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
+    for process in processes:
+        os.kill(process, signal.SIGTERM)
+    return [*live, *(f"process {process}" for process in processes)]
+
+
+def _numbers(jobs: Iterable[tuple[str, ...]]) -> list[str]:
+    return sorted({number for number, *_ in jobs}, key=int)
+
+
+def _slurm_of(plans: Sequence[Plan]) -> str:
+    """Return the name of the Slurm that got the jobs of plans."""
+    names = sorted({plan.cluster for plan in plans if plan.cluster})
+    return f"Slurm of cluster {', '.join(names)}" if names else "Slurm"

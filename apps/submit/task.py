@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from ...core import Terminated
-from ...core.jobs import NOTHING_NEW, atomic_output, when_orphaned
+from ...core import Terminated, few
+from ...core.jobs import NOTHING_NEW, when_orphaned
 from . import slurm
 from .plan import MERGE, STAGES, Plan, read_plan
 
@@ -85,7 +84,7 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     done = stage.progress()
     stage.idle = 0 if done > stage.done else stage.idle + 1
     stage.done, stage.tasks = done, missing
-    named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
+    named = few(map(str, missing), most=10)
     plan.write()
     if stage.idle >= MOST_IDLE:
         _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
@@ -99,41 +98,7 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-_SCRIPT = """\
-#!/bin/bash
-# Stage {number} of {count}, written by bchisto submit; {use}
-# {line}
-cd -- {cwd} || exit 1
-{before}exec {python} -m bchisto.apps.submit {folder} {position} "${{1:-$SLURM_ARRAY_TASK_ID}}"
-"""
-
-
-def write_scripts(plan: Plan) -> None:
-    """Write the scripts of all stages."""
-    for position in range(len(plan.stages)):
-        with atomic_output(plan.script(position)) as temporary:
-            temporary.write_text(script(plan, position), encoding="utf-8")
-
-
-def script(plan: Plan, position: int) -> str:
-    """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
-    stage = plan.stages[position]
-    use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
-    return _SCRIPT.format(
-        number=position + 1,
-        count=len(plan.stages),
-        use=use if stage.shards else f"one job, the task {MERGE}, does it:",
-        line=shlex.join(["bchisto", stage.command, *stage.words]).replace("\n", " "),
-        cwd=shlex.quote(plan.cwd),
-        before="".join(f"{line}\n" for line in plan.before),
-        python=plan.python,
-        folder=shlex.quote(str(plan.folder)),
-        position=position,
-    )
+    os.write(1, f"{text}\n".encode())
 
 
 def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
@@ -163,8 +128,7 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
                 return plan, position
     finally:
         for process in running:  # an interrupt reaches only this process
-            if process.poll() is None:
-                process.terminate()
+            process.terminate()
         for process in running:
             process.wait()
     return plan, len(plan.stages)

@@ -10,7 +10,6 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ... import __version__
 from .. import BchistoError, DependencyError, InputError, Message, how_to_install
 
 U = TypeVar("U")
@@ -42,9 +41,7 @@ def _connected(address: str) -> Iterator[Any]:
         try:
             client.wait_for_workers(1, timeout=_SECONDS)
         except TimeoutError as error:
-            raise InputError(
-                "{dask} {}: the scheduler has no workers; start some with `dask worker {}`", address, address
-            ) from error
+            raise InputError("{dask} {}: it has no workers; start some: `dask worker {}`", address, address) from error
         yield client
 
 
@@ -82,33 +79,19 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
     with _connected(address) as client:
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
     for worker, (sees, known) in answers.items():
-        if "bchisto" not in known:
-            raise InputError(
-                "{dask} {}: worker {} has no bchisto; install it there, version {}", address, worker, __version__
-            )
-        if not sees:
-            raise InputError(
-                "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
-                address, worker, shared,
-            )  # fmt: skip
         if lacking := sorted(ours.keys() - known.keys()):
-            raise InputError(
-                "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here",
-                address, worker, ", ".join(lacking),
-            )  # fmt: skip
-        differing = [(name, version) for name, version in ours.items() if known[name] != version]
+            text = "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here"
+            raise InputError(text, address, worker, ", ".join(lacking))
+        if not sees:
+            text = "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths"
+            raise InputError(text, address, worker, shared)
+        differing = [name for name, version in ours.items() if known[name] != version]
+        theirs, here = (", ".join(f"{name} {versions[name]}" for name in differing) for versions in (known, ours))
         if differing:
-            _log.warning(
-                Message(
-                    "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own",
-                    address,
-                    worker,
-                    ", ".join(f"{name} {known[name]}" for name, _ in differing),
-                    ", ".join(f"{name} {version}" for name, version in differing),
-                )
-            )
-    versions = [known for _, known in answers.values()]
-    return [known for index, known in enumerate(versions) if known not in versions[:index]]
+            text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
+            _log.warning(Message(text, address, worker, theirs, here))
+    every = [known for _, known in answers.values()]
+    return [known for index, known in enumerate(every) if known not in every[:index]]
 
 
 def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
@@ -134,13 +117,10 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
             for future in as_completed(futures):
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
-            raise BchistoError(
-                "{dask} {}: the scheduler is gone; what is done is kept, start it and run the command again", address
-            ) from error
+            raise BchistoError("{dask} {}: the scheduler is gone; start it and run the same again", address) from error
         except KilledWorker as error:
             raise BchistoError(
-                "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
-                "kept, give workers more memory and run the command again"
+                "several Dask workers were killed, most often for lack of memory; give them more and run the same again"
             ) from error
 
 

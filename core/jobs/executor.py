@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import errno
 import functools
 import itertools
 import logging
@@ -22,7 +21,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .resources import THREADS, GpuClaims, Resources, default_jobs, one_thread_of_opencv
+from .resources import THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -94,29 +93,29 @@ def run_units(
     BchistoError
         A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
-    if (jobs := resources.processes) < 1:
-        raise InputError("{jobs} {}: give at least 1 process", jobs)
+    if resources.processes < 1:
+        raise InputError("{jobs} {}: give at least 1 process", resources.processes)
     results: list[R] = []
     total = sum(map(steps, units))
-    of_units = total / max(len(units), 1) * min(jobs, len(units))
+    each = total / max(len(units), 1) * min(resources.processes, len(units))
     with contextlib.ExitStack() as stack:
         folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
         with contextlib.suppress(OSError):
             folder = stack.enter_context(scratch_folder())
             (folder / _TICKS).mkdir()
         ticker = Ticker(None if folder is None else folder / _TICKS)
-        progress = Progress(
-            total=total, label=label, unit=step_name, between=lambda: 0 if ticker.read()[1] else of_units
-        )
-        stack.enter_context(progress)
+
+        def between() -> float:
+            return 0 if ticker.read()[1] else each
+
+        progress = stack.enter_context(Progress(total=total, label=label, unit=step_name, between=between))
         stop = threading.Event()
         thread = threading.Thread(target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress")
         thread.start()
         stack.callback(thread.join)
         stack.callback(stop.set)
-        outcomes = _results(
-            functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder
-        )
+        call = functools.partial(_call, work, ticker)
+        outcomes = _results(call, units, resources=resources, dask=dask, folder=folder)
         # closed as soon as the loop ends; otherwise workers would go on until the error is garbage-collected
         stack.enter_context(contextlib.closing(outcomes))
         finished = 0
@@ -140,11 +139,8 @@ def _watch(stop: threading.Event, progress: Progress, ticker: Ticker) -> None:
         progress.update_to(steps, note=note)
 
 
-def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
-    if cards is not None:
-        cards.claim()
-    with one_thread_of_opencv():
-        return unit, work(unit, ticker)
+def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R]:
+    return unit, _alone(work, unit, ticker)
 
 
 def _results(
@@ -159,13 +155,20 @@ def _results(
         yield from map(call, units)
     else:
         env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
-        if folder is not None:
-            call = functools.partial(call, cards=GpuClaims(folder, resources.gpus, resources.processes))
-        yield from _in_processes(call, units, jobs=jobs, folder=folder, env=env)
+        begin = functools.partial(_begin, os.getpid(), folder, resources)
+        yield from _in_processes(call, units, jobs=jobs, begin=begin, env=env)
+
+
+def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
+    """Set this process up as a worker; of several GPUs it sees one, also where there are more workers than GPUs."""
+    prepare_worker(parent, folder)
+    if folder is not None and len(resources.gpus) > 1:
+        number = claim_number(folder, resources.processes)
+        os.environ["CUDA_VISIBLE_DEVICES"] = resources.gpus[number % len(resources.gpus)]
 
 
 def _in_processes(
-    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, begin: Callable[[], None], env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
     # and are replaced if their memory grows.
@@ -183,12 +186,7 @@ def _in_processes(
         underway: set[Future[tuple[U, R]]] = set()
         try:
             with hold_interrupts():
-                pool = ProcessPoolExecutor(
-                    jobs,
-                    initializer=prepare_worker,
-                    initargs=(os.getpid(), None if folder is None else str(folder)),
-                    env=env,
-                )
+                pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
                 # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
                 for unit in itertools.islice(waiting, 2 * jobs):
                     underway.add(pool.submit(call, unit))
@@ -204,24 +202,15 @@ def _in_processes(
         except OSError as error:
             if started or error.filename is not None:
                 raise
-            if error.errno == errno.EAGAIN:
-                raise BchistoError(
-                    "worker processes cannot be started ({}): too few are allowed (ulimit -u); allow "
-                    "more or use {jobs:1}",
-                    error.strerror,
-                ) from error
             raise BchistoError(
-                "worker processes cannot be started ({}): /dev/shm, which they need, is full or not "
-                "writable; free some of it or use {jobs:1}",
+                "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}",
                 error.strerror or error,
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to all processes is an interrupt, not a lack of memory
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
-            raise BchistoError(
-                "worker processes cannot be used ({}); try {jobs:1}", error.__cause__ or error
-            ) from error
+            raise BchistoError("worker processes fail ({}); try {jobs:1}", error.__cause__ or error) from error
         finally:
             if pool is not None:
                 with hold_interrupts():
@@ -263,21 +252,8 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
 
 
 def in_threads(function: Callable[[U], R], items: Iterable[U]) -> Iterator[R]:
-    """Yield ``function(item)`` in the order of `items`, by a thread for each core: for what reads or decodes files.
-
-    It does not wait for its caller, so results must be small. What has not begun is dropped if the caller stops early.
-    """
-    from joblib import Parallel, delayed
-
-    threads = Parallel(default_jobs(), prefer="threads", return_as="generator")
-    results = threads(delayed(function)(item) for item in items)
-    try:
-        for result in results:  # noqa: UP028 - `yield from` would close them outside of what follows
-            yield result
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib warns of results that nobody took
-            results.close()
+    """Yield the same as `map_ahead`, by a thread for each core: for what reads or decodes files."""
+    return map_ahead_in_threads(function, items, threads=default_jobs())
 
 
 def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:

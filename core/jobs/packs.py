@@ -17,14 +17,14 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from .. import DAMAGE, InputError, Message, OutputError, error_number, neutral, output_error, readable_name
 from .guard import check_output, refuse_removing
 from .processes import temporary_path
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _log = logging.getLogger(__name__)
 
@@ -167,9 +167,8 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity are refused by the encoder."""
-    text = json_text(value) + "\n"
     with atomic_output(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(f"{json_text(value)}\n", encoding="utf-8")
 
 
 def json_text(value: Any) -> str:
@@ -311,11 +310,12 @@ def save_arrays(handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compr
 
     `numpy.savez` itself cannot be used: before NumPy 2.2, it saves ``allow_pickle=False`` as another array.
     """
+    import numpy as np  # not at the top: all commands import this module, also for their help
+
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                values: npt.NDArray[Any] = np.asanyarray(array)
-                np.lib.format.write_array(member, values, allow_pickle=False)
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> None:
@@ -335,7 +335,7 @@ def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> Non
         The file cannot be written.
     """
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        save_arrays(handle, {_KEY: np.frombuffer(bytes.fromhex(key), np.uint8), **arrays})
+        save_arrays(handle, {_KEY: bytearray.fromhex(key), **arrays})
 
 
 def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) -> dict[str, npt.NDArray[Any]] | None:
@@ -349,6 +349,8 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
     shapes : mapping
         Name to shape of each required array; None stands for any length.
     """
+    import numpy as np
+
     if not path.is_file():
         return None
     try:

@@ -39,7 +39,7 @@ def hold_interrupts() -> Iterator[None]:
     Use it for what must not stop half-way, such as the start and end of worker processes. Processes that are started
     inside begin with these signals blocked, so that no signal kills them before `prepare_worker`.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     arrived: list[int] = []
@@ -62,25 +62,24 @@ def is_interrupt(error: BaseException) -> bool:
     return any(getattr(signal.getsignal(number), "received", None) is not None for number in _SIGNALS)
 
 
-def prepare_worker(parent: int, folder: str | None = None) -> None:
+def prepare_worker(parent: int, folder: Path | None = None) -> None:
     """Set this process up as a worker: it ignores interrupts, and ends when its parent has ended.
 
     Parameters
     ----------
     parent : int
         Process id of the parent.
-    folder : str, optional
+    folder : Path, optional
         Folder for temporary files of libraries; the parent removes it.
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if folder is not None:
-        tempfile.tempdir = folder
+        tempfile.tempdir = str(folder)
         home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one
         if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
-            os.environ.setdefault("MPLCONFIGDIR", folder)
+            os.environ.setdefault("MPLCONFIGDIR", str(folder))
     if logging.lastResort is not None:  # this handler prints the warnings of a worker
         logging.lastResort.setFormatter(_Printable())
     hush_readers()
@@ -226,7 +225,7 @@ def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
 
 
 def _is_mine(path: Path) -> bool:
-    return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+    return path.lstat().st_uid == os.getuid()
 
 
 def _space() -> str | None:
@@ -249,14 +248,10 @@ def _state(pid: int) -> tuple[str, int | None]:
 
 
 def _is_there(pid: int) -> bool:
-    if state := _state(pid)[0]:
-        return state not in "ZX"  # a zombie: ended, but not yet collected by its parent
-    if _space() is not None:
-        return False
-    try:  # a system without /proc
+    try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # the process of another user
-        return True
-    return True
+    except PermissionError:  # of another user
+        pass
+    return _state(pid)[0] not in ("Z", "X")  # a zombie: ended, but not yet collected by its parent

@@ -22,9 +22,6 @@ _LINE_SECONDS = 15.0
 _HONEST = 8
 """Steps from which a rate is computed at least: the first steps of a process are slow, since they load networks."""
 
-_MOST_LOOKS = 512
-"""Observations that are stored."""
-
 _WORTH_SAYING = 60.0
 """Seconds from which the duration of a unit is printed, since that much work can be lost by Ctrl-C."""
 
@@ -158,8 +155,6 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         looks.append((now, done))
         while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
             del looks[0]
-        if len(looks) > _MOST_LOOKS:
-            looks[1:-1] = looks[1:-1:2]
         state = "; ".join(filter(None, (self._speed(), note)))
         if self._bar is not None:
             self._bar.set_postfix_str(state, refresh=False)

@@ -21,11 +21,8 @@ _START_SECONDS, _KERAS_SECONDS = 2.0, 10.0
 """Start of a process that reads its networks from the cache or has none, and of one that builds them with Keras, see
 docs/performance.md."""
 
-_CLAIM = "BCHISTO_GPU_CLAIM"
-"""Environment variable of a worker that holds a GPU, with the temporary folder of the run it holds it for."""
-
 _CLAIM_SECONDS = 10.0
-"""How long a new worker waits for the place of a worker that is about to end."""
+"""How long a new worker waits for the number of a worker that is about to end."""
 
 _TURN_SECONDS = 600.0
 """How long a process waits for its turn. If the other process hangs, the work is merely done twice."""
@@ -175,44 +172,26 @@ def one_thread_of_opencv() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-@dataclass(frozen=True)
-class GpuClaims:
-    """Assigns GPUs to worker processes: each worker holds a numbered place while it runs, and the place gives the GPU.
+def claim_number(folder: Path, processes: int) -> int:
+    """Return a number below `processes` that this process alone has while it runs, for workers that share out GPUs.
 
-    Attributes
+    Parameters
     ----------
     folder : Path
-        Folder of the places, which are locked files; a lock ends with its process, however that ends.
-    gpus : tuple of str
-        See `Resources`.
+        Folder of the numbers, which are locked files; a lock ends with its process, however that ends.
     processes : int
-        Number of workers, and so of places; if there are more workers than GPUs, they share them evenly.
     """
+    import fcntl
 
-    folder: Path
-    gpus: tuple[str, ...]
-    processes: int
-
-    def claim(self) -> None:
-        """Make only one GPU visible to this process; must be called before any code looks for GPUs."""
-        if len(self.gpus) < 2 or os.environ.get(_CLAIM) == str(self.folder):
-            return
-        os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[self._place() % len(self.gpus)]
-        os.environ[_CLAIM] = str(self.folder)
-
-    def _place(self) -> int:
-        """Lock a free place and return its number; its file stays open until this process ends."""
-        import fcntl
-
-        until = time.monotonic() + _CLAIM_SECONDS
-        while time.monotonic() < until:
-            for number in range(self.processes):
-                handle = os.open(self.folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    os.close(handle)
-                else:
-                    return number
-            time.sleep(0.05)
-        return os.getpid()  # no place became free; sharing a GPU is better than failing
+    until = time.monotonic() + _CLAIM_SECONDS
+    while time.monotonic() < until:
+        for number in range(processes):
+            handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)  # open until this process ends
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+            else:
+                return number
+        time.sleep(0.05)
+    return os.getpid()  # no number became free; sharing a GPU is better than failing

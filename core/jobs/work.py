@@ -150,13 +150,9 @@ class Work(Settings):
         """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
         super().__post_init__()
         if self.threads is not None and self.dask is not None:
-            raise InputError(
-                Message("{threads} with {dask}: its workers have their own; start them with BCHISTO_THREADS set")
-            )
+            raise InputError(Message("{threads} with {dask}: its workers have their own; set BCHISTO_THREADS there"))
         if self.overwrite and self.shard is not None:
-            raise InputError(
-                Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
-            )
+            raise InputError(Message("{overwrite} with {shard} would remove what other shards did; leave out {shard}"))
 
     def training(self, units: int, *, begun: int | None = None) -> Resources:
         """Return the resources of this machine for the training of `units` networks.

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import InputError, Message, OutputError, OverwrittenError, SettingsConflictError
+from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 
@@ -76,11 +76,8 @@ class ImageChange:
         ):
             if images:
                 # removed images are named, since they cannot be looked up any more
-                shown = images[: _NAMED if images is self.removed else 1]
-                more = len(images) - len(shown)
-                named = f"first {shown[0]}" if more and len(shown) == 1 else ", ".join(shown)
-                named += f" and {more} more" if more and len(shown) > 1 else ""
-                yield f"{len(images)} {noun}{'' if len(images) == 1 else 's'} {what} ({named})"
+                named = few(images, most=_NAMED if images is self.removed else 1)
+                yield f"{counted(len(images), noun)} {what} ({named})"
 
     def json(self) -> dict[str, Any]:
         """Return all non-empty fields as lists, JSON-ready."""
@@ -137,23 +134,6 @@ _LISTED = "units.json"
 _SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The units of a folder of work.
-
-    Attributes
-    ----------
-    unit : str
-        Name of the units, in the plural.
-    groups : tuple of tuple of str
-        Groups of units that belong to the same shard: for each unit its file, relative to the folder. The name is empty
-        if the unit's file is not needed any more.
-    """
-
-    unit: str
-    groups: tuple[tuple[str, ...], ...]
-
-
 def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> None:
     """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
     content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
@@ -163,35 +143,44 @@ def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> N
     write_json(folder / _LISTED, content)
 
 
-def read_listing(folder: Path) -> Listing | None:
+def _read_whole(path: Path) -> Any:
+    """Return the content of a JSON file; None if there is none, as when another process has just removed it."""
+    try:
+        return read_json(path) if path.is_file() else None
+    except InputError:
+        if path.is_file():
+            raise
+        return None
+
+
+def read_listing(folder: Path) -> tuple[str, tuple[tuple[str, ...], ...]] | None:
     """Return the list of a folder whose results are not combined yet; None if there is no list.
+
+    Returns
+    -------
+    unit : str
+        Name of the units, in the plural.
+    groups : tuple of tuple of str
+        Groups of units that belong to the same shard: for each unit its file, relative to the folder. The name is empty
+        if the unit's file is not needed any more.
 
     Raises
     ------
     InputError
         The file is damaged.
     """
-    path = folder / _LISTED
-    try:
-        content: Any = read_json(path) if path.is_file() else None
-    except InputError:
-        if path.is_file():
-            raise
-        return None  # another process has just combined the results and removed the list
+    content = _read_whole(folder / _LISTED)
     if content is None:
         return None
     try:
-        return Listing(str(content["unit"]), tuple(tuple(map(str, group)) for group in content["groups"]))
+        return str(content["unit"]), tuple(tuple(map(str, group)) for group in content["groups"])
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a list of units; run the command of this folder again") from error
+        raise InputError(f"{folder / _LISTED}: not a list of units; run the command of this folder again") from error
 
 
 def remove_listing(folder: Path) -> None:
     """Remove the list, once the results of all units are combined."""
-    try:
-        (folder / _LISTED).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder / _LISTED}: cannot be removed ({error.strerror})") from error
+    (folder / _LISTED).unlink(missing_ok=True)
 
 
 _log = logging.getLogger(__name__)
@@ -318,9 +307,8 @@ class FolderSettings:
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
         new = json.loads(json.dumps(self.settings))
-        stores = [
-            (name, old[_STORES][name], new[_STORES][name]) for name in old.get(_STORES, {}) if name in new[_STORES]
-        ]
+        theirs, ours = old.get(_STORES, {}), new.get(_STORES, {})
+        stores = [(name, theirs[name], ours[name]) for name in theirs if name in ours]
         whole = (
             "",
             *({name: side[name] for name in side if name not in {_STORES, *self.loose}} for side in (old, new)),
@@ -331,14 +319,9 @@ class FolderSettings:
     def _read(self) -> dict[str, Any]:
         """Return the content of the settings file; empty if there is none."""
         path = self.folder / _FILE
-        try:
-            if not path.is_file():
-                return {}
-            content = read_json(path)
-        except InputError:
-            if not path.is_file():  # overwritten at this moment
-                return {}
-            raise
+        content = _read_whole(path)
+        if content is None:
+            return {}
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
             raise InputError("{}: not a file of settings; use {overwrite} to begin this folder again", path)
         if content.get("schema_version", _SCHEMA) > _SCHEMA:

@@ -20,10 +20,6 @@ _MOST_SECONDS = 1e9
 """A recorded duration of this many seconds or more is invalid."""
 
 
-_SHOWN = 10
-"""Largest number of shards that a message names."""
-
-
 @dataclass(frozen=True)
 class RunEntry:
     """One command of a run.
@@ -82,10 +78,9 @@ def read_run(run: str | Path) -> list[RunEntry]:
         The file was not written by bchisto.
     """
     path = Path(run) / "run.json"
-    if not path.parent.is_dir():
-        raise MissingInputError(f"{run}: no such folder; give a folder that featurize or boost made")
     if not path.is_file():
-        raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
+        missing = "run.json in this folder" if path.parent.is_dir() else "such folder"
+        raise MissingInputError(f"{run}: no {missing}; give a folder that featurize or boost made")
     return read_records(path)
 
 
@@ -102,8 +97,7 @@ def read_records(path: Path) -> list[RunEntry]:
     except RecursionError as error:
         raise InputError(f"{path}: not a run.json of bchisto") from error
     records = content.get("records") if isinstance(content, dict) else None
-    if not isinstance(records, list):
-        raise InputError(f"{path}: not a run.json of bchisto")
+    records = records if isinstance(records, list) else []
     entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
     if left_out := len(records) - len(entries):
         _log.warning("%s: %d of its %d records are incomplete and left out", path, left_out, len(records))
@@ -178,15 +172,9 @@ def unfinished_work(run: Path, commands: Sequence[str]) -> str:
         return ""
     if not entries or (last := _share(entries[-1])) is None:
         return ""
-    entries = [entry for entry in entries if entry.command == entries[-1].command]
-    count = last["shard"].partition("/")[2]
-    ended = {share["shard"] for entry in entries if (share := _share(entry)) and entry.status == "ok"}
-    missing = [shard for at in range(1, int(count) + 1) if (shard := f"{at}/{count}") not in ended]
-    lacks = last["units"] - last["done"]
-    shards = f"; not run to the end: shard {', '.join(missing[:_SHOWN])}{' ...' * (len(missing) > _SHOWN)}"
     return (
-        f"bchisto {entries[-1].command} was run in shards; {lacks} of {last['units']} {last['unit']} are missing"
-        f"{shards if missing else ''}; the same command without a shard does what is missing and puts all together"
+        f"bchisto {entries[-1].command} was run in shards; {last['units'] - last['done']} of {last['units']} "
+        f"{last['unit']} are missing; the same command without a shard does what is missing and puts all together"
     )
 
 

@@ -288,17 +288,12 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
         raise MissingInputError("{config} {}: no such file", config)
     try:
         content = parse_yaml(config.read_text(encoding="utf-8"))
-    except InputError as error:
-        reason = "nested too deeply to be options" if "too deeply" in str(error) else error
-        raise InputError("{config} {}: {}", config, reason) from error
-    except (ValueError, OSError) as error:  # text that is not UTF-8
+    except (ValueError, OSError) as error:  # also text that is not UTF-8
         raise InputError("{config} {}: neither YAML nor JSON ({})", config, error) from error
     if not isinstance(content, dict):
         raise InputError("{config} {}: expected a mapping of option names to values", config)
     if isinstance(content.get("records"), list):
-        entries = [
-            record for record in content["records"] if isinstance(record, dict) and record.get("command") == command
-        ]
+        entries = [item for item in content["records"] if isinstance(item, dict) and item.get("command") == command]
         if not entries or not isinstance(entries[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
         worked = [record for record in entries if not record.get("refused")]

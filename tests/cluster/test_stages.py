@@ -1,18 +1,17 @@
 """Stages of `bchisto submit` beside the chain of features, models and evaluation, by processes of this machine."""
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import time
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
-from job_chain import FEATURES, assert_equal, chain
+from job_chain import FEATURES, assert_equal, chain, wait
+from miniatures import write_bach
 from PIL import Image
 
 LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
@@ -63,11 +62,7 @@ def test_a_chain_goes_on_after_growth(cli, tissue, boosted, tmp_path):
 def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_path):
     run = tmp_path / "run"
     process = start(*LOCAL, "--", *chain(tissue, run))
-    deadline = time.monotonic() + 120
-    while not list(run.glob("records/*-featurize-*.json")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait(lambda: list(run.glob("records/*-featurize-*.json")), process=process)
     code, _, err = cli(*LOCAL, "--", *chain(tissue, run))
     assert (code, f"(process {process.pid}); wait, or use --cancel" in err) == (3, True), err
     code, out, err = cli("submit", "--cancel", run)
@@ -83,18 +78,6 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
     assert (code, out) == (0, "no job of this run is in the queue, and no local submit works on it\n")
 
 
-def commands_below(process):
-    """Return the processes that a process started, and those that these started: bchisto's are no sessions."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    below = {process}
-    while more := {child for child, parent in parents.items() if parent in below} - below:
-        below |= more
-    return below - {process}
-
-
 @pytest.mark.slow
 def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     run = tmp_path / "run"
@@ -102,21 +85,15 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
 
     def begin():
         known = set(run.glob("records/*-featurize-*.json"))
-        process, deadline = start(*words), time.monotonic() + 120
-        while len(set(run.glob("records/*-featurize-*.json")) - known) < 2:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        process = start(*words)
+        wait(lambda: len(set(run.glob("records/*-featurize-*.json")) - known) >= 2, process=process)
         return process
 
     process = begin()
-    left = commands_below(process.pid)
+    left = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in left):
-        assert time.monotonic() < deadline, "orphans"
-        time.sleep(0.1)
+    wait(lambda: not any(child.is_running() for child in left), 30)
     process = begin()
     record = next(path for path in run.glob("records/*-featurize-*.json") if '"running"' in path.read_text())
     os.kill(json.loads(record.read_text())["process"]["pid"], signal.SIGKILL)
@@ -133,14 +110,7 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
     content["featurize"]["encoders"]["value"] = ["tiny"]
     content["featurize"]["views"]["value"] = ["1.0:48"]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    images, rng = tmp_path / "ICIAR2018_BACH_Challenge", np.random.default_rng(0)
-    for position, (label, prefix) in enumerate(
-        [("Normal", "n"), ("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv")]
-    ):
-        (images / "Photos" / label).mkdir(parents=True)
-        for number in range(1, 101):
-            pixels = rng.integers(60 + 20 * position, 250, (66, 88, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(images / "Photos" / label / f"{prefix}{number:03d}.tif")
+    images = write_bach(tmp_path, height=66, width=88)
     words = ("reproduce", tmp_path / "small.yaml", "--images", images, "--weights", "random", "--quick", "--out")
     code, _, err = cli(*words, tmp_path / "alone", "--jobs", 1)
     assert code == 0, err

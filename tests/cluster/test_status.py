@@ -12,6 +12,7 @@ import time
 import pytest
 from bchisto.apps.submit.plan import JobStage
 from bchisto.core.jobs import this_process
+from job_chain import wait
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
 BOOST = ("--folds", 3, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
@@ -42,11 +43,7 @@ def killed(tmp_path_factory, tissue, start):
     """A run whose `featurize` was killed when its first block was done."""
     run = tmp_path_factory.mktemp("killed") / "run"
     process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
-    deadline = time.monotonic() + 120
-    while not list(run.glob("features/*.parts/*.npz")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait(lambda: list(run.glob("features/*.parts/*.npz")), process=process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return run
@@ -218,11 +215,7 @@ def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied
 def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(status, cli, start, tissue, tmp_path):
     run = tmp_path / "run"
     process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
-    deadline = time.monotonic() + 120
-    while not (run / "run.json").is_file():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait((run / "run.json").is_file, process=process)
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (3, f"{run}: running")
     process.send_signal(signal.SIGTERM)
@@ -249,22 +242,6 @@ def test_a_watched_status_tells_the_time(start, copied):
     finally:
         process.kill()
         process.communicate()
-
-
-def test_images_that_fail(status, cli, tissue, tmp_path, tiny_options):
-    images, run = tmp_path / "images", tmp_path / "run"
-    shutil.copytree(tissue, images)
-    broken = images / "benign" / "benign03.png"
-    broken.write_bytes(broken.read_bytes()[:-2000])
-    options = ("--images", images, "--out", run, *tiny_options)
-    assert cli("featurize", *options)[0] == 1
-    code, state, stage, lines = status(run, "featurize")
-    assert (code, state, stage["state"]) == (1, "failed", "failed")
-    assert f"read: {run / 'run.json'}\n" in lines
-    assert cli("featurize", *options, "--skip-errors")[0] == 1
-    code, state, content, lines = status(run)
-    assert (code, state, content["failed_images"]) == (0, "done", 1)
-    assert f"failed images: 1, listed in {run / 'failures.csv'}" in lines
 
 
 def test_shards_until_they_are_merged(status, cli, described, tmp_path):

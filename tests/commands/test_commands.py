@@ -20,26 +20,6 @@ def test_what_is_listed(cli):
     assert (code, err.startswith("Usage: bchisto data")) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nothing"], "No such command 'nothing'"),
-        (["featurize"], "Missing option '--images'"),
-        (["featurize", "--images", "x", "--out", "y", "--augmentations", "many"], "'many' is not a valid integer"),
-        (["featurize", "--images", "x", "--out", "y", "--precision", "int8"], "--precision int8: choose one of"),
-        (
-            ["featurize", "--images", "x", "--out", "y", "--select", "breakhis:magnification=50"],
-            "--select breakhis:magnification=50: choose one of 40, 100, 200, 400",
-        ),
-        (["predict", "x", "--out", "y"], "give --images DIR or image files"),
-    ],
-)
-def test_wrong_usage_exits_with_2(cli, arguments, message):
-    code, out, err = cli(*arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-
-
 def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
@@ -79,8 +59,8 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     assert "  boost  shard 4/4 done: 1 of 3 models  " in cli("runs", "list", run)[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
-        assert (code, "bchisto boost was run in shards; 2 of 3 models are missing; not run to the end: shard 2/4, 3/4; "
-                "the same command without a shard" in err) == (2, True), err  # fmt: skip
+        assert (code, "bchisto boost was run in shards; 2 of 3 models are missing; the same command without a "
+                "shard" in err) == (2, True), err  # fmt: skip
     assert cli(*boost)[0] == 0
     assert "  boost  ok  " in cli("runs", "list", run)[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
@@ -134,53 +114,18 @@ def images(tissue, tmp_path):
     return shutil.copytree(tissue, tmp_path / "images")
 
 
-def test_missing_and_empty_folders(cli, tmp_path, tiny_options):
-    code, line = featurize(cli, tmp_path / "none", tmp_path, tiny=tiny_options)
-    assert code == 2
-    assert line.endswith("none: no such folder or manifest; check --images")
-    (tmp_path / "empty").mkdir()
-    code, line = featurize(cli, tmp_path / "empty", tmp_path, tiny=tiny_options)
-    assert code == 2
-    assert line.endswith("empty: this folder is empty; check --images")
-
-
 def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     (images / "benign" / "a.tif").write_text("text")
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 2
     assert "a.tif: not a TIFF, PNG or JPEG image" in line
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(
-        images / "benign" / "a.tif"
-    )
-    (images / "benign" / "a.tif").write_bytes((images / "benign" / "a.tif").read_bytes()[:-60_000])
-    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
-    assert code == 1
-    assert "a.tif: cannot be decoded, the file is truncated or damaged" in line
     code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors")
-    assert code == 1
-    assert out == "12 images with features in 1 file\n"
+    assert (code, out) == (1, "12 images with features in 1 file\n")
     assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
     Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
     code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)
     assert code == 2
     assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; use a smaller --view" in line
-
-
-def test_an_output_folder_that_cannot_be_written(cli, images, tmp_path, tiny_options):
-    (tmp_path / "run").write_text("a file")
-    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
-    assert code == 2
-    assert "run: cannot create this folder" in line
-
-
-def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkeypatch):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("bchisto.featurize.pipeline.do_missing", interrupt)
-    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
-    assert code == 130
-    assert "interrupted; run the same command again to resume" in err
 
 
 def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch):
@@ -251,18 +196,3 @@ def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
         code, _, err = cli("stain", *arguments, "--out", tmp_path / "out4")
         assert code == 2, err
         assert message in err
-
-
-def test_runs_list_show_diff(cli, boosted, described):
-    code, out, _ = cli("runs", "list", boosted.parent)
-    assert code == 0
-    assert f"{boosted}  boost  ok" in out
-    code, out, _ = cli("runs", "show", boosted)
-    assert code == 0
-    assert "featurize: ok" in out
-    assert "  crops: 3" in out
-    assert '"accuracy"' in out
-    code, out, _ = cli("runs", "diff", described, boosted)
-    assert code == 1
-    assert f"boost: only in {boosted}" in out
-    assert cli("runs", "diff", boosted, boosted)[0] == 0

@@ -118,9 +118,3 @@ def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
 def test_a_word_that_yaml_takes_for_something_else_is_a_class(tmp_path):
     assert options_of("boost", "out: run\npositive: [no]\nfolds: [10, 0.7/0.3]", tmp_path)["positive"] == ("no",)
     assert load_config(tmp_path / "c.yaml", command="boost")["folds"] == ["10", "0.7/0.3"]
-
-
-def test_one_line_names_the_file(tmp_path, cli):
-    (tmp_path / "c.yaml").write_text("images: x\nout: y\naugmentations: 2.7\n")
-    code, _, said = cli("featurize", "--config", tmp_path / "c.yaml")
-    assert (code, said) == (2, f"error: --config {tmp_path}/c.yaml: augmentations: '2.7' is not a valid integer.\n")

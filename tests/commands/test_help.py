@@ -49,12 +49,3 @@ def test_help_shows_the_main_groups_and_counts_the_rest(name, cli):
     assert (f"--help-all shows {rest} more option" in " ".join(short.split())) is (rest > 0)
     for title in RARE:
         assert f"\n{title}:\n" not in short
-
-
-def test_heads_of_other_packages_are_named(monkeypatch):
-    from bchisto.boost import heads
-    from bchisto.commands.boost import _options
-
-    monkeypatch.setattr(heads, "extension_names", lambda group: ["forest"])
-    option = next(option for option in _options() if option.name == "heads")
-    assert option.type.choices == (*heads.HEADS, "forest")

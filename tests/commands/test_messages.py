@@ -2,7 +2,6 @@
 
 import ast
 import functools
-import logging
 import re
 import shlex
 import tomllib
@@ -16,7 +15,7 @@ import pytest
 from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
-from bchisto.core.jobs import Progress, save_arrays
+from bchisto.core.jobs import save_arrays
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -109,6 +108,8 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
             ("featurize", "--images", "a\x1bb", "--augmentations", "x"),
             "error: Invalid value for '--augmentations': 'x' is",
         ),
+        (("predict", "x", "--out", "y"), "error: give --images DIR or image files, or --features FILE; see"),
+        (("featurize", "--images", "x", "--out", "y", "--precision", "int8"), "error: --precision int8: choose one of"),
         (("reproduce", "rakhlin2018"), "error: give --images, the dataset in its official layout; see bchisto repro"),
     ],
 )
@@ -118,18 +119,6 @@ def test_what_is_mistyped_is_told_in_one_line(cli, words, line):
     assert err.startswith(line)
     assert "--imges" not in words or "--images" in err
     assert "--mode" not in err
-
-
-def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, monkeypatch):
-    times = iter([0.0, 41.0, 57.0, 58.0, 90.0, 91.0])
-    monkeypatch.setattr("bchisto.core.jobs.progress.time.monotonic", lambda: next(times))
-    with (
-        caplog.at_level(logging.INFO, "bchisto"),
-        Progress(total=64, label="featurize", unit="augmentations") as progress,
-    ):
-        progress.update_to(1)  # 41 s of start-up
-        progress.update_to(17)
-    assert caplog.messages == ["featurize: 1/64 augmentations", "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left"]
 
 
 def test_arrays_are_what_was_given(tmp_path):

@@ -72,7 +72,7 @@ def test_mammograms(dataset, mammograms, cli):
         (["breakhis"], "--select breakhis: write DATASET:KEY=VALUE, for example breakhis:magnification=200"),
         (["breakhis:magnification="], "write DATASET:KEY=VALUE"),
         (["breakhs:label=type"], "did you mean breakhis? Choose one of breakhis, cbis-ddsm, ddsm"),
-        (["bach:label=type"], "there is nothing to select of bach; leave it out"),
+        (["bach:label=type"], "choose one of breakhis, cbis-ddsm, ddsm"),
         (["breakhis:magnificaton=40"], "did you mean magnification? Choose one of label, magnification"),
         (["breakhis:context=large"], "choose one of label, magnification"),
         (["breakhis:magnification=50"], "choose one of 40, 100, 200, 400"),

@@ -65,16 +65,6 @@ def test_no_colour_is_respected(environment, folder):
     assert shown.startswith("error: ")
 
 
-def test_a_pipe_gets_plain_lines(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "bchisto", "boost", "--out", "a run that is not there " * 5],
-        capture_output=True, text=True, cwd=folder, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "\x1b" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
     images = folder / "images"
     for path in sorted(tissue.rglob("*.png")):

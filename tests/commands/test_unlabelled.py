@@ -4,10 +4,8 @@ import csv
 import shutil
 
 import pytest
-from bchisto.core import InputError
-from bchisto.data import fold_plan, read_dataset, unique_images
+from bchisto.data import read_dataset, unique_images
 
-NETWORK = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
 
@@ -52,17 +50,3 @@ def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, cli):
     assert code == 0, err
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}
-
-
-def test_no_label_at_all(tissue, tmp_path, cli, tiny_options):
-    (tmp_path / "m.csv").write_text("path\n" + "\n".join(str(path) for path in sorted(tissue.rglob("*.png"))))
-    assert cli("featurize", "--images", tmp_path / "m.csv", "--out", tmp_path / "run", *tiny_options)[0] == 0
-    for command in (
-        ("boost", "--out", tmp_path / "run"),
-        ("finetune", "--images", tmp_path / "m.csv", "--out", tmp_path / "cnn", *NETWORK),
-        ("data", "folds", "--images", tmp_path / "m.csv", "--out", tmp_path / "f.csv"),
-    ):
-        code, _, err = cli(*command)
-        assert (code, " has a label" in err) == (2, True), err
-    with pytest.raises(InputError, match="no image has a label; folds need labels"):
-        fold_plan("2", image_ids=["a"], labels=[""], groups=[None])

@@ -83,22 +83,6 @@ def test_the_page_shows_the_package_whole():
     assert all(f"`{group}`" in PAGE for group in groups)
 
 
-def test_each_is_listed_beside_ours(lab):
-    from bchisto.apps.recipes import list_recipes
-    from bchisto.boost import list_heads
-    from bchisto.data import list_layouts
-    from bchisto.encoders import list_encoders
-    from bchisto.evaluate import list_metrics
-    from bchisto.finetune import list_networks
-
-    assert "edges" in list_encoders()
-    assert "lab" in list_layouts()
-    assert "centroid" in list_heads()
-    assert "plain" in list_networks()
-    assert "g_mean" in [metric.name for metric in list_metrics()]
-    assert "lab-study" in list_recipes()
-
-
 def test_its_dataset_is_recognised_and_read(said, here):
     assert "lab-images: detected as dataset lab" in said["data"]
     assert "lab: 24 images" in said["data"]

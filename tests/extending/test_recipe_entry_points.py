@@ -4,6 +4,7 @@ import re
 import textwrap
 from pathlib import Path
 
+import offers
 import pytest
 import yaml
 from bchisto.apps.recipes import list_recipes, load_recipe
@@ -12,14 +13,9 @@ from bchisto.core import InputError
 STUDY = Path(__file__).parent / "package" / "bchisto_lab" / "lab-study.yaml"
 
 
-def offer(folder, package, code="", **entries):
-    """Install a package that offers recipes; names are the tests' own, so that none is imported twice."""
-    (folder / f"{package}.py").write_text(textwrap.dedent(code))
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    lines = [f"{name.replace('_', '-')} = {package}:{place}" for name, place in entries.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[bchisto.recipes]", *lines]) + "\n")
+def offer(folder, package, code, **entries):
+    named = {name.replace("_", "-"): f"{package}:{place}" for name, place in entries.items()}
+    offers.offer(folder, "recipes", package, textwrap.dedent(code), **named)
 
 
 WAYS = {

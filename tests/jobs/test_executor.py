@@ -6,7 +6,7 @@ from pickle import PicklingError
 
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError, InputError
-from bchisto.core.jobs import Progress, Resources, Ticker, default_jobs, format_seconds, run_units
+from bchisto.core.jobs import Progress, Resources, Ticker, format_seconds, run_units
 from sample_units import fail_on_three, killed_on_three, square
 
 
@@ -42,16 +42,6 @@ def test_nothing_to_do_and_bad_numbers():
         run_units(square, [1], **options(jobs=0))
 
 
-@pytest.mark.slow
-def test_on_a_dask_cluster(dask):
-    import distributed
-
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        results = run_units(square, [1, 2, 3], **options(dask=cluster.scheduler_address))
-    assert sorted(value for value, _ in results) == [1, 4, 9]
-    assert os.getpid() not in {pid for _, pid in results}
-
-
 def test_no_scheduler_at_the_address(dask):
     with pytest.raises(InputError, match="no Dask scheduler answers there"):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:9"))
@@ -63,10 +53,6 @@ def test_dask_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DependencyError, match=r"pip install 'dask\[distributed\]>=\S+'"):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:8786"))
-
-
-def test_default_jobs_are_the_cores_of_this_process():
-    assert default_jobs() == len(os.sched_getaffinity(0))
 
 
 def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):

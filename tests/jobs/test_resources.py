@@ -10,7 +10,6 @@ import pytest
 import sample_units
 from bchisto.core.jobs import (
     Resources,
-    Ticker,
     Work,
     cpu_resources,
     default_jobs,
@@ -18,6 +17,13 @@ from bchisto.core.jobs import (
     network_resources,
     run_units,
 )
+
+
+def done(work, units=(1, 2), **resources):
+    """Return the results of units of work; `cores` is 2."""
+    return run_units(
+        work, list(units), steps=lambda _: 1, resources=Resources(cores=2, **resources), label="t", step_name="u"
+    )
 
 
 def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
@@ -73,39 +79,21 @@ def test_threads_of_networks_share_the_cores(monkeypatch):
         assert network_resources(7).processes == 7
 
 
-def test_cores_that_do_not_work_prepare_input():
-    assert Resources(8, 8).helpers(100) == 1
-    assert Resources(8, 8).helpers(2) == 4
-    assert Resources(32, 8).helpers(100) == 1
-
-
 def test_each_worker_holds_one_card():
     """The cards are names: a worker never looks at them here."""
-    units = list(range(8))
     for processes, expected in [(2, [1, 1]), (4, [2, 2])]:
-        found = run_units(
-            sample_units.card,
-            units,
-            steps=lambda _: 1,
-            resources=Resources(processes, 2, ("3", "GPU-b")),
-            label="t",
-            step_name="u",
-        )
+        found = done(sample_units.card, range(8), processes=processes, gpus=("3", "GPU-b"))
         by_process = {process: {card for other, card in found if other == process} for process, _ in found}
         assert all(len(cards) == 1 for cards in by_process.values())
         held = [card for cards in by_process.values() for card in cards]
         assert set(held) <= {"3", "GPU-b"}
         if len(held) == processes:  # on a busy machine one worker may do all
             assert sorted([held.count("3"), held.count("GPU-b")]) == expected
-    assert "BCHISTO_GPU_CLAIM" not in os.environ
 
 
 def test_one_card_is_left_as_it_is(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    found = run_units(
-        sample_units.card, [1, 2], steps=lambda _: 1, resources=Resources(2, 2, ("7",)), label="t", step_name="u"
-    )
-    assert {card for _, card in found} == {"7"}
+    assert {card for _, card in done(sample_units.card, processes=2, gpus=("7",))} == {"7"}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -115,15 +103,7 @@ def test_a_worker_has_one_thread_of_opencv(jobs):
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        found = run_units(
-            sample_units.opencv_threads,
-            [1, 2],
-            steps=lambda _: 1,
-            resources=Resources(jobs, 2),
-            label="t",
-            step_name="u",
-        )
-        assert found == [1, 1]
+        assert done(sample_units.opencv_threads, processes=jobs) == [1, 1]
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
@@ -131,14 +111,7 @@ def test_a_worker_has_one_thread_of_opencv(jobs):
 
 def test_networks_are_computed_with_the_threads_that_are_asked_for():
     def run(threads, units=(1,)):
-        return run_units(
-            sample_units.network_threads,
-            units,
-            steps=lambda _: 1,
-            resources=Resources(1, 2, threads=threads),
-            label="t",
-            step_name="u",
-        )
+        return done(sample_units.network_threads, units, processes=1, threads=threads)
 
     ((own, before),) = run(None)
     assert own == os.getpid()
@@ -211,10 +184,3 @@ def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert done.stdout.strip() == "ok", done.stderr
-
-
-def test_counts_take_no_notice_of_claims(tmp_path):
-    (tmp_path / "gpu-0").touch()
-    ticker = Ticker(tmp_path)
-    ticker.tick(3)
-    assert ticker.read()[0] == 3

@@ -11,11 +11,6 @@ def test_shards_cover_everything_once(count):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_reads_k_of_n():
-    assert Shard.parse(" 3/16 ") == Shard(3, 16)
-    assert str(Shard(3, 16)) == "3/16"
-
-
 @pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b", "1/0", "-1/4"])
 def test_refuses_anything_else(text):
     with pytest.raises(InputError, match="`shard`"):

@@ -1,6 +1,7 @@
 """A chain of commands as `bchisto submit` takes it, and what two runs of it must have in common."""
 
 import json
+import time
 
 import h5py
 import numpy as np
@@ -41,3 +42,12 @@ def assert_equal(run, expected):
         assert len(names) > 6
         for name in names:
             np.testing.assert_array_equal(mine[name][()], other[name][()])
+
+
+def wait(reached, seconds=120, *, process=None):
+    """Wait until something is so, while a process runs, if one is given."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

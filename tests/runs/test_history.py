@@ -21,12 +21,6 @@ def make(run, *, crops=20, accuracy=0.8, fail=False):
     return run
 
 
-def test_reads_what_was_recorded(tmp_path):
-    first, second = read_run(make(tmp_path / "run", fail=True))
-    assert (first.command, first.status, first.config["crops"], first.notes) == ("featurize", "ok", 20, {"images": 12})
-    assert (second.status, second.error) == ("error", "ValueError: no stores")
-
-
 def test_lists_runs_below_a_folder(tmp_path):
     make(tmp_path / "b")
     make(tmp_path / "deep" / "a", fail=True)

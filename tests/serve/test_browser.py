@@ -336,28 +336,6 @@ def test_behind_a_proxy_and_below_a_path(tab, start, run_folders, files, strips)
         proxy.shutdown()
 
 
-def test_another_server_of_this_machine_gets_no_cookie(tab, page):
-    window, got = tab(), []
-
-    class Other(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            got.append(self.headers.get("cookie"))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'<link rel="icon" href="data:,">')
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        assert window.context.cookies(window.url)
-        window.goto(f"http://127.0.0.1:{other.server_port}/")
-        window.goto("about:blank")
-        other.shutdown()
-    assert set(got) == {None}
-
-
 def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_path):
     """An open tab is told so, and the token of a file, typed in, opens the page: no address holds it."""
     token = tmp_path / "token"
