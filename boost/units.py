@@ -18,7 +18,7 @@ from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
-from .heads import fit_head, known_head
+from .heads import fit_head, get_head, known_head
 from .trees import Probabilities
 
 MODEL_KIND = "model 2"
@@ -82,10 +82,8 @@ class ModelUnit:
     terms : TrainingTerms
     params : mapping
         Parameters of the model, from `HeadSpec.params`.
-    key : str
-        Key of everything that determines the model and its predictions.
-    file : Path
-        File for the model and its predictions.
+    folder : Path
+        Folder of the scheme and classifier.
     """
 
     part: FoldPart
@@ -93,8 +91,21 @@ class ModelUnit:
     seed: int
     terms: TrainingTerms
     params: Mapping[str, Any]
-    key: str
-    file: Path
+    folder: Path
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Key of everything that determines the model and its predictions."""
+        return key_of(
+            MODEL_KIND, head=self.head, settings=get_head(self.head).settings(self.terms), params=self.params,
+            rounds=self.terms.preset.rounds, inner_seed=self.terms.inner_seed, part=self.part.key,
+        )  # fmt: skip
+
+    @property
+    def file(self) -> Path:
+        """File for the model and its predictions."""
+        name = f"seed{self.seed}-fold{self.part.fold}-{self.key[:16]}.npz"
+        return self.folder / "models" / self.part.store / name
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from ..core import BundleError, ImageError
 from ..core.formats import Archive, limits
 from ..core.jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
-from ..core.models import BundleFacts, write_bundle
+from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from .augment import Image
 from .batches import Source
@@ -84,8 +83,7 @@ class CnnBundle(BundleFacts):
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
         own = {"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)}
         members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
-        check = functools.partial(CnnBundle._read, path, parse=False)
-        return write_bundle(path, facts, kind="cnn", own=own, members=members, check=check)
+        return CnnBundle.write(path, facts, own=own, members=members)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:

@@ -3,13 +3,13 @@
 from .archive import pack_arrays, unpack_arrays
 from .bundles import (
     BundleFacts,
+    Member,
     TrainingImages,
     bundle_kind,
     bundle_lines,
     bundle_stores,
     bundle_view,
     open_bundle,
-    write_bundle,
 )
 
 __all__ = ["BundleFacts", "open_bundle"]
