@@ -92,10 +92,8 @@ def test_what_decides_the_content_of_ours():
     ("change", "message"),
     [
         ({"name": "Nearest"}, "its name must be lower-case letters"),
-        ({"name": "../x"}, "its name must be lower-case letters"),
         ({"name": "a" * 33}, "at most 32"),
         ({"suffix": ".inner.npz"}, "must be a dot and up to 8 lower-case letters"),
-        ({"suffix": "npz"}, "must be a dot and up to 8 lower-case letters"),
     ],
 )
 def test_names_and_suffixes_that_no_bundle_could_hold(change, message):

@@ -91,7 +91,6 @@ def test_parameters_by_text():
     [
         ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
         ({"objective": "binary"}, "`params` objective: is set by bchisto"),
-        ({"application": "multiclassova"}, "`params` application: LightGBM has no parameter of this name"),
         ({"categorical_feature": 0}, "categorical_feature: is not supported: it refers to individual features"),
         ({"num_iterations": 0}, "give at least 1 round"),
         ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),
@@ -101,7 +100,6 @@ def test_parameters_by_text():
         ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
         ({"num_leaves": 1}, r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
-        ({"max_bin": 63, "max_depth": "x"}, "`params` max_bin=63 max_depth=x: LightGBM does not take it"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
         ({"linear_tree": True}, "`params` linear_tree=True: LightGBM does not take it .only trees of classes are kept"),
         ({"data": "x"}, "`params` data: is not supported"),
@@ -132,16 +130,6 @@ def test_parameters_that_fit():
         "num_leaves": 7, "extra_trees": True, "boosting": "dart",
     }  # fmt: skip
     assert type(preset.params["num_leaves"]) is int
-
-
-def test_a_parameter_is_refused_before_anything_is_written(described, run_copy, cli):
-    run = run_copy(described)
-    before = sorted(run.rglob("*"))
-    code, _, err = cli("boost", "--out", run, "--param", "num_leaves=1")
-    assert code == 2
-    assert "--param num_leaves=1: LightGBM does not take it" in err
-    assert "Traceback" not in err
-    assert sorted(run.rglob("*")) == before
 
 
 def test_a_missing_openmp_library_is_named(monkeypatch):

@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, compare_pairs, compare_tables, measure, unlike_pairs
+from bchisto.evaluate import compare_pairs, compare_tables, measure, unlike_pairs
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.predictions import take_rows
@@ -128,11 +128,6 @@ def test_brier_equals_scikit_learn(rng):
     assert calibration(predictions(p, labels, "abc"))["brier"]["value"] == pytest.approx(
         brier_score_loss(labels, p, scale_by_half=False)
     )
-
-
-def test_a_table_without_probabilities_has_no_calibration():
-    t = PredictionTable("t", ("a",), ("x",), np.array([0]), None, np.array([0]), (None,), (None,))
-    assert calibration(t) is None
 
 
 def test_tables_of_other_classes_are_named_and_not_compared(rng):

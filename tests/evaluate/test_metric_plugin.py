@@ -94,8 +94,6 @@ def test_a_metric_that_does_not_fit(change, message):
         ("loss", "metric = MetricSpec('gain', 'g', len)", "metric loss: its entry point gives one called gain"),
         ("accuracy", "metric = MetricSpec('accuracy', 'a', len)", "metric accuracy: accuracy is taken already"),
         ("confusion", "metric = MetricSpec('confusion', 'c', len)", "metric confusion: confusion is taken already"),
-        ("fold", "metric = MetricSpec('fold', 'f', len)", "metric fold: fold is taken already"),
-        ("two_class_auc", "metric = MetricSpec('two_class_auc', 'f', len)", "two_class_auc is taken already"),
         ("accuracy_mean", "metric = MetricSpec('accuracy_mean', 'c', len)", "accuracy_mean is taken already"),
         ("mcc", "metric = MetricSpec('mcc', 'c', len)", "metric mcc: several packages offer it ("),
     ],

@@ -98,26 +98,6 @@ def test_intervals_of_shares_of_single_images_are_exact(rng):
     assert (found["accuracy"]["method"], found["accuracy"]["reason"]) == ("Clopper-Pearson", None)
 
 
-def test_intervals_hold_their_figures(rng):
-    t = table(rng)
-    found = measure(t, TwoClassView("c", thresholds=0.4))
-    figures = [found[name] for name in ("accuracy", "balanced_accuracy", "auc")]
-    view = found["two_class"]
-    for figure in (*figures, view["auc"], view["accuracy"], view["thresholds"][0]["sensitivity"]):
-        assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
-    again = measure(t, TwoClassView("c", thresholds=0.4), bootstrap=0)  # only metrics of other packages are drawn
-    assert again == found
-
-
-def test_agreement_beyond_chance_equals_scikit_learn(rng):
-    from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
-
-    t = table(rng, classes=("grade 1", "grade 2", "grade 3"))
-    found = measure(t)
-    assert found["matthews_corrcoef"]["value"] == pytest.approx(matthews_corrcoef(t.labels, t.predicted))
-    assert found["cohen_kappa"]["value"] == pytest.approx(cohen_kappa_score(t.labels, t.predicted))
-
-
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
     groups = ["p", "p", "p", "p", "q", "q", "r", None]

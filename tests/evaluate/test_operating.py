@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import TwoClassView, evaluate, measure
+from bchisto.evaluate import TwoClassView, measure
 from bchisto.evaluate.operating import called_point, sensitive_threshold
 from written_tables import predictions, saved
 
@@ -134,15 +134,8 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
                          "--sensitivity", 0.9)  # fmt: skip
     assert code == 0, err
     assert json.loads((tmp_path / "n" / "metrics.json").read_text())["tables"]["negative"]["two_class"]["wanted"] == []
-    code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", "nan")
-    assert (code, "--sensitivity nan: give a finite number" in err) == (2, True)
     code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
-    assert code == 2
-    assert "--sensitivity 2.0: give a fraction above 0, up to 1" in err
-    assert (
-        evaluate([tmp_path / "t.csv"], out=tmp_path / "g", bootstrap=0).result["tables"]["t"]["two_class"]["wanted"]
-        == []
-    )
+    assert (code, "--sensitivity 2.0: give a fraction above 0, up to 1" in err) == (2, True)
 
 
 def test_patients_are_what_a_promise_rests_on():

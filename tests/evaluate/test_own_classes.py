@@ -85,8 +85,6 @@ def test_a_fold_that_learnt_another_prevalence_is_named(rng):
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        (lambda: TwoClassView(("c",)), "`positive` c: no such class; choose among a, b"),
-        (lambda: TwoClassView(("a", "b")), "every class is positive"),
         (lambda: TwoClassView(rule="mean"), "`rule` mean: choose one of sum, max"),
         (lambda: TwoClassView(thresholds=(2.0,)), r"`thresholds` 2\.0: give 0 to 1"),
     ],

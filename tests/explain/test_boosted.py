@@ -92,33 +92,6 @@ def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
     assert np.mean(shares) > 1.3
 
 
-def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(spotted, tmp_path):
-    """Petsiuk, Das & Saenko 2018: the probability of `spot` rises and falls sooner with the highest pixels first."""
-    from bchisto.predict import Predictor
-
-    run, images, _ = spotted
-    four = sorted(images.glob("*.png"))[:4]
-    result = explain(run, four, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
-    found = {str(one["image_id"]): one for one in arrays_of(result.folder).values()}
-    predictor, rng = Predictor(run), np.random.default_rng(0)
-
-    def curve(order, *, insert):
-        shown = []
-        for path in four:
-            whole = found[path.name]["picture"].reshape(-1, 3)
-            for share in (0.05, 0.1, 0.2, 0.3):
-                first = order[path.name][: int(share * len(whole))]
-                one = np.full_like(whole, 200) if insert else whole.copy()
-                one[first] = whole[first] if insert else 200
-                shown.append(one.reshape(128, 128, 3))
-        return predictor.predict(shown).probabilities[:, 1].mean()
-
-    by_map = {name: np.argsort(-one["values"].ravel(), kind="stable") for name, one in found.items()}
-    by_chance = {name: rng.permutation(one["values"].size) for name, one in found.items()}
-    assert curve(by_map, insert=True) > curve(by_chance, insert=True) + 0.1
-    assert curve(by_map, insert=False) < curve(by_chance, insert=False) - 0.1
-
-
 def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
     """A window as large as the picture sees what the model was trained on; all places then are one."""
     run, images, _ = spotted

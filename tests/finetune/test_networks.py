@@ -112,11 +112,6 @@ def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
         build_model(settings, classes=2, fold=0)
 
 
-def test_unknown_networks_are_refused():
-    with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-resnet,"):
-        build_network("vgg", classes=2)
-
-
 def momenta(network, **options):
     model = build_model(FinetuneSettings(network, weights="random", **{"size": 32, **options}), classes=2, fold=0)
     return {layer.momentum for layer in model.layers if hasattr(layer, "momentum")}

@@ -44,8 +44,6 @@ def test_random_patches_follow_their_seed_and_reach_the_edges():
     [
         ("tiles:128", "write resize, random:SIDE"),
         ("sliding", "write resize, random:SIDE"),
-        ("sliding:a", "write resize, random:SIDE"),
-        ("random:64:2:3", "write resize, random:SIDE"),
         ("resize:64", "write resize, random:SIDE"),
         ("sliding:64:1", "an overlap below 1"),
         ("random:64:0", "a count from 1 up"),

@@ -93,15 +93,6 @@ def test_the_recipe_is_what_the_commands_default_to():
             assert str(getattr(boosted, name)) == str(value)
 
 
-def test_published_figures_agree_with_each_other():
-    tables = {table["key"]: table for table in load_recipe("rakhlin2018").published}
-    for row in tables["accuracy"]["rows"].values():
-        assert np.mean(row["folds"]) == pytest.approx(row["mean"], abs=0.06)
-    matrix = np.array(tables["confusion"]["matrix"])
-    assert np.trace(matrix) / matrix.sum() == pytest.approx(np.mean(tables["fusion-by-fold"]["values"]) / 100)
-    assert matrix.sum(axis=1).tolist() == [100] * 4
-
-
 def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     """Their table in the place of our predictions: every difference that it can show is nought."""
     source = shared / "reference" / "rakhlin2018" / "crossvalidation.csv"
@@ -288,27 +279,6 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
         }
     assert (rows["published"]["published"], rows["fine-tuned"]["published"]) == ("87.2", "not printed")
     assert "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged" in out
-
-
-def test_four_classes_step_as_in_2018(done):
-    """Its learning rate is in the report, and what LightGBM got is what decides the keys of the models."""
-    _, result = done
-    for protocol in result.protocols:
-        assert "learning_rate=0.1 as of LightGBM 2, 0.0667 here" in (protocol.folder / "report.html").read_text()
-        settings = json.loads((protocol.folder / "settings.json").read_text())["settings"]
-        assert settings["learning_rate"] == pytest.approx(0.1 * 2 / 3)
-        text = next((protocol.folder / "models").rglob("*.txt")).read_text()
-        assert "[learning_rate: 0.0666667]" in text
-
-
-def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):
-    run, result = done
-    before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
-    again = made(tmp_path, bach, small(), out=run, scope=BOTH)
-    assert {path: path.read_bytes() for path in before} == before
-    assert again.published == result.published
-    messages = [record.getMessage() for record in caplog.records if record.name.startswith("bchisto.core.jobs")]
-    assert all(message.endswith("models are trained already") for message in messages)
 
 
 def test_full_scale_adds_views(bach, tmp_path):

@@ -107,13 +107,6 @@ def test_a_preset_of_boost_sets_heads_and_seeds(tissue, cli, tmp_path):
     ]  # fmt: skip
 
 
-def test_no_such_preset(tissue, cli, tmp_path):
-    for command in (("featurize", "--images", tissue), ("boost",)):
-        code, _, err = cli(*command, "--out", tmp_path / "run", "--preset", "slow")
-        assert code == 2
-        assert "--preset slow: choose one of" in err
-
-
 def test_settings_that_fit(tissue, tmp_path):
     small, cost = plan_describing(tissue, FeaturizeSettings())
     assert all(view.crop <= 150 for view in small.views)
