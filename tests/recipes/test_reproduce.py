@@ -320,7 +320,7 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"published": [{"kind": "stores", "key": "a", "title": "b"}]}, "the table a has no source"),
         (
             {"published": [{"kind": "stores", "key": "a", "title": "b", "source": "c", "rows": {}, "claim": {}}]},
-            r"the table a has no claim\.says",
+            "the table a: claim has nothing; give says and the keys of a form: better, than; ",
         ),
     ],
 )
