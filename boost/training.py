@@ -61,7 +61,7 @@ _ONLY_TRAINING = {"failures", "images_sha256", "classes", "backend", "device", "
 
 
 @dataclass(frozen=True)
-class BoostTraining(Training[ModelUnit, FittedUnit]):
+class BoostTraining(Training):
     """Training of one classifier with one cross-validation scheme.
 
     Attributes
@@ -181,15 +181,16 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     ) -> CrossValidation:
         """Combine the models and write all outputs."""
         folder, sources = result.folder, self.sources
-        ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
+        fusion, of_stores, by_seed, paper = gather(
+            units, fitted, images=self.images, protocol=result.protocol, folder=folder
+        )
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
-        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(ensemble.paper)}
+        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(paper)}
         notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        listed = read_rows(self.run / "features" / "images.csv")
-        paths = {row["sha256"]: Path(row["path"]) for row in listed}
+        paths = {row["sha256"]: Path(row["path"]) for row in read_rows(self.run / "features" / "images.csv")}
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
             if not paths:  # embeddings have no images
@@ -201,11 +202,11 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
         outputs = Outputs(
             self,
-            tables=(ensemble.fusion, *ensemble.stores.values()),
-            members=ensemble.by_seed,
+            tables=(fusion, *of_stores.values()),
+            members=by_seed,
             shown=1,
             facts=facts,
-            paper=ensemble.paper,
+            paper=paper,
             methods=methods_of(sources.headers, spec=self.spec, units=units, stains=sources.stains),
             settings={
                 "protocol": result.protocol,

@@ -274,28 +274,6 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """Combined predictions of a cross-validation scheme.
-
-    Attributes
-    ----------
-    fusion : PredictionTable
-        Mean over feature files, seeds and augmentations.
-    stores : dict of str to PredictionTable
-        Per feature file, the mean over seeds and augmentations.
-    by_seed : sequence of PredictionTable
-        Per seed, the mean over feature files and augmentations.
-    paper : PaperTable
-        Results in the layout of the paper.
-    """
-
-    fusion: PredictionTable
-    stores: dict[str, PredictionTable]
-    by_seed: Sequence[PredictionTable]
-    paper: PaperTable
-
-
 def gather(
     units: Sequence[ModelUnit],
     fitted: Sequence[FittedUnit],
@@ -303,7 +281,7 @@ def gather(
     images: LabelledImages,
     protocol: str,
     folder: Path,
-) -> Ensemble:
+) -> tuple[PredictionTable, dict[str, PredictionTable], list[PredictionTable], PaperTable]:
     """Combine the predictions of all units, and write both prediction tables.
 
     Parameters
@@ -315,6 +293,12 @@ def gather(
         Name of the cross-validation scheme.
     folder : Path
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
+
+    Returns
+    -------
+    PredictionTable, dict of str to PredictionTable, list of PredictionTable, PaperTable
+        Mean over feature files, seeds and augmentations; per feature file, the mean over seeds and augmentations; per
+        seed, the mean over feature files and augmentations; and results in the layout of the paper.
     """
     seeds = sorted({unit.seed for unit in units})
     trained = {unit.part.fold: unit.part.labels for unit in units}
@@ -347,5 +331,4 @@ def gather(
             ("seed", [seed for _ in names for seed in seeds for _ in keys]),
         ],
     )
-    paper = paper_table(by_seed, averaged, fusion)
-    return Ensemble(fusion, averaged, whole, paper)
+    return fusion, averaged, whole, paper_table(by_seed, averaged, fusion)

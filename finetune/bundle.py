@@ -194,8 +194,6 @@ class CnnModel:
         """
         settings = self.bundle.settings
         treatment = StainTreatment(settings.stain, settings.rule, resolved(settings)["size"])
-        usable: dict[str, tuple[Image, str]] = {}
-        failures: dict[str, ImageError] = {}
         pixels: dict[str, str] = {}
 
         def read(record: ImageRecord) -> tuple[Image, str] | ImageError:
@@ -209,14 +207,13 @@ class CnnModel:
             except ImageError as error:
                 return error
 
-        for record, image in zip(records, map_ahead_in_threads(read, records, threads=helpers), strict=True):
-            if not isinstance(image, ImageError):
-                usable[record.image_id] = image
-            elif not skip_errors:
+        prepared = []
+        for image in map_ahead_in_threads(read, records, threads=helpers):
+            if isinstance(image, ImageError) and not skip_errors:
                 raise image
-            else:
-                failures[record.image_id] = image
-                ticker.tick(self.steps)
+            prepared.append(image)
+        usable = {r.image_id: i for r, i in zip(records, prepared, strict=True) if not isinstance(i, ImageError)}
+        ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
@@ -227,10 +224,9 @@ class CnnModel:
                 total += _predict(model, source, classes=len(self.bundle.classes))
                 ticker.tick(len(bank))
             mean = dict(zip(usable, total / self.steps, strict=True))
-        for record in records:
-            found = failures.get(record.image_id)
+        for record, image in zip(records, prepared, strict=True):
             # no comparison with training images: distances between a network's inner features were not validated
-            shares = mean[record.image_id] if found is None else str(found)
+            shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
             yield record, shares, pixels.get(record.image_id, ""), np.empty(0)
 
 

@@ -36,7 +36,7 @@ _VALIDATION_FOLDS = 8
 
 
 @dataclass(frozen=True)
-class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
+class CnnTraining(Training):
     """One cross-validation scheme with one network.
 
     Attributes

@@ -281,14 +281,6 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
     assert "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged" in out
 
 
-def test_full_scale_adds_views(bach, tmp_path):
-    result = made(tmp_path, bach, small(), scope=Scope(quick=True, full_scale=True))
-    assert sorted(path.stem for path in (tmp_path / "run" / "features").glob("*.h5")) == ["tiny-0.5-32", "tiny-1.0-48"]
-    extra = next(figure for figure in result.published[0].figures if figure.name == "tiny-0.5-32")
-    assert extra.published is None
-    assert extra.cells()[0] == "not printed"
-
-
 def test_a_plan_writes_nothing(bach, tmp_path):
     before = sorted(bach.rglob("*"))
     stages = estimate_recipe(write(tmp_path, small()), bach, scope=Scope(quick=True), work=Work(jobs=2))
