@@ -119,17 +119,6 @@ def test_calibration_by_hand():
     assert found["brier"]["value"] == pytest.approx(np.mean(((p - one_hot) ** 2).sum(axis=1)))
 
 
-def test_brier_equals_scikit_learn(rng):
-    pytest.importorskip("sklearn", minversion="1.7", reason="several classes")
-    from sklearn.metrics import brier_score_loss
-
-    p = rng.dirichlet([1, 1, 1], size=60)
-    labels = rng.integers(0, 3, 60)
-    assert calibration(predictions(p, labels, "abc"))["brier"]["value"] == pytest.approx(
-        brier_score_loss(labels, p, scale_by_half=False)
-    )
-
-
 def test_tables_of_other_classes_are_named_and_not_compared(rng):
     a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
     four = replace(b, classes=("a", "b", "c", "d"))

@@ -102,13 +102,6 @@ def test_shares_are_those_of_statsmodels(rng):
     np.testing.assert_allclose(pairs.ends, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3)
 
 
-def test_groups_agree_with_the_cluster_bootstrap(rng):
-    hits = (rng.random((150, 12)) < rng.beta(6, 2, 150)[:, None]).mean(axis=1)
-    draws = hits[rng.integers(0, 150, (4000, 150))].mean(axis=1)
-    found = share_interval(np.repeat(hits, 12), np.repeat(range(150), 12))
-    np.testing.assert_allclose(found.ends, np.percentile(draws, [2.5, 97.5]), atol=0.006)
-
-
 def test_what_one_unit_outweighs_cannot_be_estimated():
     hits = np.tile([True, True, False], 20)
     found = share_interval(hits, [0] * 36 + [1] * 12 + [2] * 12)

@@ -83,21 +83,6 @@ def test_a_class_without_images_leaves_auc_undefined(rng):
     assert found["two_class"]["thresholds"][0]["sensitivity"] is None
 
 
-def test_intervals_of_shares_of_single_images_are_exact(rng):
-    from statsmodels.stats.proportion import proportion_confint
-
-    t = replace(table(rng, count=400), folds=(None,) * 400)
-    found = measure(t, bootstrap=20)
-    hits = t.predicted == t.labels
-    np.testing.assert_allclose(found["accuracy"]["interval"], proportion_confint(hits.sum(), 400, method="beta"))
-    for place, name in enumerate(t.classes):
-        true, called = t.labels == place, t.predicted == place
-        for metric, part, whole in (("recall", hits & true, true), ("precision", hits & true, called)):
-            expected = proportion_confint(part.sum(), whole.sum(), method="beta")
-            np.testing.assert_allclose(found["per_class"][name][metric]["interval"], expected)
-    assert (found["accuracy"]["method"], found["accuracy"]["reason"]) == ("Clopper-Pearson", None)
-
-
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
     groups = ["p", "p", "p", "p", "q", "q", "r", None]

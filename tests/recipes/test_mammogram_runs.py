@@ -158,18 +158,3 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     for row in rows(tmp_path / "p.csv"):
         if row["image_id"] in expected:
             assert float(row["p_benign"]) == pytest.approx(float(expected[row["image_id"]]["p_benign"]), rel=1e-4)
-
-
-def test_the_masses_system_on_the_ddsm(tmp_path):
-    """The original layout: .ics, .OVERLAY and lossless JPEG."""
-    for number in range(24):
-        pathology = ("BENIGN", "MALIGNANT")[number % 2]
-        text = miniatures.overlay((miniatures.MASS, pathology, [miniatures.SQUARE]))
-        case = f"B-3{number:03d}-1"
-        miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
-    result = reproduce(
-        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", scope=Scope(quick=True, variants=["baseline"]),
-        work=Work(jobs=1),
-    )  # fmt: skip
-    assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
-    assert result.protocols[0].metrics["n"] >= 2

@@ -70,14 +70,6 @@ def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli
     assert code == 0, err
 
 
-def test_encoders_of_a_file_of_options_stay_with_a_preset(tmp_path, cli):
-    write_one(tmp_path / "a", 64)
-    (tmp_path / "c.yaml").write_text("encoders: [inceptionv3]\n")
-    words = ("featurize", "--images", tmp_path, "--out", tmp_path / "run", "--preset", "quick")
-    code, _, err = cli(*words, "--config", tmp_path / "c.yaml")
-    assert (code, "no view fits these images" in err) == (2, True), err
-
-
 def test_the_views_of_a_check_are_those_of_the_work(tissue, cli, tmp_path):
     for typed, views in (
         (("--preset", "quick"), ["1.0:70"]),
