@@ -133,10 +133,11 @@ def make_pictures(
         for settings in pictures.asked:
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
-                yield explain(
+                (result,) = explain(
                     network.result.model, replace(network.images, only=listed), out=folder, settings=settings,
                     methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
-                ).page  # fmt: skip
+                )  # fmt: skip
+                yield result.page
 
 
 def _surest(table: PredictionTable, count: int) -> list[str]:

@@ -75,7 +75,7 @@ def spotted_by_crops(tmp_path_factory):
 def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
     """The pointing game: the middle of the highest values lies in the disc, which is 8 % of the picture."""
     run, images, places = request.getfixturevalue(model)
-    result = explain(run, images, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
+    (result,) = explain(run, images, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
     hits, shares = 0, []
     for found in arrays_of(result.folder).values():
         values = found["values"]
@@ -96,7 +96,7 @@ def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
     """A window as large as the picture sees what the model was trained on; all places then are one."""
     run, images, _ = spotted
     one = sorted(images.glob("*.png"))[0]
-    found = explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot", window=128))
+    (found,) = explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot", window=128))
     (arrays,) = arrays_of(found.folder).values()
     assert np.ptp(arrays["values"]) < 1e-6
     assert arrays["values"].shape == arrays["picture"].shape[:2] == (128, 128)
@@ -151,9 +151,8 @@ def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
     """What LightGBM itself expects before any feature is known, as a probability, on average over the models."""
     run, images, _ = spotted
     one = sorted(images.glob("*.png"))[0]
-    (found,) = arrays_of(
-        explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot")).folder
-    ).values()
+    (result,) = explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot"))
+    (found,) = arrays_of(result.folder).values()
     shares = []
     for text in find_bundle(run).parent.rglob("seed*.txt"):
         flat = lightgbm.Booster(model_file=str(text)).predict(np.zeros((1, 16)), pred_contrib=True)
@@ -300,7 +299,7 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli):
 
 def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
     one = sorted(tissue.rglob("*.png"))[0]
-    result = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
+    (result,) = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
     (arrays,) = (result.folder / "arrays").iterdir()
     before = dict(np.load(arrays))
     arrays.write_bytes(arrays.read_bytes()[:300])

@@ -163,7 +163,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
     from bchisto.apps.recipes.pictures import RECIPE_METHODS
 
     settings = ExplainSettings(method, target="benign")
-    result = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
+    (result,) = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
     assert result.images == 1
     assert "tile_000" in arrays_in(tmp_path / method)
     with pytest.raises(InputError, match=f"{method}: no such method"):
