@@ -46,7 +46,7 @@ def test_it_is_trained_from_the_command_line(nearest):
     assert "LightGBM parameters" not in report
 
 
-def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
+def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
     run, _ = nearest
     path = run / "boost" / "3-nearest" / "model.bchisto"
     bundle = Bundle.load(path)
@@ -56,8 +56,7 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
     assert len(each) == 6
     assert bundle.head == "nearest"
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
-    code, _, err = cli("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
+    completed("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
 
 

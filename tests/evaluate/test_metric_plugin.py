@@ -22,11 +22,10 @@ def matthews(monkeypatch):
     monkeypatch.syspath_prepend(HERE / "packages")
 
 
-def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
+def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     from sklearn.metrics import matthews_corrcoef
 
-    code, _, err = cli("evaluate", FOLDS, CALLED, "--out", tmp_path, "--bootstrap", 100)
-    assert code == 0, err
+    completed("evaluate", FOLDS, CALLED, "--out", tmp_path, "--bootstrap", 100)
     tables = json.loads((tmp_path / "metrics.json").read_text())["tables"]
     (table,) = read_predictions(FOLDS)
     mcc, (low, high) = (tables["folds"]["mcc"][key] for key in ("value", "interval"))
@@ -119,13 +118,12 @@ def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkey
         ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table: 1 / 0)", [1.0, 1.0]),
     ],
 )
-def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, code, interval):
+def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, completed, code, interval):
     package = "failing_" + re.sub(r"\W", "_", tmp_path.name)
     offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    status, _, err = cli("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
-    assert status == 0, err
+    _, err = completed("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
     assert "metric loss: failed on folds and is left out there" in err
     found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
     assert found["loss"] == (interval and {"value": 1.0, "interval": None, "method": "", "reason": None})

@@ -126,13 +126,12 @@ def test_classes_of_which_two_fit_have_no_positive_side():
     assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
 
 
-def test_rows_without_a_label_are_left_out_and_counted(tmp_path, cli):
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     text = "image_id,label,p_b,p_a\nx,a,0.2,0.8\ny,,0.9,0.1\nz, ,0.4,0.6\nw,b,0.3,0.7\n"
     path = write(tmp_path / "t.csv", text)
     (table,) = read_predictions(path)
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
-    code, out, err = cli("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
-    assert code == 0, err
+    out, err = completed("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2

@@ -34,9 +34,8 @@ def write(folder, cells, *, mark=",", encoding="utf-8", **names):
     return folder / "t.csv"
 
 
-def figures(cli, folder, path):
-    code, _, err = cli("evaluate", path, "--out", folder / "out", "--bootstrap", 50, "--overwrite")
-    assert code == 0, err
+def figures(completed, folder, path):
+    _, err = completed("evaluate", path, "--out", folder / "out", "--bootstrap", 50, "--overwrite")
     return json.loads((folder / "out" / "metrics.json").read_text()), err
 
 
@@ -108,12 +107,12 @@ def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, cli):
 
 @pytest.mark.parametrize("column", ["label", "predicted"])
 @pytest.mark.parametrize("missing", ["NA", "nan", "None"])
-def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
+def test_what_is_missing_is_no_class(cells, tmp_path, refused, column, missing):
     table = {"image_id": cells["image_id"], "label": [*cells["label"]], "predicted": [*cells["label"]]}
     table[column][3] = missing
     path = write(tmp_path, table)
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)
-    assert (code, f"the {column} {missing} means unknown; leave the cell empty, or name" in err) == (2, True)
+    err = refused("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)
+    assert f"the {column} {missing} means unknown; leave the cell empty, or name" in err
     (found,) = read_predictions(path, classes=["normal", "tumour", missing])
     assert found.classes[2] == missing
 

@@ -39,19 +39,16 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)
 
 
-def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, cli):
+def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, completed):
     options = ("predict", tuned / "model.bchisto", "--images", tissue, "--jobs", 1)
-    code, out, err = cli(*options, "--out", tmp_path / "p.csv")
-    assert code == 0, err
+    out, _ = completed(*options, "--out", tmp_path / "p.csv")
     assert "12 images predicted: benign" in out
     (table,) = read_predictions(tmp_path / "p.csv")
     assert table.classes == ("benign", "malignant")
-    code, _, err = cli(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
-    assert code == 2
+    err = refused(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
     assert "holds the weights of its networks; leave it out" in err
     softer = altered(tuned / "model.bchisto", tmp_path / "softer.bchisto", calibration={"temperature": 2.0})
-    code, _, _ = cli("predict", softer, *options[2:], "--out", tmp_path / "c.csv", "--calibrated")
-    assert code == 0
+    completed("predict", softer, *options[2:], "--out", tmp_path / "c.csv", "--calibrated")
     (calibrated,) = read_predictions(tmp_path / "c.csv")
     np.testing.assert_array_equal(calibrated.predicted, table.predicted)
     np.testing.assert_allclose(calibrated.probabilities, apply_temperature(table.probabilities, 2.0))

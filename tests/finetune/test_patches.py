@@ -133,12 +133,11 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
 
 
 @pytest.mark.slow
-def test_an_epoch_holds_every_copy(tissue, tmp_path, cli):
-    code, _, err = cli(
+def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
+    completed(  # 6 images would not fill a batch of 30, their 36 copies do
         "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augmentation", "rotations-crops",
         "--rotations", 2, "--crops", 3, "--batch-size", 30,
     )  # fmt: skip
-    assert code == 0, err  # 6 images would not fill a batch of 30, their 36 copies do
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +191,7 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
     assert result["notes"] == ["QUICK: a few"]
 
 
-def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, cli):
-    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--patches", "random:128")
-    assert code == 2
+def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, refused):
+    err = refused("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--patches", "random:128")
     assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
