@@ -60,8 +60,8 @@ SPELLED = {
 
 
 @pytest.mark.parametrize("name", SPELLED)
-def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, cli, name):
-    found, err = figures(cli, tmp_path, write(tmp_path, cells, **SPELLED[name]))
+def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, completed, name):
+    found, err = figures(completed, tmp_path, write(tmp_path, cells, **SPELLED[name]))
     assert found == plain
     assert found["tables"]["t"]["units"]["kind"] == "group"
     assert found["tables"]["t"]["units"]["count"] == 10
@@ -70,14 +70,14 @@ def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, cli, name
         assert f"the group is taken from the column {said}" in err
 
 
-def test_a_workbook(cells, plain, tmp_path, cli):
+def test_a_workbook(cells, plain, tmp_path, completed):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.append([name.replace("group", "Patient ID") for name in cells])
     for row in zip(*cells.values(), strict=True):
         book.active.append([*row[:3], *map(float, row[3:])])
     book.save(tmp_path / "t.xlsx")
-    assert figures(cli, tmp_path, tmp_path / "t.xlsx")[0] == plain
+    assert figures(completed, tmp_path, tmp_path / "t.xlsx")[0] == plain
 
 
 @pytest.mark.parametrize(("predicted", "label"), [("Prediction", "label"), ("y_pred", "y_true"), ("Y_hat", "Y")])
@@ -88,18 +88,18 @@ def test_predicted_classes(cells, tmp_path, predicted, label):
     assert [found.classes[place] for place in found.predicted] == called
 
 
-def test_patients_unknown(cells, tmp_path, cli):
+def test_patients_unknown(cells, tmp_path, completed):
     without = {name: column for name, column in cells.items() if name != "group"}
-    _, err = figures(cli, tmp_path, write(tmp_path, without))
+    _, err = figures(completed, tmp_path, write(tmp_path, without))
     assert "t: PATIENTS UNKNOWN: no row names its patient or slide" in err
-    _, err = figures(cli, tmp_path, write(tmp_path, cells, group="PatientenNr"))
+    _, err = figures(completed, tmp_path, write(tmp_path, cells, group="PatientenNr"))
     assert "the column PatientenNr may hold the patients, and is not used; if it does, rename it to group" in err
 
 
-def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, cli):
+def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, completed):
     groups = [one.lower() if n % 2 else one for n, one in enumerate(cells["group"])]
     groups[:6] = ["NA", "nan", "unknown", "", "None", "N/A"]
-    found, err = figures(cli, tmp_path, write(tmp_path, {**cells, "group": groups}))
+    found, err = figures(completed, tmp_path, write(tmp_path, {**cells, "group": groups}))
     units = found["tables"]["t"]["units"]
     assert (units["kind"], units["count"], units["ungrouped"]) == ("group", 15, 6)
     assert "taken for one patient: P1 and p1" in err
