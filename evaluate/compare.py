@@ -357,17 +357,13 @@ def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
     )
 
 
-def precision_difference(
-    first: PredictionTable, second: PredictionTable, positive: Sequence[str] = (), *, f1: bool = False
-) -> dict[str, Any] | None:
-    """Return by how much more of what the second table calls positive is so.
+def precision_difference(first: PredictionTable, second: PredictionTable, *, f1: bool = False) -> dict[str, Any] | None:
+    """Return by how much more of what the second table calls positive is so, by the classes of a known dataset.
 
     Parameters
     ----------
     first, second : PredictionTable
         Of the same rows in the same order.
-    positive : sequence of str
-        By default that of a known dataset.
     f1 : bool
         By how much its F1 is higher, in place of its precision.
 
@@ -380,11 +376,11 @@ def precision_difference(
     ----------
     Moskowitz & Pepe 2006 for independent rows.
     """
-    chosen = tuple(positive) or default_positive(first.classes)
-    if not chosen:
+    positive = default_positive(first.classes)
+    if not positive:
         return None
-    truth = positive_mask(first.classes, chosen)[first.labels]
-    called = [positive_mask(table.classes, chosen)[table.predicted] for table in (first, second)]
+    truth = positive_mask(first.classes, positive)[first.labels]
+    called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
     change = difference(*(f1_part(truth, side) if f1 else share_part(truth, side) for side in called))
