@@ -167,31 +167,22 @@ def test_no_run_and_no_stores(tmp_path):
         train(out=tmp_path / "run", features=[tmp_path / "gone"])
 
 
-def test_unmerged_parts_are_refused(described, run_copy):
+def test_features_that_cannot_train(described, run_copy):
     run = run_copy(described)
-    (run / "features" / "other-1.0-64.parts").mkdir()
+    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):  # by default
+        train(out=run)
+    parts, store, other = (run / "features" / name for name in ("x-1.0-64.parts", "tiny-1.0-64.h5", "other.h5"))
+    parts.mkdir()
     with pytest.raises(StoreError, match="not finished; run the same bchisto featurize again, without `shard`"):
         train(out=run, folds=["3"])
-
-
-def test_stores_of_different_images_are_refused(described, run_copy):
-    run = run_copy(described)
-    other = run / "features" / "other.h5"
-    shutil.copy(run / "features" / "tiny-1.0-64.h5", other)
+    parts.rmdir()
+    shutil.copy(store, other)
     with h5py.File(other, "a") as file:
         file["label"][0:2] = "malignant"
     with pytest.raises(InputError, match=r"the second: 1 label changed \(benign/benign00\.png\); run bchisto"):
         train(out=run, folds=["3"])
-
-
-def test_a_store_without_any_label_is_refused(described, run_copy):
-    run = run_copy(described)
-    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+    other.unlink()
+    with h5py.File(store, "a") as file:
         file["label"][:] = ""
     with pytest.raises(InputError, match="none of the 12 images has a label; boost needs labels to train on"):
         train(out=run, folds=["3"])
-
-
-def test_default_folds_are_ten(described, run_copy):
-    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
-        train(out=run_copy(described))

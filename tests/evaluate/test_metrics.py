@@ -70,6 +70,10 @@ def test_positive_classes(rng):
         measure(table(rng), TwoClassView("d"))
     with pytest.raises(InputError, match="every class is positive"):
         measure(table(rng), TwoClassView(["a", "b", "c"]))
+    with pytest.raises(InputError, match="`rule` mean: choose one of sum, max"):
+        TwoClassView(rule="mean")
+    with pytest.raises(InputError, match=r"`thresholds` 2\.0: give 0 to 1"):
+        TwoClassView(thresholds=(2.0,))
 
 
 def test_a_class_without_images_leaves_auc_undefined(rng):

@@ -70,8 +70,18 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ("image_id,label,model,predicted\nx,a,m,a\nx,,n,a\n", r"t\.csv: no row of t: n has a label"),
         ("image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n", r"the labels 'a b' and 'a_b' both fit the class a-b"),
         ("image_id,label,p_A,p_a\n1,a,1,0\n", r"t\.csv: two columns p_ name one class"),
+        ("image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
+         r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
+        ("image_id,label,p_b\nx,a,0.4772\ny,b,0.6\n",
+         r"has only one column of probabilities, p_b; give one p_<class> for each class: of two classes the other "
+         "holds 1 less p_b; or rename it if it holds no probabilities"),
+        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", "rename it if it holds no probabilities"),
+        ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
+         "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
+        ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
+        ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are named P_a"),
     ],
-)
+)  # fmt: skip
 def test_tables_that_do_not_fit(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_predictions(write(tmp_path / "t.csv", text))
