@@ -6,8 +6,11 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import Bundle
+from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
+from bchisto.predict import Predictor
 from written_tables import rows_of as rows
 
 SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
@@ -40,9 +43,6 @@ def slides(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(slides, tmp_path_factory):
-    from bchisto.boost import BoostSettings, FeatureChoice, train
-    from bchisto.core.jobs import Work
-
     run = tmp_path_factory.mktemp("embedded") / "run"
     settings = BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
     features = FeatureChoice(slides / "features_uni_v1", labels=slides / "dataset.csv")
@@ -244,9 +244,6 @@ def test_slide_files_in_a_table(slides, tmp_path, refused, completed):
 
 def test_arrays_in_python(slides, trained, boosted, tmp_path, completed):
     """What arrays of embeddings give is what their file gives, with the same refusals."""
-    from bchisto.core import InputError
-    from bchisto.predict import Predictor
-
     completed("predict", trained, "--features", slides / "features_uni_v1", "--out", tmp_path / "p.csv")
     table, given = rows(tmp_path / "p.csv"), read_embeddings(slides / "features_uni_v1")
     predictor, array = Predictor(trained), given.features[:, 0]

@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
-from bchisto.boost import HEADS, Bundle, HeadSpec, get_head
+from bchisto.boost import HEADS, PRESETS, Bundle, HeadSpec, TrainingTerms, get_head
 from bchisto.core import InputError
 from bchisto.featurize import open_store
 from packs import packs_in
@@ -14,18 +15,14 @@ BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
 
 
 @pytest.fixture(scope="module")
-def nearest(tmp_path_factory, described):
+def nearest(tmp_path_factory, described, start):
     """A run folder that the head was trained in, and what the command said."""
-    import shutil
-    import subprocess
-    import sys
-
     run = tmp_path_factory.mktemp("nearest") / "run"
     shutil.copytree(described, run)
-    command = [sys.executable, "-m", "bchisto", "boost", "--out", str(run), *map(str, BOOST), "--head", "nearest"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return run, done.stdout
+    command = start("boost", "--out", run, *BOOST, "--head", "nearest")
+    out, err = command.communicate()
+    assert command.returncode == 0, err
+    return run, out
 
 
 def test_it_is_trained_from_the_command_line(nearest):
@@ -61,8 +58,6 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
 
 
 def test_what_decides_the_content_of_ours():
-    from bchisto.boost import PRESETS, TrainingTerms
-
     preset = PRESETS["quick"]
     small, large = TrainingTerms(preset, 7, 3000), TrainingTerms(preset, 7, 3001)
     trees = {"rounds": 70, **preset.params}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model
 from bchisto.boost.units import learning_banner, models_without_split
+from bchisto.evaluate import PredictionTable, constant_folds
 
 
 def fit(rows, **changes):
@@ -47,8 +48,6 @@ def test_what_is_suggested_follows_from_the_data():
 
 def test_tables_of_constant_folds():
     """Of one image a fold nothing can be told, and one fold that learnt is not among those that did not."""
-    from bchisto.evaluate import PredictionTable, constant_folds
-
     shares = np.array([[0.5, 0.5], [0.5, 0.5], [0.2, 0.8], [0.8, 0.2], [0.3, 0.7]])
     images, labels = tuple("abcde"), np.array([0, 1, 0, 1, 0])
     table = PredictionTable(

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, model_params, parse_params
-from bchisto.core import InputError
+from bchisto.boost import PRESETS, fit_text, fit_texts, model_params, parse_params
+from bchisto.boost.trees import import_lightgbm
+from bchisto.core import DependencyError, InputError
 
 
 @pytest.fixture
@@ -136,9 +137,6 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
     import builtins
     import sys
 
-    from bchisto.boost.trees import import_lightgbm
-    from bchisto.core import DependencyError
-
     real = builtins.__import__
 
     def without(name, *arguments, **options):
@@ -153,8 +151,6 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
 
 
 def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
-    from bchisto.boost import fit_texts
-
     features = rng.normal(0, 1, (60, 4, 20)).astype(np.float32)
     labels = rng.integers(0, 3, 60)
     every = [model_params(PRESETS["published"], classes=3, seed=seed, fold_position=2) for seed in range(3)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, Panel, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate.external import external_validation
 
 CLASSES = ("benign", "malignant")
 
@@ -25,7 +26,6 @@ def write(path, hits, *, trained=None, extra=""):
 
 def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     """Newcombe 1998, method 10, worked by hand from Wilson's intervals of 90 and 80 of 100."""
-    from bchisto.evaluate.external import external_validation
     from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
     made = [

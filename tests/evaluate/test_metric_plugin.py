@@ -10,6 +10,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, measure, read_predictions
 from offers import offer
+from packs import train_small
 
 HERE = Path(__file__).parent
 SPEC = "from bchisto.evaluate import MetricSpec\n"
@@ -61,11 +62,8 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
 
 @pytest.mark.slow
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
-
     run = run_copy(described)
-    (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
+    (result,) = train_small(run, "2", settings={"heads": ["logistic"]})
     assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
     for report in (result.folder / "report.html", run / "report.html"):
         assert "Matthews &lt;correlation&gt; " in report.read_text()

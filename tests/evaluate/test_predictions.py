@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.evaluate import read_predictions, write_predictions
+from bchisto.evaluate import default_positive, read_predictions, write_predictions
 
 
 def write(path, text, encoding="utf-8"):
@@ -130,8 +130,6 @@ def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
 
 
 def test_classes_of_which_two_fit_have_no_positive_side():
-    from bchisto.evaluate import default_positive
-
     assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
     assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.evaluate import read_predictions
+from bchisto.evaluate import evaluate, read_predictions
 
 ROWS = 60
 
@@ -40,8 +40,6 @@ def figures(completed, folder, path):
 
 @pytest.fixture(scope="module")
 def plain(cells, tmp_path_factory):
-    from bchisto.evaluate import evaluate
-
     folder = tmp_path_factory.mktemp("plain")
     evaluate(write(folder, cells), out=folder / "out", bootstrap=50)
     return json.loads((folder / "out" / "metrics.json").read_text())

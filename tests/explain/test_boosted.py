@@ -9,12 +9,13 @@ import lightgbm
 import numpy as np
 import pytest
 from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
-from bchisto.apps.explain.boosted import explain_boosted
+from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import colour_limits
 from bchisto.apps.explain.methods import class_of
-from bchisto.boost import Bundle
+from bchisto.boost import Bundle, TrainingPart, get_head
 from bchisto.core.jobs import Work
-from bchisto.encoders import EncoderChoice
+from bchisto.data import ImageRecord
+from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
 from onnx_files import write_onnx
@@ -123,8 +124,6 @@ class Smooth:
 @pytest.mark.parametrize(("pad", "shape"), [("none", (96, 130)), ("reflect", (40, 96)), ("reflect", (80, 50))])
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
-    from bchisto.data import ImageRecord
-
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
     models = [Smooth() for _ in model.bundle.models[store]]
@@ -165,8 +164,6 @@ def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
 def test_the_base_of_each_head(head, rng):
     """Of trees without a split the shares of the classes; of the others what the mean descriptor gets."""
-    from bchisto.boost import TrainingPart, get_head
-
     labels = np.arange(18) % 3 // 2  # twice as many of the first class
     rows = (rng.normal(size=(18, 5)) + labels[:, None]).astype(np.float32)
     params = [{"objective": "multiclass", "num_class": 2, "verbosity": -1}] if head == "lightgbm" else [{}]
@@ -304,9 +301,6 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
 
 def test_a_window_is_as_large_as_the_network_needs():
     """The crop, of a frame a third of its shorter side at most, at least 32, doubled until the last map has a cell."""
-    from bchisto.apps.explain.boosted import _side
-    from bchisto.encoders import Encoder
-
     tiny = Encoder("convs", weights="random")
     for alone in (False, True):
         assert _side(tiny, 0, crop=64, shorter=300, alone=alone) == 64

@@ -5,11 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.apps.explain import METHODS, Explanation, draw
+from bchisto.apps.explain import METHODS, ExplainSettings, Explanation, Graph, draw, explain, to_numpy
 from bchisto.apps.explain.draw import colour_limits
+from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.data import ImageRecord, decode_image
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune, make_reader
+from bchisto.predict import find_bundle
+from bchisto.stains import MacenkoNormalizer
 
 pytestmark = pytest.mark.slow
 
@@ -98,11 +102,6 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
 
 def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, completed):
     """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
-    from bchisto.data import decode_image
-    from bchisto.finetune import CnnBundle
-    from bchisto.predict import find_bundle
-    from bchisto.stains import MacenkoNormalizer
-
     completed("explain", tuned / "patches", image, "--method", "map", "--target", "benign", "--out", tmp_path)
     bundle = CnnBundle.load(find_bundle(tuned / "patches"))
     patch = MacenkoNormalizer().normalize(decode_image(image))[:48, :48]
@@ -121,8 +120,6 @@ def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_pat
 def patch_of_mean_colour(image, bundle):
     """The mean colour of all patches of 48 pixels that cover the picture, 24 apart."""
     import cv2
-    from bchisto.data import decode_image
-    from bchisto.stains import MacenkoNormalizer
 
     whole = np.asarray(MacenkoNormalizer().normalize(decode_image(image)), np.uint8)
     cut = [whole[y : y + 48, x : x + 48] for y in (0, 24, 48) for x in (0, 24, 48)]
@@ -131,12 +128,6 @@ def patch_of_mean_colour(image, bundle):
 
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
-    from bchisto.apps.explain import ExplainSettings, Graph, explain, to_numpy
-    from bchisto.apps.recipes.pictures import RECIPE_METHODS
-    from bchisto.data import ImageRecord
-    from bchisto.finetune import CnnBundle, make_reader
-    from bchisto.predict import find_bundle
-
     for target in ("benign", "malignant"):
         asked = ExplainSettings("taylor", target=target)
         explain(tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS)
@@ -152,9 +143,6 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
 
 @pytest.mark.parametrize("method", ["masking", "maximisation"])
 def test_methods_of_recipes(tuned, image, tmp_path, method):
-    from bchisto.apps.explain import ExplainSettings, explain
-    from bchisto.apps.recipes.pictures import RECIPE_METHODS
-
     settings = ExplainSettings(method, target="benign")
     (result,) = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
     assert result.images == 1

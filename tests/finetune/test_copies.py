@@ -5,7 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bchisto.apps.recipes import estimate
+from bchisto.apps.recipes.steps import FinetuneStep
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
+from bchisto.data import FoldChoice
+from bchisto.evaluate import TwoClassView
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, training_samples
@@ -80,12 +85,6 @@ def test_factors_stand_in_the_order_of_classes():
 
 
 def test_a_plan_counts_copies(monkeypatch):
-    from bchisto.apps.recipes import estimate
-    from bchisto.apps.recipes.steps import FinetuneStep
-    from bchisto.core.jobs import Work
-    from bchisto.data import FoldChoice
-    from bchisto.evaluate import TwoClassView
-
     records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
     ahead = SimpleNamespace(
         read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), kept=[],

@@ -5,6 +5,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
 from bchisto.finetune.model import build_model, resolved
+from bchisto.finetune.networks.layers import local_response
 
 
 def shape(model, name):
@@ -80,7 +81,6 @@ def test_the_patch_networks_are_pinned():
 
 def test_local_response_is_the_published_formula(rng):
     import keras
-    from bchisto.finetune.networks.layers import local_response
 
     inputs = keras.Input((3, 4, 8))
     model = keras.Model(inputs, local_response(inputs, name="norm"))

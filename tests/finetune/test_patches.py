@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.finetune import FinetuneSettings, ImageBank, Samples, parse_patches
+from bchisto.finetune import FinetuneSettings, ImageBank, Samples, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from written_tables import rows_of
 
@@ -142,15 +143,10 @@ def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
 
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory, tissue):
-    from bchisto.cli import main
-
+    settings = FinetuneSettings("speck", size=32, epochs=1, batch_size=8, patches="sliding:48:0.5")
     run = tmp_path_factory.mktemp("cut") / "run"
-    with pytest.raises(SystemExit) as ended:
-        main(
-            ["finetune", "--images", str(tissue), "--out", str(run), *map(str, OPTIONS), "--patches", "sliding:48:0.5"]
-        )
-    assert ended.value.code == 0
-    return run / "finetune" / "3-speck"
+    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], work=Work(jobs=1))
+    return result.folder
 
 
 def test_patches_stand_in_a_table_of_their_own(cut):

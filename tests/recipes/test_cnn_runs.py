@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
+from bchisto.apps.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes.settings import effective_settings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from written_tables import rows_of as rows
@@ -64,9 +66,6 @@ def test_each_magnification_is_a_run_of_its_own(done):
 
 
 def test_the_printed_settings_are_those_of_the_run(done, breakhis):
-    from bchisto.apps.recipes.recipe import ReproduceRequest
-    from bchisto.apps.recipes.settings import effective_settings
-
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
     for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):

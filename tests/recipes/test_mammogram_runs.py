@@ -10,6 +10,7 @@ import yaml
 from bchisto.apps.recipes import Scope, reproduce
 from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
+from bchisto.finetune import build_network
 from bchisto.predict import predict
 from written_tables import rows_of as rows
 
@@ -117,8 +118,6 @@ def masses(tmp_path_factory):
 
 
 def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
-    from bchisto.finetune import build_network
-
     model = build_network("googlenet", classes=1000)
     path = tmp_path / "googlenet.npz"
     np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})

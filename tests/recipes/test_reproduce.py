@@ -10,10 +10,12 @@ import pytest
 import yaml
 from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
+from bchisto.boost import BoostSettings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.data import make_bach
-from bchisto.evaluate import TwoClassView
+from bchisto.data import make_bach, match_class
+from bchisto.evaluate import Panel, TwoClassView, measure, read_predictions
+from bchisto.featurize import FeaturizeSettings, open_store
 from miniatures import write_bach
 from written_tables import rows_of
 
@@ -70,9 +72,6 @@ def done(tmp_path_factory, bach):
 
 
 def test_the_recipe_is_what_the_commands_default_to():
-    from bchisto.boost import BoostSettings
-    from bchisto.featurize import FeaturizeSettings
-
     recipe = load_recipe("rakhlin2018")
     values, defaults = recipe.values("featurize"), FeaturizeSettings()
     for name in ("augmentations", "crops", "pool", "stain_fallback", "precision", "batch_size", "seed"):
@@ -100,8 +99,6 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     rows = rows_of(source)
     folder = tmp_path / "x"
     folder.mkdir()
-    from bchisto.data import match_class
-
     for name, extra in (("predictions.csv", {}), ("predictions-by-model.csv", {"store": "other", "seed": "0"})):
         with (folder / name).open("w", newline="") as handle:
             header = ["image_id", "label", "group", "fold", *(f"p_{c}" for c in classes), *extra]
@@ -113,8 +110,6 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
                 writer.writerow(
                     {"image_id": row["image_id"], "label": label, "group": "", "fold": row["fold"], **p, **extra}
                 )
-    from bchisto.evaluate import Panel, measure, read_predictions
-
     (table,) = read_predictions(folder / "predictions.csv")
     metrics = measure(table, TwoClassView(rule="max"), bootstrap=200)
     (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
@@ -396,8 +391,6 @@ def varied(tmp_path_factory, bach):
 
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, completed):
     """Published code drew colours and crops for each encoder and size by itself."""
-    from bchisto.featurize import open_store
-
     completed(
         "reproduce", write(tmp_path, beside()), "--images", bach, "--out", tmp_path / "run", "--quick", "--weights",
         "random", "--jobs", 1, "--variant", "other", "--fresh-draws",
