@@ -73,14 +73,14 @@ def test_holm_equals_statsmodels(rng):
     assert holm([]) == []
 
 
-def scored(rng, name, *, truth, noise, sharp=1.0):
-    score = 1 / (1 + np.exp(-(sharp * (2 * truth - 1) + noise)))
+def scored(name, *, truth, noise):
+    score = 1 / (1 + np.exp(-(2 * truth - 1 + noise)))
     return predictions(score, truth.astype(int), name=name)
 
 
 def test_every_difference_is_that_of_the_figures(rng):
     truth, noise = rng.random(150) < 0.3, rng.normal(size=(2, 150))
-    a, b = (scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True))
+    a, b = (scored(name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True))
     found = compare_tables(a, b)["differences"]
     first, second = measure(a, bootstrap=0), measure(b, bootstrap=0)
     assert list(found) == ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
@@ -93,9 +93,9 @@ def test_every_difference_is_that_of_the_figures(rng):
         assert one["interval"][0] < one["value"] < one["interval"][1]
 
 
-def test_equal_tables_still_leave_room_for_a_difference(rng):
+def test_equal_tables_still_leave_room_for_a_difference():
     truth = np.arange(40) % 2 == 0
-    a = scored(rng, "a", truth=truth, noise=np.zeros(40))
+    a = scored("a", truth=truth, noise=np.zeros(40))
     for name, one in compare_tables(a, replace(a, name="b"))["differences"].items():
         assert one["value"] == 0.0
         assert one["interval"][0] < -0.02 < 0.02 < one["interval"][1], name
@@ -189,7 +189,7 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
 def test_the_difference_of_two_aucs_has_the_variance_of_delong(rng):
     """Against covariances of structural components; the jackknife's factors are of 1 in a hundred."""
     truth, noise = rng.random(300) < 0.4, rng.normal(size=(2, 300))
-    tables = [scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True)]
+    tables = [scored(name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True)]
     parts = []
     for one in tables:
         score = one.probabilities[:, 1]

@@ -86,6 +86,7 @@ def test_an_auc_counts_pairs_within_their_fold(rng):
 
 
 def test_the_variance_over_units_of_unequal_size_is_that_of_a_jackknife(rng):
+    assert (kish([10, 10, 0]), kish([])) == (2.0, 0.0)  # how many units of equal size these are worth
     member = np.repeat(range(30), rng.integers(1, 60, 30))
     hits = (rng.random(len(member)) < rng.beta(6, 2, 30)[member]).astype(float)
     expected = sum((hits.mean() - hits[member != one].mean()) ** 2 for one in range(30))
@@ -135,11 +136,6 @@ def test_mid_p_by_the_binomial_distribution(right, rows):
     as_many = [binom.pmf(right, rows, end) / 2 for end in (low, high)]
     assert low == 0.0 if right == 0 else binom.sf(right, rows, low) + as_many[0] == pytest.approx(0.025)
     assert high == 1.0 if right == rows else binom.cdf(right - 1, rows, high) + as_many[1] == pytest.approx(0.025)
-
-
-def test_kish_by_hand():
-    assert kish([10, 10, 0]) == 2.0
-    assert kish([]) == 0.0
 
 
 def by_hand(hits, inside, member, *, least, power):

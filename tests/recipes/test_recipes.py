@@ -252,6 +252,8 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
         first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
         for (step, values), (again, raised) in zip(first, third, strict=True):
             assert (again, raised) == (step, {**values, "seed": int(values["seed"]) + 2})
+    (step,) = steps_of(load_recipe("inbreast-inception").reseeded(2), "all-data")
+    assert (step.settings.seed, step.test.seed) == (2, 0)  # tested on the same list
 
 
 def test_precision_and_recall_by_hand(tmp_path):
@@ -517,10 +519,3 @@ def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
         assert half is not None
         assert found["value"] - half <= found["interval"][0] + 1e-12
         assert found["value"] + half >= found["interval"][1] - 1e-12
-
-
-def test_further_seeds_test_on_the_same_list():
-    recipe = load_recipe("inbreast-inception")
-    for by in (0, 1, 2):
-        (step,) = steps_of(recipe.reseeded(by), "all-data")
-        assert (step.settings.seed, step.test.seed) == (by, 0)
