@@ -42,12 +42,11 @@ coverage: $(VENV)/installed-$(EXTRAS)  ## Run every test with coverage
 bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python tools/benchmarks/stains.py
 	$(BIN)/python tools/benchmarks/featurize.py --rounds 1
-	$(BIN)/python tools/benchmarks/modes.py --encoders resnet50 --rounds 1
 	$(BIN)/python tools/benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
 	$(BIN)/python tools/benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
-	$(BIN)/python tools/benchmarks/fuzz_bundles.py --count 1000
+	$(BIN)/python tools/benchmarks/fuzz_bundles.py --executions 1000
 	$(BIN)/python tools/benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
-	$(BIN)/python tools/benchmarks/coverage.py --replicates 20
+	$(BIN)/python tools/benchmarks/coverage.py --tables 20
 	$(BIN)/python tools/benchmarks/gpu.py
 
 check: lint types docs wheel audit  ## Lint, types, docs, wheel and known weaknesses

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..core import BundleError
 from ..core.formats import Archive
-from ..core.models import BundleFacts, write_bundle
+from ..core.models import BundleFacts, Member
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
@@ -168,7 +168,7 @@ class Bundle(BundleFacts):
         facts: BundleFacts,
         *,
         stores: Mapping[str, Mapping[str, Any]],
-        models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
+        models: Mapping[str, Sequence[Member]],
         head: str = "lightgbm",
         reference: bytes | None = None,
     ) -> BundleFacts:
@@ -196,14 +196,7 @@ class Bundle(BundleFacts):
         ]
         if reference is not None:
             members.append((REFERENCE_MEMBER, lambda: reference))
-        return write_bundle(
-            path,
-            facts,
-            kind="boosted",
-            own=own,
-            members=members,
-            check=lambda archive: Bundle._read(path, archive, parse=False),
-        )
+        return Bundle.write(path, facts, own=own, members=members)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:

@@ -84,8 +84,6 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
 def few_images_of(part: TrainingPart) -> TrainingPart:
     """Return a training part with at most `MOST_ROWS` images, see `few_images`."""
     chosen = few_images(part.labels, part.groups, seed=part.seed)
-    if len(chosen) == len(part.labels):
-        return part
     groups = [part.groups[image] for image in chosen]
     return replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups)
 

@@ -29,11 +29,8 @@ ABSENT = -1e3
 _LEAST_SCALE = 1e-13
 """Lower limit for the scale of a feature. `standardisation` returns none below 1e-12."""
 
-_C = "strength"
-"""Name of the array of the chosen ``C`` in a model's file, since 0.1."""
-
 _SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), _C: (),
+    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "strength": (),
 }  # fmt: skip
 
 
@@ -193,8 +190,8 @@ def fit_logistic(part: TrainingPart) -> bytes:
 
     best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)
-    arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
-    return pack_arrays({**arrays, _C: np.array(best)})
+    arrays = {"coefficients": weights, "intercepts": offsets, "strength": np.array(best)}
+    return pack_arrays({"mean": mean, "scale": scale, **arrays})
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:

@@ -30,16 +30,13 @@ _BY_PROTOCOL = {
 
 _BY_VALIDATION = {"early_stopping_round", "early_stopping_min_delta", "first_metric_only"}
 
-_BY_FEATURE = {
+_UNSUPPORTED = {
     "monotone_constraints", "interaction_constraints", "feature_contri", "max_bin_by_feature",
     "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled", "categorical_feature", "forcedbins_filename",
-    "forcedsplits_filename",
-}  # fmt: skip
-
-_BY_PROGRAM = {
-    "config", "task", "data", "valid", "input_model", "output_model", "output_result", "save_binary", "snapshot_freq",
-    "machines", "num_machines", "machine_list_filename", "local_listen_port", "time_out", "header", "label_column",
-    "weight_column", "group_column", "ignore_column", "two_round", "convert_model", "convert_model_language",
+    "forcedsplits_filename", "config", "task", "data", "valid", "input_model", "output_model", "output_result",
+    "save_binary", "snapshot_freq", "machines", "num_machines", "machine_list_filename", "local_listen_port",
+    "time_out", "header", "label_column", "weight_column", "group_column", "ignore_column", "two_round",
+    "convert_model", "convert_model_language",
 }  # fmt: skip
 
 _REFUSED = (
@@ -48,9 +45,7 @@ _REFUSED = (
         _BY_VALIDATION,
         "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",
     ),
-    (_BY_FEATURE, "refers to individual features, which is not supported"),
-    (_BY_PROGRAM, "belongs to LightGBM's own program, not to its library"),
-    ({"linear_tree", "zero_as_missing"}, "makes other trees than models hold, which split by thresholds only"),
+    (_UNSUPPORTED, "is not supported: it refers to individual features, or belongs to LightGBM's own program"),
 )
 
 _TRIAL = (60, 8, 3)

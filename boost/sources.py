@@ -293,12 +293,8 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for path in files:
         name, shown = path.stem, path.stem.encode("utf-8", "backslashreplace").decode()
-        if shown != name:
-            raise InputError(f"{shown}.h5: the name of this feature file is not UTF-8 text; rename the file")
-        if name in (".", ".."):
-            raise InputError(
-                f"{name}.h5: the models of this feature file would get no folder of their own; rename the file"
-            )
+        if shown != name or name in (".", ".."):
+            raise InputError(f"{shown}.h5: the name of this feature file cannot name a folder; rename the file")
         if (other := paths.setdefault(path.stem, path)) != path:
             raise InputError(
                 f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"

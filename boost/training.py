@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -25,8 +25,8 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import check_archive_size, read_rows
-from ..core.jobs import Resources, Work, cpu_resources, key_of, remove_output, write_rows
-from ..core.models import BundleFacts
+from ..core.jobs import Resources, Work, cpu_resources, remove_output, write_rows
+from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
 from ..data import FoldChoice, decode_image
@@ -40,7 +40,6 @@ from .presets import Preset
 from .reference import TRAINING_NAMES, TrainingImage, fit_reference
 from .sources import BoostSettings, FeatureChoice, Sources, read_sources
 from .units import (
-    MODEL_KIND,
     FittedUnit,
     FoldPart,
     ModelUnit,
@@ -62,7 +61,7 @@ _ONLY_TRAINING = {"failures", "images_sha256", "classes", "backend", "device", "
 
 
 @dataclass(frozen=True)
-class BoostTraining(Training[ModelUnit, FittedUnit]):
+class BoostTraining(Training):
     """Training of one classifier with one cross-validation scheme.
 
     Attributes
@@ -148,27 +147,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         for store in self.sources.paths:
             for seed, (fold_position, part) in product(range(seeds), enumerate(self._parts[store])):
                 params = head.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
-                key = key_of(
-                    MODEL_KIND,
-                    head=head.name,
-                    settings=head.settings(self.terms),
-                    params=params,
-                    rounds=self.preset.rounds,
-                    inner_seed=self.terms.inner_seed,
-                    part=part.key,
-                )
-                name = f"seed{seed}-fold{part.fold}-{key[:16]}.npz"
-                units.append(
-                    ModelUnit(
-                        part=part,
-                        head=head.name,
-                        seed=seed,
-                        terms=self.terms,
-                        params=params,
-                        key=key,
-                        file=folder / "models" / store / name,
-                    )
-                )
+                units.append(ModelUnit(part, head.name, seed, self.terms, params, folder))
         return units
 
     @functools.cached_property
@@ -202,15 +181,16 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     ) -> CrossValidation:
         """Combine the models and write all outputs."""
         folder, sources = result.folder, self.sources
-        ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
+        fusion, of_stores, by_seed, paper = gather(
+            units, fitted, images=self.images, protocol=result.protocol, folder=folder
+        )
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
-        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(ensemble.paper)}
+        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(paper)}
         notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        listed = read_rows(self.run / "features" / "images.csv")
-        paths = {row["sha256"]: Path(row["path"]) for row in listed}
+        paths = {row["sha256"]: Path(row["path"]) for row in read_rows(self.run / "features" / "images.csv")}
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
             if not paths:  # embeddings have no images
@@ -222,11 +202,11 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
         outputs = Outputs(
             self,
-            tables=(ensemble.fusion, *ensemble.stores.values()),
-            members=ensemble.by_seed,
+            tables=(fusion, *of_stores.values()),
+            members=by_seed,
             shown=1,
             facts=facts,
-            paper=ensemble.paper,
+            paper=paper,
             methods=methods_of(sources.headers, spec=self.spec, units=units, stains=sources.stains),
             settings={
                 "protocol": result.protocol,
@@ -245,7 +225,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     def _save(self, path: Path, units: Sequence[ModelUnit], facts: BundleFacts) -> BundleFacts:
         """Write the model file."""
-        models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
+        models: dict[str, list[Member]] = {}
         for unit in units:
             name = f"seed{unit.seed}-fold{unit.part.fold}{self.spec.suffix}"
             models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))

@@ -18,7 +18,7 @@ from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
-from .heads import fit_head, known_head
+from .heads import fit_head, get_head, known_head
 from .trees import Probabilities
 
 MODEL_KIND = "model 2"
@@ -82,10 +82,8 @@ class ModelUnit:
     terms : TrainingTerms
     params : mapping
         Parameters of the model, from `HeadSpec.params`.
-    key : str
-        Key of everything that determines the model and its predictions.
-    file : Path
-        File for the model and its predictions.
+    folder : Path
+        Folder of the scheme and classifier.
     """
 
     part: FoldPart
@@ -93,8 +91,21 @@ class ModelUnit:
     seed: int
     terms: TrainingTerms
     params: Mapping[str, Any]
-    key: str
-    file: Path
+    folder: Path
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Key of everything that determines the model and its predictions."""
+        return key_of(
+            MODEL_KIND, head=self.head, settings=get_head(self.head).settings(self.terms), params=self.params,
+            rounds=self.terms.preset.rounds, inner_seed=self.terms.inner_seed, part=self.part.key,
+        )  # fmt: skip
+
+    @property
+    def file(self) -> Path:
+        """File for the model and its predictions."""
+        name = f"seed{self.seed}-fold{self.part.fold}-{self.key[:16]}.npz"
+        return self.folder / "models" / self.part.store / name
 
 
 @dataclass(frozen=True)
@@ -263,28 +274,6 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """Combined predictions of a cross-validation scheme.
-
-    Attributes
-    ----------
-    fusion : PredictionTable
-        Mean over feature files, seeds and augmentations.
-    stores : dict of str to PredictionTable
-        Per feature file, the mean over seeds and augmentations.
-    by_seed : sequence of PredictionTable
-        Per seed, the mean over feature files and augmentations.
-    paper : PaperTable
-        Results in the layout of the paper.
-    """
-
-    fusion: PredictionTable
-    stores: dict[str, PredictionTable]
-    by_seed: Sequence[PredictionTable]
-    paper: PaperTable
-
-
 def gather(
     units: Sequence[ModelUnit],
     fitted: Sequence[FittedUnit],
@@ -292,7 +281,7 @@ def gather(
     images: LabelledImages,
     protocol: str,
     folder: Path,
-) -> Ensemble:
+) -> tuple[PredictionTable, dict[str, PredictionTable], list[PredictionTable], PaperTable]:
     """Combine the predictions of all units, and write both prediction tables.
 
     Parameters
@@ -304,6 +293,12 @@ def gather(
         Name of the cross-validation scheme.
     folder : Path
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
+
+    Returns
+    -------
+    PredictionTable, dict of str to PredictionTable, list of PredictionTable, PaperTable
+        Mean over feature files, seeds and augmentations; per feature file, the mean over seeds and augmentations; per
+        seed, the mean over feature files and augmentations; and results in the layout of the paper.
     """
     seeds = sorted({unit.seed for unit in units})
     trained = {unit.part.fold: unit.part.labels for unit in units}
@@ -336,5 +331,4 @@ def gather(
             ("seed", [seed for _ in names for seed in seeds for _ in keys]),
         ],
     )
-    paper = paper_table(by_seed, averaged, fusion)
-    return Ensemble(fusion, averaged, whole, paper)
+    return fusion, averaged, whole, paper_table(by_seed, averaged, fusion)

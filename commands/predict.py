@@ -30,7 +30,8 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
-    from ..apps.explain import explain_methods, settings_of
+    from ..apps.explain import explain as run
+    from ..apps.explain import settings_of
     from ..core.models import bundle_kind
     from ..core.runs import read_run
     from ..predict import find_bundle
@@ -39,7 +40,7 @@ def explain(model: Path, **options: Any) -> None:
     asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
     images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
     given = {name: options[name] for name in ("out", "weights")}
-    results = explain_methods(model, images, settings=settings, work=from_options(Work, options), **given)
+    results = run(model, images, settings=settings, work=from_options(Work, options), **given)
     if options["checks"]:
         *earlier, check = read_run(options["out"])
         made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]

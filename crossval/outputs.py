@@ -60,7 +60,7 @@ class Outputs:
         Returns the pixels of an image for the report, see `bchisto.evaluate.report.choose_samples`.
     """
 
-    training: Training[Any, Any]
+    training: Training
     tables: Sequence[PredictionTable]
     methods: Sequence[str]
     settings: Mapping[str, str]

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,6 @@ _FOLDS = "folds.csv"
 
 _MOST_REMOVED = 0.5
 """Largest fraction of the images that may be removed between two runs; beyond it, they count as other images."""
-
-
-class _Unit(Protocol):
-    @property
-    def file(self) -> Path:
-        """The file that a finished unit writes."""
-        ...
-
-
-U = TypeVar("U", bound=_Unit)
-F = TypeVar("F")
 
 
 @dataclass(frozen=True)
@@ -126,8 +115,8 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class Training(ABC, Generic[U, F]):
-    """One cross-validation scheme with one classifier: units of type `U`, each with a result of type `F`.
+class Training(ABC):
+    """One cross-validation scheme with one classifier: units of any type with a ``file``, each with a result.
 
     Attributes
     ----------
@@ -167,28 +156,28 @@ class Training(ABC, Generic[U, F]):
         """Return the processes, threads and GPUs that the work may use."""
 
     @abstractmethod
-    def units(self, folder: Path, resources: Resources) -> Sequence[U]:
+    def units(self, folder: Path, resources: Resources) -> Sequence[Any]:
         """Return all units."""
 
     @staticmethod
     @abstractmethod
-    def train(units: tuple[U, ...], ticker: Ticker) -> Any:
+    def train(units: tuple[Any, ...], ticker: Ticker) -> Any:
         """Train units together, in a worker process."""
 
     @staticmethod
     @abstractmethod
-    def read(unit: U) -> F | None:
+    def read(unit: Any) -> Any | None:
         """Return the result of a finished unit, or None if it is unfinished or damaged."""
 
     @abstractmethod
-    def finish(self, result: CrossValidation, units: Sequence[U], outcomes: Sequence[F]) -> CrossValidation:
+    def finish(self, result: CrossValidation, units: Sequence[Any], outcomes: Sequence[Any]) -> CrossValidation:
         """Combine the outcomes of all units, write the outputs, and return the completed result."""
 
-    def steps(self, unit: U) -> int:
+    def steps(self, unit: Any) -> int:
         """Return the number of progress steps of a unit."""
         return 1
 
-    def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+    def groups(self, units: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """Return the units in groups; a group is trained together, in one shard."""
         return [(unit,) for unit in units]
 
@@ -297,7 +286,7 @@ class Training(ABC, Generic[U, F]):
         remove_listing(path)
         return result
 
-    def _begin(self, units: Sequence[U], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
+    def _begin(self, units: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
         """Record the environment in which the missing units are trained, and the list of all units."""
         path = folder.folder
         environments = [{}] if work.dask is None else ask_workers(work.dask, folder=path, packages=folder.made_with)
@@ -306,9 +295,7 @@ class Training(ABC, Generic[U, F]):
         write_listing(path, self.unit, files)
 
 
-def cross_validate(
-    trainings: Sequence[Training[Any, Any]], *, run: Path, work: Work, record: RunRecord
-) -> list[CrossValidation]:
+def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord) -> list[CrossValidation]:
     """Run several trainings, write the report of the run, and record the results.
 
     Parameters

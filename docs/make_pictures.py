@@ -2,8 +2,8 @@
 
 It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
 BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, and
-the predictions that Rakhlin et al. published for the 400 images of BACH, which the report shows. Other figures have
-scripts of their own: `tools/benchmarks/presets.py` (cost against accuracy) and `tools/benchmarks/growth.py`.
+the predictions that Rakhlin et al. published for the 400 images of BACH, which the report shows. The figure of cost
+against accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv

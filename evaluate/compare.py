@@ -175,7 +175,7 @@ def compare_tables(
     Returns
     -------
     dict
-        ``differences``, figures of the second minus those of the first (see `paired_differences`); ``test`` and its
+        ``differences``, figures of the second minus those of the first (see `difference_parts`); ``test`` and its
         ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where units hold several rows, over several folds
         with a larger variance (see `FOLDS`); ``variance_factor``, by which that was raised; ``least_p`` that so many
         units allow; ``detectable``, the difference that would have been found with a power of 80 % at the variance that
@@ -204,7 +204,8 @@ def compare_tables(
     units = Units.of(first)
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
-    differences = paired_differences(first, other, units, view or TwoClassView())
+    parts_of = difference_parts(first, other, units, view or TwoClassView())
+    differences = {name: difference_interval(parts, units).json() for name, parts in parts_of.items()}
     comparison = {
         "differences": differences,
         **paired_test(change, units),
@@ -303,33 +304,24 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 
-def paired_differences(
+def difference_parts(
     first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
-) -> dict[str, Any]:
-    """Return how much better the second table is than the first.
+) -> dict[str, list[Part]]:
+    """Return the parts of which each difference is the mean, of tables of the same rows in the same order.
 
     Parameters
     ----------
     first, second : PredictionTable
-        Of the same rows in the same order.
     units : Units
     view : TwoClassView
         Gives sensitivity and specificity, which are those at 0.5.
 
     Returns
     -------
-    dict
+    dict of str to list of Part
         ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
-        groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``, each a figure.
+        groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
-    parts_of = difference_parts(first, second, units, view)
-    return {name: difference_interval(parts, units).json() for name, parts in parts_of.items()}
-
-
-def difference_parts(
-    first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
-) -> dict[str, list[Part]]:
-    """Return what each of `paired_differences` is the mean of."""
     hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
@@ -365,17 +357,13 @@ def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
     )
 
 
-def precision_difference(
-    first: PredictionTable, second: PredictionTable, positive: Sequence[str] = (), *, f1: bool = False
-) -> dict[str, Any] | None:
-    """Return by how much more of what the second table calls positive is so.
+def precision_difference(first: PredictionTable, second: PredictionTable, *, f1: bool = False) -> dict[str, Any] | None:
+    """Return by how much more of what the second table calls positive is so, by the classes of a known dataset.
 
     Parameters
     ----------
     first, second : PredictionTable
         Of the same rows in the same order.
-    positive : sequence of str
-        By default that of a known dataset.
     f1 : bool
         By how much its F1 is higher, in place of its precision.
 
@@ -388,11 +376,11 @@ def precision_difference(
     ----------
     Moskowitz & Pepe 2006 for independent rows.
     """
-    chosen = tuple(positive) or default_positive(first.classes)
-    if not chosen:
+    positive = default_positive(first.classes)
+    if not positive:
         return None
-    truth = positive_mask(first.classes, chosen)[first.labels]
-    called = [positive_mask(table.classes, chosen)[table.predicted] for table in (first, second)]
+    truth = positive_mask(first.classes, positive)[first.labels]
+    called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
     change = difference(*(f1_part(truth, side) if f1 else share_part(truth, side) for side in called))

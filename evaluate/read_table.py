@@ -171,7 +171,7 @@ def read_predictions(
         else:
             unlabelled[model] += 1
     _bounded(path, len(parsed), limits.EVALUATED_MODELS, "models")
-    _refuse_two_patients(path, parsed.values())
+    _refuse_two_patients(itertools.chain.from_iterable(parsed.values()))
     stem = name or path.stem
     return [
         _table(path, f"{stem}: {model}" if model else stem, order, lines, unlabelled[model])
@@ -194,14 +194,15 @@ def _columns(table: CsvTable) -> dict[Role, str]:
     return chosen
 
 
-def _refuse_two_patients(path: Path, models: Iterable[Sequence[_Row]]) -> None:
+def _refuse_two_patients(rows: Iterable[_Row]) -> None:
     """Refuse an image whose rows name two groups."""
     first: dict[str, _Row] = {}
-    for row in itertools.chain.from_iterable(models):
-        if row.group is not None and (other := first.setdefault(row.image, row)).group != row.group:
+    for row in rows:
+        image, group = row["image_id"], row["group"]
+        if group and (other := first.setdefault(image, row))["group"] != group:
             raise InputError(
-                f"{row.where}: {row.image} is of {row.group} here, and of {other.group} in line "
-                f"{other.where.rpartition(':')[2]}; an image has one patient"
+                f"{row['where']}: {image} is of {group} here, and of {other['group']} in line "
+                f"{other['where'].rpartition(':')[2]}; an image has one patient"
             )
 
 
@@ -235,17 +236,8 @@ def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[st
     return {name: classes.index(known) for name, known in spelled.items() if known is not None}
 
 
-@dataclass(frozen=True)
-class _Row:
-    where: str
-    image: str
-    label: int
-    predicted: int
-    probabilities: tuple[float, ...] | None
-    fold: int | None
-    group: str | None
-    patch: str
-    trained: bool
+_Row = dict[str, Any]
+"""Cells of a row by the name of their role: label and predicted as numbers of classes, fold as a number or None."""
 
 
 def _parse(
@@ -294,17 +286,8 @@ def _parse(
     fold = row["fold"]
     if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= limits.FOLD_DIGITS):
         raise InputError(f"{where}: fold {fold!r} is not a whole number")
-    return _Row(
-        where,
-        row["image_id"],
-        label,
-        predicted,
-        probabilities,
-        int(fold) if fold else None,
-        row["group"] or None,
-        row.get("patch", ""),
-        row.get("trained") == "yes",
-    )
+    numbers = {"label": label, "predicted": predicted, "fold": int(fold) if fold else None}
+    return row | numbers | {"where": where, "probabilities": probabilities}
 
 
 def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:
@@ -312,25 +295,26 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], un
         raise InputError(f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label")
     seen: set[tuple[str, str, int | None]] = set()
     for row in rows:
-        if (row.image, row.patch, row.fold) in seen:
-            fold = f" in fold {row.fold}" if row.fold is not None else ""
-            patch = f", patch {row.patch}," if row.patch else ""
-            raise InputError(f"{row.where}: {row.image}{patch} is listed twice{fold}; keep one row")
-        seen.add((row.image, row.patch, row.fold))
-    folds = {row.fold for row in rows}
+        key = image, patch, fold = row["image_id"], row.get("patch", ""), row["fold"]
+        if key in seen:
+            within = f" in fold {fold}" if fold is not None else ""
+            of = f", patch {patch}," if patch else ""
+            raise InputError(f"{row['where']}: {image}{of} is listed twice{within}; keep one row")
+        seen.add(key)
+    folds = {row["fold"] for row in rows}
     _bounded(path, len(folds), limits.EVALUATED_FOLDS, "folds")
-    given = [row.probabilities for row in rows if row.probabilities is not None]
+    patches = tuple(row.get("patch", "") for row in rows)
     return PredictionTable(
         name=name,
         classes=classes,
-        image_ids=tuple(row.image for row in rows),
-        labels=np.array([row.label for row in rows], dtype=np.int64),
-        probabilities=np.array(given, dtype=np.float64) if given else None,
-        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
-        folds=tuple(row.fold for row in rows),
-        groups=tuple(row.group for row in rows),
-        patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
+        image_ids=tuple(row["image_id"] for row in rows),
+        labels=np.array([row["label"] for row in rows], dtype=np.int64),
+        probabilities=None if rows[0]["probabilities"] is None else np.array([row["probabilities"] for row in rows]),
+        predicted=np.array([row["predicted"] for row in rows], dtype=np.int64),
+        folds=tuple(row["fold"] for row in rows),
+        groups=tuple(row["group"] or None for row in rows),
+        patches=patches if any(patches) else None,
         protocol=f"{len(folds - {None})} folds of the table" if folds - {None} else "no folds",
-        not_new=frozenset(row.image for row in rows if row.trained),
+        not_new=frozenset(row["image_id"] for row in rows if row.get("trained") == "yes"),
         unlabelled=unlabelled,
     )

@@ -127,8 +127,8 @@ def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, flo
 
 def training_batches(
     source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
-) -> Callable[..., Any]:
-    """Return a function that returns the augmented batches of an epoch, shuffled unless ``shuffled=False`` is passed.
+) -> Callable[[int], Any]:
+    """Return a function that returns the augmented and shuffled batches of an epoch.
 
     Parameters
     ----------
@@ -151,10 +151,8 @@ def training_batches(
 
     pipeline = Pipeline() if online else None
 
-    def batches(epoch: int, *, shuffled: bool = True) -> Any:
-        order = np.arange(len(samples))
-        if shuffled:
-            order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
+    def batches(epoch: int) -> Any:
+        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
         def picture(sample: int) -> Any:
             position, number, copy = (int(part[sample]) for part in (samples.images, samples.numbers, samples.copies))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from ..core import BundleError, ImageError
 from ..core.formats import Archive, limits
 from ..core.jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
-from ..core.models import BundleFacts, write_bundle
+from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from .augment import Image
 from .batches import Source
@@ -84,8 +83,7 @@ class CnnBundle(BundleFacts):
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
         own = {"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)}
         members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
-        check = functools.partial(CnnBundle._read, path, parse=False)
-        return write_bundle(path, facts, kind="cnn", own=own, members=members, check=check)
+        return CnnBundle.write(path, facts, own=own, members=members)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
@@ -196,8 +194,6 @@ class CnnModel:
         """
         settings = self.bundle.settings
         treatment = StainTreatment(settings.stain, settings.rule, resolved(settings)["size"])
-        usable: dict[str, tuple[Image, str]] = {}
-        failures: dict[str, ImageError] = {}
         pixels: dict[str, str] = {}
 
         def read(record: ImageRecord) -> tuple[Image, str] | ImageError:
@@ -211,14 +207,13 @@ class CnnModel:
             except ImageError as error:
                 return error
 
-        for record, image in zip(records, map_ahead_in_threads(read, records, threads=helpers), strict=True):
-            if not isinstance(image, ImageError):
-                usable[record.image_id] = image
-            elif not skip_errors:
+        prepared = []
+        for image in map_ahead_in_threads(read, records, threads=helpers):
+            if isinstance(image, ImageError) and not skip_errors:
                 raise image
-            else:
-                failures[record.image_id] = image
-                ticker.tick(self.steps)
+            prepared.append(image)
+        usable = {r.image_id: i for r, i in zip(records, prepared, strict=True) if not isinstance(i, ImageError)}
+        ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
@@ -229,10 +224,9 @@ class CnnModel:
                 total += _predict(model, source, classes=len(self.bundle.classes))
                 ticker.tick(len(bank))
             mean = dict(zip(usable, total / self.steps, strict=True))
-        for record in records:
-            found = failures.get(record.image_id)
+        for record, image in zip(records, prepared, strict=True):
             # no comparison with training images: distances between a network's inner features were not validated
-            shares = mean[record.image_id] if found is None else str(found)
+            shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
             yield record, shares, pixels.get(record.image_id, ""), np.empty(0)
 
 

@@ -138,7 +138,7 @@ def write_outputs(
 
 
 def _table(
-    training: Training[FoldUnit, Any], units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+    training: Training, units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
     keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
@@ -152,7 +152,7 @@ def _table(
 
 
 def _tables(
-    training: Training[FoldUnit, Any], units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+    training: Training, units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
 ) -> list[PredictionTable]:
     """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
     images, tables, levels = training.images, [], ["group"]

@@ -24,7 +24,7 @@ from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
 from .settings import FinetuneSettings, class_factors
-from .units import FoldUnit, fit_batch_size, read_fold, train_folds
+from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _VALIDATION_FOLDS = 8
 
 
 @dataclass(frozen=True)
-class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
+class CnnTraining(Training):
     """One cross-validation scheme with one network.
 
     Attributes
@@ -110,7 +110,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Return all folds."""
         return self._units(folder, workers=resources.helpers(len(self.plan.folds)))
 
-    train = staticmethod(train_folds)
+    train = staticmethod(train_fold)
     read = staticmethod(read_fold)
 
     def steps(self, unit: FoldUnit) -> int:

@@ -126,19 +126,15 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     return replace(settings, batch_size=least)
 
 
-def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
-    """Train each fold, predict its test and validation images, and save weights and predictions.
+def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
+    """Train a fold, the only unit, predict its test and validation images, and save weights and predictions.
 
     Raises
     ------
     InputError
         See `train_model`.
     """
-    for unit in units:
-        _train(unit, ticker)
-
-
-def _train(unit: FoldUnit, ticker: Ticker) -> None:
+    (unit,) = units
     settings, source, classes = unit.plan.settings, unit.source(), unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
     saved: list[int] = []

@@ -230,6 +230,30 @@ def cli(capsys, monkeypatch):
     logging.captureWarnings(False)
 
 
+@pytest.fixture
+def completed(cli):
+    """Run the command line, which is to succeed: returns (stdout, stderr)."""
+
+    def run(*arguments):
+        code, out, err = cli(*arguments)
+        assert code == 0, err
+        return out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(cli):
+    """Run the command line, which is to refuse with one line: returns stderr."""
+
+    def run(*arguments):
+        code, _, err = cli(*arguments)
+        assert (code, err.count("error: ")) == (2, 1), err
+        return err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def start():
     """Start the command line in a process of its own."""

@@ -10,6 +10,6 @@ from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
 from .regions import write_regions
-from .run import ExplainResult, explain, explain_methods
+from .run import ExplainResult, explain
 
-__all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain", "explain_methods"]
+__all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

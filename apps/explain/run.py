@@ -79,11 +79,11 @@ def explain(
     images: ImageSelection | Many[PathInput] = (),
     *,
     out: PathInput,
-    settings: ExplainSettings,
+    settings: ExplainSettings | Sequence[ExplainSettings],
     methods: Mapping[str, Method] = METHODS,
     weights: Many[TextInput] = (),
     work: Work | None = None,
-) -> ExplainResult:
+) -> list[ExplainResult]:
     """Explain predictions of a model file. Images that are already explained are skipped.
 
     Parameters
@@ -95,7 +95,8 @@ def explain(
     out : str or Path
         A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
         ``index.html``, ``explain.csv``, and ``failures.csv`` if images failed.
-    settings : ExplainSettings
+    settings : ExplainSettings, or sequence of them
+        One for each method, see `settings_of`. All are checked before the first method starts.
     methods : mapping
         All available methods by name.
     weights : sequence of str
@@ -105,7 +106,8 @@ def explain(
 
     Returns
     -------
-    ExplainResult
+    list of ExplainResult
+        One for each method; empty with `Work.checks`.
 
     Raises
     ------
@@ -116,38 +118,7 @@ def explain(
     ImageError
         An image cannot be used. Explanations before it stay saved.
     """
-    return explain_methods(model, images, out=out, settings=[settings], methods=methods, weights=weights, work=work)[0]
-
-
-def explain_methods(
-    model: PathInput,
-    images: ImageSelection | Many[PathInput] = (),
-    *,
-    out: PathInput,
-    settings: Sequence[ExplainSettings],
-    methods: Mapping[str, Method] = METHODS,
-    weights: Many[TextInput] = (),
-    work: Work | None = None,
-) -> list[ExplainResult]:
-    """Explain predictions by several methods, as `explain` does. All are checked before the first one starts.
-
-    Parameters
-    ----------
-    settings : sequence of ExplainSettings
-        One for each method, see `settings_of`.
-    model, images, out, methods, weights, work
-        As in `explain`.
-
-    Returns
-    -------
-    list of ExplainResult
-        Empty with `Work.checks`.
-
-    Raises
-    ------
-    BundleError, WeightsError, InputError, ImageError
-        As in `explain`.
-    """
+    settings = [settings] if isinstance(settings, ExplainSettings) else settings
     sources = images if isinstance(images, ImageSelection) else converted(images, "images", tuple[Path, ...])
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
     weights_given, work = converted(weights, "weights", tuple[str, ...]), work or Work()

@@ -17,6 +17,7 @@ from typing import Any
 from ...core import DAMAGE, InputError, converted, extension_names, load_extension, misnamed, one_of
 from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
+from ...core.models import fits
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, claims_of
@@ -31,14 +32,16 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
 
-_KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
+_FORM: dict[str, Any] = {
     **dict.fromkeys(("title", "citation"), str),
-    **dict.fromkeys((*STEPS, "explain", "full_scale", "split_by", "variants", "quick"), Mapping),
-    **dict.fromkeys(("steps", "published", "notes"), list),
-    "dataset": (str, list),
-    "images": int,
+    **dict.fromkeys((*STEPS, "explain", "full_scale", "variants", "quick"), dict),
+    **{key: [str] for key in ("steps", "notes")},
+    "split_by": {"magnification": [lambda at: type(at) is int and 0 < at < 10_000]},
+    "dataset": lambda value: fits(value, str) or fits(value, [str]),
+    "images": lambda value: type(value) is int,
+    "published": [dict],
 }
-
+"""Parts of a recipe, to their form, see `bchisto.core.models.fits`."""
 
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
@@ -161,12 +164,16 @@ def _typed(value: Any, name: str = "") -> Any:
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:
     content = {**content, **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()}}
-    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
+    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_FORM}
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
     name = check_file_name(content["name"], "recipe")
-    _check_kinds(name, content)
+    for key, form in _FORM.items():
+        if key in content and not fits(content[key], form):
+            raise InputError(f"recipe {name}: {key} is not of the form of a recipe; see docs/reproduce.md")
+    for variant in content["variants"]:
+        check_file_name(variant, f"recipe {name}: variant")
     sections: dict[str, dict[str, Setting]] = {}
     for section in (*STEPS, "explain"):
         for key, entry in content.get(section, {}).items():
@@ -200,27 +207,6 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
-    """Refuse parts of a wrong type, and names of variants that cannot be parts of paths."""
-    for key, kind in _KINDS_OF_PARTS.items():
-        if key in content and (not isinstance(content[key], kind) or isinstance(content[key], bool)):
-            raise InputError(f"recipe {name}: {key} is {type(content[key]).__name__}; see docs/reproduce.md")
-    for key in ("steps", "notes", "dataset"):
-        if not isinstance(content.get(key), str) and not _are_texts(content.get(key, [])):
-            raise InputError(f"recipe {name}: {key} is a list of texts")
-    magnifications = content.get("split_by", {}).get("magnification", [])
-    if not isinstance(magnifications, list) or not all(type(at) is int and 0 < at < 10_000 for at in magnifications):
-        raise InputError(f"recipe {name}: split_by.magnification is a list of whole numbers")
-    for variant in content["variants"]:
-        check_file_name(variant, f"recipe {name}: variant")
-    if not all(isinstance(table, Mapping) for table in content["published"]):
-        raise InputError(f"recipe {name}: published is a list of tables")
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 def _check_steps(recipe: Recipe) -> None:
     """Refuse unknown steps, changes of steps that a variant does not have, and steps without a required setting."""
     if not recipe.variants:
@@ -235,7 +221,7 @@ def _check_steps(recipe: Recipe) -> None:
         for step, values in recipe.steps_of(variant):
             if lacking := [key for key in _NEEDED[step] if key not in values]:
                 raise InputError(f"{where}: {step} has no {lacking[0]}")
-            if not _are_texts(values.get("folds", [])):
+            if not fits(values.get("folds", []), [str]):
                 raise InputError(f"{where}: {step}.folds is a list of texts")
     changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
     for part, known in (("quick", changes), ("full_scale", {"source", "views"})):
@@ -264,12 +250,11 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     InputError
     """
     keys = claim.keys() - {"says", "at", "metric"}
-    if "says" not in claim or not any(form <= keys for form in _FORMS):
-        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
-        raise InputError(f"{where} has no claim.{lacking}")
-    if keys not in _FORMS:
-        most = max((form for form in _FORMS if form <= keys), key=len)
-        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
+    if "says" not in claim or keys not in _FORMS:
+        forms = "; ".join(", ".join(sorted(form)) for form in _FORMS)
+        raise InputError(
+            f"{where}: claim has {', '.join(claim) or 'nothing'}; give says and the keys of a form: {forms}"
+        )
     for key, value in claim.items():
         if key in _NUMBERS and type(value) not in (int, float):
             raise InputError(f"{where}: claim.{key} {value}: give a number")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, converted, one_of
-from ...core.formats import number_of
+from ...core import InputError, Settings, from_options, one_of, option
 from ...core.jobs import Work, ensure_folder
 from ...crossval import CrossValidation
 from ...data import ImageSelection
@@ -25,10 +24,6 @@ from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
 
 _log = logging.getLogger(__name__)
 
-_NEEDED = ("variants", "methods", "images_per_class")
-_KNOWN = (*_NEEDED, "part", "layer", "target")
-_PARTS = ("test", "validation")
-
 RECIPE_METHODS: dict[str, Method] = {
     **METHODS,
     **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)},
@@ -36,24 +31,21 @@ RECIPE_METHODS: dict[str, Method] = {
 """All explanation methods by name: those of `explain`, and those that only published systems use."""
 
 
-class Pictures(NamedTuple):
-    """Settings of the pictures of a recipe.
+@dataclass(frozen=True)
+class Pictures(Settings):
+    """Settings of the pictures of a recipe."""
 
-    Attributes
-    ----------
-    variants : tuple of str
-        Variants whose networks are explained.
-    asked : tuple of ExplainSettings
-        Settings of each method.
-    images_per_class : int
-    part : {"test", "validation"}
-        Part of the images that is explained.
-    """
+    variants: tuple[str, ...] = option(help="Variants whose networks are explained.")
+    methods: tuple[str, ...] = option(help="Methods that explain them.")
+    images_per_class: int = option(least=1, help="Number of images of each class.")
+    part: str = option("test", choices=("test", "validation"), help="Part of the images that is explained.")
+    layer: str = option("", help="Layer of methods that look at one.")
+    target: str = option("", help="Class to explain.")
 
-    variants: tuple[str, ...]
-    asked: tuple[ExplainSettings, ...]
-    images_per_class: int
-    part: str = "test"
+    @property
+    def asked(self) -> list[ExplainSettings]:
+        """Settings of each method."""
+        return settings_of(self.methods, layer=self.layer, target=self.target, methods=RECIPE_METHODS)
 
 
 class Trained(NamedTuple):
@@ -86,29 +78,22 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         return None
     values = {**own, **(recipe.quick.get("explain", {}) if quick else {})}
     where = f"recipe {recipe.name}: explain"
-    if strange := sorted(values.keys() - {*_KNOWN}):
-        raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], _KNOWN)}")
-    if lacking := [name for name in _NEEDED if not values.get(name)]:
+    known = [field.name for field in fields(Pictures)]
+    if strange := sorted(values.keys() - {*known}):
+        raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], known)}")
+    if lacking := [name for name in known[:3] if not values.get(name)]:
         raise InputError(f"{where} has no {lacking[0]}")
-    variants, methods = (
-        converted(values[name], f"{where}.{name}", tuple[str, ...]) for name in ("variants", "methods")
-    )
-    for name in variants:
+    try:
+        pictures = from_options(Pictures, values)
+        _ = pictures.asked  # refuses methods that there are not
+    except InputError as error:
+        raise InputError("{}: {}", where, error) from error
+    for name in pictures.variants:
         if name not in recipe.variants:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
             raise InputError(f"{where}.variants: {name}: trains no network")
-    try:
-        layer, target = values.get("layer", ""), values.get("target", "")
-        settings = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
-        count = converted(number_of(values["images_per_class"]), "images_per_class", int)
-    except InputError as error:
-        raise InputError("{}: {}", where, error) from error
-    if count < 1:
-        raise InputError(f"{where}: images_per_class {count}: give 1 or more")
-    if (part := str(values.get("part", "test"))) not in _PARTS:
-        raise InputError(f"{where}: part {part}: {one_of(part, _PARTS)}")
-    return Pictures(variants, tuple(settings), count, part)
+    return pictures
 
 
 def make_pictures(
@@ -148,10 +133,11 @@ def make_pictures(
         for settings in pictures.asked:
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
-                yield explain(
+                (result,) = explain(
                     network.result.model, replace(network.images, only=listed), out=folder, settings=settings,
                     methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
-                ).page  # fmt: skip
+                )  # fmt: skip
+                yield result.page
 
 
 def _surest(table: PredictionTable, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -243,7 +244,10 @@ def training_times(
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
     steps, path = _networks(recipe, variants, kind="time"), folder / "training-time.csv"
-    times = _read_times(path) if steps else {}
+    times: dict[str, list[float]] = {}
+    with contextlib.suppress(*DAMAGE):  # of a damaged table; then they are timed again
+        for row in read_rows(path) if steps else ():
+            times.setdefault(row["variant"], []).append(float(row["seconds"]))
     if not steps.keys() <= times.keys():
         times = {name: [] for name in steps}
         for _, (name, step) in product(range(_ROUNDS), steps.items()):
@@ -263,15 +267,3 @@ def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: s
         name: step for name, steps_of_variant in variants.items() for step in steps_of_variant
         if name in rows and isinstance(step, FinetuneStep)
     }  # fmt: skip
-
-
-def _read_times(path: Path) -> dict[str, list[float]]:
-    """Return earlier times from a table; empty if there is no such table, or it is damaged."""
-    times: dict[str, list[float]] = {}
-    try:
-        for row in read_rows(path):
-            times.setdefault(row["variant"], []).append(float(row["seconds"]))
-    except DAMAGE as error:
-        _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
-        return {}
-    return times

@@ -1,15 +1,15 @@
 """The model file: an archive of arrays and JSON, with a checked manifest."""
 
-from .archive import pack_arrays, unpack_arrays
+from .archive import fits, pack_arrays, unpack_arrays
 from .bundles import (
     BundleFacts,
+    Member,
     TrainingImages,
     bundle_kind,
     bundle_lines,
     bundle_stores,
     bundle_view,
     open_bundle,
-    write_bundle,
 )
 
 __all__ = ["BundleFacts", "open_bundle"]

@@ -72,7 +72,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             f"a temperature from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:,.0f}",
         ),
         "two_class": (
-            lambda value: _fits(value, view)
+            lambda value: fits(value, view)
             and set() < set(value["positive"]) < set(manifest["classes"])
             and bool(value["thresholds"] or value["wanted"]),
             "positive classes with thresholds",
@@ -83,7 +83,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
                 "unit": ("group", "image"), "below": _is_share, "share": _is_share,
                 "calibrated": bool,
                 **dict.fromkeys(
-                    ("sure", "unsure"), lambda counts: _fits(counts, side) and counts["right"] <= counts["n"] > 0
+                    ("sure", "unsure"), lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0
                 ),
             },
             "a confidence with the counts on both sides of it",
@@ -92,16 +92,16 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     for name, (form, expected) in forms.items():
         if name not in manifest:
             raise BundleError(f"{path}: its manifest has no {name}; the model file is corrupt")
-        if not (_fits(manifest[name], form) or (manifest[name] is None and name in _UNKNOWN)):
+        if not (fits(manifest[name], form) or (manifest[name] is None and name in _UNKNOWN)):
             raise BundleError(f"{path}: its manifest does not hold {expected} as {name}; the model file is corrupt")
 
 
-def _fits(value: Any, form: Any) -> bool:
+def fits(value: Any, form: Any) -> bool:
     """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
     if isinstance(form, dict):
-        return isinstance(value, dict) and all(_fits(value.get(name), inner) for name, inner in form.items())
+        return isinstance(value, dict) and all(fits(value.get(name), inner) for name, inner in form.items())
     if isinstance(form, list):
-        return isinstance(value, list) and all(_fits(item, form[0]) for item in value)
+        return isinstance(value, list) and all(fits(item, form[0]) for item in value)
     if isinstance(form, type):
         return isinstance(value, form)
     return bool(form(value)) if callable(form) else value in form
@@ -128,13 +128,13 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_interval(value: Any) -> bool:
-    return value is None or (_fits(value, [lambda end: _is_number(end, -0.01, 1.01)]) and len(value) == 2)
+    return value is None or (fits(value, [lambda end: _is_number(end, -0.01, 1.01)]) and len(value) == 2)
 
 
 def _are_classes(value: Any) -> bool:
     """Whether values can be the names of classes in a table: different texts, not blank, without null characters."""
     return (
-        _fits(value, [str])
+        fits(value, [str])
         and 2 <= len(value) <= limits.MODEL_CLASSES
         and len(set(value)) == len(value)
         and all(name.strip() and "\0" not in name and readable_name(name) == name for name in value)

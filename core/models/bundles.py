@@ -20,8 +20,13 @@ from .archive import BUNDLE_SCHEMA, check_manifest
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
 
-_KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
-"""Names of each kind of model: in the plural for what a model file holds, then for what it lacks."""
+_HEAD = {"kind": BUNDLE_KIND, "schema_version": BUNDLE_SCHEMA, "bchisto_version": __version__}
+"""First entries of a manifest."""
+
+_KINDS = {"boosted": "boosted models", "cnn": "CNNs"}
+
+Member = tuple[str, Callable[[], bytes]]
+"""Name of a member, and a function that returns its bytes."""
 
 
 @dataclass(frozen=True)
@@ -146,66 +151,54 @@ class BundleFacts:
             "unsure": self.unsure,
         }
 
+    @classmethod
+    def write(cls, path: Path, facts: BundleFacts, *, own: Mapping[str, Any], members: Sequence[Member]) -> Self:
+        """Write a model file, and move it into place only after it was read back successfully.
 
-def write_bundle(
-    path: Path,
-    facts: BundleFacts,
-    *,
-    kind: str,
-    own: Mapping[str, Any],
-    members: Sequence[tuple[str, Callable[[], bytes]]],
-    check: Callable[[Archive], BundleFacts],
-) -> BundleFacts:
-    """Write a model file, and move it into place only after it was read back successfully.
+        Parameters
+        ----------
+        path : Path
+            The ``.bchisto`` file.
+        facts : BundleFacts
+        own : mapping
+            Manifest entries that only this kind of model has.
+        members : sequence of (str, callable)
+            Name of each model, and a function that returns its bytes. Only one member at a time is in memory.
 
-    Parameters
-    ----------
-    path : Path
-        The ``.bchisto`` file.
-    facts : BundleFacts
-    kind : {"boosted", "cnn"}
-    own : mapping
-        Manifest entries that only this kind of model has.
-    members : sequence of (str, callable)
-        Name of each model, and a function that returns its bytes. Only one member at a time is in memory.
-    check : callable
-        Reads the archive and returns its facts. It raises an error if the archive is invalid.
+        Returns
+        -------
+        BundleFacts
+            The facts that were read back, without the models.
 
-    Returns
-    -------
-    BundleFacts
-        The facts that were read back, without the models.
-
-    Raises
-    ------
-    InputError
-        There are more members than can be read, or they are too large.
-    OutputError
-        The archive cannot be written or cannot be read back.
-    """
-    check_archive_size(members=len(members))
-    head = {"kind": BUNDLE_KIND, "schema_version": BUNDLE_SCHEMA, "bchisto_version": __version__, "models": kind}
-    hashes: dict[str, str] = {}
-    size = 0
-    with atomic_output(path) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name, read in members:
-                data = read()
-                size += len(data)
-                check_archive_size(members=len(members), size=size)
-                hashes[name] = hashlib.sha256(data).hexdigest()
-                archive.writestr(_info(name), data)
-            manifest = {**head, **own, **facts.content(), "members": hashes}
-            archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False))
-        unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-        try:
-            with Archive(temporary) as written:
-                for name in written.members:
-                    written.read(name)
-                return check(written)
-        except unreadable as error:
-            reason = str(error).replace(str(temporary), "it")
-            raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
+        Raises
+        ------
+        InputError
+            There are more members than can be read, or they are too large.
+        OutputError
+            The archive cannot be written or cannot be read back.
+        """
+        check_archive_size(members=len(members))
+        hashes: dict[str, str] = {}
+        size = 0
+        with atomic_output(path) as temporary:
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+                for name, read in members:
+                    data = read()
+                    size += len(data)
+                    check_archive_size(members=len(members), size=size)
+                    hashes[name] = hashlib.sha256(data).hexdigest()
+                    archive.writestr(_info(name), data)
+                manifest = {**_HEAD, "models": cls.kind, **own, **facts.content(), "members": hashes}
+                archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False))
+            unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+            try:
+                with Archive(temporary) as written:
+                    for name in written.members:
+                        written.read(name)
+                    return cls._read(path, written, parse=False)
+            except unreadable as error:
+                reason = str(error).replace(str(temporary), "it")
+                raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 
 
 def _info(name: str) -> zipfile.ZipInfo:
@@ -237,9 +230,7 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
         check_manifest(path, archive.manifest)
         kind_of_file = archive.manifest["models"]
         if kind not in (None, kind_of_file):
-            raise BundleError(
-                f"{path}: a model file of {_KINDS[kind_of_file][0]}, which have no {_KINDS[str(kind)][1]}"
-            )
+            raise BundleError(f"{path}: a model file of {_KINDS[kind_of_file]}, not of {_KINDS[str(kind)]}")
         try:
             yield archive
         except BundleError as error:

@@ -6,8 +6,11 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import Bundle
+from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
+from bchisto.predict import Predictor
 from written_tables import rows_of as rows
 
 SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
@@ -40,9 +43,6 @@ def slides(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(slides, tmp_path_factory):
-    from bchisto.boost import BoostSettings, FeatureChoice, train
-    from bchisto.core.jobs import Work
-
     run = tmp_path_factory.mktemp("embedded") / "run"
     settings = BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
     features = FeatureChoice(slides / "features_uni_v1", labels=slides / "dataset.csv")
@@ -50,21 +50,19 @@ def trained(slides, tmp_path_factory):
     return run / "boost" / "3-grouped-lightgbm"
 
 
-def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, cli):
+def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, completed):
     """Models and predictions equal those of the store."""
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
-    code, out, err = cli("features", "export", store, "--out", file)
-    assert (code, out) == (0, "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 groups\n"), err
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
-    assert code == 0, err
+    out, _ = completed("features", "export", store, "--out", file)
+    assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 groups\n"
+    completed("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
     models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
     assert models[0].temperature == models[1].temperature
     for number, (bundle, source) in enumerate([(boosted, store), (boosted, file), (tmp_path / "run", file)]):
         table = tmp_path / f"{number}.csv"
-        code, out, err = cli("predict", bundle / PAIR, "--features", source, "--out", table)
-        assert code == 0, err
+        out, err = completed("predict", bundle / PAIR, "--features", source, "--out", table)
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
         np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
@@ -78,7 +76,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
     assert "UNKNOWN ENCODER" not in out
 
 
-def test_slides_of_trident(slides, trained, tmp_path, cli):
+def test_slides_of_trident(slides, trained, tmp_path, completed):
     """Patients stay in one fold, tiles are pooled as it is said, and the slides that trained are known again."""
     found = rows(trained / "folds.csv")
     assert len(found) == 24
@@ -101,8 +99,7 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
     with h5py.File(new / "S-99.h5", "w") as file:
         file.create_dataset("features", data=np.ones((2, 6), np.float32)).attrs["encoder"] = "uni_v1"
         file["coords"] = np.zeros((2, 2))
-    code, out, err = cli("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
-    assert code == 0, err
+    out, _ = completed("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
     assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
@@ -110,143 +107,125 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     record = json.loads((tmp_path / "p.csv.run.json").read_text())
     assert "features" in json.dumps(record)
-    code, out, _ = cli("features", "show", slides / "features_uni_v1")
+    out, _ = completed("features", "show", slides / "features_uni_v1")
     assert out.splitlines() == ["24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 groups",
                                 "encoder: uni_v1"]  # fmt: skip
 
 
-def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, cli):
+def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, refused, completed):
     """A model of a folder of tiles predicts its export, and one that was trained on the export predicts the folder."""
     folder, store = slides / "features_uni_v1", trained.parents[1] / "features" / "features_uni_v1.h5"
     file, of_store = tmp_path / "t é.npz", tmp_path / "of store.npz"
     for source, out in ((folder, file), (store, of_store)):
-        code, said, err = cli("features", "export", source, "--out", out)
-        assert code == 0, err
+        said, _ = completed("features", "export", source, "--out", out)
         assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
         assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
     with h5py.File(store) as kept:  #
         about = json.loads(kept.attrs["settings"])["imported"]
     assert (about["facts"], about["pooled"]) == ({"encoder": "uni_v1"}, "mean of 3 to 6 tiles")
     run = tmp_path / "run"
-    code, _, err = cli("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)
-    assert code == 0, err
+    completed("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)
     (again,) = (run / "boost").iterdir()
     assert (again / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
     tables = []
     for model, source in ((trained, folder), (trained, file), (trained, of_store), (trained, store), (again, folder),
                           (again, file)):  # fmt: skip
         tables.append(tmp_path / f"{len(tables)}.csv")
-        code, _, err = cli("predict", model, "--features", source, "--out", tables[-1])
-        assert code == 0, err
+        completed("predict", model, "--features", source, "--out", tables[-1])
     assert len({tuple(map(tuple, probabilities(table))) for table in tables}) == 1
     # what an export of one's own does not say is not made up: an image's own row is none of tiles
     np.savez(
         tmp_path / "whole.npz", features=read_embeddings(folder).features, image_id=read_embeddings(folder).image_ids
     )
-    code, _, err = cli("predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv")
-    assert (code, "embeddings of whole images, and t é of" in err) == (2, True), err
+    err = refused("predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv")
+    assert "embeddings of whole images, and t é of" in err
 
 
-def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
+def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, completed):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")
     np.savez(tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1])
     options = ("--labels", slides / "dataset.csv", "--seeds", 1, "--param", "num_iterations=4", "--jobs", 1)
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
-    code, out, err = cli("boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site")
-    assert code == 0, err
+    out, err = completed("boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site")
     assert "UNKNOWN ENCODER: small are embeddings" in out
     assert "--features FILE --features FILE" in err
     (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     again = ("predict", bundle, "--out", tmp_path / "p.csv")
-    code, _, err = cli(*again, "--features", slides / "features_uni_v1")
-    assert (code, "needs embeddings of features_uni_v1, small, one of that name for each" in err) == (2, True), err
-    code, _, err = cli(*again, *sources)
-    assert code == 0, err
+    err = refused(*again, "--features", slides / "features_uni_v1")
+    assert "needs embeddings of features_uni_v1, small, one of that name for each" in err
+    completed(*again, *sources)
     expected = Bundle.load(bundle).predict({"features_uni_v1": one.features, "small": one.features[:, :, :3]})
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
-    code, _, err = cli("boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1)
-    assert code == 0, err
+    completed("boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1)
     first, second = (next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again"))
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
+def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, refused):
     for command in (
         ("predict", trained, "--images", tissue),
         ("explain", trained, "--method", "map", "--images", tissue),
     ):
-        code, _, err = cli(*command, "--out", tmp_path / "p.csv")
-        assert code == 2, err
+        err = refused(*command, "--out", tmp_path / "p.csv")
         assert "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same program" in err
         assert "`" not in err
         assert len(err.strip().splitlines()) == 1, err
 
 
-def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_path, cli):
+def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_path, refused):
     values = np.ones((2, 6), np.float32)
 
-    def refused(bundle, message, *options, **arrays):
+    def refuse(bundle, message, *options, **arrays):
         arrays = {"features": values, "image_id": ["a", "b"], **arrays}
         np.savez(tmp_path / "e.npz", **arrays)
-        code, _, err = cli("predict", bundle, "--features", tmp_path / "e.npz", "--out", tmp_path / "p.csv", *options)
-        assert (code, message in err) == (2, True), err
-        assert err.count("error: ") == 1, err
+        err = refused("predict", bundle, "--features", tmp_path / "e.npz", "--out", tmp_path / "p.csv", *options)
+        assert message in err
         assert not (tmp_path / "p.csv").exists()
 
     images = boosted / PAIR
-    refused(images, "does not record which encoder made it, and tiny-1.0-64 of")
-    refused(images, "their encoder is uni, that of training tiny", bchisto='{"encoder": "uni"}')
-    refused(images, "does not record which layers made it", bchisto='{"encoder": "tiny"}')
+    refuse(images, "does not record which encoder made it, and tiny-1.0-64 of")
+    refuse(images, "their encoder is uni, that of training tiny", bchisto='{"encoder": "uni"}')
+    refuse(images, "does not record which layers made it", bchisto='{"encoder": "tiny"}')
     facts = dict(read_embeddings(boosted / "features" / "tiny-1.0-64.h5").facts)
-    refused(
-        images,
-        "their weights_sha256 is 000000000000, that of",
-        bchisto=json.dumps({**facts, "weights_sha256": "0" * 64}),
-    )
-    refused(images, "their crop is 65, that of training 64", bchisto=json.dumps({**facts, "crop": 65}))
-    refused(images, "their length is 6, that of training 16", bchisto=json.dumps(facts))
-    refused(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
-    refused(trained, "their length is 5, that of training 6", features=values[:, :5])
-    refused(trained, "embeddings of whole images, and features_uni_v1 of")
-    refused(trained, "if they are of tiles, too, write them by bchisto features export, which records this")
-    refused(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
-    refused(trained, "--html: the prediction report needs images", "--html", tmp_path / "s.html")
-    refused(trained, "replaces images; leave out", "--images", slides)
+    other = json.dumps({**facts, "weights_sha256": "0" * 64})
+    refuse(images, "their weights_sha256 is 000000000000, that of", bchisto=other)
+    refuse(images, "their crop is 65, that of training 64", bchisto=json.dumps({**facts, "crop": 65}))
+    refuse(images, "their length is 6, that of training 16", bchisto=json.dumps(facts))
+    refuse(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
+    refuse(trained, "their length is 5, that of training 6", features=values[:, :5])
+    refuse(trained, "embeddings of whole images, and features_uni_v1 of")
+    refuse(trained, "if they are of tiles, too, write them by bchisto features export, which records this")
+    refuse(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
+    refuse(trained, "--html: the prediction report needs images", "--html", tmp_path / "s.html")
+    refuse(trained, "replaces images; leave out", "--images", slides)
 
 
-def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cli):
-    def refused(message, *options):
-        code, _, err = cli("boost", "--out", tmp_path / "run", *options)
-        assert (code, message in err) == (2, True), err
-        assert err.count("error: ") == 1, err
+def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused):
+    def refuse(message, *options):
+        assert message in refused("boost", "--out", tmp_path / "run", *options)
 
     store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
-    refused("has no labels; give a table of them with --labels", "--features", folder)
-    refused(
-        f"--labels {slides / 'dataset.csv'}: goes with embeddings",
-        "--features",
-        store,
-        "--labels",
-        slides / "dataset.csv",
-    )
-    refused("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
+    refuse("has no labels; give a table of them with --labels", "--features", folder)
+    table = slides / "dataset.csv"
+    refuse(f"--labels {table}: goes with embeddings", "--features", store, "--labels", table)
+    refuse("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
-    both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", slides / "dataset.csv")
-    refused("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them", *both)
+    both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", table)
+    refuse("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them", *both)
     np.savez(tmp_path / "bare.npz", features=one.features, image_id=one.image_ids)
     mixed = ("--features", tmp_path / "bare.npz", "--features", store)
-    refused("do not mix embeddings of other programs and features of bchisto in one model", *mixed)
+    refuse("do not mix embeddings of other programs and features of bchisto in one model", *mixed)
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
-    code, _, err = cli("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
-    assert (code, "holds features of images; import" in err) == (2, True), err
+    err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
+    assert "holds features of images; import" in err
 
 
-def test_slide_files_in_a_table(slides, tmp_path, cli):
+def test_slide_files_in_a_table(slides, tmp_path, refused, completed):
     """A table that names slides with the ending of their files fits embeddings without it."""
     table = tmp_path / "slides.csv"
     lines = (slides / "dataset.csv").read_text(encoding="utf-8").splitlines()
@@ -254,23 +233,18 @@ def test_slide_files_in_a_table(slides, tmp_path, cli):
     table.write_text("\n".join([lines[0], *(",".join([a, f"{b}.SVS", *more]) for a, b, *more in cells)]) + "\n",
                      encoding="utf-8")  # fmt: skip
     features = ("--features", slides / "features_uni_v1", *SMALL)
-    code, _, err = cli("boost", "--out", tmp_path / "run", *features, "--labels", table)
-    assert code == 0, err
+    completed("boost", "--out", tmp_path / "run", *features, "--labels", table)
     folds = rows(tmp_path / "run" / "boost" / "3-grouped-lightgbm" / "folds.csv")
     assert {row["image_id"]: row["group"] for row in folds} == {b: a for a, b, *_ in cells}
     table.write_text(table.read_text(encoding="utf-8") + f"{cells[0][0]},{cells[0][1]}.tif,{cells[0][2]},A\n",
                      encoding="utf-8")  # fmt: skip
-    code, _, err = cli("boost", "--out", tmp_path / "twice", *features, "--labels", table)
-    assert (code, "has no row for 1 of 24 images" in err) == (2, True), err
+    err = refused("boost", "--out", tmp_path / "twice", *features, "--labels", table)
+    assert "has no row for 1 of 24 images" in err
 
 
-def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
+def test_arrays_in_python(slides, trained, boosted, tmp_path, completed):
     """What arrays of embeddings give is what their file gives, with the same refusals."""
-    from bchisto.core import InputError
-    from bchisto.predict import Predictor
-
-    code, _, err = cli("predict", trained, "--features", slides / "features_uni_v1", "--out", tmp_path / "p.csv")
-    assert code == 0, err
+    completed("predict", trained, "--features", slides / "features_uni_v1", "--out", tmp_path / "p.csv")
     table, given = rows(tmp_path / "p.csv"), read_embeddings(slides / "features_uni_v1")
     predictor, array = Predictor(trained), given.features[:, 0]
     found = predictor.predict(features=array, image_ids=given.image_ids, encoder="uni_v1")

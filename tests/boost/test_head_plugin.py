@@ -2,12 +2,12 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
-from archives import rewrite
-from bchisto.boost import HEADS, Bundle, HeadSpec, get_head
-from bchisto.core import BundleError, InputError
+from bchisto.boost import HEADS, PRESETS, Bundle, HeadSpec, TrainingTerms, get_head
+from bchisto.core import InputError
 from bchisto.featurize import open_store
 from packs import packs_in
 
@@ -15,18 +15,14 @@ BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
 
 
 @pytest.fixture(scope="module")
-def nearest(tmp_path_factory, described):
+def nearest(tmp_path_factory, described, start):
     """A run folder that the head was trained in, and what the command said."""
-    import shutil
-    import subprocess
-    import sys
-
     run = tmp_path_factory.mktemp("nearest") / "run"
     shutil.copytree(described, run)
-    command = [sys.executable, "-m", "bchisto", "boost", "--out", str(run), *map(str, BOOST), "--head", "nearest"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return run, done.stdout
+    command = start("boost", "--out", run, *BOOST, "--head", "nearest")
+    out, err = command.communicate()
+    assert command.returncode == 0, err
+    return run, out
 
 
 def test_it_is_trained_from_the_command_line(nearest):
@@ -47,7 +43,7 @@ def test_it_is_trained_from_the_command_line(nearest):
     assert "LightGBM parameters" not in report
 
 
-def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
+def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
     run, _ = nearest
     path = run / "boost" / "3-nearest" / "model.bchisto"
     bundle = Bundle.load(path)
@@ -57,24 +53,11 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
     assert len(each) == 6
     assert bundle.head == "nearest"
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
-    code, _, err = cli("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
+    completed("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
 
 
-def test_a_bundle_of_a_head_that_is_not_installed_says_so(nearest, tmp_path):
-    def other(members):
-        manifest = json.loads(members["manifest.json"])
-        return {**members, "manifest.json": json.dumps({**manifest, "head": "forest"}).encode()}
-
-    path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
-    with pytest.raises(BundleError, match="the classifier 'forest', which this version does not know; .*install the"):
-        Bundle.load(path)
-
-
 def test_what_decides_the_content_of_ours():
-    from bchisto.boost import PRESETS, TrainingTerms
-
     preset = PRESETS["quick"]
     small, large = TrainingTerms(preset, 7, 3000), TrainingTerms(preset, 7, 3001)
     trees = {"rounds": 70, **preset.params}
@@ -92,10 +75,8 @@ def test_what_decides_the_content_of_ours():
     ("change", "message"),
     [
         ({"name": "Nearest"}, "its name must be lower-case letters"),
-        ({"name": "../x"}, "its name must be lower-case letters"),
         ({"name": "a" * 33}, "at most 32"),
         ({"suffix": ".inner.npz"}, "must be a dot and up to 8 lower-case letters"),
-        ({"suffix": "npz"}, "must be a dot and up to 8 lower-case letters"),
     ],
 )
 def test_names_and_suffixes_that_no_bundle_could_hold(change, message):

@@ -5,7 +5,7 @@ import pytest
 from bchisto.boost import BoostSettings, TrainingPart, train
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
-from bchisto.boost.kernel_head import fit_svm
+from bchisto.boost.kernel_head import fit_probabilities, fit_svm
 from bchisto.boost.linear_head import fit_logistic
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -245,8 +245,6 @@ def test_a_class_without_a_training_image_has_probability_zero(rng, head):
 
 def test_no_decision_of_a_support_vector_machine_speaks_against_its_class(rng):
     """Held-out decisions that are wrong more often than right, as of one patient who outweighs the others."""
-    from bchisto.boost.kernel_head import fit_probabilities
-
     labels = np.repeat([0, 1], [30, 10])
     wrong = rng.normal(size=(40, 1)) - 2.0 * labels[:, None]
     weights, intercepts = fit_probabilities(wrong, labels, classes=3)

@@ -10,7 +10,7 @@ from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView, evaluate
-from bchisto.evaluate.report import write_evaluation
+from bchisto.evaluate.report import sections, write_evaluation
 from packs import train_small
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
@@ -108,8 +108,6 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
 
 def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     """The template is broken, as 0.1's was for such classes; every model, table and bundle is there, and exit 1."""
-    from bchisto.evaluate.report import sections
-
     run = run_copy(own)
     whole = sections.percent
 

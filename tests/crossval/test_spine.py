@@ -8,14 +8,18 @@ from functools import partial
 from pathlib import Path
 from threading import Barrier
 
+import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Resources, Shard, Share, Work, do_missing
+from bchisto.core.models.bundles import BundleFacts
 from bchisto.crossval import CrossValidation
+from bchisto.crossval.outputs import Outputs
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.data.images import content
 from bchisto.evaluate import Panel
 from conftest import write_tissue
+from written_tables import predictions
 
 ONE = Resources(processes=1, cores=1)
 
@@ -228,3 +232,20 @@ def test_a_result_in_its_three_states():
     assert "  Protocol: 3 folds" in summary
     assert tested.figures("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
     assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")
+
+
+@pytest.mark.parametrize(
+    ("groups", "names", "unit"),
+    [
+        (("p", "p", "q", "q"), {"image": "image", "group": "patient"}, "patients"),
+        (("p", "p", "q", "q"), {}, "groups"),
+        ((None,) * 4, {"image": "image", "group": "patient"}, "images"),
+    ],
+)
+def test_a_temperature_is_drawn_by_units(groups, names, unit):
+    """The penalty is that of five more independent units: patients where they are known."""
+    p = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.4, 0.6]])
+    table = predictions(p, "abaa", "ab", folds=[1, 1, 2, 2], groups=groups)
+    outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=lambda _: None)
+    text = outputs._calibration(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["text"]
+    assert f"a penalty that weighs as much as five {unit}" in text

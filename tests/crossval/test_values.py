@@ -116,19 +116,16 @@ def test_a_choice_of_features_refuses(given, said):
 
 def test_work_refuses():
     assert Work(shard="3/16").shard == Shard(3, 16)
-    with pytest.raises(InputError, match="`overwrite` with `shard` would remove what other shards did"):
-        Work(overwrite=True, shard=Shard(1, 2))
-    with pytest.raises(InputError, match="`threads` with `dask`: its workers have their own"):
-        Work(threads=2, dask="tcp://127.0.0.1:8786")
-    with pytest.raises(InputError, match="`threads` 0: give at least 1"):
-        Work(threads=0)
-    with pytest.raises(InputError, match="`shard` 3: write it as K/N"):
-        Work(shard="3")
-    with pytest.raises(InputError, match="`shard` 3/2: K counts from 1"):
-        Work(shard="3/2")
-    for jobs in ("2", True, 2.5):
-        with pytest.raises(InputError, match="jobs=.*: give a whole number"):
-            Work(jobs=jobs)
+    for given, said in (
+        ({"overwrite": True, "shard": Shard(1, 2)}, "`overwrite` with `shard` would remove what other shards did"),
+        ({"threads": 2, "dask": "tcp://127.0.0.1:8786"}, "`threads` with `dask`: its workers have their own"),
+        ({"threads": 0}, "`threads` 0: give at least 1"),
+        ({"shard": "3"}, "`shard` 3: write it as K/N"),
+        ({"shard": "3/2"}, "`shard` 3/2: K counts from 1"),
+        *(({"jobs": jobs}, "jobs=.*: give a whole number") for jobs in ("2", True, 2.5)),
+    ):
+        with pytest.raises(InputError, match=said):
+            Work(**given)
 
 
 class Begun(BaseException):

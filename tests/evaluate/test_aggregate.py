@@ -16,24 +16,6 @@ def table(labels=None, groups=GROUP, probabilities=True, folds=None):
     return made if probabilities else replace(made, probabilities=None)
 
 
-@pytest.mark.parametrize(
-    ("rule", "predicted"),
-    [
-        ("average", [1, 0, 1]),  # means 0.583, 0.35, 0.5875
-        ("sum", [1, 0, 1]),
-        ("vote", [0, 0, 1]),  # votes 1 of 3; 1 of 2, a tie that the mean settles; 3 of 4
-        ("exist", [1, 1, 1]),
-        ("exist-n", [0, 0, 1]),  # 1, 1 and 3 rows are called malignant
-    ],
-)
-def test_every_rule_by_hand(rule, predicted):
-    found = aggregate(table(), rule=rule)
-    assert found.image_ids == ("u", "v", "w")
-    np.testing.assert_array_equal(found.labels, [1, 0, 1])
-    np.testing.assert_array_equal(found.predicted, predicted)
-    assert found.protocol == f"p; by group, rule {rule}"
-
-
 def test_a_group_tested_in_two_folds_is_two_rows():
     assert aggregate(table(folds=[1, 1, 2, 1, 1, 1, 1, 1, 1])).folds == (1, 2, 1, 1)
 

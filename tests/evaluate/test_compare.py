@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, compare_pairs, compare_tables, measure, unlike_pairs
+from bchisto.evaluate import compare_pairs, compare_tables, measure, precision_difference, unlike_pairs
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.predictions import take_rows
@@ -73,14 +73,14 @@ def test_holm_equals_statsmodels(rng):
     assert holm([]) == []
 
 
-def scored(rng, name, *, truth, noise, sharp=1.0):
-    score = 1 / (1 + np.exp(-(sharp * (2 * truth - 1) + noise)))
+def scored(name, *, truth, noise):
+    score = 1 / (1 + np.exp(-(2 * truth - 1 + noise)))
     return predictions(score, truth.astype(int), name=name)
 
 
 def test_every_difference_is_that_of_the_figures(rng):
     truth, noise = rng.random(150) < 0.3, rng.normal(size=(2, 150))
-    a, b = (scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True))
+    a, b = (scored(name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True))
     found = compare_tables(a, b)["differences"]
     first, second = measure(a, bootstrap=0), measure(b, bootstrap=0)
     assert list(found) == ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
@@ -93,9 +93,9 @@ def test_every_difference_is_that_of_the_figures(rng):
         assert one["interval"][0] < one["value"] < one["interval"][1]
 
 
-def test_equal_tables_still_leave_room_for_a_difference(rng):
+def test_equal_tables_still_leave_room_for_a_difference():
     truth = np.arange(40) % 2 == 0
-    a = scored(rng, "a", truth=truth, noise=np.zeros(40))
+    a = scored("a", truth=truth, noise=np.zeros(40))
     for name, one in compare_tables(a, replace(a, name="b"))["differences"].items():
         assert one["value"] == 0.0
         assert one["interval"][0] < -0.02 < 0.02 < one["interval"][1], name
@@ -117,22 +117,6 @@ def test_calibration_by_hand():
     assert found["ece"] == pytest.approx(expected)
     one_hot = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
     assert found["brier"]["value"] == pytest.approx(np.mean(((p - one_hot) ** 2).sum(axis=1)))
-
-
-def test_brier_equals_scikit_learn(rng):
-    pytest.importorskip("sklearn", minversion="1.7", reason="several classes")
-    from sklearn.metrics import brier_score_loss
-
-    p = rng.dirichlet([1, 1, 1], size=60)
-    labels = rng.integers(0, 3, 60)
-    assert calibration(predictions(p, labels, "abc"))["brier"]["value"] == pytest.approx(
-        brier_score_loss(labels, p, scale_by_half=False)
-    )
-
-
-def test_a_table_without_probabilities_has_no_calibration():
-    t = PredictionTable("t", ("a",), ("x",), np.array([0]), None, np.array([0]), (None,), (None,))
-    assert calibration(t) is None
 
 
 def test_tables_of_other_classes_are_named_and_not_compared(rng):
@@ -205,7 +189,7 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
 def test_the_difference_of_two_aucs_has_the_variance_of_delong(rng):
     """Against covariances of structural components; the jackknife's factors are of 1 in a hundred."""
     truth, noise = rng.random(300) < 0.4, rng.normal(size=(2, 300))
-    tables = [scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True)]
+    tables = [scored(name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True)]
     parts = []
     for one in tables:
         score = one.probabilities[:, 1]
@@ -239,3 +223,34 @@ def test_by_unit_patients_weigh_the_same():
     assert found["differences"]["accuracy"]["reason"] == "one group holds 60 % of the 100 images"
     assert found["differences"]["by_unit"]["value"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]
+
+
+def called(positive, labels, groups=None):
+    return predictions(np.where(positive, 0.9, 0.1), np.asarray(labels, int), groups=groups or [None] * len(positive))
+
+
+@pytest.mark.parametrize(
+    ("f1", "first", "second", "most"),
+    [(False, 20 / 24, 1, 0.4), (True, 40 / 44, 20 / 30, 0.05)],  # twice the hits by calls and positives
+)
+def test_precisions_by_hand(f1, first, second, most):
+    """Of 24 called malignant by the first 20 are so, of ten by the second all."""
+    labels = [1] * 20 + [0] * 20
+    tables = called([1] * 24 + [0] * 16, labels), called([1] * 10 + [0] * 30, labels)
+    found = precision_difference(*tables, f1=f1)
+    assert found["value"] == pytest.approx(second - first)
+    low, high = found["interval"]
+    assert low < min(0, second - first)
+    assert second - first < high < most
+    assert precision_difference(tables[0], called([0] * 40, labels), f1=f1) is None
+
+
+def test_patients_are_the_units_of_precisions():
+    """Ten copies of each image of one patient say no more than one."""
+    rng = np.random.default_rng(0)
+    labels, a = rng.random(40) < 0.5, rng.random(40) < 0.5
+    b = np.where(rng.random(40) < 0.7, labels, a)
+    one = precision_difference(called(a, labels), called(b, labels))
+    groups = [f"p{k // 10}" for k in range(400)]
+    many = precision_difference(*(called(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b)))
+    np.testing.assert_allclose(many["interval"], one["interval"])

@@ -88,11 +88,6 @@ def test_one_fold_has_no_temperature(rng):
         assert fold_temperatures(random_table(rng, n=20, folds=folds)) is None
 
 
-def test_zero_probabilities_have_a_temperature():
-    scaled = apply_temperature(np.array([[1.0, 0.0]]), 2.0)
-    assert np.isfinite(scaled).all()
-
-
 def test_every_table_is_written_as_csv(rng, tmp_path):
     tables = [saved(random_table(np.random.default_rng(0), n=60), tmp_path / f"{name}.csv") for name in "ab"]
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
@@ -105,20 +100,6 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
         total = sum(int(row["n"]) for row in csv.DictReader(handle))
     assert total == 120
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
-
-
-def test_folds_that_split_groups_warn_in_every_output(rng, tmp_path, cli):
-    lines = ["image_id,label,group,fold,predicted"]
-    lines += [f"i{n},{CLASSES[n % 2]},p{n // 3},{1 + n % 2},{CLASSES[n % 2]}" for n in range(12)]
-    (tmp_path / "a.csv").write_text("\n".join(lines))
-    code, _, err = cli("evaluate", tmp_path / "a.csv", "--out", tmp_path / "out", "--bootstrap", 0)
-    text = "a: image-level folds on grouped data, 4 groups are in both training and test sets"
-    assert code == 0
-    assert text in err
-    report = (tmp_path / "out" / "report.html").read_text()
-    assert text.partition(" (first")[0] in report
-    assert "first p0" not in report  # a report that is passed on names no patient
-    assert text in (tmp_path / "out" / "metrics.json").read_text()
 
 
 @pytest.mark.parametrize(

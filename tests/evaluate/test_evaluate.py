@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Panel, Sample, evaluate, measure, paper_table
+from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from written_tables import predictions
 
@@ -149,8 +150,6 @@ def recorded(folder, rng, *, positive, rule="max"):
 
 
 def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
-    from bchisto.evaluate.report import report as run_report
-
     folder = tmp_path / "run" / "finetune"
     a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")
     result = write_evaluation(evaluate([a, b], out=tmp_path / "out", bootstrap=0))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, Panel, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate.external import external_validation
 
 CLASSES = ("benign", "malignant")
 
@@ -23,9 +24,8 @@ def write(path, hits, *, trained=None, extra=""):
     return path
 
 
-def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
+def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     """Newcombe 1998, method 10, worked by hand from Wilson's intervals of 90 and 80 of 100."""
-    from bchisto.evaluate.external import external_validation
     from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
     made = [
@@ -39,12 +39,10 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
-    code, out, err = cli("evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200)
-    assert code == 0, err
+    out, _ = completed("evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200)
     assert "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: a drop of +10.0 points (95 % CI" in out
-    code, out, err = cli("evaluate", inside, "--against", outside, "--out", tmp_path / "g", "--bootstrap", 200,
+    out, _ = completed("evaluate", inside, "--against", outside, "--out", tmp_path / "g", "--bootstrap", 200,
                          "--sensitivity", 0.6)  # fmt: skip
-    assert code == 0, err
     assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -" in out
     assert "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
@@ -67,9 +65,8 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
         evaluate([write(tmp_path / "t.csv", 80)], out=tmp_path / "e", against=[other], bootstrap=0)
 
 
-def test_images_that_trained_are_named(tmp_path, cli):
-    code, _, err = cli("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
-    assert code == 0
+def test_images_that_trained_are_named(tmp_path, completed):
+    _, err = completed("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
     said = "t: SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
     assert said in (tmp_path / "e" / "report.html").read_text()

@@ -69,9 +69,8 @@ def three(tmp_path):
     ]
 
 
-def test_comparisons_are_corrected(three, tmp_path, cli):
-    code, out, err = cli("evaluate", *three, "--out", tmp_path / "out")
-    assert code == 0, err
+def test_comparisons_are_corrected(three, tmp_path, completed):
+    out, err = completed("evaluate", *three, "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [row["test"] for row in found["comparisons"]] == ["mcnemar"] * 3
     first, second, third = found["comparisons"]
@@ -86,16 +85,13 @@ def test_comparisons_are_corrected(three, tmp_path, cli):
     assert "3 tables of the same images were looked at: the best of them looks better than it is" in err
 
 
-def test_what_cannot_be_chosen(tmp_path, cli):
+def test_what_cannot_be_chosen(tmp_path, refused, completed):
     with pytest.raises(InputError, match="`predicted_from` p: choose one of column, probabilities"):
         TableChoice(predicted_from="p")
     text = "image_id,label,predicted,p_a,p_b\ni,a,a,0.4,0.6\nj,b,b,0.4,0.6\n"
     path = tmp_path / "t.csv"
     path.write_text(text)
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
-    assert (code, "give --predicted-from column to evaluate the column predicted, or --predicted-from pro" in err) == (
-        2,
-        True,
-    )
-    code, out, _ = cli("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
-    assert (code, "2 of 2 images right: 100.0 %" in out) == (0, True)
+    err = refused("evaluate", path, "--out", tmp_path / "out")
+    assert "give --predicted-from column to evaluate the column predicted, or --predicted-from pro" in err
+    out, _ = completed("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
+    assert "2 of 2 images right: 100.0 %" in out

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
 from bchisto.evaluate import Panel, TwoClassView, evaluate, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from written_tables import predictions, saved
@@ -80,17 +79,3 @@ def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     ]
     by_patient = replace(many, groups=many.image_ids)
     assert measure(by_patient, bootstrap=0)["fold_notes"] == []
-
-
-@pytest.mark.parametrize(
-    ("view", "message"),
-    [
-        (lambda: TwoClassView(("c",)), "`positive` c: no such class; choose among a, b"),
-        (lambda: TwoClassView(("a", "b")), "every class is positive"),
-        (lambda: TwoClassView(rule="mean"), "`rule` mean: choose one of sum, max"),
-        (lambda: TwoClassView(thresholds=(2.0,)), r"`thresholds` 2\.0: give 0 to 1"),
-    ],
-)
-def test_a_view_is_checked_before_work(view, message):
-    with pytest.raises(InputError, match=message):
-        view().check(["a", "b"])

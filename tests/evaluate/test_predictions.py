@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.evaluate import read_predictions, write_predictions
+from bchisto.evaluate import default_positive, read_predictions, write_predictions
 
 
 def write(path, text, encoding="utf-8"):
@@ -70,8 +70,18 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ("image_id,label,model,predicted\nx,a,m,a\nx,,n,a\n", r"t\.csv: no row of t: n has a label"),
         ("image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n", r"the labels 'a b' and 'a_b' both fit the class a-b"),
         ("image_id,label,p_A,p_a\n1,a,1,0\n", r"t\.csv: two columns p_ name one class"),
+        ("image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
+         r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
+        ("image_id,label,p_b\nx,a,0.4772\ny,b,0.6\n",
+         r"has only one column of probabilities, p_b; give one p_<class> for each class: of two classes the other "
+         "holds 1 less p_b; or rename it if it holds no probabilities"),
+        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", "rename it if it holds no probabilities"),
+        ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
+         "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
+        ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
+        ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are named P_a"),
     ],
-)
+)  # fmt: skip
 def test_tables_that_do_not_fit(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_predictions(write(tmp_path / "t.csv", text))
@@ -120,19 +130,16 @@ def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
 
 
 def test_classes_of_which_two_fit_have_no_positive_side():
-    from bchisto.evaluate import default_positive
-
     assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
     assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
 
 
-def test_rows_without_a_label_are_left_out_and_counted(tmp_path, cli):
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     text = "image_id,label,p_b,p_a\nx,a,0.2,0.8\ny,,0.9,0.1\nz, ,0.4,0.6\nw,b,0.3,0.7\n"
     path = write(tmp_path / "t.csv", text)
     (table,) = read_predictions(path)
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
-    code, out, err = cli("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
-    assert code == 0, err
+    out, err = completed("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from bchisto.core import Message, Names
-from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, measure
+from bchisto.data import FoldPlan
+from bchisto.data.folds.plans import split_copies, split_groups
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, compare_pairs, evaluate, measure
+from bchisto.evaluate.evaluate import _leaks
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
@@ -53,8 +56,6 @@ def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("page") / "report.html"
     first, second = (table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab")
-    from bchisto.evaluate import TwoClassView, compare_pairs
-
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
     sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
     panels = [
@@ -108,10 +109,6 @@ def test_nobody_is_named_in_what_is_passed_on(page):
 @pytest.mark.parametrize("name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"])
 def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     """Warnings as folds and tables make them, on images of which some only train."""
-    from bchisto.data import FoldPlan
-    from bchisto.data.folds.plans import split_copies, split_groups
-    from bchisto.evaluate.evaluate import _leaks
-
     parts = [*(("train", k) for k in range(4)), ("val", 4), ("val", 5), ("test", 6), ("test", 7), ("test", 8)]
     rows = [(f"{name} {k}.png", 1, part) for part, k in parts]
     plan = FoldPlan("a", tuple(rows), partition=False)
@@ -213,8 +210,6 @@ def test_classes_and_patients_are_counted_by_hand():
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
-    from bchisto.evaluate import evaluate
-
     table = table_of(rng, groups=False)
     path = saved(table, tmp_path / "t.csv")
     metrics = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=100))["tables"]["t"]

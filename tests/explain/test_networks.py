@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 from bchisto.apps.explain import Graph, activation_and_gradient, pull_back
-from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
+from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion, to_numpy
 from bchisto.apps.explain.methods import feature_maps
 from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.apps.recipes.taylor import _shared, check_rules, taylor
 from bchisto.apps.recipes.unit_pictures import check_switches, deconvnet, excite, masks
 from bchisto.core import InputError
-from bchisto.finetune import build_network
+from bchisto.finetune import FinetuneSettings, build_network
+from bchisto.finetune.model import build_model
 from bchisto.finetune.networks.layers import local_response
 from keras import layers
 
@@ -69,8 +70,6 @@ def images():
 
 
 def scores(graph, images):
-    from bchisto.apps.explain.gradient_maps import to_numpy
-
     return to_numpy(graph.scores(graph.run(images)))
 
 
@@ -102,9 +101,6 @@ def test_relevance_has_a_rule_for_every_layer_of_ours(name):
 
 @pytest.mark.parametrize("name", ["vgg16", "convnexttiny"])
 def test_relevance_has_a_rule_for_every_layer_of_encoders(name):
-    from bchisto.finetune import FinetuneSettings
-    from bchisto.finetune.model import build_model
-
     graph = Graph(build_model(FinetuneSettings(name, weights="random", size=96), classes=2, fold=0))
     check_rules(graph)
 
@@ -146,9 +142,6 @@ def test_a_scaled_sum_shares_by_what_is_added(images):
 
 def test_a_network_within_a_network():
     """An encoder with a top, whose layers are called as in a fresh process."""
-    from bchisto.finetune import FinetuneSettings
-    from bchisto.finetune.model import build_model
-
     model = build_model(FinetuneSettings("convs", weights="random", size=64), classes=2, fold=0)
     graph = Graph(model)
     assert list(graph.maps) == ["conv2d", "batch_normalization", "middle", "conv2d_1"]

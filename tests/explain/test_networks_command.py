@@ -5,11 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.apps.explain import METHODS, Explanation, draw
+from bchisto.apps.explain import METHODS, ExplainSettings, Explanation, Graph, draw, explain, to_numpy
 from bchisto.apps.explain.draw import colour_limits
+from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.data import ImageRecord, decode_image
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune, make_reader
+from bchisto.predict import find_bundle
+from bchisto.stains import MacenkoNormalizer
 
 pytestmark = pytest.mark.slow
 
@@ -39,12 +43,11 @@ def arrays_in(folder):
 
 
 @pytest.mark.parametrize("method", OF_NETWORKS)
-def test_every_method(tuned, image, method, tmp_path, cli):
+def test_every_method(tuned, image, method, tmp_path, completed):
     model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
-    code, said, err = cli(
+    said, _ = completed(
         "explain", model, "--images", image, "--method", method, "--out", tmp_path, "--target", "benign"
     )
-    assert code == 0, err
     assert f"1 image of the method {method}" in said
     found = arrays_in(tmp_path / method)
     page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
@@ -58,11 +61,10 @@ def test_every_method(tuned, image, method, tmp_path, cli):
         assert "tile_000" in found
 
 
-def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, cli):
+def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):
     """The same value has the same colour in each."""
     images = sorted(tissue.rglob("*.png"))[:3]
-    code, _, err = cli("explain", tuned / "whole", *images, "--out", tmp_path, "--method", "gradcam")
-    assert code == 0, err
+    completed("explain", tuned / "whole", *images, "--out", tmp_path, "--method", "gradcam")
     files = sorted((tmp_path / "gradcam" / "arrays").iterdir())
     kept = [Explanation.load(path, work=str(dict(np.load(path))["work"])) for path in files]
     ends = [colour_limits(explanation)[1] for explanation in kept]
@@ -73,12 +75,11 @@ def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, cli):
         assert (tmp_path / "gradcam" / "pictures" / f"{path.stem}.png").read_bytes() == content.getvalue()
 
 
-def test_several_methods_at_once(tuned, image, tmp_path, cli):
+def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed):
     """The same arrays as one by one; a layer goes to the method that looks at one; one refusal stops all."""
     call = ("explain", tuned / "whole", image, "--out", tmp_path / "both", "--layer", "dots")
     methods = ("--method", "gradient", "--method", "gradcam", "--method", "activations")
-    code, said, err = cli(*call, *methods)
-    assert code == 0, err
+    said, err = completed(*call, *methods)
     assert said.splitlines()[-3:] == [
         f"1 image of the method {name}" for name in ("gradient", "gradcam", "activations")
     ]
@@ -89,11 +90,8 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli):
         one, both = (arrays_in(tmp_path / place / name)["values"] for place in ("one", "both"))
         np.testing.assert_array_equal(one, both)
     before = sorted((tmp_path / "both").rglob("*.npz"))
-    code, _, err = cli(*call, *methods, "--method", "map")
-    assert code == 2
-    assert "--method map: needs a network of patches" in err
-    code, _, err = cli(*call, "--method", "gradcam", "--method", "gradcm")
-    assert code == 2
+    assert "--method map: needs a network of patches" in refused(*call, *methods, "--method", "map")
+    err = refused(*call, "--method", "gradcam", "--method", "gradcm")
     assert "--method gradcm: no such method; did you mean gradcam?" in err
     assert sorted((tmp_path / "both").rglob("*.npz")) == before
     again = tmp_path / "again"
@@ -102,15 +100,9 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli):
     assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "activations", "records"}
 
 
-def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, cli):
+def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, completed):
     """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
-    from bchisto.data import decode_image
-    from bchisto.finetune import CnnBundle
-    from bchisto.predict import find_bundle
-    from bchisto.stains import MacenkoNormalizer
-
-    code, _, err = cli("explain", tuned / "patches", image, "--method", "map", "--target", "benign", "--out", tmp_path)
-    assert code == 0, err
+    completed("explain", tuned / "patches", image, "--method", "map", "--target", "benign", "--out", tmp_path)
     bundle = CnnBundle.load(find_bundle(tuned / "patches"))
     patch = MacenkoNormalizer().normalize(decode_image(image))[:48, :48]
     small = np.asarray(patch, np.float32).reshape(48, 48, 3)
@@ -128,8 +120,6 @@ def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_pat
 def patch_of_mean_colour(image, bundle):
     """The mean colour of all patches of 48 pixels that cover the picture, 24 apart."""
     import cv2
-    from bchisto.data import decode_image
-    from bchisto.stains import MacenkoNormalizer
 
     whole = np.asarray(MacenkoNormalizer().normalize(decode_image(image)), np.uint8)
     cut = [whole[y : y + 48, x : x + 48] for y in (0, 24, 48) for x in (0, 24, 48)]
@@ -138,12 +128,6 @@ def patch_of_mean_colour(image, bundle):
 
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
-    from bchisto.apps.explain import ExplainSettings, Graph, explain, to_numpy
-    from bchisto.apps.recipes.pictures import RECIPE_METHODS
-    from bchisto.data import ImageRecord
-    from bchisto.finetune import CnnBundle, make_reader
-    from bchisto.predict import find_bundle
-
     for target in ("benign", "malignant"):
         asked = ExplainSettings("taylor", target=target)
         explain(tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS)
@@ -159,11 +143,8 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
 
 @pytest.mark.parametrize("method", ["masking", "maximisation"])
 def test_methods_of_recipes(tuned, image, tmp_path, method):
-    from bchisto.apps.explain import ExplainSettings, explain
-    from bchisto.apps.recipes.pictures import RECIPE_METHODS
-
     settings = ExplainSettings(method, target="benign")
-    result = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
+    (result,) = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
     assert result.images == 1
     assert "tile_000" in arrays_in(tmp_path / method)
     with pytest.raises(InputError, match=f"{method}: no such method"):
@@ -184,15 +165,13 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
         (("--method", "activations", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),
     ],
 )
-def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, said):
-    code, _, err = cli("explain", tuned / "whole", image, "--out", tmp_path / "out", *words)
-    assert code == 2
+def test_what_is_refused_before_work_starts(tuned, image, tmp_path, refused, words, said):
+    err = refused("explain", tuned / "whole", image, "--out", tmp_path / "out", *words)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out" / words[1]).exists()
 
 
-def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, cli):
-    code, _, err = cli("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
-    assert code == 2
+def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, refused):
+    err = refused("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
     assert "holds boosted ensembles on features; choose one of map" in err

@@ -65,19 +65,6 @@ def whole(work, tmp_path_factory):
     return folder, model
 
 
-def test_the_log_is_that_of_the_state(work, whole, tmp_path):
-    """Killed after the state of the last epoch, before its row of the log."""
-    folder, model = whole
-    shutil.copy(folder / "state.npz", tmp_path)
-    rows = (folder / "log.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "log.csv").write_text("".join(rows[:-1]))
-    resumed, seen = train(work, tmp_path)
-    assert len(seen) == 3
-    assert (tmp_path / "log.csv").read_bytes() == (folder / "log.csv").read_bytes()
-    for one, two in zip(model.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
 def cuts(data):
     """Truncated at every kind of place, emptied, zeroed as a whole and in parts, and altered."""
     size = len(data)

@@ -72,29 +72,18 @@ def dropping(monkeypatch):
     monkeypatch.setattr("bchisto.finetune.model.build_backbone", build)
 
 
-def test_training_that_drops_without_a_seed_is_repeatable_and_resumed(rng, tmp_path, dropping):
+def test_training_that_drops_without_a_seed_is_repeatable(rng, tmp_path, dropping):
     images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
     source = Source(ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4)
     plan = TrainingPlan(replace(TINY, epochs=3, patience=9, augmentations=()), np.arange(12), np.arange(12, 16), 2)
 
-    def train(name, stop_after=None):
-        model, seen = build_model(TINY, classes=2, fold=1), []
-
-        def on_epoch(words):
-            seen.append(words)
-            if len(seen) == stop_after:
-                raise KeyboardInterrupt
-
-        state, log = tmp_path / f"{name}.npz", tmp_path / f"{name}.csv"
-        train_model(model, source, plan, state=state, log=log, on_epoch=on_epoch)
+    def train(name):
+        model, state, log = build_model(TINY, classes=2, fold=1), tmp_path / f"{name}.npz", tmp_path / f"{name}.csv"
+        train_model(model, source, plan, state=state, log=log, on_epoch=lambda words: None)
         return model.get_weights()
 
-    whole = train("whole")
-    with pytest.raises(KeyboardInterrupt):
-        train("cut", stop_after=2)
-    for other in (train("again"), train("cut")):
-        for one, two in zip(whole, other, strict=True):
-            np.testing.assert_array_equal(one, two)
+    for one, two in zip(train("first"), train("again"), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_an_encoder_that_is_not_trained_drops_nothing(rng, dropping):

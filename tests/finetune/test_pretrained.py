@@ -146,16 +146,6 @@ def test_our_own_names_in_every_format(suffix, tmp_path):
         np.testing.assert_array_equal(ours(part)[name], ours(plain)[name] if fresh else value)
 
 
-def test_another_number_of_classes_keeps_a_random_last_layer(tmp_path):
-    model = build_model(SMALL, classes=5, fold=1)
-    np.savez(tmp_path / "w.npz", **ours(model))
-    found = build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "w.npz")), classes=2, fold=1)
-    np.testing.assert_array_equal(ours(found)["first/kernel"], ours(model)["first/kernel"])
-    np.testing.assert_array_equal(
-        ours(found)["classes/kernel"], ours(build_model(SMALL, classes=2, fold=1))["classes/kernel"]
-    )
-
-
 def test_files_that_do_not_fit(tmp_path, rng):
     def load(path, network="patch-resnet", **options):
         return build_model(FinetuneSettings(network, size=32, weights=str(path), **options), classes=2, fold=1)

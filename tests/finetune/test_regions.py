@@ -11,7 +11,7 @@ import pytest
 from bchisto.apps.recipes.estimate import time_training
 from bchisto.core.jobs import Work
 from bchisto.data import decode_whole, read_dataset
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, images
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
 from bchisto.finetune.patches import cut_region, make_turner
@@ -184,8 +184,6 @@ def test_training_turns_within_the_mammogram(masses, tmp_path):
 def test_regions_are_kept_and_made_anew_where_damaged(masses, tmp_path, monkeypatch):
     path = prepared(masses, tmp_path, turned=True)
     whole = path.read_bytes()
-    from bchisto.finetune import images
-
     monkeypatch.setattr(images, "decode_whole", None)
     assert prepared(masses, tmp_path, turned=True) == path  # nothing is decoded
     monkeypatch.undo()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.data import decode_image
 from bchisto.finetune import (
     AUGMENTATIONS,
     FinetuneSettings,
@@ -186,21 +185,6 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
     assert (counts[20:30] > 0).all()  # the validation part as it is
     chosen = sample_training(labels[:20], method=method, seed=0)
     assert set(np.flatnonzero(counts[:20])) == set(chosen.tolist())
-
-
-@pytest.mark.slow
-def test_overfits_real_patches(shared, tmp_path):
-    """32 real IDC patches are learnt by heart: the training loop learns."""
-    files = sorted((shared / "data" / "idc").rglob("*_class0.png"))[::40][:16]
-    files += sorted((shared / "data" / "idc").rglob("*_class1.png"))[::40][:16]
-    images = np.stack([np.resize(decode_image(path), (50, 50, 3))[:32, :32] for path in files])
-    labels = np.array([0] * 16 + [1] * 16)
-    settings = replace(SMALL, learning_rate=3e-3)
-    source, plan = task(images, labels, range(32), range(32), epochs=30, patience=30, batch_size=16)
-    model = build_model(settings, classes=2, fold=1)
-    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print)
-    found = model.predict(images.astype(np.float32), verbose=0).argmax(axis=1)
-    assert (found == labels).mean() > 0.95
 
 
 def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):

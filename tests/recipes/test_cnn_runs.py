@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
+from bchisto.apps.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes.settings import effective_settings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from written_tables import rows_of as rows
@@ -64,9 +66,6 @@ def test_each_magnification_is_a_run_of_its_own(done):
 
 
 def test_the_printed_settings_are_those_of_the_run(done, breakhis):
-    from bchisto.apps.recipes.recipe import ReproduceRequest
-    from bchisto.apps.recipes.settings import effective_settings
-
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
     for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
@@ -211,20 +210,18 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
     assert banner in (result.protocols[0].folder / "report.html").read_text()
 
 
-def test_real_idc_patches(shared, tmp_path, cli):
+def test_real_idc_patches(shared, tmp_path, completed):
     images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
-    code, out, err = cli("reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1)
-    assert code == 0, err
+    out, _ = completed("reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1)
     assert "finetune/2-grouped-patch-resnet-resnet: " in out
     assert "By network (positive is invasive ductal carcinoma)" in out
 
 
-def test_plan(breakhis, cli):
+def test_plan(breakhis, completed):
     (stage,) = estimate_recipe("breakhis-resnet", breakhis, scope=Scope(quick=True), work=Work(jobs=2))
     assert stage.seconds > 0
     assert stage.bytes > 0
     scope = Scope(variants=["best"])
     assert estimate_recipe("breakhis-resnet", breakhis, scope=scope, work=Work(jobs=1))[0].units == 20
-    code, out, _ = cli("reproduce", "idc-patches", "--settings")
-    assert code == 0
+    out, _ = completed("reproduce", "idc-patches", "--settings")
     assert any("sampling" in line and "under" in line for line in out.splitlines())

@@ -10,6 +10,7 @@ import yaml
 from bchisto.apps.recipes import Scope, reproduce
 from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
+from bchisto.finetune import build_network
 from bchisto.predict import predict
 from written_tables import rows_of as rows
 
@@ -117,8 +118,6 @@ def masses(tmp_path_factory):
 
 
 def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
-    from bchisto.finetune import build_network
-
     model = build_network("googlenet", classes=1000)
     path = tmp_path / "googlenet.npz"
     np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})
@@ -158,18 +157,3 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     for row in rows(tmp_path / "p.csv"):
         if row["image_id"] in expected:
             assert float(row["p_benign"]) == pytest.approx(float(expected[row["image_id"]]["p_benign"]), rel=1e-4)
-
-
-def test_the_masses_system_on_the_ddsm(tmp_path):
-    """The original layout: .ics, .OVERLAY and lossless JPEG."""
-    for number in range(24):
-        pathology = ("BENIGN", "MALIGNANT")[number % 2]
-        text = miniatures.overlay((miniatures.MASS, pathology, [miniatures.SQUARE]))
-        case = f"B-3{number:03d}-1"
-        miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
-    result = reproduce(
-        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", scope=Scope(quick=True, variants=["baseline"]),
-        work=Work(jobs=1),
-    )  # fmt: skip
-    assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
-    assert result.protocols[0].metrics["n"] >= 2

@@ -23,7 +23,7 @@ from bchisto.evaluate import PredictionTable
         ({"methods": ["gradcam", ""]}, "explain: `method` : no such method"),
         ({"methods": []}, "explain has no methods"),
         ({"images_per_class": "many"}, "images_per_class"),
-        ({"images_per_class": -1}, "images_per_class -1: give 1 or more"),
+        ({"images_per_class": -1}, "`images_per_class` -1: give at least 1"),
         ({"colour": "red"}, "explain.colour: no such setting"),
     ],
 )

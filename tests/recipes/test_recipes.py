@@ -238,16 +238,10 @@ def test_conclusions_that_are_not_judged(tmp_path):
     assert "not judged (not comparable) at 40x" in quick.note
 
 
-@pytest.mark.parametrize(
-    ("banners", "note"),
-    [
-        (["PATIENTS UNKNOWN: no image names its patient", "Further words"], ""),
-        (["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"], ""),
-        (["QUICK: 4 images", "PATIENTS UNKNOWN: x"], "Not comparable (quick)."),
-    ],
-)
-def test_what_keeps_figures_from_being_compared(banners, note):
-    assert comparable_note(banners) == note
+def test_what_keeps_figures_from_being_compared():
+    assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
+    assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
+    assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
@@ -258,6 +252,8 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
         first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
         for (step, values), (again, raised) in zip(first, third, strict=True):
             assert (again, raised) == (step, {**values, "seed": int(values["seed"]) + 2})
+    (step,) = steps_of(load_recipe("inbreast-inception").reseeded(2), "all-data")
+    assert (step.settings.seed, step.test.seed) == (2, 0)  # tested on the same list
 
 
 def test_precision_and_recall_by_hand(tmp_path):
@@ -427,9 +423,10 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ({"better": ["a"]}, "the table x has no claim.than"),
-        ({"better": ["a"], "than": ["b"], "larger": 1}, "claim.larger: no part of a conclusion with better, than$"),
-        ({"better": ["a"], "than": ["b"], "least": 1}, "claim.(least|than): no part of a conclusion with better, "),
+        (
+            {"better": ["a"], "than": ["b"], "least": 1},
+            "has says, better, than, least; give says and .*: better, than; ",
+        ),
         ({"alike": ["a", "b"], "margin": "0.02"}, "claim.margin 0.02: give a number"),
         ({"better": "ab", "than": ["b"]}, "claim.better ab: give a list"),
         ({"better": ["a"], "than": ["bb"]}, "bb is not a row of it; choose one of a, b"),
@@ -522,10 +519,3 @@ def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
         assert half is not None
         assert found["value"] - half <= found["interval"][0] + 1e-12
         assert found["value"] + half >= found["interval"][1] - 1e-12
-
-
-def test_further_seeds_test_on_the_same_list():
-    recipe = load_recipe("inbreast-inception")
-    for by in (0, 1, 2):
-        (step,) = steps_of(recipe.reseeded(by), "all-data")
-        assert (step.settings.seed, step.test.seed) == (by, 0)

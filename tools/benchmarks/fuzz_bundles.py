@@ -1,50 +1,37 @@
-"""Mutated models, bundles and weights files: what comes of each, as a table.
+"""Changed models, bundles and weights files: each is read as a stranger's file is, and predicts where it is taken.
 
-Every mutation is read as a stranger's file is read, and predicts where it is taken. A child process works them off, so
-that a signal ends that child alone and is counted; one that takes over ten seconds is ended by an alarm. An audit hook
-counts whatever is written, started, unpickled or connected to meanwhile.
-
-Run: python tools/benchmarks/fuzz_bundles.py [--count 50000 --seed 0]
+Run: python tools/benchmarks/fuzz_bundles.py [--executions 50000 --seed 0]
 """
 
-import argparse
-import collections
 import copy
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import random
-import resource
-import signal
 import sys
 import tempfile
-import time
-import traceback
 import zipfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import fuzzing
 import numpy as np
 from bchisto.boost import Bundle
 from bchisto.boost.head import TrainingPart
-from bchisto.boost.heads import fit_head
-from bchisto.core import BchistoError
+from bchisto.boost.heads import fit_head, known_head
 from bchisto.core.formats import check_tree
 from bchisto.core.models import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
 from bchisto.evaluate import apply_temperature
+from fuzzing import mutated
 
-SECONDS = 10
-SHARE = {"arrays": 26, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "weights": 2}
-"""How many of fifty mutations are of each kind."""
+SHARES = {"arrays": 26, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "weights": 2}
+"""How many of fifty changed files are of each kind."""
 
 VALUES = (None, True, False, 0, 1, -1, 0.5, -1.0, 1e300, 10**30, float("nan"), float("inf"), "", "x", "\x00", "../x",
           "/etc/passwd", "$x_$", "\x1b[31m", "a" * 10_000, [], {}, [[]], [1], ["a", "a"], {"a": 1},
           {"": None})  # fmt: skip
-WATCHED = ("os.", "shutil.", "subprocess.", "socket.", "pickle.", "ctypes.dlopen", "tempfile.", "exec")
 
 
 def make_seeds(folder):
@@ -87,29 +74,6 @@ def make_seeds(folder):
         for name, array in arrays.items():
             file.create_dataset(f"layers/{name}", data=array)
             file["layers/first"].attrs["name"] = "first"
-
-
-def mutated_bytes(data, rng, *, most=4):
-    """Flip, insert, delete, repeat or exchange bytes."""
-    altered = bytearray(data)
-    for _ in range(rng.randint(1, most)):
-        offset = rng.randrange(len(altered) or 1)
-        length = rng.choice((1, 1, 2, 4, 8, 64, 512))
-        way = rng.randrange(6)
-        if way == 0 and altered:
-            altered[offset] ^= 1 << rng.randrange(8)
-        elif way == 1:
-            altered[offset : offset + length] = rng.randbytes(length)
-        elif way == 2:
-            del altered[offset : offset + length]
-        elif way == 3:
-            altered[offset:offset] = altered[offset : offset + length]
-        elif way == 4:
-            altered[offset : offset + length] = rng.choice((b"\x00", b"\xff", b"\x7f")) * length
-        else:
-            other = rng.randrange(len(altered) or 1)
-            altered[offset : offset + length] = altered[other : other + length]
-    return bytes(altered)
 
 
 def mutated_json(content, rng):
@@ -158,7 +122,7 @@ def mutated_arrays(data, rng):
     buffer = io.BytesIO()
     arrays[name] = array if arrays[name].ndim or way in (1, 2) else array[0]
     (np.savez_compressed if rng.random() < 0.1 else np.savez)(buffer, **arrays)
-    return mutated_bytes(buffer.getvalue(), rng) if way == 5 else buffer.getvalue()
+    return mutated(buffer.getvalue(), rng) if way == 5 else buffer.getvalue()
 
 
 def mutated_bundle(path, rng, *, kind):
@@ -192,18 +156,16 @@ def prepare(kind, seeds, rng):
         return mutated_arrays((seeds / f"{head}.npz").read_bytes(), rng), head
     if kind == "weights":
         path = rng.choice(sorted(seeds.glob("w.*")))
-        return mutated_bytes(path.read_bytes(), rng), path.name
+        return mutated(path.read_bytes(), rng), path.name
     path = rng.choice(sorted(seeds.glob("*.bchisto")))
     if kind == "zip of a bundle":
-        return mutated_bytes(path.read_bytes(), rng), "x.bchisto"
+        return mutated(path.read_bytes(), rng), "x.bchisto"
     return mutated_bundle(path, rng, kind=kind), "x.bchisto"
 
 
 def execute(kind, made, name, path):
     """Read a mutation, and predict with it; raises a `BchistoError` where it is refused."""
     if kind == "arrays":
-        from bchisto.boost.heads import known_head
-
         model = known_head(name).parse(made)
         rows = np.resize(ROWS, (4, 2, model.features)) if model.features < 1000 else ROWS
         shares = model.predict_proba(rows)
@@ -227,121 +189,15 @@ def execute(kind, made, name, path):
     assert np.allclose(shares.sum(axis=1), 1.0), "probabilities that do not sum to 1"
 
 
-class Watch:
-    """Counts what an audit hook sees while it is on."""
-
-    def __init__(self):
-        self.on, self.own, self.seen = False, "", collections.Counter()
-        sys.addaudithook(self)
-
-    def __call__(self, event, arguments):
-        if not self.on:
-            return
-        if event == "open":
-            path, mode, flags = arguments
-            writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (
-                isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            )
-            if writes or (isinstance(path, str) and path.startswith("/etc")):
-                self.seen[f"open {path} {mode}"] += 1
-        elif event.startswith(WATCHED) and not event.startswith(("os.scandir", "os.listdir", "os.putenv")):
-            self.seen[f"{event} {str(arguments)[:80]}"] += 1
-
-
-def work(seeds, folder, kind, first, count, seed, report):
-    """Work off mutations; the number of the one under way stands in a file, for when the process dies."""
-    os.chdir(folder)
-    watch, path = Watch(), None
-    outcomes, odd, slowest = collections.Counter(), [], 0.0
-    for number in range(first, first + count):
-        rng = random.Random(f"{seed} {kind} {number}")
-        made, name = prepare(kind, seeds, rng)
-        if name is not None and kind != "arrays":
-            path = folder / name
-            path.write_bytes(made)
-        report["at"] = number
-        signal.alarm(SECONDS)
-        started = time.perf_counter()
-        watch.on = True
-        try:
-            execute(kind, made, name, path)
-            outcome = "taken"
-        except BchistoError as error:
-            outcome = "refused"
-            if "\n" in str(error) or len(str(error)) > 1000:
-                outcome = "unexpected"
-                odd.append(f"{kind} {number}: a message of {len(str(error))} characters: {str(error)[:200]!r}")
-        except Exception:  # noqa: BLE001 - what is not refused on purpose is what is looked for
-            outcome = "unexpected"
-            odd.append(f"{kind} {number}: {traceback.format_exc()[-900:]}")
-        finally:
-            watch.on = False
-            signal.alarm(0)
-        slowest = max(slowest, time.perf_counter() - started)
-        outcomes[outcome] += 1
-        report["outcomes"] = dict(outcomes)
-        if path is not None:
-            path.unlink()
-    report.update(
-        odd=odd, slowest=slowest, seen=dict(watch.seen),
-        peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, left=sorted(map(str, folder.rglob("*"))),
-    )  # fmt: skip
-
-
-def campaign(seeds, kind, count, seed):
-    """Return what came of the mutations of a kind; a child that dies is followed by another one behind its mutation."""
-    total, at = collections.Counter(), 0
-    tally = {"odd": [], "slowest": 0.0, "peak": 0.0, "seen": collections.Counter(), "left": []}
-    with multiprocessing.Manager() as manager:
-        while at < count:
-            report = manager.dict(at=at)
-            with tempfile.TemporaryDirectory(prefix="bchisto-fuzz-") as folder:
-                size = min(2000, count - at)
-                child = multiprocessing.get_context("fork").Process(
-                    target=work, args=(seeds, Path(folder), kind, at, size, seed, report)
-                )
-                child.start()
-                child.join()
-            if child.exitcode:
-                total.update(report.get("outcomes", {}))
-                total["over 10 s" if child.exitcode == -signal.SIGALRM else "signals"] += 1
-                tally["odd"].append(f"{kind} {report['at']}: ended by {child.exitcode}")
-                at = report["at"] + 1
-                continue
-            at += size
-            total.update(report["outcomes"])
-            tally["odd"] += report["odd"]
-            tally["seen"].update(report["seen"])
-            tally["left"] += report["left"]
-            tally["slowest"] = max(tally["slowest"], report["slowest"])
-            tally["peak"] = max(tally["peak"], report["peak"])
-    return total, tally
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    odd = []
-    head = ("kind", "mutations", "refused", "taken", "unexpected", "signals", "over 10 s", "slowest, s", "peak MB",
-            "written or started")  # fmt: skip
-    print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|")
-    with tempfile.TemporaryDirectory(prefix="bchisto-seeds-") as folder:
-        make_seeds(Path(folder))
-        for kind, share in SHARE.items():
-            count = options.count * share // sum(SHARE.values())
-            total, tally = campaign(Path(folder), kind, count, options.seed)
-            cells = [total[name] for name in ("refused", "taken", "unexpected", "signals", "over 10 s")]
-            outside = sum(tally["seen"].values()) + len(tally["left"])
-            print(f"| {kind} | {count:,} | {' | '.join(f'{cell:,}' for cell in cells)} | {tally['slowest']:.2f} | "
-                  f"{tally['peak']:.0f} | {outside} |", flush=True)  # fmt: skip
-            odd += [*tally["odd"], *(f"{kind}: {event}, {times} times" for event, times in tally["seen"].items())]
-            odd += tally["left"]
-    for finding in odd[:50]:
-        print(f"\n{finding}")
-    return 1 if odd else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    with tempfile.TemporaryDirectory(prefix="bchisto-seeds-") as name:
+        folder = Path(name)
+        make_seeds(folder)
+        sys.exit(
+            fuzzing.main(
+                __doc__,
+                SHARES,
+                lambda kind, rng: prepare(kind, folder, rng),
+                lambda kind, path: execute(kind, path.read_bytes(), path.name, path),
+            )
+        )

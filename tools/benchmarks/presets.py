@@ -12,7 +12,6 @@ cost is linear in augmentations, which the four feature files with 1, 4 and 12 s
 import argparse
 import contextlib
 import io
-import json
 import re
 import resource
 import shlex
@@ -28,7 +27,7 @@ MOBILE = "--encoder mobilenetv2"
 BOTH = "--view 0.5:400 --view 0.5:650"
 PUBLISHED_TIMES = 50 * (11.18 + 8.34 + 31.30) / (12 * 0.57 + 0.5)
 """Published settings over InceptionV3 in dense mode with 12 augmentations: CPU seconds of one augmentation of an image
-by `tools/benchmarks/modes.py` (docs/performance.md), and half a second of stain work and decoding."""
+(docs/performance.md), and half a second of stain work and decoding."""
 
 MEASURED = {
     "MobileNetV2, 0.5:400, 4": (f"{MOBILE} --view 0.5:400 --augmentations 4", 84.2, ""),
@@ -152,17 +151,14 @@ def plot(points, hull, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=3, help="N.")
-    parser.add_argument("--costs", type=Path, help="JSON of CPU seconds: what it holds is not measured again.")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    costs = json.loads(options.costs.read_text()) if options.costs and options.costs.is_file() else {}
     words = {timed_as(name): row[0] for name, row in MEASURED.items() if preset_of(name) != "published"}
     print(machine("openvino", "tensorflow", "keras"), flush=True)
-    for name, cost in measure({name: words[name] for name in words if name not in costs}, options.images):
+    costs = {}
+    for name, cost in measure(words, options.images):
         costs[name] = cost
         print(f"{name}: {cost:.2f} CPU seconds an image", flush=True)
-        if options.costs:
-            options.costs.write_text(json.dumps(costs, indent=1))
     costs["published, six feature files, 50 of 20 crops"] = published = PUBLISHED_TIMES * costs["InceptionV3, 12"]
     points = {name: (costs[timed_as(name)] / published, row[1]) for name, row in MEASURED.items()}
     hull = hull_of(points)
