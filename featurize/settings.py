@@ -248,18 +248,13 @@ class FeaturizeSettings(Settings):
 def images_per_block(settings: FeaturizeSettings) -> int:
     """Return the number of images in a unit: about ten seconds of work on one core, but at most 64 images.
 
+    The time is that of an image of BACH on a current core, from recorded speeds. It must not depend on a measurement,
+    because all shards divide the work alike.
+
     Examples
     --------
     >>> images_per_block(FeaturizeSettings())
     1
-    """
-    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / _reckon_seconds(settings))))
-
-
-def _reckon_seconds(settings: FeaturizeSettings) -> float:
-    """Return about how long a current CPU core takes for an image of BACH, from recorded speeds.
-
-    It only sets the size of units, which must not depend on a measurement: all shards divide the work alike.
     """
     sides = [math.sqrt(_FRAME_PIXELS) * view.factor(BACH_MPP) for view in settings.views]
     counts = [
@@ -271,4 +266,5 @@ def _reckon_seconds(settings: FeaturizeSettings) -> float:
     crops = sum(counts)
     facts = [encoder_facts(choice) for choice in settings.encoders]
     macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)
-    return _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
+    seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))

@@ -5,8 +5,8 @@ from .batches import Source, training_batches
 from .bundle import CnnBundle, CnnModel
 from .images import ImageBank, make_reader
 from .model import build_model, network_of, resolved
+from .networks import NETWORKS, build_network, get_network, list_networks
 from .networks.layers import NetworkSpec
-from .networks.registry import NETWORKS, build_network, get_network, list_networks
 from .patches import PatchRule, Samples, cut_region, parse_patches
 from .pretrained import CAFFE_LAYERS
 from .run import finetune

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from ..core import BundleError, ImageError
 from ..core.formats import Archive, limits
-from ..core.jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
+from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from .augment import Image
 from .batches import Source
 from .images import ImageBank, StainTreatment
 from .model import build_model, resolved, weights_bytes
-from .networks.registry import list_networks
+from .networks import list_networks
 from .pretrained import load_network
 from .settings import FinetuneSettings
 from .units import predict_samples
@@ -208,7 +208,7 @@ class CnnModel:
                 return error
 
         prepared = []
-        for image in map_ahead_in_threads(read, records, threads=helpers):
+        for image in in_threads(read, records, threads=helpers):
             if isinstance(image, ImageError) and not skip_errors:
                 raise image
             prepared.append(image)

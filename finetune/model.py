@@ -14,8 +14,8 @@ import numpy as np
 from ..core import InputError, Message, one_of
 from ..core.jobs import gpus_have_bfloat16, prepare_backend
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
+from .networks import build_network, get_network, list_networks, refuse_small
 from .networks.layers import NetworkSpec, add_top
-from .networks.registry import build_network, get_network, list_networks, refuse_small
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from ..core import DAMAGE, WeightsError, printable
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
+from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
-from .networks.registry import NETWORKS
 
 _FORMS = {2: (4, 6), 100: (1, 7)}
 """Field of a network with its layers, in the older and the newer form, to the fields of a layer: name and arrays."""

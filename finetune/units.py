@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, StoreError
-from ..core.jobs import Ticker, map_ahead_in_threads, read_pack, write_pack
+from ..core.jobs import Ticker, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
 from .batches import Source, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
@@ -192,7 +192,7 @@ def predict_samples(
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
     # `model.predict` is not used, because each of its calls leaves a data pipeline in memory
-    ahead = map_ahead_in_threads(lambda number: batches[number][0], range(len(batches)), threads=source.workers)
+    ahead = in_threads(lambda number: batches[number][0], range(len(batches)), threads=source.workers)
     probabilities = np.concatenate([model.predict_on_batch(batch) for batch in ahead]).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..core import ImageError
-from ..core.jobs import default_jobs, map_ahead_in_threads
+from ..core.jobs import default_jobs, in_threads
 from ..core.models import bundle_lines
 from ..data import ImageRecord, decode_record
 from ..evaluate import apply_temperature
@@ -191,7 +191,7 @@ def write_html(sheet: Sheet, path: Path) -> None:
         goal="images",
         sheet=sheet,
         rows=shown,
-        pictures=list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs())),
+        pictures=list(in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs())),
         note=NOT_A_DEVICE,
         **sheet.values,
     )

@@ -6,7 +6,7 @@ Resuming, crash safety, sharding and concurrent runs all follow from that one ru
 
 from .backend import gpus_have_bfloat16, hushed_start, named_backend, prepare_backend, prepare_torch, visible_gpus
 from .cluster import ask_workers
-from .executor import in_threads, map_ahead, map_ahead_in_threads, run_units
+from .executor import in_threads, map_ahead, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
 from .packs import (
     atomic_output,

@@ -140,7 +140,8 @@ def _watch(stop: threading.Event, progress: Progress, ticker: Ticker) -> None:
 
 
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R]:
-    return unit, _alone(work, unit, ticker)
+    with one_thread_of_opencv():
+        return unit, work(unit, ticker)
 
 
 def _results(
@@ -251,13 +252,12 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         raise BchistoError(_KILLED) from error
 
 
-def in_threads(function: Callable[[U], R], items: Iterable[U]) -> Iterator[R]:
-    """Yield the same as `map_ahead`, by a thread for each core: for what reads or decodes files."""
-    return map_ahead_in_threads(function, items, threads=default_jobs())
+def in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int | None = None) -> Iterator[R]:
+    """Yield the same as `map_ahead`, with threads: for functions that release the GIL, or that cannot be pickled.
 
-
-def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
-    """Yield the same as `map_ahead`, with threads: for functions that release the GIL, or that cannot be pickled."""
+    By default there are as many threads as cores.
+    """
+    threads = threads or default_jobs()
     with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
         yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
 

@@ -7,7 +7,7 @@ import pytest
 from bchisto.core import WeightsError
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model, resolved
-from bchisto.finetune.networks.registry import get_network
+from bchisto.finetune.networks import get_network
 from bchisto.finetune.pretrained import network_arrays, read_caffe
 
 ARRAYS = {"conv1/7x7_s2.weight": (4, 3, 2, 2), "conv1/7x7_s2.bias": (4,), "fc8.weight": (5, 16), "norm é.weight": (3,),
