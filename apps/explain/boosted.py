@@ -179,9 +179,9 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
     side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
-    if isinstance(encoder, Encoder):  # one without feature maps resizes its crops
-        while side < shorter and any(axis.cells < 1 for axis in encoder.geometry.axes(size=side, axis=0)):
-            side = min(2 * side, shorter)
+    geometry = getattr(encoder, "geometry", None)  # an encoder without feature maps has none, and resizes its crops
+    while geometry is not None and side < shorter and any(axis.cells < 1 for axis in geometry.axes(size=side, axis=0)):
+        side = min(2 * side, shorter)
     return side
 
 

@@ -153,7 +153,7 @@ def config_of(tmp_path, monkeypatch):
     # the command would look at images, which are not there, for what describing them takes
     monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: settings)
     # which precision an engine executes depends on the machine, and on whether the engine is installed
-    monkeypatch.setattr("bchisto.featurize.pipeline._executed", lambda settings: settings)
+    monkeypatch.setattr("bchisto.featurize.pipeline.executed_settings", lambda settings, *_, **__: settings)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run" / "features").mkdir(parents=True)
     (tmp_path / "model.bchisto").touch()

@@ -16,6 +16,7 @@ from bchisto.boost import Bundle, TrainingPart, get_head
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
 from onnx_files import write_onnx
@@ -307,7 +308,7 @@ def test_a_window_is_as_large_as_the_network_needs():
         assert _side(tiny, 0, crop=200, shorter=300, alone=alone) == (200 if alone else 100)
         assert _side(tiny, 0, crop=64, shorter=48, alone=alone) == (48 if alone else 32)
         assert _side(tiny, 500, crop=64, shorter=300, alone=alone) == 300
-        narrow = type("Narrow", (), {"model": stretched()})
+        narrow = type("Narrow", (), {"geometry": Geometry.of(stretched())})
         assert _side(narrow, 0, crop=64, shorter=300, alone=alone) == 128
 
 

@@ -127,6 +127,7 @@ def test_the_steps_of_the_published_ensemble():
     describe, boost = steps_of(recipe, "published", weights=("random",))
     published = FeaturizeSettings(
         encoders=("resnet50-keras213", "inceptionv3", "vgg16"),
+        engine="keras",  # as its source did
         stain="macenko-published",
         weights=("imagenet", "random"),
     )
