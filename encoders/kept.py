@@ -41,7 +41,8 @@ _GRAPH, _RECORD = ("network.xml", "network.bin"), "record.json"
 def cache_folder() -> Path:
     """Return the folder for what can be made again: ``BCHISTO_CACHE``, or ``bchisto`` below ``XDG_CACHE_HOME``."""
     given, base = os.environ.get("BCHISTO_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "bchisto"
+    # unlike Path.home(), this raises nothing if there is no home folder
+    return Path(given or os.path.join(base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
 
 
 def kept_folder() -> Path:

@@ -16,7 +16,7 @@ from ...core.formats import check_tree
 from ...core.jobs import prepare_backend, visible_gpus
 from ...core.runs import read_run
 from ...data import read_dataset
-from ...encoders import weights_folder
+from ...encoders import kept_folder, kept_networks, weights_folder
 from ...featurize import open_store
 from ...predict import find_bundle, ready_model
 from . import machine
@@ -58,6 +58,7 @@ def examine(
         "OpenCV": machine.check_opencv,
         "networks": check_backend,
         "weights": check_weights,
+        "kept networks": check_kept,
         "dataset": images and partial(check_dataset, images),
         "run": run and partial(check_run, run),
         "model": model and partial(check_model, model),
@@ -156,6 +157,13 @@ def check_weights() -> Iterator[Check]:
         yield Check("weights", "ok", f"{', '.join(PUBLISHED)} in {folder}")
     if missing:
         yield Check("weights", "note", f"{', '.join(missing)} not in {folder}; fetched at first use")
+
+
+def check_kept() -> Iterator[Check]:
+    """Name the folder of networks that were converted on this machine, and its size."""
+    networks = kept_networks()
+    size = sum(size for _, size in networks) / 1e6
+    yield Check("kept networks", "ok", f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}")
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:
