@@ -65,7 +65,7 @@ def embeddings(path, owners, *, seed=0):
 
 @pytest.mark.parametrize("folds", ["2", "3", "10", "60/20/20"])
 @pytest.mark.parametrize("lonely", ["pos", "Lobular carcinoma"])
-def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lonely):
+def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed, folds, lonely):
     owners = [("neg", f"P{n % 6}") for n in range(24)] + [(lonely, "Q1")] * 5
     file = embeddings(tmp_path / "set.npz", owners)
     code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
@@ -77,11 +77,9 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lon
     advised = re.search(r"use (--group-by none)(?: and (--folds \S+?))?, with results", error)
     options = [part for option in advised.groups() if option for part in option.split()]
     kept = options if "--folds" in options else [*options, "--folds", folds]
-    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *kept)
-    assert code == 0, err
+    completed("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *kept)
     both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
-    code, _, err = cli("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
-    assert code == 0, err
+    completed("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
 
 
 @pytest.mark.parametrize(
@@ -93,19 +91,18 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lon
         ([("a", None)] * 12 + [("bb", None)] * 3, "60/20/20", "class bb has 3 images; a balanced split"),
     ],
 )  # fmt: skip
-def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, owners, folds, reason):
+def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, completed, owners, folds, reason):
     file = embeddings(tmp_path / "set.npz", owners)
     code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
     error = error_of(err)
     assert code == 2
     assert reason in error
     suggested = re.search(r"use --folds (\S+?),", error)[1]
-    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
-    assert code == 0, err
+    completed("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
 
 
 @pytest.mark.parametrize("folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"])
-def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, trained, folds):
+def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, completed, trained, folds):
     lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
     names = [f"{label}/{label}{n}.png" for label in ("calm", "wild") for n in range(4)]
     lists["ONE"] = "image_id,fold\n" + "".join(f"{name},{1 + name.startswith('wild')}\n" for name in names)
@@ -118,8 +115,7 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, train
     assert code == 2
     assert "fewer folds" not in error
     suggested = re.search(r"or draw folds, such as --folds (\d+)$", error)[1]
-    code, _, err = cli("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
-    assert code == 0, err
+    completed("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
 
 
 def test_a_test_list_of_a_whole_class(tmp_path, cli, trained):
@@ -240,7 +236,7 @@ def test_what_a_file_is_that_is_given_as_features(tmp_path, cli, name):
     assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (2, True), err
 
 
-def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, trained):
+def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, trained):
     run = trained / "run"
     model, features, picture = (
         run / "boost" / "2-prototype" / "model.bchisto",
@@ -273,8 +269,7 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, trained):
         ("evaluate", table, "--out", tmp_path / "e"),
         ("boost", "--features", run / "features", "--out", tmp_path / "r", *BOOST, "--folds", "2"),
     ):
-        code, _, err = cli(*arguments)
-        assert code == 0, err
+        completed(*arguments)
 
 
 @pytest.mark.parametrize("name", ["model.bchisto", "renamed"])
@@ -316,7 +311,7 @@ def test_what_installs_an_extra_names_packages_and_not_bchisto(extra):
     assert not any(word.startswith("bchisto") for word in words)
 
 
-def test_no_kind_is_mistaken_for_another(tmp_path, cli, trained):
+def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
     """A manifest, whatever its first column is called, is no other kind of file."""
     picture = trained / "pictures" / "calm" / "calm0.png"
     for header, row in (
@@ -326,6 +321,5 @@ def test_no_kind_is_mistaken_for_another(tmp_path, cli, trained):
     ):
         with (tmp_path / "set.csv").open("w", newline="") as handle:
             csv.writer(handle).writerows([header.split(","), row.split(",")])
-        code, out, err = cli("data", "list", "--images", tmp_path / "set.csv")
-        assert code == 0, err
+        out, _ = completed("data", "list", "--images", tmp_path / "set.csv")
         assert "calm0" in out or "PK1" in out

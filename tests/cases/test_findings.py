@@ -119,28 +119,24 @@ def test_pictures_without_content_are_findings(cli, empty, option):
 
 
 @pytest.mark.parametrize("stain", ["none", "macenko"])
-def test_featurize_and_boost_name_pictures_without_content(cli, empty, tmp_path, stain):
+def test_featurize_and_boost_name_pictures_without_content(completed, empty, tmp_path, stain):
     options = ("--images", empty, "--out", tmp_path / "run", *TINY, "--stain", stain)
     for _ in range(2):  # a finished feature file names them again
-        code, _, err = cli("featurize", *options)
-        assert code == 0, err
+        _, err = completed("featurize", *options)
         (line,) = said(err, BLANK)
         assert "and 3 more: white, black or of another single colour" in line
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
-    assert code == 0, err
+    _, err = completed("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
     assert len(said(err, BLANK)) == 1
     (report,) = (tmp_path / "run" / "boost").rglob("report.html")
     assert "Of the 18 images, 6 show nothing" in report.read_text()
 
 
-def test_new_pictures_without_content_are_named(cli, empty, boosted, boosted_maps, page, tmp_path):
+def test_new_pictures_without_content_are_named(completed, empty, boosted, boosted_maps, page, tmp_path):
     pictures = [word for path in sorted(empty.rglob("*.*")) if path.name in EMPTY for word in ("--images", path)]
-    code, _, err = cli("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
-    assert code == 0, err
+    _, err = completed("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
     (line,) = said(err, BLANK)
     assert "and 3 more" in line
-    code, _, err = cli("explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why")
-    assert code == 0, err
+    _, err = completed("explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why")
     first, last = said(err, BLANK)
     assert last == f"{first} (5 more such warnings; -v prints them)"
     page.add("white.png", (empty / "0" / "white.png").read_bytes())

@@ -140,12 +140,11 @@ def test_a_layout(name, tmp_path, cli):
     ("train_images", "folder"), ("around train and test", "folder"), ("class, part", "folder"),
     ("set, patient, class", "folder"), ("fold_0", "site:fold"), ("sites", "site:set"),
 ])  # fmt: skip
-def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli):
+def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     files, _, _, columns = LAYOUTS[name]
     root = tree(tmp_path / "images", *files)
-    code, _, err = listed(cli, root)
-    code, _, err = cli("data", "folds", "--images", root, "--folds", folds, "--out", tmp_path / "f.csv")
-    assert code == 0, err
+    listed(cli, root)
+    completed("data", "folds", "--images", root, "--folds", folds, "--out", tmp_path / "f.csv")
     rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
     level = columns["part" if folds == "folder" else folds.partition(":")[2]] - 1
     if folds == "folder":
@@ -287,7 +286,7 @@ BREAKHIS = [
 
 
 @pytest.mark.parametrize("parts", ["train test", "train val test"])
-def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, cli):
+def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, completed):
     parts = parts.split()
     images = tree(tmp_path / "images", *BREAKHIS)
     for k, fold in enumerate(("fold1", "fold2")):
@@ -295,8 +294,7 @@ def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, 
             folder = tmp_path / "mkfold" / fold / parts[(n + k) % len(parts)] / f"{name.split('-')[3]}X"
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, folder)
-    code, out, err = cli("data", "list", "--images", tmp_path / "mkfold")
-    assert code == 0, err
+    out, _ = completed("data", "list", "--images", tmp_path / "mkfold")
     rows = list(csv.DictReader(out.splitlines()))
     assert len(rows) == len(BREAKHIS)
     stems = {name[:-4] for name in BREAKHIS}

@@ -22,7 +22,7 @@ def images(root, *, folder="", suffix=".png", count=8):
 
 @pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx"])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".JPG"])
-def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, suffix):
+def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, completed, kind, suffix):
     root = images(tmp_path, suffix=suffix)
     rows = [(f"im{n:02d}", "ab"[n % 2], f"P{n // 2}", "0,5", "xy"[n // 4]) for n in range(8)]
     path = table(tmp_path, kind, [("id", "diagnosis", "Patient ID", "mpp", "site"), *rows])
@@ -30,10 +30,7 @@ def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, 
     assert [(row["label"], row["group"], row["mpp"]) for row in found.values()] == [(r[1], r[2], "0.5") for r in rows]
     assert set(found) == {f"im{n:02d}{suffix}" for n in range(8)}
     assert "8 of 8 rows name the image with another folder or suffix" in err
-    code, _, err = cli(
-        "data", "folds", "--images", root, "--labels", path, "--folds", "site:site", "--out", tmp_path / "f.csv"
-    )
-    assert code == 0, err
+    completed("data", "folds", "--images", root, "--labels", path, "--folds", "site:site", "--out", tmp_path / "f.csv")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -120,27 +117,23 @@ def test_what_it_does_not_go_with(tmp_path, cli):
     assert (code, "gone.csv: cannot be read" in err) == (2, True)
 
 
-def test_the_road_from_a_table_to_predictions(tmp_path, cli):
+def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     """Checked, extracted, corrected, trained and explained; run.json reads it again, from another folder, too."""
     root = images(tmp_path, count=12)
     rows = [(f"im{n:02d}", n % 2, f"P{n // 2}") for n in range(12)]
     path = table(tmp_path, "csv", [("id", "label", "patient"), *rows])
-    code, _, err = cli("featurize", "--images", root, "--labels", path, "--out", tmp_path / "run", *TINY)
-    assert code == 0, err
+    completed("featurize", "--images", root, "--labels", path, "--out", tmp_path / "run", *TINY)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert "labels" in json.dumps(record)
     boost = ("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "prototype", "--jobs", 1, "--group-by", "none")
-    code, _, err = cli(*boost)
-    assert code == 0, err
+    completed(*boost)
     (predictions,) = (tmp_path / "run" / "boost").rglob("predictions.csv")
     with predictions.open() as file:
         found = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
     assert found == {f"im{n:02d}.png": (str(n % 2), f"P{n // 2}") for n in range(12)}
     path.write_text(path.read_text(encoding="utf-8-sig").replace("im00,0", "im00,1"))
-    code, _, err = cli("featurize", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "run")
-    assert code == 0, err
-    code, _, err = cli(*boost)
-    assert code == 0, err
+    completed("featurize", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "run")
+    completed(*boost)
     with predictions.open() as file:
         assert next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png") == "1"
 
@@ -178,15 +171,14 @@ def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
 
 
 @pytest.mark.parametrize("name", ["{}", "{}.svs", "x/{}.jpg", "train\\{}.png", "{}.png\u200b"])
-def test_fold_lists_name_images_as_labels_do(tmp_path, cli, name):
+def test_fold_lists_name_images_as_labels_do(tmp_path, completed, name):
     root = tmp_path / "images"
     tree(root, *(f"{kind}/{kind}{n}.png" for kind in ("a", "e\u0301") for n in range(3)))
     rows = [(name.format(f"{kind}{n}"), 1 + n % 2) for kind in ("a", "\u00e9") for n in range(3)]
     out = tmp_path / "out.csv"
     for kind in ("csv", "xlsx"):
         path = table(tmp_path, kind, [("image_id", "fold"), *rows])
-        code, _, err = cli("data", "folds", "--images", root, "--folds", path, "--out", out)
-        assert code == 0, err
+        completed("data", "folds", "--images", root, "--folds", path, "--out", out)
         with out.open(encoding="utf-8") as file:
             assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {"0": "1", "1": "2", "2": "1"}
         out.unlink()

@@ -102,11 +102,10 @@ BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
     ("two", "said"),
     [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "nobody sees")],
 )
-def test_labels_beside_embeddings(tmp_path, cli, embeddings, kind, two, said):
+def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, said):
     rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
     path = table(tmp_path, kind, [("slide_id", "label"), *rows])
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
-    assert code == 0, err
+    _, err = completed("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
     (predictions,) = (tmp_path / "run").rglob("predictions.csv")
     with predictions.open() as file:
         found = list(csv.DictReader(file))
@@ -140,15 +139,14 @@ def test_other_blanks(tmp_path, cli, blank):
     assert [row["label"] for row in found.values()] == ["in situ"] * 2 + ["normal"] * 2
 
 
-def test_files_whose_names_hold_such_characters(tmp_path, cli):
+def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
     names = ["Screen\u202fshot 1.png", "a\u200b.png", "b.png", "c.png"]
     tree(tmp_path, *names)
     path = table(tmp_path, "csv", [("path", "label"), *zip(names, "xyxy", strict=True)])
     assert {row["path"] for row in listed(cli, path)[0].values()} == {str(tmp_path / name) for name in names}
     folds = tmp_path / "folds.csv"
     assert cli("data", "folds", "--images", path, "--folds", 2, "--out", folds)[0] == 0
-    code, _, err = cli("data", "folds", "--images", path, "--folds", folds, "--out", tmp_path / "again.csv")
-    assert code == 0, err
+    completed("data", "folds", "--images", path, "--folds", folds, "--out", tmp_path / "again.csv")
     assert folds.read_text() == (tmp_path / "again.csv").read_text()
 
 
@@ -399,13 +397,12 @@ def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli):
     assert [row["label"] for row in found.values()] == [*"abababab"]
 
 
-def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, embeddings):
+def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, completed, embeddings):
     rows = [(f"i{n}", n % 2, 1 - n % 2, "b" if n else "a") for n in range(4)]
     figures, _ = evaluated(cli, table(tmp_path, "csv", [("image_id", "a", "b", "predicted"), *rows]), tmp_path / "out")
     assert figures["accuracy"]["value"] == 0.25
     path = table(tmp_path, "csv", [("slide_id", "a", "b"), *((f"s{n}", n % 2, 1 - n % 2) for n in range(12))])
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
-    assert code == 0, err
+    completed("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
 
 
 @pytest.mark.parametrize("row", [(0, 0, 0), (1, 1, 0)])

@@ -38,14 +38,13 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
 
 
 @pytest.mark.slow
-def test_a_chain_goes_on_after_growth(cli, tissue, boosted, tmp_path):
+def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path):
     images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
     words = (
         *LOCAL, "--", *chain(images, run),
         "then", "explain", boosted / "boost" / "3-lightgbm", "--images", images / "benign", "--out", run / "why",
     )  # fmt: skip
-    code, _, err = cli(*words)
-    assert code == 0, err
+    completed(*words)
     assert (run / "why" / "map" / "index.html").is_file()
     first = (run / "evaluation" / "metrics.json").read_bytes()
     assert cli(*words)[:2] == (4, "nothing is missing\n")
@@ -104,7 +103,7 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
+def test_a_published_system_is_divided_at_each_of_its_steps(cli, completed, tmp_path):
     content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
     content |= {"name": "small", "full_scale": {"source": "x", "views": ["0.5:32"]}}
     content["featurize"]["encoders"]["value"] = ["tiny"]
@@ -112,8 +111,7 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     images = write_bach(tmp_path, height=66, width=88)
     words = ("reproduce", tmp_path / "small.yaml", "--images", images, "--weights", "random", "--quick", "--out")
-    code, _, err = cli(*words, tmp_path / "alone", "--jobs", 1)
-    assert code == 0, err
+    completed(*words, tmp_path / "alone", "--jobs", 1)
     code, out, err = cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
     assert (code, "reproduce: 2 tasks of 2 and a merge\n" in out) == (0, True), err
     code, out, _ = cli("status", tmp_path / "run")

@@ -17,15 +17,14 @@ from job_chain import BOOST, FEATURES, assert_equal, chain, stages, wait
 LATER = ("boost", "--out", "RUN", "--folds", "3", "then")
 
 
-def test_two_processes_end_as_one_does(cli, tissue, tmp_path):
+def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
     """Of features and trees; networks are in test_stages."""
     run, alone = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf", tmp_path / "alone"
     for words in stages(chain(tissue, alone, network=False)):
         assert cli(*words)[0] == 0
     given = ("--before", "echo loaded", "--python", f"env {sys.executable}", "--at-once", "1")
     words = ("submit", "--scheduler", "local", "--tasks", "2", *given, "--", *chain(tissue, run, network=False))
-    code, out, err = cli(*words)
-    assert code == 0, err
+    out, _ = completed(*words)
     assert out.splitlines()[:3] == [
         "featurize: 2 tasks of 2 and a merge; 2 blocks",
         "boost: 2 tasks of 2 and a merge",
@@ -109,15 +108,14 @@ def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli
     assert not (run / "jobs").exists()
 
 
-def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, programs):
+def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp_path, programs):
     """Of a Slurm of few tasks, which counts memory."""
     run = tmp_path / "ein Lauf"
     programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'", sbatch="")
     options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab", "--at-once", 2)
     options += ("--before", "module load cuda", "--before", "export x='a b'")
     options += ("--python", "apptainer exec b.sif python3")
-    code, out, err = cli("submit", "--dry-run", *options, "--", *chain(tissue, run))
-    assert code == 0, err
+    out, _ = completed("submit", "--dry-run", *options, "--", *chain(tissue, run))
     lines = out.splitlines()
     # there are no more blocks, and no more models of a seed
     assert lines[:2] == ["featurize: 2 tasks of 2 and a merge; 2 blocks", "boost: 3 tasks of 3 and a merge"]
@@ -297,12 +295,13 @@ def squeue(*words):
 
 
 @pytest.mark.slow
-def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, cli, tissue, alone, tmp_path):
+def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(
+    slurm, cli, completed, tissue, alone, tmp_path
+):
     """The limit's signal is sent by hand, since Slurm counts limits in minutes; it begins a task anew after two."""
     run = tmp_path / "Läufe" / "ein Lauf"
     words = ("submit", "--tasks", 2, "--", *chain(tissue, run))
-    code, out, err = cli(*words)
-    assert code == 0, err
+    out, _ = completed(*words)
     jobs = out.splitlines()[-1].removeprefix("jobs: ").split(", ")
     assert len(jobs) == 7
     try:
@@ -329,14 +328,13 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
 
 
 @pytest.mark.slow
-def test_a_network_that_saves_epochs_goes_on_after_each_limit(cli, tissue, tmp_path, programs, monkeypatch):
+def test_a_network_that_saves_epochs_goes_on_after_each_limit(completed, tissue, tmp_path, programs, monkeypatch):
     """A fold may take more than two limits; the signal of Slurm is sent by hand."""
     run, path = tmp_path / "run", os.environ["PATH"]
     programs(sbatch="echo 7", scontrol=f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued', squeue="")
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{path}")
     networks = ("--network", "speck", "--folds", "2", "--epochs", "100000", "--size", "32", "--weights", "random")
-    code, _, err = cli("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
-    assert code == 0, err
+    completed("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
     (script,) = run.glob("jobs/*/1-finetune.sh")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
 

@@ -20,26 +20,23 @@ def test_what_is_listed(cli):
     assert (code, err.startswith("Usage: bchisto data")) == (2, True)
 
 
-def test_the_main_road(cli, tissue, tmp_path, tiny_options):
+def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
     assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
     boost = ["--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1]
-    code, out, err = cli("boost", "--out", run, *boost)
-    assert code == 0
+    out, _ = completed("boost", "--out", run, *boost)
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
     assert "  RANDOM WEIGHTS" in out
     assert "Protocol: 3 stratified image-level folds (seed 0); " in out
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    code, out, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0
+    out, _ = completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert "12 images predicted: benign" in out
-    code, out, _ = cli(
+    out, _ = completed(
         "evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4
     )
-    assert code == 0
     assert "operating point 0.4: sensitivity" in out
     assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
 
@@ -66,29 +63,24 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
 
 
-def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_options):
+def test_a_run_is_repeated_from_its_own_record(cli, completed, tissue, tmp_path, tiny_options):
     cli("featurize", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
-    code, _, err = cli("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
-    assert code == 0, err
+    completed("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     with h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a, h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b:
         np.testing.assert_array_equal(a["features"][:], b["features"][:])
     boost = ["--folds", 3, "--seeds", 2, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2", "--jobs", 1]
     cli("boost", "--out", tmp_path / "a", *boost)
-    code, _, err = cli("boost", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
-    assert code == 0, err
+    completed("boost", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     name = "boost/3-lightgbm/metrics.json"
     assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
 
 
-def test_config_from_yaml_loses_to_flags(cli, tissue, tmp_path):
+def test_config_from_yaml_loses_to_flags(cli, completed, tissue, tmp_path):
     (tmp_path / "c.yaml").write_text(
         f"images: {tissue}\nencoders: [tiny]\nweights: [random]\n"
         "views: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
     )
-    code, _, err = cli(
-        "featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1
-    )
-    assert code == 0, err
+    completed("featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1)
     with h5py.File(tmp_path / "run/features/tiny-1.0-64.h5") as file:
         assert (file.attrs["crops"], file.attrs["augmentations"]) == (3, 1)
         assert list(file.attrs["color_range"]) == [0.9, 1.1]
@@ -146,13 +138,12 @@ def test_errors_of_worker_processes_are_one_line(cli, images, tmp_path, tiny_opt
     assert "benign00.png: cannot be decoded" in line
 
 
-def test_data_make_list_check_folds(cli, tmp_path):
+def test_data_make_list_check_folds(cli, completed, tmp_path):
     code, _, err = cli("data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1)
     root = tmp_path / "ICIAR2018_BACH_Challenge"
     assert code == 0
     assert f"wrote {root}" in err
-    code, out, err = cli("data", "list", "--images", root)
-    assert code == 0
+    out, err = completed("data", "list", "--images", root)
     assert out.splitlines()[0] == "image_id,path,label,group,magnification,mpp,source"
     assert len(out.splitlines()) == 13
     assert "12 images: Normal 3, Benign 3, InSitu 3, Invasive 3" in err
@@ -163,17 +154,15 @@ def test_data_make_list_check_folds(cli, tmp_path):
     content = json.loads(out)
     assert (content["dataset"], content["images"], content["synthetic"]) == ("bach", 12, True)
     assert content["findings"][0]["message"] == "128x96, published images are 2048x1536"
-    code, _, _ = cli("data", "folds", "--images", root, "--folds", 3, "--out", tmp_path / "f.csv")
-    assert code == 0
+    completed("data", "folds", "--images", root, "--folds", 3, "--out", tmp_path / "f.csv")
     assert len((tmp_path / "f.csv").read_text().splitlines()) == 13
     code, _, err = cli("data", "make", "--out", tmp_path / "x", "--size", "big")
     assert code == 2
     assert "write WIDTHxHEIGHT" in err
 
 
-def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
-    code, _, err = cli("stain", images, "--out", tmp_path / "out", "--hematoxylin", 1.2)
-    assert code == 0
+def test_stain_writes_images_and_a_sheet(cli, completed, images, tmp_path):
+    completed("stain", images, "--out", tmp_path / "out", "--hematoxylin", 1.2)
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
     sheet = np.array(Image.open(tmp_path / "out" / "before-after.png"))
     assert sheet.shape == (12 * 324, 648, 3)

@@ -34,20 +34,17 @@ def biting(tmp_path_factory):
     return root
 
 
-def test_formulas_are_texts_in_every_table_and_read_back(biting, tmp_path, cli, tiny_options):
+def test_formulas_are_texts_in_every_table_and_read_back(biting, tmp_path, cli, completed, tiny_options):
     run = tmp_path / "run"
     options = ["--view" if one == "--view" else one for one in tiny_options]
     assert cli("featurize", "--images", biting, "--out", run, *options)[0] == 0
     folds = tmp_path / "folds.csv"
     assert cli("data", "folds", "--images", biting, "--folds", 3, "--out", folds)[0] == 0
     settings = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=1", "--param", "num_iterations=2")
-    code, out, said = cli("boost", "--out", run, "--folds", folds, *settings)
-    assert code == 0, said
-    code, shown, more = cli("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
-    assert code == 0, more
+    out, said = completed("boost", "--out", run, "--folds", folds, *settings)
+    shown, more = completed("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
     (model,) = run.glob("boost/*/model.bchisto")
-    code, _, again = cli("predict", model, "--images", biting, "--out", tmp_path / "p.csv", "--weights", "random")
-    assert code == 0, again
+    _, again = completed("predict", model, "--images", biting, "--out", tmp_path / "p.csv", "--weights", "random")
     for printed in (out, said, shown, more, again):
         assert "\x1b" not in printed
     assert "\\x1b[2J" in out + said + shown + more
@@ -67,11 +64,10 @@ def test_formulas_are_texts_in_every_table_and_read_back(biting, tmp_path, cli, 
         assert set(read.classes) == {folder.name for folder in biting.iterdir()}
     (written,) = run.glob("boost/*/folds.csv")  # a list that we wrote is one that we read
     written = shutil.copy(written, folds)
-    code, _, said = cli("boost", "--out", run, "--folds", written, *settings)
-    assert code == 0, said
+    completed("boost", "--out", run, "--folds", written, *settings)
 
 
-def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, cli):
+def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, completed):
     shutil.copytree(tissue / "benign", tmp_path / "=b")
     rows = sorted(path.name for path in (tmp_path / "=b").iterdir())
     tables = []
@@ -80,8 +76,7 @@ def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, cli):
         path.write_text(
             "path,label,group\n" + "".join(f"{mark}=b/{name},x,{mark}@p{n}\n" for n, name in enumerate(rows))
         )
-        code, out, said = cli("data", "list", "--images", path)
-        assert code == 0, said
+        out, _ = completed("data", "list", "--images", path)
         tables.append(out)
     assert tables[0] == tables[1]
     assert f"'=b/{rows[0]},{tmp_path}/=b/{rows[0]},x,'@p0," in tables[0]

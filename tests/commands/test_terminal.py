@@ -82,10 +82,9 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
     assert len([line for line in err.splitlines() if "left out: " in line]) == 4
 
 
-def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli):
+def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli, completed):
     run = folder / "run"
     words = ("featurize", "--images", tissue, "--out", run, "--jobs", 1)
     assert cli(*words, *TINY)[0] == 0
     assert cli(*words, *TINY, "--crops", 3)[0] == 2  # other settings for a folder that holds results
-    code, _, err = cli(*words, "--config", run / "run.json")
-    assert code == 0, err
+    completed(*words, "--config", run / "run.json")

@@ -203,10 +203,9 @@ def test_manifests_that_are_refused(tmp_path, text, message):
         read_dataset(tmp_path / "m.csv").raise_errors()
 
 
-def test_a_list_of_the_command_is_a_manifest(tmp_path, cli):
+def test_a_list_of_the_command_is_a_manifest(tmp_path, completed):
     tree(tmp_path / "images", "benign/P1/1.png", "malignant/P2/2.png")
-    code, out, err = cli("data", "list", "--images", tmp_path / "images")
-    assert code == 0
+    out, err = completed("data", "list", "--images", tmp_path / "images")
     assert "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
     (tmp_path / "m.csv").write_text(out)
     again = read_dataset(tmp_path / "m.csv")

@@ -364,15 +364,12 @@ def test_split_protocols_are_described(rng):
 
 
 @pytest.mark.parametrize(("column", "name"), [("part", "Part"), ("split", "SPLIT ")])
-def test_a_column_of_a_manifest(tmp_path, cli, column, name):
+def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     tree(tmp_path, *(f"{n}.png" for n in range(6)))
     parts = ["train", "Training", "validation", "val", "test", "TEST"]
     rows = [f"{n}.png,{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
-    code, _, err = cli(
-        "data", "folds", "--images", tmp_path / "m.csv", "--folds", "folder", "--out", tmp_path / "f.csv"
-    )
-    assert code == 0, err
+    completed("data", "folds", "--images", tmp_path / "m.csv", "--folds", "folder", "--out", tmp_path / "f.csv")
     assert [row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())] == [
         "train", "train", "val", "val", "test", "test",
     ]  # fmt: skip
@@ -490,12 +487,11 @@ def test_fixed_folds_are_not_repeated(tmp_path):
         FoldChoice(repeats=0)
 
 
-def test_repeated_cross_validation_by_the_command_line(cli, described, tmp_path):
+def test_repeated_cross_validation_by_the_command_line(completed, described, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(described, run)
     trained = ("boost", "--out", run, "--folds", 3, "--repeats", 2, "--seeds", 2, "--preset", "quick", "--jobs", 1)
-    code, out, err = cli(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
-    assert code == 0, err
+    out, _ = completed(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
     assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out
     folder = run / "boost" / "3-repeated2-lightgbm"
     with (folder / "predictions.csv").open() as handle:

@@ -42,13 +42,12 @@ def test_ours_stay_what_they_are(tmp_path, monkeypatch):
     assert load_recipe("rakhlin2018") == before
 
 
-def test_its_settings_are_printed(tmp_path, monkeypatch, cli):
+def test_its_settings_are_printed(tmp_path, monkeypatch, completed):
     own = tmp_path / "lab-study.yaml"  # with a network of bchisto's, whose defaults are printed too
     own.write_text(STUDY.read_text().replace("plain", "patch-resnet"))
     offer(tmp_path, "printer", f"from pathlib import Path\nfound = Path({str(own)!r})", lab_study="found")
     monkeypatch.syspath_prepend(tmp_path)
-    code, out, _ = cli("reproduce", "lab-study", "--settings")
-    assert code == 0
+    out, _ = completed("reproduce", "lab-study", "--settings")
     assert re.search(r"finetune +network +patch-resnet +sec\. 2", out)
 
 

@@ -145,14 +145,13 @@ def test_modes_are_never_mixed_in_a_model(both):
         train(out=both, folds=["3"])
 
 
-def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli, monkeypatch):
+def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, monkeypatch):
     stores = [path for path in (both / "features").glob("*.h5") if path.stem != "convs-1.0-64"]
     (result,) = train_small(tmp_path / "run", params={"min_data_in_leaf": 2}, features=stores)
     table = tmp_path / "p.csv"
     # new images are seeded by their pixels; the images of training by their ids
     monkeypatch.setattr("bchisto.featurize.prepare.crop_key", lambda record, image, crop_seed: record.image_id)
-    code, _, err = cli("predict", result.folder / "model.bchisto", "--images", tissue, "--out", table, "--jobs", 1)
-    assert code == 0, err
+    completed("predict", result.folder / "model.bchisto", "--images", tissue, "--out", table, "--jobs", 1)
     from bchisto.boost import Bundle
 
     features = {}
@@ -195,11 +194,10 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
 
 
 @pytest.mark.slow
-def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, tiny_options):
+def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, completed, tiny_options):
     run = tmp_path / "run"
     tiny_options = ["convs" if word == "tiny" else word for word in tiny_options]
-    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
-    assert code == 0, err
+    completed("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
     with open_store(run / "features" / "convs-1.0-64.h5") as store:
         assert (store.header["engine"], store.header["backend"]) == ("openvino", "openvino")
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
@@ -207,8 +205,7 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     assert "engine" in err
     train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 4})
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
+    completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
 
 
 def test_openvino_that_is_missing_says_so(monkeypatch):

@@ -46,10 +46,9 @@ def store_of(run, name):
         return store.features(), store.header
 
 
-def test_the_view_is_worked_out_printed_and_recorded(cli, bach, pathology, tmp_path):
+def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology, tmp_path):
     run = tmp_path / "run"
-    code, _, err = cli("featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1)
-    assert code == 0, err
+    _, err = completed("featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1)
     brought = (
         "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; what you give wins"
     )
@@ -63,10 +62,9 @@ def test_the_view_is_worked_out_printed_and_recorded(cli, bach, pathology, tmp_p
     assert record["config"]["views"] == ["0.5um:64"]
 
 
-def test_what_is_given_wins_and_another_scale_warns(cli, bach, pathology, tmp_path):
-    code, _, err = cli("featurize", "--images", bach, "--out", tmp_path / "run", "--encoder", pathology, "--jobs", 1,
+def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, tmp_path):
+    _, err = completed("featurize", "--images", bach, "--out", tmp_path / "run", "--encoder", pathology, "--jobs", 1,
                        "--view", "0.5:64", "--augmentations", 2, "--crops", 2)  # fmt: skip
-    assert code == 0, err
     assert (
         "onnx-patho was trained at 0.5 micrometres per pixel, and sees 0.84 at --view 0.5:64; use --view 0.5um:64"
         in err
@@ -87,15 +85,14 @@ def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
     assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:64 needs" in out
 
 
-def test_images_smaller_than_the_field_get_the_largest_that_fits(cli, tissue, pathology, tmp_path):
+def test_images_smaller_than_the_field_get_the_largest_that_fits(cli, completed, tissue, pathology, tmp_path):
     line = ("featurize", "--images", tissue, "--encoder", pathology, "--mpp", 0.25, "--jobs", 1)
     code, _, err = cli(*line, "--out", tmp_path / "run")
     assert code == 2
     assert (
         "24 x 24 um is smaller than the field of 32 um; the largest field that fits is 24 um (--view 0.5um:48)" in err
     )
-    code, _, err = cli(*line, "--out", tmp_path / "run", "--view", "auto")
-    assert code == 0, err
+    _, err = completed(*line, "--out", tmp_path / "run", "--view", "auto")
     assert "views that fit the images: 0.5um:48" in err
     code, _, err = cli(*line[:-4], "--jobs", 1, "--out", tmp_path / "other", "--preset", "quick")
     assert (code, "its micrometres per pixel are not known" in err) == (2, True)

@@ -77,12 +77,11 @@ def test_no_store_mixes_precisions(tissue, tmp_path, encoder, limited):
         assert "precision bfloat16 -> float32" in refused.stderr
 
 
-def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cli, limited):
+def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, completed, limited):
     run, table = tmp_path / "run", tmp_path / "p.csv"
     assert described(tissue, run, encoder).returncode == 0
     set_precision(run, "bfloat16")
-    code, _, said = cli("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1)
-    assert code == 0, said
+    completed("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1)
     command = [sys.executable, "-m", "bchisto", "predict", run, "--images", tissue, "--out", table, "--jobs", "2"]
     done = subprocess.run(command, capture_output=True, text=True, env=NO_BFLOAT16)
     assert done.returncode == 0, done.stderr

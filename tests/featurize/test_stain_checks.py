@@ -45,10 +45,9 @@ def trained(hard, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["exact", "dense"])
-def test_featurize_counts_and_names_them_in_one_line(cli, hard, tiny_options, tmp_path, mode):
+def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_options, tmp_path, mode):
     options = [{"tiny": "convs"}.get(option, option) if mode == "dense" else option for option in tiny_options]
-    code, _, err = cli("featurize", "--images", hard, "--out", tmp_path / "run", *options, "--mode", mode)
-    assert code == 0, err
+    _, err = completed("featurize", "--images", hard, "--out", tmp_path / "run", *options, "--mode", mode)
     assert DOUBT in err
     assert SKIPPED in err
     assert err.count("pale.png") == 1
@@ -68,10 +67,9 @@ def test_featurize_counts_and_names_them_in_one_line(cli, hard, tiny_options, tm
         assert (np.delete(store.images("basis"), store.image_ids.index("malignant/blank.png")) > 0.05).all()
 
 
-def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, hard, tiny_options, tmp_path):
+def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, completed, hard, tiny_options, tmp_path):
     options = ("--images", hard, "--out", tmp_path / "run", *tiny_options)
-    code, _, err = cli("featurize", *options, "--stain", "macenko-robust")
-    assert code == 0
+    _, err = completed("featurize", *options, "--stain", "macenko-robust")
     assert "turned tissue white" not in err
     with open_store(tmp_path / "run" / STORE) as store:
         assert store.header["stain"] == "macenko-robust"
@@ -94,12 +92,11 @@ def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
     assert found.stain.whitened > 0.3
 
 
-def test_predict_names_them(trained, hard, cli, tmp_path):
+def test_predict_names_them(trained, hard, completed, tmp_path):
     model = trained / "boost" / "2-lightgbm" / "model.bchisto"
     for image, said in (("benign/pale.png", "turned tissue white"), ("malignant/blank.png", "too little tissue")):
         out = tmp_path / f"{Path(image).stem}.csv"
-        code, _, err = cli("predict", model, "--images", hard / image, "--out", out, "--jobs", 1)
-        assert code == 0
+        _, err = completed("predict", model, "--images", hard / image, "--out", out, "--jobs", 1)
         assert said in err
         assert "macenko-robust" not in err
 

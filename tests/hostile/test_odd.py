@@ -164,7 +164,7 @@ def store(described, tmp_path):
 @pytest.mark.parametrize("value", [
     lambda file: np.arange(3), lambda file: np.bytes_(b"\xff\xfe"), lambda file: h5py.Empty("f"), lambda file: file.ref,
 ])  # fmt: skip
-def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp_path, cli, value):
+def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp_path, completed, value):
     """Before, the model file could not be written after training."""
     from bchisto.featurize import export_features, import_features
 
@@ -175,8 +175,7 @@ def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp
         given = value(file)
         file.attrs.create("more", given, dtype=h5py.ref_dtype if isinstance(given, h5py.Reference) else None)
     small = ("--param", "num_iterations=1", "--folds", 2, "--seeds", 1, "--jobs", 1)
-    code, _, said = cli("boost", "--features", path, *small, "--out", tmp_path / "r")
-    assert code == 0, said
+    completed("boost", "--features", path, *small, "--out", tmp_path / "r")
     assert "more" not in Bundle.load(tmp_path / "r/boost/2-lightgbm/model.bchisto").stores["x"]
 
 

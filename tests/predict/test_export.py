@@ -13,9 +13,8 @@ def header_of(card):
     return yaml.safe_load(header), body
 
 
-def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli):
-    code, _, err = cli("export", boosted / PAIR, "--to", tmp_path / "my model")
-    assert code == 0, err
+def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
+    _, err = completed("export", boosted / PAIR, "--to", tmp_path / "my model")
     card = tmp_path / "my model" / "README.md"
     assert str(card) in err
     header, body = header_of(card)
@@ -26,7 +25,7 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli):
     assert "- benign: 6" in body
     assert body.count("to be filled in by the author") == 6
     assert sorted(path.name for path in card.parent.iterdir()) == ["README.md", "model.bchisto"]
-    code, _, err = cli("predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv")
+    _code, _, err = cli("predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv")
     assert "no such image" in err
 
 

@@ -15,10 +15,9 @@ from bchisto_tiny import tiny_weights
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
 
 
-def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, cli):
+def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, completed):
     one = sorted(tissue.rglob("*.png"))[0]
-    code, _, err = cli("predict", boosted, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
+    completed("predict", boosted, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1)
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     for place in (model, model.parent, model.parent.parent):
         predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))

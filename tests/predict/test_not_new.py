@@ -42,10 +42,9 @@ def mixed(tissue, tmp_path):
     return folder
 
 
-def test_images_that_trained_are_known_again(run, mixed, tmp_path, cli):
+def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
     model = run / "model.bchisto"
-    code, out, err = cli("predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
+    out, _ = completed("predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
         "known0.png": "yes", "known1.tif": "yes", "known2.png": "yes", "new.png": "no",
@@ -65,7 +64,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     assert asked.called.endswith("malignant at 0.4")
 
 
-def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
+def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed):
     held = Bundle.load(run / "model.bchisto").two_class
     (wanted,) = held["wanted"]
     found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"]["wanted"][0]
@@ -77,8 +76,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
         ("a", (), 0.45, "raw"), ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
         ("c", ("--threshold", 0.6), 0.6, "raw"), ("d", ("--threshold", 0.49, "--calibrated"), 0.49, "shown"),
     ):  # fmt: skip
-        code, out, err = cli(*options, "--out", tmp_path / f"{name}.csv", *extra)
-        assert code == 0, err
+        out, _ = completed(*options, "--out", tmp_path / f"{name}.csv", *extra)
         scored = rows(tmp_path / f"{'a' if column == 'raw' else name}.csv")
         expected = ["positive" if float(row["p_malignant"]) >= at else "negative" for row in scored]
         shown = rows(tmp_path / f"{name}.csv")

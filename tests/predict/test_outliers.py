@@ -49,7 +49,7 @@ def model(run):
     return run / "boost" / "3-logistic" / "model.bchisto"
 
 
-def test_noise_is_marked_in_table_sheet_and_terminal(images, model, cli, tmp_path):
+def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, tmp_path):
     new = tmp_path / "new"
     new.mkdir()
     known = sorted(images.rglob("*.png"))[:4]
@@ -58,8 +58,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, cli, tmp_pat
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     Image.fromarray(noise).save(new / "noise.png")
     options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
-    code, out, err = cli("predict", model, "--images", new, *options)
-    assert code == 0, err
+    out, _ = completed("predict", model, "--images", new, *options)
     table = rows(tmp_path / "p.csv")
     assert (table["noise.png"]["outlier"], table["noise.png"]["outlier_percentile"]) == ("yes", "100.0")
     assert {table[path.name]["outlier"] for path in known} == {"no"}
@@ -75,14 +74,13 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, cli, tmp_pat
     assert "Nearest training images" in page
 
 
-def test_explain_names_the_nearest_training_images(images, model, cli, tmp_path):
+def test_explain_names_the_nearest_training_images(images, model, cli, completed, tmp_path):
     known = sorted(images.rglob("*.png"))[0]
     noise = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(noise)
     table = tmp_path / "p.csv"
     assert cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0] == 0
-    code, _, err = cli("explain", model, known, noise, "--out", tmp_path / "why")
-    assert code == 0, err
+    completed("explain", model, known, noise, "--out", tmp_path / "why")
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     for row in rows(table).values():
         assert f"nearest training images: {row['nearest_training_images']}" in page
@@ -97,24 +95,22 @@ def test_each_training_image_is_nearest_to_itself(run, model):
     assert (np.diff(compared[:, 4:], axis=1) >= 0).all()
 
 
-def test_the_model_file_names_no_image(images, model, cli, tmp_path):
+def test_the_model_file_names_no_image(images, model, completed, tmp_path):
     with zipfile.ZipFile(model) as archive:
         held = b"".join(archive.read(name) for name in archive.namelist())
     assert not any(path.name.encode() in held for path in images.rglob("*.png"))
     shutil.copy(model, tmp_path / "model.bchisto")
     one = sorted(images.rglob("*.png"))[0]
-    code, _, err = cli("predict", tmp_path / "model.bchisto", "--images", one, "--out", tmp_path / "p.csv")
-    assert code == 0, err
+    completed("predict", tmp_path / "model.bchisto", "--images", one, "--out", tmp_path / "p.csv")
     named = rows(tmp_path / "p.csv")[one.name]["nearest_training_images"].split("; ")
     hashes = [row["sha256"][:12] for row in rows(model.with_name("training-images.csv")).values()]
     assert {text.partition(" (")[0] for text in named} <= set(hashes)
 
 
-def test_a_model_of_few_images_marks_none(boosted, tissue, cli, tmp_path):
+def test_a_model_of_few_images_marks_none(boosted, tissue, completed, tmp_path):
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     assert Bundle.load(model).reference is None
-    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html")
-    assert code == 0, err
+    completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html")
     assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())
     assert "no image is marked as an outlier" in (tmp_path / "s.html").read_text()
 

@@ -141,11 +141,10 @@ def split_manifest(folder, *, tested=("a", "b")):
     return folder / "m.csv"
 
 
-def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli):
+def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, completed):
     """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
     words = ("--no-copies", "--preset", "published")
-    code, out, err = cli("data", "check", "--images", split_manifest(tmp_path), *words)
-    assert code == 0, err
+    out, _ = completed("data", "check", "--images", split_manifest(tmp_path), *words)
     assert out.splitlines()[-1] == "bchisto boost --out run --preset published --folds folder"
     assert "site:split" not in out
     assert "No folds can be made" not in out
@@ -158,16 +157,14 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli):
     assert {one["view"] for one in found["planned_views"]} == {"1.0:120", "1.0:200"}
 
 
-def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
+def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, completed):
     """Neither a split that tests one class, nor patients taken for sites, nor folds of patients of one class each."""
-    code, out, _ = cli("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
-    assert code == 0
+    out, _ = completed("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
     assert "--folds folder" not in out.split("NEXT\n")[1]
     rows = [f"{path},{path.parent.name},w{place % 8}{path.parent.name}" for place, path in
             enumerate(sorted((tmp_path / "t").rglob("*.png")))]  # fmt: skip
     (tmp_path / "w.csv").write_text("path,label,ward\n" + "\n".join(rows))
-    code, out, _ = cli("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
-    assert code == 0
+    out, _ = completed("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
     assert "site:ward" not in out
     (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
     code, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
@@ -175,10 +172,9 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
     assert "no folds that were tried can be used (a: " in " ".join(out.split())
 
 
-def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
+def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, completed):
     write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
-    code, out, err = cli("data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published")
-    assert code == 0, err
+    out, _ = completed("data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published")
     featurize = shlex.split(out.split("NEXT\n")[1].splitlines()[0])
     assert featurize[8:] == ["--encoder", "resnet50", "--encoder", "vgg16", "--view", "1.0:40"]
     assert "Planned without inceptionv3, which takes no crop so small" in out
@@ -270,7 +266,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     assert len(said["next"]) == 2
 
 
-def test_the_text_ends_with_commands_that_run(odd, cli, tmp_path, monkeypatch):
+def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, monkeypatch):
     code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", *TINY)
     assert code == 1, err
     for present in (
@@ -289,17 +285,15 @@ def test_the_text_ends_with_commands_that_run(odd, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = cli(*shlex.split(featurize)[1:], "--weights", "random", "--jobs", 1)
     assert (code, "13 images with features" in err or (tmp_path / "run" / "failures.csv").is_file()) == (1, True), err
-    code, _, err = cli(*shlex.split(boost)[1:], "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
-    assert code == 0, err
+    completed(*shlex.split(boost)[1:], "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
 
 
-def test_options_that_were_given_go_on_to_the_next_command(tissue, cli, tmp_path):
-    code, out, _ = cli(
+def test_options_that_were_given_go_on_to_the_next_command(tissue, completed, tmp_path):
+    out, _ = completed(
         "data", "check", "--images", tissue, "--classes", "malignant,benign", "--dataset", "folder", "--view", "1.0:64",
         "--encoder", "vgg16",
         "--stain", "none", "--mode", "dense", "--folds", 3, "--group-by", "none", "--no-copies",
     )  # fmt: skip
-    assert code == 0
     featurize, boost = out.split("\nNEXT\n")[1].splitlines()
     words = shlex.split(featurize)
     with command_line.make_context("bchisto", ["featurize"]) as context:
