@@ -200,7 +200,7 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     completed("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
     with open_store(run / "features" / "convs-1.0-64.h5") as store:
         assert (store.header["engine"], store.header["backend"]) == ("openvino", "openvino")
-    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
+    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "keras")
     assert code == 2
     assert "engine" in err
     train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 4})
