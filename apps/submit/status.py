@@ -207,8 +207,8 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued)
     units = [unit for folder in folders for unit in folder.units]
     merge, reason = queued.tasks.get(MERGE, ("", ""))
     if "" in latest:
-        alone = shards.pop()
-        merge, reason = alone.state, alone.reason
+        single = shards.pop()
+        merge, reason = single.state, single.reason
     return Stage(
         command=command,
         state=_stage_state(folders, [*(shard.state for shard in shards), merge], units),

@@ -173,7 +173,7 @@ def one_thread_of_opencv() -> Iterator[None]:
 
 
 def claim_number(folder: Path, processes: int) -> int:
-    """Return a number below `processes` that this process alone has while it runs, for workers that share out GPUs.
+    """Return a number below `processes` that only this process has while it runs, for workers that share out GPUs.
 
     Parameters
     ----------
