@@ -231,10 +231,9 @@ class Encoder:
         self.engine = engine
         self.backend = "openvino" if openvino else prepare_backend()
         if openvino:
+            graph = functools.partial(kept.graph, facts=facts)
             self._compiled = compile_openvino(
-                lambda: self._network,
-                lambda form, convert: kept.graph(form, facts=facts, convert=convert),
-                precision=precision,
+                lambda: self._network, lambda form, convert: graph(form, convert=convert), precision=precision
             )
         else:
             self._compiled = compile_keras(self._network)

@@ -93,7 +93,8 @@ def test_the_longest_unused_go_first(folder, monkeypatch, cli):
         os.utime(folder / f"{key}-crops", (number, number))
     graph("a", refuse)  # was used
     (_, size), *_ = kept_networks()
-    monkeypatch.setattr("bchisto.encoders.kept.MOST_BYTES", 2 * size)
+    # OpenVINO numbers its nodes, so that files differ by some letters
+    monkeypatch.setattr("bchisto.encoders.kept.MOST_BYTES", 5 * size // 2)
     graph("d")
     assert {path.name for path, _ in kept_networks()} == {"a-crops", "d-crops"}
     code, out, err = cli("encoder", "clear")
