@@ -16,8 +16,8 @@ U = TypeVar("U")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
-_SECONDS = 30
-"""How long to wait for the first worker of a Dask scheduler."""
+_ANSWER_SECONDS, _WORKER_SECONDS = 10, 30
+"""How long to wait for a Dask scheduler, and for its first worker."""
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def _connected(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise DependencyError("{dask} needs the Dask extra: {}", how_to_install("dask")) from error
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise InputError(
             "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`", address, error
@@ -39,7 +39,7 @@ def _connected(address: str) -> Iterator[Any]:
         client_log.setLevel(logging.CRITICAL + 1)
         stack.enter_context(client)
         try:
-            client.wait_for_workers(1, timeout=_SECONDS)
+            client.wait_for_workers(1, timeout=_WORKER_SECONDS)
         except TimeoutError as error:
             raise InputError("{dask} {}: it has no workers; start some: `dask worker {}`", address, address) from error
         yield client

@@ -1,6 +1,7 @@
 """Ink, black and single-coloured areas beside tissue: the same tissue gets the same colours with and without them."""
 
 import csv
+import functools
 import io
 import json
 import shutil
@@ -186,10 +187,15 @@ def blots(rng):
     return np.clip(np.stack(noise, axis=2), 0, 2) + 0.1
 
 
+@functools.cache
+def drawn(index):
+    return make_tissue(("Benign", "Invasive")[index % 2], seed=5, index=index + 1, size=(96, 96))
+
+
 def write_set(folder, number, change):
     """Twelve images of two classes; those below `number` are changed."""
     for index in range(12):
-        image = make_tissue(("Benign", "Invasive")[index % 2], seed=5, index=index + 1, size=(96, 96))
+        image = drawn(index)
         target = folder / ("a", "b")[index % 2] / f"{index:02}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(change(image, np.random.default_rng(index)) if index < number else image).save(target)

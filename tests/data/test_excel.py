@@ -31,7 +31,7 @@ def write(path, rows, *, merge=(), sheets=()):
 
 def changed(path, target, part, text):
     """Copy a workbook with another text in the place of a part."""
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
         for name in old.namelist():
             new.writestr(name, text if name == part else old.read(name))
     return target

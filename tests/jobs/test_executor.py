@@ -42,7 +42,8 @@ def test_nothing_to_do_and_bad_numbers():
         run_units(square, [1], **options(jobs=0))
 
 
-def test_no_scheduler_at_the_address(dask):
+def test_no_scheduler_at_the_address(dask, monkeypatch):
+    monkeypatch.setattr("bchisto.core.jobs.cluster._ANSWER_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers there"):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:9"))
 

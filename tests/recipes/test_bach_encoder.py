@@ -12,27 +12,36 @@ from bchisto.featurize.crops import GRID
 from miniatures import write_bach
 
 
-@pytest.fixture(scope="module")
-def bach(tmp_path_factory):
-    root = write_bach(tmp_path_factory.mktemp("bach"), height=820, width=1024)
+def marked(root):
     (root / "bchisto-synthetic.json").write_text("{}")
     return root
 
 
-def test_it_needs_an_encoder_and_others_take_none(bach, refused, tmp_path):
+@pytest.fixture(scope="module")
+def bach(tmp_path_factory):
+    return marked(write_bach(tmp_path_factory.mktemp("bach"), height=820, width=1024))
+
+
+@pytest.fixture(scope="module")
+def small_bach(tmp_path_factory):
+    return marked(write_bach(tmp_path_factory.mktemp("bach"), height=300, width=400))
+
+
+def test_it_needs_an_encoder_and_others_take_none(small_bach, refused, tmp_path):
     assert "bach-encoder" in list_recipes()
-    err = refused("reproduce", "bach-encoder", "--images", bach, "--out", tmp_path / "run")
+    err = refused("reproduce", "bach-encoder", "--images", small_bach, "--out", tmp_path / "run")
     assert "measures an encoder; name it with --encoder NAME" in err
-    words = ("--encoder", "tiny", "--images", bach, "--out", tmp_path / "run")
+    words = ("--encoder", "tiny", "--images", small_bach, "--out", tmp_path / "run")
     assert "--encoder tiny: rakhlin2018 names its own" in refused("reproduce", "rakhlin2018", *words)
 
 
-def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(bach, refused, tmp_path):
-    words = ("--encoder", "uni2-h", "--images", bach, "--out", tmp_path / "run", "--quick", "--variant", "eva-logistic")
+def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(small_bach, refused, tmp_path):
+    words = ("--encoder", "uni2-h", "--images", small_bach, "--out", tmp_path / "run")
+    words += ("--quick", "--variant", "eva-logistic")
     err = refused("reproduce", "bach-encoder", *words)
     assert "--weights uni2-h=DIR" in err
     assert "uni2-h brings" in err
-    request = ReproduceRequest(images=bach, run=tmp_path, work=Work(), encoders=("uni2-h",), weights=())
+    request = ReproduceRequest(images=small_bach, run=tmp_path, work=Work(), encoders=("uni2-h",), weights=())
     step, _ = build_steps(load_recipe("bach-encoder"), request, "eva-logistic")
     assert (step.settings.views, step.settings.crops) == ((View(0.5, 224, "um"),), GRID)
     assert (step.settings.augmentations, step.settings.stain, step.settings.color_range) == (1, "none", (1.0, 1.0))
