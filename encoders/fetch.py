@@ -16,6 +16,7 @@ from ..core import DependencyError, InputError, WeightsError, how_to_install, pr
 from ..core.formats import content_sha256, file_sha256
 from .card import card_by_licence
 from .catalogue import CATALOGUE, NamedEncoder
+from .kept import cache_folder
 from .loading import first_line, read_json_object
 
 _log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ _MOST_WEIGHTS = 256
 
 
 def encoders_folder() -> Path:
-    """Return the folder of fetched weights: ``BCHISTO_ENCODERS``, or ``~/.cache/bchisto/encoders``."""
+    """Return the folder of fetched weights: ``BCHISTO_ENCODERS``, or ``encoders`` below `cache_folder`."""
     given = os.environ.get("BCHISTO_ENCODERS")
-    return Path(given) if given else Path.home() / ".cache" / "bchisto" / "encoders"
+    return Path(given) if given else cache_folder() / "encoders"
 
 
 def kept_in(name: str) -> Path | None:

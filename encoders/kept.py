@@ -107,13 +107,13 @@ class KeptNetwork:
             try:
                 return openvino.Core().read_model(str(self._folder(form) / _GRAPH[0]))
             except RuntimeError as error:
-                _log.info("%s: cannot be read (%s); built anew", self._folder(form), error)
+                _log.debug("%s: cannot be read (%s); built anew", self._folder(form), error)
         graph = convert()
         if self._key:
             try:
                 self._write(form, graph, facts)
             except (BchistoError, OSError, RuntimeError) as error:
-                _log.info("%s: not kept for the next process (%s)", self._folder(form), error)
+                _log.debug("%s: not kept for the next process (%s)", self._folder(form), error)
         return graph
 
     def _folder(self, form: str) -> Path:
@@ -130,10 +130,10 @@ class KeptNetwork:
             whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
             facts = dict(record["facts"])
         except (BchistoError, OSError, ValueError, KeyError, TypeError) as error:
-            _log.info("%s: cannot be used (%s); built anew", folder, error)
+            _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
         if not whole:
-            _log.info("%s: damaged; built anew", folder)
+            _log.debug("%s: damaged; built anew", folder)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder)

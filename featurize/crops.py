@@ -86,10 +86,13 @@ class Augmentation:
 
     def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
+        import cv2
+
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
         turns, flip = (int(value) for value in rng.integers([4, 2]))
-        turned = np.rot90(image, turns)
-        return np.ascontiguousarray(turned[:, ::-1] if flip else turned)
+        ways = None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE  # faster than np.rot90
+        turned = image if (way := ways[turns]) is None else cv2.rotate(image, way)
+        return np.asarray(cv2.flip(turned, 1) if flip else turned, dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -217,17 +217,19 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-    seen, scale = seen or Pixels(), _scale(records)
+    scale = _scale(records)
 
     def describe(record: ImageRecord) -> Fingerprint | None:
         try:
             image = decode_record(record)
         except ImageError as error:
-            seen.failures[record.image_id] = error
+            if seen is not None:
+                seen.failures[record.image_id] = error
             return None
-        seen.pixels[record.image_id] = pixels_sha256(image)
-        if is_blank(image):
-            seen.blank.append(record.image_id)
+        if seen is not None:
+            seen.pixels[record.image_id] = pixels_sha256(image)
+            if is_blank(image):
+                seen.blank.append(record.image_id)
         return fingerprint(grey_levels(image, scale), scale) if search else None
 
     prints: list[Fingerprint | None] = []

@@ -57,7 +57,8 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])  # headers come from the cache
     words = ("--out", tmp_path / "trial", "--encoder", "tiny", "--weights", "random", "--jobs", 1)
     assert_paged(*cli("trial", "--images", paged, *words)[::2])
-    words = ("submit", "--scheduler", "local", "--dry-run", "--tasks", 2, "--", "featurize", *options[:-2], "--out", tmp_path / "later")
+    words = ("submit", "--scheduler", "local", "--dry-run", "--tasks", 2, "--", "featurize")
+    words += (*options[:-2], "--out", tmp_path / "later")
     assert_paged(*cli(*words)[::2])
 
 

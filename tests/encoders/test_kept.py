@@ -62,7 +62,7 @@ def test_what_is_damaged_is_converted_again(folder, name, change, caplog):
     graph("a")
     file = folder / "a-crops" / name
     file.unlink() if change is None else file.write_bytes(change(file.read_bytes()))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger="bchisto"):
         assert KeptNetwork("a").facts() is None
         assert result(graph("a")) == [[2.0, 2.0, 2.0]]
     assert any("built anew" in message for message in caplog.messages)
@@ -72,7 +72,7 @@ def test_what_is_damaged_is_converted_again(folder, name, change, caplog):
 def test_a_folder_in_which_others_write_is_not_used(folder, caplog):
     graph("a")
     folder.chmod(0o777)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger="bchisto"):
         assert KeptNetwork("a").facts() is None
         assert result(graph("b")) == [[2.0, 2.0, 2.0]]
     assert "others can write to this folder" in caplog.text
@@ -82,7 +82,7 @@ def test_a_folder_in_which_others_write_is_not_used(folder, caplog):
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "file"))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger="bchisto"):
         assert result(graph("a")) == [[2.0, 2.0, 2.0]]
     assert "not kept for the next process" in caplog.text
 
