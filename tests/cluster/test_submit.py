@@ -111,11 +111,12 @@ def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli
 def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp_path, programs):
     """Of a Slurm of few tasks, which counts memory."""
     run = tmp_path / "ein Lauf"
+    jobs, fewer = (chain(tissue, run, network=network, encoder="mobilenetv2") for network in (True, False))
     programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'", sbatch="")
     options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab", "--at-once", 2)
     options += ("--before", "module load cuda", "--before", "export x='a b'")
     options += ("--python", "apptainer exec b.sif python3")
-    out, _ = completed("submit", "--dry-run", *options, "--", *chain(tissue, run))
+    out, _ = completed("submit", "--dry-run", *options, "--", *jobs)
     lines = out.splitlines()
     # there are no more blocks, and no more models of a seed
     assert lines[:2] == ["featurize: 2 tasks of 2 and a merge; 2 blocks", "boost: 3 tasks of 3 and a merge"]
@@ -133,14 +134,14 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
-    code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *chain(tissue, run, network=False))
+    code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *fewer)
     assert not any(option in out for option in ("--time", "--mem-per-cpu"))  # the limit of the partition
     programs(scontrol="echo 'MaxArraySize = 2'", sbatch="")
-    out = cli("submit", "--dry-run", "--", *chain(tissue, run, network=False))[1]
+    out = cli("submit", "--dry-run", "--", *fewer)[1]
     assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
     down = "echo 'error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     programs(scontrol=down, sbatch=down)
-    code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run, network=False))
+    code, out, err = cli("submit", "--dry-run", "--", *fewer)
     assert (code, out.count("# Slurm does not answer here, and was not asked\n")) == (0, 3), err
 
 

@@ -11,10 +11,10 @@ BOOST = ("--folds", "3", "--seeds", "2", "--param", "num_iterations=3", "--param
 NETWORK = ("--network", "speck", "--folds", "2", "--epochs", "1", "--size", "32", "--weights", "random")
 
 
-def chain(images, run, *, network=True):
+def chain(images, run, *, network=True, encoder="tiny"):
     tuned = ("then", "finetune", "--images", images, "--out", run, *NETWORK) if network else ()
     return (
-        "featurize", "--images", images, "--out", run, *FEATURES,
+        "featurize", "--images", images, "--out", run, "--encoder", encoder, *FEATURES[2:],
         "then", "boost", "--out", run, *BOOST, *tuned,
         "then", "evaluate", run, "--out", run / "evaluation", "--bootstrap", "20",
     )  # fmt: skip
