@@ -14,8 +14,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from bchisto.data.synthetic import make_tissue
-from PIL import Image
+from conftest import write_tissue
 
 TINY = ("--encoder", "tiny", "--view", "1.0:64", "--weights", "tiny=random", "--augmentations", "1", "--jobs", "1")
 BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
@@ -34,11 +33,7 @@ def run(*arguments):
 def trained(tmp_path_factory):
     """A folder of pictures, its run with features, and a model file."""
     root = tmp_path_factory.mktemp("trained")
-    for label in ("calm", "wild"):
-        (root / "pictures" / label).mkdir(parents=True)
-        for index in range(4):
-            tissue = make_tissue("Benign" if label == "calm" else "Invasive", seed=3, index=index, size=(96, 96))
-            Image.fromarray(tissue).save(root / "pictures" / label / f"{label}{index}.png")
+    write_tissue(root / "pictures", per_class=4, classes=("calm", "wild"))
     run("featurize", "--images", root / "pictures", "--out", root / "run", *TINY)
     run("boost", "--out", root / "run", *BOOST, "--folds", "2")
     return root
@@ -104,7 +99,7 @@ def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, completed, o
 @pytest.mark.parametrize("folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"])
 def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, completed, trained, folds):
     lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
-    names = [f"{label}/{label}{n}.png" for label in ("calm", "wild") for n in range(4)]
+    names = [f"{label}/{label}0{n}.png" for label in ("calm", "wild") for n in range(4)]
     lists["ONE"] = "image_id,fold\n" + "".join(f"{name},{1 + name.startswith('wild')}\n" for name in names)
     if folds in lists:
         (tmp_path / "mine.csv").write_text(lists[folds])
@@ -214,7 +209,7 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained,
     file = tmp_path / name
     file.write_bytes(content)
     model = trained / "run" / "boost" / "2-prototype" / "model.bchisto"
-    picture = trained / "pictures" / "calm" / "calm0.png"
+    picture = trained / "pictures" / "calm" / "calm00.png"
     for arguments, wanted in (
         (("data", "check", "--images", file), "a folder or a manifest of images"),
         (("featurize", "--images", file, "--out", tmp_path / "run", *TINY), "a folder or a manifest of images"),
@@ -241,7 +236,7 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, tra
     model, features, picture = (
         run / "boost" / "2-prototype" / "model.bchisto",
         run / "features" / "tiny-1.0-64.h5",
-        trained / "pictures" / "calm" / "calm0.png",
+        trained / "pictures" / "calm" / "calm00.png",
     )
     table = run / "boost" / "2-prototype" / "predictions.csv"
     out, run_out = ("--out", tmp_path / "p.csv"), ("--out", tmp_path / "r")
@@ -262,7 +257,7 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, tra
     ):  # fmt: skip
         code, _, err = cli(*arguments)
         assert (code, words in error_of(err)) == (2, True), err
-    assert {path.name for path in picture.parent.iterdir()} == {f"calm{n}.png" for n in range(4)}  # nothing was left
+    assert {path.name for path in picture.parent.iterdir()} == {f"calm0{n}.png" for n in range(4)}  # nothing was left
     for arguments in (
         ("predict", model, picture, *out),
         ("predict", model, "--features", features, "--out", tmp_path / "q.csv"),
@@ -313,7 +308,7 @@ def test_what_installs_an_extra_names_packages_and_not_bchisto(extra):
 
 def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
     """A manifest, whatever its first column is called, is no other kind of file."""
-    picture = trained / "pictures" / "calm" / "calm0.png"
+    picture = trained / "pictures" / "calm" / "calm00.png"
     for header, row in (
         ("path,label,p_note", f"{picture},calm,1"),
         ("image_id,p_x,path", f"PK1,2,{picture}"),

@@ -104,7 +104,7 @@ def rows_of(folder):
         return {row["image"]: row for row in csv.DictReader(handle)}
 
 
-@pytest.mark.parametrize("quality", [None, 80])
+@pytest.mark.parametrize("quality", [None, pytest.param(80, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stain", ["macenko", pytest.param("macenko-robust", marks=pytest.mark.slow)])
 def test_tissue_beside_them_gets_the_colours_that_it_had(completed, clean, tmp_path, stain, quality):
     before = {name: save(tmp_path / "in" / f"{name}.png", change(clean), quality) for name, change in KINDS.items()}

@@ -57,6 +57,7 @@ def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch):
     assert (excel.status, "libgomp" in excel.finding) == ("warning", True)
 
 
+@pytest.mark.slow
 def test_with_too_little_memory_all_is_still_said(tmp_path):
     """TensorFlow ends the process that loads it under such a limit, or fails in one of many ways."""
     limited = ["sh", "-c", 'ulimit -v 1500000 && exec "$@"', "sh", sys.executable, "-m", "bchisto", "doctor"]

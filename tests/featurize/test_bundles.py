@@ -40,8 +40,7 @@ def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tin
     shutil.copytree(tissue, images)
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
     broken = images / names[5]
-    good = broken.read_bytes()
-    broken.write_bytes(good[: len(good) // 2])  # its header can be read
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])  # its header can be read
     run = tmp_path / "run"
     with pytest.raises(ImageError, match=broken.name):
         featurize(images, out=run, settings=tiny_settings)
@@ -49,8 +48,3 @@ def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tin
     assert len(list(parts.glob("*.npz"))) == 2
     skipped = featurize(images, out=run, settings=tiny_settings, work=Work(skip_errors=True))
     assert [name for name, _ in skipped.failures] == [names[5]]
-    shutil.rmtree(run)
-    broken.write_bytes(good)
-    whole = featurize(images, out=run, settings=tiny_settings)
-    with open_store(whole.stores[0]) as store:
-        assert list(store.image_ids) == names

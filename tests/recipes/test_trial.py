@@ -17,13 +17,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def tissue(tmp_path_factory):
-    root = tmp_path_factory.mktemp("Gewebe (neu)")
-    for label, drawn in (("gutartig", "Normal"), ("bösartig", "Invasive")):
-        (root / label).mkdir()
-        for index in range(6):
-            image = make_tissue(drawn, seed=3, index=index, size=(200, 150))
-            Image.fromarray(image).save(root / label / f"{label} {index}.png")
-    return root
+    return write_tissue(tmp_path_factory.mktemp("Gewebe") / "(neu)", size=(200, 150), classes=("gutartig", "bösartig"))
 
 
 def write_one(folder, side):
