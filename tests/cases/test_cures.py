@@ -114,7 +114,7 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, compl
 
 
 def test_a_test_list_of_a_whole_class(tmp_path, cli, trained):
-    (tmp_path / "test.csv").write_text("image_id\n" + "".join(f"wild/wild{n}.png\n" for n in range(4)))
+    (tmp_path / "test.csv").write_text("image_id\n" + "".join(f"wild/wild0{n}.png\n" for n in range(4)))
     options = ("--folds", "none", "--test-list", tmp_path / "test.csv", "--network", "speck", "--weights", "random")
     code, _, err = cli("finetune", "--images", trained / "pictures", "--out", tmp_path / "run", *options)
     assert code == 2
