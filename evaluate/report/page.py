@@ -317,9 +317,27 @@ def page_templates(
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=finalize,
+        bytecode_cache=_compiled(autoescape, finalize is not None),
     )
     environment.filters |= FORMS
     return environment
+
+
+@functools.cache
+def _compiled(autoescape: bool, finalized: bool) -> Any:
+    """Return a `jinja2.BytecodeCache` in memory: compiling the templates of a report takes longer than filling them."""
+    from jinja2 import BytecodeCache
+
+    codes: dict[tuple[str, str], Any] = {}
+
+    class Codes(BytecodeCache):
+        def load_bytecode(self, bucket: Any) -> None:
+            bucket.code = codes.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket: Any) -> None:
+            codes[bucket.key, bucket.checksum] = bucket.code
+
+    return Codes()
 
 
 def _source(text: str) -> str:
