@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..core import from_options
-from ..core.jobs import Work, network_resources
+from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
 from .featurize import featurize
@@ -81,6 +81,8 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     then = [f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv"]
     if not (encoders or weights):
         given = given_options(context, featurize, but=("out",))
+        if outcome.standard is not None:
+            echo(f"The features of the preset standard take about {rough_duration(outcome.standard)} here.", err=True)
         then.insert(0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard")
     done([out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv")
 

@@ -21,7 +21,7 @@ from .presets import (
     resolve_settings,
     seen_scales,
 )
-from .settings import FeaturizeSettings, View, images_per_block
+from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from
 from .stream import ImageDescriptors, describe_images, time_describing

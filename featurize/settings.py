@@ -248,14 +248,18 @@ class FeaturizeSettings(Settings):
 def images_per_block(settings: FeaturizeSettings) -> int:
     """Return the number of images in a unit: about ten seconds of work on one core, but at most 64 images.
 
-    The time is that of an image of BACH on a current core, from recorded speeds. It must not depend on a measurement,
-    because all shards divide the work alike.
+    It does not depend on a measurement, because all shards divide the work alike.
 
     Examples
     --------
     >>> images_per_block(FeaturizeSettings())
     1
     """
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / recorded_seconds(settings))))
+
+
+def recorded_seconds(settings: FeaturizeSettings) -> float:
+    """Return the seconds that an image of BACH took on the core on which speeds were recorded."""
     sides = [math.sqrt(_FRAME_PIXELS) * view.factor(BACH_MPP) for view in settings.views]
     counts = [
         settings.crops or math.ceil(side / view.crop) ** 2 for side, view in zip(sides, settings.views, strict=True)
@@ -266,5 +270,4 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     crops = sum(counts)
     facts = [encoder_facts(choice) for choice in settings.encoders]
     macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)
-    seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
-    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))
+    return _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +26,16 @@ from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
-from ...featurize import FeaturizeSettings, View, best_engine, choose_settings, featurize, preset_options
-from ..check import Preflight, preflight, unscaled
+from ...featurize import (
+    FeaturizeSettings,
+    View,
+    best_engine,
+    choose_settings,
+    featurize,
+    preset_options,
+    recorded_seconds,
+)
+from ..check import Preflight, plan_describing, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -123,10 +132,14 @@ class TrialResult:
     results : tuple of CrossValidation
         One for each classifier, first the one with the higher balanced accuracy. Only LightGBM if there are too few
         patients for folds within the training part.
+    standard : float or None
+        Seconds that the features of the preset ``standard`` would take, from the time that those of the trial took;
+        None if they were there already, or encoders are given.
     """
 
     check: Preflight
     results: tuple[CrossValidation, ...]
+    standard: float | None = None
 
     @property
     def balanced(self) -> tuple[float, ...]:
@@ -192,7 +205,12 @@ def trial(
         )  # fmt: skip
         work = replace(work, skip_errors=True)
     _log.info("2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views)
+    anew, started = not (run / "features").exists(), time.monotonic()
     featurize(selection, out=run, settings=check.planned, work=work)
+    spent, standard = time.monotonic() - started, None
+    if anew and not encoders:
+        next_settings = plan_describing(selection, choose_settings(preset_options("standard"), keep=())[0])
+        standard = spent * recorded_seconds(next_settings) / recorded_seconds(check.planned)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     try:
@@ -204,8 +222,8 @@ def trial(
             _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
             results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
-        raise ReportError(str(error), TrialResult(check, _best_first(error.results))) from error
-    return TrialResult(check, _best_first(results))
+        raise ReportError(str(error), TrialResult(check, _best_first(error.results), standard)) from error
+    return TrialResult(check, _best_first(results), standard)
 
 
 def _figures(result: CrossValidation) -> str:

@@ -3,14 +3,16 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 from bchisto.apps.check import plan_describing
+from bchisto.apps.recipes import trial
 from bchisto.core import InputError
 from bchisto.data import make_tissue
-from bchisto.featurize import FeaturizeSettings, View
+from bchisto.featurize import FeaturizeSettings, View, choose_settings, preset_options, recorded_seconds
 from conftest import write_tissue
 from PIL import Image
 
@@ -100,6 +102,17 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     assert len(models) == 3  # and the quick one of the first figures
     completed("predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random")
     assert "already" in completed(*words)[1]
+
+
+@pytest.mark.slow
+def test_the_time_of_the_next_preset(tissue, tmp_path):
+    """By the recorded speeds of networks it is in the ratio that was measured on BACH: 25 to 10.3 minutes."""
+    quick, standard = (choose_settings(preset_options(name), keep=())[0] for name in ("quick", "standard"))
+    ratio = recorded_seconds(replace(standard, augmentations=4)) / recorded_seconds(quick)
+    assert 25 / 10.3 / 1.5 < ratio < 1.5 * 25 / 10.3
+    first = trial(tissue, out=tmp_path / "run", weights="random")
+    assert first.standard > 2
+    assert trial(tissue, out=tmp_path / "run", weights="random").standard is None  # nothing was timed
 
 
 def test_a_trial_of_few_patients_goes_on_with_one_classifier(tissue, completed, tmp_path):
