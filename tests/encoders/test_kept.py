@@ -13,6 +13,7 @@ from bchisto.encoders import Encoder, kept_networks, trim_networks
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
 from conftest import write_tissue
+from page_server import serving
 
 FACTS = {"name": "doubling", "parts": [3]}
 
@@ -144,7 +145,7 @@ atexit.register(tell)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dense", "exact"])
-def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, tmp_path, mode):
+def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_path, mode):
     images = write_tissue(tmp_path / "images", per_class=40, size=(160, 160))
     told = tmp_path / "told"
     told.mkdir()
@@ -172,6 +173,13 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, tmp_path, mo
     picture = images / "benign" / "benign00.png"
     assert set(run("predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 2)) == {""}
     assert run("explain", model, "--images", picture, "--method", "map", "--out", tmp_path / "why") == [""]
+    for file in told.iterdir():
+        file.unlink()
+    with serving(start, model, "--weights", "random", env=environment) as page:
+        page.add("a.png", picture.read_bytes())
+        (image,) = page.wait().values()
+        assert page.client.get(f"/api/images/{image['number']}/map.jpg").status_code == 200
+    assert {file.read_text() for file in told.iterdir()} == {""}
     cached = table.read_bytes()
     trim_networks(0)
     run("predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 1, "--overwrite")
