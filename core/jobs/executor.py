@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from .. import BchistoError, InputError, Message
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
-from .processes import hold_interrupts, prepare_worker, scratch_folder
+from .processes import block_interrupts, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
 from .resources import THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
@@ -157,7 +157,59 @@ def _results(
     else:
         env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
         begin = functools.partial(_begin, os.getpid(), folder, resources)
-        yield from _in_processes(call, units, jobs=jobs, begin=begin, env=env)
+        apart = functools.partial(_in_processes, call, begin=begin, env=env)
+        yield from _here_first(call, units, resources, apart) if resources.here else apart(units, jobs=jobs)
+
+
+def _here_first(
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], resources: Resources, apart: Callable[..., Iterator[Any]]
+) -> Generator[tuple[U, R]]:
+    """Do units in this process, and in workers if the others are worth their start.
+
+    That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
+    starts the workers, while this process goes on.
+    """
+    waiting, outcomes = collections.deque(units), collections.deque[Any]()
+    begun, known, stop = time.monotonic(), threading.Event(), threading.Event()
+
+    def others() -> None:
+        block_interrupts()
+        known.wait(3 * resources.start / (len(units) - 1))
+        seconds = (time.monotonic() - begun) * len(waiting)
+        worth = resources.worth(seconds) if known.is_set() else resources
+        try:
+            if (jobs := min(worth.processes - 1, len(waiting))) > 0 and not stop.is_set():
+                outcomes.extend(apart(_taken(waiting), jobs=jobs, ahead=0, stop=stop))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            outcomes.append(error)
+
+    def arrived() -> Iterator[tuple[U, R]]:
+        while outcomes:
+            if isinstance(outcome := outcomes.popleft(), BaseException):
+                raise outcome
+            yield outcome
+
+    thread = threading.Thread(target=others, name="bchisto-workers")
+    thread.start()
+    try:
+        for unit in _taken(waiting):
+            result = call(unit)
+            known.set()
+            yield result
+            yield from arrived()
+        thread.join()
+        yield from arrived()
+    finally:
+        stop.set()
+        known.set()
+        thread.join()
+
+
+def _taken(units: collections.deque[U]) -> Iterator[U]:
+    """Take units from a queue that threads share."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield units.popleft()
 
 
 def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
@@ -169,8 +221,16 @@ def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
 
 
 def _in_processes(
-    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, begin: Callable[[], None], env: dict[str, str]
+    call: Callable[[U], tuple[U, R]],
+    units: Iterable[U],
+    *,
+    jobs: int,
+    begin: Callable[[], None],
+    env: dict[str, str],
+    ahead: int = 1,
+    stop: threading.Event | None = None,
 ) -> Iterator[tuple[U, R]]:
+    """Do units in workers, of which each has `ahead` more to do next, until the event `stop`, if it is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
     # and are replaced if their memory grows.
     from loky import ProcessPoolExecutor
@@ -189,17 +249,17 @@ def _in_processes(
             with hold_interrupts():
                 pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
                 # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
-                for unit in itertools.islice(waiting, 2 * jobs):
+                for unit in itertools.islice(waiting, (1 + ahead) * jobs):
                     underway.add(pool.submit(call, unit))
             started = True
-            while underway:
-                done, underway = wait(underway, return_when=FIRST_COMPLETED)
+            while underway and not (stop is not None and stop.is_set()):
+                done, underway = wait(underway, None if stop is None else _POLL_SECONDS, FIRST_COMPLETED)
                 with hold_interrupts():
                     for unit in itertools.islice(waiting, len(done)):
                         underway.add(pool.submit(call, unit))
                 for future in done:
                     yield future.result()
-            whole = True
+            whole = not underway
         except OSError as error:
             if started or error.filename is not None:
                 raise

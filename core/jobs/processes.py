@@ -55,6 +55,11 @@ def hold_interrupts() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+def block_interrupts() -> None:
+    """Block interrupts in this thread, and in the processes that it starts until `prepare_worker`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is an interrupt, or an error of C code after one, which the command line has noted."""
     if isinstance(error, KeyboardInterrupt):

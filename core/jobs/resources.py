@@ -90,6 +90,8 @@ class Resources:
         Threads of each process for networks on the CPU, if the result depends on the number; None if it does not.
     start : float
         Seconds of a core in which a process begins: imports libraries, and opens its networks.
+    here : bool
+        Whether this process is one of them, which begins at once; the others are started if the work is worth it.
     """
 
     processes: int
@@ -97,6 +99,7 @@ class Resources:
     gpus: tuple[str, ...] = ()
     threads: int | None = None
     start: float = field(default=_START_SECONDS, compare=False)
+    here: bool = field(default=False, compare=False)
 
     @property
     def recorded(self) -> dict[str, str]:
@@ -111,9 +114,18 @@ class Resources:
         >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
         [1, 2, 2, 3, 3, 4]
         """
-        least = {number: self.start * max(4, number * (number - 1)) for number in range(2, self.processes + 1)}
+        least = {
+            number: self.start * (1 + number * (number - 1) if self.here else max(4, number * (number - 1)))
+            for number in range(2, self.processes + 1)
+        }
         worth = max([1, *(number for number, enough in least.items() if seconds >= enough)])
         return self if self.gpus else replace(self, processes=worth)
+
+    def clock(self, seconds: float) -> float:
+        """Return the time on the clock that work of so many seconds takes, with the start of the processes."""
+        if self.here or self.processes == 1:
+            return (seconds + (self.processes - 1) * self.start) / self.processes
+        return self.start + seconds / self.processes
 
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
@@ -132,9 +144,9 @@ def default_jobs() -> int:
 
 
 def cpu_resources(jobs: int | None = None) -> Resources:
-    """Return the resources for work without networks: one process per core, or `jobs` processes."""
+    """Return the resources for work without networks of Keras: `jobs` processes, or as many as it is worth."""
     cores = default_jobs()
-    return Resources(cores if jobs is None else jobs, cores)
+    return Resources(cores if jobs is None else jobs, cores, here=jobs is None)
 
 
 def network_resources(jobs: int | None = None) -> Resources:

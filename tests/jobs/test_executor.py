@@ -7,7 +7,7 @@ from pickle import PicklingError
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError, InputError
 from bchisto.core.jobs import Progress, Resources, Ticker, format_seconds, run_units
-from sample_units import fail_on_three, killed_on_three, square
+from sample_units import fail_on_three, killed_elsewhere, killed_on_three, nap, square
 
 
 def options(*, jobs=1, **changes):
@@ -23,6 +23,19 @@ def test_in_worker_processes():
     results = run_units(square, [1, 2, 3, 4], **options(jobs=2))
     assert sorted(value for value, _ in results) == [1, 4, 9, 16]
     assert os.getpid() not in {pid for _, pid in results}
+
+
+def test_here_until_workers_are_worth_their_start():
+    small, large = (options(resources=Resources(2, 2, start=start, here=True)) for start in (10, 0.01))
+    assert {pid for _, pid in run_units(square, [1, 2, 3], **small)} == {os.getpid()}
+    units = [0.4] * 8
+    results = run_units(nap, units, **large)
+    assert len(results) == len(units)
+    assert {os.getpid()} < set(results)
+    with pytest.raises(ImageError, match=r"b003\.tif: truncated"):
+        run_units(fail_on_three, [1, 1, 1, 3], **large)
+    with pytest.raises(BchistoError, match="a worker process was killed"):
+        run_units(killed_elsewhere, [os.getpid()] * 8, **large)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

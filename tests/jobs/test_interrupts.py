@@ -23,17 +23,24 @@ def stop(number, frame):
     raise Terminated
 
 signal.signal(signal.SIGTERM, stop)
-run_units(sleep, [sys.argv[1]] * 4, steps=lambda _: 1, resources=Resources(2, 2), label="test", step_name="units")
+resources = Resources(2, 2, start=0.1, here=sys.argv[2] == "here")
+run_units(sleep, [sys.argv[1]] * 4, steps=lambda _: 1, resources=resources, label="test", step_name="units")
 """
 
 
-def start_sleepers(folder, temporary):
-    """Start two workers that write their numbers into `folder`; return the process and these numbers."""
+@pytest.fixture(params=["here", "apart"])
+def where(request):
+    """Whether the process that starts workers does units too."""
+    return request.param
+
+
+def start_sleepers(folder, temporary, where):
+    """Start two processes of work that write their numbers into `folder`; return the command's and these numbers."""
     folder.mkdir()
     temporary.mkdir(exist_ok=True)
     with folder.with_name("stderr").open("w") as words:
         process = subprocess.Popen(
-            [sys.executable, "-c", SLEEPERS, str(folder)],
+            [sys.executable, "-c", SLEEPERS, str(folder), where],
             env={**os.environ, "TMPDIR": str(temporary)},
             stderr=words,
             start_new_session=True,
@@ -66,8 +73,8 @@ def semaphores(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, where):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
     process.kill()
     process.wait()
     assert all_gone(workers)
@@ -75,8 +82,8 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
-def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, group):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, where, group):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
     if group:
         os.killpg(process.pid, signal.SIGTERM)
     else:
@@ -92,8 +99,8 @@ def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, group):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+def test_the_next_run_removes_what_a_killed_group_left(tmp_path, where, monkeypatch):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert all_gone(workers)

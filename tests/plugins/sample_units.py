@@ -25,6 +25,18 @@ def killed_on_three(unit, ticker):
     return unit
 
 
+def killed_elsewhere(unit, ticker):
+    """Be killed, but for the process of this number, which only takes time."""
+    if unit != os.getpid():
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5)
+
+
+def nap(unit, ticker):
+    time.sleep(unit)
+    return os.getpid()
+
+
 def card(unit, ticker):
     import os
     import time
