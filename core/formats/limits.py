@@ -37,10 +37,8 @@ TABLE_ROWS, TABLE_COLUMNS = 1_048_576, 16_384  # the limits of Excel
 TABLE_CELLS = 10_000_000  # a few bytes of a workbook can name a very distant cell
 LINE_CHARACTERS = 1_000_000  # of a table that bchisto wrote: every cell of a line takes memory, even an empty one
 WORKBOOK_PARTS = 10_000
-WORKBOOK_BYTES = 128 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
-ROW_ELEMENTS = 300_000  # XML elements in a row of a workbook; a row of Excel has up to 16,384 cells
-OTHER_ELEMENTS = 3_000_000  # XML elements outside of rows: the texts of a million cells are two million
-TEXT_WITHOUT_ELEMENT = 1024**2  # bytes; a cell holds at most 32,767 characters
+WORKBOOK_BYTES = 64 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
+WORKBOOK_ELEMENTS = 1_200_000  # begins and ends of XML elements, and attributes: 30,000 rows of four cells have as many
 
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models

@@ -180,6 +180,19 @@ def number_of(value: Any) -> Any:
     return int(value) if match[1].isdecimal() else float(value)
 
 
+def decimal_of(text: str) -> float:
+    """Return a number with a decimal point or comma; Python's own ``1_0`` and digits of other scripts are no numbers.
+
+    Raises
+    ------
+    ValueError
+        The text is not a number, or separates thousands as well.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text.replace(",", ".", 1))
+
+
 def visible(text: str) -> str:
     r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
 

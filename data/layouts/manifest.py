@@ -83,8 +83,6 @@ def read_manifest(
             remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
         ),
     )
-    if "label" not in {*rules, *chosen}:
-        table = table.labelled()
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
     recognised: dict[Role, str] = {}
     for role in (PATH, LABEL, GROUP, MPP):
@@ -93,9 +91,9 @@ def read_manifest(
             columns[role.name] = recognised[role] = table.choose(role, cure=cure, without=[*columns.values()])
     own = table.named(IMAGE.name)
     columns["image_id"] = "" if own is None or own == columns["path"] or images else own
-    lost = table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
+    table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
     remarks = table.remarks(recognised, without=[*columns.values()], cure=Message("name it with {group_column}"))
-    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in (*remarks, *lost)]
+    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in remarks]
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     files = None if images is None else list_images(images, findings)
