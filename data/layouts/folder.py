@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from ...core import Message, few
 from ...core.formats import PART
-from ..classes import match_class
 from ..dataset import IMAGE_KINDS, ImageRecord, part_of
 from ..findings import Finding
 from ..names import PathRule, barcode_of
@@ -41,7 +40,7 @@ _PATIENT = re.compile(
     r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
 SPLIT, UNCLEAR, AROUND = "parts of a split", "perhaps classes", "one folder around all"
-_MIXED, _OWN = "parts beside classes", ("folds (not kept)", "parts of each fold (not kept)")
+_MIXED = "parts beside classes"
 _OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
 """Kinds of levels that are above the classes."""
 
@@ -56,9 +55,9 @@ class Level(NamedTuple):
     names : tuple of str
         Sorted.
     kind : str
-        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
-        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
-        (``lung_images``); ``numbers``, other names that all hold two digits; or empty.
+        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; or ``parts beside
+        classes``. Before, in this module: ``perhaps sets`` (``lung_images``); ``numbers``, other names that all hold
+        two digits; or empty.
     recurs : bool
         Whether at least half of two or more names are those of folders below several others.
     parts : mapping of str to str
@@ -72,7 +71,7 @@ class Level(NamedTuple):
     parts: Mapping[str, str]
 
 
-def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[str] = ()) -> list[Level]:
+def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
     Parameters
@@ -81,8 +80,6 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
         POSIX paths.
     known : iterable of str
         Class names of known data sets.
-    classes : sequence of str
-        Class names from the user; the first level at which all folders are named so holds the classes.
 
     Examples
     --------
@@ -93,20 +90,17 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
     levels = _levels(
         [path.split("/")[:-1] for path in paths], frozenset("".join(_GAPS.split(name.casefold())) for name in known)
     )
-    chosen = [level for level in levels if classes and all(match_class(name, classes) for name in level.names)]
-    label = next(iter(chosen or [level for level in levels if level.kind not in _OUTER]), None)
+    label = next((level for level in levels if level.kind not in _OUTER), None)
     if label is None:
         return levels
     outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
-    if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
-        outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
     deeper = levels[label.number :]
     sure = label.kind == "classes"
     vague = label.kind in (_MIXED, "perhaps sets")
     may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
     rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
-    other = None if chosen else next(iter(rivals), None)
-    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not chosen else None
+    other = next(iter(rivals), None)
+    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure else None
     if above is not None and other is None:
         apart = not label.recurs and len(above.names) > 1
         if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
@@ -114,7 +108,7 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
             label = above
     if other is not None:
         return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
-    if chosen or label.kind != _MIXED:
+    if label.kind != _MIXED:
         label = label._replace(kind="classes", parts={})
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
@@ -166,7 +160,7 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
 
 
 def read_folder(
-    root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
+    root: Path, *, group_from: str | None = None, label_from: str | None = None
 ) -> tuple[list[ImageRecord], list[Finding]]:
     """Read a folder of images, of which a level of folders is the class, see `levels_of`.
 
@@ -177,8 +171,6 @@ def read_folder(
     Parameters
     ----------
     root : Path
-    classes : sequence of str
-        Class order from the user. The first level of which it names all folders is that of the classes.
     group_from, label_from : str, optional
         Rules that find group and label in the path below `root`, see `PathRule`. With ``label_from``, images directly
         in `root` are used, too. An image that a rule does not fit has no label or group.
@@ -197,7 +189,7 @@ def read_folder(
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]
-    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()), classes=classes)
+    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
     at = {level.kind: level for level in reversed(levels)}
     part, label = at.get(SPLIT), next((level for kind, level in at.items() if kind.endswith("classes")), None)
     level, unlabelled = (label.number, label.parts) if label else (0, {})
@@ -291,6 +283,4 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     return [Finding("note", few(deeper), message)] if deeper else []
 
 
-LAYOUT = LayoutSpec(
-    name="folder", read=read_folder, options=frozenset({"classes", "group_from", "label_from"}), fallback=True
-)
+LAYOUT = LayoutSpec(name="folder", read=read_folder, options=frozenset({"group_from", "label_from"}), fallback=True)

@@ -207,14 +207,8 @@ def test_a_part_beside_flat_classes_is_no_class(name, tmp_path, cli):
     assert code == 0
     assert {row["label"] for row in rows.values()} == {*AB, ""}
     assert f"({name}), not for classes" in err
-    code, rows, _ = listed(cli, root, "--classes", f"benign,malignant,{name}")
+    code, rows, _ = listed(cli, root, "--label-from", 1)
     assert {row["label"] for row in rows.values()} == {*AB, name}
-
-
-def test_classes_that_are_named_find_their_level(tmp_path, cli):
-    root = tree(tmp_path / "images", *below(("A", "B"), ("ADI", "LYM")))
-    assert {row["label"] for row in listed(cli, root, "--classes", "ADI,LYM")[1].values()} == {"ADI", "LYM"}
-    assert {row["label"] for row in listed(cli, root, "--classes", "A,B")[1].values()} == {"A", "B"}
 
 
 SYSTEMS = [

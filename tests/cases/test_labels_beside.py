@@ -134,27 +134,6 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
         assert next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png") == "1"
 
 
-@pytest.mark.parametrize("where", ["beside", "below", "named"])
-@pytest.mark.parametrize("suffix", [".png", ".TIF", ".jpg"])
-def test_manifests_of_paths_without_suffix(tmp_path, cli, where, suffix):
-    folder = "" if where == "beside" else "all images/"
-    tree(tmp_path, *(f"{folder}im{n}{suffix}" for n in range(4)))
-    header = {"beside": "id", "below": "path", "named": "Bild"}[where]
-    path = table(tmp_path, "csv", [(header, "label"), *((f"{folder}im{n}", n % 2) for n in range(4))])
-    found, _ = listed(cli, path, *(["--path-column", "Bild"] if where == "named" else []))
-    assert {name: row["label"] for name, row in found.items()} == {
-        f"{folder}im{n}{suffix}": str(n % 2) for n in range(4)
-    }
-
-
-def test_paths_that_fit_two_files_are_refused(tmp_path, cli):
-    tree(tmp_path, "im0.png", "im0.tif", "im1.png")
-    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), ("im0", "a"), ("im1", "b")]))
-    assert code == 1
-    assert "t.csv:2: there is no file" in out
-    assert "of this name; add the suffix" in out
-
-
 def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
     root = images(tmp_path, suffix=".tif", count=24)
     path = tmp_path / "c16.csv"
