@@ -6,7 +6,6 @@ Otherwise a small file could take much memory.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import unicodedata
@@ -77,27 +76,10 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     zipfile.BadZipFile
         Too many members, or not a zip.
     """
-    if isinstance(source, Path):
-        with source.open("rb") as handle:
-            check_zip(handle, members=members)
-        return
-    zipfile.ZipFile(_Opening(source, members)).close()
-
-
-class _Opening(io.IOBase):
-    """A file that refuses large reads. `zipfile` reads the directory in one piece, and nothing else as large."""
-
-    def __init__(self, handle: IO[bytes], members: int) -> None:
-        self._handle, self._members = handle, members
-        self.seek, self.tell = handle.seek, handle.tell  # type: ignore[method-assign]
-
-    def read(self, size: int = -1) -> bytes:
-        if size > max(self._members * limits.ZIP_MEMBER_BYTES, 2**17):
-            raise zipfile.BadZipFile(f"more than {self._members:,} members")
-        return self._handle.read(size)
-
-    def seekable(self) -> bool:
-        return True
+    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle:
+        record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
+    if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
+        raise zipfile.BadZipFile(f"more than {members:,} members")
 
 
 _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)
@@ -120,41 +102,36 @@ def parse_yaml(text: str) -> Any:
         The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
         The message does not name the file.
     """
+    import yaml
+
     try:
         if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
             with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
                 return parse_json(text, most=limits.RECORD_VALUES)
         return _parsed(text)
-    except RecursionError as error:
-        raise InputError("nested too deeply") from error
+    except (yaml.YAMLError, *DAMAGE) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
 
 
 def _parsed(text: str) -> Any:
     import yaml
 
-    broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
     if len(text) > limits.YAML_CHARACTERS:
         raise InputError(f"more than {limits.YAML_CHARACTERS // 1024} KiB of YAML")
-    try:
-        loader = yaml.SafeLoader(text)
-        loader.yaml_implicit_resolvers = {
-            first: [kind for kind in kinds if kind[0].endswith(":null")]
-            for first, kinds in loader.yaml_implicit_resolvers.items()
-        }
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            if _nodes(node, {}) > limits.YAML_VALUES:
-                raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except (InputError, RecursionError):
-        raise
-    except broken as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"neither YAML nor JSON ({reason})") from error
+    loader = yaml.SafeLoader(text)
+    loader.yaml_implicit_resolvers = {
+        first: [kind for kind in kinds if kind[0].endswith(":null")]
+        for first, kinds in loader.yaml_implicit_resolvers.items()
+    }
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    if _nodes(node, {}) > limits.YAML_VALUES:
+        raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
+    return loader.construct_document(node)
 
 
 def _nodes(node: Any, known: dict[int, int]) -> int:

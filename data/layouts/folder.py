@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...core import Message, few
 from ...core.formats import PART
-from ..dataset import IMAGE_KINDS, ImageRecord, part_of
+from ..dataset import ImageRecord, part_of
 from ..findings import Finding
 from ..names import PathRule, barcode_of
-from ..walk import is_folder, list_images
+from ..walk import list_images
 from .registry import LayoutSpec, known_classes
 
 _CLASS = re.compile(
@@ -196,14 +195,15 @@ def read_folder(
     if "label" in rules:
         level, unlabelled, at = rules["label"].level, {}, {}
     elif len(loose) < len(files):
-        used = {name.partition("/")[0] for name in files}
-        unused = [path for path in root.iterdir() if path.name not in used and not path.name.startswith(".")]
-        message = f"no {IMAGE_KINDS} image is in this folder, so it is not used as a class"
-        findings += [Finding("warning", f"{path.name}/", message) for path in sorted(unused) if is_folder(path)]
-        for name in loose:
-            findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
+        left = dict.fromkeys(loose, "is next to the class folders and has no label; skipped")
+        if part:
+            beside = (name for name in files if _at(name, part.number) not in (None, *part.parts))
+            left |= dict.fromkeys(
+                beside, "next to the parts of a split, and none; left out; name a part train, val or test"
+            )
+        for name, message in left.items():
+            findings.append(Finding("warning", name, message))
             del files[name]
-        findings += _beside(files, part) if part else []
         findings += _meaning(root, files, levels) if levels != [at.get("classes")] else []
     deep = [name for name in files if name.count("/") > level > 0]
     if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
@@ -227,17 +227,6 @@ def read_folder(
 def _at(name: str, level: int) -> str | None:
     """Return the folder at a level of a path; None if there is none."""
     return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
-
-
-def _beside(files: dict[str, Path], part: Level) -> list[Finding]:
-    """Leave out the images next to the parts of a split, with a warning for each folder."""
-    beside = {name: folder for name in files if (folder := _at(name, part.number)) not in (None, *part.parts)}
-    for name in beside:
-        del files[name]
-    message = "next to the parts of a split, and none; its {} images are left out; name a part train, val or test"
-    return [
-        Finding("warning", f"{folder}/", message.format(count)) for folder, count in Counter(beside.values()).items()
-    ]
 
 
 def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[Finding]:
@@ -276,7 +265,6 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
         "these folders below the classes are not taken for patients",
         remedies=[
             Message("if the path names them, use {group_from:{}}", level + 1),
-            "give them as the column group of a manifest (`bchisto data list` writes one to fill in)",
             Message("if they are the classes, use {label_from:{}}", level + 1),
         ],
     )
