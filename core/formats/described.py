@@ -1,4 +1,4 @@
-"""What the description of a TIFF states: planes and channels of OME, ImageJ and tifffile, and micrometres per pixel.
+"""What the description of a TIFF states: planes and channels of OME and ImageJ, and micrometres per pixel.
 
 The texts are untrusted: only their first `limits.DESCRIPTION` characters are searched, by regular expressions, so that
 no entity of XML is expanded and no other file is opened.
@@ -23,17 +23,9 @@ _CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
 _MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
 _COLOURS = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
 _COLOUR_NAME = re.compile(r"(?<![a-z])(?:(r)|(g)|(b))(?:ed|reen|lue)?(?![a-z])", re.IGNORECASE)
-_FLUORESCENT = re.compile(
-    r"(?i)fluo|emissionw|excitationw|dapi|hoechst|[gycmr]fp\b|tritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|"
-    r"opal|cherry|tomato|rhodamine|atto|phalloidin|draq|dylight|propidium"
-)
-"""Attributes and names of channels that are fluorescent."""
-
 _UNITS = {
-    "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "um": 1.0, "μm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4, "micron": 1.0,
-    "angstrom": 1e-4, "in": 25_400.0, "inch": 25_400.0, "inche": 25_400.0, "thou": 25.4,
-    **{f"{prefix}met{end}": size for end in ("er", "re") for prefix, size in
-       (("", 1e6), ("centi", 1e4), ("milli", 1e3), ("micro", 1.0), ("nano", 1e-3))},
+    "um": 1.0, "μm": 1.0, "micron": 1.0, "micrometer": 1.0, "micrometre": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4,
+    "m": 1e6, "in": 25_400.0, "inch": 25_400.0,
 }  # fmt: skip
 """Micrometres of a unit of length, without a plural s."""
 
@@ -47,15 +39,15 @@ class Description(NamedTuple):
         Numbers of channels, of planes in depth and of times; 1 if not stated.
     order : tuple of int
         Positions of red, green and blue among three channels, by their names or colours; empty if not stated.
-    fluorescent : bool
-        Whether a channel is stated to be fluorescent, or the channels have other colours than red, green and blue.
+    other : bool
+        Whether the channels are stated to have other colours than red, green and blue, or contradicting ones.
     size : tuple of float
         Micrometres per pixel, across and down; empty if not stated.
     """
 
     counts: tuple[int, ...] = (1, 1, 1)
     order: tuple[int, ...] = ()
-    fluorescent: bool = False
+    other: bool = False
     size: tuple[float, ...] = ()
 
 
@@ -73,10 +65,6 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         What ImageJ writes outside of the description: ``Labels`` and ``LUTs``.
     """
     text = text[: limits.DESCRIPTION].strip()
-    if text.startswith('{"') and (axes := re.search(r'"axes": "([A-Z]+)"', text)):
-        shape = re.search(r'"shape": \[([\d, ]+)\]', text)
-        stated = dict(zip(axes[1], (shape[1] if shape else "").split(","), strict=False))
-        return Description(tuple(_count(stated.get(axis, "")) for axis in "CZT"))
     ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
     if not ome and not text.startswith("ImageJ="):
         # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
@@ -93,7 +81,7 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
         counts[0] = max(1, counts[0] // samples)
     else:
-        names = inside = [str(label) for label in (beside or {}).get("Labels", ())]
+        names = [str(label) for label in (beside or {}).get("Labels", ())]
         colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
         size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
     named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
@@ -102,8 +90,7 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     if orders and sorted(counts) == [1, 1, 3]:  # slices that are named red, green and blue are channels
         counts = [3, 1, 1]
     others = len({*colours}) > 1 and {*colours} != {*_COLOURS}
-    fluorescent = others or len(orders) > 1 or any(map(_FLUORESCENT.search, inside))
-    return Description(tuple(counts), min(orders, default=()), fluorescent, tuple(filter(None, size)))
+    return Description(tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size)))
 
 
 def _value(key: str, text: str) -> str:

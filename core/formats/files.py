@@ -153,15 +153,18 @@ def truncated(path: Path, why: object) -> ImageError:
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
 
 
+def too_large(path: Path, what: str) -> ImageError:
+    """Return an error for an image of too many pixels."""
+    return ImageError(f"{path}: {what} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images")
+
+
 def check_size(path: Path, header: ImageHeader) -> None:
     """Refuse an image without pixels, or with more than `limits.PIXELS`."""
     width, height = header.width, header.height
     if width < 1 or height < 1:
         raise damaged(path, f"its header has {width}x{height} pixels")
     if width * height > limits.PIXELS:
-        raise ImageError(
-            f"{path}: {width}x{height} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"
-        )
+        raise too_large(path, f"{width}x{height}")
 
 
 def check_bytes(path: Path) -> None:

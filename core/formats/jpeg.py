@@ -12,7 +12,6 @@ import functools
 import io
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,24 +19,25 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError
-from . import files as container
-from . import limits
-from .files import Container, ImageHeader, Samples, check_bytes, damaged, stretch_to_eight_bits, truncated
+from . import files, limits
+from .files import Container, ImageHeader, Samples, check_bytes, stretch_to_eight_bits, truncated
+from .pictures import picture_header
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
-_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
-_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
-"""Frames that are read: baseline, extended and progressive. Lossless, hierarchical and arithmetic-coded frames are
-rare. They are refused because a single wrong bit in a marker would otherwise decode an image to noise."""
+_SCAN, _END = 0xDA, 0xD9
+_LARGE = (0xE1, 0xE2)
+"""Segments of EXIF, XMP and previews. Pillow would read each of their entries, which may repeat themselves."""
 
-_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-"""Number of colours to Pillow's name of the mode."""
+_DENSITY = b"\xff\xe0\0\x10JFIF\0\1\1\1\0\x48\0\x48\0\0"
+"""A segment with pixels per inch, so that Pillow does not look for them in the EXIF entries."""
 
-_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
-_SCAN, _END, _APP0, _APP1, _APP2, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE
-_EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0\1"
+_RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
+otherwise decode an image to noise."""
 
+_HEAD = 2**24
+"""Number of bytes that hold the header."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -46,74 +46,22 @@ _SURPLUS = bytes(range(17, 81))
 
 
 def read_jpeg(path: Path, handle: BinaryIO) -> Container:
-    """Read the segments of a JPEG up to its first scan.
+    """Read the header of a JPEG.
 
     Raises
     ------
     ImageError
-        There is no frame, its kind is not read, or segments are damaged. Decoding raises it for too many scans, or if
-        the end is missing.
+        The header is damaged or of a kind that is not read. Decoding raises it for too many scans, or if pixels or the
+        end are missing.
     """
-    frame = b""
-    exif: int | None = None
-    xmp: int | None = None
-    kept: list[bytes] = []
-    profile = b""
-    for code, segment in segments(path, handle):
-        block = segment[2:]
-        if code in _FRAMES and frame:
-            raise damaged(path, "it has two frames")
-        if code in _FRAMES:
-            frame = block
-            if code not in _HUFFMAN or block[:1] != b"\x08":
-                kind = f"SOF{code - 0xC0} with {block[0] if block else 0} bits"
-                raise ImageError(
-                    f"{path}: a JPEG of kind {kind} is not read, only baseline and progressive ones of 8 bits; save it "
-                    "as PNG"
-                )
-        elif code == _APP1 and exif is None and block.startswith(_EXIF):
-            exif = container.exif_orientation(block)
-        elif code == _APP1 and xmp is None and block.startswith(_XMP):
-            xmp = container.xmp_orientation(block)
-        elif code == _APP2 and block.startswith(_PROFILE):  # the first part, which has the name
-            profile = block[len(_PROFILE) + 1 :]
-        if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
-            kept.append(bytes([0xFF, code]) + segment)
-    start = handle.tell()
-    if len(frame) < 6:
-        raise damaged(path, "no frame before its first scan")
-    height, width, components = struct.unpack(">HHB", frame[1:6])
-    if components not in _MODES:
-        raise damaged(path, f"its header has {components} colours")
-    head = b"\xff\xd8" + b"".join(kept)
-
-    @functools.cache
-    def data() -> bytes:
-        if isinstance(handle, io.BytesIO):
-            return handle.getvalue()[start:]
-        with path.open("rb") as again:
-            again.seek(start)
-            return again.read(min(limits.PICTURE_BYTES, path.stat().st_size))  # a read allocates the requested size
-
-    def decode() -> Samples:
-        parts = (_coded(path, data(), area=width * height, surplus=surplus) for surplus in (False, True))
-        whole, other = (_pixels(head + part) for part in parts)
-        if whole.shape[:2] != (height, width):
-            raise truncated(path, f"its pixels are {whole.shape[1]}x{whole.shape[0]}")
-        if not np.array_equal(whole, other):
-            raise truncated(path, "pixels are missing")
-        return Samples(whole)
-
-    remarks = container.remarks_on(profile)
-    header = ImageHeader("JPEG", width, height, _MODES[components], 1, orientation=exif or xmp or 1, remarks=remarks)
-    return Container(header, decode)
+    handle.seek(0)
+    files.check_bytes(path)
+    header = _header(path, handle.read(_HEAD))
+    return Container(header, lambda: Samples(_pixels(path, path.read_bytes(), header.width * header.height)))
 
 
-def _pixels(data: bytes) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return np.array(image.convert("RGB"))
+def _header(path: Path, data: bytes) -> ImageHeader:
+    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2:]), "JPEG")
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
@@ -124,81 +72,65 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     ImageError
         Pixels are missing, the size is wrong, or the JPEG cannot be decoded.
     """
-    picture = read_jpeg(path, io.BytesIO(data))
-    width, height = picture.header.width, picture.header.height
-    if width * height > limits.PIXELS or size not in (None, (width, height)):
-        raise truncated(path, f"a JPEG of {width}x{height} pixels is in it")
+    header = _header(path, data)
+    if size not in (None, (header.width, header.height)):
+        raise truncated(path, f"a JPEG of {header.width}x{header.height} pixels is in it")
     try:
-        picture.decode()
+        _pixels(path, data, header.width * header.height)
     except ImageError:
         raise
-    except container.BROKEN as error:
+    except files.BROKEN as error:
         raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
 
 
-def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and the bytes (length and data) of each segment, up to the header of the first scan."""
-    handle.seek(2)
-    for _ in range(limits.JPEG_SEGMENTS):
-        while (byte := handle.read(1)) not in (b"\xff", b""):
-            pass  # some writers pad between segments, as decoders allow
-        while byte == b"\xff":
-            byte = handle.read(1)
-        if not byte or byte[0] == _END:
-            raise damaged(path, "it ends before its first scan")
-        if byte[0] in (0x00, 0x01, *range(0xD0, 0xD9)):
-            continue
-        length = handle.read(2)
-        if len(length) < 2 or struct.unpack(">H", length)[0] < 2:
-            raise damaged(path, "it ends in a segment")
-        yield byte[0], length + handle.read(struct.unpack(">H", length)[0] - 2)
-        if byte[0] == _SCAN:
-            return
-    raise damaged(path, f"more than {limits.JPEG_SEGMENTS:,} segments")
+def _pixels(path: Path, data: bytes, area: int) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG twice, and refuse it if that gives different pixels."""
+    from PIL import Image
+
+    decoded = []
+    for surplus in (False, True):
+        with Image.open(io.BytesIO(_coded(path, data, area, surplus=surplus)), formats=("JPEG",)) as image:
+            decoded.append(np.array(image.convert("RGB")))
+    if not np.array_equal(*decoded):
+        raise truncated(path, "pixels are missing")
+    return decoded[0]
 
 
-def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
-    """Return the coded data up to the end of the image, without comments and similar segments.
-
-    Parameters
-    ----------
-    data : bytes
-        The file from the end of the header of the first scan.
-    area : int
-        Number of pixels of the image.
-    surplus : bool
-        Add bytes after each run of coded data, which a complete image never reaches.
+def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
+    """Return a JPEG up to its end; with `surplus`, bytes that a complete image never reaches follow each coded part.
 
     Raises
     ------
     ImageError
         There are too many scans or an invalid marker, or the end is missing.
     """
-    parts = []
-    offset, scans = 0, 1
+    parts, offset, scans = [data[:2]], 2, 0
     while (match := _MARKER.search(data, offset)) is not None:
         scan = data[offset : match.start()]
-        if scan and surplus:
+        if scan and scans and surplus:
             scan = _RESTART.sub(lambda mark: _SURPLUS + mark[0], scan) + _SURPLUS
         parts.append(scan)
-        code = match[1][0]
+        code, start = match[1][0], match.end()
         if code == _END:
             return b"".join(parts) + b"\xff\xd9"
         if code < 0xC0 or code == 0xD8:
             raise truncated(path, f"a marker {code} cannot be in its pixels")
-        if match.end() + 2 > len(data):
+        if code in _RARE:
+            raise ImageError(f"{path}: a JPEG of kind SOF{code - 0xC0} is not read; save it as PNG")
+        if start + 2 > len(data):
             break
-        offset = match.end() + struct.unpack_from(">H", data, match.end())[0]
+        offset = start + struct.unpack_from(">H", data, start)[0]
+        if code not in _LARGE:
+            parts.append(b"\xff" + data[start - 1 : offset])
         scans += code == _SCAN
         if scans * area > limits.JPEG_SCANNED:
             raise truncated(path, f"its {area:,} pixels are decoded more than {limits.JPEG_SCANNED // area:,} times")
-        if code in _TABLES | {_SCAN}:
-            parts.append(b"\xff" + data[match.end() - 1 : offset])
     raise truncated(path, "it has no end")
 
 
 LJPEG_SUFFIX = ".ljpeg"
-_SOF3 = 0xC3
+_SOF3 = re.compile(rb"\xff\xc3\x00\x0b(.)(..)(..)\x01", re.DOTALL)
+"""Frame header of a lossless JPEG with one component: bits, height and width."""
 
 _MISSING_END = b"\xff\xd9"
 """Marker of the end of the image. The decoder reads beyond data that are too short. The image is therefore decoded
@@ -217,16 +149,12 @@ def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
         The file is not a lossless JPEG with one component. Decoding raises it if the file is truncated or damaged.
     """
     handle.seek(0)
-    if handle.read(2) != JPEG_BEGIN[:2]:
-        raise ImageError(f"{path}: not a JPEG file; replace it by the image")
-    for code, segment in segments(path, handle):
-        if code == _SOF3:
-            bits, height, width, components = struct.unpack(">BHHB", segment[2:8])
-            if components != 1 or not width or not height:
-                raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
-            header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
-            return Container(header, functools.partial(_decode, path, header))
-    raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG next to the .ics")
+    frame = _SOF3.search(handle.read(_HEAD))
+    if frame is None:
+        raise ImageError(f"{path}: no lossless JPEG of grey levels; convert it to TIFF or PNG next to the .ics")
+    bits, height, width = (int.from_bytes(part, "big") for part in frame.groups())
+    header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
+    return Container(header, functools.partial(_decode, path, header))
 
 
 def _decode(path: Path, header: ImageHeader) -> Samples:

@@ -41,14 +41,9 @@ _DARK = 48
 """Grey levels. The median of each channel of an image in bright field is brighter (in 99 % of 959 patches of BreakHis
 and IDC above 85); that of fluorescence is near black."""
 
-_SAME_SCENE, _STEP = 0.25, 3
-"""Pages that are channels of one image change at the same pixels: the correlation of differences over so many pixels is
-at least 0.30 between any two channels of those patches, and at most 0.17 between two images."""
-
 _AS_RGB = "save it as 8-bit RGB (in Fiji: Image > Type > RGB Color)"
 
 _JOINED: Final = "3 grey channels are read as red, green and blue"
-_TAKEN: Final = f"3 grey pages are taken for red, green and blue; look at its colours, or {_AS_RGB}"
 
 _NO_PACKING, _JPEG = 1, 7
 _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
@@ -59,8 +54,7 @@ memory than the size of the page."""
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """Read the directory of the first page that is not marked as a thumbnail or a mask.
 
-    Three grey pages or channels that are the red, green and blue of one image are decoded here, since only their pixels
-    show it.
+    Three grey channels that are the red, green and blue of one image are decoded here, since only their pixels show it.
 
     Raises
     ------
@@ -89,9 +83,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
         channels = _channels(path, file, used[:4] or [0], stated)
-        remarks: tuple[Remark, ...] = (
-            ("note", _JOINED) if stated.counts[0] > 1 or samples > 1 else ("warning", _TAKEN),
-        )
+        remarks: tuple[Remark, ...] = (("note", _JOINED),)
         if channels is None:
             _check_page(path, page)
             only_colours: Remark = ("note", f"{samples} samples a pixel, of which only the colours are used")
@@ -129,33 +121,24 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     grey = page.photometric in (_WHITE_IS_ZERO, 1)
     inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
     count = max(count, inside)
-    unstated = count == 1 and grey and len(used) == 3 and page.bitspersample >= 8
-    if count == 1 and not unstated:
+    if count == 1 and grey and len(used) == 3:
+        raise ImageError(f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them")
+    if count == 1:
         return None
     parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
     alike = len({(part.shape, part.dtype, part.photometric) for part in parts}) == 1
     complete = grey and alike and len(parts) * page.samplesperpixel == 3 and count in (1, 3)
-    if complete and not stated.fluorescent:
+    if complete and not stated.other:
         for part in parts:
             _check_page(path, part)
         values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
         values = values[..., list(stated.order or range(3))]
         levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (257 if values.dtype == np.uint16 else 1)
         bright = (np.median(levels, axis=0) >= _DARK).all()
-        if (stated.order or bright) and not (unstated and not _same_scene(values)):
+        if stated.order or bright:
             return Samples(values)
-    if unstated:
-        return None
     kind = ("not all in it", "of fluorescence, or dark as such")[complete] if count == 3 else "not red, green and blue"
     raise ImageError(f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}")
-
-
-def _same_scene(values: npt.NDArray[Any]) -> bool:
-    """Whether three channels change at the same pixels."""
-    rows = values[:: max(1, len(values) // 512)].astype(np.float32)
-    steps = (rows[:, _STEP:] - rows[:, :-_STEP]).reshape(-1, 3)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return bool(steps.size and (np.corrcoef(steps.T) >= _SAME_SCENE).all())
 
 
 def _resolutions(page: Any) -> list[float]:

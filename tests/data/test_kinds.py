@@ -52,16 +52,6 @@ def test_an_orientation_of_xmp_counts_where_exif_has_none(tmp_path, suffix):
     assert read_header(path).width == 20
 
 
-def test_a_raw_profile_of_a_png_turns_it(tmp_path):
-    """As ImageMagick writes EXIF blocks, and Pillow reads them."""
-    block = (b"Exif\0\0" + pictures.exif_block(8)).hex()
-    text = b"\nexif\n" + str(len(block) // 2).encode().rjust(8) + b"\n" + block.encode()
-    image = np.random.default_rng(2).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    path = tmp_path / "a.png"
-    path.write_bytes(pictures.png(image, depth=8, colour=2, before=[(b"tEXt", b"Raw profile type exif\0" + text)]))
-    np.testing.assert_array_equal(decode_image(path), pictures.upright(image, 8))
-
-
 def test_an_orientation_that_is_none_is_passed_over(tmp_path):
     image = np.zeros((20, 30, 3), np.uint8)
     for number in (0, 9, 65535):
