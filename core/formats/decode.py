@@ -11,7 +11,7 @@ Rules for the kinds of files:
 - Alpha and transparent colours are composited over white, the colour of empty glass. An alpha channel that is 0
   everywhere is ignored. Further TIFF samples without a defined meaning are ignored.
 - Pillow converts CMYK and YCbCr to RGB. Colour profiles are not applied.
-- An EXIF orientation is applied, or that of XMP if EXIF has none; that of a PNG only if it precedes the pixels.
+- An EXIF orientation is applied; that of a PNG only if it precedes the pixels.
 - Of several pages, the first one that is not marked as a thumbnail is read, and of an animation the first frame. Data
   after the end of a PNG or JPEG are ignored.
 - DICOM is decoded by the rules of `dicom`. Lossless JPEG and converted mammograms are stretched to their range of grey

@@ -63,11 +63,9 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
     except files.BROKEN as error:
         raise files.damaged(path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG") from error
     mode += "A" if "transparency" in about and "A" not in mode else ""
-    xmp = about.get("xmp") or about.get("XML:com.adobe.xmp") or b""
-    turned = files.exif_orientation(about.get("exif", b""))
-    turned = turned or files.xmp_orientation(xmp.encode() if isinstance(xmp, str) else xmp)
     remarks = files.remarks_on(about.get("icc_profile") or b"", pages=pages)
-    header = ImageHeader(kind, *size, mode, pages, orientation=turned or 1, remarks=remarks)
+    turned = files.exif_orientation(about.get("exif", b""))
+    header = ImageHeader(kind, *size, mode, pages, orientation=turned, remarks=remarks)
     files.check_size(path, header)
     return header
 

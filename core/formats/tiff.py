@@ -28,7 +28,7 @@ from .jpeg import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP, _COLOUR_MAP, _PROFILE = 274, 262, 330, 700, 320, 34675
+_ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _COLOUR_MAP, _PROFILE = 274, 262, 330, 320, 34675
 _RESOLUTIONS, _UNIT = (282, 283), 296
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
 """Micrometres per unit of resolution: inch, centimetre, and the millimetre and micrometre of some programs."""
@@ -90,9 +90,6 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
             remarks += files.remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)
-        if orientation is None:
-            xmp = page.tags.valueof(_XMP, b"")
-            orientation = files.xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
         remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
         orientation = orientation if orientation in range(1, 9) else 1
         mode = "RGB" if channels else mode
