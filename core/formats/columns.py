@@ -64,7 +64,7 @@ class Role:
 
     def is_plain(self, name: str) -> bool:
         """Whether a column has the standard name, so that no note is needed."""
-        return _loose(name) == _loose(self.name)
+        return same_name(name, self.name)
 
 
 PATH = Role(
@@ -84,15 +84,8 @@ GROUP = Role(
     "group", "group",
     (("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))), ("slide", "slideid")),
 )  # fmt: skip
-MPP = Role(
-    "mpp", "number of micrometres per pixel",
-    (("mpp",), ("umperpixel", "umperpx", "umpx", "micronsperpixel", "micrometresperpixel", "micrometersperpixel",
-                "spacingumpx")),
-)  # fmt: skip
-PREDICTED = Role(
-    "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat", "predictedclass",
-                                                      "predictedlabel")),
-)  # fmt: skip
+MPP = Role("mpp", "number of micrometres per pixel", (("mpp",), ("umperpixel", "umperpx", "micronsperpixel")))
+PREDICTED = Role("predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat")))
 FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
 PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
@@ -215,7 +208,5 @@ def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int
     kinds[_DATE_OF_BOOK if table.suffix.casefold() in BOOKS else _DATE] = date
     if names:
         kinds[_EXPONENT] = _ROUNDED
-    for place, cell in enumerate(cells):
-        if cell and (why := next((why for kind, why in kinds.items() if kind.fullmatch(cell)), None)):
-            return place, why
-    return None
+    spoiled = ((at, why) for at, cell in enumerate(cells) for kind, why in kinds.items() if kind.fullmatch(cell))
+    return next(spoiled, None)

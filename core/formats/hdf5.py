@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import os
 import subprocess
@@ -88,15 +87,7 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         in other files (external or virtual), need a filter plug-in, or unpack to much more than is stored. The message
         names the dataset, not the file.
     """
-    import h5py
-
-    item: Any = file
-    for part in name.split("/"):
-        if not isinstance(item, h5py.Group) or not item.id.links.exists(part.encode()):
-            raise StoreError(f"there is no {name}")
-        if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise StoreError(f"{name} is a link to another object, which is not followed")
-        item = item[part]
+    item = _linked(file, name)
     _check_values(item, name, holds)
     wanted = (None,) * len(item.shape) if shape is None else shape
     if len(item.shape) != len(wanted):
@@ -105,6 +96,20 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
     if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
+    return item
+
+
+def _linked(file: Any, name: str) -> Any:
+    """Return an object of this name that is in the file itself."""
+    import h5py
+
+    item = file
+    for part in name.split("/"):
+        if not isinstance(item, h5py.Group) or not item.id.links.exists(part.encode()):
+            raise StoreError(f"there is no {name}")
+        if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            raise StoreError(f"{name} is a link to another object, which is not followed")
+        item = item[part]
     return item
 
 
@@ -132,28 +137,23 @@ def check_tree(path: Path) -> None:
     Raises
     ------
     StoreError
-        The file cannot be opened, is too large, contains a link to another place or a group within itself, or contains
-        a dataset that is not numeric or that `checked_dataset` would refuse. The message names the file.
+        The file cannot be opened, is too large, or contains a link to another place, or a dataset that is not numeric
+        or that `checked_dataset` would refuse. The message names the file.
     """
     import h5py
 
-    links: dict[str, Any] = {}
+    names: list[str] = []
 
-    def note(name: str, link: Any) -> bool | None:
-        links[name] = link
-        return len(links) > limits.HDF5_OBJECTS or None
+    def note(name: str, _: Any) -> bool | None:
+        names.append(name)
+        return len(names) > limits.HDF5_OBJECTS or None
 
     with open_for_reading(path) as file, reading(path, kind=StoreError):
         if file.visititems_links(note):
             raise StoreError(f"holds more than {limits.HDF5_OBJECTS:,} objects")
-        addresses, unpacked = {h5py.h5o.get_info(file.id).addr}, 0
-        for name, link in links.items():
-            if not isinstance(link, h5py.HardLink):
-                raise StoreError(f"{name[:200]} is a link to another object, which is not followed")
-            item = file[name]
-            if (address := h5py.h5o.get_info(item.id).addr) in addresses:
-                raise StoreError(f"{name[:200]} is in it twice")
-            addresses.add(address)
+        unpacked = 0
+        for name in names:
+            item = _linked(file, name)
             if not isinstance(item, h5py.Group):
                 _check_values(item, name[:200], "numbers")
                 unpacked += item.size * item.dtype.itemsize
@@ -175,8 +175,6 @@ def check_storage(dataset: Any, name: str) -> None:
     ):
         raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
 
-
-_log = logging.getLogger(__name__)
 
 _SECONDS, _BYTES_A_SECOND = 5, 50_000_000
 """The process may use this many seconds of CPU time, plus one second per this many bytes of the files."""
@@ -204,7 +202,8 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
     seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND
     script = f"import json, sys; from {__package__}.hdf5 import visit; visit(*json.load(sys.stdin))"
     folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # noqa: PTH100
-    try:
+    done = None
+    with contextlib.suppress(OSError):  # a system that starts no process
         # runs only this Python with the script above
         done = subprocess.run(  # nosec B603
             [sys.executable, "-P", "-c", script],
@@ -215,10 +214,7 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
             # it computes nothing, and threads may be limited (ulimit -u)
             env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
-    except OSError as error:
-        _log.debug("no process for a first look at %s: %s", files[0], error)
-        return
-    if done.returncode < 0:
+    if done is not None and done.returncode < 0:
         last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
         raise StoreError(
             f"{last}: HDF5 is ended by signal {-done.returncode} when it reads it: damaged, or more than the memory "

@@ -32,7 +32,6 @@ TABLE_BYTES = 256 * 1024**2  # a row takes some hundred bytes, so this is a mill
 TABLE_ROWS, TABLE_COLUMNS = 1_048_576, 16_384  # the limits of Excel
 TABLE_CELLS = 10_000_000  # a few bytes of a workbook can name a very distant cell
 LINE_CHARACTERS = 1_000_000  # of a table that bchisto wrote: every cell of a line takes memory, even an empty one
-WORKBOOK_PARTS = 10_000
 WORKBOOK_BYTES = 64 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
 WORKBOOK_ELEMENTS = 1_200_000  # begins and ends of XML elements, and attributes: 30,000 rows of four cells have as many
 

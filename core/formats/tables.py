@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import datetime
 import io
 import logging
 import re
@@ -39,9 +38,6 @@ _NO_VALUE = re.compile(
 )
 """A cell with a formula whose value is not stored. A text may be empty."""
 
-_PIECE = 2**18
-"""Number of bytes that are unpacked at once."""
-
 Rows = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
@@ -50,8 +46,8 @@ def table_rows(path: Path) -> Rows:
     """Yield line number and cells of each row, the header first; an empty line has no cells.
 
     CSV files are in UTF-8. Their delimiter is a comma, semicolon or tab, the most frequent one in the first line.
-    Workbooks are read with the stored values; formulas are not computed. Whole numbers have no decimals, and dates have
-    no time. Characters that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
+    Workbooks are read with the stored values; formulas are not computed. Whole numbers have no
+    decimals. Characters that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
 
     Parameters
     ----------
@@ -126,16 +122,11 @@ def _check_parts(path: Path) -> None:
 
     openpyxl creates objects for all elements of a row, of which a few bytes could name millions.
     """
-    check_zip(path, members=limits.WORKBOOK_PARTS)
-    elements = 0
+    check_zip(path, members=limits.ARCHIVE_MEMBERS)
     with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        size = sum(part.file_size for part in parts)
-        if size <= limits.WORKBOOK_BYTES:
-            for part in parts:
-                with archive.open(part) as handle:
-                    while piece := handle.read(_PIECE):
-                        elements += piece.count(b"<") + piece.count(b"=")
+        size = sum(part.file_size for part in archive.infolist())
+        parts = map(archive.read, archive.infolist() if size <= limits.WORKBOOK_BYTES else ())
+        elements = sum(part.count(b"<") + part.count(b"=") for part in parts)
     if size > limits.WORKBOOK_BYTES or elements > limits.WORKBOOK_ELEMENTS:
         raise InputError(
             f"{path}: unpacks to {size / 1024**2:,.0f} MiB and {elements:,} elements, more than a table of images has; "
@@ -147,8 +138,6 @@ def _cell_text(value: Any) -> str:
     """Return the value of a cell as text, as in a CSV file."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**16:  # beyond, digits were lost
         return str(int(value))
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
     return "" if value is None else str(value)
 
 

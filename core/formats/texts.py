@@ -19,9 +19,6 @@ from . import limits
 _SIGNS = ",:[{"
 """One of these characters precedes every JSON value except the first."""
 
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
-"""Characters without ink that Unicode does not count as blanks or marks of format."""
-
 
 def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
     """Parse a JSON text with at most `most` values.
@@ -74,7 +71,7 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     Raises
     ------
     zipfile.BadZipFile
-        Too many members, or not a zip.
+        Too many members.
     """
     with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle:
         record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
@@ -104,34 +101,26 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
-    try:
-        if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
-            with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
-                return parse_json(text, most=limits.RECORD_VALUES)
-        return _parsed(text)
-    except (yaml.YAMLError, *DAMAGE) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
-
-
-def _parsed(text: str) -> Any:
-    import yaml
-
+    if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
+        with contextlib.suppress(ValueError, RecursionError):  # YAML may begin with a brace, too
+            return parse_json(text, most=limits.RECORD_VALUES)
     if len(text) > limits.YAML_CHARACTERS:
         raise InputError(f"more than {limits.YAML_CHARACTERS // 1024} KiB of YAML")
-    loader = yaml.SafeLoader(text)
-    loader.yaml_implicit_resolvers = {
-        first: [kind for kind in kinds if kind[0].endswith(":null")]
-        for first, kinds in loader.yaml_implicit_resolvers.items()
-    }
-    node = loader.get_single_node()
-    if node is None:
-        return None
-    if _nodes(node, {}) > limits.YAML_VALUES:
+    try:
+        loader = yaml.SafeLoader(text)
+        loader.yaml_implicit_resolvers = {
+            first: [kind for kind in kinds if kind[0].endswith(":null")]
+            for first, kinds in loader.yaml_implicit_resolvers.items()
+        }
+        node = loader.get_single_node()
+        values = 0 if node is None else _nodes(node, {})
+        content = loader.construct_document(node) if 0 < values <= limits.YAML_VALUES else None
+    except (yaml.YAMLError, *DAMAGE) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
+    if values > limits.YAML_VALUES:
         raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
-    return loader.construct_document(node)
+    return content
 
 
 def _nodes(node: Any, known: dict[int, int]) -> int:
@@ -171,7 +160,7 @@ def decimal_of(text: str) -> float:
 
 
 def visible(text: str) -> str:
-    r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
+    r"""Return a text without marks of format; other blanks become spaces, and those around it are removed.
 
     Examples
     --------
@@ -180,9 +169,5 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or not _is_unseen(sign))
+    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or unicodedata.category(sign) != "Cf")
     return "".join(seen).strip()
-
-
-def _is_unseen(sign: str) -> bool:
-    return sign in _UNSEEN or unicodedata.category(sign) == "Cf"

@@ -99,12 +99,11 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
     rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
     other = next(iter(rivals), None)
-    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure else None
-    if above is not None and other is None:
+    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not other else None
+    if above is not None:
         apart = not label.recurs and len(above.names) > 1
         if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
-            other, outer = label, outer[:-1]
-            label = above
+            label, other, outer = above, label, outer[:-1]
     if other is not None:
         return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
     if label.kind != _MIXED:
@@ -145,11 +144,7 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [(*(parts := _GAPS.split(name)), "".join(parts)) for name in plain]
     named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
-    if (
-        {*plain} <= {"0", "1"}
-        or ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain))
-        or 2 * named >= len(plain)
-    ):
+    if ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain)) or 2 * named >= len(plain):
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"
@@ -198,13 +193,11 @@ def read_folder(
         left = dict.fromkeys(loose, "is next to the class folders and has no label; skipped")
         if part:
             beside = (name for name in files if _at(name, part.number) not in (None, *part.parts))
-            left |= dict.fromkeys(
-                beside, "next to the parts of a split, and none; left out; name a part train, val or test"
-            )
+            left |= dict.fromkeys(beside, "next to the parts of a split, and none; left out")
         for name, message in left.items():
             findings.append(Finding("warning", name, message))
             del files[name]
-        findings += _meaning(root, files, levels) if levels != [at.get("classes")] else []
+        findings += _meaning(root, levels) if levels != [at.get("classes")] else []
     deep = [name for name in files if name.count("/") > level > 0]
     if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
         findings += _deeper(deep, level)
@@ -229,7 +222,7 @@ def _at(name: str, level: int) -> str | None:
     return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
 
 
-def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[Finding]:
+def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
     at = {level.kind: level for level in levels}
     if UNCLEAR in at:
@@ -250,24 +243,14 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
         text = "folders are taken for {}, not for classes, so images have no label"
         remedies[:0] = [Message("make a folder for each class"), Message("{labels:TABLE} takes them from a table")]
         return [Finding("warning", str(root), Message(text, roles, remedies=remedies), labels_only=True)]
-    if part := at.get(SPLIT):
-        labelled = {part.parts.get(_at(name, part.number) or "") for name in files if _at(name, at["classes"].number)}
-        remedies[:0] = [Message("{folds:folder} keeps the split")] if {"train", "test"} <= labelled else []
-    sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
-    remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
     return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
     deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name))
-    message = Message(
-        "these folders below the classes are not taken for patients",
-        remedies=[
-            Message("if the path names them, use {group_from:{}}", level + 1),
-            Message("if they are the classes, use {label_from:{}}", level + 1),
-        ],
-    )
+    remedy = Message("if the path names them, use {group_from:{}}", level + 1)
+    message = Message("these folders below the classes are not taken for patients", remedies=[remedy])
     return [Finding("note", few(deeper), message)] if deeper else []
 
 

@@ -76,10 +76,7 @@ def read_manifest(
     table = read_csv(
         path,
         needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
-        expected=Message(
-            "path,label,group[,image_id][,mpp]",
-            remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
-        ),
+        expected=Message("path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"),
     )
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
     recognised: dict[Role, str] = {}
@@ -145,11 +142,8 @@ def read_manifest(
         findings.extend(given.findings(path, values[what], what))
     unknown = [record.image_id for record in records if is_missing(record.group)]
     if "group" not in rules and unknown and len(unknown) < len(records):
-        message = (
-            f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep "
-            "patients whole; fill it in, with a name of its own for the only image of a patient"
-        )
-        findings.append(Finding("warning", path.name, message))
+        message = f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep"
+        findings.append(Finding("warning", path.name, f"{message} patients whole; fill it in"))
     return records, findings
 
 

@@ -118,9 +118,7 @@ def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, sa
 
 
 @pytest.mark.parametrize("kind", THREE)
-@pytest.mark.parametrize(
-    "sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063", "\u3164", "\ufe0f"]
-)
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063"])
 def test_characters_that_nobody_sees(tmp_path, cli, kind, sign):
     tree(tmp_path, *NAMES[:4])
     rows = [("path", f"label{sign}", f"{sign}patient"), ("0.png", "a", f"P1{sign}"), (f"1{sign}.png", f"a{sign}", "P1")]

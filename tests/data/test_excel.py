@@ -55,7 +55,12 @@ def test_cells_of_all_kinds(images, caplog):
     assert [(r.image_id, r.label, r.group) for r in dataset.records] == [
         ("3.png", "malin", "10"), ("4.png", None, "x 7"), ("süd/1 a.png", "Bénin", "1"), ("süd/2.png", "malin", "1"),
     ]  # fmt: skip
-    assert dict(dataset.records[2].columns) == {"group": "1", "alter": "50.5", "tag": "2026-11-21", "ok": "True"}
+    assert dict(dataset.records[2].columns) == {
+        "group": "1",
+        "alter": "50.5",
+        "tag": "2026-11-21 00:00:00",
+        "ok": "True",
+    }
     assert dict(dataset.records[0].columns)["tag"] == "2026-11-21 13:00:00"
     assert findings(dataset, "error") == []
     assert "Liste der Fälle.XLSX: the first sheet is read, Fälle 1; 2 more are not" in caplog.text
