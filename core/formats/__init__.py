@@ -36,6 +36,6 @@ from .files import (
     reading,
 )
 from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
-from .jpeg import LJPEG_SUFFIX
+from .pictures import LJPEG_SUFFIX
 from .tables import table_rows
 from .texts import check_zip, decimal_of, number_of, parse_json, parse_yaml, read_json, visible

@@ -37,8 +37,7 @@ from .. import ImageError, PathInput, converted
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Remark, Samples
-from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
-from .pictures import PNG_BEGIN, read_picture
+from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 
 _TRANSPOSED = frozenset({5, 6, 7, 8})

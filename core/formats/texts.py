@@ -101,6 +101,7 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
+    broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
     if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
         with contextlib.suppress(ValueError, RecursionError):  # YAML may begin with a brace, too
             return parse_json(text, most=limits.RECORD_VALUES)
@@ -115,7 +116,7 @@ def parse_yaml(text: str) -> Any:
         node = loader.get_single_node()
         values = 0 if node is None else _nodes(node, {})
         content = loader.construct_document(node) if 0 < values <= limits.YAML_VALUES else None
-    except (yaml.YAMLError, *DAMAGE) as error:
+    except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
     if values > limits.YAML_VALUES:
