@@ -99,7 +99,7 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     resolutions : list of float
         Pixels per unit, across and down; empty if unknown. ImageJ writes the unit into the description.
     beside : dict, optional
-        What ImageJ writes outside of the description: ``Labels`` and ``LUTs``.
+        What ImageJ writes outside of the description, such as ``LUTs``.
     """
     text = text[: limits.DESCRIPTION].strip()
     ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
@@ -118,14 +118,12 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
         counts[0] = max(1, counts[0] // samples)
     else:
-        names = [str(label) for label in (beside or {}).get("Labels", ())]
+        names = []
         colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
         size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
     named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
     three = (named, [_PURE.get(colour, "") for colour in colours])
     orders = {tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]}
-    if orders and sorted(counts) == [1, 1, 3]:  # slices that are named red, green and blue are channels
-        counts = [3, 1, 1]
     others = len({*colours}) > 1 and {*colours} != {*_PURE}
     return Description(tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size)))
 

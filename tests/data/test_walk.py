@@ -34,7 +34,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, 
     monkeypatch.setattr(os, "scandir", refuse)
     dataset = read_dataset(root, dataset=name)
     shown = closed.relative_to(root / "Photos" if name == "bach" else root).as_posix()
-    with pytest.raises(InputError, match=f"{shown}: this folder cannot be listed \\(Permission denied\\); correct it"):
+    with pytest.raises(InputError, match=f"{shown}: cannot be read \\(Permission denied\\); correct it"):
         report_findings(dataset.findings)
 
 
@@ -44,7 +44,7 @@ def test_dangling_links_are_refused(tmp_path, name, files):
     gone = root / files[0]
     gone.unlink()
     gone.symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(InputError, match=f"{gone.name}: a link to something that is not there; correct or remove it"):
+    with pytest.raises(InputError, match=f"{gone.name}: a link that leads nowhere "):
         report_findings(read_dataset(root, dataset=name).findings)
 
 
@@ -73,8 +73,9 @@ def test_a_dangling_class_folder_is_refused(tmp_path):
     (root / "normal").symlink_to(tmp_path / "not mounted")
     (root / "old.txt").symlink_to(tmp_path / "gone.txt")
     dataset = read_dataset(root)
-    assert findings(dataset, "error") == ["normal: a link to something that is not there; correct or remove it"]
-    assert findings(dataset, "warning") == ["old.txt: a link to something that is not there; correct or remove it"]
+    gone = "a link that leads nowhere (No such file or directory); correct it, or remove it from the images"
+    assert findings(dataset, "error") == [f"normal: {gone}"]
+    assert findings(dataset, "warning") == [f"old.txt: {gone}"]
 
 
 def test_what_is_no_file_is_said(tmp_path):
