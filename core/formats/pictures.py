@@ -134,8 +134,8 @@ _RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
 otherwise decode an image to noise."""
 
-_HEAD = 2**24
-"""Number of bytes that hold the header."""
+_HEAD = 2**20
+"""Number of bytes that hold the header; Pillow joins EXIF segments in a time that grows with its square."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -159,7 +159,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
-    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2:]), "JPEG")
+    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2:_HEAD]), "JPEG")
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:

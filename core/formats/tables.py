@@ -29,12 +29,12 @@ BOOKS = (".xlsx", ".xlsm")
 _MARKS = ",;\t"
 """Possible delimiters of columns."""
 
-_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*\bref="[A-Z]+(\d+):[A-Z]+(?!\1")')
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*\bref="[A-Z]+(\d+):[A-Z]+(?!\1")')
 """Merged cells of several rows."""
 
-_FORMULA = rb"<(?:\w+:)?f\b[^<]*(?:</(?:\w+:)?f>)?\s*"
+_FORMULA = rb"<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
 _NO_VALUE = re.compile(
-    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*>\s*' + _FORMULA + rb"(?:<v\s*/>|<v></v>)?\s*</(?:\w+:)?c>"
+    rb'<(?:\w+:)?c\b(?![^<>]*\bt="str")[^<>]*>\s*' + _FORMULA + rb"(?:<v\s*/>\s*|<v></v>\s*)?</(?:\w+:)?c>"
 )
 """A cell with a formula whose value is not stored. A text may be empty."""
 
