@@ -97,18 +97,24 @@ def read_picture(path: Path, handle: BinaryIO) -> Container:
             raise files.truncated(path, "it has fewer bytes than its header states")
     header = picture_header(path, path, kind)
     if kind == "PNG":
-        return Container(replace(header, deep=head[24] == 16), functools.partial(_decode_png, path))
+        return Container(replace(header, deep=head[24] == 16), functools.partial(_decode_png, path, header))
     return Container(header, functools.partial(_decode, path, header))
 
 
-def _decode_png(path: Path) -> Samples:
+def _decode_png(path: Path, header: ImageHeader) -> Samples:
     """Decode a PNG with libpng, which checks its checksums and detects missing pixels."""
     import imagecodecs
+    from PIL import Image
 
     try:
         values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
     except (imagecodecs.PngError, UnicodeError) as error:  # not quoted: the message may be bytes of the file
         raise files.truncated(path, "libpng cannot read its pixels") from error
+    if header.mode.startswith("P"):  # libpng decodes colours beyond the palette as black
+        with Image.open(path, formats=("PNG",)) as image:
+            colours = len(image.palette.palette) // 3 if image.palette else 0
+            if np.asarray(image).max() >= colours:
+                raise files.truncated(path, f"pixels beyond the {colours} colours of its palette")
     return Samples(values, "" if values.shape[2] % 2 else "unassociated")
 
 
