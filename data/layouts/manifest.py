@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ...core.formats import (
     IMAGE,
     LABEL,
     MPP,
+    PART,
     PATH,
     CsvTable,
     Role,
@@ -155,8 +155,8 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     given : set of str
         Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
-    groups = () if "group" in given else itertools.chain.from_iterable(GROUP.matching(table.columns))
-    used = {*columns.values(), *groups}
+    roles = (PART,) if "group" in given else (PART, GROUP)  # a split is kept by folds
+    used = {*columns.values(), *(name for role in roles for tier in role.matching(table.columns) for name in tier)}
     unused = [written for key, written in table.columns.items() if key not in used]
     listed = f"columns that are not used: {', '.join(unused)}"
     if not unused:
