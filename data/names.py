@@ -269,30 +269,22 @@ def settle_groups(
 
 
 def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[Finding]:
-    """Warn of groups from paths or a column of slides that differ only in their end, with a rule that joins them."""
-    folder, column, group_of = root if root.is_dir() else root.parent, "", {}
+    """Warn of groups from paths or a column of slides that differ only in their end."""
+    column, names = "", set()
     for record in records:
         cells = dict(record.columns)
         slide = next((name for name in GROUP.matching(cells)[1] if cells[name] == record.group), "")
         if record.group and not barcode_of(record.group) and (slide or ruled or not record.line):
-            inside = record.path.is_relative_to(folder)
-            path = (record.path.relative_to(folder) if inside else record.path).as_posix()
-            column, group_of[path] = slide, record.group
-    stem_of = {name: re.sub(f"(?<=.){_END}$", "", name) for name in group_of.values()}
+            column = slide
+            names.add(record.group)
+    stem_of = {name: re.sub(f"(?<=.){_END}$", "", name) for name in names}
     counts = Counter(stem_of.values())
     shared = sorted(stem for stem, count in counts.items() if count > 1)
     if not shared or max(counts.values()) > _MOST_SLIDES or (len(shared) == 1 and not re.search(r"\d", shared[0])):
         return []
-    path, name = next(iter(group_of.items()))
-    folders = path.split("/")[:-1]
-    above = "[^/]+/" * folders.index(name) if name in folders else ""
-    rule = f"^{above}([^/]+?){_END}?/" if name in folders else f"([^/]+?){_END}[^/]*$"
-    if PathRule.of(rule, name="").find(group_of) == {path: stem_of[name] for path, name in group_of.items()}:
-        cure: str = Message("{group_from:{}} joins them", rule)
-    elif column:
+    cure = Message("name the patients by {group_from}, or in the column group of a manifest")
+    if column:
         cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$")
-    else:
-        cure = "give the patients as the column group of a manifest"
     alike = Names(f" ({few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))})")
     text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
     return [Finding("warning", root.name, Message(text, alike, cure), labels_only=True)]

@@ -67,7 +67,7 @@ def walk_files(
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
-            findings.append(_unreadable(shown(folder), error, folder=True))
+            findings.append(_unreadable(shown(folder), error))
             return
         for entry in entries:
             name, path = entry.name, folder / entry.name
@@ -108,17 +108,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:
+def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
-    why = error.strerror or str(error)
-    if link:
-        # a link without a suffix may have led to a folder of images
-        level: Literal["warning", "error"] = "error" if Path(name).suffix.casefold() in _MATTERS else "warning"
-        gone = isinstance(error, FileNotFoundError)
-        what = "a link to something that is not there" if gone else f"a link that leads nowhere ({why})"
-        return Finding(level, name, f"{what}; correct or remove it")
-    what = "this folder cannot be listed" if folder else "cannot be read"
-    return Finding("error", name, f"{what} ({why}); correct it, or remove it from the images")
+    # a link without a suffix may have led to a folder of images
+    level: Literal["warning", "error"] = "error"
+    if link and Path(name).suffix.casefold() not in _MATTERS:
+        level = "warning"
+    what = "a link that leads nowhere" if link else "cannot be read"
+    return Finding(level, name, f"{what} ({error.strerror or error}); correct it, or remove it from the images")
 
 
 def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:

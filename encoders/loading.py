@@ -30,7 +30,7 @@ from ..core import (
     is_out_of_memory,
     printable,
 )
-from ..core.formats import check_tree, check_zip, content_sha256, hdf5_trouble, limits, number_of, plausible_mpp
+from ..core.formats import check_tree, check_zip, content_sha256, limits, number_of, plausible_mpp
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -162,13 +162,11 @@ def read_keras(path: Path) -> Callable[[Any], None]:
 
 def keras_trouble(path: Path) -> str | None:
     """Return the reason why a file is unsafe for Keras; None if it is HDF5 that contains only numbers of its own."""
-    trouble = hdf5_trouble(path)
-    if trouble is None:
-        try:
-            check_tree(path)
-        except StoreError as error:
-            trouble = str(error).removeprefix(f"{path}: ")
-    return trouble
+    try:
+        check_tree(path)
+    except StoreError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
 
 
 def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import ImageError, WeightsError, is_out_of_memory
-from ..core.formats import content_sha256, hdf5_reason
+from ..core.formats import content_sha256
 from .loading import Filled, as_float32, fill_weights, first_line, keras_trouble, read_keras
 from .network import variables_of
 from .registry import EncoderSpec
@@ -134,8 +134,6 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     first = _try(base, path, needed=part)
     if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
         return
-    if isinstance(first.error, OSError):  # HDF5 refused it before Keras saw any layer
-        raise WeightsError(f"{path}: {hdf5_reason([str(first.error)])}") from first.error
     raise WeightsError(
         "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it",
         path, spec.name, first.reason,

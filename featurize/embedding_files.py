@@ -113,8 +113,7 @@ def is_foreign(path: Path) -> bool:
 def _is_store(path: Path) -> bool:
     """Return whether an HDF5 file is a feature file: anything that is not recognised as a slide."""
     try:
-        file, _ = open_for_reading(path)
-        with file:
+        with open_for_reading(path) as file:
             return "kind" in file.attrs or set(_FEATURES).isdisjoint(file.keys())
     except DAMAGE:
         return True  # opening it later reports the reason
@@ -242,8 +241,7 @@ def _read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
     slides: dict[str, tuple[npt.NDArray[np.float32], int, str]] = {}
     empty: list[str] = []  # as TRIDENT writes for slides without tissue
     for source in files:
-        file, _ = open_for_reading(source)
-        with file, reading(source):
+        with open_for_reading(source) as file, reading(source):
             if (slide := _slide(file)) is None:
                 empty.append(source.stem)
             else:

@@ -89,8 +89,7 @@ _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns whose attribute of `StainInfo` has another name."""
 
 _AGAIN = "make it again with bchisto featurize --overwrite"
-_BUSY = "open for writing in another program; close it there and try again"
-"""Remedies of a feature file. One that is being written may be intact, so the user should try again."""
+"""Remedy of a feature file."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -237,9 +236,8 @@ def open_store(path: PathInput) -> Store:
     path = Path(converted(path, "path", Path))
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
-    file, busy = open_for_reading(path)
-    remedy = _BUSY if busy else f"damaged, {{}}; {_AGAIN}"
-    with contextlib.ExitStack() as opened, reading(path, remedy, kind=StoreError):
+    file = open_for_reading(path)
+    with contextlib.ExitStack() as opened, reading(path, f"damaged, {{}}; {_AGAIN}", kind=StoreError):
         opened.enter_context(file)
         version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
         if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:

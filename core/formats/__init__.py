@@ -35,8 +35,7 @@ from .files import (
     published_rows,
     reading,
 )
-from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading, refuse_deadly
-from .jpeg import LJPEG_SUFFIX
-from .spreadsheets import TableFacts, decimal_of
+from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
+from .pictures import LJPEG_SUFFIX
 from .tables import table_rows
-from .texts import check_zip, number_of, parse_json, parse_yaml, read_json, visible
+from .texts import check_zip, decimal_of, number_of, parse_json, parse_yaml, read_json, visible

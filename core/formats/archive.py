@@ -34,14 +34,8 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
         More members or bytes than `Archive` reads.
     """
     if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
-        raise InputError(
-            "{:,} models{} are more than a model file can hold: {:,} models, {:.0f} GiB; use fewer {folds} or {seeds}, "
-            "fewer feature files, or smaller models",
-            members,
-            f" of {size / 1024**3:.1f} GiB" if size else "",
-            limits.ARCHIVE_MEMBERS - 1,
-            limits.ARCHIVE_BYTES / 1024**3,
-        )
+        more = "{:,} models are more than a model file can hold; use fewer {folds} or {seeds}, fewer feature files, or "
+        raise InputError(more + "smaller models", members)
 
 
 class Archive(contextlib.AbstractContextManager["Archive"]):
@@ -114,23 +108,18 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
 
     def _check(self) -> dict[str, Any]:
         """Check the sizes and members of the archive, and return its manifest."""
-        infos = self._zip.infolist()
-        size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
-        if len(infos) > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
-            raise BundleError(f"{self._path}: unpacks to more than a model file can hold; it is not read")
-        if size > max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed):
+        names = self._zip.namelist()
+        size, packed = sum(info.file_size for info in self._zip.infolist()), self._path.stat().st_size
+        if size > min(limits.ARCHIVE_BYTES, max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)):
             raise BundleError(
-                f"{self._path}: unpacks to far more than it is large, as no model file does; it is not read"
+                f"{self._path}: unpacks to far more than it is large, or than a model file can hold; it is not read"
             )
-        names = [info.filename for info in infos]
-        if len(set(names)) < len(names):
-            raise BundleError(f"{self._path}: holds a member twice; it was altered")
         info = self._zip.getinfo(MANIFEST)
         if info.file_size > limits.MANIFEST_BYTES:
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != BUNDLE_KIND:
             raise ValueError("its manifest is of another kind")
-        if set(names) - {MANIFEST} != set(manifest["members"]):
+        if sorted(names) != sorted((MANIFEST, *manifest["members"])):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
         return manifest

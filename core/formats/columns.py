@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
+from .tables import BOOKS
 
 _PERSONS = ("patient", "subject", "participant", "case")
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
@@ -63,7 +64,7 @@ class Role:
 
     def is_plain(self, name: str) -> bool:
         """Whether a column has the standard name, so that no note is needed."""
-        return _loose(name) == _loose(self.name)
+        return same_name(name, self.name)
 
 
 PATH = Role(
@@ -72,7 +73,7 @@ PATH = Role(
 )  # fmt: skip
 IMAGE = Role(
     "image_id", "name of the image",
-    (("imageid",), ("image", "imagename"), ("slideid", "slide"), ("filename", "file"), ("id",), ("path", "imagepath")),
+    (("imageid",), ("image", "imagename"), ("filename", "file"), ("slideid", "slide"), ("id",), ("path", "imagepath")),
 )  # fmt: skip
 LABEL = Role(
     "label", "label",
@@ -83,18 +84,10 @@ GROUP = Role(
     "group", "group",
     (("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))), ("slide", "slideid")),
 )  # fmt: skip
-MPP = Role(
-    "mpp", "number of micrometres per pixel",
-    (("mpp",), ("umperpixel", "umperpx", "umpx", "micronsperpixel", "micrometresperpixel", "micrometersperpixel",
-                "spacingumpx")),
-)  # fmt: skip
-PREDICTED = Role(
-    "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat", "predictedclass",
-                                                      "predictedlabel")),
-)  # fmt: skip
+MPP = Role("mpp", "number of micrometres per pixel", (("mpp",), ("umperpixel", "umperpx", "micronsperpixel")))
+PREDICTED = Role("predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat")))
 FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
 PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
-ROLES = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 
@@ -130,8 +123,7 @@ def choose_column(
 ) -> str | None:
     """Return the column with a given role; None if there is none.
 
-    A column of patients without values is skipped if another one has values. A column of slides does not identify
-    images if several rows have the same slide.
+    A column of patients without values is skipped if another one has values.
 
     Parameters
     ----------
@@ -150,15 +142,9 @@ def choose_column(
     InputError
         Two columns of one tier that group the rows differently.
     """
-    if role is LABEL and "x" in map(_loose, names):  # with a column x, y is the position of a tile, not a label
-        names = [name for name in names if _loose(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
-    for number, tier in enumerate(tiers):
-        filled = tier
-        if role is GROUP:
-            filled = [name for name in tier if not all(map(is_missing, values(name)))]
-        elif role is IMAGE and _loose(tier[0]).startswith("slide") and tiers[number + 1 :]:
-            filled = tier if len(set(values(tier[0]))) == len(values(tier[0])) else []
+    for tier in tiers:
+        filled = [name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))]
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
                 raise InputError(
@@ -195,3 +181,32 @@ def is_missing(value: Any) -> bool:
     (True, True, True, False)
     """
     return value is None or value != value or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+
+
+_AS_TEXT = "format the column as text in the spreadsheet, enter the names again, and export it again"
+_ROUNDED = f"the spreadsheet rounded a number, so different names may have become one; {_AS_TEXT}"
+_EXPONENT = re.compile(r"[+-]?(\d+[.,]\d+e[+-]?|\d+e\+)\d{1,3}", re.IGNORECASE)
+_ERROR = re.compile(r"#[^\W_][\w/ ]*[!?]|#{3,}|Err:\d+")
+_MONTH = "(jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
+_DATE = re.compile(rf"\d{{1,2}}-{_MONTH}|{_MONTH}-\d\d", re.IGNORECASE)
+_DATE_OF_BOOK = re.compile(r"\d{4}-\d\d-\d\d( [\d:.]+)?|\d\d:\d\d:[\d.]+")
+
+
+def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int, str] | None:
+    """Return the place of the first cell of a column that a spreadsheet spoiled, and how; None if none is.
+
+    Parameters
+    ----------
+    cells : iterable of str
+    names : bool
+        Whether they name images or patients, which rounding would join.
+    table : Path
+        The file; only workbooks hold dates as such.
+    """
+    kinds = {_ERROR: "an error of the spreadsheet; correct its formula, or empty the cell"}
+    date = f"a date, which a spreadsheet makes of names such as 1-2; {_AS_TEXT} as CSV"
+    kinds[_DATE_OF_BOOK if table.suffix.casefold() in BOOKS else _DATE] = date
+    if names:
+        kinds[_EXPONENT] = _ROUNDED
+    spoiled = ((at, why) for at, cell in enumerate(cells) for kind, why in kinds.items() if kind.fullmatch(cell))
+    return next(spoiled, None)

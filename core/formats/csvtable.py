@@ -10,14 +10,13 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from .. import InputError, Message, few, unneutral
 from . import limits
-from .columns import GROUP, IMAGE, LABEL, PATH, ROLES, Role, choose_column, has_column, may_hold_patients, same_name
-from .spreadsheets import TableFacts, begins_blocks, one_hot, spoiled_cell
+from .columns import GROUP, IMAGE, PATH, Role, choose_column, has_column, may_hold_patients, same_name, spoiled_cell
 from .tables import table_rows
 
 
@@ -71,19 +70,13 @@ class CsvTable:
         Line number, and the cells by column key; a missing cell is empty.
     overlong, short : tuple of int
         Numbers of the lines with more, and with fewer, cells than the header.
-    notes : tuple of str
-        How the table was read, if a workbook, and what was removed.
-    spoiled : mapping of (int, str) to str
-        Line number and column key of cells that lost their value, and what they lost.
     """
 
     path: Path
     columns: dict[str, str]
     rows: tuple[tuple[int, dict[str, str]], ...]
     overlong: tuple[int, ...]
-    notes: tuple[str, ...] = ()
     short: tuple[int, ...] = ()
-    spoiled: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def choose(self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()) -> str:
         """Return the key of the column with a given role, see `choose_column`; empty if there is none.
@@ -108,20 +101,21 @@ class CsvTable:
         return ((line, [row.get(key, "") for key in keys]) for line, row in self.rows)
 
     def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
-        """Log what `remarks` and `check` return.
+        """Log what `remarks` yields, and `check` the columns.
 
         Raises
         ------
         InputError
             See `check`.
         """
-        for level, text in (*self.remarks(chosen), *self.check(chosen, *further)):
+        self.check(chosen, *further)
+        for level, text in self.remarks(chosen):
             (_log.info if level == "note" else _log.warning)("%s: %s", self.path, text)
 
     def remarks(
         self, chosen: Mapping[Role, str], *, without: Sequence[str] = (), cure: str = "rename it to group"
     ) -> Iterator[_Remark]:
-        """Yield how the table was read, and the columns without a standard name that are used, or perhaps should be.
+        """Yield the columns without a standard name that are used, or perhaps should be.
 
         Parameters
         ----------
@@ -136,7 +130,6 @@ class CsvTable:
         ------
         {"note", "warning"}, str
         """
-        yield from (("note", note) for note in self.notes)
         unused = {name: title for name, title in self.columns.items() if name not in (*chosen.values(), *without)}
         for role, column in chosen.items():
             text = f"the {role.means} is taken from the column {self.columns.get(column)}"
@@ -151,8 +144,8 @@ class CsvTable:
                 remedies=[Message("if it does, {}", cure)],
             )  # fmt: skip
 
-    def check(self, chosen: Mapping[Role, str], *further: str) -> list[_Remark]:
-        """Refuse cells of the used columns that a spreadsheet spoiled, and return warnings of what may be lost.
+    def check(self, chosen: Mapping[Role, str], *further: str) -> None:
+        """Refuse cells of the used columns that a spreadsheet spoiled.
 
         Parameters
         ----------
@@ -164,61 +157,14 @@ class CsvTable:
         Raises
         ------
         InputError
-            Numbers that were rounded as names, dates, errors, or formulas without a value.
+            Numbers that were rounded as names, dates, or errors.
         """
-        warnings: list[_Remark] = []
         for role, column in (*chosen.items(), *((None, column) for column in further)):
             cells = self._column(column) if column else []
-            spoiled = [(line, why) for (line, name), why in self.spoiled.items() if name == column]
-            if (first := spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP))) is not None:
-                spoiled.append((self.rows[first[0]][0], first[1]))
-            if spoiled:
-                line, why = min(spoiled)
-                cell = next((row[column] for number, row in self.rows if number == line), "")
-                raise InputError(f"{self.path}:{line}: the {self.columns[column]} {cell!r} is {why}")
-            if role in (LABEL, GROUP) and begins_blocks(cells):
-                text = f"only the first row of each block has a {self.columns[column]}; if these were merged cells"
-                warnings.append(("warning", f"{text}, fill in the rows below"))
-        return warnings
-
-    def labelled(self, *, required: bool = False) -> CsvTable:
-        """Return the table with a column ``label`` in place of a column of ones and zeros for each class.
-
-        A table that has a label, or no such columns, is returned unchanged.
-
-        Parameters
-        ----------
-        required : bool
-            Whether to refuse columns of which no row, or few rows, hold exactly one 1; otherwise a note says so.
-
-        Raises
-        ------
-        InputError
-            A row has no class, or several, and most have one.
-        """
-        known = {name for role in ROLES for tier in role.matching(self.columns) for name in tier}
-        names = [name for name in self.columns if name not in known and not name.startswith("p_")]
-        marks, ones = one_hot({name: self._column(name) for name in names})
-        if len(marks) < 2 or has_column(list(self.columns), LABEL):
-            return self
-        listed = few((self.columns[name] for name in marks), most=10)
-        wrong = [place for place, held in enumerate(ones) if len(held) != 1]
-        if wrong:
-            held = few(self.columns[name] for name in ones[wrong[0]]) or "none"
-            text = (
-                f"of the columns of ones and zeros ({listed}), {len(wrong)} of {len(ones)} rows do not mark one, first "
-                f"line {self.rows[wrong[0]][0]} ({held}); an image has one label, so give it in a column label"
-            )
-            if required or 3 * len(wrong) <= len(ones):
-                raise InputError(f"{self.path}: {text}")
-            return replace(self, notes=(*self.notes, text))
-        rows = [
-            (line, {name: cell for name, cell in row.items() if name not in marks} | {LABEL.name: self.columns[name]})
-            for (line, row), (name,) in zip(self.rows, ones, strict=True)
-        ]
-        columns = {name: title for name, title in self.columns.items() if name not in marks} | {LABEL.name: LABEL.name}
-        note = f"the label is the column that holds the one of {listed}"
-        return replace(self, columns=columns, rows=tuple(rows), notes=(*self.notes, note))
+            spoiled = spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP), table=self.path)
+            if spoiled is not None:
+                line, row = self.rows[spoiled[0]]
+                raise InputError(f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {spoiled[1]}")
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""
@@ -251,27 +197,19 @@ def read_csv(
         The package that reads this kind of workbook is missing.
     """
     key = key or column_key
-    about = TableFacts()
-    lines = table_rows(path, fits=lambda header: all(has_column(header, column) for column in needed), about=about)
+    lines = table_rows(path)
     _, written = next(lines, (1, []))
     names = [key(cell) for cell in written]
-    _check_header(path, names, written, needed=[name for name in needed if name is not LABEL], expected=expected)
+    _check_header(path, names, written, needed=needed, expected=expected)
     filled = [(number, cells) for number, cells in lines if any(cells)]
     rows = ((number, itertools.zip_longest(names, cells, fillvalue="")) for number, cells in filled)
-    table = CsvTable(
+    return CsvTable(
         path,
         columns={name: title for name, title in zip(names, written, strict=True) if name},
         rows=tuple((number, {name: cell for name, cell in row if name}) for number, row in rows),
         overlong=tuple(number for number, cells in filled if any(cells[len(names) :])),
-        notes=tuple(about.notes),
         short=tuple(number for number, cells in filled if len(cells) < len(names)),
-        spoiled={(line, names[at]): why for (line, at), why in about.spoiled.items() if at < len(names)},
     )
-    if LABEL not in needed:
-        return table
-    table = table.labelled(required=True)
-    _check_header(path, [*table.columns], [*table.columns.values()], needed=(LABEL,), expected=expected)
-    return table
 
 
 def column_key(name: str) -> str:

@@ -6,12 +6,12 @@ Rules for the kinds of files:
   value above 255 is of 8 bits. Bilevel images become black and white.
 - 16-bit values are divided by 257 and rounded, so that full scale stays full scale.
 - Three grey channels of a TIFF that are one image in bright field become RGB, in the order of their names or colours:
-  channels of OME, ImageJ or tifffile, samples without colours, or three equal pages that change at the same pixels.
-  Fluorescence, other numbers of channels, z-stacks and time series are refused.
+  channels of OME or ImageJ, or samples without colours. Fluorescence, other numbers of channels, three grey pages,
+  z-stacks and time series are refused.
 - Alpha and transparent colours are composited over white, the colour of empty glass. An alpha channel that is 0
   everywhere is ignored. Further TIFF samples without a defined meaning are ignored.
 - Pillow converts CMYK and YCbCr to RGB. Colour profiles are not applied.
-- An EXIF orientation is applied, or that of XMP if EXIF has none.
+- An EXIF orientation is applied; that of a PNG only if it precedes the pixels.
 - Of several pages, the first one that is not marked as a thumbnail is read, and of an animation the first frame. Data
   after the end of a PNG or JPEG are ignored.
 - DICOM is decoded by the rules of `dicom`. Lossless JPEG and converted mammograms are stretched to their range of grey
@@ -37,8 +37,7 @@ from .. import ImageError, PathInput, converted
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Remark, Samples
-from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
-from .png import PNG_BEGIN, read_bmp_or_webp, read_png
+from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 
 _TRANSPOSED = frozenset({5, 6, 7, 8})
@@ -51,8 +50,8 @@ _BLOCK = 2**22
 """Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
 
 _READERS = (
-    *((0, begin, read_tiff) for begin in TIFF_BEGINS), (0, PNG_BEGIN, read_png), (0, JPEG_BEGIN, read_jpeg),
-    (0, b"BM", read_bmp_or_webp), (8, b"WEBP", read_bmp_or_webp),
+    *((0, begin, read_tiff) for begin in TIFF_BEGINS), (0, PNG_BEGIN, read_picture), (0, JPEG_BEGIN, read_jpeg),
+    (0, b"BM", read_picture), (8, b"WEBP", read_picture),
 )  # fmt: skip
 """Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 

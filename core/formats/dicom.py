@@ -29,7 +29,7 @@ import numpy as np
 from .. import ImageError
 from . import files, limits
 from .files import BROKEN, SLIDE, Container, ImageHeader, Samples
-from .jpeg import JPEG_BEGIN, check_jpeg
+from .pictures import JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 

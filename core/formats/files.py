@@ -153,15 +153,18 @@ def truncated(path: Path, why: object) -> ImageError:
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
 
 
+def too_large(path: Path, what: str) -> ImageError:
+    """Return an error for an image of too many pixels."""
+    return ImageError(f"{path}: {what} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images")
+
+
 def check_size(path: Path, header: ImageHeader) -> None:
     """Refuse an image without pixels, or with more than `limits.PIXELS`."""
     width, height = header.width, header.height
     if width < 1 or height < 1:
         raise damaged(path, f"its header has {width}x{height} pixels")
     if width * height > limits.PIXELS:
-        raise ImageError(
-            f"{path}: {width}x{height} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"
-        )
+        raise too_large(path, f"{width}x{height}")
 
 
 def check_bytes(path: Path) -> None:
@@ -170,8 +173,8 @@ def check_bytes(path: Path) -> None:
         raise ImageError(f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image")
 
 
-def exif_orientation(block: bytes) -> int | None:
-    """Return the orientation in an EXIF block: 1 if it is not one of 1 to 8, None if there is none.
+def exif_orientation(block: bytes) -> int:
+    """Return the orientation in an EXIF block, 1 to 8; 1 if there is none.
 
     Only the entries of the first directory are read, not data elsewhere in the block.
 
@@ -183,24 +186,14 @@ def exif_orientation(block: bytes) -> int | None:
     block = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
-        return None
-    (start,) = struct.unpack_from(f"{order}I", block, 4)
-    if start + 2 > len(block):
-        return None
-    (count,) = struct.unpack_from(f"{order}H", block, start)
-    for offset in range(start + 2, min(start + 2 + 12 * min(count, limits.EXIF_ENTRIES), len(block) - 11), 12):
-        tag, kind, number = struct.unpack_from(f"{order}HHI", block, offset)
+        return 1
+    start = struct.unpack_from(f"{order}I", block, 4)[0] + 2
+    count = min(limits.EXIF_ENTRIES, *struct.unpack(f"{order}H", block[start - 2 : start].rjust(2, b"\0")))
+    for offset in range(start, min(start + 12 * count, len(block) - 11), 12):
+        tag, kind, number, value = struct.unpack_from(f"{order}HHIH", block, offset)
         if tag == _ORIENTATION:
-            form = {1: "B", 3: "H", 4: "I"}.get(kind)
-            value = struct.unpack_from(order + form, block, offset + 8)[0] if form and number == 1 else 1
-            return value if 1 <= value <= 8 else 1
-    return None
-
-
-def xmp_orientation(text: bytes) -> int | None:
-    """Return the orientation in an XMP packet; None if there is none."""
-    match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', text)
-    return None if match is None else int(match[1]) if 1 <= int(match[1]) <= 8 else 1
+            return value if (kind, number) == (3, 1) and 1 <= value <= 8 else 1
+    return 1
 
 
 def stretch_to_eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> npt.NDArray[np.uint8]:

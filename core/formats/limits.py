@@ -21,12 +21,8 @@ PICTURE_BYTES = 8 * PIXELS  # four samples of 16 bits per pixel
 EXIF_ENTRIES = 1000  # of a directory; cameras write some fifty
 PAGES = 10_000  # of a TIFF
 DESCRIPTION = 1024**2  # characters of the description of a TIFF; OME-XML of one image has some thousand
-PROFILE_BYTES = 4 * 1024**2  # of a colour profile; those of printers have 2 MB
 LEAST_MPP, MOST_MPP = 0.02, 20.0  # micrometres per pixel: light resolves 0.2, and above 20 a nucleus is half a pixel
-JPEG_SEGMENTS = 20_000  # before the first scan
 JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive images have about ten scans, and each visits every pixel
-PNG_CHUNKS = 1_000_000  # with IDAT chunks of 8 KiB, the largest image needs 83,000
-PNG_TEXT_BYTES = 1024**2  # of a text chunk, and of its inflated text
 DICOM_READS = 300_000  # of one file: an element takes up to three reads, and images have some hundreds of elements
 DDSM_CASE_BYTES = 1024**2  # of an .ics file; they have some hundred
 DDSM_OVERLAY_BYTES = 8 * 1024**2  # the outlines of one view take some kilobytes
@@ -36,11 +32,8 @@ TABLE_BYTES = 256 * 1024**2  # a row takes some hundred bytes, so this is a mill
 TABLE_ROWS, TABLE_COLUMNS = 1_048_576, 16_384  # the limits of Excel
 TABLE_CELLS = 10_000_000  # a few bytes of a workbook can name a very distant cell
 LINE_CHARACTERS = 1_000_000  # of a table that bchisto wrote: every cell of a line takes memory, even an empty one
-WORKBOOK_PARTS = 10_000
-WORKBOOK_BYTES = 128 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
-ROW_ELEMENTS = 300_000  # XML elements in a row of a workbook; a row of Excel has up to 16,384 cells
-OTHER_ELEMENTS = 3_000_000  # XML elements outside of rows: the texts of a million cells are two million
-TEXT_WITHOUT_ELEMENT = 1024**2  # bytes; a cell holds at most 32,767 characters
+WORKBOOK_BYTES = 64 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
+WORKBOOK_ELEMENTS = 1_200_000  # begins and ends of XML elements, and attributes: 30,000 rows of four cells have as many
 
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models

@@ -6,7 +6,6 @@ Otherwise a small file could take much memory.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import unicodedata
@@ -19,9 +18,6 @@ from . import limits
 
 _SIGNS = ",:[{"
 """One of these characters precedes every JSON value except the first."""
-
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
-"""Characters without ink that Unicode does not count as blanks or marks of format."""
 
 
 def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
@@ -75,29 +71,12 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     Raises
     ------
     zipfile.BadZipFile
-        Too many members, or not a zip.
+        Too many members.
     """
-    if isinstance(source, Path):
-        with source.open("rb") as handle:
-            check_zip(handle, members=members)
-        return
-    zipfile.ZipFile(_Opening(source, members)).close()
-
-
-class _Opening(io.IOBase):
-    """A file that refuses large reads. `zipfile` reads the directory in one piece, and nothing else as large."""
-
-    def __init__(self, handle: IO[bytes], members: int) -> None:
-        self._handle, self._members = handle, members
-        self.seek, self.tell = handle.seek, handle.tell  # type: ignore[method-assign]
-
-    def read(self, size: int = -1) -> bytes:
-        if size > max(self._members * limits.ZIP_MEMBER_BYTES, 2**17):
-            raise zipfile.BadZipFile(f"more than {self._members:,} members")
-        return self._handle.read(size)
-
-    def seekable(self) -> bool:
-        return True
+    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle:
+        record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
+    if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
+        raise zipfile.BadZipFile(f"more than {members:,} members")
 
 
 _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)
@@ -120,19 +99,12 @@ def parse_yaml(text: str) -> Any:
         The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
         The message does not name the file.
     """
-    try:
-        if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
-            with contextlib.suppress(ValueError):  # YAML may begin with a brace, too
-                return parse_json(text, most=limits.RECORD_VALUES)
-        return _parsed(text)
-    except RecursionError as error:
-        raise InputError("nested too deeply") from error
-
-
-def _parsed(text: str) -> Any:
     import yaml
 
     broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
+    if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
+        with contextlib.suppress(ValueError, RecursionError):  # YAML may begin with a brace, too
+            return parse_json(text, most=limits.RECORD_VALUES)
     if len(text) > limits.YAML_CHARACTERS:
         raise InputError(f"more than {limits.YAML_CHARACTERS // 1024} KiB of YAML")
     try:
@@ -141,20 +113,15 @@ def _parsed(text: str) -> Any:
             first: [kind for kind in kinds if kind[0].endswith(":null")]
             for first, kinds in loader.yaml_implicit_resolvers.items()
         }
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            if _nodes(node, {}) > limits.YAML_VALUES:
-                raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except (InputError, RecursionError):
-        raise
+        node = loader.get_single_node()
+        values = 0 if node is None else _nodes(node, {})
+        content = loader.construct_document(node) if 0 < values <= limits.YAML_VALUES else None
     except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"neither YAML nor JSON ({reason})") from error
+        raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
+    if values > limits.YAML_VALUES:
+        raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
+    return content
 
 
 def _nodes(node: Any, known: dict[int, int]) -> int:
@@ -180,8 +147,21 @@ def number_of(value: Any) -> Any:
     return int(value) if match[1].isdecimal() else float(value)
 
 
+def decimal_of(text: str) -> float:
+    """Return a number with a decimal point or comma; Python's own ``1_0`` and digits of other scripts are no numbers.
+
+    Raises
+    ------
+    ValueError
+        The text is not a number, or separates thousands as well.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text.replace(",", ".", 1))
+
+
 def visible(text: str) -> str:
-    r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
+    r"""Return a text without marks of format; other blanks become spaces, and those around it are removed.
 
     Examples
     --------
@@ -190,9 +170,5 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or not _is_unseen(sign))
+    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or unicodedata.category(sign) != "Cf")
     return "".join(seen).strip()
-
-
-def _is_unseen(sign: str) -> bool:
-    return sign in _UNSEEN or unicodedata.category(sign) == "Cf"

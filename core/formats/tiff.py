@@ -1,34 +1,39 @@
 """Reading of TIFF files with tifffile: the first page that is not marked as a thumbnail or a mask.
 
-All sizes are checked before the page is decoded.
+All sizes are checked before the page is decoded. Descriptions of OME, ImageJ and Aperio state channels and micrometres
+per pixel: only their first `limits.DESCRIPTION` characters are searched, by regular expressions, so that no entity of
+XML is expanded and no other file is opened.
 
 References
 ----------
-TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
+TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007); OME Data Model 2016-06 (Pixels, Channel); ImageJ 1.54,
+FileSaver.java and TiffEncoder.java (keys of the text).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import math
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
-from .described import Description, describe, square_mpp
 from .files import SLIDE, Container, ImageHeader, Remark, Samples
-from .jpeg import check_jpeg
+from .pictures import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP, _COLOUR_MAP, _PROFILE = 274, 262, 330, 700, 320, 34675
+_ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _COLOUR_MAP, _PROFILE = 274, 262, 330, 320, 34675
 _RESOLUTIONS, _UNIT = (282, 283), 296
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
 """Micrometres per unit of resolution: inch, centimetre, and the millimetre and micrometre of some programs."""
@@ -41,14 +46,9 @@ _DARK = 48
 """Grey levels. The median of each channel of an image in bright field is brighter (in 99 % of 959 patches of BreakHis
 and IDC above 85); that of fluorescence is near black."""
 
-_SAME_SCENE, _STEP = 0.25, 3
-"""Pages that are channels of one image change at the same pixels: the correlation of differences over so many pixels is
-at least 0.30 between any two channels of those patches, and at most 0.17 between two images."""
-
 _AS_RGB = "save it as 8-bit RGB (in Fiji: Image > Type > RGB Color)"
 
 _JOINED: Final = "3 grey channels are read as red, green and blue"
-_TAKEN: Final = f"3 grey pages are taken for red, green and blue; look at its colours, or {_AS_RGB}"
 
 _NO_PACKING, _JPEG = 1, 7
 _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
@@ -56,11 +56,108 @@ _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 memory than the size of the page."""
 
 
+_CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
+_MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
+_PURE = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
+_COLOUR_NAME = re.compile(r"(?<![a-z])(?:(r)|(g)|(b))(?:ed|reen|lue)?(?![a-z])", re.IGNORECASE)
+_UNITS = {
+    "um": 1.0, "μm": 1.0, "micron": 1.0, "micrometer": 1.0, "micrometre": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4,
+    "m": 1e6, "in": 25_400.0, "inch": 25_400.0,
+}  # fmt: skip
+"""Micrometres of a unit of length, without a plural s."""
+
+
+class Description(NamedTuple):
+    """What the description of a TIFF states.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Numbers of channels, of planes in depth and of times; 1 if not stated.
+    order : tuple of int
+        Positions of red, green and blue among three channels, by their names or colours; empty if not stated.
+    other : bool
+        Whether the channels are stated to have other colours than red, green and blue, or contradicting ones.
+    size : tuple of float
+        Micrometres per pixel, across and down; empty if not stated.
+    """
+
+    counts: tuple[int, ...] = (1, 1, 1)
+    order: tuple[int, ...] = ()
+    other: bool = False
+    size: tuple[float, ...] = ()
+
+
+def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None) -> Description:
+    """Read the description of a page.
+
+    Parameters
+    ----------
+    text : str
+    samples : int
+        Samples per pixel of the page; OME counts each as a channel.
+    resolutions : list of float
+        Pixels per unit, across and down; empty if unknown. ImageJ writes the unit into the description.
+    beside : dict, optional
+        What ImageJ writes outside of the description, such as ``LUTs``.
+    """
+    text = text[: limits.DESCRIPTION].strip()
+    ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
+    if not ome and not text.startswith("ImageJ="):
+        # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
+        sizes = {value.replace(",", ".") for value in _MPP.findall(text) if "->" not in text.partition("|")[0]}
+        return Description(size=(float(min(sizes)),) * 2 if len(sizes) == 1 and text.startswith("Aperio") else ())
+    text = re.split(r"</(?:\w{1,99}:)?Pixels\s*>", text, maxsplit=1)[0]
+    keys = ("SizeC", "SizeZ", "SizeT") if ome else ("channels", "slices", "frames")
+    counts = [_count(_value(key, text)) for key in keys]
+    if ome:
+        inside = _CHANNEL.findall(text)
+        names = [_value("Name", channel) for channel in inside]
+        shown = filter(None, (_value("Color", channel) for channel in inside))  # RGBA
+        colours = [f"{_count(colour) >> 8:06x}" for colour in shown]
+        size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
+        counts[0] = max(1, counts[0] // samples)
+    else:
+        names = []
+        colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
+        size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
+    named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
+    three = (named, [_PURE.get(colour, "") for colour in colours])
+    orders = {tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]}
+    others = len({*colours}) > 1 and {*colours} != {*_PURE}
+    return Description(tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size)))
+
+
+def _value(key: str, text: str) -> str:
+    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty without one."""
+    match = re.search(rf"""\b{key}\s?=\s?["']?([^"'\n\r]{{0,200}})""", text)
+    return html.unescape(match[1]) if match else ""
+
+
+def _count(text: str) -> int:
+    """Return a whole number that a text states, of 32 bits without a sign; 1 if it states none."""
+    return int(text) % 2**32 or 1 if re.fullmatch(r"\s*-?[0-9]{1,10}\s*", text) else 1
+
+
+def _length(value: str | float, unit: str) -> float | None:
+    """Return a length in micrometres, the unit of OME if it names none; None if it or its unit is unknown."""
+    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um")  # as in ImageJ
+    unit = unicodedata.normalize("NFKC", unit)
+    try:
+        return float(value) * _UNITS[unit if len(unit) < 3 else unit.casefold().removesuffix("s")]
+    except (KeyError, ValueError):
+        return None
+
+
+def square_mpp(size: tuple[float, ...]) -> float | None:
+    """Return micrometres per pixel from those across and down; None if implausible, or the pixels are not square."""
+    return files.plausible_mpp(size[0]) if len(size) == 2 and math.isclose(*size, rel_tol=0.01) else None
+
+
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """Read the directory of the first page that is not marked as a thumbnail or a mask.
 
-    Three grey pages or channels that are the red, green and blue of one image are decoded here, since only their pixels
-    show it.
+    Three grey channels that are the red, green and blue of one image are decoded here, since only their pixels show it.
 
     Raises
     ------
@@ -89,18 +186,13 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
         channels = _channels(path, file, used[:4] or [0], stated)
-        remarks: tuple[Remark, ...] = (
-            ("note", _JOINED) if stated.counts[0] > 1 or samples > 1 else ("warning", _TAKEN),
-        )
+        remarks: tuple[Remark, ...] = (("note", _JOINED),)
         if channels is None:
             _check_page(path, page)
             only_colours: Remark = ("note", f"{samples} samples a pixel, of which only the colours are used")
             remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
             remarks += files.remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)
-        if orientation is None:
-            xmp = page.tags.valueof(_XMP, b"")
-            orientation = files.xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
         remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
         orientation = orientation if orientation in range(1, 9) else 1
         mode = "RGB" if channels else mode
@@ -129,33 +221,24 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     grey = page.photometric in (_WHITE_IS_ZERO, 1)
     inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
     count = max(count, inside)
-    unstated = count == 1 and grey and len(used) == 3 and page.bitspersample >= 8
-    if count == 1 and not unstated:
+    if count == 1 and grey and len(used) == 3:
+        raise ImageError(f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them")
+    if count == 1:
         return None
     parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
     alike = len({(part.shape, part.dtype, part.photometric) for part in parts}) == 1
     complete = grey and alike and len(parts) * page.samplesperpixel == 3 and count in (1, 3)
-    if complete and not stated.fluorescent:
+    if complete and not stated.other:
         for part in parts:
             _check_page(path, part)
         values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
         values = values[..., list(stated.order or range(3))]
         levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (257 if values.dtype == np.uint16 else 1)
         bright = (np.median(levels, axis=0) >= _DARK).all()
-        if (stated.order or bright) and not (unstated and not _same_scene(values)):
+        if stated.order or bright:
             return Samples(values)
-    if unstated:
-        return None
     kind = ("not all in it", "of fluorescence, or dark as such")[complete] if count == 3 else "not red, green and blue"
     raise ImageError(f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}")
-
-
-def _same_scene(values: npt.NDArray[Any]) -> bool:
-    """Whether three channels change at the same pixels."""
-    rows = values[:: max(1, len(values) // 512)].astype(np.float32)
-    steps = (rows[:, _STEP:] - rows[:, :-_STEP]).reshape(-1, 3)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return bool(steps.size and (np.corrcoef(steps.T) >= _SAME_SCENE).all())
 
 
 def _resolutions(page: Any) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...core.formats import TableFacts, published_rows, table_rows
+from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Finding
@@ -105,7 +105,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
         return {}
     truth: dict[str, str] = {}
-    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=TableFacts()):
+    for number, row in table_rows(path):
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None

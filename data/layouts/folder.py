@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...core import Message, few
 from ...core.formats import PART
-from ..classes import match_class
-from ..dataset import IMAGE_KINDS, ImageRecord, part_of
+from ..dataset import ImageRecord, part_of
 from ..findings import Finding
 from ..names import PathRule, barcode_of
-from ..walk import is_folder, list_images
+from ..walk import list_images
 from .registry import LayoutSpec, known_classes
 
 _CLASS = re.compile(
@@ -41,7 +39,7 @@ _PATIENT = re.compile(
     r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
 SPLIT, UNCLEAR, AROUND = "parts of a split", "perhaps classes", "one folder around all"
-_MIXED, _OWN = "parts beside classes", ("folds (not kept)", "parts of each fold (not kept)")
+_MIXED = "parts beside classes"
 _OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
 """Kinds of levels that are above the classes."""
 
@@ -56,9 +54,9 @@ class Level(NamedTuple):
     names : tuple of str
         Sorted.
     kind : str
-        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
-        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
-        (``lung_images``); ``numbers``, other names that all hold two digits; or empty.
+        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; or ``parts beside
+        classes``. Before, in this module: ``perhaps sets`` (``lung_images``); ``numbers``, other names that all hold
+        two digits; or empty.
     recurs : bool
         Whether at least half of two or more names are those of folders below several others.
     parts : mapping of str to str
@@ -72,7 +70,7 @@ class Level(NamedTuple):
     parts: Mapping[str, str]
 
 
-def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[str] = ()) -> list[Level]:
+def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
     Parameters
@@ -81,8 +79,6 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
         POSIX paths.
     known : iterable of str
         Class names of known data sets.
-    classes : sequence of str
-        Class names from the user; the first level at which all folders are named so holds the classes.
 
     Examples
     --------
@@ -93,28 +89,24 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
     levels = _levels(
         [path.split("/")[:-1] for path in paths], frozenset("".join(_GAPS.split(name.casefold())) for name in known)
     )
-    chosen = [level for level in levels if classes and all(match_class(name, classes) for name in level.names)]
-    label = next(iter(chosen or [level for level in levels if level.kind not in _OUTER]), None)
+    label = next((level for level in levels if level.kind not in _OUTER), None)
     if label is None:
         return levels
     outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
-    if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
-        outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
     deeper = levels[label.number :]
     sure = label.kind == "classes"
     vague = label.kind in (_MIXED, "perhaps sets")
     may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
     rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
-    other = None if chosen else next(iter(rivals), None)
-    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not chosen else None
-    if above is not None and other is None:
+    other = next(iter(rivals), None)
+    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not other else None
+    if above is not None:
         apart = not label.recurs and len(above.names) > 1
         if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
-            other, outer = label, outer[:-1]
-            label = above
+            label, other, outer = above, label, outer[:-1]
     if other is not None:
         return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
-    if chosen or label.kind != _MIXED:
+    if label.kind != _MIXED:
         label = label._replace(kind="classes", parts={})
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
@@ -152,11 +144,7 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [(*(parts := _GAPS.split(name)), "".join(parts)) for name in plain]
     named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
-    if (
-        {*plain} <= {"0", "1"}
-        or ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain))
-        or 2 * named >= len(plain)
-    ):
+    if ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain)) or 2 * named >= len(plain):
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"
@@ -166,7 +154,7 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
 
 
 def read_folder(
-    root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
+    root: Path, *, group_from: str | None = None, label_from: str | None = None
 ) -> tuple[list[ImageRecord], list[Finding]]:
     """Read a folder of images, of which a level of folders is the class, see `levels_of`.
 
@@ -177,8 +165,6 @@ def read_folder(
     Parameters
     ----------
     root : Path
-    classes : sequence of str
-        Class order from the user. The first level of which it names all folders is that of the classes.
     group_from, label_from : str, optional
         Rules that find group and label in the path below `root`, see `PathRule`. With ``label_from``, images directly
         in `root` are used, too. An image that a rule does not fit has no label or group.
@@ -197,22 +183,21 @@ def read_folder(
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]
-    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()), classes=classes)
+    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
     at = {level.kind: level for level in reversed(levels)}
     part, label = at.get(SPLIT), next((level for kind, level in at.items() if kind.endswith("classes")), None)
     level, unlabelled = (label.number, label.parts) if label else (0, {})
     if "label" in rules:
         level, unlabelled, at = rules["label"].level, {}, {}
     elif len(loose) < len(files):
-        used = {name.partition("/")[0] for name in files}
-        unused = [path for path in root.iterdir() if path.name not in used and not path.name.startswith(".")]
-        message = f"no {IMAGE_KINDS} image is in this folder, so it is not used as a class"
-        findings += [Finding("warning", f"{path.name}/", message) for path in sorted(unused) if is_folder(path)]
-        for name in loose:
-            findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
+        left = dict.fromkeys(loose, "is next to the class folders and has no label; skipped")
+        if part:
+            beside = (name for name in files if _at(name, part.number) not in (None, *part.parts))
+            left |= dict.fromkeys(beside, "next to the parts of a split, and none; left out")
+        for name, message in left.items():
+            findings.append(Finding("warning", name, message))
             del files[name]
-        findings += _beside(files, part) if part else []
-        findings += _meaning(root, files, levels) if levels != [at.get("classes")] else []
+        findings += _meaning(root, levels) if levels != [at.get("classes")] else []
     deep = [name for name in files if name.count("/") > level > 0]
     if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
         findings += _deeper(deep, level)
@@ -237,18 +222,7 @@ def _at(name: str, level: int) -> str | None:
     return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
 
 
-def _beside(files: dict[str, Path], part: Level) -> list[Finding]:
-    """Leave out the images next to the parts of a split, with a warning for each folder."""
-    beside = {name: folder for name in files if (folder := _at(name, part.number)) not in (None, *part.parts)}
-    for name in beside:
-        del files[name]
-    message = "next to the parts of a split, and none; its {} images are left out; name a part train, val or test"
-    return [
-        Finding("warning", f"{folder}/", message.format(count)) for folder, count in Counter(beside.values()).items()
-    ]
-
-
-def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[Finding]:
+def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
     at = {level.kind: level for level in levels}
     if UNCLEAR in at:
@@ -269,28 +243,15 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
         text = "folders are taken for {}, not for classes, so images have no label"
         remedies[:0] = [Message("make a folder for each class"), Message("{labels:TABLE} takes them from a table")]
         return [Finding("warning", str(root), Message(text, roles, remedies=remedies), labels_only=True)]
-    if part := at.get(SPLIT):
-        labelled = {part.parts.get(_at(name, part.number) or "") for name in files if _at(name, at["classes"].number)}
-        remedies[:0] = [Message("{folds:folder} keeps the split")] if {"train", "test"} <= labelled else []
-    sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
-    remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
     return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
     deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name))
-    message = Message(
-        "these folders below the classes are not taken for patients",
-        remedies=[
-            Message("if the path names them, use {group_from:{}}", level + 1),
-            "give them as the column group of a manifest (`bchisto data list` writes one to fill in)",
-            Message("if they are the classes, use {label_from:{}}", level + 1),
-        ],
-    )
+    remedy = Message("if the path names them, use {group_from:{}}", level + 1)
+    message = Message("these folders below the classes are not taken for patients", remedies=[remedy])
     return [Finding("note", few(deeper), message)] if deeper else []
 
 
-LAYOUT = LayoutSpec(
-    name="folder", read=read_folder, options=frozenset({"classes", "group_from", "label_from"}), fallback=True
-)
+LAYOUT = LayoutSpec(name="folder", read=read_folder, options=frozenset({"group_from", "label_from"}), fallback=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +23,7 @@ from ...core.formats import (
     plausible_mpp,
     read_csv,
 )
-from ..dataset import GIVEN, IMAGE_SUFFIXES, ImageRecord, part_of
+from ..dataset import ImageRecord
 from ..findings import Finding
 from ..names import PathRule, match_names
 from ..walk import list_images
@@ -78,13 +76,8 @@ def read_manifest(
     table = read_csv(
         path,
         needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
-        expected=Message(
-            "path,label,group[,image_id][,mpp]",
-            remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
-        ),
+        expected=Message("path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"),
     )
-    if "label" not in {*rules, *chosen}:
-        table = table.labelled()
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
     recognised: dict[Role, str] = {}
     for role in (PATH, LABEL, GROUP, MPP):
@@ -93,9 +86,9 @@ def read_manifest(
             columns[role.name] = recognised[role] = table.choose(role, cure=cure, without=[*columns.values()])
     own = table.named(IMAGE.name)
     columns["image_id"] = "" if own is None or own == columns["path"] or images else own
-    lost = table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
+    table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
     remarks = table.remarks(recognised, without=[*columns.values()], cure=Message("name it with {group_column}"))
-    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in (*remarks, *lost)]
+    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in remarks]
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     files = None if images is None else list_images(images, findings)
@@ -134,7 +127,10 @@ def read_manifest(
                 ImageRecord(image, folder / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
             )
     if files is None:
-        findings.extend(absent_files(path, absent, table.columns[columns["path"]]))
+        cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
+        for where, _, why in absent:
+            kind = Message("there are no such files, first {}", absent[0][1], remedies=[cure])
+            findings.append(Finding("error", where, why, kind=kind))
     else:
         findings.extend(unmatched(path, [name for _, name, _ in absent], rest, len(files)))
     for number in table.overlong:
@@ -146,96 +142,39 @@ def read_manifest(
         findings.extend(given.findings(path, values[what], what))
     unknown = [record.image_id for record in records if is_missing(record.group)]
     if "group" not in rules and unknown and len(unknown) < len(records):
-        message = (
-            f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep "
-            "patients whole; fill it in, with a name of its own for the only image of a patient"
-        )
-        findings.append(Finding("warning", path.name, message))
+        message = f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep"
+        findings.append(Finding("warning", path.name, f"{message} patients whole; fill it in"))
     return records, findings
 
 
 def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
-    """Return findings on columns that are not used.
+    """Return a finding on columns that are not used.
 
     Parameters
     ----------
     given : set of str
         Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
-    groups = {name for tier in GROUP.matching(table.columns) for name in tier}
-    used = {*columns.values(), *(() if "group" in given else groups)}
-    findings = []
-    for column in itertools.chain.from_iterable(PART.matching(table.columns)):
-        cells = {cell for _, row in table.rows if (cell := row[column])}
-        if column not in used and cells and all(map(part_of, cells)):
-            used.add(column)
-            message = Message(
-                "the column {} names the parts of a split", column, remedies=[Message("{folds:{}} keeps them", GIVEN)]
-            )
-            findings.append(Finding("note", table.path.name, message))
+    roles = (PART,) if "group" in given else (PART, GROUP)  # a split is kept by folds
+    used = {*columns.values(), *(name for role in roles for tier in role.matching(table.columns) for name in tier)}
     unused = [written for key, written in table.columns.items() if key not in used]
     listed = f"columns that are not used: {', '.join(unused)}"
-    if unused and (columns["label"] or "label" in given):
-        findings.append(Finding("note", table.path.name, listed))
-    elif unused:
-        remedy = Message("name the label column with {label_column}")
-        message = Message("no column is named label, so no image has one; {}", listed, remedies=[remedy])
-        findings.append(Finding("warning", table.path.name, message, labels_only=True))
-    return findings
+    if not unused:
+        return []
+    if columns["label"] or "label" in given:
+        return [Finding("note", table.path.name, listed)]
+    remedy = Message("name the label column with {label_column}")
+    message = Message("no column is named label, so no image has one; {}", listed, remedies=[remedy])
+    return [Finding("warning", table.path.name, message, labels_only=True)]
 
 
 def locate(folder: Path, name: str) -> tuple[str, str]:
-    r"""Return a path as it leads to a file, with ``/`` for ``\`` or the suffix that it lacks, or nothing and why."""
-    posix = name.replace("\\", "/")
-    suffixes = _pictures((folder / posix).parent).get((folder / posix).name, [])
-    for text in dict.fromkeys((name, posix, *(posix + suffix for suffix in suffixes if len(suffixes) == 1))):
-        try:
-            if (folder / text).is_file():
-                return text, ""
-        except OSError as error:
-            return "", f"{folder / name} cannot be read ({error.strerror or error})"
-    choice = f", but {few(suffixes)} of this name; add the suffix" if suffixes else ""
-    return "", f"there is no file {folder / name}{choice}"
-
-
-@functools.lru_cache(maxsize=1024)
-def _pictures(folder: Path) -> dict[str, list[str]]:
-    """Return a dict from the stem of each picture in a folder to its suffixes."""
-    stems: dict[str, list[str]] = {}
+    r"""Return a path as it leads to a file, with ``/`` for ``\`` if need be, or nothing and why."""
     try:
-        for path in folder.iterdir():
-            if path.suffix.casefold() in IMAGE_SUFFIXES:
-                stems.setdefault(path.stem, []).append(path.suffix)
-    except (OSError, ValueError):
-        return {}
-    return stems
-
-
-def absent_files(table: Path, rows: Sequence[tuple[str, str, str]], column: str) -> list[Finding]:
-    """Return findings on rows whose file is not there: those that exist without a beginning together, else each.
-
-    Parameters
-    ----------
-    table : Path
-    rows : sequence of (str, str, str)
-        Where a row is, the path that it names, and why it leads to no file.
-    column : str
-        The column of paths, for the message.
-    """
-    begun: dict[str, list[tuple[str, str, str]]] = {}
-    for row in rows:
-        begun.setdefault(_beginning(table.parent, row[1]), []).append(row)
-    others = begun.pop("", [])
-    text = "{:,} files are not there, but exist without the beginning {}: remove it from the column {}"
-    findings = [
-        Finding("error", few(where for where, _, _ in of), text.format(len(of), start, column))
-        for start, of in begun.items()
-    ]
-    cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
-    for where, _, why in others:
-        kind = Message("there are no such files, first {}", others[0][1], remedies=[cure])
-        findings.append(Finding("error", where, why, kind=kind))
-    return findings
+        file = next((text for text in (name, name.replace("\\", "/")) if (folder / text).is_file()), "")
+    except OSError as error:
+        return "", f"{folder / name} cannot be read ({error.strerror or error})"
+    return file, "" if file else f"there is no file {folder / name}"
 
 
 def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
@@ -264,15 +203,6 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
         f"{len(rows)} rows of {table.name} name no image, or not only one; nothing is read from them": rows,
     }
     return [Finding("warning", few(names), text) for text, names in texts.items() if names]
-
-
-def _beginning(folder: Path, name: str) -> str:
-    """Return the shortest beginning without which a path leads to a file; empty if there is none."""
-    posix = name.replace("\\", "/")
-    for start in (place + 1 for place, sign in enumerate(posix) if sign == "/"):
-        if not posix.startswith("/", start) and locate(folder, posix[start:])[0]:
-            return name[:start]
-    return ""
 
 
 def spacing_of(cell: str) -> tuple[float | None, str]:

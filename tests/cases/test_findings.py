@@ -9,7 +9,7 @@ from conftest import TINY, write_tissue
 from PIL import Image
 
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
-JOINED, CLEAR = "3 grey pages are taken for red, green and blue", "its alpha channel is 0 everywhere"
+JOINED, CLEAR = "3 grey channels are read as red, green and blue", "its alpha channel is 0 everywhere"
 BLANK = "so that it shows nothing"
 NETWORK = (
     "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,
@@ -23,7 +23,7 @@ def said(err, text):
 
 @pytest.fixture(scope="module")
 def paged(tmp_path_factory):
-    """Tissue; two TIFFs of five grey pages, one of three that are its colours, PNGs of two pages and of empty alpha."""
+    """Tissue; two TIFFs of five grey pages, one of three channels, PNGs of two pages and of empty alpha."""
     root = write_tissue(tmp_path_factory.mktemp("paged") / "Schnitte 7", classes=("Adenom", "Krebs"))
     rng = np.random.default_rng(3)
     for name in ("z 1.tif", "z 2.TIFF"):
@@ -32,7 +32,9 @@ def paged(tmp_path_factory):
     first, other = (Image.fromarray(rng.integers(60, 250, (96, 96, 3), dtype=np.uint8)) for _ in range(2))
     first.save(root / "Adenom" / "film.png", save_all=True, append_images=[other])
     pink = np.asarray(Image.open(root / "Krebs" / "Krebs00.png"))[::-1]
-    tifffile.imwrite(root / "Krebs" / "c y x.tif", np.moveaxis(pink, 2, 0).copy(), photometric="minisblack")
+    tifffile.imwrite(
+        root / "Krebs" / "c y x.tif", np.moveaxis(pink, 2, 0).copy(), imagej=True, metadata={"axes": "CYX"}
+    )
     Image.fromarray(np.dstack([pink[:, ::-1], np.zeros((96, 96), np.uint8)])).save(root / "Adenom" / "clear.png")
     return root
 

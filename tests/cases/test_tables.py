@@ -10,7 +10,7 @@ import pytest
 from sample_trees import tree
 from written_tables import checked, listed, table
 
-KINDS = ("csv", "semicolons", "tabs", "UTF-16", "xlsx")
+KINDS = ("csv", "semicolons", "tabs", "xlsx")
 THREE = ("semicolons", "xlsx")
 """One of each way of reading."""
 NAMES = tuple(f"{n}.png" for n in range(8))
@@ -100,7 +100,7 @@ BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 @pytest.mark.parametrize(
     ("two", "said"),
-    [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "nobody sees")],
+    [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "")],
 )
 def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, said):
     rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
@@ -118,18 +118,15 @@ def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, sa
 
 
 @pytest.mark.parametrize("kind", THREE)
-@pytest.mark.parametrize(
-    "sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063", "\u3164", "\ufe0f"]
-)
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063"])
 def test_characters_that_nobody_sees(tmp_path, cli, kind, sign):
     tree(tmp_path, *NAMES[:4])
     rows = [("path", f"label{sign}", f"{sign}patient"), ("0.png", "a", f"P1{sign}"), (f"1{sign}.png", f"a{sign}", "P1")]
     rows += [("2.png", f"{sign}b\t", "P2"), ("3.png", "b", f"P{sign}2")]
     path = table(tmp_path, kind, rows)
-    found, err = listed(cli, path)
+    found, _ = listed(cli, path)
     assert [(row["label"], row["group"]) for row in found.values()] == [("a", "P1")] * 2 + [("b", "P2")] * 2
     assert set(found) == set(NAMES[:4])
-    assert "cells hold characters that nobody sees, first in line 1; removed" in err
 
 
 @pytest.mark.parametrize("blank", ["\u00a0", "\u2009", "\u202f", "\u3000", "\t"])
@@ -152,21 +149,20 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
 
 def test_such_characters_in_predictions(tmp_path, cli):
     rows = [("i0", "a", "a\u200b"), ("i1", "b\u00ad", "b"), ("i2", "b", "b")]
-    figures, _ = evaluated(cli, table(tmp_path, "tabs", [("id", "y", "pred\u200e"), *rows]), tmp_path / "out")
+    figures, _ = evaluated(cli, table(tmp_path, "tabs", [("id", "label", "pred\u200e"), *rows]), tmp_path / "out")
     assert (figures["accuracy"]["value"], figures["classes"]) == (1, ["a", "b"])
 
 
 # names that were numbers
 
 
-ROUNDED = ("1.23457E+11", "1,23457E+11", "1.2e+05", "1E+12", "2.0E+15", "123456789012345000")
+ROUNDED = ("1.23457E+11", "1,23457E+11", "1.2e+05", "1E+12", "2.0E+15")
 
 
 @pytest.mark.parametrize("name", ROUNDED)
 @pytest.mark.parametrize("reader", ["patient", "slide", "path", "image_id", "labels", "predictions", "fold list"])
 def test_rounded_names(tmp_path, cli, embeddings, reader, name):
-    other = name[:2] + "9" + name[3:] if len(name) > 15 else name
-    people = [name, other, name, other]
+    people = [name] * 4
     if reader in ("patient", "slide", "path", "image_id"):
         path = manifest(tmp_path, "semicolons", [*"abab"], **({} if reader == "path" else {reader: people}))
         if reader == "path":
@@ -198,7 +194,7 @@ def test_long_numbers_of_workbooks(tmp_path, cli):
     assert [row["group"] for row in found.values()] == ["123456789012"] * 2 + ["123456789013"] * 2
     long = [1.23456789012345e17, 1.23456789012345e17, 9.23456789012345e17, 9.23456789012345e17]
     code, _, err = cli("data", "list", "--images", manifest(tmp_path, "xlsx", [*"abab"], patient=long))
-    assert (code, "the patient '123456789012345000' is a number" in err or "rounded a number" in err) == (2, True)
+    assert (code, "rounded a number" in err) == (2, True)
 
 
 def test_names_that_only_look_so_are_kept(tmp_path, cli):
@@ -210,44 +206,14 @@ def test_names_that_only_look_so_are_kept(tmp_path, cli):
 # merged cells, formulas, errors, dates
 
 
-def test_merged_cells_are_filled(tmp_path, cli):
-    tree(tmp_path, *NAMES[:6])
-    rows = [("path", "label", "patient")]
-    rows += [(NAMES[n], "ab"[n // 3] if n % 3 == 0 else "", f"P{n // 2}" if n % 2 == 0 else "") for n in range(6)]
-    path = table(tmp_path, "xlsx", rows, merge=[(1, 2, 4), (1, 5, 7), (2, 2, 3), (2, 4, 5), (2, 6, 7)])
-    found, err = listed(cli, path)
-    assert [row["label"] for row in found.values()] == [*"aaabbb"]
-    assert [row["group"] for row in found.values()] == ["P0", "P0", "P1", "P1", "P2", "P2"]
-    assert "7 cells that are merged with the one above have its value" in err
-
-
-@pytest.mark.parametrize("kind", ["csv", "semicolons", "UTF-16"])
-@pytest.mark.parametrize("column", ["label", "patient"])
-@pytest.mark.parametrize("blocks", ["A..B..C.", "A...B...", "A.B.C.D.", "A..BC.D."])
-def test_exports_of_merged_cells(tmp_path, cli, kind, column, blocks):
-    cells = [sign.strip(".") for sign in blocks]
-    columns = {"labels": cells} if column == "label" else {"labels": [*"aabbaabb"], "patient": cells}
-    code, out = checked(cli, manifest(tmp_path, kind, **columns))
-    assert (code, f"only the first row of each block has a {column}; if these were merged cells, fill" in out) == (
-        1,
+def test_merged_cells_are_refused(tmp_path, cli):
+    tree(tmp_path, *NAMES[:4])
+    rows = [("path", "label", "patient"), *((NAMES[n], "a" if n < 1 else "", f"P{n}") for n in range(4))]
+    code, _, err = cli("data", "list", "--images", table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]))
+    assert (code, "t.xlsx: has merged cells, of which the first alone has the value; fill in every row" in err) == (
+        2,
         True,
     )
-
-
-@pytest.mark.parametrize("labels", ["aabbaa..", "....aabb", "a.a.a.b.", "abababa."])
-def test_tables_that_lack_some_labels_are_no_such_exports(tmp_path, cli, labels):
-    _, out = checked(cli, manifest(tmp_path, "csv", [sign.strip(".") for sign in labels]))
-    assert "only the first row" not in out
-
-
-def test_merged_cells_of_predictions_and_labels(tmp_path, cli, embeddings):
-    rows = [(f"i{n}", "ab"[n // 3] if n % 3 == 0 else "", "ab"[n // 4]) for n in range(6)]
-    path = table(tmp_path, "xlsx", [("image_id", "label", "predicted"), *rows], merge=[(1, 2, 4), (1, 5, 7)])
-    assert evaluated(cli, path, tmp_path / "out")[0]["n"] == 6
-    rows = [(f"s{n}", "ab"[n // 6] if n % 6 == 0 else "") for n in range(12)]
-    path = table(tmp_path, "csv", [("slide_id", "label"), *rows])
-    _, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
-    assert "only the first row of each block has a label" in err
 
 
 def stored(path, value):
@@ -274,15 +240,7 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
         stored(path, value)
     code, _, err = cli("data", "list", "--images", path)
     assert code == 2
-    assert f"t.xlsx:2: the {column}" in err
-    assert "is a formula without a stored value; open the table in a spreadsheet program and save it" in err
-
-
-def test_formulas_elsewhere_do_not_matter(tmp_path, cli):
-    listed(cli, manifest(tmp_path, "xlsx", [*"abab"], age=[FORMULA] * 4))
-    path = table(tmp_path, "xlsx", [("image_id", "label", "predicted"), ("a", "x", FORMULA), ("b", "y", FORMULA)])
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
-    assert (code, "t.xlsx:2: the predicted" in err and "formula without a stored value" in err) == (2, True)
+    assert "t.xlsx: has a formula without a stored value; save it in a spreadsheet program" in err
 
 
 @pytest.mark.parametrize("kind", THREE)
@@ -365,73 +323,6 @@ def test_the_case_of_decimal_commas(shared, tmp_path, cli):
     assert [row["mpp"] for row in found.values()] == ["0.42"] * 24
 
 
-# a column for each class
-
-
-ONE_HOT = {
-    "whole": ("1", "0"),
-    "floats": ("1.0", "0.0"),
-    "commas": ("1,0", "0,0"),
-    "TRUE": ("TRUE", "FALSE"),
-    "x": ("x", ""),
-    "blank": ("1", ""),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("marks", ONE_HOT)
-def test_a_column_for_each_class(tmp_path, cli, kind, marks):
-    names = ("Benign", "InSitu", "Invasive", "Normal")
-    yes, no = ONE_HOT[marks]
-    tree(tmp_path, *NAMES)
-    rows = [(NAMES[n], f"P{n}", *(yes if n % 4 == place else no for place in range(4))) for n in range(8)]
-    found, err = listed(cli, table(tmp_path, kind, [("path", "patient", *names), *rows]))
-    assert [row["label"] for row in found.values()] == [*names, *names]
-    assert "the label is the column that holds the one of Benign, InSitu, Invasive, Normal" in err
-
-
-def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli):
-    tree(tmp_path, *NAMES)
-    rows = [(NAMES[n], n % 2 == 0, n % 2 == 1) for n in range(8)]
-    found, _ = listed(cli, table(tmp_path, "xlsx", [("path", "a", "b"), *rows]))
-    assert [row["label"] for row in found.values()] == [*"abababab"]
-
-
-def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, completed, embeddings):
-    rows = [(f"i{n}", n % 2, 1 - n % 2, "b" if n else "a") for n in range(4)]
-    figures, _ = evaluated(cli, table(tmp_path, "csv", [("image_id", "a", "b", "predicted"), *rows]), tmp_path / "out")
-    assert figures["accuracy"]["value"] == 0.25
-    path = table(tmp_path, "csv", [("slide_id", "a", "b"), *((f"s{n}", n % 2, 1 - n % 2) for n in range(12))])
-    completed("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
-
-
-@pytest.mark.parametrize("row", [(0, 0, 0), (1, 1, 0)])
-def test_rows_of_no_class_or_several(tmp_path, cli, row):
-    tree(tmp_path, *NAMES)
-    rows = [(name, *row) if name == "3.png" else (name, 1, 0, 0) for name in NAMES]
-    code, _, err = cli("data", "check", "--images", table(tmp_path, "csv", [("path", "a", "b", "c"), *rows]))
-    held = "none" if row == (0, 0, 0) else "a, b"
-    assert (code, f"(a, b, c), 1 of 8 rows do not mark one, first line 5 ({held}); an image has one label" in err) == (
-        2,
-        True,
-    )
-
-
-def test_several_labels_of_an_image(tmp_path, cli):
-    tree(tmp_path, *NAMES)
-    rows = [(name, n % 2, n % 3 == 0, n % 4 < 3) for n, name in enumerate(NAMES)]
-    code, out = checked(cli, table(tmp_path, "csv", [("path", "a", "b", "c"), *rows]))
-    assert (code, "of the columns of ones and zeros (a, b, c)" in out and "give it in a column label" in out) == (
-        1,
-        True,
-    )
-
-
-def test_a_label_beside_such_columns_is_the_label(tmp_path, cli):
-    found, _ = listed(cli, manifest(tmp_path, "csv", [*"abab"], smoker=[1, 0, 1, 0], other=[0, 1, 0, 1]))
-    assert [row["label"] for row in found.values()] == [*"abab"]
-
-
 # paths of another machine
 
 
@@ -450,11 +341,12 @@ def test_paths_of_another_machine(tmp_path, cli, start, kind):
     path = table(tmp_path, kind, [("path", "label"), *zip(written, "ab" * 6, strict=True)])
     code, out = checked(cli, path)
     assert code == 1
-    assert f"12 files are not there, but exist without the beginning {start}: remove it from the column path" in out
+    assert f"there are no such files, first {start}" in out
     assert "no image has a label" not in out
-    assert "2 findings" in out
     code, _, err = cli("featurize", "--images", path, "--out", tmp_path / "run")
-    assert (code, f"without the beginning {start}" in err, err.count("\n") < 3) == (2, True, True)
+    assert (code, f"there is no file {tmp_path}" in err or f"there is no file {start}" in err) == (2, True), err
+    found, _ = listed(cli, tmp_path / "img", "--labels", path)
+    assert [row["label"] for row in found.values()] == ["ab"[int(name.partition(".")[0]) % 2] for name in found]
 
 
 def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
@@ -468,22 +360,12 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     assert "no image has a label" not in text
 
 
-def test_paths_of_two_machines_and_some_that_lead_nowhere(tmp_path, cli):
-    tree(tmp_path, *(f"img/{n}.png" for n in range(6)))
-    paths = ["/a/img/0.png", "/a/img/1.png", "E:\\b\\img\\2.png", "/a/img/gone.png", "img/4.png", "img/5.png"]
-    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), *zip(paths, "ababab", strict=True)]))
-    assert code == 1
-    assert "2 files are not there, but exist without the beginning /a/: " in out
-    assert "1 files are not there, but exist without the beginning E:\\b\\: " in out
-    assert "there is no file /a/img/gone.png" in out
-    assert "all labelled images are of class" not in out
-
-
 def test_the_case_of_paths_of_colab(shared, tmp_path, cli):
     tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
     (tmp_path / "m.csv").write_text((shared / "data" / "cases" / "c17_paths_of_colab.csv").read_text())
     code, out = checked(cli, tmp_path / "m.csv")
-    assert (code, "24 files are not there, but exist without the beginning /content/drive/MyDrive/Breast/" in out) == (
-        1,
-        True,
-    )
+    assert code == 1
+    assert "there are no such files, first /content/drive/MyDrive/Breast/" in out
+    found, _ = listed(cli, tmp_path / "img", "--labels", tmp_path / "m.csv")  # the advice leads on
+    assert len(found) == 24
+    assert all(row["label"] for row in found.values())

@@ -49,7 +49,7 @@ def test_labels(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["path", "File", "file_name", "ImagePath", "filename"])
-@pytest.mark.parametrize(("mark", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16")])
+@pytest.mark.parametrize(("mark", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8")])
 def test_paths(tmp_path, name, mark, encoding):
     header = mark.join((name, "label", "group"))
     assert told(read_dataset(manifest(tmp_path, header, LABELS, PATIENTS, mark=mark, encoding=encoding))) == EXPECTED

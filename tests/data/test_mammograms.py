@@ -331,10 +331,9 @@ def test_truncated_and_foreign_lossless_files(ddsm):
     with pytest.raises(ImageError, match=r"LEFT_CC\.LJPEG: cannot be decoded"):
         decode_record(record)
     for content, message in [
-        (b"what", "not a JPEG file"),
+        (b"what", "no lossless JPEG of grey levels"),
         (b"\xff\xd8\xff\xda\x00\x02", "no lossless JPEG"),
-        (b"\xff\xd8\xff\xc3\x00", "its header cannot be read"),
-        (b"\xff\xd8\xff\xc3\x00\x11\x0c\x00\x10\x00\x10\x03", "16x16 with 3 components, not a grey image"),
+        (b"\xff\xd8\xff\xc3\x00\x11\x0c\x00\x10\x00\x10\x03", "no lossless JPEG of grey levels"),
         (b"\xff\xd8\xff\xc3\x00\x0b\x0c\xff\xff\xff\xff\x01", "65535x65535 is over the limit"),
     ]:
         record.path.write_bytes(content)

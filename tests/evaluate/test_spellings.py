@@ -49,7 +49,6 @@ SPELLED = {
     "patient": {"group": "patient"},
     "PatientID": {"group": "PatientID"},
     "tabs and a mark": {"mark": "\t", "encoding": "utf-8-sig"},
-    "UTF-16": {"mark": "\t", "encoding": "utf-16"},
     "capitals": {"image_id": "Image_ID", "label": "Label", "p_normal": "P_normal", "p_tumour": "P_tumour"},
     "CLAM": {"image_id": "slide_id", "label": "Y", "group": "case_id"},
     "scikit-learn": {"image_id": "filename", "label": "y_true", "group": "patients"},

@@ -247,7 +247,7 @@ def test_an_import_is_a_store(tmp_path):
         ("image_id,label\n,a\n", "line 2: an empty image_id"),
         ("image_id,label\n", "the table has no rows"),
         ("image_id,label\nx,a,b\n", "line 2 has more cells than the header"),
-        ("", "must have a column `image_id`"),
+        ("", "must have a column `label`"),
     ],
 )
 def test_labels_that_do_not_hold(tmp_path, table, message):

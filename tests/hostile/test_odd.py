@@ -70,14 +70,6 @@ RIGHT = GREY_JPEGS | {
     "a small JPEG of 400 scans": ("a.jpg", lambda: hostile_pictures.scans(400), np.zeros((8, 8, 3))),
     "an interlaced PNG": ("a.png", lambda: interlaced(SMALL), pictures.grey3(SMALL)),
     "a PNG without its end": ("a.png", lambda: png()[:-12], PICTURE),
-    "a PNG with a profile of 200 MB": (
-        "a.png", lambda: pixels_beside(b"iCCP", b"x\0\0" + zlib.compress(bytes(200_000_000), 9)), PICTURE),
-    "a PNG with five EXIF of 100 MB": (
-        "a.png", lambda: pixels_beside(
-            b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(100_000_000), 9), 5), PICTURE),
-    "a PNG with XMP of 100 MB": (
-        "a.png", lambda: pixels_beside(
-            b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(100_000_000), 9)), PICTURE),
     "a PNG with 20,000 texts": ("a.png", lambda: pixels_beside(b"tEXt", b"", 20_000), PICTURE),
     "a PNG of more pixels than it says": ("a.png", more_pixels, np.zeros((16, 16, 3))),
     "a TIFF": ("a.tif", tiff, np.full((16, 16, 3), 0x55)),
@@ -222,15 +214,13 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("ends-hdf5.h5", "is ended by signal 11"), ("hangs-hdf5.h5", "does not come to an end")]
-)
-def test_a_store_that_ends_hdf5_is_one_line(tmp_path, cli, monkeypatch, name, said):
+@pytest.mark.parametrize(("name", "signal"), [("ends-hdf5.h5", 11), ("hangs-hdf5.h5", 24)])
+def test_a_store_that_ends_hdf5_is_one_line(tmp_path, cli, monkeypatch, name, signal):
     """Whether by a signal or without an end, in a process of its own."""
     monkeypatch.setattr("bchisto.core.formats.hdf5._SECONDS", 1)
     path = Path(__file__).parents[1] / "featurize" / "data" / name
     code, _, text = cli("boost", "--features", path, "--folds", 2, "--out", tmp_path / "run")
-    assert (code, f"{path}: damaged, HDF5 {said}" in text) == (2, True), text
+    assert (code, f"{path}: HDF5 is ended by signal {signal} when it reads it: damaged, or" in text) == (2, True), text
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):

@@ -265,7 +265,8 @@ KERAS = {
         put(external=[("/etc/passwd", 0, 192)]), "are in other files, which are not read"),
     "values of another HDF5 file": (virtual_kernel, "are in other files, which are not read"),
     "a group within itself": (
-        lambda file, folder: file.__setitem__("layers/conv2d/vars/more", file["layers"]), "is in it twice"),
+        lambda file, folder: file.__setitem__("layers/conv2d/vars/more", file["layers"]),
+        "not weights of this network"),
     "a type without values": (put(np.dtype("f4")), "is not a dataset"),
     "a hundred GB of zeros": (
         put(shape=(50_000, 500_000), chunks=(64, 64), compression="gzip"), "claims 100,000,000,000 bytes"),

@@ -70,7 +70,7 @@ JPEG = {
         ("fill", b"\xff\xd8\xff" + b"\xff" * 5000), ("30,000 segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 30_000),
     )
 } | {
-    "a JPEG without loss": (of("a.jpg", lossless), "a JPEG of kind SOF3 with 12 bits is not read, .*; save it"),
+    "a JPEG without loss": (of("a.jpg", lossless), "its header cannot be read .*rare kind; perhaps save it as PNG"),
 }  # fmt: skip
 JPEG_PIXELS = (
     {
@@ -129,8 +129,14 @@ def interlaced(samples, less=0):
 
 PNG = {
     "a PNG of 20 bytes": (of("a.png", lambda: png()[:20]), "its header cannot be read"),
-    "a PNG that says two sizes": (of("a.png", lambda: png()[:33] + png()[8:]), "it has two IHDR chunks"),
-    "a PNG that says none": (of("a.png", lambda: png()[:8] + png()[33:]), "does not begin with IHDR"),
+    "a PNG that says none": (of("a.png", lambda: png()[:8] + png()[33:]), "its header cannot be read"),
+    **{
+        f"a PNG with a {kind} of much more": (
+            of("a.png", lambda k=kind, t=begin: png(before=[(k, t + zlib.compress(bytes(100_000_000), 9))])),
+            "its header cannot be read",
+        )
+        for kind, begin in ((b"iCCP", b"x\0\0"), (b"zTXt", b"x\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"))
+    },
 }
 PNG_PIXELS = (
     {
@@ -144,6 +150,7 @@ PNG_PIXELS = (
         f"a PNG without {less}": (of("a.png", lambda n=less: png()[: int(n * len(png())) - 1]), "cannot be decoded")
         for less in (0.999, 0.67, 0.005)
     }
+    | {"a PNG that says two sizes": (of("a.png", lambda: png()[:33] + png()[8:]), "libpng cannot read its pixels")}
     | {"an interlaced PNG": (
         of("a.png", lambda: interlaced(RNG.integers(0, 256, (3, 5), dtype=np.uint8), 1)), "cannot be decoded",
     )}

@@ -36,7 +36,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(samples, *, depth, colour, before=(), after=(), size=None):
+def png(samples, *, depth, colour, before=(), size=None):
     """Write a PNG of samples (height, width, channels): bit depth, colour type, further chunks around the pixels."""
     height, width, channels = samples.shape
     if depth == 16:
@@ -50,7 +50,7 @@ def png(samples, *, depth, colour, before=(), after=(), size=None):
     shown = size or (width, height)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *shown, depth, colour, 0, 0, 0))
     middle = b"".join(chunk(*one) for one in before) + chunk(b"IDAT", zlib.compress(raw))
-    return b"\x89PNG\r\n\x1a\n" + head + middle + b"".join(chunk(*one) for one in after) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + middle + chunk(b"IEND", b"")
 
 
 def jpeg(image, *, mode=None, **options):
@@ -235,8 +235,6 @@ def kinds(seed=0):
             png(rgb, depth=8, colour=2, before=[(b"eXIf", flag)]),
             upright(rgb, number),
         )
-        add(f"png orientation after {number}", "png", png(rgb, depth=8, colour=2, after=[(b"eXIf", flag)]),
-            upright(rgb, number))  # fmt: skip
         add(f"png16 orientation {number}", "png", png(deep3, depth=16, colour=2, before=[(b"eXIf", flag)]),
             upright(eight(deep3), number))  # fmt: skip
         add(f"jpeg orientation {number}", "jpg", jpeg(colour, subsampling=0, exif=b"Exif\0\0" + flag),

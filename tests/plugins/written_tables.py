@@ -20,9 +20,9 @@ def table(folder, kind, rows, merge=()):
         book.save(path)
     else:
         text = io.StringIO()
-        mark = {"semicolons": ";", "tabs": "\t", "UTF-16": "\t"}.get(kind, ",")
+        mark = {"semicolons": ";", "tabs": "\t"}.get(kind, ",")
         csv.writer(text, delimiter=mark, lineterminator="\r\n").writerows(rows)
-        path.write_bytes(text.getvalue().encode("utf-16" if kind == "UTF-16" else "utf-8-sig"))
+        path.write_bytes(text.getvalue().encode("utf-8-sig"))
     return path
 
 

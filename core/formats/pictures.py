@@ -1,0 +1,283 @@
+"""PNG, BMP, WebP and JPEG files, whose headers Pillow reads, and the lossless JPEG of DDSM.
+
+Data after the end of a picture are ignored, as in every viewer: cameras store previews and videos there, and copying
+may add zeros.
+
+libjpeg silently fills missing pixels of a JPEG with grey. To detect this, the image is decoded twice, the second time
+with additional bytes after the coded data of every scan. A complete image never reaches these bytes; if a pixel
+changes, data are missing.
+
+References
+----------
+Portable Network Graphics, 3rd ed., sec. 11.2.1; WebP Container Specification (RIFF, VP8X); RFC 6386, sec. 9.1.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import ImageError
+from . import files, limits
+from .files import Container, ImageHeader, Samples
+
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Return width and height of a WebP, of which Pillow reserves the memory when it opens it."""
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", head, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeader:
+    """Read the header of a picture with Pillow, without decoding its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    source : Path or binary file
+    kind : {"PNG", "BMP", "WebP", "JPEG"}
+
+    Raises
+    ------
+    ImageError
+        Pillow cannot read it, or it is too large.
+    """
+    from PIL import Image, JpegImagePlugin
+
+    try:
+        # Image.open would look for further pictures in a JPEG
+        picture = (
+            JpegImagePlugin.JpegImageFile(source) if kind == "JPEG" else Image.open(source, formats=(kind.upper(),))
+        )
+        with picture as image:
+            size, mode, about, pages = image.size, image.mode, image.info, getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise files.too_large(path, "the picture") from error
+    except files.BROKEN as error:
+        raise files.damaged(path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG") from error
+    mode += "A" if "transparency" in about and "A" not in mode else ""
+    remarks = files.remarks_on(about.get("icc_profile") or b"", pages=pages)
+    turned = files.exif_orientation(about.get("exif", b""))
+    header = ImageHeader(kind, *size, mode, pages, orientation=turned, remarks=remarks)
+    files.check_size(path, header)
+    return header
+
+
+def read_picture(path: Path, handle: BinaryIO) -> Container:
+    """Read the header of a PNG, BMP or WebP; of an animation, the first frame is used.
+
+    Raises
+    ------
+    ImageError
+        The file is too large, cut off or damaged, or of a kind that Pillow does not read.
+    """
+    handle.seek(0)
+    head = handle.read(34).ljust(34, b"\0")
+    kind = next((kind for begin, kind in ((PNG_BEGIN, "PNG"), (b"BM", "BMP")) if head.startswith(begin)), "WebP")
+    files.check_bytes(path)
+    if kind == "WebP":
+        files.check_size(path, ImageHeader(kind, *_webp_size(head), "", 1))
+        if struct.unpack_from("<I", head, 4)[0] + 8 > path.stat().st_size:
+            raise files.truncated(path, "it has fewer bytes than its header states")
+    header = picture_header(path, path, kind)
+    if kind == "PNG":
+        return Container(replace(header, deep=head[24] == 16), functools.partial(_decode_png, path, header))
+    return Container(header, functools.partial(_decode, path, header))
+
+
+def _decode_png(path: Path, header: ImageHeader) -> Samples:
+    """Decode a PNG with libpng, which checks its checksums and detects missing pixels."""
+    import imagecodecs
+    from PIL import Image
+
+    try:
+        values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
+    except (imagecodecs.PngError, UnicodeError) as error:  # not quoted: the message may be bytes of the file
+        raise files.truncated(path, "libpng cannot read its pixels") from error
+    if header.mode.startswith("P"):  # libpng decodes colours beyond the palette as black
+        with Image.open(path, formats=("PNG",)) as image:
+            colours = len(image.palette.palette) // 3 if image.palette else 0
+            if np.asarray(image).max() >= colours:
+                raise files.truncated(path, f"pixels beyond the {colours} colours of its palette")
+    return Samples(values, "" if values.shape[2] % 2 else "unassociated")
+
+
+def _decode(path: Path, header: ImageHeader) -> Samples:
+    """Decode a BMP or a WebP."""
+    from PIL import Image
+
+    mode = "RGBA" if header.mode == "RGBA" else "RGB"
+    with Image.open(path, formats=(header.format.upper(),)) as image:
+        return Samples(np.array(image.convert(mode)), "unassociated" if mode == "RGBA" else "")
+
+
+JPEG_BEGIN = b"\xff\xd8\xff"
+
+_SCAN, _END = 0xDA, 0xD9
+_LARGE = (0xE1, 0xE2)
+"""Segments of EXIF, XMP and previews. Pillow would read each of their entries, which may repeat themselves."""
+
+_DENSITY = b"\xff\xe0\0\x10JFIF\0\1\1\1\0\x48\0\x48\0\0"
+"""A segment with pixels per inch, so that Pillow does not look for them in the EXIF entries."""
+
+_RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
+otherwise decode an image to noise."""
+
+_HEAD = 2**20
+"""Number of bytes that hold the header; Pillow joins EXIF segments in a time that grows with its square."""
+
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+_SURPLUS = bytes(range(17, 81))
+"""Bytes that decode to other pixels than those that libjpeg fills in. None is 255, with which markers begin."""
+
+
+def read_jpeg(path: Path, handle: BinaryIO) -> Container:
+    """Read the header of a JPEG.
+
+    Raises
+    ------
+    ImageError
+        The header is damaged or of a kind that is not read. Decoding raises it for too many scans, or if pixels or the
+        end are missing.
+    """
+    handle.seek(0)
+    files.check_bytes(path)
+    header = _jpeg_header(path, handle.read(_HEAD))
+    return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), header.width * header.height)))
+
+
+def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
+    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2:_HEAD]), "JPEG")
+
+
+def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
+    """Refuse a JPEG within another file if pixels are missing, or if its width and height differ from `size`.
+
+    Raises
+    ------
+    ImageError
+        Pixels are missing, the size is wrong, or the JPEG cannot be decoded.
+    """
+    header = _jpeg_header(path, data)
+    if size not in (None, (header.width, header.height)):
+        raise files.truncated(path, f"a JPEG of {header.width}x{header.height} pixels is in it")
+    try:
+        _jpeg_pixels(path, data, header.width * header.height)
+    except ImageError:
+        raise
+    except files.BROKEN as error:
+        raise files.truncated(path, f"a JPEG in it, {type(error).__name__}") from error
+
+
+def _jpeg_pixels(path: Path, data: bytes, area: int) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG twice, and refuse it if that gives different pixels."""
+    from PIL import Image
+
+    decoded = []
+    for surplus in (False, True):
+        with Image.open(io.BytesIO(_coded(path, data, area, surplus=surplus)), formats=("JPEG",)) as image:
+            decoded.append(np.array(image.convert("RGB")))
+    if not np.array_equal(decoded[0], decoded[1]):
+        raise files.truncated(path, "pixels are missing")
+    return decoded[0]
+
+
+def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
+    """Return a JPEG up to its end; with `surplus`, bytes that a complete image never reaches follow each coded part.
+
+    Raises
+    ------
+    ImageError
+        There are too many scans or an invalid marker, or the end is missing.
+    """
+    parts, offset, scans = [data[:2]], 2, 0
+    while (match := _MARKER.search(data, offset)) is not None:
+        scan = data[offset : match.start()]
+        if scan and scans and surplus:
+            scan = _RESTART.sub(lambda mark: _SURPLUS + mark[0], scan) + _SURPLUS
+        parts.append(scan)
+        code, start = match[1][0], match.end()
+        if code == _END:
+            return b"".join(parts) + b"\xff\xd9"
+        if code < 0xC0 or code == 0xD8:
+            raise files.truncated(path, f"a marker {code} cannot be in its pixels")
+        if code in _RARE:
+            raise ImageError(f"{path}: a JPEG of kind SOF{code - 0xC0} is not read; save it as PNG")
+        if start + 2 > len(data):
+            break
+        offset = start + struct.unpack_from(">H", data, start)[0]
+        if code not in _LARGE:
+            parts.append(b"\xff" + data[start - 1 : offset])
+        scans += code == _SCAN
+        if scans * area > limits.JPEG_SCANNED:
+            raise files.truncated(
+                path, f"its {area:,} pixels are decoded more than {limits.JPEG_SCANNED // area:,} times"
+            )
+    raise files.truncated(path, "it has no end")
+
+
+LJPEG_SUFFIX = ".ljpeg"
+_SOF3 = re.compile(rb"\xff\xc3\x00\x0b(.)(..)(..)\x01", re.DOTALL)
+"""Frame header of a lossless JPEG with one component: bits, height and width."""
+
+_MISSING_END = b"\xff\xd9"
+"""Marker of the end of the image. The decoder reads beyond data that are too short. The image is therefore decoded
+twice, with different bytes after the data, enough for every pixel; pixels that differ were missing."""
+
+_MOST_OF_A_SAMPLE = 4
+"""Most bytes of one sample: the longest code and its difference have 16 bits each."""
+
+
+def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
+    """Read the frame header of a lossless JPEG, whose grey levels are stretched to their range.
+
+    Raises
+    ------
+    ImageError
+        The file is not a lossless JPEG with one component. Decoding raises it if the file is truncated or damaged.
+    """
+    handle.seek(0)
+    frame = _SOF3.search(handle.read(_HEAD))
+    if frame is None:
+        raise ImageError(f"{path}: no lossless JPEG of grey levels; convert it to TIFF or PNG next to the .ics")
+    bits, height, width = (int.from_bytes(part, "big") for part in frame.groups())
+    header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
+    return Container(header, functools.partial(_decode_ljpeg, path, header))
+
+
+def _decode_ljpeg(path: Path, header: ImageHeader) -> Samples:
+    import imagecodecs
+
+    files.check_bytes(path)
+    data, pixels = path.read_bytes() + _MISSING_END, header.width * header.height
+    cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
+    if 8 * len(data) < pixels:  # each pixel takes at least one bit
+        raise cut
+    room = _MOST_OF_A_SAMPLE * pixels
+    try:
+        values, again = (np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa"))
+    except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
+        raise ImageError("{}: cannot be decoded ({}); download it again", path, error) from error
+    if values.shape != (header.height, header.width):
+        raise ImageError(f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}")
+    if not np.array_equal(values, again):
+        raise cut
+    return Samples(files.stretch_to_eight_bits(values)[..., np.newaxis])
