@@ -128,7 +128,7 @@ class Bundle(BundleFacts):
         """
         if self.reference is None:
             return np.tile(NOT_COMPARED, (len(next(iter(features.values()))), 1))
-        return self.reference.compare(features)
+        return self.reference.compare(features[store] for store in self.stores)
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
@@ -212,9 +212,7 @@ class Bundle(BundleFacts):
         models: dict[str, list[Classifier]] = {name: [] for name in stores}
         model_ids, reference = [], None
         if REFERENCE_MEMBER in archive.members:
-            reference = TrainingReference.parse(
-                archive.read(REFERENCE_MEMBER), stores=list(stores), classes=len(manifest["classes"])
-            )
+            reference = TrainingReference.parse(archive.read(REFERENCE_MEMBER), classes=len(manifest["classes"]))
         for member in archive.members:
             if member == REFERENCE_MEMBER:
                 continue

@@ -252,7 +252,7 @@ class BoostTraining(Training):
                 for position, (image, label) in enumerate(images.labels.items())
                 if image in trained
             ]
-            reference = fit_reference(self.sources.paths, described, seed=self.settings.seed)
+            reference = fit_reference(self.sources.paths.values(), described, seed=self.settings.seed)
         names = folder / TRAINING_NAMES
         if reference is None:
             remove_output(names)

@@ -19,7 +19,7 @@ from .model import find_bundle, load_bundle
 from .predicted import Outliers, Predicted, Prediction
 from .records import Table, notes_of_training
 from .settings import OperatingPoint, PredictSettings
-from .sheet import Sheet, make_sheet, write_html
+from .sheet import write_html
 
 _SHOWN = ("image_id", "label", "predicted", "trained", "outlier")
 """Columns of the table that a notebook shows, in addition to probabilities."""
@@ -130,10 +130,6 @@ class Tabulated:
     outliers: Outliers | None
     called: str
 
-    def sheet(self, predicted: Predicted, *, title: str) -> Sheet:
-        """Return the content of the prediction report, with the title `title`."""
-        return make_sheet(self, predicted, title=title)
-
 
 def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:
     """Return predictions as a table, with everything else that the outputs show.
@@ -219,9 +215,7 @@ def write_outputs(
         remove_output(problems)
     unsure = None
     if settings.html is not None:
-        sheet = shown.sheet(predicted, title=path.name)
-        unsure = sheet.unsure
-        write_html(sheet, settings.html)
+        unsure = write_html(settings.html, shown, predicted, title=path.name)
     return PredictResult(
         path,
         images=len(shown.trained),
