@@ -4,7 +4,7 @@
 (n, height, width, 3) into float32 features of shape (n, d). An `Encoder` also has feature maps, which dense mode needs.
 """
 
-from .card import EncoderCard, card_of, other_treatment
+from .card import EncoderCard, card_of
 from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone

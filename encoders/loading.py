@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import re
 import warnings
@@ -23,14 +24,17 @@ import numpy.typing as npt
 from ..core import (
     DAMAGE,
     BchistoError,
+    DependencyError,
     InputError,
     MissingInputError,
     StoreError,
     WeightsError,
+    how_to_install,
     is_out_of_memory,
     printable,
 )
 from ..core.formats import check_tree, check_zip, content_sha256, hdf5_trouble, limits, number_of, plausible_mpp
+from ..core.jobs import hushed_start, prepare_torch
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -115,6 +119,37 @@ def as_float32(variable: Any) -> npt.NDArray[np.float32]:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+
+
+def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
+    """Import a library of an extra.
+
+    Parameters
+    ----------
+    name : str
+        A module, such as ``timm``.
+    source : path or str
+        What needs it, for messages.
+    extra : str
+        See `bchisto.core.how_to_install`. Those of ``torch`` get their threads from bchisto.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    DependencyError
+        It is not installed, or cannot be loaded, as PyTorch and torchvision of different releases.
+    """
+    try:
+        if extra == "torch":
+            prepare_torch()
+        with hushed_start():
+            return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        reason = first_line(error)
+        raise DependencyError(f"{source}: {name} cannot be loaded ({reason}); {how_to_install(extra)}") from error
 
 
 @contextlib.contextmanager
@@ -241,6 +276,11 @@ def refuse_pickled(path: Path) -> None:
         )
 
 
+def _bounded(digits: str) -> float:
+    """Return a whole number; as a float, with which no network can be built, if it is too large for any."""
+    return int(digits) if len(digits) < 6 else float(digits)
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains a mapping.
 
@@ -252,7 +292,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > limits.CONFIG_BYTES:
         raise InputError(f"{path}: too large for a config")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_bounded)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
     if not isinstance(content, dict):

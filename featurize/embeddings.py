@@ -164,7 +164,9 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
             )
         positions = {image: at for at, image in enumerate(each.image_ids)}
         order = [positions[image] for image in first.image_ids]
-        columns = {name: tuple(getattr(each, name)[at] for at in order) for name in ("image_ids", "labels", "groups")}
+        columns: dict[str, Any] = {
+            name: tuple(getattr(each, name)[at] for at in order) for name in ("image_ids", "labels", "groups")
+        }
         ordered.append(dataclasses.replace(each, features=each.features[order], **columns))
     return ordered
 

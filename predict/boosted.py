@@ -20,11 +20,9 @@ from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
-    card_of,
     executed_precision,
     header_choice,
     open_encoder,
-    other_treatment,
     weights_of,
 )
 from ..featurize import (
@@ -290,8 +288,8 @@ def _fitting(
     file_sha256 = encoder.weights_file_sha256 if of_file else ""
     if file_sha256 and file_sha256 == of_file and "runner" in header:
         return WeightsError(
-            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
-            f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
+            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training; put the "
+            "JSON back as it was"
         )
     return WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
