@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,8 @@ _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
 
 Values = npt.NDArray[np.float64]
+
+Reference = dict[str, npt.NDArray[Any]]
 
 
 def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
@@ -45,7 +46,7 @@ def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
     return distances
 
 
-def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
+def fit_gaussian(rows: Values) -> Reference:
     """Fit a covariance to standardised rows, shrunk by Ledoit and Wolf's estimate, and keep its largest components.
 
     This uses only the inner products of rows, because there are fewer rows than features. The variance along all
@@ -58,7 +59,7 @@ def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray
-        ``mean``, ``scale``, ``axes``, ``variances``, ``rest`` of `TrainingReference`.
+        ``mean``, ``scale``, ``axes``, ``variances``, ``rest`` of `parse_reference`.
 
     References
     ----------
@@ -87,13 +88,13 @@ def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def placed(rows: Values, fitted: Mapping[str, npt.NDArray[Any]]) -> tuple[Values, Values]:
+def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
     """Return the distances of rows from a fitted distribution, and their coordinates.
 
     Parameters
     ----------
     rows : ndarray of float64, shape (n, d)
-    fitted : mapping
+    fitted : dict of str to ndarray
         Result of `fit_gaussian`.
 
     Returns
@@ -139,82 +140,82 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TrainingReference:
-    """Summary of the training images of a model file, for comparison with new images.
+def parse_reference(data: bytes, *, classes: int) -> Reference:
+    """Read the summary of the training images that `fit_reference` returned, for this number of classes.
 
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
+    Returns
+    -------
+    dict of str to ndarray
         ``mean``, ``scale`` (d,) of the features of all feature files; ``axes`` (d, q), the principal axes, with the
         variance ``variances`` (q,) along them and ``rest`` () along all others. For each training image: ``vectors``
         (m, q), its features scaled to length 1, along the axes; ``classes`` (m,); and ``hashes`` (m, 32), the bytes of
         the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of training images that were left out of
         the fit.
+
+    Raises
+    ------
+    BundleError
+        It is damaged, or does not fit.
     """
+    a = unpack_arrays(data, _SHAPES)
+    known = ((a["classes"] >= 0) & (a["classes"] < classes)).sum()
+    positive = all((a[name] > 0).all() for name in ("variances", "scale", "rest"))
+    if not (NEAREST <= known == len(a["classes"]) and positive and a["left_out"].size):
+        raise BundleError("what a model file holds of its training images does not fit; it was altered")
+    return a
 
-    arrays: dict[str, npt.NDArray[Any]]
 
-    @classmethod
-    def parse(cls, data: bytes, *, classes: int) -> TrainingReference:
-        """Read what `fit_reference` returned, for this number of classes.
+def compare(reference: Reference, features: Iterable[Features]) -> Values:
+    """Compare images with the training images.
 
-        Raises
-        ------
-        BundleError
-            It is damaged, or does not fit.
-        """
-        a = unpack_arrays(data, _SHAPES)
-        known = ((a["classes"] >= 0) & (a["classes"] < classes)).sum()
-        positive = all((a[name] > 0).all() for name in ("variances", "scale", "rest"))
-        if not (NEAREST <= known == len(a["classes"]) and positive and a["left_out"].size):
-            raise BundleError("what a model file holds of its training images does not fit; it was altered")
-        return cls(a)
+    Parameters
+    ----------
+    reference : dict of str to ndarray
+        Result of `parse_reference`.
+    features : iterable of ndarray of float32, shape (images, augmentations, d)
+        Of each feature file, in the order of training.
 
-    def compare(self, features: Iterable[Features]) -> Values:
-        """Compare images with the training images.
+    Returns
+    -------
+    ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+        The percentage of left-out training images with a smaller distance, positions of the nearest training images,
+        and their cosine distances.
 
-        Parameters
-        ----------
-        features : iterable of ndarray of float32, shape (images, augmentations, d)
-            Of each feature file, in the order of training.
+    Raises
+    ------
+    BundleError
+        The number of features is wrong.
+    """
+    rows, left_out = np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]), reference["left_out"]
+    if rows.shape[1] != len(reference["mean"]):
+        raise BundleError("the training images have features of another length than the models; it was altered")
+    distances, vectors = placed(rows, reference)
+    cosine = np.clip(1 - vectors @ reference["vectors"].astype(np.float64).T, 0, 2)
+    order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
+    percentiles = 100 * np.searchsorted(left_out, distances) / len(left_out)
+    return np.hstack([percentiles[:, None], order, np.take_along_axis(cosine, order, axis=1)])
 
-        Returns
-        -------
-        ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            The percentage of left-out training images with a smaller distance, positions of the nearest training
-            images, and their cosine distances.
 
-        Raises
-        ------
-        BundleError
-            The number of features is wrong.
-        """
-        rows, left_out = np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]), self.arrays["left_out"]
-        if rows.shape[1] != len(self.arrays["mean"]):
-            raise BundleError("the training images have features of another length than the models; it was altered")
-        distances, vectors = placed(rows, self.arrays)
-        cosine = np.clip(1 - vectors @ self.arrays["vectors"].astype(np.float64).T, 0, 2)
-        order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
-        percentiles = 100 * np.searchsorted(left_out, distances) / len(left_out)
-        return np.hstack([percentiles[:, None], order, np.take_along_axis(cosine, order, axis=1)])
+def nearest_names(
+    reference: Reference, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]
+) -> list[str]:
+    """Return for each image one line with its nearest training images, their classes and distances.
 
-    def names(self, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]) -> list[str]:
-        """Return for each image one line with its nearest training images, their classes and distances.
-
-        Parameters
-        ----------
-        compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            As `compare` returns it.
-        classes : sequence of str
-        known : mapping
-            SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
-        """
-        hashes = [row.astype(np.int8).tobytes().hex() for row in self.arrays["hashes"]]
-        labels = [classes[number] for number in self.arrays["classes"].astype(int)]
-        texts = [f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)]
-        pairs = (zip(image[1 : 1 + NEAREST], image[1 + NEAREST :], strict=True) for image in compared)
-        return ["; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs]
+    Parameters
+    ----------
+    reference : dict of str to ndarray
+        Result of `parse_reference`.
+    compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+        Result of `compare`.
+    classes : sequence of str
+    known : mapping
+        SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
+    """
+    hashes = [row.astype(np.int8).tobytes().hex() for row in reference["hashes"]]
+    labels = [classes[number] for number in reference["classes"].astype(int)]
+    texts = [f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)]
+    pairs = (zip(image[1 : 1 + NEAREST], image[1 + NEAREST :], strict=True) for image in compared)
+    return ["; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs]
 
 
 class TrainingImage(NamedTuple):
@@ -252,7 +253,7 @@ def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, se
     Returns
     -------
     bytes or None
-        The member of the model file, for `TrainingReference.parse`. None for fewer than 20 images, or a single patient.
+        The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
     images = [images[i] for i in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])]
     units = np.unique([image.unit for image in images], return_inverse=True)[1]

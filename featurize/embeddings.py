@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,6 @@ def _is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
     return isinstance(value, str) and len(value) <= longest and "\0" not in value and readable_name(value) == value
 
 
-def _is_card(value: Any) -> bool:
-    return _is_name(value, limits.CARD_LETTERS)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31
 
@@ -47,7 +42,8 @@ KIND_FACTS = {
 
 FACTS = {
     **KIND_FACTS, "weights": _is_name, "crops": _is_number, "dataset": _is_name, "synthetic": bool,
-    "classes": [_is_name], "runner": _is_name, "card": _is_card, "network": _is_name, "pooled": _is_name,
+    "classes": [_is_name], "runner": _is_name, "card": lambda value: _is_name(value, limits.CARD_LETTERS),
+    "network": _is_name, "pooled": _is_name,
 }  # fmt: skip
 """Facts, and their forms, that are kept with embeddings if known. The card names the licence of the weights."""
 
@@ -77,7 +73,7 @@ class Embeddings:
     features: npt.NDArray[np.float32]
     labels: tuple[str, ...]
     groups: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -164,10 +160,10 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
             )
         positions = {image: at for at, image in enumerate(each.image_ids)}
         order = [positions[image] for image in first.image_ids]
-        columns: dict[str, Any] = {
-            name: tuple(getattr(each, name)[at] for at in order) for name in ("image_ids", "labels", "groups")
-        }
-        ordered.append(dataclasses.replace(each, features=each.features[order], **columns))
+        ids, labels, groups = (
+            tuple(column[at] for at in order) for column in (each.image_ids, each.labels, each.groups)
+        )
+        ordered.append(Embeddings(each.path, ids, each.features[order], labels, groups, each.facts))
     return ordered
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle
+from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
 from ..core.jobs import (
@@ -67,7 +67,7 @@ class Outliers:
         if reference is None:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = reference.names(rows, classes=bundle.classes, known=_names_beside(model))
+        names = nearest_names(reference, rows, classes=bundle.classes, known=_names_beside(model))
         return cls(rows[:, 0], tuple(names))
 
     @property

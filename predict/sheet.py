@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
-from ..core.models import bundle_lines
 from ..data import decode_record
 from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
@@ -86,7 +85,6 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         rows=rows,
         shown=shown,
         predicted=predicted,
-        facts=bundle_lines(predicted.bundle, predicted.sha256),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
