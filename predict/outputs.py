@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core import InputError, PathInput, converted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
 from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
-from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame
+from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..evaluate.report import write_card
 from .model import find_bundle, load_bundle
 from .predicted import Outliers, Predicted, Prediction
@@ -70,33 +70,12 @@ class PredictResult:
     outliers: str = ""
     unchanged: bool = False
 
-    def to_pandas(self) -> Any:
-        """Return the table as a `pandas.DataFrame`, a row per image: probabilities as numbers, all else as text.
-
-        Raises
-        ------
-        DependencyError
-            pandas is not installed.
-        """
-        header, rows = self._read()
-        return as_frame(
-            {
-                name: [float(row[column]) if name.startswith("p_") else row[column] for row in rows]
-                for column, name in enumerate(header)
-            }
-        )
-
-    def _read(self) -> tuple[list[str], list[list[str]]]:
-        with self.path.open(newline="", encoding="utf-8") as handle:
-            rows = list(read_cells(handle))
-        header = (
-            rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
-        )  # rows for the challenge have no header
-        return header, rows
-
     def _repr_html_(self) -> str:
         lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
-        header, rows = self._read()
+        with self.path.open(newline="", encoding="utf-8") as handle:
+            rows = list(read_cells(handle))
+        # rows for the challenge have no header
+        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
         shown = [at for at, name in enumerate(header) if name in _SHOWN or name.startswith("p_")]
         cells = ([f"{float(row[at]):.3f}" if header[at].startswith("p_") else row[at] for at in shown] for row in rows)
         return html_lines(lines) + html_table(f"{self.images} images", [header[at] for at in shown], cells)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +22,6 @@ from ..core import (
     converted,
     html_lines,
     html_table,
-    in_python,
-    reworded,
 )
 from ..core.jobs import Ticker
 from ..data import ImageRecord
@@ -173,16 +169,7 @@ class Predictor:
             An image cannot be decoded or used.
         """
         model, bundle = self._model, self._model.bundle
-        with (
-            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-            # messages name an array, not the temporary file in which it is stored
-            reworded(
-                lambda text: re.sub(
-                    rf"{re.escape(folder + os.sep)}array(\d+)\.png", rf"{in_python('images', '')} \1", text
-                )
-            ),
-            advised(),
-        ):
+        with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, advised():
             distinct = _distinct(self._records(images, Path(folder)))
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
             results: dict[str, Prediction | str] = {}
