@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
-from .trees import Features
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
@@ -79,13 +78,10 @@ def fit_gaussian(rows: Values) -> Reference:
     largest = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-300))[::-1][: min(AXES, d)]
     along = values[largest] / images
     elsewhere = max(target * d - float(along.sum()), 0.0) / max(d - len(largest), 1)
-    return {
-        "mean": mean,
-        "scale": scale,
-        "axes": (centred.T @ vectors[:, largest] / np.sqrt(values[largest])).astype(np.float16),
-        "variances": (1 - shrinkage) * along + shrinkage * target,
-        "rest": np.array((1 - shrinkage) * elsewhere + shrinkage * target or target),
-    }
+    axes = (centred.T @ vectors[:, largest] / np.sqrt(values[largest])).astype(np.float16)
+    variances = (1 - shrinkage) * along + shrinkage * target
+    rest = np.array((1 - shrinkage) * elsewhere + shrinkage * target or target)
+    return {"mean": mean, "scale": scale, "axes": axes, "variances": variances, "rest": rest}
 
 
 def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
@@ -165,7 +161,7 @@ def parse_reference(data: bytes, *, classes: int) -> Reference:
     return a
 
 
-def compare(reference: Reference, features: Iterable[Features]) -> Values:
+def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -> Values:
     """Compare images with the training images.
 
     Parameters
@@ -218,25 +214,8 @@ def nearest_names(
     return ["; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs]
 
 
-class TrainingImage(NamedTuple):
-    """A training image.
-
-    Attributes
-    ----------
-    position : int
-        Its position in each feature file.
-    label : int
-        Its class number.
-    sha256 : str
-        SHA-256 of its pixels.
-    unit : str
-        Its patient or slide, or the image itself if these are unknown.
-    """
-
-    position: int
-    label: int
-    sha256: str
-    unit: str
+TrainingImage = tuple[int, int, str, str]
+"""Position in each feature file, class number, SHA-256 of its pixels, and its patient or slide, or else itself."""
 
 
 def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, seed: int) -> bytes | None:
@@ -255,22 +234,19 @@ def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, se
     bytes or None
         The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
-    images = [images[i] for i in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])]
-    units = np.unique([image.unit for image in images], return_inverse=True)[1]
-    if len(images) < _LEAST_IMAGES or not units.any():
+    drawn = [images[n] for n in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])]
+    if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
         return None
+    positions, labels, hashes, names = zip(*drawn, strict=True)
+    units = np.unique(names, return_inverse=True)[1]
     means = []
     for path in stores:
         with open_store(path) as store:
-            means.append([store.features([image.position])[0].mean(axis=0, dtype=np.float64) for image in images])
+            means.append([store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions])
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
-    return pack_arrays(
-        {
-            **fitted,
-            "vectors": placed(rows, fitted)[1].astype(np.float16),
-            "classes": np.array([image.label for image in images], np.int32),
-            "hashes": np.array([np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in images]),
-            "left_out": np.sort(left_out_distances(rows, units)).astype(np.float32),
-        }
-    )
+    fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
+    fitted["classes"] = np.array(labels, np.int32)
+    fitted["hashes"] = np.array([np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes])
+    fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
+    return pack_arrays(fitted)
