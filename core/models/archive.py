@@ -187,6 +187,6 @@ def unpack_arrays(
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
         numbers = array.dtype.kind in "fi" and array.dtype.itemsize <= 8
-        if not numbers or not ((array >= -largest) & (array <= largest)).all():
+        if not numbers or (array.size and not -largest <= float(array.min()) <= float(array.max()) <= largest):
             raise BundleError(f"the array {name} of a model holds values that are not finite numbers, or far too large")
     return arrays
