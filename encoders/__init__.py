@@ -12,7 +12,7 @@ from .engines import ENGINES, compile_tensors, executed_precision, imitates_bflo
 from .fetch import fetch as fetch_encoder
 from .kept import kept_folder, kept_networks
 from .kept import trim as trim_networks
-from .loading import WeightArrays, fill_weights, read_weight_arrays
+from .loading import WeightArrays, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (
     CropEncoder,
@@ -38,7 +38,7 @@ from .registry import (
     weights_of,
 )
 from .vectors import VectorSpec
-from .weights import weights_folder
+from .weights import fill_weights, weights_folder
 
 __all__ = [
     "Encoder",

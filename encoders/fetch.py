@@ -112,8 +112,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     for file in files:
         _log.info("%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
         with _explained(hub, repository, folder):
-            wanted = {"revision": info.sha, "local_dir": folder, "force_download": altered}
-            path = Path(hub.hf_hub_download(repository, file.rfilename, **wanted))
+            wanted = {"local_dir": folder, "force_download": altered}
+            path = Path(hub.hf_hub_download(repository, file.rfilename, revision=info.sha, **wanted))
         hashes[file.rfilename] = file_sha256(path)
         published = file.lfs.sha256 if file.lfs else file.blob_id  # small files are known by their name in Git
         if published != (hashes[file.rfilename] if file.lfs else hub.utils.sha.git_hash(path.read_bytes())):
