@@ -103,8 +103,7 @@ def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
     squared = (centred**2).sum(axis=1)
     orthogonal = np.clip(squared - (along**2).sum(axis=1), 0, None)
     distances = np.sqrt((along**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
-    lengths = np.sqrt(squared)[:, None]
-    return distances, np.asarray(along / np.where(lengths > 0, lengths, 1.0))
+    return distances, np.asarray(along / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None])
 
 
 REFERENCE_MEMBER = "training-images.npz"
