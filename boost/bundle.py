@@ -20,7 +20,7 @@ from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
-from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, Reference, compare, parse_reference
 from .trees import Probabilities
 
 _OF_KERAS = {
@@ -48,8 +48,8 @@ class Bundle(BundleFacts):
         Name of a feature file to its models.
     head : str
         The classifier.
-    reference : TrainingReference or None
-        Summary of the training images; None if there were too few.
+    reference : dict of str to ndarray, or None
+        Summary of the training images, see `parse_reference`; None if there were too few.
     """
 
     kind: ClassVar[str] = "boosted"
@@ -57,7 +57,7 @@ class Bundle(BundleFacts):
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[Classifier]]
     head: str = "lightgbm"
-    reference: TrainingReference | None = None
+    reference: Reference | None = None
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class Bundle(BundleFacts):
         return mean
 
     def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
-        """Compare images with the training images, see `TrainingReference.compare`.
+        """Compare images with the training images, see `bchisto.boost.reference.compare`.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Bundle(BundleFacts):
         """
         if self.reference is None:
             return np.tile(NOT_COMPARED, (len(next(iter(features.values()))), 1))
-        return self.reference.compare(features)
+        return compare(self.reference, (features[store] for store in self.stores))
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
@@ -212,9 +212,7 @@ class Bundle(BundleFacts):
         models: dict[str, list[Classifier]] = {name: [] for name in stores}
         model_ids, reference = [], None
         if REFERENCE_MEMBER in archive.members:
-            reference = TrainingReference.parse(
-                archive.read(REFERENCE_MEMBER), stores=list(stores), classes=len(manifest["classes"])
-            )
+            reference = parse_reference(archive.read(REFERENCE_MEMBER), classes=len(manifest["classes"]))
         for member in archive.members:
             if member == REFERENCE_MEMBER:
                 continue

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
-from .trees import Features
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
@@ -22,6 +20,8 @@ _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
 
 Values = npt.NDArray[np.float64]
+
+Reference = dict[str, npt.NDArray[Any]]
 
 
 def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
@@ -45,7 +45,7 @@ def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
     return distances
 
 
-def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
+def fit_gaussian(rows: Values) -> Reference:
     """Fit a covariance to standardised rows, shrunk by Ledoit and Wolf's estimate, and keep its largest components.
 
     This uses only the inner products of rows, because there are fewer rows than features. The variance along all
@@ -58,7 +58,7 @@ def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray
-        ``mean``, ``scale``, ``axes``, ``variances``, ``rest`` of `TrainingReference`.
+        ``mean``, ``scale``, ``axes``, ``variances``, ``rest`` of `parse_reference`.
 
     References
     ----------
@@ -78,22 +78,19 @@ def fit_gaussian(rows: Values) -> dict[str, npt.NDArray[Any]]:
     largest = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-300))[::-1][: min(AXES, d)]
     along = values[largest] / images
     elsewhere = max(target * d - float(along.sum()), 0.0) / max(d - len(largest), 1)
-    return {
-        "mean": mean,
-        "scale": scale,
-        "axes": (centred.T @ vectors[:, largest] / np.sqrt(values[largest])).astype(np.float16),
-        "variances": (1 - shrinkage) * along + shrinkage * target,
-        "rest": np.array((1 - shrinkage) * elsewhere + shrinkage * target or target),
-    }
+    axes = (centred.T @ vectors[:, largest] / np.sqrt(values[largest])).astype(np.float16)
+    variances = (1 - shrinkage) * along + shrinkage * target
+    rest = np.array((1 - shrinkage) * elsewhere + shrinkage * target or target)
+    return {"mean": mean, "scale": scale, "axes": axes, "variances": variances, "rest": rest}
 
 
-def placed(rows: Values, fitted: Mapping[str, npt.NDArray[Any]]) -> tuple[Values, Values]:
+def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
     """Return the distances of rows from a fitted distribution, and their coordinates.
 
     Parameters
     ----------
     rows : ndarray of float64, shape (n, d)
-    fitted : mapping
+    fitted : dict of str to ndarray
         Result of `fit_gaussian`.
 
     Returns
@@ -106,8 +103,7 @@ def placed(rows: Values, fitted: Mapping[str, npt.NDArray[Any]]) -> tuple[Values
     squared = (centred**2).sum(axis=1)
     orthogonal = np.clip(squared - (along**2).sum(axis=1), 0, None)
     distances = np.sqrt((along**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
-    lengths = np.sqrt(squared)[:, None]
-    return distances, np.asarray(along / np.where(lengths > 0, lengths, 1.0))
+    return distances, np.asarray(along / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None])
 
 
 REFERENCE_MEMBER = "training-images.npz"
@@ -124,156 +120,110 @@ NOT_COMPARED = np.empty(0)
 MARKED = 99.0
 """Percentile of the distance from which an image is marked."""
 
+MEANING = f"further from the training images than {MARKED:g} % of those that were left out"
+"""Explanation of the mark, for reports."""
+
 _MOST_IMAGES = 1000
 """Maximum number of training images in a model file, 164 bytes each. If there are more, they are drawn at random."""
 
 _LEAST_IMAGES = 20
 """Minimum number of training images; with fewer a percentile means nothing."""
 
-_READ_AT_ONCE = 64
-
 _SHAPES: dict[str, tuple[str | int, ...]] = {
-    "mean": ("d",), "scale": ("d",), "sizes": ("s",), "axes": ("d", "q"), "variances": ("q",), "rest": (),
-    "vectors": ("m", "q"), "classes": ("m",), "hashes": ("m", 32), "left_out": ("r",), "units": (),
+    "mean": ("d",), "scale": ("d",), "axes": ("d", "q"), "variances": ("q",), "rest": (), "vectors": ("m", "q"),
+    "classes": ("m",), "hashes": ("m", 32), "left_out": ("r",),
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TrainingReference:
-    """Summary of the training images of a model file, for comparison with new images.
+def parse_reference(data: bytes, *, classes: int) -> Reference:
+    """Read the summary of the training images that `fit_reference` returned, for this number of classes.
 
-    Attributes
-    ----------
-    stores : tuple of str
-        Names of the feature files. Their features are concatenated, and each feature is standardised.
-    arrays : dict of str to ndarray
-        ``mean``, ``scale`` (d,); ``sizes`` (stores,), the number of features of each file; ``axes`` (d, q), the
-        principal axes, with the variance ``variances`` (q,) along them and ``rest`` () along all others. For each
-        training image: ``vectors`` (m, q), its features scaled to length 1, along the axes; ``classes`` (m,); and
-        ``hashes`` (m, 32), the bytes of the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of
-        training images that were left out of the fit. ``units`` (): their number of patients or slides, or of images
-        if those are unknown.
+    Returns
+    -------
+    dict of str to ndarray
+        ``mean``, ``scale`` (d,) of the features of all feature files; ``axes`` (d, q), the principal axes, with the
+        variance ``variances`` (q,) along them and ``rest`` () along all others. For each training image: ``vectors``
+        (m, q), its features scaled to length 1, along the axes; ``classes`` (m,); and ``hashes`` (m, 32), the bytes of
+        the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of training images that were left out of
+        the fit.
+
+    Raises
+    ------
+    BundleError
+        It is damaged, or does not fit.
     """
-
-    stores: tuple[str, ...]
-    arrays: dict[str, npt.NDArray[Any]]
-
-    @classmethod
-    def parse(cls, data: bytes, *, stores: Sequence[str], classes: int) -> TrainingReference:
-        """Read what `fit_reference` returned, for these feature files and this number of classes.
-
-        Raises
-        ------
-        BundleError
-            It is damaged, or does not belong to these feature files and classes.
-        """
-        a = unpack_arrays(data, _SHAPES)
-        sizes = len(a["sizes"]) == len(stores) and int(a["sizes"].sum()) == len(a["mean"])
-        images = len(a["vectors"]) >= NEAREST and ((a["classes"] >= 0) & (a["classes"] < classes)).all()
-        spread = float(a["rest"]) > 0 and all((a[name] > 0).all() for name in ("variances", "scale"))
-        left_out = len(a["left_out"]) > 0 and (np.diff(a["left_out"]) >= 0).all()
-        if not (sizes and images and spread and left_out):
-            raise BundleError("what a model file holds of its training images does not fit; it was altered")
-        return cls(tuple(stores), a)
-
-    def compare(self, features: Mapping[str, Features]) -> Values:
-        """Compare images with the training images.
-
-        Parameters
-        ----------
-        features : mapping
-            Name of a feature file to features, float32 of shape (images, augmentations, d).
-
-        Returns
-        -------
-        ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            Mahalanobis distance to the training images, positions of the nearest ones, and their cosine distances.
-
-        Raises
-        ------
-        BundleError
-            The number of features is wrong.
-        """
-        a = self.arrays
-        means = [features[store].mean(axis=1, dtype=np.float64) for store in self.stores]
-        if [rows.shape[1] for rows in means] != a["sizes"].astype(int).tolist():
-            raise BundleError("the training images have features of another length than the models; it was altered")
-        distances, vectors = placed(np.hstack(means), a)
-        cosine = np.clip(1 - vectors @ a["vectors"].astype(np.float64).T, 0, 2)
-        order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
-        return np.hstack([distances[:, None], order, np.take_along_axis(cosine, order, axis=1)])
-
-    def percentiles(self, compared: Values) -> Values:
-        """Return for each image the percentage of left-out training images with a smaller distance.
-
-        Parameters
-        ----------
-        compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            As `compare` returns it.
-
-        Returns
-        -------
-        ndarray of float64, shape (images,)
-        """
-        left_out = self.arrays["left_out"]
-        return np.asarray(100 * np.searchsorted(left_out, compared[:, 0]) / len(left_out))
-
-    def names(self, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]) -> list[str]:
-        """Return for each image one line with its nearest training images, their classes and distances.
-
-        Parameters
-        ----------
-        compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            As `compare` returns it.
-        classes : sequence of str
-        known : mapping
-            SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
-        """
-        hashes = [row.astype(np.int8).tobytes().hex() for row in self.arrays["hashes"]]
-        labels = [classes[number] for number in self.arrays["classes"].astype(int).tolist()]
-        named = [f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)]
-        places, far = compared[:, 1 : 1 + NEAREST].astype(int).tolist(), compared[:, 1 + NEAREST :].tolist()
-        return [
-            "; ".join(f"{named[place]}, {distance:.2f})" for place, distance in zip(*image, strict=True))
-            for image in zip(places, far, strict=True)
-        ]
-
-    @property
-    def meaning(self) -> str:
-        """Explanation of a mark, for reports."""
-        count, units = len(self.arrays["left_out"]), int(self.arrays["units"])
-        sets = f" in {units} sets (one patient, or near-duplicates)" if units < count else ""
-        return f"further from the training images than {MARKED:g} % of {count} images{sets} that were left out"
+    a = unpack_arrays(data, _SHAPES)
+    known = ((a["classes"] >= 0) & (a["classes"] < classes)).sum()
+    positive = all((a[name] > 0).all() for name in ("variances", "scale", "rest"))
+    if not (NEAREST <= known == len(a["classes"]) and positive and a["left_out"].size):
+        raise BundleError("what a model file holds of its training images does not fit; it was altered")
+    return a
 
 
-class TrainingImage(NamedTuple):
-    """A training image.
+def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -> Values:
+    """Compare images with the training images.
 
-    Attributes
+    Parameters
     ----------
-    position : int
-        Its position in each feature file.
-    label : int
-        Its class number.
-    sha256 : str
-        SHA-256 of its pixels.
-    unit : str
-        Its patient or slide, or the image itself if these are unknown.
+    reference : dict of str to ndarray
+        Result of `parse_reference`.
+    features : iterable of ndarray of float32, shape (images, augmentations, d)
+        Of each feature file, in the order of training.
+
+    Returns
+    -------
+    ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+        The percentage of left-out training images with a smaller distance, positions of the nearest training images,
+        and their cosine distances.
+
+    Raises
+    ------
+    BundleError
+        The number of features is wrong.
     """
+    rows, left_out = np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]), reference["left_out"]
+    if rows.shape[1] != len(reference["mean"]):
+        raise BundleError("the training images have features of another length than the models; it was altered")
+    distances, vectors = placed(rows, reference)
+    cosine = np.clip(1 - vectors @ reference["vectors"].astype(np.float64).T, 0, 2)
+    order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
+    percentiles = 100 * np.searchsorted(left_out, distances) / len(left_out)
+    return np.hstack([percentiles[:, None], order, np.take_along_axis(cosine, order, axis=1)])
 
-    position: int
-    label: int
-    sha256: str
-    unit: str
+
+def nearest_names(
+    reference: Reference, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]
+) -> list[str]:
+    """Return for each image one line with its nearest training images, their classes and distances.
+
+    Parameters
+    ----------
+    reference : dict of str to ndarray
+        Result of `parse_reference`.
+    compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+        Result of `compare`.
+    classes : sequence of str
+    known : mapping
+        SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
+    """
+    hashes = [row.astype(np.int8).tobytes().hex() for row in reference["hashes"]]
+    labels = [classes[number] for number in reference["classes"].astype(int)]
+    texts = [f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)]
+    pairs = (zip(image[1 : 1 + NEAREST], image[1 + NEAREST :], strict=True) for image in compared)
+    return ["; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs]
 
 
-def fit_reference(stores: Mapping[str, Path], images: Sequence[TrainingImage], *, seed: int) -> bytes | None:
+TrainingImage = tuple[int, int, str, str]
+"""Position in each feature file, class number, SHA-256 of its pixels, and its patient or slide, or else itself."""
+
+
+def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, seed: int) -> bytes | None:
     """Summarise the training images, so that new images can be compared with them.
 
     Parameters
     ----------
-    stores : mapping
-        Name of a feature file to its path; all are of the same images.
+    stores : iterable of Path
+        Feature files of the same images.
     images : sequence of TrainingImage
     seed : int
         Seed for drawing images if there are too many.
@@ -281,32 +231,21 @@ def fit_reference(stores: Mapping[str, Path], images: Sequence[TrainingImage], *
     Returns
     -------
     bytes or None
-        The member of the model file, for `TrainingReference.parse`. None for fewer than 20 images, or a single patient.
+        The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
-    if len(images) > _MOST_IMAGES:
-        drawn = np.random.default_rng(seed).permutation(np.arange(len(images)))[:_MOST_IMAGES]
-        images = [images[i] for i in np.sort(drawn)]
-    units = np.unique([image.unit for image in images], return_inverse=True)[1]
-    if len(images) < _LEAST_IMAGES or not units.any():
+    drawn = [images[n] for n in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])]
+    if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
         return None
-    means = [_means(path, [image.position for image in images]) for path in stores.values()]
+    positions, labels, hashes, names = zip(*drawn, strict=True)
+    units = np.unique(names, return_inverse=True)[1]
+    means = []
+    for path in stores:
+        with open_store(path) as store:
+            means.append([store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions])
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
-    return pack_arrays(
-        {
-            **fitted,
-            "sizes": np.array([columns.shape[1] for columns in means]),
-            "vectors": placed(rows, fitted)[1].astype(np.float16),
-            "classes": np.array([image.label for image in images], np.int32),
-            "hashes": np.array([np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in images]),
-            "left_out": np.sort(left_out_distances(rows, units)).astype(np.float32),
-            "units": np.array(units.max() + 1),
-        }
-    )
-
-
-def _means(path: Path, positions: Sequence[int]) -> Values:
-    """Return the mean features, over augmentations, of some images of a feature file."""
-    blocks = [positions[start : start + _READ_AT_ONCE] for start in range(0, len(positions), _READ_AT_ONCE)]
-    with open_store(path) as store:
-        return np.concatenate([store.features(block).mean(axis=1, dtype=np.float64) for block in blocks])
+    fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
+    fitted["classes"] = np.array(labels, np.int32)
+    fitted["hashes"] = np.array([np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes])
+    fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
+    return pack_arrays(fitted)

@@ -37,7 +37,7 @@ from .head import HeadSpec, TrainingTerms
 from .heads import get_head
 from .methods import methods_of, shown_store
 from .presets import Preset
-from .reference import TRAINING_NAMES, TrainingImage, fit_reference
+from .reference import TRAINING_NAMES, fit_reference
 from .sources import BoostSettings, FeatureChoice, Sources, read_sources
 from .units import (
     FittedUnit,
@@ -248,11 +248,11 @@ class BoostTraining(Training):
         if trained <= hashes.keys():
             units = {image: str(images.groups[image] or plan.units.get(image, image)) for image in trained}
             described = [
-                TrainingImage(position, images.classes.index(label), hashes[image], units[image])
+                (position, images.classes.index(label), hashes[image], units[image])
                 for position, (image, label) in enumerate(images.labels.items())
                 if image in trained
             ]
-            reference = fit_reference(self.sources.paths, described, seed=self.settings.seed)
+            reference = fit_reference(self.sources.paths.values(), described, seed=self.settings.seed)
         names = folder / TRAINING_NAMES
         if reference is None:
             remove_output(names)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..core import counted, reworded, written
 from .ending import echo
-from .options import PATH, Group, argument, flag, options_of
+from .options import Group, argument, flag, options_of
 from .terminal import in_flags
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def yes_flag() -> click.Option:
 
 @click.group(cls=Group)
 def encoder() -> None:
-    """List encoders, show what one needs, try one on an image."""
+    """List encoders, show what one needs, try one."""
 
 
 def _write(name: str, value: str) -> str:
@@ -132,24 +131,23 @@ def _check_options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield argument("name")
-    yield flag("--image", group="Input", type=PATH, help="An image file; default: noise.")
     yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
 
 
 @encoder.command(options=_check_options)
 @_of_featurize
-def check(name: str, image: Path | None, weights: str, engine: str, precision: str) -> None:
-    """Build an encoder and run it on an image: size, normalisation, speed, licence.
+def check(name: str, weights: str, engine: str, precision: str) -> None:
+    """Build an encoder and run it on noise: size, normalisation, speed, licence.
 
     \b
-    Example: bchisto encoder check hub:dinov2-small --image slide.png
+    Example: bchisto encoder check hub:dinov2-small
     """
     from ..encoders import EncoderChoice, check_encoder
     from ..featurize import best_engine
 
     engine = best_engine([EncoderChoice.parse(name)]) if engine == "auto" else engine
-    _table(check_encoder(name, image=image, weights=weights, engine=engine, precision=precision))
+    _table(check_encoder(name, weights=weights, engine=engine, precision=precision))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

@@ -64,7 +64,7 @@ def show(source: Path) -> None:
     if card is not None:
         echo(f"licence of the weights: {card.terms()}")
         if card.source:
-            echo(f"source of the weights: {card.source}{f' at {card.revision}' if card.revision else ''}")
+            echo(f"source of the weights: {card.source}")
     for label, count in sorted(Counter(filter(None, embeddings.labels)).items()):
         echo(f"label {label}: {counted(count, 'image')}")
 

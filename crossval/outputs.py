@@ -144,7 +144,10 @@ class Outputs:
         }
         # for new images: fitted on all out-of-fold predictions
         temperature = shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
-        return replace(facts, temperature=temperature, two_class=two_class, unsure=unsure_rule(table))
+        rule = unsure_rule(table)
+        if rule is not None and rule["calibrated"] != (temperature is not None):
+            rule = None  # it was fitted on another scale than the confidence of new images
+        return replace(facts, temperature=temperature, two_class=two_class, unsure=rule)
 
     def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
         """Return the entry ``bundle`` of ``metrics.json``. `names` is its entry ``names``."""

@@ -4,7 +4,7 @@
 (n, height, width, 3) into float32 features of shape (n, d). An `Encoder` also has feature maps, which dense mode needs.
 """
 
-from .card import EncoderCard, card_of, other_treatment
+from .card import EncoderCard, card_of
 from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
@@ -12,7 +12,7 @@ from .engines import ENGINES, compile_tensors, executed_precision, imitates_bflo
 from .fetch import fetch as fetch_encoder
 from .kept import kept_folder, kept_networks
 from .kept import trim as trim_networks
-from .loading import WeightArrays, fill_weights, read_weight_arrays
+from .loading import WeightArrays, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (
     CropEncoder,
@@ -38,7 +38,7 @@ from .registry import (
     weights_of,
 )
 from .vectors import VectorSpec
-from .weights import weights_folder
+from .weights import fill_weights, weights_folder
 
 __all__ = [
     "Encoder",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import Message
-from .card import EncoderCard, card_by_licence
+from .card import EncoderCard
 
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
 _NC, _OWKIN = "CC-BY-NC-ND-4.0", "Owkin non-commercial licence"
@@ -73,10 +73,9 @@ class NamedEncoder:
 
     def convert(self) -> Message:
         """Return one line on how to convert pickled weights to a format that bchisto reads."""
-        given = Message("{weights:{}=DIR}", self.name) if self.architecture else Message("{encoders:hub:DIR}")
         return Message(
             "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "
-            "give {}", self._login, self.repository, given,
+            "give {weights:{}=DIR}", self._login, self.repository, self.name,
         )  # fmt: skip
 
     @property
@@ -85,7 +84,7 @@ class NamedEncoder:
 
 
 def _card(source: str, licence: str, **known: Any) -> EncoderCard:
-    return card_by_licence(licence, size=224, source=f"https://huggingface.co/{source}", **known)
+    return EncoderCard(size=224, licence=licence, source=f"https://huggingface.co/{source}", **known)
 
 
 def _vit(width: int, depth: int, heads: int, *, patch: int = 14, **further: Any) -> dict[str, Any]:
@@ -126,7 +125,7 @@ _ALL = (
     ),
     NamedEncoder(
         "gigapath", "Prov-GigaPath, ViT-g/16",
-        _card("prov-gigapath/prov-gigapath", "Apache-2.0 with conditions", mpp=_HALF, gated=True, non_commercial=True,
+        _card("prov-gigapath/prov-gigapath", "Apache-2.0 with conditions, non-commercial", mpp=_HALF, gated=True,
               resize=256, margin=16), "vit_giant_patch14_dinov2",
         {"img_size": 224, "patch_size": 16, "embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 5.33334,
          "init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 1135, pickled=True,

@@ -226,7 +226,7 @@ class Encoder:
         self.parameters: int = facts["parameters"]
         self.geometry = Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
         self.dim = sum(self.parts)
-        self.card = EncoderCard(outputs=self.layers, precisions=("float32", "bfloat16"))
+        self.card = EncoderCard(outputs=self.layers)
         self.runner = "keras"
         self.engine = engine
         self.backend = "openvino" if openvino else prepare_backend()

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, WeightsError
-from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
+from .card import WEIGHTS_KINDS, EncoderCard, treated_card
 from .catalogue import NamedEncoder
-from .fetch import altered_file, unfetched_name
-from .loading import WeightsFolder, read_folder, refused, side_of, stated_mpp, unchanged
+from .fetch import altered_file
+from .loading import WeightsFolder, import_library, read_folder, refused, side_of, unchanged
 from .timm_encoder import timm_folder, timm_network
-from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
+from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder, prepared
 
 _MODELS = {
@@ -36,9 +36,6 @@ _UNUSED = re.compile(r"(\w*classifier|pooler|embeddings\.mask_token)(\.|$)")
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for ways of resizing, which processors of transformers use."""
-
-_STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
-"""Supported steps of a processor. bchisto converts every image to RGB before crops are cut."""
 
 _WARPED = 384
 """Image size in pixels from which the processor of ConvNeXt does not crop."""
@@ -66,22 +63,19 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
         The library is not installed.
     """
     if named is not None and request.weights in WEIGHTS_KINDS:
-        terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
-        raise WeightsError("{}: its weights are not part of bchisto{}; {}", named.name, terms, named.download())
+        terms = named.card.terms()
+        raise WeightsError("{}: its weights are not part of bchisto ({}); {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name
     path = Path(request.choice.source if named is None else request.weights)
-    if (name := unfetched_name(path)) is not None:
-        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
     if (file := altered_file(path)) is not None:
         raise WeightsError(f"{file}: altered since it was fetched; run `bchisto encoder fetch` again")
     folder = read_folder(path, config=named is None)
     with unchanged(folder.files) as sha256:
         if named is not None:
-            return torch_encoder(request, _named(folder, named), runner="hub", sha256=sha256)
-        check_numbers(path, folder.config)
-        build = timm_folder if "architecture" in folder.config else _of_transformers
-        network, mpp = build(folder, source), stated_mpp(folder.config, path)
-    return torch_encoder(request, network, runner="hub", sha256=sha256, mpp=mpp)
+            network = _named(folder, named)
+        else:
+            network = (timm_folder if "architecture" in folder.config else _of_transformers)(folder, source)
+    return torch_encoder(request, network, folder, runner="hub", sha256=sha256)
 
 
 def _named(folder: WeightsFolder, named: NamedEncoder) -> TorchNetwork:
@@ -91,12 +85,6 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> TorchNetwork:
         network = timm_network(named.name, named.architecture, named.arguments, tensors)
     else:
         config = {**named.arguments, "model_type": named.architecture}
-        for name, value in named.arguments.items():
-            if folder.config.get(name, value) != value:
-                raise WeightsError(
-                    f"{folder.path}: its config.json has {name} {str(folder.config[name])[:40]}, and {named.name} has "
-                    f"{value}; these are the weights of another network"
-                )
         positions = next((value for name, value in tensors.items() if name.endswith(".position_embeddings")), None)
         tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
         # transformers interpolates the position embeddings to the size of the images
@@ -118,7 +106,8 @@ def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
     transformers = _transformers(source)
     card = _card(transformers, folder)
     network = _built(folder.config, read_tensors(folder.files), card, source, folder.path)
-    return dataclasses.replace(network, decisive={"config": _network_config(transformers, folder.config)})
+    decisive = {"config": {"model_type": kind, **_network_config(transformers, folder.config)}}
+    return dataclasses.replace(network, decisive=decisive)
 
 
 def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +115,7 @@ def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, A
     chosen = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
     names = [name for name in inspect.signature(chosen).parameters if name not in common and not name.startswith("_")]
-    return {name: config[name] for name in ("model_type", *names) if name in config}
+    return {name: config[name] for name in names if name in config}
 
 
 def _built(
@@ -138,21 +127,19 @@ def _built(
 
     class_name, before = _MODELS[config["model_type"]]
     chosen = getattr(transformers, class_name)
-    known = {key: value for key, value in _network_config(transformers, config).items() if key != "model_type"}
     with refused(InputError, f"{path}: transformers cannot build it"):
-        settings = chosen.config_class(**known)
+        settings = chosen.config_class(**_network_config(transformers, config))
         check_size(path, lambda: chosen(settings), tensors)
         model, report = chosen.from_pretrained(
             None, config=settings, state_dict=tensors, output_loading_info=True, dtype=torch.float32,
             attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
         )  # fmt: skip
-    faults = {
-        "lacks": report["missing_keys"], "has no use for": report["unexpected_keys"],
-        "has another shape of": [name for name, *_ in report["mismatched_keys"]],
-    }  # fmt: skip
-    counted = {what: sorted(name for name in names if not _UNUSED.match(name)) for what, names in faults.items()}
-    if reasons := [f"{what} {names[0][:80]} ({len(names)} in all)" for what, names in counted.items() if names]:
-        raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(reasons)}")
+    report["mismatched_keys"] = [name for name, *_ in report["mismatched_keys"]]
+    for kind in ("missing", "unexpected", "mismatched"):
+        if names := sorted(name for name in report[f"{kind}_keys"] if not _UNUSED.match(name)):
+            raise WeightsError(
+                f"{path}: not the weights of this network ({len(names)} {kind} tensors: {names[0][:80]})"
+            )
     blocks = tuple(f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1))
     outputs = ("vector", "mean") if before is None else ("cls", "mean", *blocks) if before else ("mean",)
     first = (before or 0) + int(getattr(settings, "num_register_tokens", 0))
@@ -181,33 +168,27 @@ def _transformers(source: str) -> Any:
 
 
 def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
-    """Return the card of a folder, with preprocessing as the processor of transformers reads it."""
+    """Return the card of a folder, whose preprocessing makes of a picture what its processor makes of it."""
     path = folder.path
-    if not folder.processor:
-        raise InputError(
-            f"{path}: no preprocessor_config.json in it; it defines how pixels are normalised, so fetch it too"
-        )
     from PIL import Image
 
-    with refused(InputError, f"{path}: preprocessor_config.json does not define how pixels are treated"):
+    with refused(InputError, f"{path}: no preprocessor_config.json that defines how pixels are treated"):
         processor = transformers.AutoImageProcessor.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False, backend="pil"
         )
         steps = processor.to_dict()
-        if other := [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]:
-            raise InputError(f"{path}: preprocessor_config.json asks for {other[0][:40]}; this is not supported")
         size = resize = side_of(steps["size"])
         if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
             resize = int(size / float(steps["crop_pct"]))
         elif steps.get("do_center_crop"):
             size = side_of(steps["crop_size"])
         plain = not steps.get("do_normalize")
-        card = card_by_treatment(
-            path, folder.licence(folder.config.get("license")), size=size, resize=resize,
+        card = treated_card(
+            path, size=size, resize=resize, margin=(resize - size) // 2,
             mean=(0.0, 0.0, 0.0) if plain else steps["image_mean"],
             std=(1.0, 1.0, 1.0) if plain else steps["image_std"],
             interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
-            source=str(folder.config.get("_name_or_path") or ""), margin=(resize - size) // 2,
+            licence=folder.licence(folder.config.get("license")), source=str(folder.config.get("_name_or_path") or ""),
         )  # fmt: skip
         picture = np.random.default_rng(0).integers(0, 256, (size + 40, size + 40, 3), dtype=np.uint8)
         wanted = np.asarray(processor(Image.fromarray(picture), return_tensors="np")["pixel_values"])

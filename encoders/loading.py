@@ -1,18 +1,14 @@
-"""Read weights and folders of pretrained networks, never code or pickled files; missing weights are detected.
-
-Keras silently skips some weights that a file lacks. So every variable is set to NaN before a file is read: a variable
-that is not finite afterwards was not in the file. Such a file is refused as a whole.
-"""
+"""Read weights and folders of pretrained networks, never code or pickled files."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import re
-import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,98 +19,55 @@ import numpy.typing as npt
 from ..core import (
     DAMAGE,
     BchistoError,
+    DependencyError,
     InputError,
     MissingInputError,
-    StoreError,
     WeightsError,
+    how_to_install,
     is_out_of_memory,
     printable,
 )
-from ..core.formats import check_tree, check_zip, content_sha256, limits, number_of, plausible_mpp
-from .network import variables_of
+from ..core.formats import check_zip, content_sha256, limits, number_of, plausible_mpp
+from ..core.jobs import hushed_start, prepare_torch
 
 WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a weights file, by name."""
 
 
-@dataclass(frozen=True)
-class Filled:
-    """The result of reading weights into a network.
-
-    Attributes
-    ----------
-    error : Exception or None
-        The exception that stopped the reading.
-    missing : tuple of str
-        Variables without finite values, as ``layer/variable``, in layer order.
-    """
-
-    error: Exception | None
-    missing: tuple[str, ...]
-
-    @property
-    def whole(self) -> bool:
-        """Whether the network has all its weights."""
-        return self.error is None and not self.missing
-
-    @property
-    def reason(self) -> str:
-        """Reason why the network does not have all its weights, in a few words."""
-        if self.error is not None:
-            return first_line(self.error)
-        more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
-        return f"it lacks {self.missing[0]}{more}"
-
-
-def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()) -> Filled:
-    """Read weights into a network, and find variables that are missing afterwards.
-
-    Parameters
-    ----------
-    model : keras.Model
-    read : callable
-        Function that assigns the variables of a model.
-    needed : keras.Model, optional
-        The part of `model` whose variables are required; by default the whole model.
-    keep : collection of str
-        Variables, as ``layer/variable``, that keep their present values.
-
-    Returns
-    -------
-    Filled
-        If it is not whole, the variables of `model` must not be used.
-    """
-    preserved = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
-    for name, variable in _named(model):
-        if name not in keep and "float" in str(variable.dtype):
-            variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
-    error = None
-    try:
-        read(model)
-    except BchistoError:
-        raise
-    except DAMAGE as caught:
-        error = caught
-    for variable, value in preserved:
-        variable.assign(value)
-    missing = [name for name, variable in _named(needed or model) if not np.isfinite(as_float32(variable)).all()]
-    return Filled(error, tuple(missing))
-
-
-def _named(model: Any) -> list[tuple[str, Any]]:
-    return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
-
-
-def as_float32(variable: Any) -> npt.NDArray[np.float32]:
-    """Return the value of a Keras variable as a float32 array."""
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
-
-
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+
+
+def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
+    """Import a library of an extra.
+
+    Parameters
+    ----------
+    name : str
+        A module, such as ``timm``.
+    source : path or str
+        What needs it, for messages.
+    extra : str
+        See `bchisto.core.how_to_install`. Those of ``torch`` get their threads from bchisto.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    DependencyError
+        It is not installed, or cannot be loaded, as PyTorch and torchvision of different releases.
+    """
+    try:
+        if extra == "torch":
+            prepare_torch()
+        with hushed_start():
+            return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        reason = first_line(error)
+        raise DependencyError(f"{source}: {name} cannot be loaded ({reason}); {how_to_install(extra)}") from error
 
 
 @contextlib.contextmanager
@@ -146,27 +99,6 @@ def unchanged(files: Sequence[Path]) -> Iterator[str]:
     yield before
     if joint_sha256(files) != before:
         raise WeightsError(f"{files[0]}: changed while it was read; run the command again")
-
-
-def read_keras(path: Path) -> Callable[[Any], None]:
-    """Return a function, for `fill_weights`, that loads Keras's ``.weights.h5`` or published ``.h5`` into a model."""
-
-    def read(model: Any) -> None:
-        with warnings.catch_warnings():
-            # Keras warns about each missing container; `fill_weights` checks the result instead
-            warnings.simplefilter("ignore", UserWarning)
-            model.load_weights(str(path))
-
-    return read
-
-
-def keras_trouble(path: Path) -> str | None:
-    """Return the reason why a file is unsafe for Keras; None if it is HDF5 that contains only numbers of its own."""
-    try:
-        check_tree(path)
-    except StoreError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return None
 
 
 def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
@@ -239,6 +171,11 @@ def refuse_pickled(path: Path) -> None:
         )
 
 
+def _bounded(digits: str) -> float:
+    """Return a whole number; as a float, with which no network can be built, if it is too large for any."""
+    return int(digits) if len(digits) < 6 else float(digits)
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains a mapping.
 
@@ -250,7 +187,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > limits.CONFIG_BYTES:
         raise InputError(f"{path}: too large for a config")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_bounded)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
     if not isinstance(content, dict):

@@ -6,6 +6,7 @@ A runtime may load libraries for custom operators, and values from any path that
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import operator
 import os
 from collections.abc import Callable, Iterator
@@ -16,14 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, MissingInputError, WeightsError, how_to_install
+from ..core import InputError, MissingInputError, WeightsError
 from ..core.formats import limits
-from .card import EncoderCard, card_by_treatment
+from .card import EncoderCard, treated_card
 from .engines import openvino_core
-from .loading import read_json_object, refused, side_of, stated_mpp, unchanged
+from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
+
+_STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may name, in this order
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,13 +39,13 @@ class OnnxFile:
     ----------
     files : tuple of Path
         The file, and those of its folder that contain its values.
-    inputs : tuple of (str, str, tuple of int)
-        Name, type and shape of each input, 0 for an axis that varies. Those with values in the file are left out.
+    inputs : dict of str to tuple of int
+        Shape of each input, 0 for an axis that varies. Those with values in the file are left out.
     outputs : tuple of str
     """
 
     files: tuple[Path, ...]
-    inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
+    inputs: dict[str, tuple[int, ...]]
     outputs: tuple[str, ...]
 
 
@@ -64,37 +67,27 @@ def read_onnx(path: Path) -> OnnxFile:
         raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON next to it")
     if not 0 < path.stat().st_size <= limits.ONNX_BYTES:
         raise WeightsError(f"{path}: not a complete ONNX file (it is empty, or larger than one can be)")
-    try:
-        import onnx
-    except ImportError as error:
-        raise DependencyError(f"{path}: onnx is missing; {how_to_install('onnx')}") from error
+    onnx = import_library("onnx", path, extra="onnx")
     beside: dict[str, Path] = {}
     with refused(WeightsError, f"{path}: not a complete ONNX file, export or copy it again"):
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-        if model.functions:
-            raise InputError(f"{path}: has functions of its own; export it with all of them inlined")
         for part in _parts(model):
             if isinstance(part, onnx.NodeProto) and part.domain not in _DOMAINS:
                 raise InputError(
                     f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with the only "
-                    "operators of ONNX"
+                    "operators of ONNX, and functions inlined"
                 )
             for entry in part.external_data if isinstance(part, onnx.TensorProto) else ():
                 if entry.key == "location":
                     beside[entry.value] = _beside(path, entry.value)
         valued = {tensor.name for tensor in model.graph.initializer}
-        inputs = tuple(_port(value) for value in model.graph.input if value.name not in valued)
+        inputs = {
+            value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+            for value in model.graph.input
+            if value.name not in valued
+        }
         outputs = tuple(value.name for value in model.graph.output)
-    if not outputs:
-        raise WeightsError(f"{path}: not a complete ONNX file (no network in it)")
     return OnnxFile((path, *dict(sorted(beside.items())).values()), inputs, outputs)
-
-
-def _port(value: Any) -> tuple[str, str, tuple[int, ...]]:
-    from onnx import TensorProto
-
-    tensor = value.type.tensor_type
-    return value.name, TensorProto.DataType.Name(tensor.elem_type), tuple(axis.dim_value for axis in tensor.shape.dim)
 
 
 def _parts(message: Any) -> Iterator[Any]:
@@ -145,16 +138,15 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     file = read_onnx(path)
     with unchanged(file.files) as sha256:
         card, wanted, prefix = read_sidecar(path)
-        if wanted and wanted not in file.outputs:
-            raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(file.outputs[:8])}")
-        name, kind, shape = file.inputs[0] if len(file.inputs) == 1 else ("", "", ())
-        if kind != "FLOAT" or len(shape) != 4 or 3 not in (shape[1], shape[3]):
-            given = "; ".join(f"{kind} of shape {shape}" for _, kind, shape in file.inputs)
+        output = wanted or next(iter(file.outputs), "at all")
+        if output not in file.outputs:
+            raise InputError(f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}")
+        name, shape = next(iter(file.inputs.items()), ("", ()))
+        if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(
-                f"{path}: takes {given or 'nothing'}; an encoder takes only images, FLOAT of shape (n, 3, height, "
+                f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
                 "width) or (n, height, width, 3)"
             )
-        output = wanted or file.outputs[0]
         start = _onnxruntime if engine == "onnxruntime" else _openvino
         network = start(path, name, output, request.precision)
 
@@ -179,7 +171,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     return VectorEncoder(
         name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default,
         card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=sha256, run=vectors,
-        weights_sha256=identity(card, weights=sha256, output=output), taken={"output": output, "prefix_tokens": prefix},
+        weights_sha256=identity(card, weights=sha256, output=output),
     )  # fmt: skip
 
 
@@ -195,8 +187,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     -------
     EncoderCard
         From ``transform`` (``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``,
-        ``spacing_um_px`` (of the patch before ``Resize``), ``license``, ``non_commercial``, ``gated``,
-        ``source`` and ``revision``.
+        ``spacing_um_px`` (of the patch before ``Resize``), ``license`` and ``source``.
     str
         The output that contains the features (``output``); empty for the first one.
     int
@@ -216,38 +207,23 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
         )
     content = read_json_object(sidecar)
     mpp = stated_mpp(content, sidecar)
-    mean: Any = (0.0, 0.0, 0.0)
-    std: Any = (1.0, 1.0, 1.0)
     with refused(InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"):
-        size = patch = side_of(content.get("patch_size_pixels"))
-        resize, interpolation = None, "bilinear"
-        for step in content["transform"]:
-            what, arguments = step["name"], step.get("arguments") or {}
-            if what == "Resize":
-                size = side_of(arguments.get("size", size))
-                interpolation = arguments.get("interpolation", interpolation)
-            elif what == "CenterCrop":
-                size, resize = side_of(arguments["size"]), size
-            elif what == "Normalize":
-                mean, std = arguments["mean"], arguments["std"]
-            elif what != "ToTensor":
-                raise InputError(
-                    f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, CenterCrop, ToTensor, "
-                    "Normalize"
-                )
+        steps = {step["name"]: step.get("arguments") or {} for step in content["transform"]}
+        if [step["name"] for step in content["transform"]] != [name for name in _STEPS if name in steps]:
+            raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
+        patch, resizing = side_of(content.get("patch_size_pixels")), steps.get("Resize", {})
+        resize = side_of(resizing.get("size", patch))
+        normalising = steps.get("Normalize") or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         prefix = operator.index(content.get("prefix_tokens", 1))
-        if not 0 <= prefix <= limits.NETWORK_SIDE or (patch or 1) <= 0:
-            raise ValueError("prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels")
-        if size is None:
-            raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
-        resize = resize or size
-        flags = {flag: bool(content[flag]) for flag in ("non_commercial", "gated") if flag in content}
-        card = card_by_treatment(
-            sidecar, str(content.get("license") or content.get("licence") or ""), size=size, resize=resize, mean=mean,
-            std=std, interpolation=interpolation, mpp=tuple(value * float(patch or resize) / resize for value in mpp),
-            source=str(content.get("source") or ""), revision=str(content.get("revision") or ""), **flags,
+        card = treated_card(
+            sidecar, size=side_of(steps.get("CenterCrop", {}).get("size", resize)), resize=resize,
+            mean=normalising["mean"], std=normalising["std"], interpolation=resizing.get("interpolation", "bilinear"),
+            licence=str(content.get("license") or ""), source=str(content.get("source") or ""),
         )  # fmt: skip
-    return card, str(content.get("output", "")), prefix
+        scale = float(patch or resize) / resize
+        if scale <= 0 or not 0 <= prefix <= limits.NETWORK_SIDE:
+            raise ValueError("prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels")
+    return dataclasses.replace(card, mpp=tuple(value * scale for value in mpp)), str(content.get("output", "")), prefix
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
@@ -268,10 +244,7 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
 def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable[[Floats], Any]:
     # without this, loading it would write to the home folder and report usage over the network
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DependencyError(f"{path}: ONNX Runtime is missing; {how_to_install('onnx')}") from error
+    onnxruntime = import_library("onnxruntime", path, extra="onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
     options.log_severity_level = 4  # the exception is enough

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core import BchistoError, BundleError, InputError, WeightsError, extension_names, load_extension, reworded
+from ..core import DAMAGE, BchistoError, BundleError, InputError, WeightsError, extension_names, load_extension
 from ..core.formats import content_sha256
 from .card import EncoderCard
 from .catalogue import CATALOGUE
 from .encoder import Encoder
 from .hub import open_hub
 from .kept import KeptNetwork, kept_key
-from .loading import joint_sha256, read_folder, read_json_object, stated_mpp
+from .loading import joint_sha256, read_folder, read_json_object, side_of, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
 from .registry import VECTOR_GROUP, EncoderChoice
 from .timm_encoder import open_timm
@@ -60,19 +60,17 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
         folder = Path(choice.source if choice.runner == "hub" else weights)
         config = read_json_object(folder / "config.json")
         return EncoderCard(size=_stated_size(folder, config), mpp=stated_mpp(config, folder))
-    except (BchistoError, OSError, AttributeError):
+    except DAMAGE:
         return None
 
 
 def _stated_size(folder: Path, config: Mapping[str, Any]) -> int | None:
     """Return the side in pixels of the images of a folder's network, from a config of timm or from its processor."""
-    size = (config.get("pretrained_cfg") or config).get("input_size")
+    size = (config.get("pretrained_cfg") or config).get("input_size", [None])[-1]
     if size is None and (path := folder / "preprocessor_config.json").is_file():
         processor = read_json_object(path)
-        size = processor.get("crop_size" if processor.get("do_center_crop") else "size")
-        size = list(size.values()) if isinstance(size, dict) else [size]
-    side = size[-1] if isinstance(size, list) and size else None
-    return side if isinstance(side, int) else None
+        size = side_of(processor.get("crop_size" if processor.get("do_center_crop") else "size"))
+    return size if isinstance(size, int) else None
 
 
 def gives_maps(choice: EncoderChoice) -> bool:
@@ -80,15 +78,6 @@ def gives_maps(choice: EncoderChoice) -> bool:
     return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
-def _in_one_line(text: str) -> str:
-    """Replace unprintable characters, so that names from an untrusted file cannot break a message into lines.
-
-    Other messages keep their parts.
-    """
-    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
-@reworded(_in_one_line)
 def open_encoder(
     choice: EncoderChoice,
     *,
@@ -137,7 +126,7 @@ def open_encoder(
     if kind == "keras":
         name, layers = choice.name, choice.layers
         return Encoder(name, layers=layers, weights=weights, precision=precision, engine=engine, seed=seed)
-    request = EncoderRequest(choice, weights, precision, engine, seed)
+    request = EncoderRequest(choice, weights, precision, engine)
     if offered is not None:
         return open_vectors(offered, request)
     if kind in ("hub", "timm") and engine == "openvino":
@@ -149,31 +138,28 @@ def open_encoder(
 
 def _kept_key(request: EncoderRequest) -> str:
     """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
-    choice, weights = request.choice, request.weights
-    source = choice.source if choice.runner == "hub" else weights
-    content = f"random {request.seed}" if source == "random" else _content_of(Path(source))
-    if not content:
-        return ""
+    choice = request.choice
+    content = _content_of(Path(choice.source if choice.runner == "hub" else request.weights))
     network = "hub" if choice.runner == "hub" else choice.name
     decisive = {"name": choice.label, "network": network, "layers": choice.layers, "content": content}
-    return kept_key(("torch", "timm", "transformers"), **decisive)
+    return kept_key(("torch", "timm", "transformers"), **decisive) if content else ""
 
 
 def _is_gone() -> Any:
     raise WeightsError("a kept network was removed meanwhile; run the command again")
 
 
-def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
-    """Return an encoder; a process builds it only once for the same content of its weights."""
+def cached_encoder(choice: EncoderChoice, *, weights: str, **how: Any) -> CropEncoder:
+    """Return an encoder; a process builds it only once for the same content of its weights. See `open_encoder`."""
     own = choice.runner in ("hub", "onnx")
     of_file = own or weights not in ("imagenet", "random")
     content = _content_of(Path(choice.source if own else weights)) if of_file else ""
-    return _built(choice, weights, content, precision, engine, seed)
+    return _built(content, choice, weights=weights, **how)
 
 
 @functools.lru_cache(maxsize=16)
-def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> CropEncoder:
-    return open_encoder(choice, weights=weights, precision=precision, engine=engine, seed=seed)
+def _built(content: str, choice: EncoderChoice, **how: Any) -> CropEncoder:
+    return open_encoder(choice, **how)
 
 
 def source_sha256(path: Path) -> str:
@@ -216,15 +202,13 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
     BundleError
         The header names a location. Locations must come from the user.
     """
-    layers, runner = tuple(header["layers"]), header.get("runner", "keras")
-    network = str(header.get("network", "")) if runner == "timm" else str(header["encoder"])
-    if (":" in network) != (runner == "timm") or not network.removeprefix("timm:"):
-        raise BundleError(f"{network[:60]}: is not the name of an encoder that a model file could name; it was altered")
+    runner, name = header.get("runner", "keras"), str(header["encoder"])
     if runner == "timm":
-        return EncoderChoice(f"timm:{network.removeprefix('timm:')}", layers)
-    if runner in ("hub", "onnx") and header["encoder"] not in CATALOGUE:
-        return EncoderChoice(f"{runner}:{source}", layers)
-    return EncoderChoice(header["encoder"], layers)
+        name = f"timm:{str(header.get('network', '')).removeprefix('timm:')}"
+    if name == "timm:" or (":" in name) != (runner == "timm"):
+        raise BundleError(f"{name[:60]}: is not the name of an encoder that a model file could name; it was altered")
+    own = runner in ("hub", "onnx") and name not in CATALOGUE
+    return EncoderChoice(f"{runner}:{source}" if own else name, tuple(header["layers"]))
 
 
 def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:

@@ -19,7 +19,7 @@ from typing import Any
 from ..core import InputError, closest, extension_names, load_extension, one_of
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
-from .fetch import HF_HUB, fetched_folder, kept_in, unfetched_name
+from .fetch import fetched_folder
 from .network import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
 
 RUNNERS = ("hub", "onnx", "timm")
@@ -56,8 +56,6 @@ class EncoderChoice:
     def parse(cls, text: str) -> EncoderChoice:
         """Parse ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE`` or ``timm:NAME`` with ``[:OUTPUT+OUTPUT]``.
 
-        ``timm:hf-hub:OWNER/NAME`` becomes ``hub:`` and the folder into which ``encoder fetch`` downloads it.
-
         Examples
         --------
         >>> EncoderChoice.parse("inceptionv3:mixed8")
@@ -71,9 +69,7 @@ class EncoderChoice:
                 raise InputError("{encoders} {}: write hub:DIR, onnx:FILE or timm:NAME", text)
             match = _OUTPUTS.fullmatch(layers)
             source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
-            encoder = f"{name.casefold()}:{source}"
-            # timm would download such a repository; bchisto reads the folder into which it was fetched
-            return cls(f"hub:{kept_in(encoder)}" if encoder.startswith(HF_HUB) else encoder, outputs)
+            return cls(f"{name.casefold()}:{source}", outputs)
         chosen = tuple(layers.split("+")) if layers else ()
         if not name or not all(chosen) or (":" in text and not layers):
             raise InputError("{encoders} {}: write NAME or NAME:LAYER+LAYER", text)
@@ -136,13 +132,8 @@ def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[
     weights : sequence of str
         As in `weights_of`.
     """
-    names = []
-    for choice in choices:
-        if choice.runner == "hub":
-            names.append(unfetched_name(Path(choice.source)))
-        elif kept_in(choice.name) is not None and weights_of(weights, choice.name) == "imagenet":
-            names.append(choice.name)
-    return [name for name in names if name is not None]
+    named = [choice.name for choice in choices if choice.name in CATALOGUE]
+    return [name for name in named if weights_of(weights, name) == "imagenet"]
 
 
 ENTRY_POINT_GROUP = "bchisto.encoders"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..core import InputError, WeightsError
-from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
-from .loading import WeightsFolder, read_folder, refused, stated_mpp, unchanged
-from .torch_network import TorchNetwork, check_size, import_library, read_tensors, torch_encoder
+from .card import WEIGHTS_KINDS, EncoderCard, treated_card
+from .loading import WeightsFolder, import_library, read_folder, refused, unchanged
+from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
 
 _MLP_LAYERS = ("GluMlp", "SwiGLU", "SwiGLUPacked")
@@ -27,11 +24,11 @@ _LOADING_ARGUMENTS = ("checkpoint", "device", "dtype", "feature", "num_classes",
 _PREPROCESSING = (
     "mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "fixed_input_size", "classifier",
 )  # fmt: skip
-"""Entries of a folder's config that are passed on to timm. The location of weights is left out on purpose."""
+"""Entries of a folder's config that are passed on to timm."""
 
 
 def open_timm(request: EncoderRequest) -> VectorEncoder:
-    """Build a network of timm, with weights from a file or random ones.
+    """Build a network of timm, with weights from a file.
 
     Parameters
     ----------
@@ -50,28 +47,18 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     """
     source, architecture = request.choice.name, request.choice.source
     timm = _imported(source, architecture)
-    if request.weights == "imagenet":
+    if request.weights in WEIGHTS_KINDS:
         config = timm.get_pretrained_cfg(architecture)
         where = (config and config.hf_hub_id) or "its repository"
         raise WeightsError(
             "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}",
             source, where, request.choice.label,
         )  # fmt: skip
-    mpp: tuple[float, ...] = ()
-    if request.weights in WEIGHTS_KINDS:
-        import torch
-
-        with torch.random.fork_rng(devices=[]):  # leaves the caller's generator unchanged
-            torch.default_generator.manual_seed(request.seed)
-            network = timm_network(source, architecture, {}, None)
-        sha256 = _state_sha256(network.module)
-    else:
-        folder = read_folder(Path(request.weights), config=False)
-        mpp = stated_mpp(folder.config, folder.path)
-        with unchanged(folder.files) as sha256:
-            network = timm_network(source, architecture, {}, read_tensors(folder.files))
+    folder = read_folder(Path(request.weights), config=False)
+    with unchanged(folder.files) as sha256:
+        network = timm_network(source, architecture, {}, read_tensors(folder.files))
     network = dataclasses.replace(network, decisive={"architecture": architecture})
-    return torch_encoder(request, network, runner="timm", sha256=sha256, mpp=mpp)
+    return torch_encoder(request, network, folder, runner="timm", sha256=sha256)
 
 
 def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
@@ -83,19 +70,17 @@ def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
         See `timm_network`.
     """
     config = folder.config
-    architecture, arguments = str(config["architecture"]), config.get("model_args") or {}
-    published = config.get("pretrained_cfg") or config
-    if not isinstance(arguments, dict) or not isinstance(published, dict):
-        raise InputError(f"{folder.path}: config.json is not a config of timm")
-    pool = config.get("global_pool", published.get("global_pool"))
-    arguments = {**({} if pool is None else {"global_pool": pool}), **arguments}
+    with refused(InputError, f"{folder.path}: config.json is not a config of timm"):
+        architecture, published = str(config["architecture"]), {**(config.get("pretrained_cfg") or config)}
+        pool = {"global_pool": config.get("global_pool", published.get("global_pool"))}
+        arguments = {**(pool if pool["global_pool"] is not None else {}), **(config.get("model_args") or {})}
     arguments.pop("num_classes", None)
-    known = {name: published[name] for name in _PREPROCESSING if published.get(name) is not None}
+    # where its weights are is left out on purpose
+    known = {name: value for name, value in published.items() if name in _PREPROCESSING and value is not None}
     licence = folder.licence(config.get("license"), published.get("license"))
-    network = timm_network(
-        source, architecture, arguments, read_tensors(folder.files),
-        published={**known, "license": licence, "hf_hub_id": str(published.get("hf_hub_id") or architecture)},
-    )  # fmt: skip
+    source_of = str(published.get("hf_hub_id") or architecture)
+    known |= {"license": licence, "hf_hub_id": source_of}
+    network = timm_network(source, architecture, arguments, read_tensors(folder.files), published=known)
     return dataclasses.replace(network, decisive={"architecture": architecture, "arguments": arguments})
 
 
@@ -103,7 +88,7 @@ def timm_network(
     source: str,
     architecture: str,
     arguments: Mapping[str, Any],
-    tensors: dict[str, Any] | None,
+    tensors: dict[str, Any],
     *,
     published: Mapping[str, Any] | None = None,
 ) -> TorchNetwork:
@@ -118,8 +103,7 @@ def timm_network(
     architecture : str
     arguments : mapping
         Arguments of the architecture, as in a config.
-    tensors : dict of str to torch.Tensor or None
-        Weights; None for random ones.
+    tensors : dict of str to torch.Tensor
     published : mapping, optional
         Preprocessing, licence and source from a folder's config, which replace those of timm.
 
@@ -140,22 +124,17 @@ def timm_network(
         return timm.create_model(architecture, num_classes=classes, **weights, **options)
 
     with refused(InputError, f"{source}: timm cannot build it"):
-        if tensors is None:
-            model = build()
-        else:
-            check_size(source, build, tensors)
-    if tensors is not None:
-        patch = _patch_shape(tensors)
-        names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
-        classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
-        filled = {**config, "state_dict": tensors, "num_classes": classes}
-        with refused(WeightsError, f"{source}: not the weights of this network"):
-            model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
-            if classes:  # only now: timm mistakes weights without a head for those of an older format
-                model.reset_classifier(0)
-        model.pretrained_cfg.pop("state_dict")
-        if (own_patch := _patch_shape(model.state_dict())) != patch:  # timm would silently resize it
-            raise WeightsError(f"{source}: not the weights of this network: patches of {patch} and not {own_patch}")
+        check_size(source, build, tensors)
+    names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
+    classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
+    patch, filled = _patch_shape(tensors), {**config, "state_dict": tensors, "num_classes": classes}
+    with refused(WeightsError, f"{source}: not the weights of this network"):
+        model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
+        if classes:  # only now: timm mistakes weights without a head for those of an older format
+            model.reset_classifier(0)
+    model.pretrained_cfg.pop("state_dict")
+    if (own_patch := _patch_shape(model.state_dict())) != patch:  # timm would silently resize it
+        raise WeightsError(f"{source}: not the weights of this network: patches of {patch} and not {own_patch}")
     return _with_outputs(model, _card(timm, {**model.pretrained_cfg, **(published or {})}, source))
 
 
@@ -209,9 +188,7 @@ def timm_card(source: str, architecture: str) -> EncoderCard:
     """
     timm = _imported(source, architecture)
     config = timm.get_pretrained_cfg(architecture)
-    if config is None:
-        raise InputError(f"{source}: timm {timm.__version__} does not know it")
-    return _card(timm, config.to_dict(), source)
+    return _card(timm, config.to_dict() if config else {}, source)
 
 
 def _imported(source: str, architecture: str) -> Any:
@@ -227,20 +204,10 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     with refused(InputError, f"{source}: its config does not define how pixels are treated"):
         known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
         channels, height, width = known["input_size"]
-        resize = math.floor(height / float(known["crop_pct"]))
-    if channels != 3 or height != width:
-        raise InputError(f"{source}: takes {channels} channels of {height}x{width}; not supported")
-    return card_by_treatment(
-        source, str(config.get("license") or ""), size=height, resize=resize, mean=known["mean"], std=known["std"],
-        interpolation=known["interpolation"], source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
-    )  # fmt: skip
-
-
-def _state_sha256(model: Any) -> str:
-    """Return the SHA-256 of all weights, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        array = value.detach().cpu().float().numpy()
-        digest.update(f"{name}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        if channels != 3 or height != width:
+            raise InputError(f"{source}: takes {channels} channels of {height}x{width}; not supported")
+        return treated_card(
+            source, size=height, resize=math.floor(height / float(known["crop_pct"])), mean=known["mean"],
+            std=known["std"], interpolation=known["interpolation"], licence=str(config.get("license") or ""),
+            source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
+        )  # fmt: skip

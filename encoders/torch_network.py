@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, WeightsError, how_to_install
+from ..core import WeightsError
 from ..core.formats import limits
-from ..core.jobs import hushed_start, prepare_torch
-from .card import WEIGHTS_KINDS, EncoderCard
+from ..core.jobs import hushed_start
+from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core
-from .loading import first_line, refused
+from .loading import WeightsFolder, import_library, refused, stated_mpp
 from .vectors import EncoderRequest, Run, VectorEncoder, chosen_outputs, from_facts, identity
 
 
@@ -48,45 +46,6 @@ class TorchNetwork:
     decisive: Mapping[str, Any] = field(default_factory=dict)
 
 
-def import_library(name: str, source: str) -> Any:
-    """Import PyTorch and timm or transformers, with their downloads switched off.
-
-    Parameters
-    ----------
-    name : {"safetensors.torch", "timm", "transformers"}
-    source : str
-        The encoder that needs it, for messages.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    DependencyError
-        One of them is not installed, or their versions are incompatible.
-    """
-    before = os.environ.get("HF_HUB_OFFLINE")
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is imported
-    try:
-        prepare_torch()
-        with hushed_start():
-            return importlib.import_module(name)
-    except ImportError as error:
-        missing = error.name or name
-        raise DependencyError(f"{source}: {missing} is missing; {how_to_install('torch')}") from error
-    except RuntimeError as error:
-        raise DependencyError(
-            f"{source}: {name} cannot be loaded ({first_line(error)}); PyTorch and torchvision must be of one release "
-            "and for one kind of machine, so install both again together"
-        ) from error
-    finally:
-        if before is None:
-            del os.environ["HF_HUB_OFFLINE"]
-        else:
-            os.environ["HF_HUB_OFFLINE"] = before
-
-
 def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
     """Read all tensors of ``.safetensors`` files, in float32.
 
@@ -103,24 +62,6 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
         with refused(WeightsError, f"{file}: not a safetensors file, or damaged"):
             tensors |= safetensors.load_file(file)
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def check_numbers(path: Path, config: object) -> None:
-    """Refuse a config with a number that is too large for any network, other than those of its labels.
-
-    Raises
-    ------
-    InputError
-    """
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(inner for name, inner in value.items() if "label" not in name)
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, (int, float)) and not abs(value) <= limits.CONFIG_NUMBER:
-            raise InputError(f"{path}: config.json holds {str(value)[:20]}, which no network has")
 
 
 def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any]) -> None:
@@ -150,7 +91,7 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
 
 
 def torch_encoder(
-    request: EncoderRequest, network: TorchNetwork, *, runner: str, sha256: str, mpp: tuple[float, ...] = ()
+    request: EncoderRequest, network: TorchNetwork, folder: WeightsFolder, *, runner: str, sha256: str
 ) -> VectorEncoder:
     """Return an encoder that runs a network.
 
@@ -159,12 +100,12 @@ def torch_encoder(
     request : EncoderRequest
         Its engine is ``torch`` or ``openvino``.
     network : TorchNetwork
+    folder : WeightsFolder
+        Where it comes from; its config may state the micrometres per pixel.
     runner : str
         Runner of the encoder, ``hub`` or ``timm``.
     sha256 : str
         Checksum of the weights files.
-    mpp : tuple of float
-        Micrometres per pixel that the folder of the network states.
 
     Raises
     ------
@@ -174,22 +115,20 @@ def torch_encoder(
         The network cannot run on images of the size that its card states.
     """
     source, engine = request.choice.name, request.engine
-    card = dataclasses.replace(network.card, mpp=mpp or network.card.mpp)
+    card = dataclasses.replace(network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp)
     chosen = chosen_outputs(request.choice.layers, default=network.default, known=card.outputs, of=source)
     import torch
 
     network.module.train(False).requires_grad_(False)
     side = card.size or 0
     with refused(WeightsError, f"{source}: cannot be run on {side}x{side} pixels"), torch.inference_mode():
-        sizes = [value.shape for value in network.compute(torch.zeros(1, 3, side, side), chosen)]
-    if odd := [name for name, shape in zip(chosen, sizes, strict=True) if len(shape) != 2]:
-        raise InputError(f"{source}: {odd[0]} is not a vector for each image; ask for another output")
+        trial = network.compute(torch.zeros(1, 3, side, side), chosen)
+        parts = [int(numbers) for _, numbers in (value.shape for value in trial)]  # a vector for each image
     facts = {
-        "name": request.choice.label, "layers": chosen, "parts": [int(shape[1]) for shape in sizes],
+        "name": request.choice.label, "layers": chosen, "parts": parts,
         "default_layers": chosen == network.default, "card": dataclasses.asdict(card), "runner": runner,
         "weights_sha256": identity(card, weights=sha256, **network.decisive), "weights_file_sha256": sha256,
-        "weights": WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
-        "parameters": sum(parameter.numel() for parameter in network.module.parameters()), "taken": network.decisive,
+        "parameters": sum(parameter.numel() for parameter in network.module.parameters()),
     }  # fmt: skip
     on_openvino = engine == "openvino"
     run = openvino_run(request, facts, _converted(network, chosen)) if on_openvino else _torch(network, chosen, request)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, InputError, WeightsError
-from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
+from .card import WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
-from .loading import first_line
+from .loading import refused
 from .registry import EncoderChoice
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -29,14 +29,12 @@ class EncoderRequest:
     weights: str = "imagenet"
     precision: str = "float32"
     engine: str = "keras"
-    seed: int = 0
     kept: KeptNetwork = KeptNetwork("")
 
 
 def identity(card: EncoderCard, **what: Any) -> str:
     """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
-    treatment = {name: getattr(card, name) for name in TREATMENT}
-    return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps({**card.treatment, **what}, sort_keys=True).encode()).hexdigest()
 
 
 def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
@@ -87,8 +85,6 @@ class VectorEncoder:
         Number of weights of the network; 0 if unknown.
     run : callable
         Computes vectors from normalised images.
-    taken : mapping
-        What its files decide besides weights and preprocessing, such as how outputs are pooled.
     """
 
     name: str
@@ -105,7 +101,6 @@ class VectorEncoder:
     run: Run
     weights: str = "file"
     parameters: int = 0
-    taken: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, preprocessed as in training, see `prepared`.
@@ -148,9 +143,7 @@ def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEnco
     )
 
 
-_PLAIN = (
-    "name", "default_layers", "runner", "weights", "weights_sha256", "weights_file_sha256", "parameters", "taken",
-)  # fmt: skip
+_PLAIN = ("name", "default_layers", "runner", "weights_sha256", "weights_file_sha256", "parameters")
 """Fields of a `VectorEncoder` that JSON returns as they were."""
 
 
@@ -191,10 +184,8 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     default = tuple(spec.outputs)[:1]
     chosen = chosen_outputs(request.choice.layers, default=default, known=spec.outputs, of=spec.name)
     parts = tuple(spec.outputs[name] for name in chosen)
-    try:
+    with refused(WeightsError, f"{spec.name}: its weights cannot be used"):
         run, sha256 = spec.build(chosen, request.weights)
-    except ValueError as error:
-        raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default, card=spec.card,
         runner="package", backend=spec.name, engine=request.engine, run=run, weights_file_sha256=sha256,

@@ -1,4 +1,8 @@
-"""Weights of Keras networks: published, random by seed, or from a file, and their SHA-256. `loading` reads files."""
+"""Weights of Keras networks: published, random by seed, or from a file, and their SHA-256; missing ones are detected.
+
+Keras silently skips some weights that a file lacks. So every variable is set to NaN before a file is read: a variable
+that is not finite afterwards was not in the file. Such a file is refused as a whole.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,115 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..core import ImageError, WeightsError, is_out_of_memory
-from ..core.formats import content_sha256
-from .loading import Filled, as_float32, fill_weights, first_line, keras_trouble, read_keras
+from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
+from ..core.formats import check_tree, content_sha256
+from .loading import first_line
 from .network import variables_of
 from .registry import EncoderSpec
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The result of reading weights into a network.
+
+    Attributes
+    ----------
+    error : Exception or None
+        The exception that stopped the reading.
+    missing : tuple of str
+        Variables without finite values, as ``layer/variable``, in layer order.
+    """
+
+    error: Exception | None
+    missing: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the network has all its weights."""
+        return self.error is None and not self.missing
+
+    @property
+    def reason(self) -> str:
+        """Reason why the network does not have all its weights, in a few words."""
+        if self.error is not None:
+            return first_line(self.error)
+        more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
+        return f"it lacks {self.missing[0]}{more}"
+
+
+def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()) -> Filled:
+    """Read weights into a network, and find variables that are missing afterwards.
+
+    Parameters
+    ----------
+    model : keras.Model
+    read : callable
+        Function that assigns the variables of a model.
+    needed : keras.Model, optional
+        The part of `model` whose variables are required; by default the whole model.
+    keep : collection of str
+        Variables, as ``layer/variable``, that keep their present values.
+
+    Returns
+    -------
+    Filled
+        If it is not whole, the variables of `model` must not be used.
+    """
+    preserved = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
+    for name, variable in _named(model):
+        if name not in keep and "float" in str(variable.dtype):
+            variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
+    error = None
+    try:
+        read(model)
+    except BchistoError:
+        raise
+    except DAMAGE as caught:
+        error = caught
+    for variable, value in preserved:
+        variable.assign(value)
+    missing = [name for name, variable in _named(needed or model) if not np.isfinite(as_float32(variable)).all()]
+    return Filled(error, tuple(missing))
+
+
+def _named(model: Any) -> list[tuple[str, Any]]:
+    return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
+
+
+def as_float32(variable: Any) -> npt.NDArray[np.float32]:
+    """Return the value of a Keras variable as a float32 array."""
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
+
+
+def read_keras(path: Path) -> Callable[[Any], None]:
+    """Return a function, for `fill_weights`, that loads Keras's ``.weights.h5`` or published ``.h5`` into a model."""
+
+    def read(model: Any) -> None:
+        with warnings.catch_warnings():
+            # Keras warns about each missing container; `fill_weights` checks the result instead
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(str(path))
+
+    return read
+
+
+def keras_trouble(path: Path) -> str | None:
+    """Return the reason why a file is unsafe for Keras; None if it is HDF5 that contains only numbers of its own."""
+    try:
+        check_tree(path)
+    except StoreError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
 
 
 def content_key(path: Path) -> str:

@@ -8,7 +8,6 @@ names the dataset ``feats``, and the network in the attribute ``extractor`` of t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import zipfile
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, InputError, MissingInputError, OutputError, PathInput, StoreError, converted, few
+from ..core import DAMAGE, InputError, MissingInputError, OutputError, PathInput, StoreError, converted, counted, few
 from ..core.formats import (
     FEATURES,
     GROUP,
@@ -30,7 +29,6 @@ from ..core.formats import (
     choose_column,
     limits,
     may_hold_patients,
-    mistaken,
     open_for_reading,
     parse_json,
     reading,
@@ -82,8 +80,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
         return _read_npz(path)
     if path.suffix.casefold() not in _HDF5:
         how = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
-        no_file = f"{path}: embeddings are read from .npz and .h5 files; {how}"
-        raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
+        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; {how}")
     refuse_deadly([path])
     if not _is_store(path):
         return _read_slides(path, [path])
@@ -170,7 +167,7 @@ def _read_npz(path: Path) -> Embeddings:
     InputError
         The file is damaged, too large, without features or ids, or has Python objects; or see `Embeddings.of`.
     """
-    with reading(path, "not an NPZ file, or damaged ({})"):
+    with reading(path, "not an NPZ file of plain numbers and text, or damaged ({}); write it again"):
         check_zip(path, members=limits.EMBEDDING_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -183,12 +180,12 @@ def _read_npz(path: Path) -> Embeddings:
                     f"{path}: has no array features (or embeddings, X); it has {sorted(file.files)[:10]}; name "
                     "embeddings so, or save images in it as PNG files for bchisto featurize"
                 )
-            array, chosen = _array(path, file, features), {}
+            chosen: dict[str, list[str]] = {}
             unread = [name for name in file.files if name not in (features, "bchisto")]
             for role in (IMAGE, LABEL, GROUP):
-                name = choose_column(unread, role, where=path, values=lambda name: _column(path, file, name))
+                name = choose_column(unread, role, where=path, values=lambda name: _column(file, name))
                 if name is not None:
-                    chosen[role.name] = _column(path, file, name)
+                    chosen[role.name] = _column(file, name)
                     unread.remove(name)
                     if not role.is_plain(name):
                         _log.info("%s: the %s is taken from %s", path, role.means, name)
@@ -197,36 +194,23 @@ def _read_npz(path: Path) -> Embeddings:
                         f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {sorted(unread)[:10]}; name "
                         "the rows: numpy.savez(FILE, features=array, image_id=names)"
                     )
-            about = str(_array(path, file, "bchisto")) if "bchisto" in file.files else "{}"
-    if GROUP.name not in chosen and (may := may_hold_patients(unread)):
-        _log.warning("%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0])
-    facts = None
-    with contextlib.suppress(ValueError, RecursionError):
-        facts = parse_json(about, most=1_000_000)
-    if not isinstance(facts, dict):
-        raise InputError(f"{path}: its attribute bchisto is damaged")
-    return Embeddings.of(path, array, chosen, facts, unread=unread)
+            facts = parse_json(str(file["bchisto"]), most=1_000_000) if "bchisto" in file.files else {}
+            if GROUP.name not in chosen and (may := may_hold_patients(unread)):
+                _log.warning(
+                    "%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0]
+                )
+            return Embeddings.of(path, file[features], chosen, dict(facts))
 
 
-def _array(path: Path, file: Any, name: str) -> Any:
-    """Return an array of the file; refuse one of Python objects."""
-    try:
-        return file[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise InputError(
-            f"{path}: {name} holds Python objects, which only pickle reads; save it as plain numbers or text, "
-            "for example np.array(ids, dtype=str)"
-        ) from error
-
-
-def _column(path: Path, file: Any, name: str) -> list[Any]:
-    values = _array(path, file, name)
+def _column(file: Any, name: str) -> list[str]:
+    """Return the cells of an array as text; whole numbers too, and NaN as missing."""
+    values = file[name]
     whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
     if values.ndim != 1 or not (values.dtype.kind in "USiub" or whole):
-        raise InputError(f"{path}: {name} is {values.dtype} of shape {values.shape}; it must be one text per image")
-    return list(values.tolist())
+        raise InputError(f"{name} is {values.dtype} of shape {values.shape}; it must be one text per image")
+    if values.dtype.kind == "S":
+        return [value.decode("utf-8", errors="replace") for value in values.tolist()]
+    return ["" if value != value else str(int(value) if whole else value) for value in values.tolist()]
 
 
 def _read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
@@ -250,19 +234,14 @@ def _read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
         _log.warning("%s: %d of %d slides hold no tile and are left out: %s", path, len(empty), len(files), few(empty))
     if not slides:
         raise InputError(f"{path}: no slide in it holds a tile")
-    lengths = {len(row): name for name, (row, _, _) in reversed(slides.items())}
-    if len(lengths) > 1:
-        (length, first), (other, second) = sorted(lengths.items())[:2]
-        raise InputError(f"{path}: {first} has {length} numbers and {second} has {other}; they are not of one encoder")
-    encoders = sorted({encoder for _, _, encoder in slides.values()})
-    if len(encoders) > 1:
-        raise InputError(f"{path}: slides of several encoders: {', '.join(name or 'unnamed' for name in encoders[:3])}")
-    tiles, pooled = {count for _, count, _ in slides.values() if count}, ""
-    if tiles:
-        span = f"{min(tiles)} to {max(tiles)}" if len(tiles) > 1 else str(*tiles)
-        pooled = f"mean of {span} tile{'' if span == '1' else 's'}"
-    rows = np.stack([row for row, _, _ in slides.values()])
-    return Embeddings.of(path, rows, {"image_id": list(slides)}, {"encoder": encoders[0], "pooled": pooled})
+    kinds = {f"{encoder or 'unnamed'}, {len(row)} numbers": name for name, (row, _, encoder) in slides.items()}
+    if len(kinds) > 1:
+        kinds_of_slides = few([f"{name} ({kind})" for kind, name in kinds.items()])
+        raise InputError(f"{path}: slides of several encoders: {kinds_of_slides}")
+    tiles = sorted({count for _, count, _ in slides.values() if count})
+    span = f"{tiles[0]} to {tiles[-1]} tiles" if len(tiles) > 1 else "".join(counted(count, "tile") for count in tiles)
+    facts = {"encoder": next(iter(slides.values()))[2], "pooled": f"mean of {span}" if span else ""}
+    return Embeddings.of(path, np.stack([row for row, _, _ in slides.values()]), {"image_id": list(slides)}, facts)
 
 
 def _slide(file: Any) -> tuple[npt.NDArray[np.float32], int, str] | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..core import InputError, few, readable_name
 from ..core.formats import limits
+from ..core.models import fits
 from ..data import ImageRecord, join_groups, report_findings
 
 UNKNOWN = "unknown"
@@ -23,20 +23,32 @@ UNKNOWN = "unknown"
 IMPORTED = "imported"
 """Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
 
+
+def _is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
+    """Return whether a value is text that tables and HDF5 can hold."""
+    return isinstance(value, str) and len(value) <= longest and "\0" not in value and readable_name(value) == value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31
+
+
 KIND_FACTS = {
-    "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "unit": str, "crop": int, "pool": float,
-    "color_range": list, "stain": str, "mode": str, "pad": str,
+    "encoder": _is_name, "layers": [_is_name], "weights_sha256": _is_name, "scale": _is_number, "unit": _is_name,
+    "crop": _is_number, "pool": _is_number, "color_range": [_is_number], "stain": _is_name, "mode": _is_name,
+    "pad": _is_name,
 }  # fmt: skip
-"""Facts, and their types, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
+"""Facts, and their forms, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
 
 FACTS = {
-    **KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list, "runner": str,
-    "card": str, "network": str, "pooled": str,
+    **KIND_FACTS, "weights": _is_name, "crops": _is_number, "dataset": _is_name, "synthetic": bool,
+    "classes": [_is_name], "runner": _is_name, "card": lambda value: _is_name(value, limits.CARD_LETTERS),
+    "network": _is_name, "pooled": _is_name,
 }  # fmt: skip
-"""Facts, and their types, that are kept with embeddings if known. The card names the licence of the weights."""
+"""Facts, and their forms, that are kept with embeddings if known. The card names the licence of the weights."""
 
-COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
-"""Columns of a value per image, and their names in messages."""
+COLUMNS = ("image_id", "label", "group")
+"""Columns of a value per image."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,6 @@ class Embeddings:
         Per image; empty if unknown.
     facts : mapping
         Those of `FACTS` that the file contains.
-    unread : tuple of str
-        Columns or arrays of the file that were ignored.
     """
 
     path: Path
@@ -63,18 +73,15 @@ class Embeddings:
     features: npt.NDArray[np.float32]
     labels: tuple[str, ...]
     groups: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
+    facts: Mapping[str, Any]
 
     @classmethod
     def of(
         cls,
         path: Path,
         features: npt.NDArray[Any],
-        columns: Mapping[str, Sequence[Any]],
-        facts: Mapping[str, Any] | None = None,
-        *,
-        unread: Sequence[str] = (),
+        columns: Mapping[str, Sequence[str]],
+        facts: Mapping[str, Any],
     ) -> Embeddings:
         """Check the content of a file, and convert it to embeddings. Of `COLUMNS`, only ``image_id`` is required.
 
@@ -89,18 +96,17 @@ class Embeddings:
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
                 "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
-        known = []
-        for name, what in COLUMNS.items():
-            known.append([_text(path, cell, what) for cell in columns.get(name, [""] * len(features))])
-            if len(known[-1]) != len(features):
-                raise InputError(f"{path}: {len(known[-1])} {what}s do not fit features of shape {features.shape}")
-        ids, labels, groups = known
+        ids, labels, groups = ([cell.strip() for cell in columns.get(name, [""] * len(features))] for name in COLUMNS)
+        for name, cells in zip(COLUMNS, (ids, labels, groups), strict=True):
+            if len(cells) != len(features):
+                raise InputError(f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}")
+            if odd := [cell for cell in cells if not _is_name(cell)]:
+                raise InputError(f"{path}: a {name} is not a name: {odd[0][:50]!r}")
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
             first, _ = Counter(ids).most_common(1)[0]
-            raise InputError(f"{path}: the id {first} is in it twice; keep one row per image, or give its rows as "
-                             "augmentations")  # fmt: skip
+            raise InputError(f"{path}: the id {first} is in it twice; keep one row per image")
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32)
         finite = np.isfinite(rows).all(axis=(1, 2))
@@ -113,8 +119,7 @@ class Embeddings:
         names, joined = join_groups((group or None for group in groups), where=str(path))
         report_findings(joined)
         groups = [names.get(group) or "" for group in groups]
-        about = settled_facts(path, facts or {})
-        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), about, tuple(unread))
+        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), settled_facts(path, facts))
 
     @property
     def name(self) -> str:
@@ -138,18 +143,6 @@ class Embeddings:
             for image, label, group in zip(self.image_ids, self.labels, self.groups, strict=True)
         ]
 
-    def ordered(self, image_ids: Sequence[str]) -> Embeddings:
-        """Return the embeddings in another order of images."""
-        positions = {image: at for at, image in enumerate(self.image_ids)}
-        order = [positions[image] for image in image_ids]
-        return dataclasses.replace(
-            self,
-            image_ids=tuple(image_ids),
-            features=self.features[order],
-            labels=tuple(self.labels[at] for at in order),
-            groups=tuple(self.groups[at] for at in order),
-        )
-
 
 def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     """Return embeddings in the order of images of the first ones.
@@ -159,29 +152,19 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     InputError
         They are of different images.
     """
-    first = embeddings[0]
-    for other in embeddings[1:]:
-        if strange := sorted(set(other.image_ids) ^ set(first.image_ids)):
+    first, ordered = embeddings[0], []
+    for each in embeddings:
+        if strange := sorted(set(each.image_ids) ^ set(first.image_ids)):
             raise InputError(
-                f"{other.path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
+                f"{each.path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
             )
-    return [each.ordered(first.image_ids) for each in embeddings]
-
-
-def _text(path: Path, value: Any, what: str) -> str:
-    """Return an id, label or group as text. Whole numbers and booleans are converted; None and NaN mean missing."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", errors="replace")
-    if isinstance(value, (float, np.floating)) and value.is_integer():
-        value = int(value)
-    if value is None or value != value:
-        return ""
-    if not isinstance(value, (str, int, np.integer, np.bool_)):
-        raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
-    text = str(value).strip()
-    if len(text) > limits.ID_LETTERS or "\0" in text or readable_name(text) != text:
-        raise InputError(f"{path}: a {what} is not a name: {text[:50]!r}")
-    return text
+        positions = {image: at for at, image in enumerate(each.image_ids)}
+        order = [positions[image] for image in first.image_ids]
+        ids, labels, groups = (
+            tuple(column[at] for at in order) for column in (each.image_ids, each.labels, each.groups)
+        )
+        ordered.append(Embeddings(each.path, ids, each.features[order], labels, groups, each.facts))
+    return ordered
 
 
 def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,24 +177,10 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
     for name, value in facts.items():
-        kind, parts = FACTS[name], value if isinstance(value, list) else [value]
-        longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
-        fits = isinstance(value, (float, int) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-        fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(part, longest) for part in parts)
-        names = list(map(str, parts))
-        fits = fits and (name != "layers" or names == parts) and (name != "classes" or len({*names}) == len(names))
-        if not fits or len(str(value)) > limits.CARD_LETTERS:
+        well = fits(value, FACTS[name]) and (name != "classes" or len({*value}) == len(value))
+        if not well or len(str(value)) > limits.CARD_LETTERS:
             raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
     return facts
-
-
-def _is_plain(value: Any, longest: int) -> bool:
-    """Return whether a value is a finite number, or a text that HDF5 can store."""
-    if isinstance(value, (int, float)):
-        return -(2**63) <= value < 2**63
-    if not isinstance(value, str):
-        return False
-    return len(value) <= longest and "\0" not in value and value.encode("utf-8", "ignore").decode() == value
 
 
 def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:

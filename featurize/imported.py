@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +29,6 @@ from .embedding_files import files_of, is_foreign, read_embeddings
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256, same_images
 from .prepare import StainInfo
 from .store import open_store, stain_columns, write_store
-
-_log = logging.getLogger(__name__)
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
@@ -140,10 +137,9 @@ def import_features(
             rows = {known.get(name, name): row for name, row in rows.items()}
             embeddings = _labelled(embeddings, rows, labels)
         elif not any(embeddings.labels):
-            others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
             raise InputError(
                 "{}: has no labels; give a table of them with {labels}, or call them label, class, diagnosis, target "
-                "or y{}", path, others,
+                "or y", path,
             )  # fmt: skip
         names, joined = join_classes(filter(None, embeddings.labels), classes)
         report_findings(joined)
@@ -176,19 +172,14 @@ def _labelled(embeddings: Embeddings, rows: Mapping[str, LabelRow], table: Path)
         raise InputError(
             f"{table}: has no row for {len(absent)} of {count} images of {embeddings.path}: {few(absent)}; {how}"
         )
-    if more := sorted(set(rows) - set(embeddings.image_ids)):
-        _log.warning("%s: %d of %d rows are of no image of %s: %s",
-                     table, len(more), len(rows), embeddings.path, few(more))  # fmt: skip
-    groups = []
-    for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True):
-        other = rows[image].group
-        if own and other and other.casefold() != own.casefold():
+    chosen = [rows[image] for image in embeddings.image_ids]
+    for image, own, row in zip(embeddings.image_ids, embeddings.groups, chosen, strict=True):
+        if own and row.group and row.group.casefold() != own.casefold():
             raise InputError(
-                f"{table}: {image} is of {other}, and of {own} in {embeddings.path}; an image has one patient"
+                f"{table}: {image} is of {row.group}, and of {own} in {embeddings.path}; an image has one patient"
             )
-        groups.append(other or own)
-    labels = tuple(rows[image].label for image in embeddings.image_ids)
-    return dataclasses.replace(embeddings, labels=labels, groups=tuple(groups))
+    groups = tuple(row.group or own for row, own in zip(chosen, embeddings.groups, strict=True))
+    return dataclasses.replace(embeddings, labels=tuple(row.label for row in chosen), groups=groups)
 
 
 def _identity(embeddings: Embeddings) -> str:
@@ -205,16 +196,11 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
             same = (old, store.header["images_sha256"]) == (settings, origin["images_sha256"])
             if same and (tuple(store.labels), tuple(store.groups)) == (embeddings.labels, embeddings.groups):
                 return path
-        if old["mode"] != IMPORTED:
+        if old["mode"] != IMPORTED or not (same or overwrite):
             raise SettingsConflictError(
-                "{}: holds features of images; import {} into another {out}, or rename it", path, embeddings.path
-            )
-        if not same and not overwrite:
-            raise SettingsConflictError(
-                "{}: was made of other embeddings than {} holds now; {overwrite} replaces it, another {out} keeps both",
-                path,
-                embeddings.path,
-            )
+                "{}: was made of images, or of other embeddings than {} holds now; another {out} keeps both, and "
+                "{overwrite} replaces embeddings", path, embeddings.path,
+            )  # fmt: skip
     contents = {image: row_sha256(rows) for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)}
     unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
     write_store(

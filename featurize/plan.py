@@ -42,11 +42,9 @@ from ..encoders import (
     CropEncoder,
     EncoderChoice,
     cached_encoder,
-    card_of,
     executed_precision,
     imitates_bfloat16,
     openvino_core,
-    other_treatment,
 )
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
@@ -270,8 +268,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     texts = {}
     weights = store.header["weights_file_sha256"]
     if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:
-        treated = other_treatment(card_of(store.header), card_of(plan.origin))
-        texts["weights_sha256"] = f"the same weights, but their JSON differs ({treated})"
+        texts["weights_sha256"] = "the same weights, but their JSON differs"
     differing = describe_differences(store.settings, plan.parts.settings, texts=texts)
     if store.augmentations > plan.augmentations:
         differing = ", ".join(filter(None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")))

@@ -8,6 +8,6 @@ from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
 from .settings import PredictSettings, choose_point, new_images_mpp
-from .sheet import NOT_A_DEVICE, rule_sentences, write_html
+from .sheet import sheet_rows, write_html
 
 __all__ = ["PredictResult", "PredictSettings", "Predictions", "Predictor", "export", "find_bundle", "predict"]

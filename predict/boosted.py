@@ -17,16 +17,7 @@ from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, pr
 from ..core.formats import limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
-from ..encoders import (
-    CropEncoder,
-    EncoderChoice,
-    card_of,
-    executed_precision,
-    header_choice,
-    open_encoder,
-    other_treatment,
-    weights_of,
-)
+from ..encoders import CropEncoder, EncoderChoice, cached_encoder, executed_precision, header_choice, weights_of
 from ..featurize import (
     IMPORTED,
     FeaturizeSettings,
@@ -236,64 +227,39 @@ def _encoders(
     options: tuple[str, ...],
     settings: Mapping[str, FeaturizeSettings],
 ) -> dict[str, CropEncoder]:
-    """Return the encoder of every feature file, with the weights from which its features were computed.
-
-    Feature files of one encoder may need different weights. The last matching option of ``weights`` is tried first,
-    then those before it; without one, the weights are those that the feature file names.
-    """
-    built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
-    encoders: dict[str, CropEncoder] = {}
-    for store, bundle_header in bundled.items():
-        header = {**bundle_header, "precision": settings[store].precision}
-        given = [weights_of(("", *options[:end]), header["encoder"]) for end in range(len(options), 0, -1)]
-        sources = list(dict.fromkeys(filter(None, given)))
-        errors = []
-        for source in sources or ["random" if header["weights"] == "random" else "imagenet"]:
-            opened = _fitting(path, header, source, built)
-            if not isinstance(opened, WeightsError):
-                encoders[store] = opened
-                break
-            errors.append(opened)
-        else:
-            raise errors[0]
+    """Return the encoder of every feature file, with the weights from which its features were computed."""
+    encoders = {}
+    for store, header in bundled.items():
+        source = weights_of(options, header["encoder"])
+        if source == "imagenet" and header["weights"] == "random":
+            source = "random"
+        encoders[store] = _encoder(path, header, source, precision=settings[store].precision)
     return encoders
 
 
-def _fitting(
-    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], CropEncoder | WeightsError]
-) -> CropEncoder | WeightsError:
-    """Return the encoder with the weights of `source`, or an error if the feature file needs other weights."""
+def _encoder(path: Path, header: Mapping[str, Any], source: str, *, precision: str) -> CropEncoder:
+    """Return the encoder with the weights of `source`; refuse it if the feature file needs other weights."""
     name, needed = header["encoder"], str(header["weights_sha256"])
-    key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
     of_file = str(header.get("weights_file_sha256") or "")  # SHA-256 of the weights file, if there was one
-    missing = WeightsError(
-        "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
-        path, name, (of_file or needed)[:12], name,
-    )  # fmt: skip
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
-        return missing
-    if key not in built:
-        try:
-            built[key] = open_encoder(
-                header_choice(header, source),
-                weights=source,
-                precision=header["precision"],
-                engine=header["engine"],
-                seed=int(header["seed"]),
-            )
-        except WeightsError as error:
-            built[key] = error
-    encoder = built[key]
-    if isinstance(encoder, WeightsError) or encoder.weights_sha256 == needed:
+        raise WeightsError(
+            "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
+            path, name, (of_file or needed)[:12], name,
+        )  # fmt: skip
+    encoder = cached_encoder(
+        header_choice(header, source), weights=source, precision=precision, engine=header["engine"],
+        seed=int(header["seed"]),
+    )  # fmt: skip
+    if encoder.weights_sha256 == needed:
         return encoder
     file_sha256 = encoder.weights_file_sha256 if of_file else ""
     if file_sha256 and file_sha256 == of_file and "runner" in header:
-        return WeightsError(
-            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
-            f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
+        raise WeightsError(
+            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training; put the "
+            "JSON back as it was"
         )
-    return WeightsError(
+    raise WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
         path, name, (of_file or needed)[:12], source, (file_sha256 or encoder.weights_sha256)[:12], name,
     )  # fmt: skip

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from ..core import InputError, PathInput, converted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
 from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
-from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame
+from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..evaluate.report import write_card
 from .model import find_bundle, load_bundle
 from .predicted import Outliers, Predicted, Prediction
 from .records import Table, notes_of_training
 from .settings import OperatingPoint, PredictSettings
-from .sheet import Sheet, make_sheet, write_html
+from .sheet import write_html
 
 _SHOWN = ("image_id", "label", "predicted", "trained", "outlier")
 """Columns of the table that a notebook shows, in addition to probabilities."""
@@ -70,33 +70,12 @@ class PredictResult:
     outliers: str = ""
     unchanged: bool = False
 
-    def to_pandas(self) -> Any:
-        """Return the table as a `pandas.DataFrame`, a row per image: probabilities as numbers, all else as text.
-
-        Raises
-        ------
-        DependencyError
-            pandas is not installed.
-        """
-        header, rows = self._read()
-        return as_frame(
-            {
-                name: [float(row[column]) if name.startswith("p_") else row[column] for row in rows]
-                for column, name in enumerate(header)
-            }
-        )
-
-    def _read(self) -> tuple[list[str], list[list[str]]]:
-        with self.path.open(newline="", encoding="utf-8") as handle:
-            rows = list(read_cells(handle))
-        header = (
-            rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
-        )  # rows for the challenge have no header
-        return header, rows
-
     def _repr_html_(self) -> str:
         lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
-        header, rows = self._read()
+        with self.path.open(newline="", encoding="utf-8") as handle:
+            rows = list(read_cells(handle))
+        # rows for the challenge have no header
+        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
         shown = [at for at, name in enumerate(header) if name in _SHOWN or name.startswith("p_")]
         cells = ([f"{float(row[at]):.3f}" if header[at].startswith("p_") else row[at] for at in shown] for row in rows)
         return html_lines(lines) + html_table(f"{self.images} images", [header[at] for at in shown], cells)
@@ -129,10 +108,6 @@ class Tabulated:
     trained: tuple[bool, ...]
     outliers: Outliers | None
     called: str
-
-    def sheet(self, predicted: Predicted, *, title: str) -> Sheet:
-        """Return the content of the prediction report, with the title `title`."""
-        return make_sheet(self, predicted, title=title)
 
 
 def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:
@@ -219,9 +194,7 @@ def write_outputs(
         remove_output(problems)
     unsure = None
     if settings.html is not None:
-        sheet = shown.sheet(predicted, title=path.name)
-        unsure = sheet.unsure
-        write_html(sheet, settings.html)
+        unsure = write_html(settings.html, shown, predicted, title=path.name)
     return PredictResult(
         path,
         images=len(shown.trained),

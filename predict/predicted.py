@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import MARKED, NEAREST, TRAINING_NAMES, Bundle
+from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
 from ..core.jobs import (
@@ -44,13 +44,10 @@ class Outliers:
         For each image, the percentage of left-out training images that were nearer to the other training images.
     nearest : tuple of str
         The nearest training images of each image, with class and distance.
-    meaning : str
-        Explanation of the mark, for readers.
     """
 
     percentiles: npt.NDArray[np.float64]
     nearest: tuple[str, ...]
-    meaning: str
 
     @classmethod
     def of(
@@ -70,8 +67,8 @@ class Outliers:
         if reference is None:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = reference.names(rows, classes=bundle.classes, known=_names_beside(model))
-        return cls(reference.percentiles(rows), tuple(names), reference.meaning)
+        names = nearest_names(reference, rows, classes=bundle.classes, known=_names_beside(model))
+        return cls(rows[:, 0], tuple(names))
 
     @property
     def marked(self) -> npt.NDArray[np.bool_]:
@@ -89,13 +86,13 @@ class Outliers:
 
     def notes(self, place: int) -> tuple[str, ...]:
         """Return notes about the image at one position: its mark, if any, and its nearest training images."""
-        mark = (f"outlier: {self.meaning}",) if self.marked[place] else ()
+        mark = (f"outlier: {MEANING}",) if self.marked[place] else ()
         return (*mark, f"nearest training images: {self.nearest[place]}")
 
     @property
     def summary(self) -> str:
         """Number of marked images, and the meaning of the mark."""
-        return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {self.meaning}"
+        return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {MEANING}"
 
 
 def _names_beside(model: Path | None) -> dict[str, str]:
@@ -110,7 +107,7 @@ def _names_beside(model: Path | None) -> dict[str, str]:
         return {}
 
 
-_KIND = "prediction 3"
+_KIND = "prediction 4"
 """Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
 _GPU_BLOCK = 32

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,11 @@ from ..core import (
     converted,
     html_lines,
     html_table,
-    in_python,
-    reworded,
 )
 from ..core.jobs import Ticker
-from ..core.models import BundleFacts, bundle_stores
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
-from ..featurize import IMPORTED
-from .model import Model, find_bundle, load_bundle, ready_model
+from .model import find_bundle, ready_model
 from .predicted import Outliers, Prediction, predict_records
 from .records import advised, check_sizes, new_images, notes_of_training
 
@@ -133,18 +127,9 @@ class Predictor:
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
         self.path = find_bundle(converted(model, "model", Path))
-        options = converted(weights, "weights", tuple[str, ...])
-        headers = bundle_stores(self.path).values()
-        self._model: Model | None = None
         with advised():
-            if any(header.get("mode") == IMPORTED for header in headers):  # no encoder is needed
-                if options:
-                    raise InputError("{weights} {}: embeddings are made already; leave it out", options[0])
-                bundle: BundleFacts = load_bundle(self.path)
-            else:
-                _, self._model = ready_model(self.path, options)
-                bundle = self._model.bundle
-        self._bundle = bundle
+            _, self._model = ready_model(self.path, converted(weights, "weights", tuple[str, ...]))
+        bundle = self._model.bundle
         if calibrated and bundle.temperature is None:
             raise BundleError("{}: has no temperature; leave out {calibrated}", self.path)
         self._temperature = bundle.temperature if calibrated else None
@@ -156,32 +141,21 @@ class Predictor:
 
     def predict(
         self,
-        images: Many[Image] | None = None,
+        images: Many[Image],
         *,
         mpp: float | None = None,
-        features: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
-        image_ids: Many[TextInput] = (),
-        encoder: str = "",
     ) -> Predictions:
-        """Predict images or, instead of them, embeddings. The order is kept.
+        """Predict images. The order is kept.
 
         The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.
 
         Parameters
         ----------
-        images : sequence of path or ndarray, optional
+        images : sequence of path or ndarray
             Files, folders, manifests, and RGB arrays of uint8 with shape (height, width, 3). A single one is accepted,
             and an array of shape (n, height, width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
-        features : array_like, or mapping of str to array_like, optional
-            Embeddings of the same kind as in training, numbers of shape (images, d) or (images, augmentations, d). If
-            the model has several feature files, a mapping of their names to arrays. Embeddings of the tiles of a slide
-            must be averaged.
-        image_ids : sequence of str, optional
-            Names of the images of `features`; by default ``image0`` and so on.
-        encoder : str
-            The network that computed the embeddings, which must be that of training; empty if unknown.
 
         Returns
         -------
@@ -190,58 +164,19 @@ class Predictor:
         Raises
         ------
         InputError
-            There are no images, or an input is not an image; the embeddings are of another kind or length than in
-            training; or images are given to a model that was trained on embeddings.
+            There are no images, or an input is not an image.
         ImageError
             An image cannot be decoded or used.
         """
-        names = converted(image_ids, "image_ids", tuple[str, ...])
-        if features is not None:
-            if images is not None or mpp is not None:
-                raise InputError(Message("{features}: replace images; leave out {images} and {mpp}"))
-            return self._of_embeddings(features, names, encoder)
-        if self._model is None:
-            raise InputError(
-                "{}: was trained on embeddings from files, so it takes embeddings, as {features}, and no images",
-                self.path,
-            )
-        if names or encoder:
-            raise InputError(Message("{image_ids} and {encoder} go with {features}; leave them out"))
-        model, bundle = self._model, self._bundle
-        with (
-            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-            # messages name an array, not the temporary file in which it is stored
-            reworded(
-                lambda text: re.sub(
-                    rf"{re.escape(folder + os.sep)}array(\d+)\.png", rf"{in_python('images', '')} \1", text
-                )
-            ),
-            advised(),
-        ):
-            distinct = _distinct(self._records(() if images is None else images, Path(folder)))
+        model, bundle = self._model, self._model.bundle
+        with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, advised():
+            distinct = _distinct(self._records(images, Path(folder)))
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
             results: dict[str, Prediction | str] = {}
             size = model.images_per_block
             for start in range(0, len(records), size):
                 block = records[start : start + size]
                 results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
-        return self._predictions(records, results, bundle)
-
-    def _of_embeddings(
-        self, features: npt.ArrayLike | Mapping[str, npt.ArrayLike], image_ids: Sequence[str], encoder: str
-    ) -> Predictions:
-        from .embedded import embeddings_of_arrays, predict_embedded
-
-        with advised():
-            bundle, embeddings = embeddings_of_arrays(
-                self.path, self._bundle, features, image_ids=image_ids, encoder=encoder
-            )
-            records, results = predict_embedded(bundle, embeddings)
-        return self._predictions(records, results, bundle)
-
-    def _predictions(
-        self, records: Sequence[ImageRecord], results: Mapping[str, Prediction | str], bundle: BundleFacts
-    ) -> Predictions:
         predictions = [result for result in results.values() if isinstance(result, Prediction)]
         probabilities = np.array([prediction.probabilities for prediction in predictions])
         if self._temperature is not None:
@@ -272,7 +207,7 @@ class Predictor:
                 yield ImageRecord(image_id=path.stem, path=path, label=None)
                 continue
             path = converted(image, "images", Path)
-            yield from new_images([path], reading=self._bundle.reading, classes=self.classes)
+            yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
 
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ...core import counted
 from ...core.jobs import atomic_output
 from ...evaluate.report import render_page, thumbnail
-from ...predict import NOT_A_DEVICE
 from .explanation import Explanation, Picture
 
 if TYPE_CHECKING:
@@ -253,6 +252,5 @@ def write_page(path: Path, rows: Sequence[dict[str, str]], *, count: int, **valu
         summary=counted(count, "picture"),
         rows=rows,
         left_out=count - len(rows),
-        note=NOT_A_DEVICE,
         **values,
     )

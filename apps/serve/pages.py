@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse, Response
 from ...core.formats import limits
 from ...core.jobs import format_seconds
 from ...evaluate.report import page_templates, style_of
-from ...predict import NOT_A_DEVICE
 from .session import Item, Session
 
 _MOST_ROWS = 500
@@ -77,7 +76,7 @@ class Pages:
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         page = self._templates.get_template(template)
-        return HTMLResponse(page.render(**values, csrf=self._csrf, note=NOT_A_DEVICE, limits=limits), status)
+        return HTMLResponse(page.render(**values, csrf=self._csrf, limits=limits), status)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""

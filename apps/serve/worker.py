@@ -41,7 +41,7 @@ from ...predict import (
     predict_records,
     ready_model,
     recorded_weights,
-    rule_sentences,
+    sheet_rows,
     tabulate,
     write_html,
 )
@@ -164,7 +164,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "classes": list(bundle.classes),
         "banners": list(bundle.banners),
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
-        "rule": rule_sentences(bundle.unsure),
+        "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
         "known": measured(path.parent.name or path.stem, read_json(beside) if beside.is_file() else None),
         "stain": own_stain(model),
@@ -191,7 +191,7 @@ def _predict(task: Task) -> dict[str, Any]:
     model_path = Path(task["model"]["path"])
     predicted = Predicted([record], {record.image_id: result}, model.bundle, model_path, file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    row = shown.sheet(predicted, title="predictions.csv").rows[0]
+    (row,) = sheet_rows(shown, predicted)
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
     (calibrated,) = apply_temperature(result.probabilities[None], temperature)
     return {
@@ -237,7 +237,7 @@ def _write(task: Task) -> dict[str, Any]:
     filled = [column for column in own if any(column[1])]
     report = replace(shown, table=replace(shown.table, further=[*shown.table.further, *filled]))
     if task["html"]:
-        write_html(report.sheet(predicted, title="predictions.csv"), folder / "predictions.html")
+        write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
     if shown.failures:
         write_rows(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
     else:

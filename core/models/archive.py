@@ -58,42 +58,28 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     wanted = {"sensitivity": _is_share, "threshold": _is_number}
     view = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
-    forms: dict[str, tuple[Any, str]] = {
-        "models": (("boosted", "cnn"), "boosted or cnn"),
-        "members": (
-            lambda members: isinstance(members, dict) and all(map(_is_hash, members.values())),
-            "members with a hash each",
-        ),
-        "classes": (_are_classes, f"2 to {limits.MODEL_CLASSES:,} different names"),
-        "protocol": (str, "a text"),
-        "banners": ([str], "texts"),
-        "calibration": (
-            {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
-            f"a temperature from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:,.0f}",
-        ),
-        "two_class": (
-            lambda value: fits(value, view)
-            and set() < set(value["positive"]) < set(manifest["classes"])
-            and bool(value["thresholds"] or value["wanted"]),
-            "positive classes with thresholds",
-        ),
-        "training": ({"images": _is_count, "sha256": [_is_hash]}, "a number of images and hashes of them"),
-        "unsure": (
-            {
-                "unit": ("group", "image"), "below": _is_share, "share": _is_share,
-                "calibrated": bool,
-                **dict.fromkeys(
-                    ("sure", "unsure"), lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0
-                ),
-            },
-            "a confidence with the counts on both sides of it",
-        ),
+    rule = {
+        "unit": ("group", "image"), "below": _is_share, "share": _is_share, "calibrated": bool,
+        **dict.fromkeys(("sure", "unsure"), lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0),
     }  # fmt: skip
-    for name, (form, expected) in forms.items():
-        if name not in manifest:
-            raise BundleError(f"{path}: its manifest has no {name}; the model file is corrupt")
-        if not (fits(manifest[name], form) or (manifest[name] is None and name in _UNKNOWN)):
-            raise BundleError(f"{path}: its manifest does not hold {expected} as {name}; the model file is corrupt")
+    forms: dict[str, Any] = {
+        "models": ("boosted", "cnn"),
+        "members": lambda members: isinstance(members, dict) and all(map(_is_hash, members.values())),
+        "classes": _are_classes,
+        "protocol": str,
+        "banners": [str],
+        "calibration": {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
+        "two_class": lambda value: (
+            fits(value, view)
+            and set() < set(value["positive"]) < set(manifest["classes"])
+            and bool(value["thresholds"] or value["wanted"])
+        ),
+        "training": {"images": _is_count, "sha256": [_is_hash]},
+        "unsure": rule,
+    }
+    for name, form in forms.items():
+        if not (fits(manifest.get(name), form) or (name in _UNKNOWN and manifest.get(name, 0) is None)):
+            raise BundleError(f"{path}: the {name} of its manifest does not fit; the model file is corrupt")
 
 
 def fits(value: Any, form: Any) -> bool:
@@ -200,8 +186,7 @@ def unpack_arrays(
         ]
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
-        if array.dtype.kind not in "fi" or array.dtype.itemsize > 8 or not np.isfinite(array).all():
-            raise BundleError(f"the array {name} of a model holds values that are not finite numbers; train it again")
-        if array.size and max(-float(array.min()), float(array.max())) > largest:
-            raise BundleError(f"the array {name} of a model holds values that are far too large; train it again")
+        numbers = array.dtype.kind in "fi" and array.dtype.itemsize <= 8
+        if not numbers or (array.size and not -largest <= float(array.min()) <= float(array.max()) <= largest):
+            raise BundleError(f"the array {name} of a model holds values that are not finite numbers, or far too large")
     return arrays

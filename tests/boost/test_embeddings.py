@@ -7,10 +7,8 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
-from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
-from bchisto.predict import Predictor
 from written_tables import rows_of as rows
 
 SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
@@ -138,7 +136,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         tmp_path / "whole.npz", features=read_embeddings(folder).features, image_id=read_embeddings(folder).image_ids
     )
     err = refused("predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv")
-    assert "embeddings of whole images, and t é of" in err
+    assert "their rows is whole images, that of training means of tiles" in err
 
 
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, completed):
@@ -195,8 +193,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refuse(images, "their length is 6, that of training 16", bchisto=json.dumps(facts))
     refuse(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
     refuse(trained, "their length is 5, that of training 6", features=values[:, :5])
-    refuse(trained, "embeddings of whole images, and features_uni_v1 of")
-    refuse(trained, "if they are of tiles, too, write them by bchisto features export, which records this")
+    refuse(trained, "their rows is whole images, that of training means of tiles; `bchisto features export` records")
     refuse(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
     refuse(trained, "--html: the prediction report needs images", "--html", tmp_path / "s.html")
     refuse(trained, "replaces images; leave out", "--images", slides)
@@ -222,7 +219,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     bare = read_embeddings(store)
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
     err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
-    assert "holds features of images; import" in err
+    assert "was made of images, or of other embeddings than" in err
 
 
 def test_slide_files_in_a_table(slides, tmp_path, refused, completed):
@@ -240,34 +237,3 @@ def test_slide_files_in_a_table(slides, tmp_path, refused, completed):
                      encoding="utf-8")  # fmt: skip
     err = refused("boost", "--out", tmp_path / "twice", *features, "--labels", table)
     assert "has no row for 1 of 24 images" in err
-
-
-def test_arrays_in_python(slides, trained, boosted, tmp_path, completed):
-    """What arrays of embeddings give is what their file gives, with the same refusals."""
-    completed("predict", trained, "--features", slides / "features_uni_v1", "--out", tmp_path / "p.csv")
-    table, given = rows(tmp_path / "p.csv"), read_embeddings(slides / "features_uni_v1")
-    predictor, array = Predictor(trained), given.features[:, 0]
-    found = predictor.predict(features=array, image_ids=given.image_ids, encoder="uni_v1")
-    assert found.image_ids == tuple(row["image_id"] for row in table)
-    np.testing.assert_allclose(found.probabilities, probabilities(tmp_path / "p.csv"), rtol=1e-12)
-    assert [("no", "yes")[known] for known in found.trained] == [row["trained"] for row in table]
-    assert list(found.outliers.nearest) == [row["nearest_training_images"] for row in table]
-    named = predictor.predict(features={"features_uni_v1": given.features.tolist()})
-    assert named.image_ids[:2] == ("image0", "image1")
-    np.testing.assert_array_equal(named.probabilities, found.probabilities)
-    for options, message in (
-        ({"features": array, "encoder": "uni_v2"}, "embeddings of another kind than features_uni_v1"),
-        ({"features": array[:, :4]}, "their length is 4, that of training 6"),
-        ({"features": array, "image_ids": ["a"]}, "`features`: 1 ids do not fit features of shape (24, 6)"),
-        (
-            {"features": {"other": array}},
-            "features_uni_v1, one of that name for each, and got other",
-        ),
-        ({"features": array, "images": ["x.png"]}, "replace images; leave out `images` and `mpp`"),
-        ({"images": ["x.png"]}, "was trained on embeddings from files, so it takes embeddings"),
-    ):
-        with pytest.raises(InputError) as error:
-            predictor.predict(**options)
-        assert message in str(error.value)
-    with pytest.raises(InputError, match="does not record which layers made it"):
-        Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from onnx_files import write_onnx
-from torch_folders import write_dinov2
+from torch_folders import write_dinov2, write_timm
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +115,8 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
         write_dinov2(tmp_path / "dinov2")
         own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
         watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
-        own = ("--encoder", "timm:resnet18", "--weights", "random", *DESCRIBE)
+        write_timm(tmp_path / "resnet", "resnet18")
+        own = ("--encoder", "timm:resnet18", "--weights", tmp_path / "resnet", *DESCRIBE)
         watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
 
 

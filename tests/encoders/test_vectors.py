@@ -5,11 +5,11 @@ import importlib.util
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, checkup, describe_encoder, open_encoder, opening
+from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder, open_encoder, opening
 from bchisto.encoders.vectors import EncoderRequest, open_vectors
 from conftest import need
 
-CARD = EncoderCard(size=16, licence="CC BY-NC 4.0", non_commercial=True)
+CARD = EncoderCard(size=16, licence="CC BY-NC 4.0")
 
 
 def spec():
@@ -41,9 +41,9 @@ def test_it_is_described_without_being_built(monkeypatch):
         raise AssertionError("was built")
 
     offered = VectorSpec("theirs", CARD, {"mean": 3, "spread": 4}, build)
-    monkeypatch.setattr(checkup, "load_extension", lambda *_, **__: offered)
+    monkeypatch.setattr(opening, "load_extension", lambda *_, **__: offered)
     lines = dict(describe_encoder("theirs"))
-    assert lines["outputs"] == "mean (3 numbers), spread (4 numbers)"
+    assert lines["takes"] == "16x16 pixels (bicubic)"
     assert lines["licence of the weights"] == "CC BY-NC 4.0, non-commercial use only"
 
 

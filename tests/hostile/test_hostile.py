@@ -219,7 +219,7 @@ def saved(network, tmp_path_factory):
 def load_whole(path, network):
     """Load a file into the network that it was saved from, as encoders load theirs."""
     from bchisto.encoders import fill_weights
-    from bchisto.encoders.loading import keras_trouble, read_keras
+    from bchisto.encoders.weights import keras_trouble, read_keras
 
     reason = keras_trouble(path)
     filled = None if reason else fill_weights(network, read_keras(path))

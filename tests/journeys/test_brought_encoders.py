@@ -48,7 +48,6 @@ def networks(tmp_path_factory):
     return {
         "hub": f"hub:{place / 'DINO réseau'}:cls+mean",
         "onnx": f"onnx:{place / 'Patches.onnx'}",
-        "timm": "timm:test_vit",
     }
 
 
@@ -105,10 +104,10 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, completed, t
     try:
         code, _, said = cli("predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", "--weights",
                             f"onnx-patches={own}")  # fmt: skip
-        assert (code, "std 0.5 0.5 0.5 -> 0.25 0.5 0.5); put the JSON back as it was" in said) == (2, True), said
+        assert (code, "its JSON differs from that of training; put the JSON back as it was" in said) == (2, True), said
         assert "needs the weights" not in said
         code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
-        assert (code, "the same weights, but their JSON differs (std 0.5 0.5 0.5 -> 0.25" in said) == (2, True)
+        assert (code, "the same weights, but their JSON differs" in said) == (2, True)
     finally:
         sidecar.write_text(said_before)
 
@@ -119,15 +118,13 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
         assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name
     shown, _ = completed("encoder", "show", "virchow2")
     for text in ("cls+mean", "CC-BY-NC-ND-4.0, non-commercial use only, gated", "--weights virchow2=DIR",
-                 "not tested with its weights", "0.5, 0.25, 1, 2 (the preferred first)"):  # fmt: skip
+                 "not tested with its weights", "0.5, 0.25, 1, 2"):  # fmt: skip
         assert text in shown
-    picture = tissue / "benign" / "benign00.png"
-    shown, _ = completed("encoder", "check", networks["onnx"], "--image", picture)
+    shown, _ = completed("encoder", "check", networks["onnx"])
     for text in (
         "onnx-patches, run by onnxruntime",
         "16x16 pixels",
         "6 numbers: mean",
-        '{"output": "active", "prefix_tokens": 1}',
         "crops per second",
     ):
         assert text in shown
@@ -135,15 +132,10 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),
         ("nonsense", (), "nonsense: no such encoder; `bchisto encoder list` prints all"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
-        (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such image; --image takes a file"),
         (networks["hub"].replace("cls", "block9"), (), "no output block9; it has cls, mean, block1, block2"),
     ):
         code, _, said = cli("encoder", "check", name, *options)
         assert (code, message in said) == (2, True), said
     shown, _ = completed("encoder", "check", "convs", "--weights", "random")
-    for text in (
-        "takes                   crops of any size",
-        "licence of the weights  none, they are random",
-        "parameters   ",
-    ):
+    for text in ("takes                  crops of any size", "weights                random", "parameters   "):
         assert text in shown

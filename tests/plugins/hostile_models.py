@@ -78,20 +78,20 @@ def patched(data, place, value):
 # fmt: off
 BOOSTED = {
     # the manifest
-    "classes as a text": ("lightgbm", said(classes="benign"), "different names as classes"),
-    "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "different names as classes"),
+    "classes as a text": ("lightgbm", said(classes="benign"), "the classes of its"),
+    "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "the classes of its"),
     "a class more than the models have": (
         "lightgbm", said(classes=["a", "b", "c"], two_class=None), "has 2 classes, the model file 3"),
-    "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "a temperature from 0.001 to 1,000"),
-    "no calibration": ("lightgbm", said(calibration=...), "its manifest has no calibration"),
-    "banners that are none": ("lightgbm", said(banners="x"), "does not hold texts as banners"),
-    "a protocol of numbers": ("lightgbm", said(protocol=3), "does not hold a text as protocol"),
-    "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "positive classes"),
-    "training hashes that are none": ("lightgbm", said(training={"images": 1, "sha256": ["x"]}), "hashes of them"),
-    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with the counts"),
+    "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "the calibration of its manifest"),
+    "no calibration": ("lightgbm", said(calibration=...), "the calibration of its manifest"),
+    "banners that are none": ("lightgbm", said(banners="x"), "the banners of its manifest"),
+    "a protocol of numbers": ("lightgbm", said(protocol=3), "the protocol of its manifest"),
+    "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "the two_class of its"),
+    "training hashes that are none": ("lightgbm", said(training={"images": 1, "sha256": ["x"]}), "the training of its"),
+    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "the unsure of its manifest"),
     "a sensitivity of 400 digits": (
         "lightgbm", said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}),
-        "positive classes with"),
+        "the two_class of its"),
     "a number of 5,000 digits": (
         "lightgbm",
         lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 4', b'version": ' + b"9" * 5000)},
@@ -141,7 +141,7 @@ NETWORKS = {
     "an unknown reading": (
         said(reading={"label_level": "class", "context": "tight", "only": "/etc/passwd"}), "are read"),
     "three classes": (said(classes=["a", "b", "c"], two_class=None), "classes/kernel .*or it is not of speck"),
-    "a temperature of -1": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
+    "a temperature of -1": (said(calibration={"temperature": -1}), "the calibration of its manifest"),
     "a larger network than its weights": (
         settings(network="alexnet", size=4000, batch_size=1), "is too small for alexnet"),
     "weights NaN": (kernel(lambda a: np.full(a.shape, np.nan)), r"fold1\.npz: .*dots/kernel.*no(t)? finite"),
@@ -166,7 +166,7 @@ PREDICTED = {
     "an unknown encoder": (store(encoder="../../x"), "this model's encoders ../../x: no such encoder"),
     "weights as a number": (store(weights=3), r"do not fit \(its weights are not text\)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
-    "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
+    "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "the calibration of its manifest"),
     "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "its manifest has no schema version"),
     "a schema of a version to come": (said(schema_version=5, bchisto_version="10.1"), "install bchisto 10.1 or later"),

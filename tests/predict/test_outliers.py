@@ -67,7 +67,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         nearest = [text.partition(" (")[0] for text in row["nearest_training_images"].split("; ")]
         assert len(set(nearest)) == 3
         assert set(nearest) <= names
-    meaning = "1 of 5 images, further from the training images than 99 % of 30 images that were left out"
+    meaning = "1 of 5 images, further from the training images than 99 % of those that were left out"
     assert meaning in out
     page = (tmp_path / "s.html").read_text()
     assert meaning in page
@@ -136,7 +136,7 @@ def test_a_damaged_reference_is_refused(model, tmp_path):
         (lambda _: b"no arrays", "not a complete model"),
         (with_array("classes", lambda classes: classes + 2), "does not fit"),
         (with_array("variances", lambda values: -values), "does not fit"),
-        (with_array("left_out", lambda values: values[::-1]), "does not fit"),
+        (with_array("left_out", lambda values: values[:0]), "does not fit"),
     ):
         with pytest.raises(BundleError, match=message):
             Bundle.load(with_reference(change))

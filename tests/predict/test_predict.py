@@ -137,7 +137,7 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
         file.attrs["weights"] = "file"
     (result,) = train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 2})
     # for a network of Keras it would begin with a download
-    monkeypatch.setattr("bchisto.predict.boosted.open_encoder", lambda *_, **__: pytest.fail("a network was built"))
+    monkeypatch.setattr("bchisto.predict.boosted.cached_encoder", lambda *_, **__: pytest.fail("a network was built"))
     with pytest.raises(WeightsError, match='tiny was trained with weights .*; give them with `weights="tiny=PATH"`'):
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
 
