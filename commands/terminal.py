@@ -18,7 +18,6 @@ import click
 
 from ..core import Message, Write
 from .help import WIDTH
-from .select import select_option
 
 
 def in_flags(command: click.Command, *others: click.Command) -> Write:
@@ -35,15 +34,11 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    select = select_option(command)
-    selected = {} if select is None else select.names
     parameters = [parameter for each in (*others, command) for parameter in each.params]
     options = {parameter.name: parameter for parameter in parameters if isinstance(parameter, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)
-        if name in selected:
-            return f"--select DATASET:{selected[name]}" + (f"={value}" if value else "")
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
         flag = max(option.opts, key=len)  # --verbose rather than -v
@@ -55,7 +50,7 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
             return " ".join(f"{flag} {word}" for word in value.split()) or flag
         return f"{flag} {value}".rstrip()
 
-    write.lacks = lambda name: name not in options and name not in selected  # type: ignore[attr-defined]
+    write.lacks = lambda name: name not in options  # type: ignore[attr-defined]
     return write
 
 
