@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
-import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +14,6 @@ from ...core.jobs import UnderWayError, is_running, this_process
 from . import slurm
 from . import task as local
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
-
-_MEGABYTE = 10**6
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
 """Commands that a GPU makes faster."""
@@ -47,18 +43,6 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     if stage.shards == 1:  # one job does it all
         stage.shards, stage.tasks = 0, []
     stage.done = stage.progress()
-
-
-def refuse_full(run: Path, size: float) -> None:
-    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
-    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        needed = math.ceil(size / _MEGABYTE)
-        raise InputError(
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
-            folder, free // _MEGABYTE, needed,
-        )  # fmt: skip
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:

@@ -225,22 +225,6 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     assert (code, "'other': --cancel takes one run; leave it out" in err) == (2, True), err
 
 
-def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued(cli, tissue, tmp_path, monkeypatch):
-    run, free = tmp_path / "run", 1_500_000
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
-    words = ("featurize", "--images", tissue, "--out", run, *FEATURES[:6], "--augmentations")
-    code, out, err = cli("submit", "--dry-run", "--", *words, 2000)
-    # 12 images, 2000 augmentations, 100 bytes beside the numbers; twice during the merge
-    assert (code, out) == (2, ""), err
-    assert err.splitlines()[-1] == (
-        f"error: {run}: 1 MB are free, but the files take about 5 MB; make room, or use another folder"
-    )
-    assert not (run / "jobs").exists()
-    assert cli("submit", "--dry-run", "--", *words[:-1], "--augmentations", 60)[0] == 0
-    free = 10**9
-    assert cli("submit", "--dry-run", "--", *words, 2000)[0] == 0
-
-
 @pytest.mark.slow
 def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_path):
     images, run = tmp_path / "images", tmp_path / "run"

@@ -49,7 +49,7 @@ def test_stratified_folds_partition_the_images():
         (
             "5",
             {"groups": ["p", "q"] * 20},
-            r"2 groups are fewer than the 5 folds; use fewer `folds`, or add images of other patients, or use `group_by",
+            r"2 groups are fewer than the 5 folds; use fewer `folds`, or add images of other patients, or use ",
         ),
         (
             "nothing",
