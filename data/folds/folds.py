@@ -143,10 +143,10 @@ def fold_plan(
 def _remedies(drawn: bool, *, grouped: bool) -> list[str]:
     """Return what helps if images, or patients, are too few for folds."""
     if not drawn:
-        return [Message("draw folds, such as {folds:5}")]
+        return [Message("draw folds, such as {folds:3}")]
     apart = Message("use {group_by:none}, with results that are too high for new patients")
     others = "add images" + " of other patients" * grouped
-    return [Message("use fewer {folds}"), others, *([apart] if grouped else [])]
+    return [Message("use fewer folds, such as {folds:3}"), others, *([apart] if grouped else [])]
 
 
 def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:

@@ -44,12 +44,16 @@ def test_stratified_folds_partition_the_images():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use fewer `folds`, or add images"),
+        (
+            "10",
+            {"count": 12},
+            r"class a has 6 images, fewer than the 10 folds; use fewer folds, such as `folds=3`, or add images",
+        ),
         ("1", {}, r"`folds` 1: give at least 2 folds"),
         (
             "5",
             {"groups": ["p", "q"] * 20},
-            r"2 groups are fewer than the 5 folds; use fewer `folds`, or add images of other patients, or use ",
+            r"2 groups are fewer than the 5 folds; use fewer folds, such as `folds=3`, or add images of other patients",
         ),
         (
             "nothing",
