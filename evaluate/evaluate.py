@@ -17,7 +17,7 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
-from .panel import Panel, html_confusion, joined_versions
+from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 
@@ -105,9 +105,6 @@ class Evaluation:
     sources: tuple[Path, ...]
     panels: list[Panel] = field(repr=False)
     result: dict[str, Any] = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        return "".join(html_confusion(name, metrics) for name, metrics in self.result["tables"].items())
 
 
 _MOST_DRAWS = 100_000

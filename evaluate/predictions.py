@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, html_table
+from ..core import DependencyError
 from ..core.jobs import write_rows
 
 
@@ -153,13 +153,6 @@ class PredictionTable:
                 "predicted": [self.classes[label] for label in self.predicted],
             }
         )
-
-    def _repr_html_(self) -> str:
-        sure = [""] * len(self) if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
-        named = [[self.classes[label] for label in places] for places in (self.labels, self.predicted)]
-        caption = f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}"
-        rows = zip(self.image_ids, *named, sure, ("" if fold is None else fold for fold in self.folds), strict=True)
-        return html_table(caption, ["image", "label", "predicted", "confidence", "fold"], rows)
 
     @classmethod
     def from_probabilities(
