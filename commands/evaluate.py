@@ -65,7 +65,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     contents = key_of("tables 1", tables=[file_sha256(path) for path in read if path.is_file()])
     if checks:
         for path in read:
-            for table in read_predictions(path, classes=choice.classes, predicted_from=choice.predicted_from):
+            for table in read_predictions(path, classes=choice.classes):
                 view.check(table.classes)
         last = read_run(out)[-1] if is_evaluated(out) else None
         same = last is not None and last.config == config and last.notes.get("tables_sha256") == contents

@@ -208,7 +208,7 @@ def _measured(
         banners.update(dict.fromkeys(facts.run.get("banners", ())))
         told = choice.over(facts.view)
         classes = reading.classes or facts.run.get("classes", ())
-        for predictions in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
+        for predictions in read_predictions(path, classes=classes, name=name):
             table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
             digest = str(facts.run.get("images_sha256", ""))
