@@ -116,23 +116,6 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
-    """Read all images of a request, and recognise their layout.
-
-    Raises
-    ------
-    InputError
-        There are no images, or their layout is not one of the recipe.
-    """
-    _log.info("reading the names of the images in %s", request.images)
-    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    part = Part(request.images, layout, request.run)
-    dataset = part.read(_first_reading(recipe))
-    if dataset.name not in recipe.datasets:
-        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    return replace(part, layout=dataset.name)
-
-
 def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
     """Return the images of each magnification, or all images; for a quick run, also write its lists.
 
@@ -146,10 +129,15 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
     Raises
     ------
     InputError
-        There are no images, or none of a magnification, or too few for a quick run.
+        There are no images, or none of a magnification, or too few for a quick run, or their layout is not one of the
+        recipe.
     """
-    whole = open_images(recipe, request)
-    parts = []
+    _log.info("reading the names of the images in %s", request.images)
+    whole = Part(request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run)
+    layout = whole.read(_first_reading(recipe)).name
+    if layout not in recipe.datasets:
+        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    whole, parts = replace(whole, layout=layout), []
     for magnification in recipe.magnifications or (None,):
         run = request.run if magnification is None else request.run / f"{magnification}x"
         part = replace(whole, run=run, magnification=magnification)
@@ -171,7 +159,9 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
     """Return a part with only the images of a quick run."""
     folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        names = fold_names(recipe, request)
+        every = [recipe.steps_of(variant, quick=True) for variant in recipe.chosen(request.variants)]
+        folds = (str(name) for steps in every for _, values in steps for name in values.get("folds", ()))
+        names = list(dict.fromkeys(folds))
         paths, chosen = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
     else:
@@ -185,12 +175,6 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
         "that it works; numbers that cannot be compared with the published ones."
     )
     return replace(part, only=only, notes=(banner,))
-
-
-def fold_names(recipe: Recipe, request: ReproduceRequest) -> list[str]:
-    """Return the cross-validation schemes of the chosen variants, without repetitions."""
-    every = [recipe.steps_of(variant, quick=request.quick) for variant in recipe.chosen(request.variants)]
-    return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
 
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
