@@ -158,18 +158,11 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:
-        why = _why(filled.missing[0], shapes, arrays, network.name) if filled.missing else filled.reason
+        why = filled.reason
+        if filled.missing:
+            name = filled.missing[0]
+            why = f"has no {name} of finite values and of the shape {shapes[name]}, so it is not of {network.name}"
         raise WeightsError(f"{path}: {why}") from filled.error
-
-
-def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, network: str) -> str:
-    """Return the reason why a variable could not be loaded from the arrays of a file."""
-    if name not in arrays:
-        return f"has no {name}, so it is not of {network}; see the layer map"
-    shape, needed = arrays[name].shape, shapes[name]
-    if shape != needed:
-        return f"{name} has the shape {shape}, {network} needs {needed}; these are weights of another architecture"
-    return f"{name} holds NaN or infinite values; the file is damaged, or its training failed"
 
 
 def network_variables(model: Any) -> dict[str, Any]:
