@@ -40,7 +40,7 @@ def quoted(path: Path | str) -> str:
 
 
 def results(lines: Sequence[str], printed: set[str], *, most: int | None = None) -> None:
-    """Print a result, its first sentence in bold; on a terminal, lines are wrapped again to its width.
+    """Print a result, its first sentence in bold; the others as they are.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def results(lines: Sequence[str], printed: set[str], *, most: int | None = None)
         if place and text in printed:
             repeated = True
         else:
-            echo(*([text] if sys.stdout.isatty() else sentence), **({} if place else {"bold": True}))
+            echo(*sentence, **({} if place else {"bold": True}))
         printed.add(text)
     if repeated:
         echo("  What is printed above on patients, and the warnings there, also hold for this.")

@@ -35,7 +35,6 @@ from .protocols import (
     SLIDE_FOLDS,
     fit_slides,
     given_plan,
-    mixed_parts,
     name_of_list,
     published_folds,
     site_plan,
@@ -135,9 +134,8 @@ def fold_plan(
         raise InputError("{}", error, remedies=_remedies(bool(drawn), grouped=grouped)) from error
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
-    mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+    return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
 
 
 def _remedies(drawn: bool, *, grouped: bool) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
-from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
+from ..dataset import GIVEN, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
 from .plans import FoldPlan, Row, ScarceError, spread
@@ -45,19 +45,6 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
         raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
-
-
-def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
-    """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
-    parts = given_parts(known)
-    if parts is None or plan.origin in ("given", "none"):
-        return ()
-    column, part_of = parts
-    mixed = any(part_of.get(image, part) != part for image, _, part in plan.rows)
-    if not mixed or len(set(part_of.values())) < 2:
-        return ()
-    names = ", ".join(part for part in PARTS if part in part_of.values())
-    return (f"the images came split (column {column}: {names}), and these folds mix the parts",)
 
 
 def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:

@@ -403,14 +403,9 @@ def test_splits_that_are_refused(parts, message):
         plan(parts=parts)
 
 
-def test_what_is_said_of_folds_that_mix():
+def test_what_is_said_of_a_split_that_came():
     parts = ["train"] * 4 + ["test"] * 4
     assert plan(parts=parts).warnings == ()
-    assert plan("2", parts=parts).warnings == (
-        "the images came split (column part: train, test), and these folds mix the parts",
-    )
-    assert plan("2", parts=["train"] * 8).warnings == ()
-    assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
     assert "image-level folds on grouped data: 1 of 1 patients" in plan(parts=parts, groups=groups).warnings[0]
     known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})
