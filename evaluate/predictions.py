@@ -128,31 +128,8 @@ class PredictionTable:
 
     @property
     def confidence(self) -> npt.NDArray[np.float64] | None:
-        """The probability of the predicted class of each row; None without probabilities.
-
-        It is the largest of the row, but where the column ``predicted`` holds (see `TableChoice`).
-        """
+        """The probability of the predicted class of each row, which is the largest; None without probabilities."""
         return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.predicted]
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`: ``image_id``, ``label``, ``group``, ``fold``, ``p_<class>...``, ``predicted``.
-
-        Raises
-        ------
-        DependencyError
-            pandas is not installed.
-        """
-        shares: Any = [] if self.probabilities is None else self.probabilities.T
-        return as_frame(
-            {
-                "image_id": list(self.image_ids),
-                "label": [self.classes[label] for label in self.labels],
-                "group": list(self.groups),
-                "fold": list(self.folds),
-                **{f"p_{name}": column for name, column in zip(self.classes, shares, strict=False)},
-                "predicted": [self.classes[label] for label in self.predicted],
-            }
-        )
 
     @classmethod
     def from_probabilities(

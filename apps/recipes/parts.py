@@ -20,9 +20,6 @@ _log = logging.getLogger(__name__)
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
-_SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
-"""Settings that the banner of a quick run lists."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -167,12 +164,9 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
     else:
         chosen = choose_few(dataset, count=recipe.quick["images_per_class"])
     only = write_list(folder / "images.csv", sorted(chosen))
-    steps = dict.fromkeys(step for name in recipe.chosen(request.variants) for step, _ in recipe.steps_of(name))
-    smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = (
-        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}, "
-        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same workflow on a fraction, to see "
-        "that it works; numbers that cannot be compared with the published ones."
+        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}: the same workflow on a fraction, to see that it "
+        "works; numbers that cannot be compared with the published ones."
     )
     return replace(part, only=only, notes=(banner,))
 

@@ -108,7 +108,7 @@ class PublishedTable:
 
     def text(self) -> str:
         """The table for a terminal."""
-        body = aligned([self.header(), *self.rows()], right=False)
+        body = aligned([self.header(), *self.rows()])
         return "\n".join([f"{self.title} ({self.source})", *filter(None, (self.note, self.left_out())), *body])
 
 
