@@ -58,16 +58,11 @@ def results(lines: Sequence[str], printed: set[str], *, most: int | None = None)
             sentences[-1].append(line)
         else:
             sentences.append([line])
-    repeated = False
     for place, sentence in enumerate(sentences[:most]):
         text = " ".join([sentence[0], *map(str.strip, sentence[1:])])
-        if place and text in printed:
-            repeated = True
-        else:
+        if not place or text not in printed:
             echo(*sentence, **({} if place else {"bold": True}))
         printed.add(text)
-    if repeated:
-        echo("  What is printed above on patients, and the warnings there, also hold for this.")
 
 
 def done(

@@ -133,17 +133,15 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     from ..core.runs import diff_runs
 
     rows = sorted(diff_runs(first, second), key=lambda row: None in row)  # values that only one run has come last
-    lines = [f"{name}: {_text(old, name)} -> {_text(new, name)}" for name, old, new in rows]
+    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)
 
 
-def _text(value: Any, name: str = "") -> str:
+def _text(value: Any) -> str:
     """Return a recorded value as readable text."""
     if value is None:
         return "not set"
-    if isinstance(value, float) and name.startswith("accuracy"):
-        return f"{100 * value:.1f} %"
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return ", ".join(map(_text, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

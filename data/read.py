@@ -58,8 +58,8 @@ def read_images(
     particular = {"label_level": label_level != "class", "magnifications": magnifications, "lesions": lesions}
     for name, is_given in {**particular, "context": context != "tight"}.items():
         if is_given and name not in layout.options:
-            message = Message("{} is not for images of the layout {}; leave it out", Parameter(name), layout.name)
-            findings.append(Finding("error", str(root), message, labels_only=True))
+            refusal = Message("{} is not for images of the layout {}; leave it out", Parameter(name), layout.name)
+            findings.append(Finding("error", str(root), refusal, labels_only=True))
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen

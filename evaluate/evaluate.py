@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Many, PathInput, converted
+from ..core import InputError, Many, PathInput, converted, counted
 from ..core.formats import read_json
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
@@ -228,8 +228,8 @@ def _measured(
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
     if table.unlabelled:
-        verb = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
-        yield f"{table.name}: {table.unlabelled} {verb} left out; these numbers are about the other {len(table)}"
+        unlabelled = counted(table.unlabelled, "row")
+        yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
     known = any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ()))
     if not known and (constant := constant_folds(table)):
         yield f"{table.name}: {constant}"

@@ -133,15 +133,12 @@ class Explanation:
         return title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
 
     @property
-    def mean(self) -> str:
-        """For ``map``, the mean of the map in words; otherwise empty."""
-        return f"mean of the map {self.values.mean():.3f}" if self.method == "map" and self.values is not None else ""
-
-    @property
     def means(self) -> str:
-        """The mean of the map, and the probability of the whole image if known."""
-        whole = self.mean and not math.isnan(self.score)
-        return f"{self.mean}, of the whole image {self.score:.3f}" if whole else self.mean
+        """For ``map``, the mean of the map, and the probability of the whole image if known; otherwise empty."""
+        if self.method != "map" or self.values is None:
+            return ""
+        whole = "" if math.isnan(self.score) else f", of the whole image {self.score:.3f}"
+        return f"mean of the map {self.values.mean():.3f}{whole}"
 
     @property
     def ends(self) -> str:

@@ -42,7 +42,7 @@ class Part:
     notes : tuple of str
         Notes on a quick run for readers of the results.
     known : dict
-        Datasets that were read before, by `key`, so that each is indexed only once.
+        Datasets that were read before, by how, so that each is indexed only once.
     """
 
     images: Path
@@ -67,10 +67,6 @@ class Part:
             only=self.only,
         )  # fmt: skip
 
-    def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return a key that is different for images that are read differently."""
-        return self.magnification, self.only, repr(sorted(reading.items()))
-
     def read(self, reading: Mapping[str, Any]) -> Dataset:
         """Return the dataset, read only once.
 
@@ -79,12 +75,12 @@ class Part:
         InputError
             There are no images.
         """
-        if (key := self.key(reading)) not in self.known:
+        key = self.magnification, self.only, repr(sorted(reading.items()))
+        if key not in self.known:
             self.known[key] = self.selection(reading).read()
         dataset = self.known[key]
         if not dataset.records:
-            which = "" if self.magnification is None else f" of {self.magnification}x"
-            raise InputError(f"{self.images}: no image{which} is present")
+            raise InputError(f"{self.images}: no image{self.where} is present")
         return dataset
 
     def folds(self, choice: FoldChoice) -> FoldChoice:

@@ -16,9 +16,6 @@ from .record import process_runs
 
 _log = logging.getLogger(__name__)
 
-_MOST_SECONDS = 1e9
-"""A recorded duration of this many seconds or more is invalid."""
-
 
 @dataclass(frozen=True)
 class RunEntry:
@@ -111,7 +108,7 @@ def _entry(run: Path, record: Any) -> RunEntry | None:
         return dict(value) if isinstance(value, Mapping) else {}
 
     seconds = record.get("seconds")
-    timed = isinstance(seconds, (int, float)) and 0 <= seconds < _MOST_SECONDS
+    timed = isinstance(seconds, (int, float)) and 0 <= seconds < 1e9
     return RunEntry(
         run=run,
         command=record["command"],

@@ -132,7 +132,7 @@ def fold_plan(
         _check_parts(plan, classes)
     except ScarceError as error:
         raise InputError("{}", error, remedies=_remedies(bool(drawn), grouped=grouped)) from error
-    if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
+    if group_by == "group" and (leaks := split_groups(plan, group_of)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *leaks))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core import aligned
+from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
 from .. import HEADLINE, MetricSpec, Panel, images_tested, list_metrics
 from .page import NOTHING, Grid, cell, number, percent, written
@@ -103,8 +103,7 @@ class PublishedTable:
     def left_out(self) -> str:
         """Return how many published figures have no row, because no step gives them; empty if all have."""
         count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
-        were = "figure was" if count == 1 else "figures were"
-        return f"{count} more published {were} not obtained, see {self.key}.csv." if count else ""
+        return f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv." if count else ""
 
     def text(self) -> str:
         """The table for a terminal."""

@@ -40,7 +40,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
     assert code == 1
     assert out.splitlines() == [
         "boost seeds: 5 -> 2",
-        "accuracy of 10-lightgbm: 79.2 % -> 50.0 %",
+        "accuracy of 10-lightgbm: 0.7916 -> 0.5",
         "boost folds: 10 -> not set",
         "featurize crops: 20 -> not set",
         "featurize view: 0.5:400 -> not set",

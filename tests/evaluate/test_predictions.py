@@ -137,9 +137,9 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
     out, err = completed("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
     assert "1 of 2 images right: 50.0 %" in out
-    assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
+    assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
-    assert "2 rows have no label and are left out" in (tmp_path / "e" / "report.html").read_text()
+    assert "2 rows without a label left out" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
