@@ -27,7 +27,6 @@ from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, further_columns, part
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
-from .holdout import HOLDOUT
 from .plans import FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
 from .protocols import (
     PUBLISHED_FOLDS,
@@ -39,7 +38,7 @@ from .protocols import (
     published_folds,
     site_plan,
 )
-from .split import draw_folds
+from .split import HOLDOUT, draw_folds
 
 GROUPINGS = ("group", "none")
 """Choices of `group_by`: whether drawn folds keep groups together."""

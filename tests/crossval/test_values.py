@@ -134,7 +134,7 @@ class Begun(BaseException):
 EDGES = {
     "featurize": ("bchisto.featurize.pipeline", "record_run"),
     "boost": ("bchisto.boost.training", "record_run"),
-    "finetune": ("bchisto.finetune.run", "record_run"),
+    "finetune": ("bchisto.finetune.training", "record_run"),
     "predict": ("bchisto.predict.run", "record_table"),
     "reproduce": ("bchisto.apps.recipes.reproduce", "record_run"),
 }
