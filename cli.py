@@ -50,9 +50,8 @@ _COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
 _MODULES = {
     **dict.fromkeys(("trial", "demo"), "reproduce"),
     "stain": "data",
-    "finetune": "boost",
-    "features": "featurize",
-    **dict.fromkeys(("explain", "serve", "export"), "predict"),
+    **dict.fromkeys(("features", "boost", "finetune"), "featurize"),
+    **dict.fromkeys(("explain", "serve", "export", "evaluate"), "predict"),
     **dict.fromkeys(("status", "doctor"), "runs"),
 }
 """Commands in the module of another; every other command has a module of its name."""

@@ -18,7 +18,6 @@ from .terminal import count_repeated, put, shows_colour
 if TYPE_CHECKING:
     from ..apps.check import Preflight
     from ..crossval import CrossValidation
-    from ..data import Dataset
 
 R = TypeVar("R")
 
@@ -41,7 +40,7 @@ def quoted(path: Path | str) -> str:
 
 
 def results(lines: Sequence[str], printed: set[str], *, most: int | None = None) -> None:
-    """Print a result, its first sentence in bold; on a terminal, lines are wrapped again to its width.
+    """Print a result, its first sentence in bold; the others as they are.
 
     Parameters
     ----------
@@ -59,16 +58,11 @@ def results(lines: Sequence[str], printed: set[str], *, most: int | None = None)
             sentences[-1].append(line)
         else:
             sentences.append([line])
-    repeated = False
     for place, sentence in enumerate(sentences[:most]):
         text = " ".join([sentence[0], *map(str.strip, sentence[1:])])
-        if place and text in printed:
-            repeated = True
-        else:
-            echo(*([text] if sys.stdout.isatty() else sentence), **({} if place else {"bold": True}))
+        if not place or text not in printed:
+            echo(*sentence, **({} if place else {"bold": True}))
         printed.add(text)
-    if repeated:
-        echo("  What is printed above on patients, and the warnings there, also hold for this.")
 
 
 def done(
@@ -156,9 +150,6 @@ def print_results(
 
 LINEAR = " --head logistic"
 """The classifier for encoders with their own default settings: a linear probe, as is usual for them."""
-
-_FOLDS = 10
-"""Default number of folds of boost."""
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
@@ -280,18 +271,3 @@ def _fitted_options(result: Preflight) -> str:
     if planned.color_range != result.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
     return line
-
-
-def fewer_folds(dataset: Dataset) -> str:
-    """Return the option of boost for the split that came, or fewer than ten folds; empty if ten are possible.
-
-    It has a space in front.
-    """
-    from ..data import GIVEN, DatasetFacts, further_columns, given_parts
-
-    _, part_of = given_parts(DatasetFacts(columns=further_columns(dataset))) or ("", {})
-    if {"train", "test"} <= {part_of.get(record.image_id) for record in dataset.records if record.label}:
-        return f" --folds {GIVEN}"
-    groups = {record.group for record in dataset.records}
-    most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
-    return f" --folds {most}" if 1 < most < _FOLDS else ""

@@ -18,7 +18,6 @@ from ..core import InputError, Option, declared_options, plain_value, readable_n
 from ..core.jobs import check_output, named_files, reading, scratch_folder
 from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
-from .select import SelectOption, put_selected, select_option
 
 
 class _NamedPath(click.Path):
@@ -47,9 +46,6 @@ _CONFIG = f"{__package__}.config"
 
 PRESET = f"{__package__}.preset"
 """Key of a context's ``meta``: the options that ``--preset`` sets."""
-
-_SELECTED = f"{__package__}.selected"
-"""Key of a context's ``meta``: values from the file of ``--config`` for the fields of ``--select``."""
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:
@@ -83,11 +79,9 @@ def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[
     **changed : dict
         Field to attributes of `click.Option` that this command changes.
     """
-    declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind) if option.command}
+    declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind)}
     for name in names or (name for name in declared if name not in but):
         yield _option_of(*declared[name], changed.get(name, {}))
-    if not names and any(option.select for _, _, option in declared_options(kind)):
-        yield SelectOption(kind)
 
 
 def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]) -> click.Option:
@@ -198,8 +192,6 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     options = load_config(value, command=context.info_name or "")
     known = {parameter.name: parameter for parameter in context.command.params}
     options = {name: value for name, value in options.items() if value is not None}
-    if (select := select_option(context.command)) is not None:
-        context.meta[_SELECTED] = {name: options.pop(name) for name in select.names if name in options}
     if unknown := sorted(options.keys() - known.keys()):
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
@@ -307,7 +299,6 @@ class Command(HelpfulCommand):
         """Run the command with its own folder for temporary files, and with its inputs protected."""
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
-        put_selected(ctx, ctx.meta.get(_SELECTED, {}))
         before = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # without room for a folder, only code that needs it fails

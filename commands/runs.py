@@ -130,31 +130,18 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     \b
     Example: bchisto runs diff run1 run2
     """
-    from ..core.runs import diff_runs, read_run
+    from ..core.runs import diff_runs
 
-    rows = list(diff_runs(first, second))
-    mine, theirs = ({entry.command for entry in read_run(run)} for run in (first, second))
-    lines = [f"{command}: only in {first}" for command in sorted(mine - theirs)]
-    lines += [f"{command}: only in {second}" for command in sorted(theirs - mine)]
-    both = [row for row in rows if row[0].partition(" ")[0] not in mine ^ theirs]
-    both.sort(key=lambda row: None in row)  # values that only one run has come last
-    lines += [f"{name}: {' -> '.join(_texts(old, new, name))}" for name, old, new in both]
+    rows = sorted(diff_runs(first, second), key=lambda row: None in row)  # values that only one run has come last
+    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)
 
 
-def _texts(old: Any, new: Any, name: str) -> tuple[str, str]:
-    """Return two different values as readable texts; if these are equal, as JSON."""
-    texts = _text(old, name), _text(new, name)
-    return texts if texts[0] != texts[1] else (json.dumps(old), json.dumps(new))
-
-
-def _text(value: Any, name: str = "") -> str:
+def _text(value: Any) -> str:
     """Return a recorded value as readable text."""
     if value is None:
         return "not set"
-    if isinstance(value, float) and name.startswith("accuracy"):
-        return f"{100 * value:.1f} %"
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return ", ".join(map(_text, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

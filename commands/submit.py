@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 _THEN = "then"
 
-_ROW_BYTES = 100
-"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
-
 
 def _options() -> Iterator[click.Parameter]:
     yield flag("--scheduler", type=click.Choice(["slurm", "local"]), default="slurm", help="local: this machine.")
@@ -139,7 +136,7 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
-    earlier, lines, size = dict[str, click.Context](), [], 0.0
+    earlier, lines = dict[str, click.Context](), list[str]()
     for context, words in stages:
         command, name = context.command, str(context.info_name)
         stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
@@ -149,7 +146,8 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         flags = in_flags(command)
         with reworded(lambda text: f"{name}: {written(text, flags)}"):  # noqa: B023 - called inside the block
             _replace(stage, run, context, waits=waits)
-            pieces = _check_waiting(context, plan.stages, earlier) if waits else None
+            if waits:
+                _check_waiting(context, plan.stages, earlier)
         # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
         begun = divided and jobs.was_planned(run, name, words) and any(unit.done for unit in stage.units())
         missing = waits or begun or _check(stage)
@@ -157,16 +155,11 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         if not waits and (stage.is_complete() if divided else not missing):
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
-        if listed:  # shards share each folder
-            pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
-        if divided:
+        if divided:  # shards share each folder
+            pieces = max((len(folder.groups) for folder in stage.folders()), default=0) if listed else None
             jobs.divide(stage, tasks, pieces, listed=not waits)
-        if name == "featurize":
-            done = [unit.done for unit in stage.units()] if listed else []
-            size += _size_of(context) * (done.count(False) / len(done) if done else 1)
         plan.stages.append(stage)
         lines.append(jobs.describe(stage, listed=listed))
-    jobs.refuse_full(run, size)
     return lines
 
 
@@ -189,7 +182,7 @@ def _is_made(path: Path, stages: Iterable[JobStage]) -> bool:
 def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool) -> None:
     """Let a stage replace what an earlier submission made, of `predict` only the rows that changed."""
     from ..apps.submit import was_planned
-    from .evaluate import is_evaluated
+    from .predict import is_evaluated
 
     if stage.command not in ("predict", "evaluate", "explain") or context.params["overwrite"]:
         return
@@ -216,9 +209,7 @@ def _check(stage: JobStage) -> bool:
     raise InputError(text) if ended.returncode == InputError.exit_code else BchistoError(text)
 
 
-def _check_waiting(
-    context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]
-) -> int | None:
+def _check_waiting(context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]) -> None:
     """Check paths and options of a stage without what earlier stages make.
 
     Parameters
@@ -228,11 +219,6 @@ def _check_waiting(
         The stages of the plan before it.
     earlier : mapping
         The commands before it.
-
-    Returns
-    -------
-    int or None
-        Number of pieces into which its work can be divided, if it is known.
     """
     from ..apps.explain import settings_of
     from ..evaluate import Aggregation, TableChoice, TwoClassView
@@ -244,8 +230,8 @@ def _check_waiting(
             raise MissingInputError(f"{path}: no such file or folder, and no earlier stage makes it; check the path")
     labelled = earlier.get("featurize", earlier.get("finetune"))
     if command.name == "boost" and "featurize" in earlier:
-        return _check_boost(options, earlier["featurize"])
-    if command.name == "evaluate":
+        _check_boost(options, earlier["featurize"])
+    elif command.name == "evaluate":
         view = from_options(TwoClassView, options)
         from_options(Aggregation, options)
         from_options(TableChoice, options)
@@ -255,33 +241,28 @@ def _check_waiting(
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
         settings_of(options["method"], **{name: options[name] for name in ("layer", "target", "mpp", "window")})
-    return None
 
 
-def _check_boost(options: dict[str, Any], describing: click.Context) -> int:
-    """Check options of boost for images without features yet, and return the number of pieces of its work."""
+def _check_boost(options: dict[str, Any], describing: click.Context) -> None:
+    """Check options of boost for images without features yet."""
     from ..boost import BoostSettings, FeatureChoice
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
-    from ..featurize import resolve_settings
 
-    settings, chosen = from_options(BoostSettings, options), from_options(FeatureChoice, options)
-    _ = settings.lightgbm  # refuses parameters
+    settings = from_options(BoostSettings, options)
+    _ = from_options(FeatureChoice, options), settings.lightgbm  # refuses parameters
     if "none" in from_options(FoldChoice, options).folds:
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
     table = _images_of(describing)
     records = [record for record in table.records if record.label is not None]
     from_options(TwoClassView, options).check(table.classes)
-    plans = from_options(FoldChoice, options).plans(
+    from_options(FoldChoice, options).plans(
         [record.image_id for record in records],
         labels=[record.label or "" for record in records],
         groups=[record.group for record in records],
         seed=settings.seed,
         default="10",
     )
-    features, _ = resolve_settings(describing.params)
-    number = len(chosen.features) or len(features.encoders) * len(features.views)
-    return number * max(len(plan.folds) for plan in plans)
 
 
 @functools.lru_cache(maxsize=2)
@@ -290,14 +271,3 @@ def _images_of(context: click.Context) -> Dataset:
     from ..data import ImageSelection
 
     return from_options(ImageSelection, context.params).table()
-
-
-def _size_of(context: click.Context) -> int:
-    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
-    from ..encoders import encoder_facts
-    from ..featurize import resolve_settings
-
-    settings, _ = resolve_settings(context.params)
-    rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
-    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
-    return sum(sizes) + max(sizes) // len(settings.views)

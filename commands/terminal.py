@@ -1,4 +1,4 @@
-"""Output on a terminal: wrapped lines, colours, repeated warnings only once, and names of parameters as flags."""
+"""Output on a terminal: colours, repeated warnings only once, and names of parameters as flags."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import logging
 import os
 import re
 import shlex
-import shutil
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -17,8 +15,6 @@ from typing import Any, TextIO
 import click
 
 from ..core import Message, Write
-from .help import WIDTH
-from .select import select_option
 
 
 def in_flags(command: click.Command, *others: click.Command) -> Write:
@@ -35,15 +31,11 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    select = select_option(command)
-    selected = {} if select is None else select.names
     parameters = [parameter for each in (*others, command) for parameter in each.params]
     options = {parameter.name: parameter for parameter in parameters if isinstance(parameter, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)
-        if name in selected:
-            return f"--select DATASET:{selected[name]}" + (f"={value}" if value else "")
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
         flag = max(option.opts, key=len)  # --verbose rather than -v
@@ -55,7 +47,7 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
             return " ".join(f"{flag} {word}" for word in value.split()) or flag
         return f"{flag} {value}".rstrip()
 
-    write.lacks = lambda name: name not in options and name not in selected  # type: ignore[attr-defined]
+    write.lacks = lambda name: name not in options  # type: ignore[attr-defined]
     return write
 
 
@@ -69,9 +61,6 @@ def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
     return command
 
 
-_COLUMNS = re.compile(r"\S[^\n]{,28}?\s{2,}(?=\S)")
-"""Matches the first column of a row."""
-
 _COLOURS = {"warning": "yellow", "error": "red"}
 
 
@@ -81,7 +70,7 @@ def shows_colour(stream: TextIO) -> bool:
 
 
 def put(text: str, *, err: bool = False, **style: Any) -> None:
-    """Print a text; on a terminal with wrapped lines, a style, and ``error:`` or ``warning:`` in colour.
+    """Print a text; on a terminal with a style, and ``error:`` or ``warning:`` in colour.
 
     Parameters
     ----------
@@ -95,30 +84,12 @@ def put(text: str, *, err: bool = False, **style: Any) -> None:
 
 
 def _for_terminal(text: str, stream: TextIO, **style: Any) -> str:
-    if not stream.isatty():
-        return text
-    text = fitted(text)
     if not shows_colour(stream):
         return text
     label, _, message = text.partition(":")
     if label in _COLOURS:
         return click.style(f"{label}:", fg=_COLOURS[label], bold=True) + message
     return click.style(text, **style) if style else text
-
-
-def fitted(text: str) -> str:
-    """Return a text with lines wrapped to the width of the terminal, and to at most 100 characters.
-
-    Continued lines are indented by two more than the first, or, in a row of two columns, like the second column.
-    """
-    lines, width = [], min(shutil.get_terminal_size((WIDTH, 40)).columns, WIDTH)
-    for line in text.split("\n"):
-        columns = _COLUMNS.match(line)
-        indent = " " * (len(line) - len(line.lstrip()) + 2 if columns is None else columns.end())
-        lines += textwrap.wrap(
-            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        ) or [""]
-    return "\n".join(lines)
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -148,7 +119,7 @@ class Handler(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a message; for a terminal with wrapped lines and colours."""
+        """Return a message; for a terminal with colours."""
         text = super().format(record)
         return text if record.exc_info else _for_terminal(text, self.stream)
 

@@ -272,18 +272,16 @@ MOST_SHOWN = 20
 """Rows of a table that a notebook shows (bchisto's choice)."""
 
 
-def aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
-    """Return rows as lines of text with aligned columns: the first to the left, the others to the right or left.
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of text with aligned columns.
 
     Examples
     --------
     >>> aligned([["", "f1"], ["model", "9"]])
-    ['       f1', 'model   9']
+    ['       f1', 'model  9']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    marks = ["<", *">" * (len(widths) - 1)] if right else "<" * len(widths)
-    form = "  ".join(f"{{:{mark}{width}}}" for mark, width in zip(marks, widths, strict=True))
-    return [form.format(*row).rstrip() for row in rows]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -152,11 +152,6 @@ class Option:
         Whether the command line accepts several names separated by commas.
     distinct : bool
         Whether repeated values are removed.
-    command : bool
-        Whether commands have an option for the field.
-    select : str
-        The key of ``--select`` that sets the field, if only some data sets have it; the data sets declare the field's
-        name.
     recorded : bool
         Whether ``run.json`` records it.
     decides : bool
@@ -177,8 +172,6 @@ class Option:
     file: str = ""
     commas: bool = False
     distinct: bool = False
-    command: bool = True
-    select: str = ""
     recorded: bool = True
     decides: bool = True
     form: Callable[[Any, str], Any] | None = None

@@ -176,10 +176,6 @@ class Outputs:
         # sources of the spread of the accuracy, if there is more than one set of folds
         members = self.members or self.tables[:1]
         spread = variance_split(members, splits=plan.repeats) if len(members) > 1 or plan.repeats > 1 else None
-        parts: dict[tuple[int, str, str], list[str | None]] = {}
-        for image, fold, part in plan.rows:
-            if image in images.labels:
-                parts.setdefault((fold, images.labels[image], part), []).append(images.groups[image])
         return {
             "command": self.training.command,
             "dataset": images.dataset,
@@ -193,10 +189,6 @@ class Outputs:
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
-            "parts": [
-                {"fold": fold, "class": label, "part": part, "images": len(groups), "groups": len({*groups} - {None})}
-                for (fold, label, part), groups in sorted(parts.items())
-            ],
             "two_class": self.training.view.recorded(images.classes),
             **({} if spread is None else {"variance": spread}),
             **self.facts,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
-from ..evaluate import Panel, html_confusion
+from ..evaluate import Panel
 from ..evaluate.report import headline
 
 
@@ -89,8 +89,7 @@ class CrossValidation:
         files = [f"model: {self.model}"] if self.assembled else []
         if files and self.panel is not None:
             files.append(f"report: {self.report}")
-        matrix = "" if self.panel is None else html_confusion(self.folder.name, self.panel.metrics)
-        return html_lines([*self.summary(), *files]) + matrix
+        return html_lines([*self.summary(), *files])
 
     def summary(self) -> list[str]:
         """Return the result as lines for a terminal."""

@@ -340,8 +340,6 @@ def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, reco
             for result in results
         }
     )
-    if shares := [result.share for result in results if result.share is not None]:
-        record.note(share=shares[0].total(shares).content())
     failed = [line for result in results for line in result.unreported]
     if made := {result.folder: result.panel for result in results if result.panel is not None}:
         with reporting(run / "report.html", failed):

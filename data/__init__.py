@@ -37,7 +37,6 @@ from .layouts.registry import (
     join_classes,
     known_classes,
     known_positive,
-    layouts_with,
     list_layouts,
     order_classes,
 )

@@ -55,6 +55,11 @@ def read_images(
     given |= chosen
     records, of_layout = layout.read(root, **{name: given[name] for name in given if name in layout.options})
     findings = list(of_layout)
+    particular = {"label_level": label_level != "class", "magnifications": magnifications, "lesions": lesions}
+    for name, is_given in {**particular, "context": context != "tight"}.items():
+        if is_given and name not in layout.options:
+            refusal = Message("{} is not for images of the layout {}; leave it out", Parameter(name), layout.name)
+            findings.append(Finding("error", str(root), refusal, labels_only=True))
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen

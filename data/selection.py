@@ -120,23 +120,29 @@ class ImageSelection(Settings):
     )
     label_level: str = option(
         "class",
-        command=False,
-        select="label",
+        group="Particular data sets",
         choices=LABEL_LEVELS,
-        help="benign against malignant, or the eight tumour types.",
+        help="BreakHis: benign against malignant, or the eight tumour types.",
     )
     context: str = option(
         "tight",
-        command=False,
-        select="context",
+        group="Particular data sets",
         choices=CONTEXTS,
-        help="only the abnormality, 50 pixels more, or twice its box.",
+        help="DDSM and CBIS-DDSM: only the abnormality, 50 pixels more, or twice its box.",
     )
     lesions: tuple[str, ...] = option(
-        (), command=False, select="lesion", choices=LESIONS, help="keep these abnormalities; default: both."
+        (),
+        group="Particular data sets",
+        flag="lesion",
+        choices=LESIONS,
+        help="DDSM and CBIS-DDSM: keep these abnormalities; default: both.",
     )
     magnifications: tuple[int, ...] = option(
-        (), command=False, select="magnification", choices=_MAGNIFICATIONS, help="keep these; default: all."
+        (),
+        group="Particular data sets",
+        flag="magnification",
+        choices=_MAGNIFICATIONS,
+        help=f"BreakHis: keep these of {', '.join(map(str, _MAGNIFICATIONS))}; default: all.",
     )
     classes: tuple[str, ...] = option(
         (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."

@@ -126,26 +126,17 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
             if first.fold_numbers and second.fold_numbers:
                 return "they test the same images in other folds"
             return "one of them tests an image in several folds, and the other names no folds"
-        named = Names(f", for example {_called(min(only_first or only_second, key=str))}")
-        counts = len(only_first), "s" * (len(only_first) != 1), len(only_second)
-        return Message("{} row{} only in the first, {} only in the second{}", *counts, named)
+        counts = f"{len(only_first)} row{'s' * (len(only_first) != 1)} only in the first, {len(only_second)}"
+        return f"{counts} only in the second"
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
     for key, row in of_first.items():
         names = [first.classes[first.labels[row]], second.classes[second.labels[of_second[key]]]]
         if names[0] != names[1]:
-            example = f"{' and '.join(names)} of {_called(key)}"
-            return Message("they name different true classes for the same row{}", Names(f", for example {example}"))
-        groups = {first.groups[row], second.groups[of_second[key]]} - {None}
-        if len(groups) > 1:
-            example = f"{' and '.join(sorted(map(str, groups)))} of {_called(key)}"
-            return Message("they name different groups for the same row{}", Names(f", for example {example}"))
+            return Message("they name different true classes for the same row{}", Names(f", {key[0]}"))
+        if len({first.groups[row], second.groups[of_second[key]]} - {None}) > 1:
+            return Message("they name different groups for the same row{}", Names(f", {key[0]}"))
     return None
-
-
-def _called(key: tuple[str, str, int | None]) -> str:
-    image, _, fold = key
-    return f"{image} in fold {fold}" if fold is not None else image
 
 
 def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str, int | None], int]:

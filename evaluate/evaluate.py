@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Many, PathInput, converted
+from ..core import InputError, Many, PathInput, converted, counted
 from ..core.formats import read_json
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
-from .panel import Panel, html_confusion, joined_versions
+from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 
@@ -105,9 +105,6 @@ class Evaluation:
     sources: tuple[Path, ...]
     panels: list[Panel] = field(repr=False)
     result: dict[str, Any] = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        return "".join(html_confusion(name, metrics) for name, metrics in self.result["tables"].items())
 
 
 _MOST_DRAWS = 100_000
@@ -211,7 +208,7 @@ def _measured(
         banners.update(dict.fromkeys(facts.run.get("banners", ())))
         told = choice.over(facts.view)
         classes = reading.classes or facts.run.get("classes", ())
-        for predictions in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
+        for predictions in read_predictions(path, classes=classes, name=name):
             table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
             digest = str(facts.run.get("images_sha256", ""))
@@ -231,8 +228,8 @@ def _measured(
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
     if table.unlabelled:
-        verb = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
-        yield f"{table.name}: {table.unlabelled} {verb} left out; these numbers are about the other {len(table)}"
+        unlabelled = counted(table.unlabelled, "row")
+        yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
     known = any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ()))
     if not known and (constant := constant_folds(table)):
         yield f"{table.name}: {constant}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import counted, html_table, listed, plural
+from ..core import counted, listed, plural
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
 
@@ -243,14 +243,3 @@ class Panel:
     samples: Sequence[Sample] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
-
-
-def html_confusion(name: str, metrics: Mapping[str, Any]) -> str:
-    """Return a confusion matrix of `bchisto.evaluate.measure` as HTML, labels down and predictions across."""
-    value, interval = metrics["accuracy"]["value"], metrics["accuracy"]["interval"]
-    known = f" (95 % CI {100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-    return html_table(
-        f"{name}: {100 * value:.1f} % right{known}, n = {metrics['n']}",
-        ["label", *(f"predicted {label}" for label in metrics["classes"])],
-        ([label, *row] for label, row in zip(metrics["classes"], metrics["confusion"], strict=True)),
-    )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, html_table
+from ..core import DependencyError
 from ..core.jobs import write_rows
 
 
@@ -128,38 +128,8 @@ class PredictionTable:
 
     @property
     def confidence(self) -> npt.NDArray[np.float64] | None:
-        """The probability of the predicted class of each row; None without probabilities.
-
-        It is the largest of the row, but where the column ``predicted`` holds (see `TableChoice`).
-        """
+        """The probability of the predicted class of each row, which is the largest; None without probabilities."""
         return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.predicted]
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`: ``image_id``, ``label``, ``group``, ``fold``, ``p_<class>...``, ``predicted``.
-
-        Raises
-        ------
-        DependencyError
-            pandas is not installed.
-        """
-        shares: Any = [] if self.probabilities is None else self.probabilities.T
-        return as_frame(
-            {
-                "image_id": list(self.image_ids),
-                "label": [self.classes[label] for label in self.labels],
-                "group": list(self.groups),
-                "fold": list(self.folds),
-                **{f"p_{name}": column for name, column in zip(self.classes, shares, strict=False)},
-                "predicted": [self.classes[label] for label in self.predicted],
-            }
-        )
-
-    def _repr_html_(self) -> str:
-        sure = [""] * len(self) if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
-        named = [[self.classes[label] for label in places] for places in (self.labels, self.predicted)]
-        caption = f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}"
-        rows = zip(self.image_ids, *named, sure, ("" if fold is None else fold for fold in self.folds), strict=True)
-        return html_table(caption, ["image", "label", "predicted", "confidence", "fold"], rows)
 
     @classmethod
     def from_probabilities(

@@ -30,22 +30,11 @@ from ..core.formats import (
 from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
 from .predictions import PredictionTable
 
-PREDICTED_FROM = ("column", "probabilities")
-"""Source of the predicted class of a row, if a table gives two that differ."""
-
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
 
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
-
-
-def _distinct_columns(value: Any, name: str) -> tuple[str, ...]:
-    """Return names of columns, each once however it is written."""
-    columns: dict[str, str] = {}
-    for text in converted(value, name, tuple[str, ...]):
-        columns.setdefault(column_key(text), text.strip())
-    return tuple(columns.values())
 
 
 @dataclass(frozen=True)
@@ -54,12 +43,6 @@ class TableChoice(Settings):
 
     classes: tuple[str, ...] = option(
         (), commas=True, help="Class order; default: that of the run, of a known dataset, or of the table."
-    )
-    predicted_from: str | None = option(
-        None,
-        choices=PREDICTED_FROM,
-        help="Which one to use if the column predicted of a table is not the most probable class; by default "
-        "such a table is refused.",
     )
     margin: float | None = option(
         None,
@@ -72,14 +55,14 @@ class TableChoice(Settings):
         (),
         group="Evaluation",
         metavar="COLUMN",
-        form=_distinct_columns,
+        distinct=True,
         help="Column of the tables, or of the manifest of their run, such as site: exploratory results for each of "
         "its values.",
     )
 
 
 def read_predictions(
-    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None, predicted_from: str | None = None
+    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None
 ) -> list[PredictionTable]:
     """Read a predictions CSV from anywhere.
 
@@ -95,8 +78,6 @@ def read_predictions(
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional
         Name of the table; by default the file's stem.
-    predicted_from : {"column", "probabilities"}, optional
-        See `TableChoice`.
 
     Returns
     -------
@@ -123,8 +104,6 @@ def read_predictions(
             f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
             "probabilities of a class p_ and its name"
         )
-    if not table.rows:
-        raise InputError(f"{path}: the table has no rows")
     named = [column.removeprefix("p_") for column in scores]
     mentioned: dict[str, Sequence[str]] = {
         role.name: [row[column] for _, row in table.rows if row[column]]
@@ -142,12 +121,6 @@ def read_predictions(
                 "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}",
                 path, what, missing[0], missing[0],
             )  # fmt: skip
-    if len(named) == 1 and len(set(mentioned["label"])) > 1:
-        raise InputError(
-            f"{path}: has only one column of probabilities, {table.columns[scores[0]]}; give one p_<class> for each "
-            f"class: of two classes the other holds 1 less {table.columns[scores[0]]}; or rename it if it holds no "
-            "probabilities"
-        )
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
     prescribed = order if named or classes or order in known_classes() else ()
@@ -167,7 +140,7 @@ def read_predictions(
         model = row.get("model", "")
         lines = parsed.setdefault(model, [])
         if cells["label"]:
-            lines.append(_parse(f"{path}:{number}", cells, order, places, scores, predicted_from))
+            lines.append(_parse(f"{path}:{number}", cells, order, places, scores))
         else:
             unlabelled[model] += 1
     _bounded(path, len(parsed), limits.EVALUATED_MODELS, "models")
@@ -246,7 +219,6 @@ def _parse(
     classes: tuple[str, ...],
     places: Mapping[str, Mapping[str, int]],
     scores: list[str],
-    predicted_from: str | None,
 ) -> _Row:
     def position(text: str, column: str) -> int:
         row = places[column].get(text)
@@ -272,15 +244,13 @@ def _parse(
         predicted = int(np.argmax(values))
         if row["predicted"]:
             called = position(row["predicted"], "predicted")
-            if values[called] == max(values) or predicted_from == "column":  # it settles a tie of probabilities
-                predicted = called
-            elif predicted_from != "probabilities":
+            if values[called] != max(values):
                 raise InputError(
-                    "{}: predicted is {} (probability {:g}), but {} has the largest, {:g}: give "
-                    "{predicted_from:column} to evaluate the column predicted, or "
-                    "{predicted_from:probabilities}",
-                    where, classes[called], values[called], classes[predicted], values[predicted],
-                )  # fmt: skip
+                    f"{where}: predicted is {classes[called]} (probability {values[called]:g}), but "
+                    f"{classes[predicted]} has the largest, {values[predicted]:g}; remove the column predicted, or "
+                    "those of probabilities"
+                )
+            predicted = called  # it settles a tie of probabilities
     else:
         predicted = position(row["predicted"], "predicted")
     fold = row["fold"]

@@ -144,8 +144,8 @@ def featurize(
         share = None
         if work.shard is None:
             failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
-        elif (share := _share(work.shard, units, plans)) is not None:
-            record.note(share=share.content())
+        else:
+            share = _share(work.shard, units, plans)
         if failures:
             paths = {image.image_id: str(image.path) for image in opened.source.records}
             rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]

@@ -9,8 +9,8 @@ from .networks import NETWORKS, build_network, get_network, list_networks
 from .networks.layers import NetworkSpec
 from .patches import PatchRule, Samples, cut_region, parse_patches
 from .pretrained import CAFFE_LAYERS
-from .run import finetune
 from .settings import FinetuneSettings, class_weights, sample_training
+from .training import finetune
 
 __all__ = [
     "CnnBundle",

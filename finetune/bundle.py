@@ -25,7 +25,7 @@ from .pretrained import load_network
 from .settings import FinetuneSettings
 from .units import predict_samples
 
-_MEMBER = re.compile(r"models/fold([0-9]{1,9})\.npz")
+_MEMBER = re.compile(r"models/fold(0|[1-9][0-9]{0,8})\.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +124,7 @@ def _folds(path: Path, archive: Archive) -> dict[int, str]:
         match = _MEMBER.fullmatch(name)
         if match is None:
             raise BundleError(f"{path}: its members are not those of a CNN ({name[:100]}); it was altered")
-        if folds.setdefault(int(match[1]), name) != name:
-            raise BundleError(f"{path}: holds two models of one fold; it was altered")
+        folds[int(match[1])] = name
     if not folds:
         raise BundleError(f"{path}: has no model")
     return dict(sorted(folds.items()))

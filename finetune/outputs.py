@@ -125,10 +125,7 @@ def write_outputs(
         tables=tables,
         methods=list(methods_of(settings, folds=len(units), inner=not validated)),
         settings={"source": network_of(settings.network).source, **{key: str(value) for key, value in shown.items()}},
-        facts={
-            "validation": {fold: _best(rows, settings) for fold, rows in logs.items()},
-            "curves": {fold: _curve(rows) for fold, rows in logs.items() if rows},
-        },
+        facts={"curves": {fold: _curve(rows) for fold, rows in logs.items() if rows}},
         picture=lambda image: decode_record(records[image]),
     )
     models = {unit.fold: functools.partial(read_network, unit) for unit in units}
@@ -180,15 +177,3 @@ def _curve(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
     """Return loss and accuracy per epoch, and both on the validation images, if any."""
     names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if any(row[name] for row in rows)]
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
-
-
-def _best(rows: Sequence[Mapping[str, str]], settings: FinetuneSettings) -> dict[str, Any]:
-    """Return the epoch whose weights were kept, from the log; empty if the log was removed."""
-    if not rows:
-        return {}
-    validated = rows[-1]["val_loss"] and settings.patience
-    best = min(rows, key=lambda row: float(row["val_loss"])) if validated else rows[-1]
-    return {
-        "epochs": len(rows), "epoch": int(best["epoch"]),
-        **{name: float(best[name]) for name in ("val_loss", "val_accuracy") if best[name]},
-    }  # fmt: skip

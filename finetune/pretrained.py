@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,38 @@ from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
-_FORMS = {2: (4, 6), 100: (1, 7)}
-"""Field of a network with its layers, in the older and the newer form, to the fields of a layer: name and arrays."""
+_FIELDS: dict[str, dict[int, tuple[str, str]]] = {
+    "Network": {2: ("older", "Older"), 100: ("newer", "Newer")},
+    "Older": {4: ("name", "bytes"), 6: ("arrays", "Array")},
+    "Newer": {1: ("name", "bytes"), 7: ("arrays", "Array")},
+    "Array": {
+        **{side: (f"side{side}", "int") for side in (1, 2, 3, 4)},
+        **{5: ("floats", "bytes"), 7: ("shape", "Shape"), 8: ("doubles", "bytes")},
+    },
+    "Shape": {1: ("sides", "int")},
+}
+"""Messages of ``caffe.proto`` of BVLC Caffe 1.0: numbers, names and kinds of the fields that hold weights. A network
+has its layers in the older or the newer form, and an array four sides, of which leading ones are no axes, or a shape.
+Packed numbers are bytes. Every field counts as repeated; others are skipped."""
 
-_SIDES, _SHAPE = (1, 2, 3, 4), 7
-"""Fields of an array: in the older form its four sides, 1 by default, of which leading ones are no axes; its shape."""
+_KINDS = {"int": 3, "bytes": 12}
+"""Kinds of fields, to their number in ``descriptor.proto``; that of messages is 11, and that of repeated fields 3."""
 
-_NUMBERS = {5: "<f4", 8: "<f8"}
-"""Fields of an array with its numbers, to their type."""
+
+@functools.cache
+def _caffe_network() -> Any:
+    """Return the class of messages of protobuf, on which TensorFlow depends, that hold a Caffe network."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto")
+    for message, fields in _FIELDS.items():
+        described = file.message_type.add(name=message)
+        for number, (name, kind) in fields.items():
+            type_name = f".{kind}" if kind in _FIELDS else None
+            described.field.add(name=name, number=number, label=3, type=_KINDS.get(kind, 11), type_name=type_name)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Network"))
 
 
 def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
@@ -34,87 +59,38 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     ------
     WeightsError
         The file cannot be read, is damaged, or has no layer with weights.
-
-    References
-    ----------
-    ``caffe.proto`` of BVLC Caffe 1.0; Protocol Buffers, "Encoding".
     """
+    from google.protobuf.message import DecodeError
+
     arrays: dict[str, npt.NDArray[np.float32]] = {}
     try:
-        for number, layer in _fields(memoryview(path.read_bytes())):
-            if number not in _FORMS:
-                continue
-            name_field, array_field = _FORMS[number]
-            fields = list(_fields(layer))
-            name = next((bytes(value).decode() for field, value in fields if field == name_field), "")
-            for position, blob in enumerate(value for field, value in fields if field == array_field):
+        network = _caffe_network().FromString(path.read_bytes())
+        for layer in (*network.older, *network.newer):
+            name = b"".join(layer.name).decode()
+            for position, array in enumerate(layer.arrays):
                 key = f"{name}.{('weight', 'bias')[position] if position < 2 else position}"
                 if not name or key in arrays:
                     raise ValueError(f"two layers called {printable(name[:100])}, or one without a name")
-                arrays[key] = _array(blob)
-    except DAMAGE as error:
+                arrays[key] = _array(array)
+    except (*DAMAGE, DecodeError) as error:
         raise WeightsError(f"{path}: not a Caffe model, or damaged ({error})") from error
     if not arrays:
         raise WeightsError(f"{path}: not a Caffe model, or one without weights")
     return arrays
 
 
-def _array(blob: memoryview) -> npt.NDArray[np.float32]:
-    fields = list(_fields(blob))
-    values = np.concatenate(
-        [np.empty(0, np.float32), *(np.frombuffer(part, _NUMBERS[n]) for n, part in fields if n in _NUMBERS)]
-    ).astype(np.float32, copy=False)
-    if (own := dict(fields)).get(_SHAPE) is not None:
-        shape = [side for _, packed in _fields(own[_SHAPE]) for side in _integers(packed)]
+def _array(array: Any) -> npt.NDArray[np.float32]:
+    parts = [*(np.frombuffer(part, "<f4") for part in array.floats), *(np.frombuffer(p, "<f8") for p in array.doubles)]
+    values = np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32, copy=False)
+    if array.shape:
+        shape = [side for part in array.shape for side in part.sides]
     else:
-        shape = [int(own.get(side, 1)) for side in _SIDES]
+        shape = [(getattr(array, f"side{side}") or [1])[-1] for side in (1, 2, 3, 4)]
         while len(shape) > 1 and shape[0] == 1:
             del shape[0]
     if math.prod(shape) != len(values):
         raise ValueError(f"{len(values):,} numbers do not fill the shape {tuple(shape)}")
     return values.reshape(shape)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and content of each field of a message; an integer is an `int` although it is not typed so."""
-    start = 0
-    while start < len(message):
-        key, start = _integer(message, start)
-        kind = key & 7
-        if kind == 0:
-            value, start = _integer(message, start)
-            yield key >> 3, value  # type: ignore[misc]
-            continue
-        if kind not in (1, 2, 5):
-            raise ValueError(f"no field is of the kind {kind}")
-        size, start = _integer(message, start) if kind == 2 else (8 if kind == 1 else 4, start)
-        if start + size > len(message):
-            raise ValueError("it ends too early")
-        yield key >> 3, message[start : start + size]
-        start += size
-
-
-def _integers(packed: memoryview | int) -> Iterator[int]:
-    """Yield the integers of a repeated field: one, or several in one piece."""
-    if isinstance(packed, int):
-        yield packed
-        return
-    start = 0
-    while start < len(packed):
-        value, start = _integer(packed, start)
-        yield value
-
-
-def _integer(message: memoryview, start: int) -> tuple[int, int]:
-    """Return an integer of a message, seven bits a byte from the lowest on, and where it ends."""
-    value = 0
-    for shift in range(0, 64, 7):
-        byte = message[start]
-        start += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, start
-    raise ValueError("an integer of more than ten bytes")
 
 
 CAFFE_LAYERS = {name: spec.caffe.names for name, spec in NETWORKS.items() if spec.caffe is not None}
@@ -182,18 +158,11 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:
-        why = _why(filled.missing[0], shapes, arrays, network.name) if filled.missing else filled.reason
+        why = filled.reason
+        if filled.missing:
+            name = filled.missing[0]
+            why = f"has no {name} of finite values and of the shape {shapes[name]}, so it is not of {network.name}"
         raise WeightsError(f"{path}: {why}") from filled.error
-
-
-def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, network: str) -> str:
-    """Return the reason why a variable could not be loaded from the arrays of a file."""
-    if name not in arrays:
-        return f"has no {name}, so it is not of {network}; see the layer map"
-    shape, needed = arrays[name].shape, shapes[name]
-    if shape != needed:
-        return f"{name} has the shape {shape}, {network} needs {needed}; these are weights of another architecture"
-    return f"{name} holds NaN or infinite values; the file is damaged, or its training failed"
 
 
 def network_variables(model: Any) -> dict[str, Any]:

@@ -90,8 +90,6 @@ class FoldUnit:
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
     """Return settings whose batch size is at most the smallest training part. Nothing is trained or written.
 
-    The default batch size of the network is lowered if necessary; one that the caller chose is refused instead.
-
     Parameters
     ----------
     settings : FinetuneSettings
@@ -101,8 +99,7 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     Raises
     ------
     InputError
-        A chosen batch size is larger than a training part, or a training part lacks a class that is weighted or
-        sampled.
+        A training part is empty, or lacks a class that is weighted or sampled.
     """
     batch_size = int(resolved(settings)["batch_size"])
     counts: dict[int, int] = {}
@@ -119,9 +116,6 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
         raise InputError("fold {}: no image is left to train on; add images, or change {sampling}", fold)
     if batch_size <= least:
         return settings
-    if settings.batch_size:
-        text = "fold {}: {batch_size} {}: more than the {} samples that train; lower it"
-        raise InputError(text, fold, batch_size, least)
     _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, batch_size, fold, least)
     return replace(settings, batch_size=least)
 

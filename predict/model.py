@@ -15,7 +15,6 @@ from ..core import BchistoError, InputError, MissingInputError
 from ..core.formats import file_sha256, read_json
 from ..core.jobs import is_set_aside
 from ..core.models import bundle_kind, bundle_stores
-from ..core.runs import unfinished_work
 from ..encoders import recorded_source, source_sha256, weights_of
 from .boosted import BoostedModel, open_boosted
 
@@ -46,9 +45,8 @@ def find_bundle(model: Path) -> Path:
         if path.is_file() and not is_set_aside(path)
     ]
     if not bundles:
-        why = (unfinished_work(run, ("boost", "finetune")) for run in (model, *list(model.absolute().parents)[:2]))
-        why_not = next(filter(None, why), "bchisto boost and finetune write one")
-        raise MissingInputError(f"{model}: no {_BUNDLE} in this folder; {why_not}")
+        text = "{}: no {} in this folder; bchisto boost and finetune write one, after shards without {shard}"
+        raise MissingInputError(text, model, _BUNDLE)
     if len(bundles) > 1:
         raise InputError(f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}")
     return bundles[0]

@@ -37,7 +37,7 @@ _SPLIT, _FEWER = ("10", "5"), ("3", "2")
 _MOST_SITES = 20
 """Largest number of values for which a column is treated as sites."""
 
-_KEPT = {"given": "as they came", "site": "one site out", "published": "published", "part": "published"}
+_KEPT = {"given": "as they came", "site": "one site out", "published": "published"}
 """How images are kept together, by the origin of folds that are not drawn."""
 
 

@@ -205,7 +205,7 @@ MAX_PICTURES = 200
 
 def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, str]:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
-    title = ", ".join(filter(None, [explanation.title, explanation.mean]))
+    title = ", ".join(filter(None, [explanation.title, explanation.means]))
     title = "; ".join(filter(None, [title, *explanation.notes, explanation.contradiction]))
     return {
         "image": explanation.image_id,

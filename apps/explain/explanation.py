@@ -23,7 +23,7 @@ _SHOWN = 1024
 
 _SCALARS = (
     "image_id", "method", "target", "predicted", "caution", "unit", "base", "overall", "score", "calibrated", "signed",
-    "padded", "floor", "centre",
+    "floor", "centre",
 )  # fmt: skip
 _KEPT = (*_SCALARS, "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
@@ -74,8 +74,6 @@ class Explanation:
         The heat map, one value for each pixel of `picture`.
     signed : bool
         Whether values above and below `centre` have opposite meanings; otherwise values start at 0.
-    padded : bool
-        Whether padding in the network makes the map bright along the border.
     floor : float
         Smallest reach of the colour bar to either side of the centre.
     centre : float
@@ -107,7 +105,6 @@ class Explanation:
     picture: Picture | None = None
     values: npt.NDArray[np.float32] | None = None
     signed: bool = False
-    padded: bool = False
     floor: float = 0.0
     centre: float = 0.0
     limits: tuple[float, float] | None = None
@@ -136,15 +133,12 @@ class Explanation:
         return title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
 
     @property
-    def mean(self) -> str:
-        """For ``map``, the mean of the map in words; otherwise empty."""
-        return f"mean of the map {self.values.mean():.3f}" if self.method == "map" and self.values is not None else ""
-
-    @property
     def means(self) -> str:
-        """The mean of the map, and the probability of the whole image if known."""
-        whole = self.mean and not math.isnan(self.score)
-        return f"{self.mean}, of the whole image {self.score:.3f}" if whole else self.mean
+        """For ``map``, the mean of the map, and the probability of the whole image if known; otherwise empty."""
+        if self.method != "map" or self.values is None:
+            return ""
+        whole = "" if math.isnan(self.score) else f", of the whole image {self.score:.3f}"
+        return f"mean of the map {self.values.mean():.3f}{whole}"
 
     @property
     def ends(self) -> str:

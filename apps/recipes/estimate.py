@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...boost import Preset, TrainingPart, TrainingTerms, get_head
-from ...core.jobs import cpu_resources, format_seconds, network_resources
-from ...data import PUBLISHED_FOLDS, Dataset, ImageRecord, decode_whole, published_folds
+from ...core.jobs import Work, cpu_resources, format_seconds, network_resources
+from ...data import ImageRecord, decode_whole
 from ...featurize import images_per_block, time_describing, timed_targets
 from ...finetune import (
     FinetuneSettings,
@@ -24,8 +24,7 @@ from ...finetune import (
     resolved,
     training_batches,
 )
-from .parts import fold_names, open_images
-from .recipe import Recipe, ReproduceRequest
+from .parts import Part
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
 
 _TRAIN_SHARE = 0.9
@@ -36,9 +35,6 @@ _MOST_FITTED = 200
 
 _TIMED_STEPS = 3
 """Number of timed steps of a network, after a first step that compiles."""
-
-_OFFICIAL_FOLDS = {"breakhis": 5}
-"""Number of official hold-outs of a dataset; the official splits of other datasets have one."""
 
 
 class Estimate(NamedTuple):
@@ -60,78 +56,51 @@ class Estimate(NamedTuple):
     bytes: int
 
 
-class PlannedImages:
-    """The images of a recipe for an estimate: all magnifications together, and not decoded.
+def estimate_step(step: Step, parts: Sequence[Part], *, work: Work, before: Sequence[Step]) -> Estimate:
+    """Estimate a step on the images of all parts from a few of its units, which are timed.
 
     Parameters
     ----------
-    recipe : Recipe
-    request : ReproduceRequest
-
-    Attributes
-    ----------
+    step : Step
+    parts : sequence of Part
     work : Work
         Settings of the planned work.
-    parts : int
-        Number of parts into which the images are divided, each with its own folds.
+    before : sequence of Step
+        Earlier steps, whose files of decoded images are there.
     """
-
-    def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
-        self._recipe, self._request, self._part = recipe, request, open_images(recipe, request)
-        self.work = request.work
-        self.parts = max(1, len(recipe.magnifications))
-        self.kept: list[Any] = []
-
-    def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
-        """Return the dataset, and the images of it that would be used."""
-        dataset = self._part.read(reading)
-        if not self._request.quick:
-            return dataset, dataset.records
-        quick = self._recipe.quick
-        if (count := quick.get("images_per_class_and_fold")) is None:
-            most = quick["images_per_class"] * len(dataset.classes) * self.parts
-        else:
-            most = count * len(dataset.classes) * sum(map(self.folds, fold_names(self._recipe, self._request)))
-        return dataset, dataset.records[:most]
-
-    def folds(self, name: str) -> int:
-        """Return how many folds a protocol has."""
-        if name in PUBLISHED_FOLDS:
-            return len({fold for _, fold, _ in published_folds(name)})
-        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
-
-
-def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
-    """Estimate a step from a few of its units, which are timed."""
+    datasets = [part.read(step.reading) for part in parts]
+    records = [record for dataset in datasets for record in dataset.records]
     if isinstance(step, FeaturizeStep):
-        return _estimate_featurize(step, ahead)
-    return _estimate_boost(step, ahead) if isinstance(step, BoostStep) else _estimate_finetune(step, ahead)
+        return _estimate_featurize(step, records, work)
+    seed = step.settings.seed
+    folds = [len(plan.folds) for part in parts for plan in part.plans(step.folds, reading=step.reading, seed=seed)]
+    images, classes = math.ceil(len(records) / len(parts)), len(datasets[0].classes)
+    if isinstance(step, BoostStep):
+        return _estimate_boost(step, images, classes=classes, folds=folds, work=work)
+    new = _decoded(step) not in map(_decoded, before)
+    return _estimate_finetune(step, records, images, classes=classes, folds=folds, work=work, new=new)
 
 
-def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
+def _estimate_featurize(step: FeaturizeStep, records: Sequence[ImageRecord], work: Work) -> Estimate:
     """Time the feature extraction of the first image with few augmentations, and scale it up."""
-    _, records = ahead.read(step.reading)
     cost = time_describing(records[0], settings=step.settings, targets=timed_targets(step.settings))
     units = math.ceil(len(records) / images_per_block(step.settings))
-    seconds = len(records) * cost.seconds / network_resources(ahead.work.jobs).processes
+    seconds = len(records) * cost.seconds / network_resources(work.jobs).processes
     return Estimate("featurize", units, seconds, 4 * len(records) * cost.numbers)
 
 
-def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
+def _estimate_boost(step: BoostStep, images: int, *, classes: int, folds: Sequence[int], work: Work) -> Estimate:
     """Time a model of each classifier on random features of each dimension, and scale it up."""
-    settings, features = step.settings, step.features
-    dataset, records = ahead.read(step.reading)
-    dims = [encoder.dim for encoder, _ in timed_targets(features).values()]
-    folds = ahead.parts * sum(map(ahead.folds, step.folds.folds))
-    images = round(_TRAIN_SHARE * len(records) / ahead.parts)
+    settings, images = step.settings, round(_TRAIN_SHARE * images)
+    dims = [encoder.dim for encoder, _ in timed_targets(step.features).values()]
     units, seconds, size = 0, 0.0, 0
     for dim in sorted(set(dims)):
-        shape = min(images, _MOST_FITTED), features.augmentations, dim
+        shape = min(images, _MOST_FITTED), step.features.augmentations, dim
         for head in settings.heads:
-            each, model_bytes = _time_head(head, settings.lightgbm, shape, classes=len(dataset.classes), images=images)
-            models = dims.count(dim) * folds * (settings.seeds if get_head(head).seeded else 1)
+            each, model_bytes = _time_head(head, settings.lightgbm, shape, classes=classes, images=images)
+            models = dims.count(dim) * sum(folds) * (settings.seeds if get_head(head).seeded else 1)
             units, seconds, size = units + models, seconds + models * each, size + models * model_bytes
-    return Estimate("boost", units, seconds / cpu_resources(ahead.work.jobs).processes, size)
+    return Estimate("boost", units, seconds / cpu_resources(work.jobs).processes, size)
 
 
 def _time_head(
@@ -149,27 +118,30 @@ def _time_head(
     return (time.perf_counter() - started) * images / shape[0], 2 * len(fitted.data) + len(fitted.text or "")
 
 
-def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
+def _decoded(step: Step) -> Any:
+    """Return what the file of decoded images depends on; None for steps without one."""
+    if not isinstance(step, FinetuneStep):
+        return None
+    settings = step.settings
+    return settings.stain, settings.size if settings.rule.kind == "resize" else 0, step.reading
+
+
+def _estimate_finetune(
+    step: FinetuneStep, records: Sequence[ImageRecord], images: int, *, classes: int, folds: Sequence[int], work: Work,
+    new: bool,
+) -> Estimate:  # fmt: skip
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
-    settings, folds, reading = step.settings, step.folds, step.reading
-    dataset, records = ahead.read(reading)
-    kept = (settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading)
-    new = kept not in ahead.kept  # else the file of decoded images is there from an earlier step
-    ahead.kept.append(kept)
-    images = math.ceil(len(records) / ahead.parts)
+    settings = step.settings
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
-    seen = math.ceil(images * copies)
-    cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
+    cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
-    side_by_side = {name: ahead.work.training(ahead.folds(name)).processes for name in folds.folds}
-    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
-    fold = seen * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold + (len(records) * cost.read / cpu_resources(ahead.work.jobs).cores if new else 0.0)
-    number = sum(map(ahead.folds, folds.folds))
+    turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
+    fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
+    seconds = turns * fold + (len(records) * cost.read / cpu_resources(work.jobs).cores if new else 0.0)
     # weights are in the folder and in the model file
-    size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
-    return Estimate("finetune", number * ahead.parts, seconds, size)
+    size = 2 * sum(folds) * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
+    return Estimate("finetune", sum(folds), seconds, size)
 
 
 class TrainingCost(NamedTuple):

@@ -1,9 +1,8 @@
 """Reads and checks recipe files: one YAML file per published system, every setting with its source.
 
 The recipes of bchisto are files in this folder. Another package adds one through the entry-point group
-``bchisto.recipes``. The entry point is the path of its YAML file, a resource of its package, or the content of such a
-file as a mapping; or a function without arguments that returns one of these. It has the name of the recipe. If bchisto
-has a recipe of the same name, bchisto's is used.
+``bchisto.recipes``. The entry point is the path of its YAML file or a resource of its package; or a function without
+arguments that returns it. It has the name of the recipe. If bchisto has a recipe of the same name, bchisto's is used.
 """
 
 from __future__ import annotations
@@ -53,15 +52,23 @@ _WORDS = frozenset({
 """Keys of a published table whose values are names and sentences, even if they look like numbers."""
 
 
-_FORMS = (
-    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
-    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and value != []
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+_BETTER = {"better": _are_rows, "than": _are_rows}
+_FORMS: tuple[dict[str, Any], ...] = (
+    _BETTER, {**_BETTER, "by": _is_number}, {**_BETTER, "less_than": _is_number},
+    {"alike": _are_rows, "margin": _is_number}, {"better": _are_rows, "least": _is_number},
+    {"row": str, "better_at": _are_rows, "than_at": _are_rows}, {"why": str},
 )  # fmt: skip
-_NUMBERS = ("margin", "least", "by", "less_than")
-_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
-"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
-others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
-at some magnifications than at others; or the reason why nothing can be judged."""
+"""The forms of a conclusion, see `fits`, by the keys that it has in addition to ``says``, ``at`` and ``metric``: rows
+are better than others; better by at least a value; better by less than a value; alike within a margin; above a value; a
+row is better at some magnifications than at others; or the reason why nothing can be judged."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -92,24 +99,14 @@ def load_recipe(name: str) -> Recipe:
     if name in own:
         return parse_recipe(_content(name, own[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
-        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
-        content = _as_written(source) if isinstance(source, Mapping) else _content(f"recipe {name}", source)
-        recipe = parse_recipe(content)
+        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable,), what="recipe")
+        recipe = parse_recipe(_content(f"recipe {name}", source))
         if recipe.name.casefold() != name.casefold():
             raise misnamed(recipe.name, name, what="recipe")
         return recipe
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return parse_recipe(_content(name, Path(name)))
     raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
-
-
-def _as_written(value: Any) -> Any:
-    """Return a value of another package's mapping as if it were read from YAML: numbers and booleans become texts."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_written(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_written(item) for item in value]
-    return str(value).lower() if isinstance(value, bool) else value if value is None else str(value)
 
 
 def _content(name: str, file: Traversable) -> Mapping[str, Any]:
@@ -249,17 +246,11 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     ------
     InputError
     """
-    keys = claim.keys() - {"says", "at", "metric"}
-    if "says" not in claim or keys not in _FORMS:
-        forms = "; ".join(", ".join(sorted(form)) for form in _FORMS)
-        raise InputError(
-            f"{where}: claim has {', '.join(claim) or 'nothing'}; give says and the keys of a form: {forms}"
-        )
-    for key, value in claim.items():
-        if key in _NUMBERS and type(value) not in (int, float):
-            raise InputError(f"{where}: claim.{key} {value}: give a number")
-        if key in _LISTS and not (isinstance(value, list) and value):
-            raise InputError(f"{where}: claim.{key} {value}: give a list")
+    own = {key: value for key, value in claim.items() if key not in ("says", "at", "metric")}
+    known = any(own.keys() == form.keys() and fits(own, form) for form in _FORMS)
+    if "says" not in claim or not known or not _are_rows(claim.get("at", [None])):
+        forms = "; ".join(", ".join(form) for form in _FORMS)
+        raise InputError(f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}")
     if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")
     named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]

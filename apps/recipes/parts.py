@@ -20,9 +20,6 @@ _log = logging.getLogger(__name__)
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
-_SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
-"""Settings that the banner of a quick run lists."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -45,7 +42,7 @@ class Part:
     notes : tuple of str
         Notes on a quick run for readers of the results.
     known : dict
-        Datasets that were read before, by `key`, so that each is indexed only once.
+        Datasets that were read before, by how, so that each is indexed only once.
     """
 
     images: Path
@@ -70,10 +67,6 @@ class Part:
             only=self.only,
         )  # fmt: skip
 
-    def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return a key that is different for images that are read differently."""
-        return self.magnification, self.only, repr(sorted(reading.items()))
-
     def read(self, reading: Mapping[str, Any]) -> Dataset:
         """Return the dataset, read only once.
 
@@ -82,12 +75,12 @@ class Part:
         InputError
             There are no images.
         """
-        if (key := self.key(reading)) not in self.known:
+        key = self.magnification, self.only, repr(sorted(reading.items()))
+        if key not in self.known:
             self.known[key] = self.selection(reading).read()
         dataset = self.known[key]
         if not dataset.records:
-            which = "" if self.magnification is None else f" of {self.magnification}x"
-            raise InputError(f"{self.images}: no image{which} is present")
+            raise InputError(f"{self.images}: no image{self.where} is present")
         return dataset
 
     def folds(self, choice: FoldChoice) -> FoldChoice:
@@ -116,23 +109,6 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
-    """Read all images of a request, and recognise their layout.
-
-    Raises
-    ------
-    InputError
-        There are no images, or their layout is not one of the recipe.
-    """
-    _log.info("reading the names of the images in %s", request.images)
-    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    part = Part(request.images, layout, request.run)
-    dataset = part.read(_first_reading(recipe))
-    if dataset.name not in recipe.datasets:
-        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    return replace(part, layout=dataset.name)
-
-
 def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
     """Return the images of each magnification, or all images; for a quick run, also write its lists.
 
@@ -146,10 +122,15 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
     Raises
     ------
     InputError
-        There are no images, or none of a magnification, or too few for a quick run.
+        There are no images, or none of a magnification, or too few for a quick run, or their layout is not one of the
+        recipe.
     """
-    whole = open_images(recipe, request)
-    parts = []
+    _log.info("reading the names of the images in %s", request.images)
+    whole = Part(request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run)
+    layout = whole.read(_first_reading(recipe)).name
+    if layout not in recipe.datasets:
+        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    whole, parts = replace(whole, layout=layout), []
     for magnification in recipe.magnifications or (None,):
         run = request.run if magnification is None else request.run / f"{magnification}x"
         part = replace(whole, run=run, magnification=magnification)
@@ -171,26 +152,19 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
     """Return a part with only the images of a quick run."""
     folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        names = fold_names(recipe, request)
+        every = [recipe.steps_of(variant, quick=True) for variant in recipe.chosen(request.variants)]
+        folds = (str(name) for steps in every for _, values in steps for name in values.get("folds", ()))
+        names = list(dict.fromkeys(folds))
         paths, chosen = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
     else:
         chosen = choose_few(dataset, count=recipe.quick["images_per_class"])
     only = write_list(folder / "images.csv", sorted(chosen))
-    steps = dict.fromkeys(step for name in recipe.chosen(request.variants) for step, _ in recipe.steps_of(name))
-    smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = (
-        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}, "
-        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same workflow on a fraction, to see "
-        "that it works; numbers that cannot be compared with the published ones."
+        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}: the same workflow on a fraction, to see that it "
+        "works; numbers that cannot be compared with the published ones."
     )
     return replace(part, only=only, notes=(banner,))
-
-
-def fold_names(recipe: Recipe, request: ReproduceRequest) -> list[str]:
-    """Return the cross-validation schemes of the chosen variants, without repetitions."""
-    every = [recipe.steps_of(variant, quick=request.quick) for variant in recipe.chosen(request.variants)]
-    return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
 
 
 def write_list(path: Path, images: Iterable[str]) -> Path:

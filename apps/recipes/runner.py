@@ -12,12 +12,12 @@ from typing import Any
 
 from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ...core.formats import read_rows
-from ...core.jobs import write_rows
+from ...core.jobs import scratch_folder, write_rows
 from ...crossval import CrossValidation
 from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
-from .estimate import Estimate, PlannedImages, estimate_step, time_training, untrained
+from .estimate import Estimate, estimate_step, time_training, untrained
 from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
@@ -197,17 +197,19 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
     InputError
         See `reproduce`.
     """
-    ahead = PlannedImages(recipe, request)
     estimates: list[Estimate] = []
     done: list[Step] = []
     chosen = recipe.chosen(request.variants)
-    for name in chosen:
-        steps = build_steps(recipe, request, name)
-        for step in [step for step in steps if step not in done]:
-            _log.info("%s: timing a few units of the step %s", name, step.kind)
-            stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
-            estimates.append(estimate_step(step, ahead)._replace(stage=stage))
-        done += steps
+    with scratch_folder() as folder:  # for the lists of a quick run
+        parts = make_parts(recipe, replace(request, run=Path(folder)), [])
+        for name in chosen:
+            for step in build_steps(recipe, request, name):
+                if step in done:
+                    continue
+                _log.info("%s: timing a few units of the step %s", name, step.kind)
+                stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
+                estimates.append(estimate_step(step, parts, work=request.work, before=done)._replace(stage=stage))
+                done.append(step)
     again = (one._replace(stage=f"{one.stage}, seed {n}") for n in range(1, request.seeds) for one in estimates)
     return [*estimates, *again]
 

@@ -3,7 +3,7 @@
 import sys
 
 from ...core import BchistoError
-from .task import main
+from .scheduler import main
 
 if __name__ == "__main__":
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
-import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +11,8 @@ from pathlib import Path
 
 from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process
-from . import slurm
-from . import task as local
+from . import scheduler
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
-
-_MEGABYTE = 10**6
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
 """Commands that a GPU makes faster."""
@@ -49,18 +44,6 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     stage.done = stage.progress()
 
 
-def refuse_full(run: Path, size: float) -> None:
-    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
-    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        needed = math.ceil(size / _MEGABYTE)
-        raise InputError(
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
-            folder, free // _MEGABYTE, needed,
-        )  # fmt: skip
-
-
 def describe(stage: JobStage, *, listed: bool) -> str:
     """Return in one line how a stage is divided, and how many units it has if they are listed."""
     tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
@@ -87,7 +70,7 @@ def options_of(
     gpus : int
         Number of GPUs of each task of a command that computes networks.
     cluster : mapping
-        Configuration of Slurm, see `slurm.settings`.
+        Configuration of Slurm, see `scheduler.settings`.
 
     Raises
     ------
@@ -108,7 +91,7 @@ def options_of(
             raise InputError("{sbatch} {}: {} is not a stage; give {}", option, command, ", ".join((*STAGES, *SINGLE)))
         if not colon or command == stage.command:
             options.append(f"--{name}={value}" if "=" in option else f"--{name}")
-    return [*options, *slurm.memory(cluster, options)]
+    return [*options, *scheduler.memory(cluster, options)]
 
 
 def preview(plan: Plan) -> list[str]:
@@ -117,15 +100,17 @@ def preview(plan: Plan) -> list[str]:
     Raises
     ------
     BchistoError
-        Slurm would refuse a stage, see `slurm.trial`.
+        Slurm would refuse a stage, see `scheduler.trial`.
     """
     lines = []
     for position, stage in enumerate(plan.stages):
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
-            calls = slurm.commands(plan, position, after="PREVIOUS" if position else None)
+            calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
             lines += [shlex.join(words) for _, words in calls]
-            lines += [f"# {slurm.trial(stage) if plan.cluster else 'Slurm does not answer here, and was not asked'}"]
+            lines += [
+                f"# {scheduler.trial(stage) if plan.cluster else 'Slurm does not answer here, and was not asked'}"
+            ]
     return lines
 
 
@@ -138,13 +123,13 @@ def start(plan: Plan) -> int:
         Slurm refused it, or this machine has no Slurm.
     """
     if plan.scheduler == "slurm":
-        slurm.submit(plan)
+        scheduler.submit(plan)
         return len(plan.stages)
     plan.process = this_process()
     plan.write()
     try:
         most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
-        plan, ended = local.run(plan, processes=most)
+        plan, ended = scheduler.run(plan, processes=most)
     finally:
         plan.process = {}
         plan.write()
@@ -207,7 +192,7 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     """Return, by command, what a plan and the queue show of it."""
     if plan is None:
         return {}
-    jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None
+    jobs = scheduler.queue([plan]) if plan.scheduler == "slurm" else None
     waits = bool(plan.process) and is_running(plan.process) is not False
     over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
     known = {}
@@ -238,7 +223,7 @@ def refuse_live(run: Path) -> None:
         if plan.process and is_running(plan.process) is not False:
             pid = plan.process.get("pid")
             raise UnderWayError("{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid)
-    waiting = slurm.queue(plans)
+    waiting = scheduler.queue(plans)
     if waiting is None:
         text = "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
         raise InputError(text, run, _slurm_of(plans))
@@ -259,7 +244,7 @@ def cancel(run: Path) -> list[str]:
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder; give the run whose jobs to cancel")
     plans = read_plans(run)
-    waiting = slurm.queue(plans)
+    waiting = scheduler.queue(plans)
     if waiting is None:
         typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
         raise BchistoError(
@@ -269,7 +254,7 @@ def cancel(run: Path) -> list[str]:
     if elsewhere:
         raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
     live = _numbers(waiting)
-    slurm.cancel(live)
+    scheduler.cancel(live)
     processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
     for process in processes:
         os.kill(process, signal.SIGTERM)

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import BchistoError, InputError, Message, Settings, option
 from .backend import asked_threads
@@ -94,15 +94,6 @@ class Share:
         whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
         held = f"has {self.own} of {whole}" if self.own else f"is empty, since there is no more work than {whole}"
         return f"shard {self.shard} {held}; {self.done} of {self.units} done"
-
-    def total(self, shares: Sequence[Share]) -> Share:
-        """Return the sum of the shares of several pieces of work."""
-        own, done, units = (sum(getattr(share, name) for share in shares) for name in ("own", "done", "units"))
-        return Share(self.shard, own, done, units, self.unit)
-
-    def content(self) -> dict[str, Any]:
-        """Return the share as the record of a run stores it, JSON-ready."""
-        return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
 
 
 @dataclass(frozen=True)

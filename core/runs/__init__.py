@@ -11,7 +11,7 @@ from .folder import (
     remove_listing,
     write_listing,
 )
-from .history import RunEntry, diff_runs, list_runs, read_records, read_run, unfinished_work
+from .history import RunEntry, diff_runs, list_runs, read_records, read_run
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,6 @@ from .folder import differences
 from .record import process_runs
 
 _log = logging.getLogger(__name__)
-
-_MOST_SECONDS = 1e9
-"""A recorded duration of this many seconds or more is invalid."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,8 @@ class RunEntry:
 
     @property
     def outcome(self) -> str:
-        """The status; for a finished shard also its number, and how much of the work was done at its end."""
-        if self.status != "ok":
-            return self.status
-        share = _share(self)
-        if share is None:
-            return f"shard {self.shard} done" if self.shard else self.status
-        return f"shard {share['shard']} done: {share['done']} of {share['units']} {share['unit']}"
+        """The status, of a shard with its number."""
+        return f"{self.status}, shard {self.shard}" if self.shard else self.status
 
 
 def read_run(run: str | Path) -> list[RunEntry]:
@@ -116,7 +108,7 @@ def _entry(run: Path, record: Any) -> RunEntry | None:
         return dict(value) if isinstance(value, Mapping) else {}
 
     seconds = record.get("seconds")
-    timed = isinstance(seconds, (int, float)) and 0 <= seconds < _MOST_SECONDS
+    timed = isinstance(seconds, (int, float)) and 0 <= seconds < 1e9
     return RunEntry(
         run=run,
         command=record["command"],
@@ -138,44 +130,9 @@ def _status(record: Mapping[str, Any]) -> str:
     return {True: "running", False: "interrupted", None: "not checked"}[process_runs(record.get("process"))]
 
 
-def _share(entry: RunEntry) -> dict[str, Any] | None:
-    """Return the share in the record of a shard; None if it is not the record of a shard."""
-    share = entry.notes.get("share")
-    kinds = {"shard": str, "done": int, "units": int, "unit": str}
-    if not isinstance(share, dict) or not all(isinstance(share.get(name), kind) for name, kind in kinds.items()):
-        return None
-    return share if _shard(share["shard"]) else None
-
-
 def _shard(value: Any) -> str:
     """Return a recorded shard as text; empty if it is not valid."""
     return value if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value) else ""
-
-
-def unfinished_work(run: Path, commands: Sequence[str]) -> str:
-    """Describe the missing work of a run, if the last of these commands was a shard.
-
-    Parameters
-    ----------
-    run : Path
-    commands : sequence of str
-        Commands to consider.
-
-    Returns
-    -------
-    str
-        Empty if the last of the commands was not a shard.
-    """
-    try:
-        entries = [entry for entry in read_run(run) if entry.command in commands]
-    except InputError:
-        return ""
-    if not entries or (last := _share(entries[-1])) is None:
-        return ""
-    return (
-        f"bchisto {entries[-1].command} was run in shards; {last['units'] - last['done']} of {last['units']} "
-        f"{last['unit']} are missing; the same command without a shard does what is missing and puts all together"
-    )
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:

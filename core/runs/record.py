@@ -40,12 +40,10 @@ from ..jobs import (
 _log = logging.getLogger(__name__)
 
 _PATHS = ("out", "images", "labels", "features", "only", "test_list", "sources", "model", "html")
-"""Options whose values are paths; values of `_MAYBE_PATHS` are paths only if such a file or folder exists."""
+"""Options whose values are paths."""
 
 _WRITTEN = ("out", "html")
 """Options that are output paths; files that other options name are inputs."""
-
-_MAYBE_PATHS = ("folds", "weights")
 
 SCHEMA_VERSION = 1
 
@@ -309,16 +307,7 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     folder = entry.get("folder")
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
-    for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:
-        placed = [_placed(item, folder, always=name in _PATHS) for item in items_of(config[name])]
+    for name in config.keys() & {*_PATHS}:
+        placed = [str(Path(folder) / item) if isinstance(item, str) else item for item in items_of(config[name])]
         config[name] = placed if isinstance(config[name], list) else placed[0]
     return config
-
-
-def _placed(value: Any, folder: str, *, always: bool) -> Any:
-    """Return a path, or the path in ``ENCODER=PATH``, as relative to `folder`."""
-    if not isinstance(value, str):
-        return value
-    key, equals, path = ("", "", value) if always else value.rpartition("=")
-    placed = Path(folder) / path
-    return f"{key}{equals}{placed}" if always or placed.exists() else value

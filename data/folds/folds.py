@@ -27,7 +27,6 @@ from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, further_columns, part
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
-from .holdout import HOLDOUT
 from .plans import FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
 from .protocols import (
     PUBLISHED_FOLDS,
@@ -35,12 +34,11 @@ from .protocols import (
     SLIDE_FOLDS,
     fit_slides,
     given_plan,
-    identify,
-    mixed_parts,
+    name_of_list,
     published_folds,
     site_plan,
 )
-from .split import draw_folds, scarce
+from .split import HOLDOUT, draw_folds
 
 GROUPINGS = ("group", "none")
 """Choices of `group_by`: whether drawn folds keep groups together."""
@@ -105,25 +103,24 @@ def fold_plan(
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    drawn_of: dict[str, Any] = {"labels": labels, "groups": groups, "grouped": grouped}
-    drawn_of |= {"image_ids": image_ids, "known": known, "seed": seed}
+    drawn = (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds)
     try:
         if folds == "none":
             plan = _all_train(image_ids, test_list, failed)
-        elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
-            plan = draw_folds(folds, **drawn_of)
+        elif drawn:
+            plan = draw_folds(folds, image_ids, labels, groups, known, grouped=grouped, seed=seed)
         elif folds == GIVEN:
             plan = given_plan(image_ids=image_ids, known=known)
         elif folds.startswith(SITES):
             plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
         elif folds in PUBLISHED_FOLDS:
             plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
-            plan = replace(plan, origin="published", source=folds)
+            plan = replace(plan, origin="published")
         elif folds in SLIDE_FOLDS:
             plan = fit_slides(folds, group_of)
         elif Path(folds).is_file():
             path = Path(folds)
-            plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=folds), group_of)
+            plan = _fit(name_of_list(path), read_fold_list(path), image_ids, failed, where=folds)
         else:
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
@@ -133,12 +130,20 @@ def fold_plan(
             )
         _check_parts(plan, classes)
     except ScarceError as error:
-        raise scarce(error, folds, **drawn_of) from error
-    if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
+        raise InputError("{}", error, remedies=_remedies(bool(drawn), grouped=grouped)) from error
+    if group_by == "group" and (leaks := split_groups(plan, group_of)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
-    mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+    return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
+
+
+def _remedies(drawn: bool, *, grouped: bool) -> list[str]:
+    """Return what helps if images, or patients, are too few for folds."""
+    if not drawn:
+        return [Message("draw folds, such as {folds:3}")]
+    apart = Message("use {group_by:none}, with results that are too high for new patients")
+    others = "add images" + " of other patients" * grouped
+    return [Message("use fewer folds, such as {folds:3}"), others, *([apart] if grouped else [])]
 
 
 def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -35,14 +35,11 @@ class FoldPlan:
         Whether every image is tested exactly once and trains in all other folds.
     warnings : tuple of str
         Warnings that concern the results.
-    origin : {"split", "given", "site", "published", "part", "none", "file"}
-        Drawn at random, the split that came with the images, leave one site out, a published list, a part of a
-        published list, no folds, or a list of the user.
+    origin : {"split", "given", "site", "published", "none", "file"}
+        Drawn at random, the split that came with the images, leave one site out, a published list, no folds, or a list
+        of the user.
     source : str
-        Name of the published list, for origins ``published`` and ``part``; the column of a given split; for sites, the
-        column and the site that each fold tests.
-    whole : int
-        Number of images of the published list, for the origin ``part``.
+        The column of a given split; for sites, the column and the site that each fold tests.
     units : mapping of str to str
         Image ID to unit, if the units that drawn folds keep together differ from the groups. Near-duplicates form one
         unit, and an image whose group is unknown is a unit of its own.
@@ -54,9 +51,8 @@ class FoldPlan:
     rows: tuple[Row, ...]
     partition: bool
     warnings: tuple[str, ...] = ()
-    origin: Literal["split", "given", "site", "published", "part", "none", "file"] = "file"
+    origin: Literal["split", "given", "site", "published", "none", "file"] = "file"
     source: str = ""
-    whole: int = 0
     units: Mapping[str, str] = field(default_factory=dict, compare=False)
     repeats: int = 1
 
@@ -128,19 +124,9 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
         name=f"{first.name}-repeated{splits}",
         rows=tuple(rows),
         partition=False,
-        warnings=tuple(_warnings(plans)),
+        warnings=tuple(dict.fromkeys(text for plan in plans for text in plan.warnings)),
         repeats=splits,
     )
-
-
-def _warnings(plans: Sequence[FoldPlan]) -> Iterator[str]:
-    """Yield the warnings of all splits once, and other warnings with the number of their split."""
-    shared = set.intersection(*(set(plan.warnings) for plan in plans))
-    yield from (text for text in plans[0].warnings if text in shared)
-    for split, plan in enumerate(plans, start=1):
-        yield from (
-            Message("split {} of {}: {}", split, len(plans), text) for text in plan.warnings if text not in shared
-        )
 
 
 Copies = Sequence[tuple[str, str]]
@@ -201,11 +187,10 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
     )
 
 
-def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False) -> tuple[str, ...]:
+def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[str, ...]:
     """Return warnings with the number of groups that are in two parts of a fold.
 
-    Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
-    model files, which must not contain names of patients.
+    They are written to all outputs of a protocol, also to model files, and name no patient.
     """
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
@@ -216,25 +201,15 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
-
-    def which(groups: set[str]) -> Names:
-        return Names(f" ({few(sorted(groups), most=5)})" if named else "")
-
     if tested:
         warnings.append(
-            Message(
-                "image-level folds on grouped data: {} of {} patients or slides with several images both train and "
-                "test in a fold{}, so these numbers are too high for new patients",
-                len(tested), several, which(tested),
-            )
-        )  # fmt: skip
+            f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
+            "both train and test in a fold, so these numbers are too high for new patients"
+        )
     if stopped:
         warnings.append(
-            Message(
-                "{} patients or slides both train and validate in a fold{}, so training may stop too late",
-                len(stopped), which(stopped),
-            )
-        )  # fmt: skip
+            f"{len(stopped)} patients or slides both train and validate in a fold, so training may stop too late"
+        )
     return tuple(warnings)
 
 

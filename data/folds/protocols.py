@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
-from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
+from ..dataset import GIVEN, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
 from .plans import FoldPlan, Row, ScarceError, spread
@@ -46,19 +45,6 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
         raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
-
-
-def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
-    """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
-    parts = given_parts(known)
-    if parts is None or plan.origin in ("given", "none"):
-        return ()
-    column, part_of = parts
-    mixed = any(part_of.get(image, part) != part for image, _, part in plan.rows)
-    if not mixed or len(set(part_of.values())) < 2:
-        return ()
-    names = ", ".join(part for part in PARTS if part in part_of.values())
-    return (f"the images came split (column {column}: {names}), and these folds mix the parts",)
 
 
 def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
@@ -171,12 +157,12 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
-    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published", source=spec)
+    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published")
 
 
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
-    return FoldPlan("official", rows, partition=False, origin="published", source="official")
+    return FoldPlan("official", rows, partition=False, origin="published")
 
 
 def _slide(image: str) -> str:
@@ -187,50 +173,10 @@ def _slide(image: str) -> str:
     return match[1] if (match := IDC_NAME.fullmatch(name)) else ""
 
 
-def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
-    """Recognise whether a list from a file is a published one, and rename it if its name would mislead.
-
-    Parameters
-    ----------
-    plan : FoldPlan
-        As read, with the stem of the file as its name.
-    group_of : dict
-        Image ID to patient or slide.
-
-    Returns
-    -------
-    FoldPlan
-        Its origin is ``published`` if its folds are those of a published list for these images, ``part`` if they are
-        those of the list for some of its images, else ``file``. ``-file`` is added to its name if that is the name of
-        a different protocol.
-    """
-    recognised = _recognised(plan, group_of)
-    built_in = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
-    built_in |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
-    taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in built_in}
-    itself = (plan.name, recognised.origin) in built_in and plan.name in (
-        recognised.source,
-        f"{recognised.source}-quick",
-    )
-    return recognised if itself or not taken else replace(recognised, name=f"{plan.name}-file")
-
-
-def _recognised(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
-    """Return the plan with its origin, recognised only by its rows."""
-    rows = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
-    images, folds = {image for image, _, _ in rows}, {fold for _, fold, _ in rows}
-    for name in PUBLISHED_FOLDS:
-        published = set(spread(published_folds(name)))
-        if rows == published:
-            return replace(plan, origin="published", source=name)
-        if rows == {row for row in published if row[0] in images and row[1] in folds}:
-            return replace(plan, origin="part", source=name, whole=len({image for image, _, _ in published}))
-    # the name of the plan first, since two of these lists are the same for some images
-    for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):
-        with contextlib.suppress(InputError):  # the images are not of this dataset
-            if set(fit_slides(name, group_of).rows) == set(plan.rows):
-                return replace(plan, origin="published", source=name)
-    return replace(plan, origin="file")
+def name_of_list(path: Path) -> str:
+    """Return the name of a list from a file: its stem, with ``-file`` if another protocol has that name."""
+    known = path.stem in (*PUBLISHED_FOLDS, *SLIDE_FOLDS) or _SPLIT_NAME.fullmatch(path.stem)
+    return f"{path.stem}-file" if known else path.stem
 
 
 def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
@@ -249,9 +195,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
         return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     column, _, sites = plan.source.partition("; ")
-    images = len({image for image, _, _ in plan.rows})
     texts = {
-        "part": f"{images} of the {plan.whole} images of the official split {column}",
         "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
         "given": f"the split that came with the images (column {plan.source}), tested once",
         "none": "trained on every image that is not on the test list",
@@ -260,8 +204,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.origin in texts:
         return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        text = f"{column}: {_PUBLISHED.get((column, dataset)) or _PUBLISHED[column, '']}"
-        return text if name == column else f"{name}: the same folds as {text}"
+        return f"{name}: {_PUBLISHED.get((name, dataset)) or _PUBLISHED[name, '']}"
     if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
         kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))

@@ -69,7 +69,7 @@ class LayoutSpec:
     options : frozenset of str
         Those of ``classes``, ``context``, ``label_level``, ``lesions``, ``magnifications`` and, for the user's own
         images, ``labels``, ``group_from``, ``label_from``, ``path_column``, ``label_column`` and ``group_column`` that
-        the layout accepts. Others are ignored, except those of the user's own images, which are refused.
+        the layout accepts. Others are refused; of a prediction, whose model brings its own, they are a warning.
     image_is, group_is : str
         Names of an image and a group in reports: ``image`` or ``patch``; ``patient``, ``slide``, or ``group`` if
         unknown.
@@ -182,11 +182,6 @@ def built_in_layouts() -> tuple[LayoutSpec, ...]:
 
     modules = (bach, breakhis, idc, inbreast, cbis_ddsm, ddsm, folder, manifest)
     return tuple(module.LAYOUT for module in modules)
-
-
-def layouts_with(option: str) -> list[str]:
-    """Return the names of the built-in layouts that accept an option, see `LayoutSpec.options`."""
-    return [spec.name for spec in built_in_layouts() if option in spec.options]
 
 
 def list_layouts() -> list[str]:

@@ -23,7 +23,7 @@ PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
 
 INBREAST_IMAGES = 410
-_TABLES = ("inbreast.csv", "inbreast.xls")
+_TABLE = "inbreast.csv"
 _COLUMNS = ("Laterality", "View", "File Name", "Bi-Rads")
 """Columns of the table that are used. Ages and dates are ignored."""
 
@@ -83,9 +83,7 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
     """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
     files = list(walk_files(root, findings, skip=PRIVATE_FOLDERS))
     images = [path for path in files if path.suffix.casefold() == ".dcm"]
-    present, other = ([path for path in files if path.name.casefold() == name] for name in _TABLES)
-    if other and not present:
-        raise InputError(f"{other[0]}: not read; open it and save its first sheet as INbreast.csv beside it")
+    present = [path for path in files if path.name.casefold() == _TABLE]
     if not present:
         raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
     if len(present) > 1:
@@ -116,7 +114,7 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
 LAYOUT = LayoutSpec(
     name="inbreast",
     read=read_inbreast,
-    recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() in _TABLES),
+    recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() == _TABLE),
     unopened=PRIVATE_FOLDERS,
     group_is="patient",
     classes=BIRADS_CLASSES,

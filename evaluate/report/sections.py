@@ -106,8 +106,6 @@ _FLOW = {
     "used": "used by the folds",
 }
 
-_PARTS = {"train": "training", "val": "validation", "test": "test"}
-
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     """Show the flow of each run and the classes of each set of images, once.
@@ -121,8 +119,6 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
             if key in flow and (flow[key] != 0 or key in ("found", "used"))
         ]
         yield Block(grid=Grid("Flow of images", ("images", "number"), numbers))
-    for panel in {repr(panel.run.get("parts")): panel for panel in panels if panel.run.get("parts")}.values():
-        yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
@@ -163,29 +159,6 @@ def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iter
     for caption, values in shown.values():
         if values:
             yield Block(grid=Grid(caption, ("name", "value"), list(values.items()), words=(1,)))
-
-
-def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> Grid:
-    """Return the images, and in brackets the groups, of each class in the parts of each fold.
-
-    Parameters
-    ----------
-    parts : sequence of mapping
-        Of ``run`` in ``metrics.json``.
-    metrics : mapping
-        Of a table of the run.
-    """
-    counts = {(row["fold"], row["class"], row["part"]): row for row in parts}
-    present = {(row["class"], row["part"]) for row in parts}
-    columns = [(label, part) for label in metrics["classes"] for part in _PARTS if (label, part) in present]
-    known = any(row["groups"] for row in parts)
-    rows = []
-    for fold in dict.fromkeys(row["fold"] for row in parts):
-        cells = [counts.get((fold, *column), {"images": 0, "groups": 0}) for column in columns]
-        rows.append([f"fold {fold}", *(f"{c['images']:,}" + f" ({c['groups']:,})" * known for c in cells)])
-    of = f" ({plural(metrics['names']['group'])})" * known
-    caption = f"{plural(metrics['names']['image']).capitalize()}{of} of each class in training and test of each fold"
-    return Grid(caption, ["", *(f"{label}, {_PARTS[part]}" for label, part in columns)], rows)
 
 
 def cohort_blocks(table: PredictionTable) -> Iterator[Block]:

@@ -201,7 +201,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
         f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: scancel 7 8\n"
     )
     assert cli("submit", "--cancel", run) == (1, "", silent)
-    monkeypatch.setattr("bchisto.apps.submit.slurm._MOST_SECONDS", 0.2)
+    monkeypatch.setattr("bchisto.apps.submit.scheduler._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
     assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")

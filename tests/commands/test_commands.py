@@ -53,11 +53,10 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     code, out, _ = cli(*boost, "--shard", "4/4")
     empty = "is empty, since there is no more work than 3 models; 1 of 3 done"
     assert (code, out) == (0, f"3-lightgbm: shard 4/4 {empty}\n")
-    assert "  boost  shard 4/4 done: 1 of 3 models  " in cli("runs", "list", run)[1]
+    assert "  boost  ok, shard 4/4  " in cli("runs", "list", run)[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
-        assert (code, "bchisto boost was run in shards; 2 of 3 models are missing; the same command without a "
-                "shard" in err) == (2, True), err  # fmt: skip
+        assert (code, "bchisto boost and finetune write one, after shards without" in err) == (2, True), err
     assert cli(*boost)[0] == 0
     assert "  boost  ok  " in cli("runs", "list", run)[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0

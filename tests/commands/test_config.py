@@ -86,7 +86,6 @@ REQUIRED = "images: images\nout: run\n"
         ("color-range: [0.9, 1.10]", "color_range", (0.9, 1.1)),
         ("skip-errors: yes", "skip_errors", True),
         ("skip_errors: false", "skip_errors", False),
-        ("select: [breakhis:label=type]", "select", ("breakhis:label=type",)),
         ("jobs: ~", "jobs", None),
         ("jobs:", "jobs", None),
         ("jobs: 'null'", "jobs", "jobs: 'null' is not a valid integer"),

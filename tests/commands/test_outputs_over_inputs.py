@@ -10,7 +10,6 @@ import stat
 import click
 import pytest
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
-from bchisto.commands.select import SelectOption
 from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
 
@@ -33,10 +32,7 @@ def readable(command):
     return [
         one
         for one in command.params
-        if one.type not in (OUT_FILE, OUT_FOLDER)
-        and not isinstance(one.type, NOT_PATHS)
-        and not isinstance(one, SelectOption)
-        and one.nargs in (1, -1)
+        if one.type not in (OUT_FILE, OUT_FOLDER) and not isinstance(one.type, NOT_PATHS) and one.nargs in (1, -1)
     ]
 
 

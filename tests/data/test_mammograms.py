@@ -101,7 +101,7 @@ def test_inbreast_personal_elements_are_not_parsed(inbreast):
         (lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"), "two tables; keep one"),
         (
             lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"),
-            r"INbreast\.xls: not read; open it and save its first sheet as INbreast\.csv beside it",
+            r"no INbreast\.csv here; save the first sheet of the release's INbreast\.xls as this",
         ),
     ],
 )

@@ -136,10 +136,10 @@ def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
     a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
     grouped = replace(a, groups=("p",) * 20)
     for first, second, said in (
-        (a, replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels)), "true classes {}a and b of i0 in fold 1"),
-        (grouped, replace(b, groups=("p",) * 19 + ("q",)), "groups {}p and q of i19 in fold 5"),
+        (a, replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels)), "true classes {}i0"),
+        (grouped, replace(b, groups=("p",) * 19 + ("q",)), "groups {}i19"),
     ):
-        said = said.format("for the same row, for example ")
+        said = said.format("for the same row, ")
         assert compare_pairs((first, second)) == []
         assert unlike_pairs((first, second)) == [f"a and b are not compared: they name different {said}"]
         with pytest.raises(InputError, match=said):

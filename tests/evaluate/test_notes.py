@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from bchisto.core import InputError
-from bchisto.evaluate import TableChoice, evaluate
+from bchisto.evaluate import evaluate
 from bchisto.evaluate.report import headline
 
 LEAK = "in both training and test sets"
@@ -83,15 +82,3 @@ def test_comparisons_are_corrected(three, tmp_path, completed):
     assert f"McNemar p < 0.001, {second['p_holm']:.3f} after Holm" in out
     assert f"McNemar p = {third['p']:.3f}, {third['p_holm']:.3f} after Holm" in out
     assert "3 tables of the same images were looked at: the best of them looks better than it is" in err
-
-
-def test_what_cannot_be_chosen(tmp_path, refused, completed):
-    with pytest.raises(InputError, match="`predicted_from` p: choose one of column, probabilities"):
-        TableChoice(predicted_from="p")
-    text = "image_id,label,predicted,p_a,p_b\ni,a,a,0.4,0.6\nj,b,b,0.4,0.6\n"
-    path = tmp_path / "t.csv"
-    path.write_text(text)
-    err = refused("evaluate", path, "--out", tmp_path / "out")
-    assert "give --predicted-from column to evaluate the column predicted, or --predicted-from pro" in err
-    out, _ = completed("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
-    assert "2 of 2 images right: 100.0 %" in out

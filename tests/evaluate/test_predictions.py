@@ -54,7 +54,7 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ("image_id,label\nx,a\n", "expected the columns"),
         ("image_id,label,p_a,p_b\nx,a,1,0\ny,a,1\n", r"t\.csv:3: has another number of cells than the header"),
         ("image_id,label,p_a,p_b\nx,a,1,0\ny,a,1,0,0\n", r"t\.csv:3: has another number of cells than the header"),
-        ("image_id,label,p_a,p_b\n", "the table has no rows"),
+        ("image_id,label,p_a,p_b\n", "no row has a label"),
         ("image_id,label,p_a,p_b\nx,a,0.4,0.4\n", r"t\.csv:2: the probabilities of x sum to 0\.8, not 1"),
         ("image_id,label,p_a,p_b\nx,a,nan,1\n", r"t\.csv:2: p_a is nan, not a probability"),
         ("image_id,label,p_a,p_b\nx,a,,1\n", r"t\.csv:2: p_a is '', not a number"),
@@ -73,9 +73,8 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ("image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
          r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
         ("image_id,label,p_b\nx,a,0.4772\ny,b,0.6\n",
-         r"has only one column of probabilities, p_b; give one p_<class> for each class: of two classes the other "
-         "holds 1 less p_b; or rename it if it holds no probabilities"),
-        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", "rename it if it holds no probabilities"),
+         r"t\.csv:2: label 'a' is not among the classes b"),
+        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", r"t\.csv:2: label 'a' is not among the classes ID"),
         ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
          "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
         ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
@@ -92,14 +91,11 @@ def test_a_prediction_that_is_not_of_the_largest_probability(tmp_path):
     text = "image_id,label,predicted,p_benign,p_malignant\nx,malignant,malignant,0.6,0.4\ny,benign,benign,0.5,0.5\n"
     path = write(tmp_path / "t.csv", text)
     message = (
-        r"t\.csv:2: predicted is malignant \(probability 0\.4\), but benign has the largest, 0\.6: give "
-        r'`predicted_from="column"` to evaluate the column predicted, or `predicted_from="probabilities"`'
+        r"t\.csv:2: predicted is malignant \(probability 0\.4\), but benign has the largest, 0\.6; "
+        "remove the column predicted, or those of probabilities"
     )
     with pytest.raises(InputError, match=message):
         read_predictions(path)
-    (called,) = read_predictions(path, predicted_from="column")
-    (largest,) = read_predictions(path, predicted_from="probabilities")
-    assert (called.predicted.tolist(), largest.predicted.tolist()) == ([1, 0], [0, 0])
     tied = text.replace("x,malignant,malignant,0.6,0.4", "x,malignant,malignant,0.5,0.5")
     (table,) = read_predictions(write(path, tied))
     assert table.predicted.tolist() == [1, 0]  # a tie is settled by the column
@@ -141,9 +137,9 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
     out, err = completed("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
     assert "1 of 2 images right: 50.0 %" in out
-    assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
+    assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
-    assert "2 rows have no label and are left out" in (tmp_path / "e" / "report.html").read_text()
+    assert "2 rows without a label left out" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import offers
 import pytest
-import yaml
 from bchisto.apps.recipes import list_recipes, load_recipe
 from bchisto.core import InputError
 
@@ -21,12 +20,11 @@ def offer(folder, package, code, **entries):
 WAYS = {
     "path": "found = STUDY",
     "function": "def found(): return STUDY",
-    "mapping": "import yaml\nfound = yaml.safe_load(STUDY.read_text())",
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_path_or_what_it_holds(tmp_path, monkeypatch, way):
+def test_a_path_or_a_function(tmp_path, monkeypatch, way):
     ours = list_recipes()
     code = f"from pathlib import Path\nSTUDY = Path({str(STUDY)!r})\n{WAYS[way]}"
     offer(tmp_path, f"study_by_{way}", code, lab_study="found")
@@ -52,7 +50,6 @@ def test_its_settings_are_printed(tmp_path, monkeypatch, completed):
 
 
 def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch):
-    content = yaml.safe_load(STUDY.read_text())
     offer(
         tmp_path,
         "wrong",
@@ -62,8 +59,8 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
         number = lambda: 3
         broken = Path({str(tmp_path / "broken.yaml")!r})
         listed = Path({str(tmp_path / "listed.yaml")!r})
-        other = {content!r}
-        bare = {{"name": "bare"}}
+        other = Path({str(STUDY)!r})
+        bare = Path({str(tmp_path / "bare.yaml")!r})
         """,
         lost="nowhere", absent="absent", number="number", broken="broken", listed="listed", other="other", bare="bare",
         twice="other",
@@ -71,12 +68,13 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
     offer(tmp_path, "again", "found = {}", Twice="found")
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "listed.yaml").write_text("- a")
+    (tmp_path / "bare.yaml").write_text("name: bare")
     monkeypatch.syspath_prepend(tmp_path)
     assert load_recipe("rakhlin2018").name == "rakhlin2018"
     for name, message in [
         ("lost", "recipe lost: its entry point cannot be loaded (AttributeError"),
         ("absent", f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)"),
-        ("number", "recipe number: its entry point gives no Traversable or Mapping; report this to its package, wrong"),
+        ("number", "recipe number: its entry point gives no Traversable; report this to its package, wrong"),
         ("broken", "recipe broken: not YAML ("),
         ("listed", "recipe listed: a recipe is a mapping with a name, settings and published results"),
         ("other", "recipe other: its entry point gives one called lab-study; report this to its package"),

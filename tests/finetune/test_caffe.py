@@ -1,7 +1,5 @@
 """Published Caffe models are read as they are, whatever form their arrays have."""
 
-import struct
-
 import numpy as np
 import pytest
 from bchisto.core import WeightsError
@@ -30,15 +28,14 @@ def number(field, value):
 
 
 def blob(array, form):
-    """An array as Caffe writes it: four sides; a shape in one piece; or doubles and a shape, one number at a time."""
+    """An array as Caffe writes it: four sides; a shape in one piece; or doubles, and a shape one number at a time."""
     floats = piece(5, array.astype("<f4").tobytes())
     if form == "sides":
         sides = (1,) * (4 - array.ndim) + array.shape
         return b"".join(number(field, side) for field, side in enumerate(sides, start=1)) + floats
     if form == "shape":
         return floats + piece(7, piece(1, b"".join(map(varint, array.shape))))
-    doubles = b"".join(varint(8 << 3 | 1) + struct.pack("<d", value) for value in array.ravel())
-    return piece(7, b"".join(number(1, side) for side in array.shape)) + doubles
+    return piece(7, b"".join(number(1, side) for side in array.shape)) + piece(8, array.astype("<f8").tobytes())
 
 
 def caffemodel(arrays, form):

@@ -86,14 +86,15 @@ def test_factors_stand_in_the_order_of_classes():
 
 def test_a_plan_counts_copies(monkeypatch):
     records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
-    ahead = SimpleNamespace(
-        read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), kept=[],
-        folds=lambda name: 1, parts=1, work=Work(jobs=1),
-    )  # fmt: skip
+    part = SimpleNamespace(
+        read=lambda reading: SimpleNamespace(classes=("a", "b"), records=records),
+        plans=lambda folds, **_: [SimpleNamespace(folds=[1])],
+    )
     monkeypatch.setattr(estimate, "time_training", lambda *_, **__: estimate.TrainingCost(0.0, 1.0, 1, 0, 0))
 
     def seconds(*copies):
         settings = FinetuneSettings("speck", epochs=1, copies=copies)
-        return estimate.estimate_step(FinetuneStep({}, settings, FoldChoice("2"), TwoClassView()), ahead).seconds
+        step = FinetuneStep({}, settings, FoldChoice("2"), TwoClassView())
+        return estimate.estimate_step(step, [part], work=Work(jobs=1), before=[]).seconds
 
     assert seconds(("a", 1.5), ("b", 4)) == 2 * seconds()  # 20 in the place of 10

@@ -161,8 +161,8 @@ def test_files_that_do_not_fit(tmp_path, rng):
     (tmp_path / "w.pkl").write_bytes(b"")
     for name, message in [
         ("gone.npz", "no such weights file"),
-        ("short.npz", "has no first/kernel, so it is not of patch-resnet"),
-        ("other.npz", r"first/kernel has the shape \(7, 7, 3, 16\).*weights of another architecture"),
+        ("short.npz", "has no first/kernel of finite values and of the shape .*, so it is not of patch-resnet"),
+        ("other.npz", "has no first/kernel of finite values and of the shape"),
         ("caffe.npz", "a Caffe model; only alexnet, googlenet are read from one"),
         ("pickled.npz", "not a weights file, or damaged"),
         ("cut.npz", "not a weights file, or damaged"),

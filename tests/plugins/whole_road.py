@@ -206,7 +206,7 @@ PUBLIC = {
         breakhis_types,
         (),  # seven of the eight types, see `travel`
         {"breakhis-resnet": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
-        reading=("--select", "breakhis:label=type"),
+        reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
         view="0.25:96",
         heads=("lightgbm",),
@@ -241,7 +241,7 @@ PUBLIC = {
         ("benign", "malignant"),
         {"convs": ("--weights", "random", "--size", 48, "--top", "conv")},
         folds={"2-grouped": "2"},
-        reading=("--select", "ddsm:lesion=mass"),
+        reading=("--lesion", "mass"),
         view="1.0:32",
         stain="none",
         heads=("lightgbm", "logistic"),

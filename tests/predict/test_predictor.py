@@ -1,7 +1,6 @@
 """The predictor of Python says what the command says, of files and of arrays."""
 
 import csv
-import json
 import shutil
 
 import numpy as np
@@ -10,7 +9,6 @@ from bchisto.boost import Bundle
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
-from bchisto.evaluate import read_predictions
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import Predictor, predict
 
@@ -110,10 +108,6 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     assert "<i>" not in shown
     assert "RANDOM WEIGHTS" in shown
     assert "classes=('benign', 'malignant')" in repr(predictor)
-    (table,) = read_predictions(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert table._repr_html_().count("<tr>") == 13
-    shown = json.dumps(table._repr_html_())
-    assert "12 predictions, 3 folds" in shown
     result = predict(boosted, [name], out=tmp_path / "p.csv", work=Work(jobs=1))
     shown = result._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
@@ -136,6 +130,5 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
     np.testing.assert_array_equal(frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities)
     predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
-    (table,) = read_predictions(tmp_path / "p.csv")
-    assert isinstance(table.to_pandas(), pandas.DataFrame)
-    assert table.to_pandas()["p_benign"].tolist() == found.probabilities[:, 0].tolist()
+    written = pandas.read_csv(tmp_path / "p.csv")
+    np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)

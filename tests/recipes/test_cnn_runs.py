@@ -164,7 +164,7 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
 
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
-    with pytest.raises(InputError, match="no image of 400x is present"):
+    with pytest.raises(InputError, match="no image at 400x is present"):
         reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
     few = tmp_path / "few" / "BreaKHis_v1"
     shutil.copytree(breakhis, few)

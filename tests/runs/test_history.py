@@ -115,7 +115,7 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
     assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked", "ok", "ok"]
 
 
-def test_a_shard_without_units_of_its_own_is_not_listed_as_ok(tmp_path, cli):
+def test_a_shard_is_listed_with_its_number(tmp_path, cli):
     with record_run(tmp_path / "run", command="reproduce", config={}, work=Work(shard="1/2")):
         pass
-    assert "  reproduce  shard 1/2 done  " in cli("runs", "list", tmp_path)[1]
+    assert "  reproduce  ok, shard 1/2  " in cli("runs", "list", tmp_path)[1]

@@ -67,7 +67,7 @@ def test_a_run_is_repeated_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "list.csv").write_text("image_id,fold\n")
     monkeypatch.chdir(tmp_path / "here")
-    config = {"out": "run", "folds": ["10", "list.csv"], "images": "/data/x", "weights": ["imagenet", "a=list.csv"]}
+    config = {"out": "run", "folds": ["10"], "images": "/data/x", "labels": "list.csv"}
     with record_run(Path("run"), command="boost", config=config):
         pass
     features = ["run/features"]
@@ -76,9 +76,9 @@ def test_a_run_is_repeated_from_any_folder(tmp_path, monkeypatch):
     here = f"{tmp_path}/here"
     assert load_config(Path("here/run/run.json"), command="boost") == {
         "out": f"{here}/run",
-        "folds": ["10", f"{here}/list.csv"],
+        "folds": ["10"],
         "images": "/data/x",
-        "weights": ["imagenet", f"a={here}/list.csv"],
+        "labels": f"{here}/list.csv",
         "features": [f"{here}/run/features"],
     }
 
