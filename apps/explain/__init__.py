@@ -9,6 +9,7 @@ from .gradient_maps import activation_and_gradient, compiled_gradient, input_gra
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
+from .regions import write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

@@ -23,7 +23,7 @@ _SHOWN = 1024
 
 _SCALARS = (
     "image_id", "method", "target", "predicted", "caution", "unit", "base", "overall", "score", "calibrated", "signed",
-    "floor", "centre",
+    "padded", "floor", "centre",
 )  # fmt: skip
 _KEPT = (*_SCALARS, "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
@@ -74,6 +74,8 @@ class Explanation:
         The heat map, one value for each pixel of `picture`.
     signed : bool
         Whether values above and below `centre` have opposite meanings; otherwise values start at 0.
+    padded : bool
+        Whether padding in the network makes the map bright along the border.
     floor : float
         Smallest reach of the colour bar to either side of the centre.
     centre : float
@@ -105,6 +107,7 @@ class Explanation:
     picture: Picture | None = None
     values: npt.NDArray[np.float32] | None = None
     signed: bool = False
+    padded: bool = False
     floor: float = 0.0
     centre: float = 0.0
     limits: tuple[float, float] | None = None

@@ -43,6 +43,8 @@ class Method:
         Whether it accepts a layer.
     default_layer : bool
         Whether it uses the last feature map if no layer is given.
+    padded : bool
+        Whether padding in the network makes its maps bright along the border.
     shares : bool
         Whether its values sum to the score, over the whole image or over each patch.
     floor : float
@@ -65,6 +67,7 @@ class Method:
     signed: bool = False
     layered: bool = False
     default_layer: bool = False
+    padded: bool = False
     shares: bool = False
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, Any], Floats] | None = None
@@ -77,7 +80,7 @@ class Method:
     ) -> Explanation:
         """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
         return Explanation(
-            image_id, self.name, target, predicted, score, self.caution, signed=self.signed,
+            image_id, self.name, target, predicted, score, self.caution, signed=self.signed, padded=self.padded,
             floor=self.floor, unit=self.unit.format(target=target), **more,
         )  # fmt: skip
 

@@ -41,6 +41,7 @@ from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_page, write
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
+from .regions import write_regions
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def explain(
     images : sequence of path, or ImageSelection
         Folders, manifests or image files, or images of a dataset. Empty for a method that needs no images.
     out : str or Path
-        A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/`` (see docs/explain.md),
+        A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
         ``index.html``, ``explain.csv``, and ``failures.csv`` if images failed.
     settings : ExplainSettings, or sequence of them
         One for each method, see `settings_of`. All are checked before the first method starts.
@@ -217,6 +218,8 @@ def _explain_by(
         name, label = unit.arrays.stem, ""
         if unit.record is not None:
             label = unit.record.label or ""
+            if explanation.values is not None:
+                write_regions(folder / "regions" / f"{name}.geojson", explanation, unit.record)
         if explanation.values is not None:
             explanation = replace(explanation, limits=(min(ends[0]), max(ends[1])))
         files = [f"pictures/{name}.png", f"arrays/{name}.npz"]

@@ -126,6 +126,12 @@ def _answer(item: Item) -> ImageAnswer:
 
 
 def _add_pictures(app: FastAPI, session: Session) -> None:
+    async def shown(number: int, kind: str, target: str) -> Path:
+        path, answer = await session.show(session.item(number), kind, target)
+        if "error" in answer:
+            raise HTTPException(422, answer["error"])
+        return path
+
     @app.get("/api/images/{number}/small.jpg")
     async def small(number: int) -> Response:
         return _file(session.item(number).folder / "small.jpg")
@@ -136,10 +142,12 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
         `target` is the class of the map, by default the predicted one.
         """
-        path, answer = await session.show(session.item(number), kind, target)
-        if "error" in answer:
-            raise HTTPException(422, answer["error"])
-        return _file(path)
+        return _file(await shown(number, kind, target))
+
+    @app.get("/api/images/{number}/regions.geojson")
+    async def regions(number: int, target: str = "") -> Response:
+        path = await shown(number, "map", target)
+        return _file(path.with_suffix(".geojson"), f"{Path(session.item(number).name).stem}.geojson")
 
 
 def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:

@@ -12,7 +12,7 @@ from ...core.jobs import atomic_output
 from ...data import ImageRecord, decode_record, shrink_image
 from ...predict import BoostedModel, Model
 from ...stains import CHECKED, make_normalizer
-from ..explain import colour_limits, explain_image, lay_over, where_highest
+from ..explain import colour_limits, explain_image, lay_over, where_highest, write_regions
 
 Picture = npt.NDArray[np.uint8]
 
@@ -64,7 +64,7 @@ def own_stain(model: Model) -> str:
 
 
 def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file: Path) -> dict[str, Any]:
-    """Write a heat map laid over an image; return the facts shown next to it.
+    """Write a heat map laid over an image, and the regions of its highest values; return the facts shown next to it.
 
     Parameters
     ----------
@@ -78,6 +78,7 @@ def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file
         The model file.
     """
     explanation = explain_image(model, record, file=file, target=target)
+    write_regions(path.with_suffix(".geojson"), explanation, record)
     low, high = colour_limits(explanation)
     write_picture(lay_over(explanation), path)
     ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}

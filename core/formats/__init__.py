@@ -22,7 +22,7 @@ from .columns import (
     may_hold_patients,
 )
 from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
-from .decode import decode_image, largest_sample, read_header
+from .decode import as_stored, decode_image, largest_sample, read_header
 from .files import (
     SLIDE,
     SLIDE_SUFFIXES,

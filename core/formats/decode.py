@@ -111,6 +111,13 @@ def read_header(path: PathInput) -> ImageHeader:
     return replace(header, width=header.height, height=header.width)
 
 
+def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]:
+    """Return a position, in pixels from the left and the top, as the file stores the image, without its orientation."""
+    rows, columns = (header.orientation in mirrored for mirrored in _MIRRORED)
+    across, down = header.width - x if columns else x, header.height - y if rows else y
+    return (down, across) if header.orientation in _TRANSPOSED else (across, down)
+
+
 def _line(error: Exception) -> str:
     """Return the first line of the message of an error from another package, or its class if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -105,6 +105,8 @@ def test_pictures_of_an_image(page, tissue):
         answer = page.client.get(f"/api/images/{number}/{kind}.jpg")
         assert answer.headers["content-type"] == "image/jpeg", answer.text
         assert Image.open(io.BytesIO(answer.content)).size == (96, 96)
+    regions = page.client.get(f"/api/images/{number}/regions.geojson").json()
+    assert regions["type"] == "FeatureCollection"
     for target in ("", "benign", "malignant"):
         shown = page.client.get(f"/image?number={number}&map=1&target={target}").text
         assert f"Map of {target or page.wait()['a b.tif']['predicted']}; predicted" in shown

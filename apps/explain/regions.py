@@ -1,0 +1,147 @@
+"""Outline the regions with the highest values of a heat map as polygons for QuPath."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.formats import as_stored, read_header
+from ...core.jobs import atomic_output
+from ...data import ImageRecord
+from .draw import colour_limits
+from .explanation import Explanation
+
+_HOTTEST = 0.1
+"""Largest fraction of the image that is outlined, by its highest values."""
+
+_BLUR = 0.01
+"""Standard deviation of the smoothing, as a fraction of the longer side, so that single pixels are not outlined."""
+
+_LEAST, _MOST = 0.001, 25
+"""Smallest area of a region as a fraction of the image, and the largest number of regions."""
+
+_FLAT = 0.01
+"""Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
+
+_BORDER = 1 / 16
+"""Width of the border, as a fraction of each side, that is not outlined if padding makes maps bright there."""
+
+Ring = list[tuple[int, int]]
+
+
+def hottest_regions(
+    explanation: Explanation, *, width: int, height: int, left: int = 0, top: int = 0
+) -> dict[str, Any]:
+    """Outline the tenth of the image with the highest values, or less, as GeoJSON.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        An explanation with a map. The map is slightly smoothed, and only values above its centre are outlined.
+    width, height : int
+        Size of the area that the map covers, in pixels of the image.
+    left, top : int
+        Position of that area in the image.
+
+    Returns
+    -------
+    dict
+        A ``FeatureCollection`` of polygons in pixels of the image, those with the highest mean first, which QuPath
+        reads as annotations. Rings are closed, and neither touch nor cross themselves; holes are separate rings. Empty
+        if the map is flat.
+    """
+    import cv2
+
+    values = explanation.values
+    assert values is not None
+    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
+    low, high = colour_limits(explanation)
+    hot = np.zeros(values.shape, np.bool_)
+    if np.ptp(smooth) > _FLAT * (high - low):
+        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # exclude ties, also after rounding
+        hot = (smooth > least) & (values > explanation.centre)
+    if explanation.padded:
+        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
+        hot[:rows], hot[-rows:], hot[:, :columns], hot[:, -columns:] = False, False, False, False
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)
+    sizes = boxes[:, cv2.CC_STAT_AREA]
+    largest = 1 + np.argsort(-sizes[1:], kind="stable")[:_MOST]
+    across, down = width / values.shape[1], height / values.shape[0]
+    polygons = []
+    for part in largest[sizes[largest] >= _LEAST * values.size].tolist():
+        x0, y0, columns, rows = boxes[part, :4].tolist()
+        window = slice(y0, y0 + rows), slice(x0, x0 + columns)
+        inside = parts[window] == part
+        rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in _rings(inside)]
+        polygons.append((float(values[window][inside].mean()), rings))
+    polygons.sort(key=lambda polygon: -polygon[0])
+    name = f"{explanation.method} {explanation.target}".strip()
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": rings},
+                "properties": {
+                    "objectType": "annotation",
+                    "name": f"{name} {mean:.3g}",
+                    "classification": {"name": name, "color": [178, 12, 36]},
+                    "measurements": {"mean": mean},
+                },
+            }
+            for mean, rings in polygons
+        ],
+    }
+
+
+def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
+    """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
+
+    If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets itself.
+    """
+    padded = np.pad(inside, 1)
+    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # clockwise on screen: neighbour (right, down) of a pixel, and the ends of the edge between them
+    for neighbour, begin, end in (
+        ((0, -1), (0, 0), (1, 0)), ((1, 0), (1, 0), (1, 1)), ((0, 1), (1, 1), (0, 1)), ((-1, 0), (0, 1), (0, 0)),
+    ):  # fmt: skip
+        outside = ~np.roll(padded, (-neighbour[1], -neighbour[0]), axis=(0, 1))[1:-1, 1:-1]
+        for y, x in np.argwhere(inside & outside).tolist():
+            steps.setdefault((x + begin[0], y + begin[1]), []).append((x + end[0], y + end[1]))
+    rings = []
+    while steps:
+        start = min(steps)
+        ring, way = [start], (0, 0)
+        while len(ring) == 1 or ring[-1] != start:
+            at = ring[-1]
+            ends = steps[at]
+            turned = (at[0] + way[1], at[1] - way[0])
+            end = turned if turned in ends else ends[0]
+            ends.remove(end)
+            if not ends:
+                del steps[at]
+            straight = (end[0] - at[0], end[1] - at[1]) == way
+            way = (end[0] - at[0], end[1] - at[1])
+            ring[len(ring) - straight :] = [end]
+        rings.append(ring)
+    return rings
+
+
+def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
+    """Write the regions with the highest values as GeoJSON, in pixels as the file stores them.
+
+    QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
+    """
+    header = read_header(record.path)
+    left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+    content = hottest_regions(explanation, width=right - left, height=bottom - top, left=left, top=top)
+    for region in content["features"] if header.orientation != 1 else ():
+        rings = region["geometry"]["coordinates"]
+        region["geometry"]["coordinates"] = [[as_stored(*point, header=header) for point in ring] for ring in rings]
+        region["properties"]["frame"] = f"pixels as stored, without the EXIF orientation {header.orientation}"
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
