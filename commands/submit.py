@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _THEN = "then"
 
+_ROW_BYTES = 100
+"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
+
 
 def _options() -> Iterator[click.Parameter]:
     yield flag("--scheduler", type=click.Choice(["slurm", "local"]), default="slurm", help="local: this machine.")
@@ -136,7 +139,7 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
-    earlier, lines = dict[str, click.Context](), list[str]()
+    earlier, lines, size = dict[str, click.Context](), [], 0.0
     for context, words in stages:
         command, name = context.command, str(context.info_name)
         stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
@@ -158,8 +161,12 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         if divided:  # shards share each folder
             pieces = max((len(folder.groups) for folder in stage.folders()), default=0) if listed else None
             jobs.divide(stage, tasks, pieces, listed=not waits)
+        if name == "featurize":
+            done = [unit.done for unit in stage.units()] if listed else []
+            size += _size_of(context) * (done.count(False) / len(done) if done else 1)
         plan.stages.append(stage)
         lines.append(jobs.describe(stage, listed=listed))
+    jobs.refuse_full(run, size)
     return lines
 
 
@@ -271,3 +278,14 @@ def _images_of(context: click.Context) -> Dataset:
     from ..data import ImageSelection
 
     return from_options(ImageSelection, context.params).table()
+
+
+def _size_of(context: click.Context) -> int:
+    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
+    from ..encoders import encoder_facts
+    from ..featurize import resolve_settings
+
+    settings, _ = resolve_settings(context.params)
+    rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
+    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
+    return sum(sizes) + max(sizes) // len(settings.views)

@@ -7,6 +7,6 @@ command that a person could type. Whether it is done is read from the files of i
 from .plan import SINGLE, STAGES, JobStage, Plan, new_folder, was_planned
 from .scheduler import most_tasks, settings
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import cancel, describe, divide, options_of, preview, refuse_live, start
+from .submission import cancel, describe, divide, options_of, preview, refuse_full, refuse_live, start
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

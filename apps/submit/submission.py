@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process
 from . import scheduler
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
+
+_MEGABYTE = 10**6
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
 """Commands that a GPU makes faster."""
@@ -42,6 +46,18 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     if stage.shards == 1:  # one job does it all
         stage.shards, stage.tasks = 0, []
     stage.done = stage.progress()
+
+
+def refuse_full(run: Path, size: float) -> None:
+    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
+    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        needed = math.ceil(size / _MEGABYTE)
+        raise InputError(
+            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
+            folder, free // _MEGABYTE, needed,
+        )  # fmt: skip
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:
