@@ -9,7 +9,7 @@ from .calibration import apply_temperature, negative_log_likelihood, shrunk_temp
 from .compare import compare_pairs, compare_tables, holm, precision_difference, selection_notes, unlike_pairs
 from .evaluate import SCHEMA, Evaluation, evaluate, read_facts, tables_of
 from .influence import Part
-from .known_metrics import HEADLINE, MetricSpec, list_metrics
+from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import ESTIMAND, TwoClassView, default_positive, measure, positive_mask, two_class_scores, two_sides
 from .operating import fold_curves
 from .panel import (

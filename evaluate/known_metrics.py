@@ -124,10 +124,10 @@ _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
         "calibration_note", "two_class", "units", "table", "trained_per_fold", "subgroups", "tested",
-        "auc_pooled",
+        "fold", "two_class_auc", "auc_pooled",
     }
 )  # fmt: skip
-"""What stands beside metrics in ``metrics.json`` and ``tables.csv``."""
+"""What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
 
 
 def _spec(name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any) -> MetricSpec:
@@ -162,7 +162,7 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
-    """Return the figures of a class against the rest, by name; None if one is not defined."""
+    """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
     true, called, auc = table.labels == k, table.predicted == k, None
     if table.probabilities is not None:  # of pairs within folds; of all pairs if no fold holds a pair
         scores = table.probabilities[:, k]
@@ -228,6 +228,9 @@ _BUILT_IN = (
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
+
+CLASS_METRICS = ("precision", "recall", "specificity", "f1", "auc")
+"""Metrics of a class against the rest, in the order of the tables: key and column."""
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:

@@ -41,7 +41,7 @@ from .sections import (
     published_blocks,
     setting_blocks,
 )
-from .tables import PublishedTable, side_by_side, write_summary
+from .tables import TABLES, PublishedTable, side_by_side, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _read(path: Path) -> tuple[Panel | None, str]:
 
 
 def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and its main figures as CSV.
+    """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV.
 
     Parameters
     ----------
@@ -267,13 +267,13 @@ def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     InputError
         A file would replace one of the tables that were read.
     ReportError
-        The report or the table could not be written; ``results`` holds what is in ``metrics.json``.
+        The report or a table of it could not be written; ``results`` holds what is in ``metrics.json``.
     """
     folder, result, failed = evaluation.folder, evaluation.result, list[str]()
-    report, summary = folder / "report.html", folder / "tables.csv"
-    refuse_overwriting([report, summary], evaluation.sources)
-    with reporting(summary, failed):
-        write_summary(summary, result["tables"])
+    report = folder / "report.html"
+    refuse_overwriting([report, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources)
+    with reporting(folder / "tables.csv", failed):
+        write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
     with reporting(report, failed):
         more = {"banners": result["notes"], "pairs": result["comparisons"], "external": result.get("external", ())}
         write_report(report, title="bchisto evaluation", panels=evaluation.panels, **more)

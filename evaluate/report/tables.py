@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import HEADLINE, MetricSpec, Panel, images_tested, list_metrics
+from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics
 from .page import NOTHING, Grid, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
@@ -185,18 +186,26 @@ def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
     return f"{form(mean)} ± {form(spread)}"
 
 
-def write_summary(path: Path, tables: Mapping[str, Metrics]) -> None:
-    """Write the figures of tables as CSV with full precision, a row each; ``metrics.json`` holds all others.
+def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence[Metrics]) -> None:
+    """Write each table as CSV with full precision; those without a row are left out.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
     tables : mapping
-        Name of a prediction table to its metrics; at least one.
+        Name of a prediction table to its metrics.
+    pairs : sequence of mapping
+        Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    rows = [{"table": name, **_summary(metrics, specs)} for name, metrics in tables.items()]
-    write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
+    made: dict[str, list[Row]] = {"tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()]}
+    made["per-fold"] = [{"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)]
+    for file, rows_of in _OF_EACH.items():
+        made[file] = [{"table": name, **row} for name, m in tables.items() for row in rows_of(m)]
+    made |= {file: [row for pair in pairs for row in rows_of(pair)] for file, rows_of in _OF_PAIRS.items()}
+    for file, rows in made.items():
+        if rows:
+            write_rows(folder / f"{file}.csv", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _figures(values: Metrics, *names: str) -> Row:
@@ -217,3 +226,59 @@ def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
             spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
             row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
     return row
+
+
+def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
+    columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
+    columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
+    columns |= {spec.name: m.get(f"{spec.name}_per_fold") for spec in specs if spec.per_fold}
+    for k in range(len(m["folds"])):
+        yield {name: values[k] if values else None for name, values in columns.items()}
+
+
+def _per_class(m: Metrics) -> Iterator[Row]:
+    for label, values in m["per_class"].items():
+        yield {"class": label, "n": values["n"], **_figures(values, *CLASS_METRICS)}
+
+
+def _confusion(m: Metrics) -> Iterator[Row]:
+    for true, line in zip(m["classes"], m["confusion"], strict=True):
+        for predicted, count in zip(m["classes"], line, strict=True):
+            yield {"true": true, "predicted": predicted, "n": count}
+
+
+def _set_points(m: Metrics) -> Iterator[Row]:
+    """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
+    view = m.get("two_class") or {"thresholds": ()}
+    counts = ("true_negative", "false_positive", "false_negative", "true_positive")
+    for point in (*view["thresholds"], *view.get("wanted", ())):
+        row = {"positive": " + ".join(view["positive"]), "rule": view["rule"], "wanted": point.get("wanted")}
+        row |= {"threshold": point["threshold"], **_figures(point, "sensitivity", "specificity", "ppv", "npv")}
+        yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
+
+
+def _subgroups(m: Metrics) -> Iterator[Row]:
+    for by, subgroups in m.get("subgroups", {}).items():
+        for subgroup in subgroups:
+            row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units")}}
+            yield row | _figures(subgroup, "accuracy", "difference")
+
+
+def _paired(pair: Metrics) -> Iterator[Row]:
+    row = {"second": pair["second"], "first": pair["first"]}
+    row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
+    counts = ("only_first", "only_second", "test", "p", "p_holm", "least_p", "detectable", "units_needed")
+    yield row | {key: pair[key] for key in counts} | {"not_inferior": pair.get("not_inferior")}
+
+
+def _differences(pair: Metrics) -> Iterator[Row]:
+    for name, change in pair["differences"].items():
+        row = {"second": pair["second"], "first": pair["first"], "figure": name}
+        yield row | _figures({"difference": change}, "difference") | {"method": change["method"]}
+
+
+_OF_EACH = {"per-class": _per_class, "confusion": _confusion, "set-points": _set_points, "subgroups": _subgroups}
+_OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
+
+TABLES = ("tables", "per-fold", *_OF_EACH, *_OF_PAIRS)
+"""Names of the files."""

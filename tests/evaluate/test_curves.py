@@ -46,6 +46,8 @@ def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
     assert view["auc_per_fold"][3] is None
     assert None not in view["auc_per_fold"][:3]
     assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
+    lines = (tmp_path / "out" / "per-fold.csv").read_text().splitlines()
+    assert lines[4].endswith(",")
 
 
 def test_temperature_is_the_minimum_that_scipy_finds(rng):
@@ -86,13 +88,17 @@ def test_one_fold_has_no_temperature(rng):
         assert fold_temperatures(random_table(rng, n=20, folds=folds)) is None
 
 
-def test_a_row_for_each_table_is_written_as_csv(rng, tmp_path):
+def test_every_table_is_written_as_csv(rng, tmp_path):
     tables = [saved(random_table(np.random.default_rng(0), n=60), tmp_path / f"{name}.csv") for name in "ab"]
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {name for name in names if name.endswith(".csv")} == {"tables.csv"}
-    with (tmp_path / "out" / "tables.csv").open() as handle:
-        assert len({len(row) for row in csv.reader(handle)}) == 1
+    for stem in ("tables", "per-fold", "per-class", "confusion", "set-points", "paired-tests"):
+        assert f"{stem}.csv" in names
+        with (tmp_path / "out" / f"{stem}.csv").open() as handle:
+            assert len({len(row) for row in csv.reader(handle)}) == 1
+    with (tmp_path / "out" / "confusion.csv").open() as handle:
+        total = sum(int(row["n"]) for row in csv.DictReader(handle))
+    assert total == 120
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
 
 

@@ -47,6 +47,9 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     assert [float(first[name]) for name in ("mcc", "mcc_low", "mcc_high")] == [mcc, low, high]
     assert (second["sureness"], second["sureness_low"]) == ("", "")  # this table has no probabilities
     assert tables["called"]["sureness"] is None
+    with (tmp_path / "per-fold.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [float(row["mcc"]) for row in rows[:4]] == per_fold
     report = (tmp_path / "report.html").read_text()
     for heading in ("", ", mean ± SD over folds"):
         assert f'<th scope="col">Matthews &lt;correlation&gt;{heading}</th>' in report

@@ -47,6 +47,11 @@ def test_by_hand(tmp_path, completed):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in report
     assert "Subgroups are exploratory" in report
+    with (tmp_path / "out" / "subgroups.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["value"], float(row["accuracy"])) for row in rows] == [
+        (one["value"], one["accuracy"]["value"]) for one in (north, south, unknown)
+    ]
 
 
 def test_a_patient_of_several_sites_is_said(tmp_path):
