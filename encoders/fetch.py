@@ -33,7 +33,7 @@ def encoders_folder() -> Path:
 
 
 def fetched_folder(name: str) -> Path | None:
-    """Return the folder of the weights of a published encoder if all its files were fetched and are there, else None."""
+    """Return the folder of a published encoder's weights if all its files were fetched and are there, else None."""
     folder = encoders_folder() / name
     return folder if _is_complete(folder) else None
 
