@@ -15,6 +15,9 @@ from ..core.formats import limits
 
 Mean = tuple[float, float, float]
 
+TREATMENT = ("size", "resize", "margin", "mean", "std", "interpolation")
+"""Fields of a card that determine preprocessing, and so the features."""
+
 WEIGHTS_KINDS = {"imagenet": "published", "random": "random"}
 """Origin of weights as recorded in feature files, by the option that chooses them; all others are ``file``."""
 
@@ -72,11 +75,6 @@ class EncoderCard:
         [True, True, False]
         """
         return re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", self.licence.casefold()) is not None
-
-    @property
-    def treatment(self) -> dict[str, Any]:
-        """What determines preprocessing, and so the features."""
-        return {name: getattr(self, name) for name in ("size", "resize", "margin", "mean", "std", "interpolation")}
 
     def terms(self) -> str:
         """Describe the licence of the weights."""

@@ -34,9 +34,9 @@ def encoders_folder() -> Path:
 
 
 def fetched_folder(name: str) -> Path | None:
-    """Return the folder of an encoder's weights if all its files were fetched and are there, else None."""
+    """Return the folder of a published encoder's weights if all its files were fetched and are there, else None."""
     folder = encoders_folder() / name
-    return folder if name in CATALOGUE and _is_complete(folder) else None
+    return folder if _is_complete(folder) else None
 
 
 def altered_file(folder: Path) -> Path | None:

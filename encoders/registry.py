@@ -119,7 +119,8 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
             named = match[2]
         elif match[1].casefold() == _WEIGHTS_OF.get(encoder.casefold()):
             shared = match[2]
-    fetched = fetched_folder(encoder.casefold()) if chosen == "imagenet" else None
+    published = chosen == "imagenet" and encoder.casefold() in CATALOGUE
+    fetched = fetched_folder(encoder.casefold()) if published else None
     return named or shared or (str(fetched) if fetched else chosen)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, InputError, WeightsError
-from .card import WEIGHTS_KINDS, EncoderCard, card_of
+from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
-from .loading import refused
+from .loading import first_line
 from .registry import EncoderChoice
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -34,7 +34,8 @@ class EncoderRequest:
 
 def identity(card: EncoderCard, **what: Any) -> str:
     """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
-    return hashlib.sha256(json.dumps({**card.treatment, **what}, sort_keys=True).encode()).hexdigest()
+    treatment = {name: getattr(card, name) for name in TREATMENT}
+    return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
 
 
 def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
@@ -184,8 +185,10 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     default = tuple(spec.outputs)[:1]
     chosen = chosen_outputs(request.choice.layers, default=default, known=spec.outputs, of=spec.name)
     parts = tuple(spec.outputs[name] for name in chosen)
-    with refused(WeightsError, f"{spec.name}: its weights cannot be used"):
+    try:
         run, sha256 = spec.build(chosen, request.weights)
+    except ValueError as error:
+        raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default, card=spec.card,
         runner="package", backend=spec.name, engine=request.engine, run=run, weights_file_sha256=sha256,

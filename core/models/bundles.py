@@ -50,10 +50,6 @@ class TrainingImages:
         names = set(images)
         return cls(len(names), frozenset(hashes[image] for image in names)) if names <= hashes.keys() else None
 
-    def content(self) -> dict[str, Any]:
-        """Return the entry for the manifest."""
-        return {"images": self.count, "sha256": sorted(self.hashes)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
@@ -141,13 +137,14 @@ class BundleFacts:
 
     def content(self) -> dict[str, Any]:
         """Return the entries for the manifest."""
+        known = self.training
         return {
             "classes": list(self.classes),
             "protocol": self.protocol,
             "banners": list(self.banners),
             "calibration": None if self.temperature is None else {"temperature": self.temperature},
             "two_class": self.two_class,
-            "training": self.training and self.training.content(),
+            "training": known and {"images": known.count, "sha256": sorted(known.hashes)},
             "unsure": self.unsure,
         }
 
