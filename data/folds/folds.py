@@ -34,11 +34,12 @@ from .protocols import (
     SLIDE_FOLDS,
     fit_slides,
     given_plan,
+    mixed_parts,
     name_of_list,
     published_folds,
     site_plan,
 )
-from .split import HOLDOUT, draw_folds
+from .split import HOLDOUT, draw_folds, scarce
 
 GROUPINGS = ("group", "none")
 """Choices of `group_by`: whether drawn folds keep groups together."""
@@ -103,12 +104,13 @@ def fold_plan(
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    drawn = (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds)
+    drawn_of: dict[str, Any] = {"labels": labels, "groups": groups, "grouped": grouped}
+    drawn_of |= {"image_ids": image_ids, "known": known, "seed": seed}
     try:
         if folds == "none":
             plan = _all_train(image_ids, test_list, failed)
-        elif drawn:
-            plan = draw_folds(folds, image_ids, labels, groups, known, grouped=grouped, seed=seed)
+        elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
+            plan = draw_folds(folds, **drawn_of)
         elif folds == GIVEN:
             plan = given_plan(image_ids=image_ids, known=known)
         elif folds.startswith(SITES):
@@ -130,20 +132,12 @@ def fold_plan(
             )
         _check_parts(plan, classes)
     except ScarceError as error:
-        raise InputError("{}", error, remedies=_remedies(bool(drawn), grouped=grouped)) from error
-    if group_by == "group" and (leaks := split_groups(plan, group_of)):
+        raise scarce(error, folds, **drawn_of) from error
+    if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
-    return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
-
-
-def _remedies(drawn: bool, *, grouped: bool) -> list[str]:
-    """Return what helps if images, or patients, are too few for folds."""
-    if not drawn:
-        return [Message("draw folds, such as {folds:3}")]
-    apart = Message("use {group_by:none}, with results that are too high for new patients")
-    others = "add images" + " of other patients" * grouped
-    return [Message("use fewer folds, such as {folds:3}"), others, *([apart] if grouped else [])]
+    mixed = mixed_parts(plan, known)
+    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
 
 
 def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:

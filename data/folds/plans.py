@@ -187,10 +187,11 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
     )
 
 
-def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[str, ...]:
+def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False) -> tuple[str, ...]:
     """Return warnings with the number of groups that are in two parts of a fold.
 
-    They are written to all outputs of a protocol, also to model files, and name no patient.
+    Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
+    model files, which must not contain names of patients.
     """
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
@@ -201,15 +202,25 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[st
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
+
+    def which(groups: set[str]) -> Names:
+        return Names(f" ({few(sorted(groups), most=5)})" if named else "")
+
     if tested:
         warnings.append(
-            f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
-            "both train and test in a fold, so these numbers are too high for new patients"
-        )
+            Message(
+                "image-level folds on grouped data: {} of {} patients or slides with several images both train and "
+                "test in a fold{}, so these numbers are too high for new patients",
+                len(tested), several, which(tested),
+            )
+        )  # fmt: skip
     if stopped:
         warnings.append(
-            f"{len(stopped)} patients or slides both train and validate in a fold, so training may stop too late"
-        )
+            Message(
+                "{} patients or slides both train and validate in a fold{}, so training may stop too late",
+                len(stopped), which(stopped),
+            )
+        )  # fmt: skip
     return tuple(warnings)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
-from ..dataset import GIVEN, DatasetFacts, given_parts
+from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
 from .plans import FoldPlan, Row, ScarceError, spread
@@ -171,6 +171,19 @@ def _slide(image: str) -> str:
     if match := BREAKHIS_NAME.fullmatch(name):
         return "-".join(match.group(2, 3, 4))
     return match[1] if (match := IDC_NAME.fullmatch(name)) else ""
+
+
+def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
+    """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
+    parts = given_parts(known)
+    if parts is None or plan.origin in ("given", "none"):
+        return ()
+    column, part_of = parts
+    mixed = any(part_of.get(image, part) != part for image, _, part in plan.rows)
+    if not mixed or len(set(part_of.values())) < 2:
+        return ()
+    names = ", ".join(part for part in PARTS if part in part_of.values())
+    return (f"the images came split (column {column}: {names}), and these folds mix the parts",)
 
 
 def name_of_list(path: Path) -> str:

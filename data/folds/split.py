@@ -11,14 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError
+from ...core import InputError, Message, Names
 from ..dataset import DatasetFacts
 from ..findings import pairs_alike
 from .plans import FoldPlan, Row, ScarceError, join_units
+
+_MOST_TRIED = 20
+"""Largest number of folds that a refusal suggests."""
 
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent for training, validation and test, or for training and test."""
@@ -243,6 +247,50 @@ def draw_folds(
     for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
         raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
     return plan
+
+
+def scarce(
+    error: ScarceError, spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **others: Any
+) -> InputError:
+    """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
+
+    Parameters
+    ----------
+    error : ScarceError
+        The reason; if one group holds all images of a class, so that no number of folds helps, the refusal names both.
+    spec, labels, groups, grouped, **others
+        As for `draw_folds`; other folds than drawn ones may have been asked for.
+    """
+    reason: Exception | Message = error
+    images, owners = Counter(labels), {label: set[str | None]() for label in sorted(set(labels))}
+    for label, group in zip(labels, groups, strict=True):
+        owners[label].add(group)
+
+    def drawn(specs: Iterable[str], *, grouped: bool = grouped) -> str:
+        for spec in specs:
+            with contextlib.suppress(ScarceError):
+                draw_folds(spec, labels=labels, groups=groups, grouped=grouped, **others)
+                return spec
+        return ""
+
+    test = spec.rpartition("/")[2]
+    if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
+        draw = [Message("or draw folds, such as {folds:{}}", other)] if (other := drawn("5432")) else []
+        return InputError("{}", reason, remedies=draw)
+    most = min(_MOST_TRIED, *images.values())
+    nearest = (*range(min(most, int(test) - 1), 1, -1), *range(int(test) + 1, most + 1))
+    specs = [f"{100 - int(test)}/{test}"] if "/" in spec else list(map(str, nearest))
+    lone = next((label for label, of in owners.items() if len(of) == 1 and None not in of), None)
+    if not grouped or lone is None:
+        use = [Message("use {folds:{}}", other)] if (other := drawn(specs)) else []
+        return InputError("{}", reason, remedies=[*use, "add images" + " of other patients" * grouped])
+    what = f"all {images[lone]} images of class {lone} are" if images[lone] > 1 else f"the only image of {lone} is"
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
+    cures = [f"add images of a second patient with class {lone}"]
+    if other := drawn([spec, *specs], grouped=False):
+        more = "" if other == spec else Message(" and {folds:{}}", other)
+        cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
+    return InputError("{}", reason, remedies=cures)
 
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:

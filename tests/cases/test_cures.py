@@ -66,9 +66,13 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed,
     code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
     error = error_of(err)
     assert code == 2
-    assert "or add images of other patients, or use --group-by none, with results" in error
-    options = ("--group-by", "none", "--folds", "2")
-    completed("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *options)
+    assert f"all 5 images of class {lonely} are of one patient (Q1)" in error
+    assert f"add images of a second patient with class {lonely}" in error
+    assert "fewer" not in error
+    advised = re.search(r"use (--group-by none)(?: and (--folds \S+?))?, with results", error)
+    options = [part for option in advised.groups() if option for part in option.split()]
+    kept = options if "--folds" in options else [*options, "--folds", folds]
+    completed("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *kept)
     both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
     completed("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
 
@@ -88,7 +92,7 @@ def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, completed, o
     error = error_of(err)
     assert code == 2
     assert reason in error
-    suggested = re.search(r"such as --folds (\S+?),", error)[1]
+    suggested = re.search(r"use --folds (\S+?),", error)[1]
     completed("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
 
 
@@ -105,7 +109,7 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, compl
     error = error_of(err)
     assert code == 2
     assert "fewer folds" not in error
-    suggested = re.search(r"draw folds, such as --folds (\d+)$", error)[1]
+    suggested = re.search(r"or draw folds, such as --folds (\d+)$", error)[1]
     completed("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
 
 

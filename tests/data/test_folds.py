@@ -44,16 +44,12 @@ def test_stratified_folds_partition_the_images():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        (
-            "10",
-            {"count": 12},
-            r"class a has 6 images, fewer than the 10 folds; use fewer folds, such as `folds=3`, or add images",
-        ),
+        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `folds=6`, or add images"),
         ("1", {}, r"`folds` 1: give at least 2 folds"),
         (
             "5",
             {"groups": ["p", "q"] * 20},
-            r"2 groups are fewer than the 5 folds; use fewer folds, such as `folds=3`, or add images of other patients",
+            r"all 20 images of class a are of one patient \(p\); add images of a second patient with class a",
         ),
         (
             "nothing",
@@ -403,9 +399,14 @@ def test_splits_that_are_refused(parts, message):
         plan(parts=parts)
 
 
-def test_what_is_said_of_a_split_that_came():
+def test_what_is_said_of_folds_that_mix():
     parts = ["train"] * 4 + ["test"] * 4
     assert plan(parts=parts).warnings == ()
+    assert plan("2", parts=parts).warnings == (
+        "the images came split (column part: train, test), and these folds mix the parts",
+    )
+    assert plan("2", parts=["train"] * 8).warnings == ()
+    assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
     assert "image-level folds on grouped data: 1 of 1 patients" in plan(parts=parts, groups=groups).warnings[0]
     known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})

@@ -115,12 +115,12 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     group_of = {image: f"{name} {(0, 1, 2, 3, 3, 2, 0, 1, 9)[place]}" for place, (image, *_) in enumerate(rows)}
     table = replace(table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8)
     banners = [
-        *split_groups(plan, group_of),
+        *split_groups(plan, group_of, named=True),
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
         *_leaks(table),
     ]
     assert len(banners) == 4
-    assert [name in banner for banner in banners] == [False, False, True, False]
+    assert [name in banner for banner in banners] == [True, True, True, False]
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0))], banners=banners)
     text = text_of(tmp_path / "r.html")
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []

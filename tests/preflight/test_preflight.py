@@ -96,15 +96,13 @@ def test_what_cannot_be_done_says_why_with_the_callers_names():
     rows = [("a", None)] * 6 + [("b", None)] * 3
     found = {one.folds: one for one in check_protocols(dataset(*rows), FoldChoice())}
     assert list(found) == ["10", "5", "3", "2"]  # fewer folds are tried where neither of the first will do
-    assert (
-        found["5"].refused
-        == "class b has 3 images, fewer than the 5 folds; use fewer folds, such as `folds=3`, or add images"
-    )
+    assert found["5"].refused == "class b has 3 images, fewer than the 5 folds; use `folds=3`, or add images"
     assert found["3"].refused == ""
     one_owner = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "r")] * 3
     (refused,) = check_protocols(dataset(*one_owner), FoldChoice(("2",)))
-    assert "no image of class b trains in fold" in refused.refused
-    assert "or add images of other patients" in refused.refused
+    assert (
+        "all 6 images of class b are of one patient (r); add images of a second patient with class b" in refused.refused
+    )
 
 
 def test_the_protocol_to_take(tmp_path):
