@@ -29,6 +29,7 @@ from ..core.formats import (
     choose_column,
     limits,
     may_hold_patients,
+    mistaken,
     open_for_reading,
     parse_json,
     reading,
@@ -80,7 +81,8 @@ def read_embeddings(path: PathInput) -> Embeddings:
         return _read_npz(path)
     if path.suffix.casefold() not in _HDF5:
         how = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
-        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; {how}")
+        no_file = f"{path}: embeddings are read from .npz and .h5 files; {how}"
+        raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
     refuse_deadly([path])
     if not _is_store(path):
         return _read_slides(path, [path])
