@@ -149,7 +149,7 @@ NETWORKS = {
     "weights of objects": (kernel(lambda a: np.full(a.shape, {})), "not a complete model of arrays"),
     "weights cut off": (model(lambda data: data[:-100]), "not a complete model of arrays"),
     "a pickle in place of weights": (model(lambda data: b"cos\nsystem\n(S'true'\ntR."), "is too small for speck"),
-    "a fold twice": (lambda m: hashed({**m, "models/fold01.npz": m["models/fold1.npz"]}), "two models of one fold"),
+    "a fold twice": (lambda m: hashed({**m, "models/fold01.npz": m["models/fold1.npz"]}), "its members are not those"),
     "another suffix": (
         lambda m: hashed({**m, "models/fold3.h5": m["models/fold1.npz"]}), "its members are not those of a CNN"),
 }
