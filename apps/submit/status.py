@@ -6,6 +6,7 @@ The scheduler is only asked which tasks wait. Without its answer the rest is the
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from .submission import Queued, ask
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted")
+
+_FULL_BYTES = 1_000_000
+"""Free space below which work that ended without its results probably had too little."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class RunStatus:
         Rows of ``failures.csv``.
     log : str
         The log to read if something failed; else empty.
+    full : bool
+        Whether the work stopped and the disk is full.
     then : str
         The command that continues; empty if all is done.
     """
@@ -97,6 +103,7 @@ class RunStatus:
     stages: tuple[Stage, ...]
     failed_images: int
     log: str
+    full: bool
     then: str
 
 
@@ -131,6 +138,7 @@ def read_status(run: Path) -> RunStatus:
         stages=stages,
         failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log=str(log) if failed is not None else "",
+        full=state in _STUCK and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
     )
 
@@ -274,6 +282,8 @@ def status_lines(status: RunStatus) -> list[str]:
         lines += [f"  {line}" for line in _shard_lines(stage)]
     if status.failed_images:
         lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
+    if status.full:
+        lines.append(f"the disk of {status.run} is full; make room first")
     if status.log:
         lines.append(f"read: {status.log}")
     if status.then:

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -220,6 +222,14 @@ def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(st
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert status(run)[:2] == (1, "interrupted")
+
+
+def test_a_full_disk_is_named(killed, tmp_path, on_small_disk):
+    copy = 'cp -r "$1" run && { yes > run/fill 2> /dev/null || true; } && exec "$2" -m bchisto status run'
+    words = on_small_disk(tmp_path, "3M", "sh", "-c", f'cd "$3" && {copy}', "sh", killed, sys.executable, tmp_path)
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (1, "run: interrupted"), ended
+    assert "the disk of run is full; make room first\n" in ended.stdout
 
 
 def test_a_watched_status_tells_the_time(start, copied):
