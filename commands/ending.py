@@ -18,6 +18,7 @@ from .terminal import count_repeated, put, shows_colour
 if TYPE_CHECKING:
     from ..apps.check import Preflight
     from ..crossval import CrossValidation
+    from ..data import Dataset
 
 R = TypeVar("R")
 
@@ -146,6 +147,13 @@ def print_results(
     following = then(wrote[0]) if wrote else "the other shards, then the same command without --shard"
     wrote += [shown] if any(result.panel is not None for result in trained) else []
     done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
+
+
+def fewer_folds(dataset: Dataset) -> str:
+    """Return the option of boost for fewer than ten folds, with a space in front; empty if ten are possible."""
+    groups = {record.group for record in dataset.records}
+    most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
+    return f" --folds {most}" if 1 < most < 10 else ""
 
 
 LINEAR = " --head logistic"

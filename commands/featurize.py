@@ -13,7 +13,7 @@ import click
 from ..core import counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, print_results, quoted, typed_names
+from .ending import LINEAR, done, echo, fewer_folds, print_results, quoted, typed_names
 from .help import GroupedOption
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_flag, preset_option
 
@@ -129,7 +129,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         echo(f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}")
         wrote = list(result.stores)
         then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
-        then += LINEAR if brought else ""
+        then += fewer_folds(selection.table()) + (LINEAR if brought else "")
         if not result.trainable:
             then = "label images of two classes or more, then this command again"
     else:

@@ -227,8 +227,7 @@ class Encoder:
         self.geometry = Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
         self.dim = sum(self.parts)
         self.card = EncoderCard(outputs=self.layers)
-        self.runner = "keras"
-        self.engine = engine
+        self.runner, self.engine = "keras", engine
         self.backend = "openvino" if openvino else prepare_backend()
         if openvino:
             graph = functools.partial(kept.graph, facts=facts)

@@ -142,6 +142,8 @@ def choose_column(
     InputError
         Two columns of one tier that group the rows differently.
     """
+    if role is LABEL and "x" in map(_loose, names):  # with a column x, y is the position of a tile, not a label
+        names = [name for name in names if _loose(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
     for tier in tiers:
         filled = [name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))]

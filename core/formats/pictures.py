@@ -140,8 +140,9 @@ _RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
 otherwise decode an image to noise."""
 
-_HEAD = 2**20
-"""Number of bytes that hold the header; Pillow joins EXIF segments in a time that grows with its square."""
+_HEAD, _MORE = 2**20, 15 * 2**20
+"""Number of bytes that hold most headers, and at most so many more; Pillow joins EXIF segments in a time that grows
+with the square of their number."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -160,12 +161,15 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     """
     handle.seek(0)
     files.check_bytes(path)
-    header = _jpeg_header(path, handle.read(_HEAD))
+    try:
+        header = _jpeg_header(path, begin := handle.read(_HEAD))
+    except ImageError:  # perhaps for what cameras and programs write before the picture
+        header = _jpeg_header(path, begin + handle.read(_MORE))
     return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), header.width * header.height)))
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
-    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2:_HEAD]), "JPEG")
+    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2 : _HEAD + _MORE]), "JPEG")
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,17 +170,17 @@ def _here_first(
     That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
     starts the workers, while this process goes on.
     """
-    waiting, outcomes = collections.deque(units), collections.deque[Any]()
+    waiting, outcomes = iter(list(units)), collections.deque[Any]()  # this iterator gives each unit to one thread
     begun, known, stop = time.monotonic(), threading.Event(), threading.Event()
 
     def others() -> None:
         block_interrupts()
         known.wait(3 * resources.start / (len(units) - 1))
-        seconds = (time.monotonic() - begun) * len(waiting)
+        seconds = (time.monotonic() - begun) * length_hint(waiting)
         worth = resources.worth(seconds) if known.is_set() else resources
         try:
-            if (jobs := min(worth.processes - 1, len(waiting))) > 0 and not stop.is_set():
-                outcomes.extend(apart(_taken(waiting), jobs=jobs, ahead=0, stop=stop))
+            if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():
+                outcomes.extend(apart(waiting, jobs=jobs, ahead=0, stop=stop))
         except BaseException as error:  # noqa: BLE001 - raised below
             outcomes.append(error)
 
@@ -192,7 +193,7 @@ def _here_first(
     thread = threading.Thread(target=others, name="bchisto-workers")
     thread.start()
     try:
-        for unit in _taken(waiting):
+        for unit in waiting:
             result = call(unit)
             known.set()
             yield result
@@ -203,13 +204,6 @@ def _here_first(
         stop.set()
         known.set()
         thread.join()
-
-
-def _taken(units: collections.deque[U]) -> Iterator[U]:
-    """Take units from a queue that threads share."""
-    with contextlib.suppress(IndexError):
-        while True:
-            yield units.popleft()
 
 
 def _begin(parent: int, folder: Path | None, resources: Resources) -> None:

@@ -123,9 +123,8 @@ class Resources:
 
     def clock(self, seconds: float) -> float:
         """Return the time on the clock that work of so many seconds takes, with the start of the processes."""
-        if self.here or self.processes == 1:
-            return (seconds + (self.processes - 1) * self.start) / self.processes
-        return self.start + seconds / self.processes
+        starting = self.processes - (self.here or self.processes == 1)
+        return (seconds + starting * self.start) / self.processes
 
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.

@@ -88,7 +88,8 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     named = set()
     for file in ROOT.rglob("*.py"):
         if file.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".types"):
-            named |= set(re.findall(r"how_to_install\(['\"](\w+)['\"]\)", file.read_text(encoding="utf-8")))
+            text = file.read_text(encoding="utf-8")
+            named |= set(re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text))
     assert {"dask", "excel", "onnx", "openvino", "staintools", "torch"} <= named
     for name in named:
         assert shlex.split(how_to_install(name)) == ["pip", "install", *extras.get(name, [openvino])]

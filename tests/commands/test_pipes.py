@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-NOT_A_FILE = "not a regular file, but a pipe or a device"
+NOT_A_FILE = "a folder, a pipe or a device, not an HDF5 file"
 
 
 @pytest.mark.parametrize("name", ["s.h5", "a.npz", "a.csv"])

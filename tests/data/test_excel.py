@@ -41,8 +41,8 @@ def images(tmp_path):
 
 
 def test_cells_of_all_kinds(images, caplog):
-    caplog.set_level("INFO")
     """Numbers without decimals, days, text with blanks, empty cells, rows between."""
+    caplog.set_level("INFO", logger="bchisto")
     day = datetime.datetime.fromisoformat("2026-11-21")
     rows = [
         [None, None], ["Path ", " LABEL", "Group", "Alter", "Tag", "ok"],

@@ -75,7 +75,7 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
         ("lost", "recipe lost: its entry point cannot be loaded (AttributeError"),
         ("absent", f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)"),
         ("number", "recipe number: its entry point gives no Traversable; report this to its package, wrong"),
-        ("broken", "recipe broken: not YAML ("),
+        ("broken", "recipe broken: not YAML, or nested too deeply ("),
         ("listed", "recipe listed: a recipe is a mapping with a name, settings and published results"),
         ("other", "recipe other: its entry point gives one called lab-study; report this to its package"),
         ("bare", "recipe bare: no citation, no dataset"),

@@ -76,7 +76,7 @@ def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, 
 def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
     line = ("data", "check", "--no-copies", "--encoder", pathology)
     _, out, _ = cli(*line, "--images", bach)
-    assert "onnx-patho  0.5um:64   0.5         0.5" in out
+    assert "onnx-patho  0.5um:64  0.5   0.5" in out
     assert "onnx-patho was trained at" not in out
     assert "--head logistic" in out
     _, out, _ = cli(*line, "--images", bach, "--view", "1.0:150")
