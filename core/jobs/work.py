@@ -106,7 +106,7 @@ class Work(Settings):
         recorded=False,
         decides=False,
         least=1,
-        help="Processes; default: as many as the work is worth, at most one per core, or one per GPU if Keras sees any.",
+        help="Processes; default: as many as the work is worth, at most one per core, or per GPU if Keras sees any.",
     )
     shard: Shard | None = option(
         None,
