@@ -209,8 +209,8 @@ def trial(
     featurize(selection, out=run, settings=check.planned, work=work)
     spent, standard = time.monotonic() - started, None
     if anew and not encoders:
-        next_settings = plan_describing(selection, choose_settings(preset_options("standard"), keep=())[0])
-        standard = spent * recorded_seconds(next_settings) / recorded_seconds(check.planned)
+        fitted = plan_describing(selection, choose_settings(preset_options("standard"), keep=())[0])
+        standard = spent * recorded_seconds(fitted) / recorded_seconds(check.planned)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     try:

@@ -176,8 +176,7 @@ def _here_first(
     def others() -> None:
         block_interrupts()
         known.wait(3 * resources.start / (len(units) - 1))
-        seconds = (time.monotonic() - begun) * length_hint(waiting)
-        worth = resources.worth(seconds) if known.is_set() else resources
+        worth = resources.worth((time.monotonic() - begun) * length_hint(waiting)) if known.is_set() else resources
         try:
             if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():
                 outcomes.extend(apart(waiting, jobs=jobs, ahead=0, stop=stop))

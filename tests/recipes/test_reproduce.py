@@ -303,7 +303,7 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"published": [{"kind": "stores", "key": "a", "title": "b"}]}, "the table a has no source"),
         (
             {"published": [{"kind": "stores", "key": "a", "title": "b", "source": "c", "rows": {}, "claim": {}}]},
-            "the table a: claim has nothing; give says and the keys of a form: better, than; ",
+            "the table a: the claim {} is of no form; give says and one of better, than; ",
         ),
     ],
 )
