@@ -35,7 +35,7 @@ FORMS = ("crops", "windows")
 MOST_BYTES = 2_000_000_000
 """Size of all kept networks together, above which those are removed that were not used for the longest time."""
 
-_GRAPH, _RECORD = ("network.xml", "network.bin"), "record.json"
+_NETWORKS, _GRAPH, _RECORD = "networks", ("network.xml", "network.bin"), "record.json"
 
 
 def cache_folder() -> Path:
@@ -47,7 +47,7 @@ def cache_folder() -> Path:
 
 def kept_folder() -> Path:
     """Return the folder of kept networks."""
-    return cache_folder() / "networks"
+    return cache_folder() / _NETWORKS
 
 
 def kept_key(libraries: tuple[str, ...], **decisive: Any) -> str:
@@ -117,7 +117,7 @@ class KeptNetwork:
         return graph
 
     def _folder(self, form: str) -> Path:
-        return kept_folder() / f"{self._key}-{form}"
+        return cache_folder() / _NETWORKS / f"{self._key}-{form}"
 
     def _read(self, form: str) -> dict[str, Any] | None:
         """Return the facts of a form if its files are whole, and remember that they were used."""

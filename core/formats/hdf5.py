@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -214,6 +215,8 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
             # it computes nothing, and threads may be limited (ulimit -u)
             env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
+    if done is not None and -done.returncode in (signal.SIGKILL, signal.SIGINT):  # without memory or processes
+        raise MemoryError(f"{files[0]}: the process that looks at it first was ended by signal {-done.returncode}")
     if done is not None and done.returncode < 0:
         last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
         raise StoreError(

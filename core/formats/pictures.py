@@ -72,8 +72,9 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
     except files.BROKEN as error:
         raise files.damaged(path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG") from error
     mode += "A" if "transparency" in about and "A" not in mode else ""
-    remarks = files.remarks_on(about.get("icc_profile") or b"", pages=pages)
-    turned = files.exif_orientation(about.get("exif", b""))
+    profile, exif = about.get("icc_profile") or b"", about.get("exif")
+    remarks = files.remarks_on(profile, pages=pages) if profile or pages > 1 else ()
+    turned = files.exif_orientation(exif) if exif else 1
     header = ImageHeader(kind, *size, mode, pages, orientation=turned, remarks=remarks)
     files.check_size(path, header)
     return header

@@ -8,6 +8,7 @@ import functools
 import itertools
 import logging
 import os
+import signal
 import threading
 import time
 import warnings
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from .. import BchistoError, InputError, Message
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
-from .processes import block_interrupts, hold_interrupts, prepare_worker, scratch_folder
+from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
 from .resources import THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
@@ -170,24 +171,19 @@ def _here_first(
     That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
     starts the workers, while this process goes on.
     """
-    waiting, outcomes = iter(list(units)), collections.deque[Any]()  # this iterator gives each unit to one thread
+    waiting = iter(list(units))  # this iterator gives each unit to one thread
+    outcomes, errors = collections.deque[tuple[U, R]](), list[BaseException]()
     begun, known, stop = time.monotonic(), threading.Event(), threading.Event()
 
     def others() -> None:
-        block_interrupts()
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # of the workers too, until they can ignore them
         known.wait(3 * resources.start / (len(units) - 1))
         worth = resources.worth((time.monotonic() - begun) * length_hint(waiting)) if known.is_set() else resources
         try:
             if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():
                 outcomes.extend(apart(waiting, jobs=jobs, ahead=0, stop=stop))
         except BaseException as error:  # noqa: BLE001 - raised below
-            outcomes.append(error)
-
-    def arrived() -> Iterator[tuple[U, R]]:
-        while outcomes:
-            if isinstance(outcome := outcomes.popleft(), BaseException):
-                raise outcome
-            yield outcome
+            errors.append(error)
 
     thread = threading.Thread(target=others, name="bchisto-workers")
     thread.start()
@@ -196,9 +192,12 @@ def _here_first(
             result = call(unit)
             known.set()
             yield result
-            yield from arrived()
+            if errors:
+                break
         thread.join()
-        yield from arrived()
+        if errors:
+            raise errors[0]
+        yield from outcomes
     finally:
         stop.set()
         known.set()

@@ -25,7 +25,7 @@ _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
-_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+INTERRUPTS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
 
 _WATCH_SECONDS = 1.0
@@ -43,8 +43,8 @@ def hold_interrupts() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in _SIGNALS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in INTERRUPTS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
     finally:
@@ -55,16 +55,11 @@ def hold_interrupts() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
-def block_interrupts() -> None:
-    """Block interrupts in this thread, and in the processes that it starts until `prepare_worker`."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is an interrupt, or an error of C code after one, which the command line has noted."""
     if isinstance(error, KeyboardInterrupt):
         return True
-    return any(getattr(signal.getsignal(number), "received", None) is not None for number in _SIGNALS)
+    return any(getattr(signal.getsignal(number), "received", None) is not None for number in INTERRUPTS)
 
 
 def prepare_worker(parent: int, folder: Path | None = None) -> None:
@@ -77,9 +72,9 @@ def prepare_worker(parent: int, folder: Path | None = None) -> None:
     folder : Path, optional
         Folder for temporary files of libraries; the parent removes it.
     """
-    for number in _SIGNALS:
+    for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     if folder is not None:
         tempfile.tempdir = str(folder)
         home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one

@@ -121,11 +121,6 @@ class Resources:
         worth = max([1, *(number for number, enough in least.items() if seconds >= enough)])
         return self if self.gpus else replace(self, processes=worth)
 
-    def clock(self, seconds: float) -> float:
-        """Return the time on the clock that work of so many seconds takes, with the start of the processes."""
-        starting = self.processes - (self.here or self.processes == 1)
-        return (seconds + starting * self.start) / self.processes
-
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
 

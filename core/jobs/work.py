@@ -240,7 +240,8 @@ def do_missing(
         seconds = cost(missing[0]) / steps(missing[0]) * sum(map(steps, missing))
         if seconds:  # otherwise the unit could not be measured
             resources = resources if work.jobs else resources.worth(seconds)
-            _log.info("%s: about %s", label, rough_duration(resources.clock(seconds)))
+            count = resources.processes
+            _log.info("%s: about %s", label, rough_duration(seconds / count + resources.start * (count > 1)))
     made = run_units(
         function,
         (bundled or dealt)(missing),

@@ -80,7 +80,7 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
 @pytest.mark.slow
 def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     run = tmp_path / "run"
-    words = (*LOCAL, "--", "featurize", "--images", tissue, "--out", run, *FEATURES)
+    words = (*LOCAL, "--", "featurize", "--images", tissue, "--out", run, *FEATURES, "--augmentations", 300)
 
     def begin():
         known = set(run.glob("records/*-featurize-*.json"))
