@@ -177,7 +177,7 @@ def _here_first(
 
     def others() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # of the workers too, until they can ignore them
-        known.wait(3 * resources.start / (len(units) - 1))
+        known.wait(resources.least(2) / (len(units) - 1))
         worth = resources.worth((time.monotonic() - begun) * length_hint(waiting)) if known.is_set() else resources
         try:
             if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():

@@ -114,12 +114,13 @@ class Resources:
         >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
         [1, 2, 2, 3, 3, 4]
         """
-        least = {
-            number: self.start * (1 + number * (number - 1) if self.here else max(4, number * (number - 1)))
-            for number in range(2, self.processes + 1)
-        }
-        worth = max([1, *(number for number, enough in least.items() if seconds >= enough)])
+        worth = max([1, *(number for number in range(2, self.processes + 1) if seconds >= self.least(number))])
         return self if self.gpus else replace(self, processes=worth)
+
+    def least(self, processes: int) -> float:
+        """Return the seconds of work from which on so many processes are worth their start, see `worth`."""
+        pairs = processes * (processes - 1)
+        return self.start * (1 + pairs if self.here else max(4, pairs))
 
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
