@@ -1,5 +1,6 @@
 """What is pinned is known by its hash, its licence is listed, and the bill of materials says the same."""
 
+import csv
 import importlib.util
 import json
 import re
@@ -36,9 +37,8 @@ def locked():
 
 @pytest.fixture(scope="module")
 def licences():
-    text = (REPOSITORY / "docs" / "licences.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
-    return {plain(name): rest for name, *rest in rows[1:] if name != "---"}
+    with (REPOSITORY / "tools" / "licences.csv").open(encoding="utf-8", newline="") as file:
+        return {plain(name): rest for name, *rest in list(csv.reader(file))[1:]}
 
 
 def test_every_pinned_package_is_locked_with_its_hash(pinned, locked):
@@ -48,6 +48,16 @@ def test_every_pinned_package_is_locked_with_its_hash(pinned, locked):
 def test_every_pinned_package_has_its_licence_listed(pinned, licences):
     assert {name: version for name, (version, _, _) in licences.items()} == pinned, "run: make lock"
     assert all(said for _, said, _ in licences.values())
+
+
+def test_the_page_of_licences_is_current(licences):
+    spec = importlib.util.spec_from_file_location("lock", REPOSITORY / ".ci" / "lock.py")
+    lock = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lock)
+    with lock.TABLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert lock.PAGE.read_text(encoding="utf-8") == lock.page(rows), "run: make lock"
+    assert {by for _, _, by in licences.values()} == {by for part in lock.PARTS.values() for by in part}
 
 
 def test_nothing_that_is_needed_binds_those_who_use_it(licences):

@@ -1,57 +1,81 @@
-"""The intervals on BACH that README and the results page print are those of this version."""
+"""The figures on BACH that README and the results page print are those of this version."""
 
+import json
+import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, compare_tables, share_interval
+from bchisto.evaluate import evaluate
 
 HOUSE = Path(__file__).resolve().parents[2]
-IMAGES = 400
-RIGHT = {"bchisto": 355, "published": 349}
+SHARED = Path(os.environ.get("BCHISTO_SHARED", HOUSE.parent / "shared")) / "reference"
+PREDICTIONS, PUBLISHED = SHARED / "bach" / "predictions", SHARED / "rakhlin2018" / "crossvalidation.csv"
+HEADS = ("svm", "lda", "logistic", "lightgbm", "knn")
+
+pytestmark = pytest.mark.skipif(not PREDICTIONS.is_dir(), reason="needs the predictions in ../shared")
 
 
-def printed(path, pattern):
-    rows = re.findall(pattern, (HOUSE / path).read_text())
-    assert rows
-    return [[float(number) for number in row] for row in rows]
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """The metrics of all tables of the published folds, the published one first, and of new patients."""
+    metrics = {}
+    for name, before in (("rakhlin10", [PUBLISHED]), ("eva", [])):
+        tables = [*before, *(PREDICTIONS / f"{name}-{head}.csv" for head in HEADS)]
+        out = tmp_path_factory.mktemp(name)
+        evaluate(tables, out=out)
+        metrics[name] = json.loads((out / "metrics.json").read_text())
+    return metrics
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
-def test_intervals_of_accuracies(path):
-    for accuracy, low, high in printed(path, r"(\d+\.\d)\*{0,2} %\*{0,2} \((\d+\.\d) to (\d+\.\d)\)"):
-        # 400 images in the published folds, 132 in the single fold of new patients
-        images, widen = (IMAGES, 1.5) if accuracy > 80 else (132, 1.0)
-        right = next(n for n in range(images) if abs(100 * n / images - accuracy) < 0.0501)
-        interval = share_interval(np.arange(images) < right, np.arange(images), widen=widen)
-        assert (round(100 * interval.low, 1), round(100 * interval.high, 1)) == (low, high), (path, accuracy)
+def percent(figure):
+    return f"{100 * figure['value']:.1f}"
 
 
-def test_the_paired_difference_for_each_number_of_images_that_only_one_has_right():
-    rows = printed("docs/results.md", r"\| \d+ \((\d+) / (\d+)\).*\| ([-+\d.]+) to ([-+\d.]+) \| ([\d.]+) \|")
-    for ours, theirs, low, high, p in rows:
-        both = RIGHT["bchisto"] - ours
-        image = np.arange(IMAGES)
-        right = {
-            "bchisto": image < RIGHT["bchisto"],
-            "published": (image < both) | ((image >= RIGHT["bchisto"]) & (image < RIGHT["bchisto"] + theirs)),
-        }
-        assert right["published"].sum() == RIGHT["published"]
-        tables = [_table(name, right[name]) for name in ("published", "bchisto")]
-        comparison = compare_tables(*tables)
-        assert [round(100 * end, 1) for end in comparison["differences"]["accuracy"]["interval"]] == [low, high]
-        assert comparison["p"] == pytest.approx(p, rel=0.03)
+def with_interval(figure):
+    low, high = figure["interval"]
+    return f"{percent(figure)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _table(name, right):
-    return PredictionTable(
-        name=name,
-        classes=("benign", "malignant"),
-        image_ids=tuple(map(str, range(IMAGES))),
-        labels=np.zeros(IMAGES, dtype=np.int64),
-        probabilities=None,
-        predicted=np.where(right, 0, 1),
-        folds=tuple(1 + number % 10 for number in range(IMAGES)),
-        groups=(None,) * IMAGES,
-    )
+def cells(table):
+    """The row of a table of predictions, after its name; what a table without probabilities lacks is a dash."""
+    two, patients = table["two_class"], table["patient_recognition_rate"]
+    auc = two["auc"] and (two.get("auc_pooled") or two["auc"]["value"])
+    return [
+        with_interval(table["accuracy"]),
+        with_interval(table["balanced_accuracy"]),
+        percent(table["macro_f1"]),
+        percent(table["auc"]) if table["auc"] else "–",
+        with_interval(patients) if patients else "–",
+        percent(two["accuracy"]),
+        f"{100 * auc:.1f}" if auc else "97.3, by the paper",
+    ]
+
+
+def rows_of(section):
+    text = (HOUSE / "docs" / "results.md").read_text(encoding="utf-8").partition(f"## {section}\n")[2]
+    lines = re.split(r"^##+ ", text, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return {name: rest for name, *rest in rows[2:]}
+
+
+@pytest.mark.parametrize(("section", "name"), [("Published folds", "rakhlin10"), ("New patients", "eva")])
+def test_every_figure_is_that_of_evaluate(folds, section, name):
+    tables = folds[name]["tables"]
+    names = {"crossvalidation": "published", **{f"{name}-{head}": f"`{head}`" for head in HEADS}}
+    assert rows_of(section) == {names[key]: cells(table) for key, table in tables.items()}
+
+
+def test_the_comparison_with_the_published_predictions(folds):
+    tables, pairs = folds["rakhlin10"]["tables"], folds["rakhlin10"]["comparisons"]
+    (pair,) = (pair for pair in pairs if (pair["first"], pair["second"]) == ("crossvalidation", "rakhlin10-svm"))
+    value, (low, high) = (pair["differences"]["accuracy"][key] for key in ("value", "interval"))
+    wanted = [
+        f"{100 * value:+.1f} points (95 % CI {100 * low:+.1f} to {100 * high:+.1f})",
+        f"{round(400 * tables['rakhlin10-svm']['accuracy']['value'])} of 400",
+        f"{round(400 * tables['crossvalidation']['accuracy']['value'])}",
+        with_interval(folds["eva"]["tables"]["eva-svm"]["accuracy"]).replace(" (", " % ("),
+    ]
+    for page in ("README.md", "docs/results.md"):
+        text = " ".join((HOUSE / page).read_text(encoding="utf-8").split())
+        assert [part for part in wanted if part not in text] == [], page
