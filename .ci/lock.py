@@ -1,4 +1,4 @@
-"""Write tools/requirements.lock (versions with hashes), tools/licences.csv and docs/licences.md from a report of pip."""
+"""Write tools/requirements.lock (with hashes), tools/licences.csv and docs/licences.md from a report of pip."""
 
 import contextlib
 import csv
