@@ -2,8 +2,8 @@
 
 It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
 BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, and
-predictions of the 400 images of BACH by bchisto, which the report shows. The figure of cost against accuracy is by
-`tools/benchmarks/presets.py`.
+predictions of the 400 images of BACH, published and by bchisto, which the reports show. The figure of cost against
+accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv
@@ -23,7 +23,8 @@ DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
 SHARED = Path(os.environ.get("BCHISTO_SHARED", DOCS.parents[1] / "shared")) / "data"
 WEIGHTS = f"mobilenetv2={SHARED / 'weights' / 'mobilenetv2_imagenet.weights.h5'}"
-PREDICTED = SHARED.parent / "reference" / "bach" / "predictions" / "rakhlin10-svm.csv"
+REFERENCE = SHARED.parent / "reference"
+PUBLISHED, PREDICTED = REFERENCE / "rakhlin2018" / "crossvalidation.csv", REFERENCE / "bach" / "predictions"
 EVERY = {"benign": 5, "malignant": 12}
 """Every so many images are new ones; their slides also trained, so that the pictures show pages and prove nothing."""
 
@@ -247,13 +248,15 @@ def main():
     run("trial", "--images", training.name, "--out", "study", "--weights", WEIGHTS, "--jobs", "1")
     model = Path("study/boost/5-grouped-svm/model.bchisto")
     run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
-    run("evaluate", PREDICTED, "--out", "bach")
+    run("evaluate", PREDICTED / "rakhlin10-svm.csv", "--out", "bach")
+    run("evaluate", PUBLISHED, *sorted(PREDICTED.glob("rakhlin10-*.csv")), "--out", "compared")
     trees = Path("study/boost/5-grouped-lightgbm/model.bchisto")
     run("explain", trees, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         save_small(screenshot(browser, folder / "bach" / "report.html"), "report.png")
+        save_small(screenshot(browser, folder / "compared" / "report.html"), "compared.png")
         save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
         browser.close()
