@@ -28,7 +28,8 @@ INTRODUCTION = """\
 {commands}
 
 Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused input; 130 after
-Ctrl-C; 143 after SIGTERM. Lines are coloured on a terminal unless `NO_COLOR` is set; a pipe or file gets one line for each message.
+Ctrl-C; 143 after SIGTERM. Lines are coloured on a terminal unless `NO_COLOR` is set; a pipe or file gets one line for
+each message.
 
 ## Options of every command
 
