@@ -28,22 +28,13 @@ def names_in(text):
     return set(re.findall(r"`([^`]+)`", text))
 
 
-def first_cells(text, heading):
-    """Return the names in the first cells of a table."""
-    rows = text.partition(f"| {heading} |")[2].split("\n\n")[0].splitlines()[2:]
-    return names_in("\n".join(row.split("|")[1] for row in rows))
-
-
 def test_the_columns_of_a_feature_file(boosted):
     (store,) = (boosted / "features").glob("*.h5")
-    names = {}
+    names = set()
     with h5py.File(store) as file:
-        file.visititems(lambda name, item: names.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        assert first_cells(section("Feature file"), "dataset") == names.keys()
-        for row in section("Feature file").splitlines():
-            if match := re.match(r"\| (.+) \| .*, (\w+) \|", row):
-                kinds = {names[name].dtype.name for name in names_in(match[1])}
-                assert kinds == {match[2] if match[2] != "8" else "object"} or "UTF-8" in row, row
+        file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
+    cells = [row.split("|")[1] for row in section("Feature file").splitlines() if row.startswith("| `")]
+    assert names_in("".join(cells)) == names
 
 
 def test_the_files_of_a_run_folder(boosted):
