@@ -110,17 +110,6 @@ CHAINS = {
         ),
         (("TRIDENT, CLAM, STAMP", 0, 2), ("bchisto boost", 3, 4), ("bchisto predict", 5, 5)),
     ),
-    "encoders": (
-        "From a name of an encoder to features",
-        (
-            ("Name", "list: what there is,", "and its licence"),
-            ("Weights", "fetched with a", "checksum, or yours"),
-            ("Check", "built and run on an", "image: size, speed"),
-            ("View", "crops at the scale of", "its training"),
-            ("Features", "a vector per crop,", "pooled by image"),
-        ),
-        (("encoder list", 0, 0), ("encoder fetch", 1, 1), ("encoder check", 2, 2), ("bchisto featurize", 3, 4)),
-    ),
     "finetune": (
         "From images to a fine-tuned network",
         (
@@ -132,28 +121,6 @@ CHAINS = {
             ("Comparison", "image by image with", "boosted classifiers"),
         ),
         (("bchisto finetune", 0, 4), ("bchisto evaluate", 5, 5)),
-    ),
-    "weights": (
-        "From a file of weights to a prediction",
-        (
-            ("Download", "by Keras, or with", "a checksum"),
-            ("Your file", "instead, with", "--weights"),
-            ("Layers", "all must be there,", "in their shapes"),
-            ("Feature file", "keeps the checksum", "of the weights"),
-            ("New images", "only with the same", "weights"),
-        ),
-        (("encoder fetch", 0, 0), ("bchisto featurize", 1, 3), ("bchisto predict", 4, 4)),
-    ),
-    "plugins": (
-        "From a package of your own to a result",
-        (
-            ("Package", "your classes and", "functions"),
-            ("Entry point", "names them, in", "pyproject.toml"),
-            ("Installation", "wherever bchisto", "runs with it"),
-            ("Name", "like those of", "bchisto itself"),
-            ("Results", "tables, reports and", "model files"),
-        ),
-        (("pip install ./package", 0, 2), ("--encoder NAME, --head NAME", 3, 4)),
     ),
 }
 """Of each drawing of steps: what it shows, the steps, and the commands with the first and last step of each."""
