@@ -35,7 +35,7 @@ from ...featurize import (
     preset_options,
     recorded_seconds,
 )
-from ..check import Preflight, plan_describing, preflight, unscaled
+from ..check import Preflight, fitted, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -209,8 +209,8 @@ def trial(
     featurize(selection, out=run, settings=check.planned, work=work)
     spent, standard = time.monotonic() - started, None
     if anew and not encoders:
-        fitted = plan_describing(selection, choose_settings(preset_options("standard"), keep=())[0])
-        standard = spent * recorded_seconds(fitted) / recorded_seconds(check.planned)
+        planned, _ = fitted(check.dataset, check.sizes, choose_settings(preset_options("standard"), keep=())[0])
+        standard = spent * recorded_seconds(planned) / recorded_seconds(check.planned)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     try:
