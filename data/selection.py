@@ -177,11 +177,6 @@ class ImageSelection(Settings):
     )
     only: Path | None = option(None, file="input", help="CSV with a column image_id: use only these images.")
 
-    @classmethod
-    def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
-        """Return a selection from a selection or from only a path."""
-        return value if isinstance(value, ImageSelection) else cls(converted(value, "images", Path))
-
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
         return _ReadOnce(**{member.name: getattr(self, member.name) for member in fields(self)})

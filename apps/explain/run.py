@@ -11,17 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from ...core import (
-    ImageError,
-    InputError,
-    Many,
-    Message,
-    OutputError,
-    PathInput,
-    TextInput,
-    converted,
-    plain_options,
-)
+from ...core import ImageError, InputError, Many, Message, OutputError, PathInput, TextInput, converted, plain_options
 from ...core.formats import file_sha256
 from ...core.jobs import (
     Work,
