@@ -9,9 +9,8 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -227,8 +226,7 @@ def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
     return (mpp,)
 
 
-@dataclass(frozen=True)
-class WeightsFolder:
+class WeightsFolder(NamedTuple):
     """Content of a folder with a network.
 
     Attributes

@@ -14,9 +14,8 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,7 @@ from .network import variables_of
 from .registry import EncoderSpec
 
 
-@dataclass(frozen=True)
-class Filled:
+class Filled(NamedTuple):
     """The result of reading weights into a network.
 
     Attributes

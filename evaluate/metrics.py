@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -150,8 +150,7 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     return mask
 
 
-@dataclass(frozen=True)
-class TwoSides:
+class TwoSides(NamedTuple):
     """The rows of a table in its two-class view.
 
     Attributes

@@ -187,7 +187,7 @@ def to_numpy(tensor: Any) -> Floats:
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), dtype=np.float32)
 
 
-def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Sequence[Any]:
+def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
     """Return the gradients as tensors of Keras's backend."""
     import keras
 
