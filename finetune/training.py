@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, converted, plain_options
 from ..core.formats import file_sha256
-from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_rows
+from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_or_remove
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, LabelledImages, Training, cross_validate
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, Dataset, FoldChoice, ImageSelection, inner_splits
@@ -280,8 +280,7 @@ def finetune(
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
-        if failures:
-            write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
+        write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
         known_images = LabelledImages(
             digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
