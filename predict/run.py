@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core import (
     BundleError,
@@ -43,8 +43,7 @@ from .records import advised, check_sizes, new_images
 from .settings import PredictSettings, choose_point
 
 
-@dataclass(frozen=True)
-class _Inputs:
+class _Inputs(NamedTuple):
     """The images or embeddings to predict, and the model."""
 
     model: Path
@@ -121,7 +120,7 @@ def predict(
     overwrite = work.overwrite or settings.update or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
     if settings.update and not inputs.features:
-        inputs = replace(inputs, images=tuple(path for path in inputs.images if not _is_empty(path)))
+        inputs = inputs._replace(images=tuple(path for path in inputs.images if not _is_empty(path)))
         if not inputs.images:  # also a disk that is not mounted, which must not cost the table its rows
             return PredictResult(table, 0, {}, (), (), unchanged=True)
     with contextlib.ExitStack() as stack:
