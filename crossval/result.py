@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
-from ..evaluate import Panel
-from ..evaluate.report import headline
+from ..evaluate import Panel, selection_notes
+from ..evaluate.report import headline, overview, ranked, warnings, wrapped
 
 
 @dataclass(frozen=True)
@@ -71,31 +72,51 @@ class CrossValidation:
         """Path of the report, which exists once all is finished."""
         return self.folder / "report.html"
 
-    def figures(self, name: str = "", *, brief: bool = False) -> list[str]:
-        """Return the main figures as lines for a terminal.
-
-        Parameters
-        ----------
-        name : str
-            Name of the result; by default that of its folder.
-        brief : bool
-            Leave out the details that the report shows.
-        """
-        if self.metrics is None:
-            return []
-        return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
-
     def _repr_html_(self) -> str:
         files = [f"model: {self.model}"] if self.assembled else []
         if files and self.panel is not None:
             files.append(f"report: {self.report}")
         return html_lines([*self.summary(), *files])
 
-    def summary(self) -> list[str]:
-        """Return the result as lines for a terminal."""
-        name = self.folder.name
+    def summary(self, name: str = "") -> list[str]:
+        """Return the result as lines for a terminal; by default its name is that of its folder."""
+        name = name or self.folder.name
         if not self.assembled:
             return [f"{name}: {self.share}"]
         if self.panel is None:
             return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
-        return self.figures()
+        return headline(name, self.panel.metrics, banners=self.banners)
+
+
+def best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
+    """Return results that were tested, those of a protocol together and of these the best first, then the others."""
+    of = {id(result.panel): result for result in results if result.panel is not None}
+    order = ranked([result.panel for result in of.values() if result.panel is not None])
+    tested = [of[id(panel)] for panels in order for panel in panels]
+    return (*tested, *(result for result in results if result.panel is None))
+
+
+def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:
+    """Return results as lines for a terminal; of several that were tested, a table and each sentence once.
+
+    Parameters
+    ----------
+    results : sequence of CrossValidation
+    above : Path, optional
+        The folder whose names of results tell them apart; by default the one that they are in.
+    """
+    names = [str(result.folder.relative_to(above or result.folder.parent)) for result in results]
+    panels = [
+        replace(result.panel, table=replace(result.panel.table, name=name))
+        for name, result in zip(names, results, strict=True)
+        if result.panel is not None
+    ]
+    alone = [result.panel is None or len(panels) == 1 for result in results]
+    lines = [
+        line for name, result, one in zip(names, results, alone, strict=True) if one for line in result.summary(name)
+    ]
+    if len(panels) > 1:
+        lines += overview(panels)
+        notes = selection_notes([panel.table for panel in panels])
+        lines += [line for text in warnings(panels, notes) for line in wrapped(text, "  ")]
+    return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +21,9 @@ _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
 
 _WIDTH, _LINES = 100, 11
-"""Characters of a line, and number of lines, of a table on a terminal."""
+"""Characters of a line where the terminal is as wide, or unknown, and number of lines of a table."""
 
-_LOUD = re.compile(r"\b[A-Z]{4,}\b")
+LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals."""
 
 
@@ -60,7 +61,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def loud_first(banners: Sequence[str]) -> list[str]:
     """Return warnings with those that have a word in capitals before the others."""
-    return sorted(banners, key=lambda text: not _LOUD.search(text))
+    return sorted(banners, key=lambda text: not LOUD.search(text))
 
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
@@ -74,7 +75,7 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
     return [*loud_first(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
 
 
-def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
+def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
     """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
@@ -85,8 +86,6 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
         Of `measure`, or as ``metrics.json`` holds them.
     banners : sequence of str
         What a reader must know first; none of it is left out.
-    brief : bool
-        Only the answer, what chance would reach, and the three most important warnings.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
         Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
     """
     warnings, lines = warnings_of(metrics, banners), list[str]()
-    for sentence in sentences(name, metrics, warnings, brief=brief):
+    for sentence in sentences("terminal.txt", name=name, a=answer(metrics), warnings=warnings):
         more = wrapped(sentence, "  " * bool(lines))
         if len(lines) + len(more) > _LINES and sentence not in warnings:
             return [*lines, "  The report has further results."]
@@ -102,30 +101,23 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     return lines
 
 
-def sentences(name: str, metrics: Mapping[str, Any], warnings: Sequence[str], *, brief: bool = False) -> list[str]:
-    """Return the sentences that `headline` puts in lines."""
-    text = render("terminal.txt", brief=brief, name=name, a=answer(metrics), m=metrics, warnings=warnings)
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def sentences(template: str, **values: Any) -> list[str]:
+    """Return the lines of a template as sentences."""
+    return [line.strip() for line in render(template, **values).splitlines() if line.strip()]
+
+
+def terminal_width() -> int:
+    """Return how many characters a line of the terminal has."""
+    return shutil.get_terminal_size((_WIDTH, 24)).columns
 
 
 def wrapped(sentence: str, indent: str = "") -> list[str]:
-    """Return a sentence in lines of 100 characters for a terminal."""
+    """Return a sentence in lines for a terminal, of 100 characters at most."""
     lines = textwrap.wrap(
-        sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent=indent, subsequent_indent="    ",
-        break_long_words=False, break_on_hyphens=False,
+        sentence.replace(" %", "\u00a0%"), min(_WIDTH, max(terminal_width(), 40)), initial_indent=indent,
+        subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
     return [line.replace("\u00a0", " ") for line in lines]
-
-
-def comparison_lines(result: Mapping[str, Any]) -> list[str]:
-    """Return a line for each comparison of tables, with one another and with those of the images of training.
-
-    Parameters
-    ----------
-    result : mapping
-        What ``metrics.json`` holds.
-    """
-    return [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
 
 
 def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
@@ -171,7 +163,7 @@ def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
     table = tables.get("fusion") or next(iter(tables.values()), None)
     return {
-        "lines": [] if table is None else sentences(name, table, warnings_of(table)),
+        "lines": sentences("terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)) if table else [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),

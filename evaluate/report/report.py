@@ -41,7 +41,7 @@ from .sections import (
     published_blocks,
     setting_blocks,
 )
-from .tables import TABLES, PublishedTable, side_by_side, write_tables
+from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -170,8 +170,6 @@ def write_report(
         write_rows(path.with_name("pictures.csv"), header, keys)
     first, answers = answer_blocks(panels, banners)
     sections = [Section(table.title, list(published_blocks(table))) for table in published]
-    if answers:
-        sections.append(Section("Side by side", [Block(grid=side_by_side(panels))]))
     if pairs:
         sections.append(Section("Comparisons", [comparison_block(pairs, panels)]))
     for number, panel in enumerate(panels):
@@ -194,7 +192,7 @@ def write_report(
         Section("Reporting form (TRIPOD+AI)", [Block(template="tripod.html", values=form)] if panels else []),
         Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
     ]
-    write_page(path, title=title, first=[first], sections=sections)
+    write_page(path, title=title, first=first, sections=sections)
 
 
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
@@ -228,15 +226,13 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
         elif panel is not None:
             others.append(f"{name} is not shown: it is about other images")
     tables = [panel.table for panel in panels]
-    banners = list(dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ())))
-    banners += others
     title, pairs = "All results of this run", list[dict[str, Any]]()
     if len(tables) == 1:
         title = f"Results of {tables[0].name}"
     else:
         pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-        banners += [*selection_notes(tables), *unlike_pairs(tables, rows=False)]
-    write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
+        others += [*selection_notes(tables), *unlike_pairs(tables, rows=False)]
+    write_report(run / "report.html", title=title, panels=panels, banners=others, pairs=pairs)
 
 
 def _read(path: Path) -> tuple[Panel | None, str]:

@@ -11,29 +11,23 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Panel, PredictionTable, figures_of, spread_sentence
-from .answer import answer, loud_first, warnings_of
+from .answer import answer
 from .figures import calibration_figure, roc_figure
+from .overview import findings, side_by_side, warnings
 from .page import Block, Figure, Grid, Section, percent
-from .tables import PublishedTable, other_figures
+from .tables import PublishedTable, further_figures
 
 
-def answer_blocks(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[Block, list[Block]]:
-    """Return the first answer of a report, with the warnings that all tables share, and that of each of several tables.
+def answer_blocks(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[list[Block], list[Block]]:
+    """Return the first answer of a report, with all warnings, and of several tables that of each.
 
-    It is how good, how sure and for whom; of one table with its confusion matrix and all warnings.
+    It is how good, how sure and for whom; of one table with its confusion matrix.
     """
+    warned = warnings(panels, banners)
     if len(panels) == 1:
-        return _answer(panels[0], warnings_of(panels[0].metrics, banners), single=True), []
-    warned = [warnings_of(panel.metrics) for panel in panels]
-    shared = [note for note in (warned[0] if warned else ()) if all(note in notes for notes in warned)]
-    tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
-    about = {repr((a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]),
-                   a["m"]["chance"])) for _, a in tables}  # fmt: skip
-    values = {"tables": tables, "alike": len(about) == 1, "warnings": [*loud_first(banners), *shared]}
-    return Block(template="answers.html", values=values), [
-        _answer(panel, [note for note in notes if note not in shared], single=False)
-        for panel, notes in zip(panels, warned, strict=True)
-    ]
+        return [_answer(panels[0], warned, single=True)], []
+    values = {"rows": side_by_side(panels) if panels else [], "findings": findings(panels), "warnings": warned}
+    return [Block(template="answers.html", values=values)], [_answer(panel, (), single=False) for panel in panels]
 
 
 def _answer(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
@@ -58,7 +52,7 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
         paper = Grid(_PAPER, header, shown, total=len(rows) > 2)
     classes = {
         "m": metrics,
-        "figures": other_figures(metrics),
+        "figures": further_figures([metrics]),
         "spread": spread and spread_sentence(spread),
         "reasons": list(dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])),
         "paper": paper,

@@ -1,0 +1,184 @@
+"""Several tables of predictions at a glance: their figures, the best first, and what they mean, each sentence once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice, zip_longest
+from os.path import commonprefix
+from typing import Any
+
+from ...core import Message, aligned, counted, printable
+from .. import Panel, images_tested
+from .answer import LOUD, answer, sentences, terminal_width, warnings_of, wrapped
+from .page import cell, render, span
+from .tables import FIRST, further_figures
+
+_LEGEND = "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
+
+_NARROWEST = 12
+"""Fewest characters of a column with words."""
+
+
+def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Return tables of one protocol about as many images together, and of these the best first.
+
+    The best has the highest balanced accuracy.
+    """
+    together: dict[str, list[Panel]] = {_about(panel): [] for panel in panels}
+    for panel in sorted(panels, key=_balanced, reverse=True):
+        together[_about(panel)].append(panel)
+    return list(together.values())
+
+
+def _about(panel: Panel) -> str:
+    m = panel.metrics
+    return repr((m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"]))
+
+
+def _balanced(panel: Panel) -> float:
+    return float(panel.metrics["balanced_accuracy"]["value"])
+
+
+def _shared(panels: Sequence[Panel]) -> str:
+    """Return what the names of several tables begin with, up to a hyphen."""
+    return commonprefix([panel.table.name for panel in panels]).rpartition("-")[0] if len(panels) > 1 else ""
+
+
+def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
+    """Return the figures of tables as rows of cells.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    brief : bool
+        Leave out figures that chance is not known of.
+
+    Returns
+    -------
+    list of list of str
+        First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
+        first cell marks the best, and what chance reaches.
+    """
+    protocols = ranked(panels)
+    tables = [panel.metrics for those in protocols for panel in those]
+    by_unit = any(answer(m)["by_unit"] for m in tables)
+    first = {name: guess for name, guess in FIRST.items() if by_unit or guess != "by_group"}
+    further = {} if brief else further_figures(tables)
+    others = zip(*further.values(), strict=True) if further else iter([()] * len(tables))
+    titles = {"patient_recognition_rate": f"by {' or '.join(dict.fromkeys(m['names']['group'] for m in tables))}"}
+    named = [f"{titles.get(name, name.replace('_', ' '))}, % (95\u00a0%\u00a0CI)" for name in first]
+    rows = [["", "", "right", *named, *further]]
+    for those in protocols:
+        m, shared = those[0].metrics, _shared(those)
+        about = f"{shared}: " * bool(shared) + f"{m['protocol'] or 'unknown protocol'}, {images_tested(m)}"
+        about += f" of {counted(m['units']['groups'], m['names']['group'])}" if answer(m)["grouped"] else ""
+        rows.append([printable(about)])
+        for panel in those:
+            best = len(those) > 1 and _balanced(panel) == _balanced(those[0])
+            cells = [cell(panel.metrics[name], "share", between=" ") for name in first]
+            name = printable(panel.table.name.removeprefix(f"{shared}-"))
+            right = f"{answer(panel.metrics)['right']:,} of {panel.metrics['n']:,}"
+            rows.append(["best" * best, name, right, *cells, *next(others)])
+        chance = [span(m["chance"].get(guess)) for guess in first.values()]
+        right = f"{max(map(sum, m['confusion'])):,} of {m['n']:,}"
+        rows.append(["", "chance", right, *chance, *([""] * len(further))])
+    return rows
+
+
+def findings(panels: Sequence[Panel]) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once."""
+    protocols = ranked(panels)
+    said = [("", _LEGEND)] if len(protocols) < len(panels) else []
+    for first, *others in protocols:
+        for panel in (first, *others):
+            texts = sentences("several.txt", a=answer(panel.metrics), best=panel is first)
+            said += [(panel.table.name, text) for text in texts]
+    return _once(said, panels)
+
+
+def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
+    """Return what a reader must know of tables, the most important first, each sentence once.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    notes : iterable of str
+        Further sentences, of one table after its name and a colon.
+    """
+    names = tuple(panel.table.name for panel in panels)
+    said = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
+    known = {text for _, text in said}
+    for note in notes:
+        head, _, rest = note.partition(": ")
+        of_table = type(note) is str and rest and head.startswith(names)
+        said += [(head, rest)] if of_table else [("", note)] * (note not in known)
+    said.sort(key=lambda pair: not LOUD.search(pair[1]))
+    said += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
+    return _once(said, panels)
+
+
+def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
+    """Return each sentence once, of pairs of the name of a table and a sentence; if not about all, with these names."""
+    about: dict[str, dict[str, None]] = {}
+    for name, text in said:
+        about.setdefault(text, {})[name] = None
+    protocols = [(_shared(those), {panel.table.name for panel in those}) for those in ranked(panels)]
+    texts = []
+    for text, whom in about.items():
+        if "" not in whom and not whom.keys() >= set().union(*(names for _, names in protocols)):
+            for shared, names in protocols:
+                if shared and whom.keys() >= names:
+                    whom = {shared: None, **{name: None for name in whom if name not in names}}
+            text = Message("{}: {}", ", ".join(whom), text)
+        texts.append(text)
+    return texts
+
+
+def overview(panels: Sequence[Panel]) -> list[str]:
+    """Return several tables as lines for a terminal: their figures, with the best marked, then what these mean."""
+    lines = in_lines(side_by_side(panels, brief=True))
+    return lines + [line for text in findings(panels) for line in wrapped(text, "  ")]
+
+
+def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel]) -> list[str]:
+    """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
+
+    Parameters
+    ----------
+    result : mapping
+        What ``metrics.json`` holds.
+    panels : sequence of Panel
+        The tables. Of several comparisons, only those with the best of them are shown.
+    """
+    pairs, lines = result["comparisons"], list[str]()
+    if len(pairs) > 1:
+        best = {those[0].table.name for those in ranked(panels)}
+        shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
+        text = render("compared.txt", pairs=shown, names=panels[0].metrics["names"], further=len(pairs) - len(shown))
+        lines = in_lines([line.split("\t") for line in text.splitlines()])
+        result = {**result, "comparisons": [], "shown": shown}
+    return lines + [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
+
+
+def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines of a terminal, in columns; a row of one cell is a sentence.
+
+    In a narrow terminal, intervals stand below their figures, and names are broken.
+    """
+    header, *body = (row for row in rows if len(row) > 1)
+    room = terminal_width() - 2 * len(header[1:])
+    if sum(_widths(body)) > room:
+        body = [[cell.replace(" (", "\n(") for cell in row] for row in body]
+        most = max(room - sum(_widths(body)) + _widths(body)[1], _NARROWEST)
+        body = [[mark, textwrap.fill(name, most), *cells] for mark, name, *cells in body]
+    header = [textwrap.fill(title, max(width, _NARROWEST)) for title, width in zip(header, _widths(body), strict=True)]
+    parts = [list(zip_longest(*(cell.split("\n") for cell in row), fillvalue="")) for row in (header, *body)]
+    texts, heights, lines = iter(aligned(list(chain.from_iterable(parts)))), map(len, parts), list[str]()
+    for row in rows:
+        lines += islice(texts, next(heights)) if len(row) > 1 else wrapped(row[0])
+    return [line.replace("\u00a0", " ") for line in lines]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
