@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
 
 _WIDTH, _LINES = 100, 11
-"""Characters of a line where the terminal is as wide, or unknown, and number of lines of a table."""
+"""Characters of a line that does not go to a narrower terminal, and number of lines of a table."""
 
 LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals."""
@@ -107,8 +108,8 @@ def sentences(template: str, **values: Any) -> list[str]:
 
 
 def terminal_width() -> int:
-    """Return how many characters a line of the terminal has."""
-    return shutil.get_terminal_size((_WIDTH, 24)).columns
+    """Return how many characters a line of stdout has, if it is a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
 
 
 def wrapped(sentence: str, indent: str = "") -> list[str]:

@@ -8,17 +8,8 @@ from typing import Any
 
 from ...core import counted, plural
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, figures_of, joined_versions
-from .page import NOTHING, Block, Grid, render, template_text
-
-_SOURCES = {
-    "Clopper-Pearson, effective": "korn1998",
-    "Clopper-Pearson of each class": "zou2008",
-    "Clopper-Pearson": "clopper1934",
-    "Wilson": "wilson1927",
-    "percentile bootstrap": "efron1993",
-}
-"""What a method of intervals begins with, and whom it cites."""
+from .. import ESTIMAND, Panel, joined_versions
+from .page import Block, render, template_text
 
 _PACKAGES = {"bchisto": "bchisto", "numpy": "NumPy", "scikit-learn": "scikit-learn", "lightgbm": "LightGBM",
              "keras": "Keras", "tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # fmt: skip
@@ -59,17 +50,7 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
     runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
     yield Block(text=text, items=references)
-    figures: dict[str, dict[str, None]] = {}  # those of one method together
-    for name, figure in (pair for table in metrics for pair in figures_of(table)):
-        if figure["interval"]:
-            figures.setdefault(figure["method"], {})[name] = None
-    rows = []
-    for method, names in figures.items():
-        source = next((REFERENCES[key] for name, key in _SOURCES.items() if method.startswith(name)), NOTHING)
-        rows.append([method, ", ".join(names), source])
-    if rows:
-        caption = "How each 95 % CI was computed"
-        yield Block(grid=Grid(caption, ["method", "figures", "source"], rows, words=(1, 2)))
+    yield Block(template="intervals.html", values={"tables": metrics, "references": REFERENCES})
 
 
 REFERENCES = dict(line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines())

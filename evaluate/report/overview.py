@@ -8,11 +8,11 @@ from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
-from ...core import Message, aligned, counted, printable
+from ...core import Message, aligned, printable
 from .. import Panel, images_tested
 from .answer import LOUD, answer, sentences, terminal_width, warnings_of, wrapped
-from .page import cell, render, span
-from .tables import FIRST, further_figures
+from .page import render
+from .tables import further_figures
 
 _LEGEND = "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
 
@@ -40,9 +40,11 @@ def _balanced(panel: Panel) -> float:
     return float(panel.metrics["balanced_accuracy"]["value"])
 
 
-def _shared(panels: Sequence[Panel]) -> str:
-    """Return what the names of several tables begin with, up to a hyphen."""
-    return commonprefix([panel.table.name for panel in panels]).rpartition("-")[0] if len(panels) > 1 else ""
+def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
+    names = [printable(name).replace("\t", " ") for name in names]
+    begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
+    return (begin, [name.removeprefix(begin + hyphen) for name in names]) if names[1:] else ("", names)
 
 
 def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
@@ -60,30 +62,15 @@ def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[s
         First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
         first cell marks the best, and what chance reaches.
     """
-    protocols = ranked(panels)
-    tables = [panel.metrics for those in protocols for panel in those]
-    by_unit = any(answer(m)["by_unit"] for m in tables)
-    first = {name: guess for name, guess in FIRST.items() if by_unit or guess != "by_group"}
-    further = {} if brief else further_figures(tables)
-    others = zip(*further.values(), strict=True) if further else iter([()] * len(tables))
-    titles = {"patient_recognition_rate": f"by {' or '.join(dict.fromkeys(m['names']['group'] for m in tables))}"}
-    named = [f"{titles.get(name, name.replace('_', ' '))}, % (95\u00a0%\u00a0CI)" for name in first]
-    rows = [["", "", "right", *named, *further]]
+    protocols, further = ranked(panels), dict[str, list[str]]()
+    if not brief:
+        further = further_figures([panel.metrics for those in protocols for panel in those])
+    named = []
     for those in protocols:
-        m, shared = those[0].metrics, _shared(those)
-        about = f"{shared}: " * bool(shared) + f"{m['protocol'] or 'unknown protocol'}, {images_tested(m)}"
-        about += f" of {counted(m['units']['groups'], m['names']['group'])}" if answer(m)["grouped"] else ""
-        rows.append([printable(about)])
-        for panel in those:
-            best = len(those) > 1 and _balanced(panel) == _balanced(those[0])
-            cells = [cell(panel.metrics[name], "share", between=" ") for name in first]
-            name = printable(panel.table.name.removeprefix(f"{shared}-"))
-            right = f"{answer(panel.metrics)['right']:,} of {panel.metrics['n']:,}"
-            rows.append(["best" * best, name, right, *cells, *next(others)])
-        chance = [span(m["chance"].get(guess)) for guess in first.values()]
-        right = f"{max(map(sum, m['confusion'])):,} of {m['n']:,}"
-        rows.append(["", "chance", right, *chance, *([""] * len(further))])
-    return rows
+        shared, names = _shared([panel.table.name for panel in those])
+        named.append((shared, list(zip(names, [answer(panel.metrics) for panel in those], strict=True))))
+    text = render("side_by_side.txt", protocols=named, further=further)
+    return [line.split("\t") for line in text.split("\n") if line]
 
 
 def findings(panels: Sequence[Panel]) -> list[str]:
@@ -123,13 +110,14 @@ def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]
     about: dict[str, dict[str, None]] = {}
     for name, text in said:
         about.setdefault(text, {})[name] = None
-    protocols = [(_shared(those), {panel.table.name for panel in those}) for those in ranked(panels)]
+    protocols = [[panel.table.name for panel in those] for those in ranked(panels)]
     texts = []
     for text, whom in about.items():
-        if "" not in whom and not whom.keys() >= set().union(*(names for _, names in protocols)):
-            for shared, names in protocols:
-                if shared and whom.keys() >= names:
-                    whom = {shared: None, **{name: None for name in whom if name not in names}}
+        if "" not in whom and not whom.keys() >= {*chain.from_iterable(protocols)}:
+            for names in protocols:
+                shared, _ = _shared(names)
+                if shared and whom.keys() >= {*names}:
+                    whom = dict.fromkeys([*(name for name in whom if name not in names), shared])
             text = Message("{}: {}", ", ".join(whom), text)
         texts.append(text)
     return texts
@@ -141,7 +129,7 @@ def overview(panels: Sequence[Panel]) -> list[str]:
     return lines + [line for text in findings(panels) for line in wrapped(text, "  ")]
 
 
-def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel]) -> list[str]:
+def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
     """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 
     Parameters
@@ -155,8 +143,10 @@ def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel]) -> list
     if len(pairs) > 1:
         best = {those[0].table.name for those in ranked(panels)}
         shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
-        text = render("compared.txt", pairs=shown, names=panels[0].metrics["names"], further=len(pairs) - len(shown))
-        lines = in_lines([line.split("\t") for line in text.splitlines()])
+        named = [(_shared([pair["second"], pair["first"]]), pair) for pair in shown]
+        group = panels[0].metrics["names"]["group"]
+        text = render("compared.txt", pairs=named, group=group, further=len(pairs) - len(shown))
+        lines = in_lines([line.split("\t") for line in text.split("\n") if line])
         result = {**result, "comparisons": [], "shown": shown}
     return lines + [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
 

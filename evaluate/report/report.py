@@ -34,12 +34,9 @@ from .methods import method_blocks
 from .page import Block, Section, write_page
 from .sections import (
     answer_blocks,
-    comparison_block,
     image_blocks,
     panel_sections,
     picture_blocks,
-    published_blocks,
-    setting_blocks,
 )
 from .tables import TABLES, PublishedTable, write_tables
 
@@ -169,9 +166,10 @@ def write_report(
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
     first, answers = answer_blocks(panels, banners)
-    sections = [Section(table.title, list(published_blocks(table))) for table in published]
+    sections = [Section(each.title, [Block(template="published.html", values={"table": each})]) for each in published]
     if pairs:
-        sections.append(Section("Comparisons", [comparison_block(pairs, panels)]))
+        values = {"pairs": pairs, "names": panels[0].metrics["names"]}
+        sections.append(Section("Comparisons", [Block(template="comparisons.html", values=values)]))
     for number, panel in enumerate(panels):
         parts = list(panel_sections(panel, pictures[number]))
         if answers:  # one section a table, so that the list of sections stays short
@@ -190,7 +188,7 @@ def write_report(
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         Section("Reporting form (TRIPOD+AI)", [Block(template="tripod.html", values=form)] if panels else []),
-        Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
+        Section("Settings and versions", [Block(template="settings.html", values=form)] if panels or settings else []),
     ]
     write_page(path, title=title, first=first, sections=sections)
 

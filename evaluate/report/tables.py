@@ -138,16 +138,16 @@ def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     return [spec for spec in list_metrics() if spec.shown and spec.name in known]
 
 
-FIRST = {HEADLINE: "largest_class", "patient_recognition_rate": "by_group", "balanced_accuracy": "balanced"}
-"""Figures that a report names first, and what chance reaches of them, by its key in ``chance``."""
+_FIRST = (HEADLINE, "patient_recognition_rate", "balanced_accuracy")
+"""Figures that a report names first."""
 
 
 def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
-    """Return the figures that a report names beside the `FIRST`, and spreads over folds: by title, of each table."""
+    """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
     columns = {}
     for spec in shown_metrics(tables):
         title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
-        if spec.name not in FIRST:
+        if spec.name not in _FIRST:
             columns[title] = [cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables]
         if _has_folds(spec):
             columns[f"{title}, mean ± SD over folds"] = [_fold_spread(spec, metrics) for metrics in tables]
