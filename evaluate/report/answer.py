@@ -25,7 +25,7 @@ _WIDTH, _LINES = 100, 11
 """Characters of a line that does not go to a narrower terminal, and number of lines of a table."""
 
 LOUD = re.compile(r"\b[A-Z]{4,}\b")
-"""A word in capitals."""
+"""A word in capitals, as the most important warnings have."""
 
 
 def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,11 +60,6 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def loud_first(banners: Sequence[str]) -> list[str]:
-    """Return warnings with those that have a word in capitals before the others."""
-    return sorted(banners, key=lambda text: not LOUD.search(text))
-
-
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     missing = metrics["units"]["ungrouped"]
@@ -73,7 +68,11 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"
     )
-    return [*loud_first(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
+    return [
+        *sorted(banners, key=lambda text: not LOUD.search(text)),
+        *([ungrouped] if missing else []),
+        *metrics["fold_notes"],
+    ]
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:

@@ -16,9 +16,6 @@ from .tables import further_figures
 
 _LEGEND = "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
 
-_NARROWEST = 12
-"""Fewest characters of a column with words."""
-
 
 def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Return tables of one protocol about as many images together, and of these the best first.
@@ -62,15 +59,14 @@ def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[s
         First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
         first cell marks the best, and what chance reaches.
     """
-    protocols, further = ranked(panels), dict[str, list[str]]()
-    if not brief:
-        further = further_figures([panel.metrics for those in protocols for panel in those])
-    named = []
-    for those in protocols:
-        shared, names = _shared([panel.table.name for panel in those])
-        named.append((shared, list(zip(names, [answer(panel.metrics) for panel in those], strict=True))))
-    text = render("side_by_side.txt", protocols=named, further=further)
-    return [line.split("\t") for line in text.split("\n") if line]
+    together = ranked(panels)
+    further = {} if brief else further_figures([panel.metrics for those in together for panel in those])
+    return _rows("side_by_side.txt", together=together, further=further, answer=answer, shared=_shared)
+
+
+def _rows(template: str, **values: Any) -> list[list[str]]:
+    """Return the lines of a template as rows of the cells between tabs."""
+    return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
 def findings(panels: Sequence[Panel]) -> list[str]:
@@ -111,22 +107,23 @@ def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]
     for name, text in said:
         about.setdefault(text, {})[name] = None
     protocols = [[panel.table.name for panel in those] for those in ranked(panels)]
-    texts = []
+    told = []
     for text, whom in about.items():
-        if "" not in whom and not whom.keys() >= {*chain.from_iterable(protocols)}:
-            for names in protocols:
-                shared, _ = _shared(names)
-                if shared and whom.keys() >= {*names}:
-                    whom = dict.fromkeys([*(name for name in whom if name not in names), shared])
-            text = Message("{}: {}", ", ".join(whom), text)
-        texts.append(text)
-    return texts
+        if "" in whom or whom.keys() >= {*chain.from_iterable(protocols)}:
+            told.append(text)
+            continue
+        for names in protocols:
+            if (shared := _shared(names)[0]) and whom.keys() >= {*names}:
+                whom = dict.fromkeys([*(name for name in whom if name not in names), shared])
+        told.append(Message("{}: {}", ", ".join(whom), text))
+    return told
 
 
 def overview(panels: Sequence[Panel]) -> list[str]:
     """Return several tables as lines for a terminal: their figures, with the best marked, then what these mean."""
     lines = in_lines(side_by_side(panels, brief=True))
-    return lines + [line for text in findings(panels) for line in wrapped(text, "  ")]
+    told = [*findings(panels), "The report has further results."]
+    return lines + [line for text in told for line in wrapped(text, "  ")]
 
 
 def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
@@ -143,32 +140,33 @@ def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) ->
     if len(pairs) > 1:
         best = {those[0].table.name for those in ranked(panels)}
         shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
-        named = [(_shared([pair["second"], pair["first"]]), pair) for pair in shown]
-        group = panels[0].metrics["names"]["group"]
-        text = render("compared.txt", pairs=named, group=group, further=len(pairs) - len(shown))
-        lines = in_lines([line.split("\t") for line in text.split("\n") if line])
+        lines = in_lines(_rows("compared.txt", pairs=shown, result=result, shared=_shared))
         result = {**result, "comparisons": [], "shown": shown}
+    if len(result.get("external", ())) > 1:
+        lines += in_lines(_rows("dropped.txt", external=result["external"]))
     return lines + [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
 
 
 def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines of a terminal, in columns; a row of one cell is a sentence.
 
-    In a narrow terminal, intervals stand below their figures, and names are broken.
+    In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
     header, *body = (row for row in rows if len(row) > 1)
-    room = terminal_width() - 2 * len(header[1:])
-    if sum(_widths(body)) > room:
+    narrow = max(map(len, aligned(body))) > terminal_width()
+    if narrow:
         body = [[cell.replace(" (", "\n(") for cell in row] for row in body]
-        most = max(room - sum(_widths(body)) + _widths(body)[1], _NARROWEST)
-        body = [[mark, textwrap.fill(name, most), *cells] for mark, name, *cells in body]
-    header = [textwrap.fill(title, max(width, _NARROWEST)) for title, width in zip(header, _widths(body), strict=True)]
-    parts = [list(zip_longest(*(cell.split("\n") for cell in row), fillvalue="")) for row in (header, *body)]
-    texts, heights, lines = iter(aligned(list(chain.from_iterable(parts)))), map(len, parts), list[str]()
+        room = terminal_width() - 2 - max(map(len, _laid([mark, *cells] for mark, _, *cells in body)))
+        body = [[mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in body]
+    body.insert(0, [textwrap.fill(title, 14 if narrow else 20) for title in header])
+    texts, lines = iter(_laid(body)), list[str]()
+    heights = (1 + max(cell.count("\n") for cell in row) for row in body)
     for row in rows:
         lines += islice(texts, next(heights)) if len(row) > 1 else wrapped(row[0])
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
+def _laid(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows, whose cells may have several lines, as lines of text with aligned columns."""
+    lines = (zip_longest(*(cell.split("\n") for cell in row), fillvalue="") for row in rows)
+    return aligned(list(chain.from_iterable(lines)))

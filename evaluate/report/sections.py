@@ -18,20 +18,17 @@ from .page import Block, Figure, Grid, Section, percent
 from .tables import further_figures
 
 
-def answer_blocks(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[list[Block], list[Block]]:
-    """Return the first answer of a report, with all warnings, and of several tables that of each.
-
-    It is how good, how sure and for whom; of one table with its confusion matrix.
-    """
+def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
+    """Return the first answer of a report, which is how good, how sure and for whom, with all warnings."""
     if len(panels) == 1:
         notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
-        return [_answer(panels[0], warnings_of(panels[0].metrics, notes), single=True)], []
-    rows = side_by_side(panels) if panels else []
-    values = {"rows": rows, "findings": findings(panels), "warnings": warnings(panels, banners)}
-    return [Block(template="answers.html", values=values)], [_answer(panel, (), single=False) for panel in panels]
+        return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
+    values = {"rows": side_by_side(panels), "findings": findings(panels), "warnings": warnings(panels, banners)}
+    return Block(template="answers.html", values=values)
 
 
-def _answer(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
+def answer_block(panel: Panel, warnings: Sequence[str] = (), *, single: bool = False) -> Block:
+    """Return the answer of one table, with its confusion matrix."""
     values = {"a": answer(panel.metrics), "warnings": warnings, "single": single, "run": panel.run}
     return Block(template="answer.html", values=values)
 
@@ -46,15 +43,11 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
         Errors, and what else is shown of its images.
     """
     metrics, view = panel.metrics, panel.metrics.get("two_class")
-    classes = {"panel": panel, "figures": further_figures([metrics])}
-    yield Section("Classes and errors", [Block(template="classes.html", values=classes), *pictures])
+    values: dict[str, Any] = {"panel": panel, "figures": further_figures([metrics])}
+    yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        values = {
-            "m": metrics,
-            "temperature": panel.run.get("bundle", {}).get("temperature"),
-            "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
-            "roc": roc_figure(panel.table, metrics) if view else None,
-        }
+        values["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
+        values["roc"] = roc_figure(panel.table, metrics) if view else None
         yield Section("Calibration and operating points", [Block(template="calibration.html", values=values)])
 
 
