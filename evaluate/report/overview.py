@@ -153,14 +153,14 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
     header, *body = (row for row in rows if len(row) > 1)
-    narrow = max(map(len, aligned(body))) > terminal_width()
-    if narrow:
-        body = [[cell.replace(" (", "\n(") for cell in row] for row in body]
-        room = terminal_width() - 2 - max(map(len, _laid([mark, *cells] for mark, _, *cells in body)))
-        body = [[mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in body]
-    body.insert(0, [textwrap.fill(title, 14 if narrow else 20) for title in header])
-    texts, lines = iter(_laid(body)), list[str]()
-    heights = (1 + max(cell.count("\n") for cell in row) for row in body)
+    table = [[textwrap.fill(title, 20) for title in header], *body]
+    if max(map(len, _laid(table))) > terminal_width():
+        narrow = [[textwrap.fill(title, 14) for title in header]]
+        narrow += [[cell.replace(" (", "\n(") for cell in row] for row in body]
+        room = terminal_width() - 2 - max(map(len, _laid([mark, *cells] for mark, _, *cells in narrow)))
+        table = [[mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in narrow]
+    texts, lines = iter(_laid(table)), list[str]()
+    heights = (1 + max(cell.count("\n") for cell in row) for row in table)
     for row in rows:
         lines += islice(texts, next(heights)) if len(row) > 1 else wrapped(row[0])
     return [line.replace("\u00a0", " ") for line in lines]
