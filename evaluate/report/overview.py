@@ -121,7 +121,8 @@ def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]
 
 def overview(panels: Sequence[Panel]) -> list[str]:
     """Return several tables as lines for a terminal: their figures, with the best marked, then what these mean."""
-    lines = in_lines(side_by_side(panels, brief=True))
+    points = _rows("points.txt", panels=panels)
+    lines = in_lines(side_by_side(panels, brief=True)) + (in_lines(points) if points else [])
     told = [*findings(panels), "The report has further results."]
     return lines + [line for text in told for line in wrapped(text, "  ")]
 
