@@ -12,8 +12,9 @@ from bchisto.data import FoldPlan
 from bchisto.data.folds.plans import split_copies, split_groups
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, compare_pairs, evaluate, measure
 from bchisto.evaluate.evaluate import _leaks
-from bchisto.evaluate.report import headline, write_evaluation, write_report
+from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
+from bchisto.evaluate.report.overview import side_by_side
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
 from page_probe import PAPER, probe, probe_page
@@ -188,6 +189,20 @@ def test_what_is_not_known_is_said(tmp_path):
     assert "on a new patient cannot be estimated" in said
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, held)])
     assert "None" not in text_of(tmp_path / "r.html").replace("None.", "")
+
+
+def test_several_are_told_at_a_glance():
+    """Those of a protocol under its name, equal ones both the best; a sentence once, with those that it is about."""
+    panels = []
+    for name, seed in {"5-ü%s": 1, "5-b\t{}": 1, "5-c": 2, "9-a": 3}.items():
+        table = replace(table_of(np.random.default_rng(seed), name=name), protocol=name[0])
+        panels.append(Panel(table, measure(table, bootstrap=0), run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]}))
+    _, *rows = side_by_side(panels, brief=True)
+    assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
+        "5: 5", ["best", "ü%s"], ["best", "b {}"], ["", "c"], ["", "chance"], "9, 4", ["", "9-a"], ["", "chance"],
+    ]  # fmt: skip
+    told = warnings(panels, ["5-ü%s: leaks", "5-b\t{}: leaks", "5-c: leaks", "9-a: leaks", "9-a: LEAKING", "all: y"])
+    assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
 
 
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
