@@ -9,8 +9,8 @@ from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
-from ..evaluate import Panel, selection_notes
-from ..evaluate.report import headline, overview, ranked, warnings, wrapped
+from ..evaluate import Panel
+from ..evaluate.report import headline, overview, warnings
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,13 @@ class CrossValidation:
 
 
 def best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
-    """Return results that were tested, those of a protocol together and of these the best first, then the others."""
-    of = {id(result.panel): result for result in results if result.panel is not None}
-    order = ranked([result.panel for result in of.values() if result.panel is not None])
-    tested = [of[id(panel)] for panels in order for panel in panels]
-    return (*tested, *(result for result in results if result.panel is None))
+    """Return results, those of the first one's protocol before the others, and of these the best first."""
+
+    def place(result: CrossValidation) -> tuple[bool, float]:
+        balanced = 0.0 if result.metrics is None else result.metrics["balanced_accuracy"]["value"]
+        return result.protocol != results[0].protocol, -balanced
+
+    return tuple(sorted(results, key=place))
 
 
 def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:
@@ -105,18 +107,11 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
     above : Path, optional
         The folder whose names of results tell them apart; by default the one that they are in.
     """
-    names = [str(result.folder.relative_to(above or result.folder.parent)) for result in results]
-    panels = [
-        replace(result.panel, table=replace(result.panel.table, name=name))
-        for name, result in zip(names, results, strict=True)
-        if result.panel is not None
-    ]
-    alone = [result.panel is None or len(panels) == 1 for result in results]
-    lines = [
-        line for name, result, one in zip(names, results, alone, strict=True) if one for line in result.summary(name)
-    ]
-    if len(panels) > 1:
-        lines += overview(panels)
-        notes = selection_notes([panel.table for panel in panels])
-        lines += [line for text in warnings(panels, notes) for line in wrapped(text, "  ")]
-    return lines
+    lines, panels, several = list[str](), list[Panel](), sum(result.panel is not None for result in results) > 1
+    for result in results:
+        name = str(result.folder.relative_to(above or result.folder.parent))
+        if several and result.panel is not None:
+            panels.append(replace(result.panel, table=replace(result.panel.table, name=name)))
+        else:
+            lines += result.summary(name)
+    return lines + (overview(panels, warnings(panels)) if several else [])

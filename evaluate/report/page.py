@@ -51,8 +51,7 @@ number = functools.partial(written, form=".3f")
 whole = functools.partial(written, form=",")
 """Writes a count."""
 
-_UNITS = {"percent": percent, "share": span, "number": number, "points": points,
-          "change": functools.partial(written, form="+.3f")}  # fmt: skip
+_UNITS = {"percent": percent, "number": number, "points": points, "change": functools.partial(written, form="+.3f")}
 
 
 def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n") -> str:
@@ -62,8 +61,8 @@ def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str =
     ----------
     figure : mapping or None
         As ``metrics.json`` holds it.
-    unit : {"percent", "share", "number", "points", "change"}
-        Of them ``share`` is percent without the sign, ``points`` a difference of shares, and ``change`` one of numbers.
+    unit : {"percent", "number", "points", "change"}
+        Of them ``points`` is a difference of shares, and ``change`` one of numbers.
     mark : str
         What stands after a value whose interval cannot be estimated.
     between : str

@@ -26,7 +26,6 @@ from .. import (
     compare_pairs,
     read_facts,
     read_predictions,
-    selection_notes,
     unlike_pairs,
 )
 from .figures import learning_figure
@@ -225,7 +224,7 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
     tables = [panel.table for panel in panels]
     title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
     pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-    others += [*selection_notes(tables), *unlike_pairs(tables, rows=False)]
+    others += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=panels, banners=others, pairs=pairs)
 
 

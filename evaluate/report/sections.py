@@ -11,9 +11,8 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Panel, PredictionTable
-from .answer import answer, warnings_of
+from .answer import answer, findings, side_by_side, warnings, warnings_of
 from .figures import calibration_figure, roc_figure
-from .overview import findings, side_by_side, warnings
 from .page import Block, Figure, Grid, Section, percent
 from .tables import further_figures
 

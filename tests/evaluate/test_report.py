@@ -13,8 +13,8 @@ from bchisto.data.folds.plans import split_copies, split_groups
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, compare_pairs, evaluate, measure
 from bchisto.evaluate.evaluate import _leaks
 from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
+from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
-from bchisto.evaluate.report.overview import side_by_side
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
 from page_probe import PAPER, probe, probe_page
