@@ -180,13 +180,14 @@ def write_report(
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
     parted = any(panel.metrics.get("subgroups") for panel in panels)
+    recorded = settings or any(panel.run.get(what) for panel in panels for what in ("settings", "versions"))
     sections += [
         Section("Subgroups", [Block(template="subgroups.html", values=form)] if parted else []),
         Section("External validation", [Block(template="external.html", values=form)] if external else []),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         Section("Reporting form (TRIPOD+AI)", [Block(template="tripod.html", values=form)] if panels else []),
-        Section("Settings and versions", [Block(template="settings.html", values=form)] if panels or settings else []),
+        Section("Settings and versions", [Block(template="settings.html", values=form)] if recorded else []),
     ]
     write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
 
