@@ -224,8 +224,8 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
             others.append(f"{name} is not shown: it is about other images")
     tables = [panel.table for panel in panels]
     title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
-    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-    others += unlike_pairs(tables, rows=False)
+    pairs = compare_pairs(tables, views=[panel.view for panel in panels]) if tables[1:] else []
+    others += unlike_pairs(tables, rows=False) if tables[1:] else []
     write_report(run / "report.html", title=title, panels=panels, banners=others, pairs=pairs)
 
 
