@@ -40,7 +40,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .names import join_groups, match_names
+from .names import PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files

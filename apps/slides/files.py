@@ -1,0 +1,130 @@
+"""The slides that a command takes: files and folders, a name for each, its annotations and its patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...core import InputError, Message, few, readable_name
+from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, read_csv
+from ...data import PathRule, match_names, report_findings
+from .slide import open_slide_library
+
+
+class SlideFile(NamedTuple):
+    """A slide.
+
+    Attributes
+    ----------
+    name : str
+        Unique: the name of its file without suffix, with that of its folder in front if several slides have it.
+    path : Path
+    place : str
+        Its path for rules of groups: in the folder that was given, or as it was given.
+    """
+
+    name: str
+    path: Path
+    place: str
+
+
+def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
+    """Return the slides in files and folders.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Files, whatever their suffix; of folders, files with a suffix of slides, and TIFF files that are slides.
+
+    Raises
+    ------
+    InputError
+        A folder has no slide, or two slides cannot be told apart by their names and folders.
+    """
+    places: dict[Path, str] = {}
+    for source in sources:
+        if not source.is_dir():
+            places.setdefault(source, source.as_posix())
+            continue
+        inside = {path: path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()}
+        shown = (path for path, place in inside.items() if not any(part.startswith(".") for part in place.parts))
+        slides = {path: inside[path].as_posix() for path in shown if _is_slide(path)}
+        if not slides:
+            raise InputError(f"{source}: no slide in this folder that OpenSlide reads")
+        places = {**slides, **places}
+    stems = Counter(path.stem for path in places)
+    listed: list[SlideFile] = []
+    for path, place in sorted(places.items()):
+        name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}_{path.stem}"
+        if name in {slide.name for slide in listed} or readable_name(name) != name:
+            raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
+        listed.append(SlideFile(name, path, place))
+    return listed
+
+
+def _is_slide(path: Path) -> bool:
+    suffix = path.suffix.casefold()
+    if suffix not in (".tif", ".tiff"):
+        return suffix in SLIDE_SUFFIXES
+    return open_slide_library().OpenSlide.detect_format(path) is not None
+
+
+def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
+    """Return the file of annotations of each slide that has one, by the name of the slide.
+
+    Parameters
+    ----------
+    slides : sequence of SlideFile
+    given : Path, optional
+        The file of the only slide; or a folder, in which a file is named as its slide: ``S1.geojson``.
+
+    Raises
+    ------
+    InputError
+        There are several slides and one file, or no slide has a file.
+    """
+    if given is None:
+        return {}
+    if given.is_file() and len(slides) == 1:
+        return {slides[0].name: given}
+    files = {path.stem: path for path in sorted(given.glob("*json")) if path.suffix in (".geojson", ".json")}
+    names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
+    if not names:
+        raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
+    return {name: files[stem] for stem, name in names.items()}
+
+
+def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | None) -> dict[str, str]:
+    """Return the patient of each slide, by the name of the slide; by default the slide itself.
+
+    Parameters
+    ----------
+    slides : sequence of SlideFile
+    table : Path, optional
+        A table with columns of slides and patients.
+    rule : str, optional
+        See `bchisto.data.PathRule`.
+
+    Raises
+    ------
+    InputError
+        Both are given, the rule is invalid, or a slide has no patient.
+    """
+    groups: dict[str, str | None] = {slide.name: slide.name for slide in slides}
+    if table is not None and rule is not None:
+        raise InputError(Message("{patients} and {group_from}: give one of them"))
+    if rule is not None:
+        values = PathRule.of(rule, name="group_from").find(slide.place for slide in slides)
+        groups = {slide.name: values[slide.place] for slide in slides}
+    if table is not None:
+        read = read_csv(table, needed=(IMAGE, GROUP), expected="slide,patient")
+        image, group = read.choose(IMAGE), read.choose(GROUP)
+        patients = {row[image]: row[group] for _, row in read.rows}
+        names, findings = match_names(patients, groups, where=table.name)
+        report_findings(findings)
+        groups = dict.fromkeys(groups) | {name: patients[row] for row, name in names.items()}
+    if without := [name for name, group in groups.items() if not group]:
+        raise InputError(f"{table or rule}: names no patient of {len(without)} slides: {few(without)}")
+    return {name: str(group) for name, group in groups.items()}

@@ -1,0 +1,66 @@
+"""``bchisto slides``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..core import from_options
+from .ending import done, echo, quoted
+from .options import FILE, OUT_FOLDER, PATH, Group, argument, flag, options_of
+
+
+@click.group(cls=Group)
+def slides() -> None:
+    """Cut fields out of whole slides."""
+
+
+def _cut_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import CutSettings
+    from ..core.jobs import Work
+    from ..data import ImageSelection
+
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield flag(
+        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the fields and their manifest."
+    )
+    yield flag(
+        "--annotations",
+        group="Input",
+        type=PATH,
+        help="GeoJSON of QuPath: the file of one slide, or a folder of files named as their slides.",
+    )
+    yield from options_of(CutSettings)
+    yield flag("--patients", group="Input", type=FILE, help="Table with columns slide and patient.")
+    yield from options_of(ImageSelection, "group_from")
+    yield flag("--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing.")
+    yield from options_of(Work, "skip_errors", "jobs", "overwrite")
+
+
+@slides.command(options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run"))
+def cut(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Cut fields out of slides, into images and a manifest that every other command takes.
+
+    Slides without annotations give fields without a label.
+
+    \b
+    Example: bchisto slides cut slides --annotations geojson --group-from '^[^-]+' --out fields
+    """
+    from ..apps.slides import CutSettings
+    from ..apps.slides import cut as run
+    from ..core.jobs import Work
+
+    given = {name: options[name] for name in ("annotations", "patients", "group_from", "dry_run")}
+    result = run(
+        sources, out=out, settings=from_options(CutSettings, options), work=from_options(Work, options), **given
+    )
+    echo(str(result))
+    then = f"bchisto trial --images {quoted(result.manifest)} --out RUN"
+    if options["dry_run"]:
+        done([], then="the same command without --dry-run")
+    else:
+        failures = {"failures": len(result.failures), "listed": out / "failures.csv"}
+        done([result.manifest, result.page], then=then, **failures)
