@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from ..core import from_options
+from ..core import counted, from_options
 from .ending import done, echo, quoted
-from .options import FILE, OUT_FOLDER, PATH, Group, argument, flag, options_of
+from .options import FILE, OUT_FOLDER, PATH, Group, argument, flag, options_of, weights_flag
 
 
 @click.group(cls=Group)
 def slides() -> None:
-    """Cut fields out of whole slides."""
+    """Cut fields out of whole slides, and move a model over them."""
 
 
 def _cut_options() -> Iterator[click.Parameter]:
@@ -64,3 +64,40 @@ def cut(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     else:
         failures = {"failures": len(result.failures), "listed": out / "failures.csv"}
         done([result.manifest, result.page], then=then, **failures)
+
+
+def _map_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import MapSettings
+    from ..core.jobs import Work
+
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the maps.")
+    yield weights_flag()
+    yield from options_of(MapSettings)
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
+
+
+@slides.command("map", options=_map_options, first=("out", "field", "scale", "jobs"))
+def map_(model: Path, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Move a model over slides, tile by tile: a map of each slide, and regions for QuPath.
+
+    It shows what the model says of each tile, and is not a diagnosis.
+
+    \b
+    Example: bchisto slides map run/boost/10-lightgbm slides --out maps
+    """
+    from ..apps.slides import MapSettings, map_slides
+    from ..core.jobs import NOTHING_NEW, Work
+
+    settings, work = from_options(MapSettings, options), from_options(Work, options)
+    result = map_slides(model, sources, out=out, settings=settings, weights=options["weights"], work=work)
+    if work.checks:
+        click.get_current_context().exit(NOTHING_NEW if result.unchanged else 0)
+    if result.share is not None:
+        echo(str(result.share))
+        return
+    echo(*result.banners)
+    echo(f"{counted(result.tiles, 'tile')} of {counted(len(result.pages), 'slide')}")
+    then = f"bchisto slides table {quoted(out)} --out {quoted(out / 'by-slide.csv')}"
+    done([*result.pages, result.table], then=then, failures=len(result.failures), listed=out / "failures.csv")
