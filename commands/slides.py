@@ -54,13 +54,13 @@ def cut(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..core.jobs import Work
 
     given = {name: options[name] for name in ("annotations", "patients", "group_from", "dry_run")}
-    result = run(
-        sources, out=out, settings=from_options(CutSettings, options), work=from_options(Work, options), **given
-    )
+    settings, work = from_options(CutSettings, options), from_options(Work, options)
+    result = run(sources, out=out, settings=settings, work=work, **given)
     echo(str(result))
-    then = f"bchisto trial --images {quoted(result.manifest)} --out RUN"
+    manifest = out / "manifest.csv"
+    wrote, then = [manifest, out / "overview.html"], f"bchisto trial --images {quoted(manifest)} --out RUN"
+    if len({*result.classes} - {""}) < 2:
+        then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
     if options["dry_run"]:
-        done([], then="the same command without --dry-run")
-    else:
-        failures = {"failures": len(result.failures), "listed": out / "failures.csv"}
-        done([result.manifest, result.page], then=then, **failures)
+        wrote, then = [], "the same command without --dry-run"
+    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
