@@ -54,27 +54,42 @@ def cut(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..core.jobs import Work
 
     given = {name: options[name] for name in ("annotations", "patients", "group_from", "dry_run")}
-    result = run(
-        sources, out=out, settings=from_options(CutSettings, options), work=from_options(Work, options), **given
-    )
+    settings, work = from_options(CutSettings, options), from_options(Work, options)
+    result = run(sources, out=out, settings=settings, work=work, **given)
     echo(str(result))
-    then = f"bchisto trial --images {quoted(result.manifest)} --out RUN"
+    manifest = out / "manifest.csv"
+    wrote, then = [manifest, out / "overview.html"], f"bchisto trial --images {quoted(manifest)} --out RUN"
+    if len({*result.classes} - {""}) < 2:
+        then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
     if options["dry_run"]:
-        done([], then="the same command without --dry-run")
-    else:
-        failures = {"failures": len(result.failures), "listed": out / "failures.csv"}
-        done([result.manifest, result.page], then=then, **failures)
+        wrote, then = [], "the same command without --dry-run"
+    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+
+
+_OF_TILES = ("field", "scale", "tissue", "mpp")
+_OF_SLIDES = ("labels", "patients", "group_from", "weights")
 
 
 def _map_options() -> Iterator[click.Parameter]:
-    from ..apps.slides import MapSettings
+    from ..apps.slides import CutSettings
     from ..core.jobs import Work
+    from ..data import ImageSelection
 
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the maps.")
     yield weights_flag()
-    yield from options_of(MapSettings)
+    known = {"default": None, "show_default": False}
+    yield from options_of(
+        CutSettings,
+        *_OF_TILES,
+        field={"help": "Side of a tile in micrometres; default: as in training, else the largest view.", **known},
+        scale={"help": "Micrometres per pixel of a tile; default: as in training.", **known},
+        tissue={"help": "Share of tissue that a tile needs."},
+    )
+    yield flag("--labels", group="Evaluation", type=FILE, help="Table with columns slide and label, for slides.csv.")
+    yield flag("--patients", group="Evaluation", type=FILE, help="Table with columns slide and patient.")
+    yield from options_of(ImageSelection, "group_from")
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
 
 
@@ -87,17 +102,18 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, **options: Any) -> N
     \b
     Example: bchisto slides map run/boost/10-lightgbm slides --out maps
     """
-    from ..apps.slides import MapSettings, map_slides
+    from ..apps.slides import map_slides
     from ..core.jobs import NOTHING_NEW, Work
 
-    settings, work = from_options(MapSettings, options), from_options(Work, options)
-    result = map_slides(model, sources, out=out, settings=settings, weights=options["weights"], work=work)
+    given, work = {name: options[name] for name in (*_OF_TILES, *_OF_SLIDES)}, from_options(Work, options)
+    result = map_slides(model, sources, out=out, work=work, **given)
     if work.checks:
         click.get_current_context().exit(NOTHING_NEW if result.unchanged else 0)
     if result.share is not None:
         echo(str(result.share))
         return
-    echo(*result.banners)
-    echo(f"{counted(result.tiles, 'tile')} of {counted(len(result.pages), 'slide')}")
-    then = f"bchisto slides table {quoted(out)} --out {quoted(out / 'by-slide.csv')}"
-    done([*result.pages, result.table], then=then, failures=len(result.failures), listed=out / "failures.csv")
+    tiles = sum(len(slide.overlay.corners) for slide in result.maps)
+    echo(*result.banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
+    then = f"bchisto evaluate {quoted(result.table)} --out {quoted(out / 'evaluation')}" if options["labels"] else ()
+    wrote = [*(slide.page for slide in result.maps), result.table]
+    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

@@ -1,4 +1,4 @@
-"""Regions that a pathologist drew in QuPath, read from its GeoJSON.
+"""Regions that a pathologist drew in QuPath, read from its GeoJSON, and the classes that they give to fields.
 
 References
 ----------
@@ -7,38 +7,47 @@ RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError
+from ...core import InputError, counted
 from ...core.formats import read_json
+from .grid import Positions
 from .slide import Slide
+
+_log = logging.getLogger(__name__)
+
+_RASTER = 64
+"""Squares along a side of a field that show which part of it a region covers."""
+
+_BITS = 4
+"""Bits of the fraction of a square in the coordinates of an outline."""
+
+_OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
+"""Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
 
 _FARTHEST = 1e7
 """Pixels from the corner: no slide has so many."""
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A polygon of a class.
 
     Attributes
     ----------
     label : str
         Name of the class; empty if the region has none.
-    colour : str
-        That of the class in QuPath as ``rgb(0, 0, 0)``; empty if unknown.
     rings : tuple of ndarray of float, shape (points, 2)
         The outline, then its holes: x and y, pixels of level 0.
     """
 
     label: str
-    colour: str
     rings: tuple[npt.NDArray[np.float64], ...]
 
     @property
@@ -46,12 +55,17 @@ class Region:
         """Smallest x and y, then the largest ones."""
         return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
 
+    @property
+    def has_area(self) -> bool:
+        """Whether the outline has three corners or more that are not on one line."""
+        return bool(self.rings) and bool(np.linalg.matrix_rank(self.rings[0] - self.rings[0][0]) == 2)
 
-def read_regions(path: Path, slide: Slide) -> tuple[list[Region], int]:
+
+def read_regions(path: Path, slide: Slide) -> list[Region]:
     """Read the annotations that QuPath exported as GeoJSON: a ``FeatureCollection``, a feature, or a list of them.
 
-    Detections, cells and tiles are not annotations. Points, lines, and polygons without an area are left out; so is, as
-    in QuPath, a class whose name ends with ``*`` (``Ignore*``).
+    Detections, cells and tiles are not annotations. Points, lines, and polygons without an area are left out, with a
+    warning; so is, as in QuPath, a class whose name ends with ``*`` (``Ignore*``).
 
     Parameters
     ----------
@@ -63,8 +77,6 @@ def read_regions(path: Path, slide: Slide) -> tuple[list[Region], int]:
     -------
     list of Region
         One for each polygon.
-    int
-        Number of annotations that were left out.
 
     Raises
     ------
@@ -72,59 +84,39 @@ def read_regions(path: Path, slide: Slide) -> tuple[list[Region], int]:
         The file is not GeoJSON, or a region lies outside the slide.
     """
     regions: list[Region] = []
-    left_out = 0
-    for number, feature in enumerate(_features(read_json(path)), start=1):
+    left_out, content = 0, read_json(path)
+    content = content.get("features", [content]) if isinstance(content, dict) else content
+    for number, feature in enumerate(content if isinstance(content, list) else [content], start=1):
         try:
-            properties = feature.get("properties") or {}
-            # QuPath 0.2 wrote the kind of an object in place of its id
-            kind = properties.get("objectType", properties.get("object_type", feature.get("id")))
-            if str(kind).casefold() in ("detection", "cell", "tile", "tmacore", "root") or (
-                str(kind).endswith("Object") and kind != "PathAnnotationObject"
-            ):
+            properties, geometry = feature.get("properties") or {}, feature.get("geometry") or {}
+            kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            if _OTHERS.fullmatch(str(kind)):
                 continue
-            label, colour = _class_of(properties)
-            geometry = feature.get("geometry") or {}
-            polygons = geometry.get("coordinates") or []
-            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(geometry.get("type"), [])
-            read = [Region(label, colour, tuple(map(_ring, rings))) for rings in polygons if rings]
+            label, polygons = _class_of(properties), geometry.get("coordinates") or []
+            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(str(geometry.get("type")), [])
+            drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise InputError(f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again") from error
-        usable = [region for region in read if _has_area(region.rings[0]) and not label.endswith("*")]
+        usable = [region for region in drawn if region.has_area and not label.endswith("*")]
         left_out += not usable
         regions += usable
+    if left_out:
+        _log.warning("%s: %s without an area, or ignored by QuPath, left out", path, counted(left_out, "annotation"))
     for region in regions:
         left, top, right, bottom = region.box
         if right <= 0 or bottom <= 0 or left >= slide.width or top >= slide.height:
-            raise InputError(
-                f"{path}: a region at x {left:.0f}, y {top:.0f} lies outside {slide.path.name} "
-                f"({slide.width} x {slide.height} pixels); is it of another slide?"
-            )
-    return regions, left_out
+            size = f"{slide.width} x {slide.height} pixels"
+            where = f"a region at x {left:.0f}, y {top:.0f} is outside {slide.path.name} ({size})"
+            raise InputError(f"{path}: {where}; give the annotations of this slide")
+    return regions
 
 
-def _features(content: Any) -> Iterator[Any]:
-    """Yield features, and those that QuPath wrote within them."""
-    if isinstance(content, list):
-        for item in content:
-            yield from _features(item)
-    elif isinstance(content, dict) and "features" in content:
-        yield from _features(content["features"])
-    else:
-        yield content
-        if isinstance(content, dict) and isinstance(content.get("properties"), dict):
-            yield from _features(content["properties"].get("childObjects", []))
-
-
-def _class_of(properties: dict[str, Any]) -> tuple[str, str]:
-    """Return name and colour of the class of an annotation."""
-    value = properties.get("classification") or {}
-    if isinstance(value, str):
-        return value.strip(), ""
-    name = value.get("name") or ": ".join(map(str, value.get("names") or ()))
-    colour, packed = value.get("color") or (), value.get("colorRGB")
-    if isinstance(packed, int):
-        colour = packed >> 16, packed >> 8, packed
-    return str(name).strip(), f"rgb({', '.join(str(int(part) & 255) for part in colour)})" if colour else ""
+def _class_of(properties: dict[str, Any]) -> str:
+    """Return the name of the class of an annotation; empty without one."""
+    value = properties.get("classification") or ""
+    if isinstance(value, dict):
+        value = value.get("name") or ": ".join(map(str, value.get("names") or ()))
+    return str(value).strip()
 
 
 def _ring(points: Any) -> npt.NDArray[np.float64]:
@@ -134,6 +126,42 @@ def _ring(points: Any) -> npt.NDArray[np.float64]:
     return ring
 
 
-def _has_area(ring: npt.NDArray[np.float64]) -> bool:
-    """Return whether an outline has three corners or more that are not on one line."""
-    return len(ring) >= 3 and np.linalg.matrix_rank(ring - ring[0]) == 2
+def field_classes(regions: Sequence[Region], corners: Positions, side: float, *, least: float) -> list[str | None]:
+    """Return the class of each field: the one that covers enough of it, if all others cover no more than the rest.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Of an outline that crosses itself, every second area is inside. Regions without a class count only if no class
+        covers more than the rest.
+    corners : ndarray, shape (fields, 2)
+    side : float
+        Pixels of level 0.
+    least : float
+        Share of a field that is enough, 0.5 to 1.
+
+    Returns
+    -------
+    list of (str or None)
+        Empty for a field of regions without a class, None for one that is not covered enough, or by several classes.
+    """
+    import cv2
+
+    boxes = np.array([region.box for region in regions]).reshape(-1, 4)
+    classes: list[str | None] = []
+    several = 0
+    for corner in corners:
+        covered: dict[str, npt.NDArray[Any]] = {}
+        for index in np.flatnonzero(((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)).tolist():
+            squares = [((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS for ring in regions[index].rings]
+            drawn = np.zeros((_RASTER, _RASTER), np.uint8)
+            cv2.fillPoly(drawn, [np.rint(ring).astype(np.int32) for ring in squares], 1, shift=_BITS)
+            covered[regions[index].label] = covered.get(regions[index].label, 0) | drawn
+        shares = {label: float(drawn.mean()) for label, drawn in covered.items()}
+        rivals = [label for label, share in shares.items() if label and (share >= least or share > 1 - least)]
+        label = rivals[0] if rivals else ""
+        classes.append(label if len(rivals) < 2 and shares.get(label, 0) >= least else None)
+        several += len(rivals) > 1
+    if several:
+        _log.warning("%s in regions of several classes, left out", counted(several, "field"))
+    return classes

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core import (
-    BchistoError,
-    ImageError,
-    InputError,
-    Many,
-    PathInput,
-    Settings,
-    converted,
-    counted,
-    few,
-    message_of,
-    option,
-    plain_options,
-)
-from ...core.formats import file_sha256, limits, read_json, read_rows
-from ...core.jobs import (
-    Ticker,
-    Work,
-    atomic_output,
-    cpu_resources,
-    do_missing,
-    key_of,
-    remove_output,
-    write_json,
-    write_rows,
-)
+from ...core import ImageError, InputError, Many, PathInput, Settings, converted, counted, few, option, plain_options
+from ...core.formats import file_sha256, read_json, read_rows
+from ...core.jobs import Ticker, Work, atomic_output, cpu_resources, do_missing, key_of, write_json, write_rows
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
-from .annotations import Region, read_regions
+from .annotations import Region, field_classes, read_regions
 from .files import SlideFile, annotations_of, groups_of, list_slides
-from .grid import field_classes, positions, tissue_shares
+from .grid import positions, tissue_shares
 from .slide import Slide
 from .tissue import Tissue, find_tissue
 
 _log = logging.getLogger(__name__)
 
-_SIDE, _MOST = 900, 100
-"""Longest side of a picture of the page, in pixels, and largest number of slides that it shows."""
-
-_COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#ff7f0e")
-"""Colours of classes that have none in QuPath."""
+_SIDE = 900
+"""Longest side of a picture of the page, in pixels."""
 
 _TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp")
@@ -66,37 +41,18 @@ class CutSettings(Settings):
     """
 
     field: float = option(768.0, group="Input", least=10, most=20_000, help="Side of a field in micrometres.")
-    scale: float = option(
-        0.5,
-        group="Input",
-        least=limits.LEAST_MPP,
-        most=limits.MOST_MPP,
-        help="Micrometres per pixel of a field; a level of the slide within 2 % is taken as it is.",
-    )
+    scale: float = option(0.5, group="Input", least=0.02, most=20, help="Micrometres per pixel of a field.")
     overlap: float = option(0.0, group="Input", least=0, most=0.95, help="Share of its side that the next one repeats.")
     tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a field needs.")
-    annotated: float = option(
-        0.75,
-        group="Input",
-        least=0.5,
-        most=1,
-        help="Share of a field that its class must cover; another class may cover the rest.",
-    )
-    mpp: float | None = option(
-        None,
-        group="Input",
-        least=limits.LEAST_MPP,
-        most=limits.MOST_MPP,
-        help="Micrometres per pixel of slides that do not state them.",
-    )
+    annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share of a field that its class covers.")
+    mpp: float | None = option(None, group="Input", least=0.02, most=20, help="Micrometres per pixel, if not stated.")
     jpeg: bool = option(False, group="Output", help="Write JPEG of quality 90 in place of PNG.")
 
     def __post_init__(self) -> None:
         """Refuse fields of too many or too few pixels."""
         super().__post_init__()
         if not 32 <= self.pixels <= 9000:
-            size = self.field, self.scale, self.pixels
-            raise InputError("{field} {} with {scale} {}: {} pixels; give 32 to 9,000", *size)
+            raise InputError("{field} and {scale}: fields of {} pixels; give 32 to 9,000 pixels", self.pixels)
 
     @property
     def pixels(self) -> int:
@@ -120,8 +76,6 @@ class SlideUnit:
         Number of positions on its grid.
     digest, key : str
         Of the slide, and of all that decides which fields are cut.
-    skip_errors, writes : bool
-        Whether damaged fields are left out, and whether fields are written.
     """
 
     slide: SlideFile
@@ -131,13 +85,26 @@ class SlideUnit:
     places: int
     digest: str
     key: str
-    skip_errors: bool
-    writes: bool
 
-    @property
-    def listing(self) -> Path:
-        """The list of its fields."""
-        return self.folder / "fields.json"
+    @classmethod
+    def of(cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings) -> SlideUnit:
+        """Open a slide, and return it as a unit.
+
+        Raises
+        ------
+        InputError
+            The slide cannot be read, or is coarser than its fields.
+        """
+        with Slide(slide.path, mpp=settings.mpp) as opened:
+            scale, digest = opened.nearest(settings.scale), opened.digest
+            if scale < opened.mpp:
+                text = "{}: its pixels are {:.3g} micrometres wide, more than {scale} {}; give a larger {scale}"
+                raise InputError(text, slide.path, opened.mpp, settings.scale)
+            side = settings.pixels * scale / opened.mpp
+            places = len(positions(opened.width, opened.height, side, overlap=settings.overlap))
+        regions = outlines and file_sha256(outlines)
+        key = key_of("fields 1", settings=plain_options(settings), slide=digest, regions=regions)
+        return cls(slide, outlines, folder / slide.name, settings, places, digest, key)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -151,13 +118,11 @@ class SlideUnit:
         InputError
             Another slide was cut into the folder.
         """
-        content = read_json(self.listing) if self.writes and self.listing.is_file() else {"digest": self.digest}
+        listing = self.folder / "fields.json"
+        content: dict[str, Any] = read_json(listing) if listing.is_file() else {"digest": self.digest}
         if content["digest"] != self.digest:
-            raise InputError(
-                "{}: another slide was cut as {} before; give another {out}, or {overwrite}",
-                self.slide.path,
-                self.folder,
-            )
+            text = "{}: another slide was cut into {}; give another {out}, or {overwrite}"
+            raise InputError(text, self.slide.path, self.folder)
         whole = content.get("key") == self.key and not content["failures"]
         return content if whole and all(self.file(x, y).is_file() for x, y, _ in content["fields"]) else None
 
@@ -168,28 +133,28 @@ class CutResult:
 
     Attributes
     ----------
-    manifest, page : Path
-    slides, fields : int
-        Numbers of these slides and of their fields.
-    tissue : float
-        Area in mm2.
-    classes : mapping of str to int
-        Number of fields of each class; that of fields without a label under an empty name.
-    failures : tuple of (str, str)
+    folder : Path
+        The folder of ``manifest.csv`` and ``overview.html``.
+    slides : sequence of dict
+        For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
+        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, and ``fields``: x, y and class of each.
+    failures : sequence of (str, str)
         Slides and fields that were left out, and why.
     """
 
-    manifest: Path
-    page: Path
-    slides: int
-    fields: int
-    tissue: float
-    classes: Mapping[str, int]
-    failures: tuple[tuple[str, str], ...]
+    folder: Path
+    slides: Sequence[Mapping[str, Any]]
+    failures: Sequence[tuple[str, str]]
+
+    @property
+    def classes(self) -> Mapping[str, int]:
+        """Number of fields of each class; that of fields without a label under an empty name."""
+        return Counter(label for slide in self.slides for _, _, label in slide["fields"])
 
     def __str__(self) -> str:
-        fields = f"{counted(self.slides, 'slide')}, {self.tissue:.3g} mm2 of tissue, {counted(self.fields, 'field')}"
-        return ": ".join(filter(None, [fields, _numbers(self.classes)]))
+        counts = ", ".join(f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items()))
+        area, fields = sum(slide["tissue"] for slide in self.slides), counted(sum(self.classes.values()), "field")
+        return f"{counted(len(self.slides), 'slide')}, {area:.3g} mm2 of tissue, {fields}: {counts or 'none'}"
 
 
 def cut(
@@ -239,11 +204,11 @@ def cut(
     units = []
     for slide in slides:
         try:
-            units.append(_unit(slide, files.get(slide.name), folder / "fields", settings, work, writes=not dry_run))
+            units.append(SlideUnit.of(slide, files.get(slide.name), folder / "fields", settings))
         except InputError as error:
             failures.append(_left_out(slide.name, error, skip=work.skip_errors))
     if dry_run:
-        return _result(folder, _contents(units, work), failures)
+        return _cut(units, folder, failures, work, writes=False)
     config = {
         "sources": [str(path) for path in given], "out": str(folder), "group_from": group_from,
         "annotations": outlines and str(outlines), "patients": table and str(table), **plain_options(settings, work),
@@ -252,116 +217,102 @@ def cut(
     into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/fields.json",))
     with record_run(folder, command="cut", config=config, work=work) as record:
         into.begin(overwrite=work.overwrite)
-        contents = _contents(units, work)
-        result = _result(folder, contents, failures)
-        record.note(slides=result.slides, fields=result.fields, failures=len(result.failures))
-        own = {unit.slide.name: unit for unit in units}
-        _write_manifest(result.manifest, contents, own, groups, keep=not work.overwrite)
-        _write_page(result, contents)
-        if result.failures:
-            write_rows(folder / "failures.csv", ["image_id", "error"], result.failures)
-        else:
-            remove_output(folder / "failures.csv")
+        result = _cut(units, folder, failures, work, writes=True)
+        _write_manifest(result, {unit.slide.name: unit for unit in units}, groups)
+        render_page(
+            folder / "overview.html", "cut.html", package=__package__, style="cut.css", script="", result=result
+        )
+        record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(result.failures))
     return result
 
 
-def _unit(
-    slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings, work: Work, *, writes: bool
-) -> SlideUnit:
-    """Open a slide, and return it as a unit of work."""
-    with Slide(slide.path, mpp=settings.mpp) as opened:
-        scale, digest = opened.nearest(settings.scale), opened.digest
-        if scale < opened.mpp:
-            raise InputError(
-                "{}: has {:.3g} micrometres per pixel, coarser than {scale} {}; give a larger {scale}",
-                slide.path, opened.mpp, settings.scale,
-            )  # fmt: skip
-        side = settings.pixels * scale / opened.mpp
-        places = len(positions(opened.width, opened.height, side, overlap=settings.overlap))
-    content = {"slide": digest, "regions": outlines and file_sha256(outlines)}
-    key = key_of("fields 1", settings=plain_options(settings), **content)
-    return SlideUnit(slide, outlines, folder / slide.name, settings, places, digest, key, work.skip_errors, writes)
-
-
-def _left_out(name: str, error: BchistoError, *, skip: bool) -> tuple[str, str]:
+def _left_out(name: str, error: Exception, *, skip: bool) -> tuple[str, str]:
     """Return what was left out and why, or raise the error."""
     if not skip:
         raise error
-    _log.warning("left out: %s", message_of(error))
+    _log.warning("left out: %s", error.args[0])
     return name, str(error)
 
 
-def _contents(units: Sequence[SlideUnit], work: Work) -> list[dict[str, Any]]:
-    """Cut the slides that are not finished; return the lists of fields of all, in the order of their names."""
+def _cut(
+    units: Sequence[SlideUnit], folder: Path, failures: Sequence[tuple[str, str]], work: Work, *, writes: bool
+) -> CutResult:
+    """Cut the slides that are not finished, and return all."""
     left, made = do_missing(
-        cut_slides,
+        functools.partial(cut_slides, skip=work.skip_errors, writes=writes),
         units,
-        read=SlideUnit.finished,
-        steps=lambda unit: max(1, unit.places),
+        read=lambda unit: unit.finished() if writes else None,
+        steps=lambda unit: unit.places + 1,
         label="cut",
         finished="slides are cut",
         step_name="positions",
         work=work,
         resources=cpu_resources(work.jobs),
     )
-    return sorted([*filter(None, left), *(content for each in made for content in each)], key=lambda one: one["name"])
+    slides = [*filter(None, left), *(slide for each in made for slide in each)]
+    failures = [*failures, *((name, text) for slide in slides for name, text in slide["failures"])]
+    if not any("key" in slide for slide in slides):
+        raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
+    return CutResult(folder, sorted(slides, key=lambda slide: str(slide["name"])), failures)
 
 
-def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker) -> list[dict[str, Any]]:
-    """Cut slides, and return the list of fields of each."""
+def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> list[dict[str, Any]]:
+    """Cut slides: for each, choose fields, write those that do not exist, then the list of all, which is returned.
+
+    Parameters
+    ----------
+    units : tuple of SlideUnit
+    ticker : Ticker
+    skip : bool
+        Leave out what is damaged.
+    writes : bool
+        Write fields and lists.
+
+    Raises
+    ------
+    InputError, ImageError
+        See `cut`.
+    """
     contents = []
     for unit in units:
-        try:
-            content = _cut_slide(unit, ticker)
-        except (ImageError, InputError) as error:
-            failure = _left_out(unit.slide.name, error, skip=unit.skip_errors)
-            content = {"name": unit.slide.name, "tissue": 0.0, "fields": [], "failures": [failure]}
+        content: dict[str, Any] = {"name": unit.slide.name, "tissue": 0.0, "fields": [], "failures": []}
         contents.append(content)
+        try:
+            _cut_slide(unit, content, ticker, skip=skip, writes=writes)
+        except (InputError, ImageError) as error:
+            content["failures"].append(_left_out(unit.slide.name, error, skip=skip))
     return contents
 
 
-def _cut_slide(unit: SlideUnit, ticker: Ticker) -> dict[str, Any]:
-    """Choose the fields of a slide, write those that do not exist, then the list of all."""
-    settings, failures, regions = unit.settings, list[tuple[str, str]](), list[Region]()
+def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip: bool, writes: bool) -> None:
+    settings, regions = unit.settings, list[Region]()
     with Slide(unit.slide.path, mpp=settings.mpp) as slide:
         scale = slide.nearest(settings.scale)
         side = settings.pixels * scale / slide.mpp
         tissue = find_tissue(slide)
         corners = positions(slide.width, slide.height, side, overlap=settings.overlap)
         corners = corners[tissue_shares(tissue, corners, side) >= settings.tissue]
-        classes: list[str | None] = [""] * len(corners)
+        classes: Sequence[str | None] = [""] * len(corners)
         if unit.outlines is not None:
-            regions, left_out = read_regions(unit.outlines, slide)
-            classes, several = field_classes(regions, corners, side, least=settings.annotated)
-            _warn(unit.outlines, regions, classes, left_out, several)
+            regions = read_regions(unit.outlines, slide)
+            classes = field_classes(regions, corners, side, least=settings.annotated)
+            if without := {region.label for region in regions}.difference(filter(None, classes), [""]):
+                text = "%s: regions of %s give no field; they are smaller than fields, or without tissue"
+                _log.warning(text, unit.outlines, few(sorted(without)))
         fields = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
-        ticker.tick(max(1, unit.places) - len(fields))
-        for x, y, _ in fields if unit.writes else ():
+        content |= {
+            "digest": unit.digest, "key": unit.key, "scale": scale, "tissue": tissue.area, "fields": fields,
+            "size": (slide.width, slide.height, side), "picture": _picture(tissue, regions),
+        }  # fmt: skip
+        ticker.tick(unit.places + 1 - len(fields))
+        for x, y, _ in fields if writes else ():
             try:
                 _cut_field(unit, slide, x, y, scale)
             except ImageError as error:
-                failures.append(_left_out(unit.file(x, y).stem, error, skip=unit.skip_errors))
+                content["failures"].append(_left_out(unit.file(x, y).stem, error, skip=skip))
             ticker.tick(kept=True)
-        content = {
-            "name": unit.slide.name, "digest": unit.digest, "key": unit.key, "scale": scale, "tissue": tissue.area,
-            "size": (slide.width, slide.height, side), "colours": {one.label: one.colour for one in regions},
-            "picture": _picture(tissue, regions), "fields": fields, "failures": failures,
-        }  # fmt: skip
-    if unit.writes:
-        write_json(unit.listing, content)
-    return content
-
-
-def _warn(path: Path, regions: Sequence[Region], classes: Sequence[str | None], left_out: int, several: int) -> None:
-    """Log what of the annotations gives no field."""
-    without = sorted({region.label for region in regions}.difference(filter(None, classes), [""]))
-    for number, text in (
-        (left_out, "annotations without an area, or of a class that QuPath ignores, are left out"),
-        (several, "fields that several classes cover are left out"),
-        (len(without), f"classes give no field ({few(without)}): regions are smaller than fields, or without tissue"),
-    ):
-        if number:
-            _log.warning("%s: %d %s", path, number, text)
+    if writes:
+        write_json(unit.folder / "fields.json", content)
 
 
 def _cut_field(unit: SlideUnit, slide: Slide, x: int, y: int, scale: float) -> None:
@@ -382,70 +333,23 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
     drawn, width = tissue.picture.copy(), max(1, round(max(tissue.mask.shape) / _SIDE))
     outlines, _ = cv2.findContours(tissue.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, outlines, -1, _TISSUE, width)
-    rings = (ring for region in regions for ring in region.rings if len(ring))
-    cv2.polylines(drawn, [np.rint(ring / tissue.factor).astype(np.int32) for ring in rings], True, _REGION, width)
+    rings = [np.rint(ring / tissue.factor).astype(np.int32) for region in regions for ring in region.rings]
+    cv2.polylines(drawn, rings, True, _REGION, width)
     return thumbnail(drawn, side=_SIDE)
 
 
-def _result(folder: Path, contents: Sequence[Mapping[str, Any]], failures: Sequence[tuple[str, str]]) -> CutResult:
-    failed = (*failures, *((name, text) for content in contents for name, text in content["failures"]))
-    gone = {name for name, _ in failed}
-    classes = [label for content in contents for _, _, label in content["fields"]]
-    cut_out = [content for content in contents if content["name"] not in gone]
-    if not cut_out:
-        raise ImageError(f"none of the slides can be used; first: {failed[0][1]}")
-    area = sum(content["tissue"] for content in contents)
-    page = folder / "overview.html"
-    return CutResult(folder / "manifest.csv", page, len(cut_out), len(classes), area, Counter(classes), failed)
-
-
-def _numbers(classes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name or 'without a label'} {count:,}" for name, count in sorted(classes.items()))
-
-
-def _write_manifest(
-    path: Path,
-    contents: Sequence[Mapping[str, Any]],
-    units: Mapping[str, SlideUnit],
-    groups: Mapping[str, str],
-    *,
-    keep: bool,
-) -> None:
-    """Write a row for each field that exists, and keep those of slides that were cut earlier."""
-
-    def rows() -> Iterator[Sequence[Any]]:
-        for content in contents:
-            name = content["name"]
-            for x, y, label in content["fields"]:
-                file = units[name].file(x, y)
-                if file.is_file():
-                    yield file.relative_to(path.parent), label, groups[name], name, x, y, f"{content['scale']:.6g}"
-
-    earlier = read_rows(path) if keep and path.is_file() else ()
-    kept = [[row.get(column, "") for column in _HEADER] for row in earlier if row.get("wsi") not in units]
-    write_rows(path, _HEADER, [*kept, *rows()])
-
-
-def _write_page(result: CutResult, contents: Sequence[Mapping[str, Any]]) -> None:
-    """Write the page that shows each slide with its tissue, regions and fields, and loads nothing from elsewhere."""
-    shown = [content for content in contents if content["fields"]][:_MOST]
-    colours = dict(zip(sorted(result.classes), _COLOURS * len(result.classes), strict=False))
-    for content in shown:
-        colours |= {label: colour for label, colour in content["colours"].items() if colour}
-    render_page(
-        result.page,
-        "cut.html",
-        package=__package__,
-        style="cut.css",
-        script="",
-        title="Fields cut out of slides",
-        goal="slides",
-        banners=[],
-        summary=str(result),
-        slides=[
-            {**content, "text": _numbers(Counter(label for _, _, label in content["fields"]))} for content in shown
-        ],
-        colours=colours,
-        left_out=len(contents) - len(shown),
-        failures=result.failures[:_MOST],
-    )
+def _write_manifest(result: CutResult, units: Mapping[str, SlideUnit], groups: Mapping[str, str]) -> None:
+    """Write a row for each field that exists, those of slides of earlier calls first; write what was left out."""
+    folder, path = result.folder, result.folder / "manifest.csv"
+    earlier = [row for row in read_rows(path) if row.get("wsi") not in groups] if path.is_file() else []
+    rows = [[row[name] for name in _HEADER] for row in earlier if (folder / row["path"]).is_file()]
+    for slide in result.slides:
+        name = slide["name"]
+        for x, y, label in slide["fields"]:
+            if (file := units[name].file(x, y)).is_file():
+                place = file.relative_to(folder).as_posix()
+                rows.append([place, label, groups[name], name, x, y, f"{slide['scale']:.6g}"])
+    write_rows(path, _HEADER, rows)
+    (folder / "failures.csv").unlink(missing_ok=True)
+    if result.failures:
+        write_rows(folder / "failures.csv", ["image_id", "error"], result.failures)

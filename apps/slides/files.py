@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...core import InputError, Message, few, readable_name
 from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, read_csv
-from ...data import PathRule, match_names, report_findings
+from ...data import PathRule, match_names
 from .slide import open_slide_library
 
 
@@ -45,15 +45,11 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     """
     places: dict[Path, str] = {}
     for source in sources:
-        if not source.is_dir():
-            places.setdefault(source, source.as_posix())
-            continue
-        inside = {path: path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()}
-        shown = (path for path, place in inside.items() if not any(part.startswith(".") for part in place.parts))
-        slides = {path: inside[path].as_posix() for path in shown if _is_slide(path)}
-        if not slides:
+        inside = sorted(filter(_is_slide, source.rglob("*"))) if source.is_dir() else [source]
+        if not inside:
             raise InputError(f"{source}: no slide in this folder that OpenSlide reads")
-        places = {**slides, **places}
+        for path in inside:
+            places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
     stems = Counter(path.stem for path in places)
     listed: list[SlideFile] = []
     for path, place in sorted(places.items()):
@@ -66,9 +62,9 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
 
 def _is_slide(path: Path) -> bool:
     suffix = path.suffix.casefold()
-    if suffix not in (".tif", ".tiff"):
-        return suffix in SLIDE_SUFFIXES
-    return open_slide_library().OpenSlide.detect_format(path) is not None
+    if suffix in (".tif", ".tiff"):
+        return path.is_file() and open_slide_library().OpenSlide.detect_format(path) is not None
+    return suffix in SLIDE_SUFFIXES and not path.name.startswith(".")
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -122,8 +118,7 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
         read = read_csv(table, needed=(IMAGE, GROUP), expected="slide,patient")
         image, group = read.choose(IMAGE), read.choose(GROUP)
         patients = {row[image]: row[group] for _, row in read.rows}
-        names, findings = match_names(patients, groups, where=table.name)
-        report_findings(findings)
+        names, _ = match_names(patients, groups, where=table.name)
         groups = dict.fromkeys(groups) | {name: patients[row] for row, name in names.items()}
     if without := [name for name, group in groups.items() if not group]:
         raise InputError(f"{table or rule}: names no patient of {len(without)} slides: {few(without)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +22,27 @@ from ...core import (
     message_of,
     plain_options,
 )
+from ...core.formats import IMAGE, LABEL, read_csv
 from ...core.jobs import (
     Share,
     Work,
     ask_workers,
-    atomic_output,
     cpu_resources,
     do_missing,
     network_resources,
     remove_output,
     write_rows,
 )
-from ...core.models import bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
-from ...data import BACH_MPP, ImageRecord
+from ...data import BACH_MPP, ImageRecord, match_names, report_findings, spell_labels
 from ...data.images import ImageFiles
 from ...data.layouts.bach import BACH_SIZE
 from ...data.layouts.breakhis import BREAKHIS_SIZE
-from ...evaluate.report import render_page, thumbnail
-from ...predict import (
-    BoostedModel,
-    Model,
-    ModelFile,
-    Predicted,
-    Prediction,
-    PredictSettings,
-    advised,
-    choose_point,
-    find_bundle,
-    packages_of,
-    ready_model,
-    sheet_rows,
-    tabulate,
-)
+from ...predict import BoostedModel, Model, ModelFile, Prediction, advised, find_bundle, packages_of, ready_model
 from .cut import CutSettings
-from .files import SlideFile, list_slides
+from .files import SlideFile, groups_of, list_slides
 from .grid import positions, tissue_shares
-from .overlay import TileMap, write_features
+from .outputs import SlideOutputs, write_slide, write_table
 from .slide import Slide
 from .tiles import PredictTiles, TileBlock, TileGrid, blocks_of, read_block
 from .tissue import find_tissue
@@ -71,9 +55,6 @@ MAPS, TABLE = "maps", "slides.csv"
 _SIDES = {"bach": min(BACH_SIZE), "breakhis": min(BREAKHIS_SIZE)}
 """Shorter sides of the images of published data sets, in pixels."""
 
-_PICTURE, _SHOWN, _TILE = 1600, 6, 200
-"""Longest side of the map on the page; number of the most and of the least certain tiles there, and their side."""
-
 
 @dataclass(frozen=True)
 class MapResult:
@@ -82,12 +63,9 @@ class MapResult:
     Attributes
     ----------
     table : Path
-        A row for each slide.
-    pages : tuple of Path
-        The page of each slide.
-    tiles : int
-        Number of predicted tiles.
-    failures : tuple of (str, str)
+        A row for each slide and rule, see `slide_scores`.
+    maps : tuple of SlideOutputs
+    failures : mapping of str to str
         Slides and tiles that were left out, and why; also in ``failures.csv``.
     banners : tuple of str
         Warnings that every reader must see.
@@ -98,9 +76,8 @@ class MapResult:
     """
 
     table: Path
-    pages: tuple[Path, ...] = ()
-    tiles: int = 0
-    failures: tuple[tuple[str, str], ...] = ()
+    maps: tuple[SlideOutputs, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
     banners: tuple[str, ...] = ()
     share: Share | None = None
     unchanged: bool = False
@@ -113,7 +90,11 @@ def map_slides(
     out: PathInput,
     field: float | None = None,
     scale: float | None = None,
-    settings: CutSettings | None = None,
+    tissue: float = 0.5,
+    mpp: float | None = None,
+    labels: PathInput | None = None,
+    patients: PathInput | None = None,
+    group_from: str | None = None,
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> MapResult:
@@ -130,8 +111,14 @@ def map_slides(
     field, scale : float, optional
         Side of a tile in micrometres, and micrometres per pixel; by default those of the training images, as far as the
         model file tells.
-    settings : CutSettings, optional
-        Only `tissue` and `mpp` are used.
+    tissue : float
+        Share of tissue that a tile needs, 0 to 1.
+    mpp : float, optional
+        Micrometres per pixel of slides that do not state them.
+    labels : path, optional
+        A table with columns of slides and labels, for the table of slides.
+    patients, group_from : optional
+        See `groups_of`.
     weights : sequence of str
         As in `bchisto.predict.predict`.
     work : Work, optional
@@ -147,22 +134,29 @@ def map_slides(
     ImageError
         A part of a slide is damaged, or a tile cannot be used. Finished blocks stay saved.
     """
-    settings, work = settings or CutSettings(), work or Work()
+    settings, work = CutSettings(tissue=tissue, mpp=mpp), work or Work()
     bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
     given, options = converted(sources, "sources", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
+    tables = [converted(path, "labels", Path | None) for path in (labels, patients)]
     slides = list_slides(given)
+    groups = groups_of(slides, table=tables[1], rule=group_from)
     config = {
         "model": str(bundle), "sources": [str(path) for path in given], "out": str(folder), "weights": list(options),
-        "field": field, "scale": scale, "tissue": settings.tissue, "mpp": settings.mpp, **plain_options(work),
+        "field": field, "scale": scale, "tissue": tissue, "mpp": mpp,
+        "labels": labels and str(labels), "patients": patients and str(patients), "group_from": group_from,
+        **plain_options(work),
     }  # fmt: skip
     with record_run(folder, command="map", config=config, work=work) as record, advised("field", "scale", "tissue"):
         file, ready = ready_model(bundle, options)
+        known = labels_of(slides, tables[0], classes=ready.bundle.classes)
         settings = tile_settings(ready, settings, field=field, scale=scale)
         grids, failures = _look(slides, settings, skip_errors=work.skip_errors)
         own = {"model_sha256": file.sha256, **{name: getattr(settings, name) for name in ("field", "scale", "tissue")}}
         into = FolderSettings(folder=folder / "blocks", settings=own, work=("*.npz",))
         into.begin(overwrite=work.overwrite and not work.checks)
-        files = ImageFiles(into.folder / "files.csv").hashes([ImageRecord(grid.name, grid.path, None) for grid in grids])
+        files = ImageFiles(into.folder / "files.csv").hashes(
+            [ImageRecord(grid.name, grid.path, None) for grid in grids]
+        )
         blocks = [
             block
             for grid, sha256 in zip(grids, files, strict=True)
@@ -181,24 +175,21 @@ def map_slides(
         results: dict[str, dict[str, Prediction | str]] = {grid.name: {} for grid in grids}
         for block in blocks:
             if (saved := read_block(into.folder, block, skip_errors=work.skip_errors)) is None:
-                raise OutputError(f"{into.folder / block.file}: was removed or changed meanwhile; run the command again")
+                raise OutputError(f"{into.folder / block.file}: was changed meanwhile; run the same command again")
             results[block.grid.name] |= saved
-        rows, banners = [], dict[str, None]()
-        for grid in grids:
-            row, unused, own_banners = _write_slide(folder / MAPS / grid.name, grid, results[grid.name], file, ready)
-            rows.append(row)
-            failures |= unused
-            banners |= dict.fromkeys(own_banners)
-        write_rows(table, list(rows[0]), [list(row.values()) for row in rows])
+        maps = [
+            write_slide(folder / MAPS / grid.name, grid, results[grid.name], file=file, model=ready) for grid in grids
+        ]
+        write_table(table, maps, labels=known, groups=groups)
+        failures |= {tile: why for each in maps for tile, why in each.failures.items()}
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         else:
             remove_output(folder / "failures.csv")
         remove_listing(into.folder)
-        pages = tuple(folder / MAPS / grid.name / "index.html" for grid in grids)
-        tiles = sum(row["tiles"] for row in rows)
-        record.note(predicted=tiles, failures=len(failures))
-    return MapResult(table, pages, tiles, tuple(failures.items()), tuple(banners))
+        record.note(failures=len(failures))
+    banners = tuple(dict.fromkeys(banner for each in maps for banner in each.banners))
+    return MapResult(table, tuple(maps), failures, banners)
 
 
 def tile_settings(model: Model, settings: CutSettings, *, field: float | None, scale: float | None) -> CutSettings:
@@ -238,30 +229,59 @@ def tile_settings(model: Model, settings: CutSettings, *, field: float | None, s
     return settings
 
 
+def labels_of(slides: Sequence[SlideFile], table: Path | None, *, classes: Sequence[str]) -> dict[str, str]:
+    """Return the label of each slide that has one in a table, in the spelling of the classes of a model.
+
+    Raises
+    ------
+    InputError
+        A label is not one of the classes.
+    """
+    if table is None:
+        return {}
+    read = read_csv(table, needed=(IMAGE, LABEL), expected="slide,label")
+    image, label = read.choose(IMAGE), read.choose(LABEL)
+    labels = {row[image]: row[label] for _, row in read.rows if row[label]}
+    names, findings = match_names(labels, {slide.name: None for slide in slides}, where=table.name)
+    report_findings(findings)
+    spelled = spell_labels((labels[row] for row in names), classes)
+    if strange := [text for text, name in spelled.items() if name is None]:
+        raise InputError(
+            "{labels} {}: {} is not a class of the model; it knows {}", table, strange[0], ", ".join(classes)
+        )
+    return {name: str(spelled[labels[row]]) for row, name in names.items()}
+
+
 def _look(
     slides: Sequence[SlideFile], settings: CutSettings, *, skip_errors: bool
 ) -> tuple[list[TileGrid], dict[str, str]]:
     """Find the tiles of each slide; also return the slides that cannot be used, and why."""
     grids, failures = [], dict[str, str]()
-    for name, path, _ in slides:
+    for slide in slides:
         try:
-            with Slide(path, mpp=settings.mpp) as slide:
-                scale = slide.scale_for(settings.scale)
-                side = settings.pixels * scale / slide.mpp
-                corners = positions(slide.width, slide.height, side, edges=True)
-                enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
-                places = tuple((x, y) for x, y in corners[enough].tolist())
-                grids.append(TileGrid(name, path, slide.digest, settings.mpp, scale, settings.pixels, places))
+            grids.append(_grid_of(slide, settings))
         except (InputError, ImageError) as error:
             if not skip_errors:
                 raise
-            failures[name] = str(message_of(error))
-            continue
-        if not places:
-            _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", path, settings.tissue))
+            failures[slide.name] = str(message_of(error))
     if not grids:
         raise ImageError(f"none of the slides can be used; first: {next(iter(failures.values()))}")
     return grids, failures
+
+
+def _grid_of(slide: SlideFile, settings: CutSettings) -> TileGrid:
+    with Slide(slide.path, mpp=settings.mpp) as opened:
+        scale, width = opened.nearest(settings.scale), f"{opened.mpp:.3g}"
+        if scale < opened.mpp:
+            text = "{}: its pixels are {} micrometres wide, more than those of {scale:{}}; give {scale:{}}"
+            raise InputError(text, slide.path, width, settings.scale, width)
+        side = settings.pixels * scale / opened.mpp
+        corners = positions(opened.width, opened.height, side, edges=True)
+        enough = tissue_shares(find_tissue(opened), corners, side) >= max(settings.tissue, 1e-9)
+        places = tuple((x, y) for x, y in corners[enough].tolist())
+        if not places:
+            _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", slide.path, settings.tissue))
+        return TileGrid(slide.name, slide.path, opened.digest, settings.mpp, scale, settings.pixels, places)
 
 
 def _predict(blocks: Sequence[TileBlock], folder: Path, file: ModelFile, model: Model, work: Work) -> list[Any]:
@@ -287,55 +307,3 @@ def _predict(blocks: Sequence[TileBlock], folder: Path, file: ModelFile, model: 
         begin=begin,
     )
     return left
-
-
-def _write_slide(
-    folder: Path, grid: TileGrid, results: Mapping[str, Prediction | str], file: ModelFile, model: Model
-) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
-    """Write the outputs of a slide; return its row of the table, tiles that were left out, and banners."""
-    point = choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
-    predicted = Predicted(grid.records, results, model.bundle, file.path, file.sha256)
-    shown = tabulate(predicted, settings=PredictSettings(), point=point)
-    rows, classes = sheet_rows(shown, predicted), tuple(model.bundle.classes)
-    tiles = sorted(rows, key=lambda row: row.place)
-    corners = zip(grid.corners, results.values(), strict=True)
-    grid = replace(grid, corners=tuple(corner for corner, result in corners if isinstance(result, Prediction)))
-    marks = {} if model.bundle.unsure is None else {"uncertain": [bool(row.unsure) for row in tiles]}
-    if shown.outliers is not None:
-        marks["unlike training"] = shown.outliers.marked.tolist()
-    with Slide(grid.path, mpp=grid.mpp) as slide:
-        tissue, confidence = find_tissue(slide), [row.confidence for row in tiles]
-        overlay = TileMap(slide, grid, classes, shown.raw, confidence, marks)
-        own = [
-            ("uncertain", ["" if row.unsure is None else "yes" if row.unsure else "no" for row in tiles]),
-            *((name, [str(corner[axis]) for corner in grid.corners]) for axis, name in enumerate("xy")),
-            ("size", [f"{overlay.side:.6g}"] * len(tiles)),
-        ]
-        replace(shown.table, further=[*shown.table.further, *own]).finish(folder / "tiles.csv", overwrite=True)
-        write_features(folder / "tiles.geojson", overlay.tile_features())
-        write_features(folder / "regions.geojson", overlay.region_features())
-        picture = overlay.draw(tissue)
-        with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
-            picture.save(handle, format="PNG")
-        pictures = {row.place: thumbnail(grid.read(slide, row.place), side=_TILE) for row in rows[:_SHOWN] + rows[-_SHOWN:]}
-        row = {"slide": grid.name, "tissue_mm2": f"{tissue.area:.4g}", "tiles": len(tiles)}
-        row |= {f"share_{name}": f"{share:.4f}" for name, share in zip(classes, overlay.shares, strict=True)}
-        row |= {name.replace(" ", "_"): sum(marked) for name, marked in marks.items()}
-        render_page(
-            folder / "index.html",
-            "map.html",
-            package=__package__,
-            style="cut.css",
-            script="",
-            goal="map",
-            title=f"Map of {grid.name}",
-            banners=shown.banners,
-            overlay=overlay,
-            tissue=tissue,
-            picture=thumbnail(picture, side=_PICTURE),
-            tiles=[(rows[: -_SHOWN - 1 : -1], "The most certain tiles"), (rows[:-_SHOWN][:_SHOWN], "The least certain tiles")],
-            pictures=pictures,
-            facts=bundle_lines(model.bundle, file.sha256),
-            failures=shown.failures,
-        )
-    return row, shown.failures, shown.banners

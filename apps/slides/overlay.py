@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from ...core.jobs import atomic_output
 from ..explain import font_of, outline
-from .slide import Slide
-from .tiles import TileGrid
 from .tissue import Tissue
 
 if TYPE_CHECKING:
@@ -46,9 +44,12 @@ class TileMap:
 
     Attributes
     ----------
-    slide : Slide
-    grid : TileGrid
-        The tiles that could be used.
+    width, height : int
+        Of the slide, pixels of level 0.
+    side : float
+        Of a tile, pixels of level 0.
+    corners : ndarray of int64, shape (tiles, 2)
+        x and y of the left upper corners, pixels of level 0.
     classes : tuple of str
     probabilities : ndarray of float64, shape (tiles, classes)
     confidence : sequence of float
@@ -57,60 +58,64 @@ class TileMap:
         ``uncertain`` and ``unlike training``, for each tile; a model may have no rule for them.
     """
 
-    slide: Slide
-    grid: TileGrid
+    width: int
+    height: int
+    side: float
+    corners: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     probabilities: npt.NDArray[np.float64]
     confidence: Sequence[float]
     marks: Mapping[str, Sequence[bool]]
 
     @property
-    def side(self) -> float:
-        """Side of a tile, pixels of level 0."""
-        return self.grid.pixels * self.grid.scale / self.slide.mpp
+    def predicted(self) -> list[int]:
+        """Position of the most probable class of each tile."""
+        return [int(place) for place in self.probabilities.argmax(axis=1)]
 
     @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """Position of the most probable class of each tile, int64 of shape (tiles,)."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def shares(self) -> list[float]:
+    def shares(self) -> dict[str, float]:
         """Share of the tiles of each class, 0 to 1."""
-        counts = np.bincount(self.predicted, minlength=len(self.classes))
-        return (counts / max(1, len(self.predicted))).tolist()
-
-    def point(self, column: float, row: float) -> tuple[int, int]:
-        """Return where a column and a row begin, on the slide, pixels of level 0."""
-        return min(round(column * self.side), self.slide.width), min(round(row * self.side), self.slide.height)
+        total = max(1, len(self.corners))
+        return {name: self.predicted.count(place) / total for place, name in enumerate(self.classes)}
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
         """Column and row of each tile, int64 of shape (tiles, 2)."""
-        return np.rint(np.array(self.grid.corners, np.float64).reshape(-1, 2) / self.side).astype(np.int64)
+        return np.asarray(np.rint(self.corners / self.side), np.int64)
+
+    @property
+    def lattice(self) -> npt.NDArray[np.int64]:
+        """The number of the tile in each row and column, -1 without one."""
+        columns, rows = self.places.T
+        numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
+        numbers[rows, columns] = range(len(rows))
+        return numbers
+
+    def point(self, column: int, row: int) -> tuple[int, int]:
+        """Return where a column and a row begin, on the slide, pixels of level 0."""
+        return min(round(column * self.side), self.width), min(round(row * self.side), self.height)
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
+        predicted = self.predicted
         for place, (x, y) in enumerate(self.places.tolist()):
             ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
             measured = {f"p {name}": share for name, share in zip(self.classes, self.probabilities[place], strict=True)}
             measured |= {"confidence": self.confidence[place]}
             measured |= {name: marked[place] for name, marked in self.marks.items()}
-            yield self._feature("tile", [ring], self.predicted[place], measured)
+            yield self._feature("tile", [ring], predicted[place], measured)
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
         import cv2
 
-        columns, rows = self.places.T
-        numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
-        numbers[rows, columns] = range(len(rows))
+        lattice = self.lattice
         for kind in range(len(self.classes)):
-            own = np.isin(numbers, np.flatnonzero(self.predicted == kind))
+            own = np.isin(lattice, np.flatnonzero(np.array(self.predicted) == kind))
             count, parts = cv2.connectedComponents(own.astype(np.uint8), connectivity=4)
             for part in range(1, count):
                 rings = [[self.point(x, y) for x, y in ring] for ring in outline(parts == part)]
-                members = numbers[parts == part]
+                members = lattice[parts == part]
                 measured = {"tiles": len(members), "mean p": self.probabilities[members, kind].mean()}
                 yield self._feature("annotation", rings, kind, measured)
 
@@ -131,14 +136,17 @@ class TileMap:
         from PIL import Image, ImageDraw
 
         shown, colours = tissue.picture.astype(np.float32), np.array(colours_of(self.classes), np.float32)
-        unsure = self.marks.get("uncertain", [False] * len(self.predicted))
+        unsure = self.marks.get("uncertain", [False] * len(self.corners))
         for (x, y), kind, pale in zip(self.places.tolist(), self.predicted, unsure, strict=True):
             (left, top), (right, bottom) = self.point(x, y), self.point(x + 1, y + 1)
             rows, columns = (
                 slice(*(round(end / tissue.factor) for end in ends)) for ends in ((top, bottom), (left, right))
             )
             shown[rows, columns] += (_UNSURE if pale else _SURE) * (colours[kind] - shown[rows, columns])
-        lines, font = [f"{name}: {share:.1%}" for name, share in zip(self.classes, self.shares, strict=True)], font_of(_SIZE)
+        lines, font = (
+            [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()],
+            font_of(_SIZE),
+        )
         height, width = tissue.mask.shape
         wide = max(width, round(max(map(font.getlength, lines))) + _STEP + 2 * _GAP)
         page = Image.new("RGB", (wide, height + _STEP * len(lines) + 2 * _GAP), (255, 255, 255))

@@ -76,8 +76,8 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         self._open()
         properties = self._slide.properties
         bounds = [properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")]
-        known = (0, 0, *self._slide.dimensions) if None in bounds else map(int, bounds)
-        self._left, self._top, self.width, self.height = known
+        known: list[Any] = [0, 0, *self._slide.dimensions] if None in bounds else bounds
+        self._left, self._top, self.width, self.height = map(int, known)
         self.digest = str(properties.get("openslide.quickhash-1") or path.stat().st_size)
         across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         square = across is not None and down is not None and abs(across / down - 1) <= ALIKE

@@ -143,8 +143,8 @@ class PredictTiles:
             for places, read in in_threads(lambda part: (part, list(map(write, part))), _parts(grid), threads=1):
                 records = [record for record in read if isinstance(record, ImageRecord)]
                 ticker.tick(model.steps * (len(read) - len(records)))
-                options = {"skip_errors": self.skip_errors, "helpers": self.helpers}
-                predicted = predict_records(model, records, ticker=ticker, **options) if records else {}
+                skip, helpers = self.skip_errors, self.helpers
+                predicted = predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=helpers)
                 for name, record in zip((grid.records[place].image_id for place in places), read, strict=True):
                     result = predicted[name] if isinstance(record, ImageRecord) else record
                     if isinstance(record, ImageRecord):
