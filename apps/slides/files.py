@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Message, few, readable_name
+from ...core import InputError, Message, counted, few, readable_name
 from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, read_csv
 from ...data import PathRule, match_names
 from .slide import open_slide_library
+
+_log = logging.getLogger(__name__)
 
 
 class SlideFile(NamedTuple):
@@ -89,6 +92,8 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
         raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
+    if bare := [slide.name for slide in slides if slide.name not in names.values()]:
+        _log.warning("%s without annotations, and so without labels: %s", counted(len(bare), "slide"), few(bare))
     return {name: files[stem] for stem, name in names.items()}
 
 
