@@ -1,4 +1,4 @@
-"""Regions that a pathologist drew in QuPath, read from its GeoJSON, and the classes that they give to fields.
+"""Regions that a pathologist drew in QuPath, read from its GeoJSON.
 
 References
 ----------
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +17,9 @@ import numpy.typing as npt
 
 from ...core import InputError, counted
 from ...core.formats import read_json
-from .grid import Positions
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
-
-_RASTER = 64
-"""Squares along a side of a field that show which part of it a region covers."""
-
-_BITS = 4
-"""Bits of the fraction of a square in the coordinates of an outline."""
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
@@ -124,44 +116,3 @@ def _ring(points: Any) -> npt.NDArray[np.float64]:
     if not (np.abs(ring) < _FARTHEST).all():  # nor a number
         raise ValueError("a coordinate that no slide has")
     return ring
-
-
-def field_classes(regions: Sequence[Region], corners: Positions, side: float, *, least: float) -> list[str | None]:
-    """Return the class of each field: the one that covers enough of it, if all others cover no more than the rest.
-
-    Parameters
-    ----------
-    regions : sequence of Region
-        Of an outline that crosses itself, every second area is inside. Regions without a class count only if no class
-        covers more than the rest.
-    corners : ndarray, shape (fields, 2)
-    side : float
-        Pixels of level 0.
-    least : float
-        Share of a field that is enough, 0.5 to 1.
-
-    Returns
-    -------
-    list of (str or None)
-        Empty for a field of regions without a class, None for one that is not covered enough, or by several classes.
-    """
-    import cv2
-
-    boxes = np.array([region.box for region in regions]).reshape(-1, 4)
-    classes: list[str | None] = []
-    several = 0
-    for corner in corners:
-        covered: dict[str, npt.NDArray[Any]] = {}
-        for index in np.flatnonzero(((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)).tolist():
-            squares = [((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS for ring in regions[index].rings]
-            drawn = np.zeros((_RASTER, _RASTER), np.uint8)
-            cv2.fillPoly(drawn, [np.rint(ring).astype(np.int32) for ring in squares], 1, shift=_BITS)
-            covered[regions[index].label] = covered.get(regions[index].label, 0) | drawn
-        shares = {label: float(drawn.mean()) for label, drawn in covered.items()}
-        rivals = [label for label, share in shares.items() if label and (share >= least or share > 1 - least)]
-        label = rivals[0] if rivals else ""
-        classes.append(label if len(rivals) < 2 and shares.get(label, 0) >= least else None)
-        several += len(rivals) > 1
-    if several:
-        _log.warning("%s in regions of several classes, left out", counted(several, "field"))
-    return classes

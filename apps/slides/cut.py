@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from ...core.formats import file_sha256, read_json, read_rows
 from ...core.jobs import Ticker, Work, atomic_output, cpu_resources, do_missing, key_of, write_json, write_rows
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
-from .annotations import Region, field_classes, read_regions
+from .annotations import Region, read_regions
 from .files import SlideFile, annotations_of, groups_of, list_slides
-from .grid import positions, tissue_shares
+from .grid import field_classes, positions, tissue_shares
 from .slide import Slide
 from .tissue import Tissue, find_tissue
 
@@ -29,6 +30,8 @@ _SIDE = 900
 """Longest side of a picture of the page, in pixels."""
 
 _TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
+_OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
+_RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp")
 
 
@@ -46,6 +49,9 @@ class CutSettings(Settings):
     tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a field needs.")
     annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share of a field that its class covers.")
     mpp: float | None = option(None, group="Input", least=0.02, most=20, help="Micrometres per pixel, if not stated.")
+    annotations: Path | None = option(None, group="Input", decides=False, help=_OUTLINES)
+    patients: Path | None = option(None, group="Input", decides=False, help="Table with columns slide and patient.")
+    group_from: str | None = option(None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE)
     jpeg: bool = option(False, group="Output", help="Write JPEG of quality 90 in place of PNG.")
 
     def __post_init__(self) -> None:
@@ -103,7 +109,7 @@ class SlideUnit:
             side = settings.pixels * scale / opened.mpp
             places = len(positions(opened.width, opened.height, side, overlap=settings.overlap))
         regions = outlines and file_sha256(outlines)
-        key = key_of("fields 1", settings=plain_options(settings), slide=digest, regions=regions)
+        key = key_of("fields 1", settings=plain_options(settings, deciding=True), slide=digest, regions=regions)
         return cls(slide, outlines, folder / slide.name, settings, places, digest, key)
 
     def file(self, x: int, y: int) -> Path:
@@ -162,9 +168,6 @@ def cut(
     *,
     out: PathInput,
     settings: CutSettings | None = None,
-    annotations: PathInput | None = None,
-    patients: PathInput | None = None,
-    group_from: str | None = None,
     dry_run: bool = False,
     work: Work | None = None,
 ) -> CutResult:
@@ -178,8 +181,7 @@ def cut(
         A folder, for ``manifest.csv``, ``overview.html``, ``fields/`` and, if anything was left out, ``failures.csv``.
         Rows of slides that were cut earlier stay in the manifest.
     settings : CutSettings, optional
-    annotations, patients, group_from : optional
-        See `annotations_of` and `groups_of`. Fields of slides without annotations have no label.
+        For annotations and patients, see `annotations_of` and `groups_of`.
     dry_run : bool
         Only count, and write nothing.
     work : Work, optional
@@ -195,49 +197,45 @@ def cut(
     """
     settings, work = settings or CutSettings(), work or Work()
     folder, given = converted(out, "out", Path), converted(sources, "sources", tuple[Path, ...])
-    outlines, table = converted(annotations, "annotations", Path | None), converted(patients, "patients", Path | None)
     slides = list_slides(given)
-    groups, files = groups_of(slides, table=table, rule=group_from), annotations_of(slides, outlines)
-    if files and (bare := [slide.name for slide in slides if slide.name not in files]):
-        _log.warning("%s without annotations, and so without labels: %s", counted(len(bare), "slide"), few(bare))
+    groups = groups_of(slides, table=settings.patients, rule=settings.group_from)
+    outlines = annotations_of(slides, settings.annotations)
     failures: list[tuple[str, str]] = []
     units = []
     for slide in slides:
-        try:
-            units.append(SlideUnit.of(slide, files.get(slide.name), folder / "fields", settings))
-        except InputError as error:
-            failures.append(_left_out(slide.name, error, skip=work.skip_errors))
+        with _leaving_out(slide.name, failures, skip=work.skip_errors):
+            units.append(SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings))
     if dry_run:
         return _cut(units, folder, failures, work, writes=False)
-    config = {
-        "sources": [str(path) for path in given], "out": str(folder), "group_from": group_from,
-        "annotations": outlines and str(outlines), "patients": table and str(table), **plain_options(settings, work),
-    }  # fmt: skip
+    config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
     into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/fields.json",))
     with record_run(folder, command="cut", config=config, work=work) as record:
         into.begin(overwrite=work.overwrite)
         result = _cut(units, folder, failures, work, writes=True)
         _write_manifest(result, {unit.slide.name: unit for unit in units}, groups)
-        render_page(
-            folder / "overview.html", "cut.html", package=__package__, style="cut.css", script="", result=result
-        )
-        record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(result.failures))
+        page = folder / "overview.html"
+        render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
+        record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
     return result
 
 
-def _left_out(name: str, error: Exception, *, skip: bool) -> tuple[str, str]:
-    """Return what was left out and why, or raise the error."""
-    if not skip:
-        raise error
-    _log.warning("left out: %s", error.args[0])
-    return name, str(error)
+@contextlib.contextmanager
+def _leaving_out(name: str, failures: list[tuple[str, str]], *, skip: bool) -> Iterator[None]:
+    """Add what cannot be used to the failures, or raise its error."""
+    try:
+        yield
+    except (InputError, ImageError) as error:
+        if not skip:
+            raise
+        _log.warning("left out: %s", error.args[0])
+        failures.append((name, str(error)))
 
 
 def _cut(
-    units: Sequence[SlideUnit], folder: Path, failures: Sequence[tuple[str, str]], work: Work, *, writes: bool
+    units: Sequence[SlideUnit], folder: Path, failures: list[tuple[str, str]], work: Work, *, writes: bool
 ) -> CutResult:
-    """Cut the slides that are not finished, and return all."""
+    """Cut the slides that are not finished, and return all; add to the failures."""
     left, made = do_missing(
         functools.partial(cut_slides, skip=work.skip_errors, writes=writes),
         units,
@@ -249,11 +247,12 @@ def _cut(
         work=work,
         resources=cpu_resources(work.jobs),
     )
-    slides = [*filter(None, left), *(slide for each in made for slide in each)]
-    failures = [*failures, *((name, text) for slide in slides for name, text in slide["failures"])]
-    if not any("key" in slide for slide in slides):
+    contents = [*filter(None, left), *(content for each in made for content in each)]
+    failures += [(name, text) for content in contents for name, text in content["failures"]]
+    slides = {content["name"]: content for content in contents if "key" in content}
+    if not slides:
         raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
-    return CutResult(folder, sorted(slides, key=lambda slide: str(slide["name"])), failures)
+    return CutResult(folder, [slides[name] for name in sorted(slides)], failures)
 
 
 def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> list[dict[str, Any]]:
@@ -275,16 +274,16 @@ def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writ
     """
     contents = []
     for unit in units:
-        content: dict[str, Any] = {"name": unit.slide.name, "tissue": 0.0, "fields": [], "failures": []}
-        contents.append(content)
-        try:
+        content: dict[str, Any] = {"name": unit.slide.name, "failures": []}
+        with _leaving_out(unit.slide.name, content["failures"], skip=skip):
             _cut_slide(unit, content, ticker, skip=skip, writes=writes)
-        except (InputError, ImageError) as error:
-            content["failures"].append(_left_out(unit.slide.name, error, skip=skip))
+        contents.append(content)
     return contents
 
 
 def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip: bool, writes: bool) -> None:
+    from PIL import Image
+
     settings, regions = unit.settings, list[Region]()
     with Slide(unit.slide.path, mpp=settings.mpp) as slide:
         scale = slide.nearest(settings.scale)
@@ -300,30 +299,22 @@ def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip
                 text = "%s: regions of %s give no field; they are smaller than fields, or without tissue"
                 _log.warning(text, unit.outlines, few(sorted(without)))
         fields = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
-        content |= {
-            "digest": unit.digest, "key": unit.key, "scale": scale, "tissue": tissue.area, "fields": fields,
-            "size": (slide.width, slide.height, side), "picture": _picture(tissue, regions),
-        }  # fmt: skip
         ticker.tick(unit.places + 1 - len(fields))
         for x, y, _ in fields if writes else ():
-            try:
-                _cut_field(unit, slide, x, y, scale)
-            except ImageError as error:
-                content["failures"].append(_left_out(unit.file(x, y).stem, error, skip=skip))
+            file = unit.file(x, y)
+            with _leaving_out(file.stem, content["failures"], skip=skip):
+                if not file.is_file():
+                    pixels = slide.read(x, y, settings.pixels, settings.pixels, scale)
+                    with atomic_output(file) as temporary:
+                        form = "JPEG" if settings.jpeg else "PNG"
+                        Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
             ticker.tick(kept=True)
+    content |= {
+        "digest": unit.digest, "key": unit.key, "scale": scale, "tissue": tissue.area, "fields": fields,
+        "size": (slide.width, slide.height, side), "picture": _picture(tissue, regions),
+    }  # fmt: skip
     if writes:
         write_json(unit.folder / "fields.json", content)
-
-
-def _cut_field(unit: SlideUnit, slide: Slide, x: int, y: int, scale: float) -> None:
-    from PIL import Image
-
-    if unit.file(x, y).is_file():
-        return
-    pixels = slide.read(x, y, unit.settings.pixels, unit.settings.pixels, scale)
-    with atomic_output(unit.file(x, y)) as temporary:
-        form = "JPEG" if unit.settings.jpeg else "PNG"
-        Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
 
 
 def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:

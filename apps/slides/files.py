@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Message, few, readable_name
-from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, read_csv
+from ...core import InputError, Message, counted, few, readable_name
+from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv
 from ...data import PathRule, match_names
 from .slide import open_slide_library
+
+_log = logging.getLogger(__name__)
 
 
 class SlideFile(NamedTuple):
@@ -89,6 +92,8 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
         raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
+    if bare := [slide.name for slide in slides if slide.name not in names.values()]:
+        _log.warning("%s without annotations, and so without labels: %s", counted(len(bare), "slide"), few(bare))
     return {name: files[stem] for stem, name in names.items()}
 
 
@@ -115,11 +120,16 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
         values = PathRule.of(rule, name="group_from").find(slide.place for slide in slides)
         groups = {slide.name: values[slide.place] for slide in slides}
     if table is not None:
-        read = read_csv(table, needed=(IMAGE, GROUP), expected="slide,patient")
-        image, group = read.choose(IMAGE), read.choose(GROUP)
-        patients = {row[image]: row[group] for _, row in read.rows}
-        names, _ = match_names(patients, groups, where=table.name)
-        groups = dict.fromkeys(groups) | {name: patients[row] for row, name in names.items()}
+        groups = dict.fromkeys(groups) | values_of(slides, table, GROUP)
     if without := [name for name, group in groups.items() if not group]:
         raise InputError(f"{table or rule}: names no patient of {len(without)} slides: {few(without)}")
     return {name: str(group) for name, group in groups.items()}
+
+
+def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str, str]:
+    """Return what a column of a table says of slides, by the name of the slide; other rows are left out."""
+    read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{role.name}")
+    image, column = read.choose(IMAGE), read.choose(role)
+    values = {row[image]: row[column] for _, row in read.rows}
+    names, _ = match_names(values, (slide.name for slide in slides), where=table.name)
+    return {name: values[row] for row, name in names.items()}

@@ -1,28 +1,38 @@
-"""The map of a slide: predictions of tiles in a grid, as a picture over the slide, and as QuPath imports them."""
+"""The map of a slide: predictions of tiles in a grid, as a picture over the slide, a page, and as QuPath imports them."""
 
 from __future__ import annotations
 
-import colorsys
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core.jobs import atomic_output
+from ...core.jobs import atomic_output, remove_output, write_rows
+from ...core.models import bundle_lines
+from ...evaluate import positive_mask, two_class_scores, write_predictions
+from ...evaluate.report import render_page, thumbnail
+from ...predict import Model, ModelFile, Predicted, Prediction, PredictSettings, sheet_rows, tabulate
+from ...predict.outputs import Tabulated
+from ...predict.settings import OperatingPoint
+from ...predict.sheet import SheetRow
 from ..explain import font_of, outline
-from .tissue import Tissue
+from .slide import Slide
+from .tiles import Results, TileGrid
+from .tissue import Tissue, find_tissue
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PALETTE = (
     (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (0, 114, 178), (230, 159, 0),
+    (110, 110, 110),
 )  # fmt: skip
-"""Colours that people of all kinds of colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color)."""
+"""Colours that people of all kinds of colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and
+grey."""
 
 _SURE, _UNSURE = 0.5, 0.2
 """Shares of the colour of a class in that of a tile; the rest is the tissue."""
@@ -30,12 +40,8 @@ _SURE, _UNSURE = 0.5, 0.2
 _SIZE, _STEP, _GAP = 20, 30, 10
 """Size of letters, height of a line, and margin of the legend, in pixels."""
 
-
-def colours_of(classes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Return the colour of each class, RGB; of more than seven, the others are spread over the hues."""
-    more = len(classes) - len(_PALETTE)
-    hues = (colorsys.hsv_to_rgb(place / max(more, 1), 0.9, 0.6) for place in range(more))
-    return [*_PALETTE[: len(classes)], *((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)]
+_PICTURE, _TILE = 1600, 200
+"""Longest sides of the map and of a tile on the page, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,44 +50,52 @@ class TileMap:
 
     Attributes
     ----------
-    width, height : int
-        Of the slide, pixels of level 0.
-    side : float
-        Of a tile, pixels of level 0.
-    corners : ndarray of int64, shape (tiles, 2)
-        x and y of the left upper corners, pixels of level 0.
-    classes : tuple of str
-    probabilities : ndarray of float64, shape (tiles, classes)
-    confidence : sequence of float
-        Calibrated probability of the predicted class of each tile.
-    marks : mapping of str to sequence of bool
-        ``uncertain`` and ``unlike training``, for each tile; a model may have no rule for them.
+    slide : Slide
+    grid : TileGrid
+        The tiles that could be used.
+    area : float
+        Of tissue, mm2.
+    shown : Tabulated
+        The predictions.
+    tiles : sequence of SheetRow
+        What a report says of each tile.
     """
 
-    width: int
-    height: int
-    side: float
-    corners: npt.NDArray[np.int64]
-    classes: tuple[str, ...]
-    probabilities: npt.NDArray[np.float64]
-    confidence: Sequence[float]
-    marks: Mapping[str, Sequence[bool]]
+    slide: Slide
+    grid: TileGrid
+    area: float
+    shown: Tabulated
+    tiles: Sequence[SheetRow]
 
     @property
-    def predicted(self) -> list[int]:
-        """Position of the most probable class of each tile."""
-        return [int(place) for place in self.probabilities.argmax(axis=1)]
+    def side(self) -> float:
+        """Side of a tile, pixels of level 0."""
+        return self.grid.pixels * self.grid.scale / self.slide.mpp
+
+    @property
+    def colours(self) -> dict[str, tuple[int, int, int]]:
+        """The colour of each class, RGB."""
+        classes = self.shown.table.classes
+        return dict(zip(classes, _PALETTE * len(classes), strict=False))
 
     @property
     def shares(self) -> dict[str, float]:
         """Share of the tiles of each class, 0 to 1."""
-        total = max(1, len(self.corners))
-        return {name: self.predicted.count(place) / total for place, name in enumerate(self.classes)}
+        predicted = self.shown.table.predicted
+        return {name: predicted.count(name) / max(1, len(predicted)) for name in self.colours}
+
+    @property
+    def marks(self) -> dict[str, list[bool]]:
+        """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
+        marks = {"uncertain": [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]}
+        if self.shown.outliers is not None:
+            marks["unlike training"] = self.shown.outliers.marked.tolist()
+        return {name: marked for name, marked in marks.items() if marked}
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
         """Column and row of each tile, int64 of shape (tiles, 2)."""
-        return np.asarray(np.rint(self.corners / self.side), np.int64)
+        return np.rint(np.array(self.grid.corners).reshape(-1, 2) / self.side).astype(np.int64)
 
     @property
     def lattice(self) -> npt.NDArray[np.int64]:
@@ -93,79 +107,159 @@ class TileMap:
 
     def point(self, column: int, row: int) -> tuple[int, int]:
         """Return where a column and a row begin, on the slide, pixels of level 0."""
-        return min(round(column * self.side), self.width), min(round(row * self.side), self.height)
+        return min(round(column * self.side), self.slide.width), min(round(row * self.side), self.slide.height)
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
-        predicted = self.predicted
-        for place, (x, y) in enumerate(self.places.tolist()):
+        marks = self.marks
+        for place, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
             ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
-            measured = {f"p {name}": share for name, share in zip(self.classes, self.probabilities[place], strict=True)}
-            measured |= {"confidence": self.confidence[place]}
-            measured |= {name: marked[place] for name, marked in self.marks.items()}
-            yield self._feature("tile", [ring], predicted[place], measured)
+            shares = zip(self.colours, self.shown.raw[place].tolist(), strict=True)
+            measured = {f"p {name}": share for name, share in shares}
+            measured |= {name: float(marked[place]) for name, marked in marks.items()}
+            yield self._feature("tile", [ring], tile.predicted, measured)
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
         import cv2
 
-        lattice = self.lattice
-        for kind in range(len(self.classes)):
-            own = np.isin(lattice, np.flatnonzero(np.array(self.predicted) == kind))
-            count, parts = cv2.connectedComponents(own.astype(np.uint8), connectivity=4)
+        lattice, predicted = self.lattice, np.array(self.shown.table.predicted)
+        for kind, name in enumerate(self.colours):
+            own = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
+            count, parts = cv2.connectedComponents(own, connectivity=4)
             for part in range(1, count):
                 rings = [[self.point(x, y) for x, y in ring] for ring in outline(parts == part)]
-                members = lattice[parts == part]
-                measured = {"tiles": len(members), "mean p": self.probabilities[members, kind].mean()}
-                yield self._feature("annotation", rings, kind, measured)
+                mean = float(self.shown.raw[lattice[parts == part], kind].mean())
+                yield self._feature("annotation", rings, name, {"tiles": int((parts == part).sum()), "mean p": mean})
 
-    def _feature(self, kind: str, rings: Sequence[Any], of: int, measured: Mapping[str, float]) -> dict[str, Any]:
-        """Return a feature in QuPath's form; a class of QuPath needs both name and colour."""
+    def _feature(self, kind: str, rings: Sequence[Any], name: str, measured: Mapping[str, float]) -> dict[str, Any]:
+        """Return a feature in QuPath's form; a class of QuPath needs both name and colour.
+
+        References
+        ----------
+        RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
+        """
+        named = {"name": name, "color": self.colours[name]}
+        properties = {"objectType": kind, "classification": named, "measurements": measured}
         return {
             "type": "Feature",
             "geometry": {"type": "Polygon", "coordinates": rings},
-            "properties": {
-                "objectType": kind,
-                "classification": {"name": self.classes[of], "color": colours_of(self.classes)[of]},
-                "measurements": {name: float(value) for name, value in measured.items()},
-            },
+            "properties": properties,
         }
+
+    def scores(self, point: OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
+
+        ``mean`` is the mean over the tiles. Two rules need positive classes. Their scores are the share of tiles that
+        are positive at the operating point (``share``), and the largest score of a tile when each is the mean of itself
+        and its up to eight neighbours (``peak``). Within the positive and the negative side, classes are as in `mean`.
+
+        References
+        ----------
+        Coudray et al., Nat. Med. 24 (2018) 1559 (mean, share); Campanella et al., Nat. Med. 25 (2019) 1301 (largest).
+        """
+        import cv2
+
+        raw, lattice, there = self.shown.raw, self.lattice, (self.lattice >= 0).astype(np.float64)
+        if not self.tiles:
+            return {"mean": np.full(len(self.colours), np.nan)}
+        scores = {"mean": raw.mean(axis=0)}
+        if point is not None:
+            mask = positive_mask(point.classes, point.positive)
+            values = two_class_scores(raw, mask, rule=point.rule)[lattice] * there
+            sums, counts = (cv2.blur(of, (3, 3), borderType=cv2.BORDER_CONSTANT) for of in (values, there))
+            share, peak = point.is_positive(raw).mean(), (sums / np.maximum(counts, 1e-9))[lattice >= 0].max()
+            sides = [np.where(side, scores["mean"] + 1e-12, 0.0) for side in (mask, ~mask)]
+            positive, negative = (side / side.sum() for side in sides)
+            scores |= {name: of * positive + (1 - of) * negative for name, of in (("share", share), ("peak", peak))}
+        return scores
+
+    def picture_of(self, tile: SheetRow) -> str:
+        """Return the picture of a tile as a data address."""
+        return thumbnail(self.grid.read(self.slide, tile.place), side=_TILE)
 
     def draw(self, tissue: Tissue) -> Image:
         """Draw the tiles over a small picture of the slide, with a legend below."""
         from PIL import Image, ImageDraw
 
-        shown, colours = tissue.picture.astype(np.float32), np.array(colours_of(self.classes), np.float32)
-        unsure = self.marks.get("uncertain", [False] * len(self.corners))
-        for (x, y), kind, pale in zip(self.places.tolist(), self.predicted, unsure, strict=True):
-            (left, top), (right, bottom) = self.point(x, y), self.point(x + 1, y + 1)
-            rows, columns = (
-                slice(*(round(end / tissue.factor) for end in ends)) for ends in ((top, bottom), (left, right))
-            )
-            shown[rows, columns] += (_UNSURE if pale else _SURE) * (colours[kind] - shown[rows, columns])
-        lines, font = (
-            [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()],
-            font_of(_SIZE),
-        )
-        height, width = tissue.mask.shape
-        wide = max(width, round(max(map(font.getlength, lines))) + _STEP + 2 * _GAP)
-        page = Image.new("RGB", (wide, height + _STEP * len(lines) + 2 * _GAP), (255, 255, 255))
+        shown = tissue.picture.astype(np.float32)
+        for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
+            ends = (*self.point(x, y), *self.point(x + 1, y + 1))
+            left, top, right, bottom = (round(end / tissue.factor) for end in ends)
+            covered = shown[top:bottom, left:right]
+            covered += (_UNSURE if tile.unsure else _SURE) * (np.array(self.colours[tile.predicted]) - covered)
+        lines, font = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()], font_of(_SIZE)
+        (height, width), words = tissue.mask.shape, round(max(map(font.getlength, lines)))
+        size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
+        page = Image.new("RGB", size, (255, 255, 255))
         page.paste(Image.fromarray(np.rint(shown).astype(np.uint8)), (0, 0))
         draw = ImageDraw.Draw(page)
-        for place, (line, colour) in enumerate(zip(lines, colours_of(self.classes), strict=True)):
+        for place, (line, colour) in enumerate(zip(lines, self.colours.values(), strict=True)):
             top = height + _GAP + place * _STEP
             draw.rectangle((_GAP, top, _GAP + _SIZE, top + _SIZE), fill=colour, outline=(0, 0, 0))
             draw.text((_GAP + _STEP, top - 2), line, fill=(0, 0, 0), font=font)
         return page
 
 
-def write_features(path: Path, features: Iterator[dict[str, Any]]) -> None:
-    """Write GeoJSON that QuPath imports (File, Import objects from file): pixels of level 0, from the upper left.
+def write_map(
+    folder: Path, grid: TileGrid, results: Results, *, file: ModelFile, model: Model, point: OperatingPoint | None
+) -> TileMap:
+    """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide."""
+    predicted = Predicted(grid.records, results, model.bundle, file.path, file.sha256)
+    shown = tabulate(predicted, settings=PredictSettings(), point=point)
+    tiles = sorted(sheet_rows(shown, predicted), key=lambda tile: tile.place)
+    places = zip(grid.corners, grid.records, strict=True)
+    usable = tuple(corner for corner, tile in places if isinstance(results[tile.image_id], Prediction))
+    with Slide(grid.path, mpp=grid.mpp) as slide:
+        tissue = find_tissue(slide)
+        overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
+        picture, facts = overlay.draw(tissue), bundle_lines(model.bundle, file.sha256)
+        with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
+            picture.save(handle, format="PNG")
+        small = thumbnail(np.asarray(picture), side=_PICTURE)
+        page, own = folder / "index.html", {"package": __package__, "style": "cut.css", "script": ""}
+        render_page(page, "map.html", **own, it=overlay, picture=small, facts=facts)
+    unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
+    corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
+    further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
+    replace(shown.table, further=further).finish(folder / "tiles.csv", overwrite=True)
+    for name, features in (("tiles", overlay.tile_features()), ("regions", overlay.region_features())):
+        content = {"type": "FeatureCollection", "features": list(features)}
+        with atomic_output(folder / f"{name}.geojson") as temporary:
+            temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    return overlay
 
-    References
+
+def write_table(
+    path: Path, maps: Sequence[TileMap], point: OperatingPoint | None, known: Mapping[str, tuple[str, str]]
+) -> None:
+    """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
+
+    Parameters
     ----------
-    RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
+    path : Path
+    maps : sequence of TileMap
+    point : OperatingPoint or None
+    known : mapping
+        Name of a slide to its label, empty if it has none, and its group.
     """
-    content = {"type": "FeatureCollection", "features": list(features)}
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    rows = [(rule, each, score) for each in maps for rule, score in each.scores(point).items()]
+    extra: dict[str, list[Any]] = {
+        "model": [rule for rule, _, _ in rows],
+        "trained": ["yes" if any(each.shown.trained) else "no" for _, each, _ in rows],
+        "tissue_mm2": [f"{each.area:.4g}" for _, each, _ in rows],
+        "tiles": [len(each.tiles) for _, each, _ in rows],
+    }
+    names = [
+        (each.grid.name, *known[each.grid.name]) if each.tiles else (each.grid.name, "", "") for _, each, _ in rows
+    ]
+    ids, scores = [(*name, "") for name in names], np.array([score for _, _, score in rows])
+    write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=[*extra.items()])
+
+
+def write_failures(path: Path, failures: Mapping[str, str]) -> None:
+    """Write what was left out, and why; without any, remove an earlier list."""
+    if failures:
+        write_rows(path, ["image_id", "error"], failures.items())
+    else:
+        remove_output(path)

@@ -1,21 +1,29 @@
-"""Blocks of tiles of slides: the units of a map. Tiles go through the predictor of a model file as any image does."""
+"""Tiles of slides in blocks, the units of a map: they go through the predictor of a model file as any image does."""
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, message_of
+from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
-from ...predict import ModelFile, Prediction, load_alike, predict_records
+from ...predict import Prediction, load_alike, predict_records
+from ...predict.predicted import PredictBlock
+from .cut import CutSettings
+from .files import SlideFile
+from .grid import positions, tissue_shares
 from .slide import Picture, Slide
+from .tissue import find_tissue
+
+_log = logging.getLogger(__name__)
 
 _KIND = "tiles of a slide 1"
 """Prefix of the key of a block. Its number changes whenever predictions would change."""
@@ -28,6 +36,9 @@ _FIRST, _GROWTH, _MOST_BYTES = 4, 4, 2**27
 meanwhile, which takes a fraction of the time. Largest size of their files."""
 
 _KEPT = ("probabilities", "trained", "compared")
+
+Results = dict[str, Prediction | str]
+"""Predictions by the name of the tile, or the reasons why tiles cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,30 @@ class TileGrid:
     pixels: int
     corners: tuple[tuple[int, int], ...]
 
+    @classmethod
+    def of(cls, file: SlideFile, settings: CutSettings) -> TileGrid:
+        """Find the tiles of a slide that have enough tissue; those at its edges reach beyond it.
+
+        Raises
+        ------
+        InputError
+            OpenSlide cannot read the slide, or it is coarser than the tiles.
+        ImageError
+            A part of the slide is damaged.
+        """
+        with Slide(file.path, mpp=settings.mpp) as slide:
+            scale, width = slide.nearest(settings.scale), f"{slide.mpp:.3g}"
+            if scale < slide.mpp:
+                text = "{}: its pixels are {} micrometres wide, more than those of {scale:{}}; give {scale:{}}"
+                raise InputError(text, file.path, width, settings.scale, width)
+            side = settings.pixels * scale / slide.mpp
+            corners = positions(slide.width, slide.height, side, edges=True)
+            enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
+            if not enough.any():
+                _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue))
+            places = tuple((x, y) for x, y in corners[enough].tolist())
+            return cls(file.name, file.path, slide.digest, settings.mpp, scale, settings.pixels, places)
+
     @property
     def records(self) -> list[ImageRecord]:
         """The tiles as images, with the names of the fields that `cut` writes."""
@@ -77,80 +112,82 @@ class TileGrid:
 
 @dataclass(frozen=True)
 class TileBlock:
-    """Tiles that are predicted together, and the key of their predictions."""
+    """Tiles that are predicted together, and the file of their predictions, which is named by their key."""
 
     grid: TileGrid
-    key: str
+    file: Path
 
-    @property
-    def file(self) -> str:
-        """The name of the file with the predictions."""
-        return f"{self.key}.npz"
+    def save(self, results: Results) -> None:
+        """Save predictions, and the reasons why tiles cannot be used."""
+        used = [result for result in results.values() if isinstance(result, Prediction)]
+        unused = json.dumps({name: result for name, result in results.items() if isinstance(result, str)})
+        arrays = {name: np.array([getattr(result, name) for result in used]) for name in _KEPT}
+        write_pack(self.file, self.file.stem, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)})
+
+    def load(self, *, skip_errors: bool) -> Results | None:
+        """Return what was saved; None if there is nothing, or if tiles cannot be used and must."""
+        arrays = read_pack(self.file, self.file.stem, {"trained": (None,), "unused": (None,)})
+        unused: dict[str, str] = json.loads(arrays["unused"].tobytes()) if arrays else {}
+        if arrays is None or (unused and not skip_errors):
+            return None
+        used = zip(*(arrays[name] for name in _KEPT), strict=True)
+        names = [record.image_id for record in self.grid.records]
+        return {name: unused[name] if name in unused else Prediction(*next(used)) for name in names}
 
 
-def blocks_of(grid: TileGrid, **decides: Any) -> Iterator[TileBlock]:
+def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileBlock]:
     """Yield the tiles of a slide in blocks.
 
     Parameters
     ----------
     grid : TileGrid
+    folder : Path
+        Where predictions are saved.
     **decides : JSON-ready values
         All that changes a prediction, apart from scale, size and corners of the tiles.
     """
+    decides |= {"digest": grid.digest, "scale": grid.scale, "pixels": grid.pixels}
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
-        key = key_of(_KIND, **decides, digest=grid.digest, scale=grid.scale, pixels=grid.pixels, corners=corners)
-        yield TileBlock(replace(grid, corners=corners), key)
+        yield TileBlock(replace(grid, corners=corners), folder / f"{key_of(_KIND, **decides, corners=corners)}.npz")
 
 
-@dataclass(frozen=True)
-class PredictTiles:
-    """Predicts blocks of tiles in any process, and saves the predictions.
+def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticker) -> None:
+    """Predict and save blocks, in any process.
 
     The predictor reads files, so tiles are written to a folder for temporary files, without compression, while those
     before them are predicted.
 
-    Attributes
+    Parameters
     ----------
-    file, computed_by, folder, skip_errors, helpers
-        See `bchisto.predict.predicted.PredictBlock`.
+    by : PredictBlock
+        The model, and how it predicts.
+    blocks : tuple of TileBlock
+    ticker : Ticker
+
+    Raises
+    ------
+    ImageError
+        A part of a slide is damaged, or a tile cannot be used, and is not to be skipped.
     """
-
-    file: ModelFile
-    computed_by: Mapping[str, Any]
-    folder: Path
-    skip_errors: bool
-    helpers: int = 1
-
-    def __call__(self, blocks: tuple[TileBlock, ...], ticker: Ticker) -> None:
-        """Predict each block.
-
-        Raises
-        ------
-        ImageError
-            A part of a slide is damaged, or a tile cannot be used, and `skip_errors` is False.
-        """
-        for block in blocks:
-            save_block(self.folder, block, self._predict(block.grid, ticker))
-
-    def _predict(self, grid: TileGrid, ticker: Ticker) -> dict[str, Prediction | str]:
-        model, results = load_alike(self.file, self.computed_by), dict[str, Prediction | str]()
+    model, skip = load_alike(by.file, by.computed_by), by.skip_errors
+    for grid, block in ((block.grid, block) for block in blocks):
+        results = Results()
         with Slide(grid.path, mpp=grid.mpp) as slide, tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
 
-            def write(place: int) -> ImageRecord | str:
-                return _write(slide, grid, place, Path(folder), skip_errors=self.skip_errors)
+            def write(places: range) -> list[ImageRecord | tuple[str, str]]:
+                return [_write(slide, grid, place, Path(folder), skip_errors=skip) for place in places]  # noqa: B023
 
-            for places, read in in_threads(lambda part: (part, list(map(write, part))), _parts(grid), threads=1):
-                records = [record for record in read if isinstance(record, ImageRecord)]
-                ticker.tick(model.steps * (len(read) - len(records)))
-                skip, helpers = self.skip_errors, self.helpers
-                predicted = predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=helpers)
-                for name, record in zip((grid.records[place].image_id for place in places), read, strict=True):
-                    result = predicted[name] if isinstance(record, ImageRecord) else record
-                    if isinstance(record, ImageRecord):
-                        record.path.unlink()
-                    results[name] = result.replace(f"{folder}/", "") if isinstance(result, str) else result
-        return results
+            for written in in_threads(write, _parts(grid), threads=1):
+                records = [record for record in written if isinstance(record, ImageRecord)]
+                results |= dict(unread for unread in written if isinstance(unread, tuple))
+                ticker.tick(model.steps * (len(written) - len(records)))
+                results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
+                for record in records:
+                    record.path.unlink()
+            block.save(
+                {name: of.replace(f"{folder}/", "") if isinstance(of, str) else of for name, of in results.items()}
+            )
 
 
 def _parts(grid: TileGrid) -> Iterator[range]:
@@ -162,35 +199,18 @@ def _parts(grid: TileGrid) -> Iterator[range]:
         start, count = start + count, min(_GROWTH * count, most)
 
 
-def _write(slide: Slide, grid: TileGrid, place: int, folder: Path, *, skip_errors: bool) -> ImageRecord | str:
-    """Write a tile as a file and return its record, or the reason why it cannot be read."""
+def _write(
+    slide: Slide, grid: TileGrid, place: int, folder: Path, *, skip_errors: bool
+) -> ImageRecord | tuple[str, str]:
+    """Write a tile as a file; return its record, or its name and the reason why it cannot be read."""
     from PIL import Image
 
     record = grid.records[place]
-    record = replace(record, path=folder / f"{record.image_id}.bmp")
+    path = folder / f"{record.image_id}.bmp"
     try:
-        Image.fromarray(grid.read(slide, place)).save(record.path)
+        Image.fromarray(grid.read(slide, place)).save(path)
     except ImageError as error:
         if not skip_errors:
             raise
-        return str(message_of(error))
-    return record
-
-
-def save_block(folder: Path, block: TileBlock, results: Mapping[str, Prediction | str]) -> None:
-    """Save the predictions of a block under its key, and the reasons why tiles cannot be used."""
-    used = [result for result in results.values() if isinstance(result, Prediction)]
-    unused = json.dumps({name: result for name, result in results.items() if isinstance(result, str)})
-    arrays = {name: np.array([getattr(result, name) for result in used]) for name in _KEPT}
-    write_pack(folder / block.file, block.key, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)})
-
-
-def read_block(folder: Path, block: TileBlock, *, skip_errors: bool) -> dict[str, Prediction | str] | None:
-    """Return the saved predictions of a block by tile; None if there are none, or if tiles cannot be used and must."""
-    arrays = read_pack(folder / block.file, block.key, {"trained": (None,), "unused": (None,)})
-    unused: dict[str, str] = json.loads(arrays["unused"].tobytes()) if arrays else {}
-    if arrays is None or (unused and not skip_errors):
-        return None
-    used = (Prediction(row[0], bool(row[1]), row[2]) for row in zip(*(arrays[name] for name in _KEPT), strict=True))
-    names = [record.image_id for record in block.grid.records]
-    return {name: unused[name] if name in unused else next(used) for name in names}
+        return record.image_id, str(message_of(error))
+    return replace(record, path=path)
