@@ -132,8 +132,8 @@ def map_slides(
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
         write = functools.partial(write_map, file=file, model=ready, point=point)
         maps = tuple(write(folder / MAPS / grid.name, grid, results[grid.name]) for grid in grids)
-        known = {name: (spelled.get(labels.get(name, "")) or "", group) for name, group in groups.items()}
-        write_table(folder / TABLE, maps, point, known)
+        known = {name: spelled.get(label) or "" for name, label in labels.items()}
+        write_table(folder / TABLE, maps, point, (known, groups))
         failures |= {tile: why for each in maps for tile, why in each.shown.failures.items()}
         write_failures(folder / "failures.csv", failures)
         remove_listing(into.folder)

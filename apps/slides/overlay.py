@@ -1,4 +1,4 @@
-"""The map of a slide: predictions of tiles in a grid, as a picture over the slide, a page, and as QuPath imports them."""
+"""The map of a slide: predictions of tiles in a grid, as a picture, a table and a page, and as QuPath imports them."""
 
 from __future__ import annotations
 
@@ -217,8 +217,8 @@ def write_map(
         with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
             picture.save(handle, format="PNG")
         small = thumbnail(np.asarray(picture), side=_PICTURE)
-        page, own = folder / "index.html", {"package": __package__, "style": "cut.css", "script": ""}
-        render_page(page, "map.html", **own, it=overlay, picture=small, facts=facts)
+        page, values = folder / "index.html", {"it": overlay, "picture": small, "facts": facts}
+        render_page(page, "map.html", package=__package__, style="cut.css", script="", finalize=None, **values)
     unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
     corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
     further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
@@ -231,7 +231,11 @@ def write_map(
 
 
 def write_table(
-    path: Path, maps: Sequence[TileMap], point: OperatingPoint | None, known: Mapping[str, tuple[str, str]]
+    path: Path,
+    maps: Sequence[TileMap],
+    point: OperatingPoint | None,
+    labels: Mapping[str, str],
+    groups: Mapping[str, str],
 ) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
@@ -240,9 +244,10 @@ def write_table(
     path : Path
     maps : sequence of TileMap
     point : OperatingPoint or None
-    known : mapping
-        Name of a slide to its label, empty if it has none, and its group.
+    known : (mapping, mapping)
+        Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
     """
+    labels, groups = known
     rows = [(rule, each, score) for each in maps for rule, score in each.scores(point).items()]
     extra: dict[str, list[Any]] = {
         "model": [rule for rule, _, _ in rows],
@@ -250,10 +255,8 @@ def write_table(
         "tissue_mm2": [f"{each.area:.4g}" for _, each, _ in rows],
         "tiles": [len(each.tiles) for _, each, _ in rows],
     }
-    names = [
-        (each.grid.name, *known[each.grid.name]) if each.tiles else (each.grid.name, "", "") for _, each, _ in rows
-    ]
-    ids, scores = [(*name, "") for name in names], np.array([score for _, _, score in rows])
+    scores, names = np.array([score for _, _, score in rows]), [(each, each.grid.name) for _, each, _ in rows]
+    ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for each, name in names]
     write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=[*extra.items()])
 
 

@@ -185,9 +185,9 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticke
                 results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
                 for record in records:
                     record.path.unlink()
-            block.save(
-                {name: of.replace(f"{folder}/", "") if isinstance(of, str) else of for name, of in results.items()}
-            )
+        for name, reason in results.items():
+            results[name] = reason.replace(f"{folder}/", "") if isinstance(reason, str) else reason
+        block.save(results)
 
 
 def _parts(grid: TileGrid) -> Iterator[range]:
