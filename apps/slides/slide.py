@@ -21,8 +21,8 @@ Picture = npt.NDArray[np.uint8]
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
 
-_AT_ONCE = 2**24
-"""Pixels of a level that are read at once: 64 MB."""
+_AT_ONCE = 2**22
+"""Pixels of a level that are read at once: 16 MB."""
 
 
 def open_slide_library() -> Any:
@@ -74,7 +74,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         if not path.exists():
             raise MissingInputError(f"{path}: no such slide")
         self._open()
-        properties = self._slide.properties
+        properties = dict(self._slide.properties)
         bounds = [properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")]
         known: list[Any] = [0, 0, *self._slide.dimensions] if None in bounds else bounds
         self._left, self._top, self.width, self.height = map(int, known)
@@ -166,14 +166,15 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
 
     def _region(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
         """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""
+        from PIL import Image
+
         try:
-            pixels = np.asarray(self._slide.read_region((self._left + x, self._top + y), level, size))
+            picture = self._slide.read_region((self._left + x, self._top + y), level, size)
         except self._library.OpenSlideError as error:
             self.close()
             self._open()
             where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
             raise ImageError(f"{self.path}: damaged at {where}: {error}; copy the slide again") from error
-        if pixels[..., 3].min() == 255:
-            return np.ascontiguousarray(pixels[..., :3])
-        opaque = pixels[..., 3:].astype(np.float32) / 255
-        return np.rint(pixels[..., :3] * opaque + 255 * (1 - opaque)).astype(np.uint8)
+        opaque = Image.new("RGB", size, "white")
+        opaque.paste(picture, mask=picture.getchannel("A"))
+        return np.array(opaque)

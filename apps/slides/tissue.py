@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...stains import foreign_pixels
 from .slide import Picture, Slide
 
-_SCALE, _MOST = 8.0, 4096
+_SCALE, _MOST = 8.0, 2048
 """Micrometres per pixel of a mask, at least, and pixels of its longer side, at most (bchisto's choice)."""
 
 _PALEST, _STRONGEST = 10, 30
