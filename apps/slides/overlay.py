@@ -234,8 +234,7 @@ def write_table(
     path: Path,
     maps: Sequence[TileMap],
     point: OperatingPoint | None,
-    labels: Mapping[str, str],
-    groups: Mapping[str, str],
+    known: tuple[Mapping[str, str], Mapping[str, str]],
 ) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
@@ -244,7 +243,7 @@ def write_table(
     path : Path
     maps : sequence of TileMap
     point : OperatingPoint or None
-    known : (mapping, mapping)
+    known : (mapping, mapping) of str to str
         Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
     """
     labels, groups = known
