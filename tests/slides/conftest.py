@@ -108,3 +108,53 @@ def draw(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def names():
+    """The classes of the model, in its order."""
+    return 'gut "<b>1</b>"', "übel, 2"
+
+
+@pytest.fixture(scope="session")
+def stained(names):
+    """Tissue of a class, pale or dark: ``stained(name, width, height, seed)``."""
+
+    def make(name, width, height, seed=0):
+        rng = np.random.default_rng(seed)
+        haem = rng.random((height, width, 1)) * (0.3, 1.1)[names.index(name)]
+        eosin = rng.random((height, width, 1)) * 0.3 + 0.3
+        density = haem * [0.65, 0.70, 0.29] + eosin * [0.2, 0.9, 0.4]
+        return np.clip(240 * np.exp(-density), 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, names, stained):
+    """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
+    from bchisto.data import ImageSelection
+    from bchisto.encoders import EncoderChoice
+    from bchisto.evaluate import TwoClassView
+    from bchisto.featurize import FeaturizeSettings, View, featurize
+    from PIL import Image
+
+    root, lines = tmp_path_factory.mktemp("model"), ["path,label,patient,mpp"]
+    for number in range(24):
+        label = names[number % 2]
+        Image.fromarray(stained(label, 96, 96, seed=number + 1)).save(root / f"{number:02d}.png")
+        cell = label.replace('"', '""')
+        lines.append(f'{number:02d}.png,"{cell}",P{number // 2 % 4},0.5')
+    (root / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = FeaturizeSettings(
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3,
+        stain="none", color_range=(1.0, 1.0),
+    )  # fmt: skip
+    featurize(
+        ImageSelection(root / "images.csv", classes=names), out=root / "run", settings=settings, work=Work(jobs=1)
+    )
+    view, own = TwoClassView(positive=names[1:]), BoostSettings(heads=("logistic",))
+    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    return root / "run"
