@@ -73,8 +73,8 @@ class SlideUnit:
     Attributes
     ----------
     slide : SlideFile
-    outlines : Path or None
-        Its annotations.
+    regions : sequence of Region, optional
+        Its annotations; None for fields without labels.
     folder : Path
         Folder for its fields.
     settings : CutSettings
@@ -85,7 +85,7 @@ class SlideUnit:
     """
 
     slide: SlideFile
-    outlines: Path | None
+    regions: Sequence[Region] | None
     folder: Path
     settings: CutSettings
     places: int
@@ -99,7 +99,7 @@ class SlideUnit:
         Raises
         ------
         InputError
-            The slide cannot be read, or is coarser than its fields.
+            The slide or its annotations cannot be read, or it is coarser than its fields.
         """
         with Slide(slide.path, mpp=settings.mpp) as opened:
             scale, digest = opened.nearest(settings.scale), opened.digest
@@ -108,9 +108,10 @@ class SlideUnit:
                 raise InputError(text, slide.path, opened.mpp, settings.scale)
             side = settings.pixels * scale / opened.mpp
             places = len(positions(opened.width, opened.height, side, overlap=settings.overlap))
-        regions = outlines and file_sha256(outlines)
-        key = key_of("fields 1", settings=plain_options(settings, deciding=True), slide=digest, regions=regions)
-        return cls(slide, outlines, folder / slide.name, settings, places, digest, key)
+            regions = None if outlines is None else read_regions(outlines, opened)
+        drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
+        key = key_of("fields 1", settings=options, slide=digest, regions=drawn)
+        return cls(slide, regions, folder / slide.name, settings, places, digest, key)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -284,7 +285,7 @@ def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writ
 def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip: bool, writes: bool) -> None:
     from PIL import Image
 
-    settings, regions = unit.settings, list[Region]()
+    settings, regions = unit.settings, unit.regions or ()
     with Slide(unit.slide.path, mpp=settings.mpp) as slide:
         scale = slide.nearest(settings.scale)
         side = settings.pixels * scale / slide.mpp
@@ -292,12 +293,11 @@ def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip
         corners = positions(slide.width, slide.height, side, overlap=settings.overlap)
         corners = corners[tissue_shares(tissue, corners, side) >= settings.tissue]
         classes: Sequence[str | None] = [""] * len(corners)
-        if unit.outlines is not None:
-            regions = read_regions(unit.outlines, slide)
+        if unit.regions is not None:
             classes = field_classes(regions, corners, side, least=settings.annotated)
             if without := {region.label for region in regions}.difference(filter(None, classes), [""]):
                 text = "%s: regions of %s give no field; they are smaller than fields, or without tissue"
-                _log.warning(text, unit.outlines, few(sorted(without)))
+                _log.warning(text, slide.path, few(sorted(without)))
         fields = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
         ticker.tick(unit.places + 1 - len(fields))
         for x, y, _ in fields if writes else ():

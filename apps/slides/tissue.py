@@ -13,7 +13,7 @@ from .slide import Picture, Slide
 _SCALE, _MOST = 8.0, 2048
 """Micrometres per pixel of a mask, at least, and pixels of its longer side, at most (bchisto's choice)."""
 
-_PALEST, _STRONGEST = 10, 30
+_PALEST, _STRONGEST = 10, 20
 """Bounds of Otsu's threshold of the saturation (0 to 255): without glass, or without tissue, it divides either. At 12
 pixels of BreakHis to one, glass has 1 to 8, pale tissue 20 and more."""
 
