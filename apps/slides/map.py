@@ -35,6 +35,9 @@ from .tiles import Results, TileBlock, TileGrid, blocks_of, predict_tiles
 TABLE, MAPS = "slides.csv", "maps"
 """The table of slides, and the folder of their maps."""
 
+FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
+"""What a slide has in that folder."""
+
 
 @dataclass(frozen=True)
 class MapResult:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,7 +35,7 @@ def features_of(path):
 
 @pytest.fixture(scope="session")
 def slide(write_slide, stained, names, tmp_path_factory):
-    """A slide of 216 tiles: on the left 12 x 9 tiles of one class, on the right of the other, and 3 x 3 of it inside."""
+    """A slide of 12 x 9 tiles of a class on the left, with 3 x 3 of the other inside, and 12 x 9 of it on the right."""
     first, second = names
     images = {
         (SIDE, SIDE): stained(first, 12 * SIDE, 9 * SIDE),
@@ -289,23 +290,22 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli, refused):
     """Bytes of a tile of level 0 are overwritten; other levels hold."""
     import tifffile
 
-    broken = shutil.copy(slide, tmp_path / "broken.tif")
+    broken = Path(shutil.copy(slide, tmp_path / "broken.tif"))
     with tifffile.TiffFile(slide) as file:
         page = file.pages[0]
         at = (5 * SIDE // 256) * -(-page.imagewidth // 256) + 5 * SIDE // 256
         offset, count = page.dataoffsets[at], page.databytecounts[at]
-    with open(broken, "r+b") as file:
+    with broken.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xff" * count)
     out = tmp_path / "out"
-    code, _, err = cli("slides", "map", model, broken, "--out", out, "--jobs", 1)
-    assert code == 2 or code == 1
-    assert f"{broken}: damaged at x" in err.splitlines()[-1]
-    code, printed, err = cli("slides", "map", model, broken, "--out", out, "--jobs", 1, "--skip-errors")
+    words = ("slides", "map", model, broken, "--out", out, "--jobs", 1)
+    code, _, err = cli(*words)
+    assert (code, f"{broken}: damaged at x" in err.splitlines()[-1]) == (1, True)
+    code, printed, _ = cli(*words, "--skip-errors")
     failures = table(out / "failures.csv")
+    assert 9 <= len(failures) <= 25  # a tile of the file has the pixels of 16 tiles, and of parts of others
     assert (code, printed.splitlines()[-1]) == (1, f"{216 - len(failures)} tiles of 1 slide")
-    assert {16, 9} & {len(failures)}
     assert all(row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures)
     page = (out / "maps" / "broken" / "index.html").read_text(encoding="utf-8")
     assert page.count("<li><strong>broken_") == len(failures)
-    assert (out / "failures.csv").is_file()
