@@ -266,6 +266,7 @@ def main():
     write_regions(folder / "drawn.geojson")
     slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
     run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
+    run("slides", "map", trees, slide, "--out", "maps", "--weights", WEIGHTS)
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -274,6 +275,8 @@ def main():
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
         page = folder / "fields" / "overview.html"
         save_small(screenshot(browser, page, width=560, height=860, scroll="main"), "slides.jpg")
+        page = folder / "maps" / "maps" / "CMU-1-Small-Region" / "index.html"
+        save_small(screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]
