@@ -22,10 +22,8 @@ from ...core.formats import LABEL
 from ...core.jobs import Share, Work, ask_workers, cpu_resources, do_missing, network_resources
 from ...core.models import bundle_view
 from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
-from ...data import ImageRecord, spell_labels
-from ...data.images import ImageFiles
-from ...predict import Model, ModelFile, advised, choose_point, find_bundle, packages_of, ready_model
-from ...predict.predicted import PredictBlock
+from ...data import ImageFiles, ImageRecord, spell_labels
+from ...predict import Model, ModelFile, PredictBlock, advised, choose_point, find_bundle, packages_of, ready_model
 from .cut import CutSettings
 from .files import SlideFile, groups_of, list_slides, values_of
 from .overlay import TileMap, write_failures, write_map, write_table

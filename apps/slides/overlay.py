@@ -15,10 +15,18 @@ from ...core.jobs import atomic_output, remove_output, write_rows
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
-from ...predict import Model, ModelFile, Predicted, Prediction, PredictSettings, sheet_rows, tabulate
-from ...predict.outputs import Tabulated
-from ...predict.settings import OperatingPoint
-from ...predict.sheet import SheetRow
+from ...predict import (
+    Model,
+    ModelFile,
+    OperatingPoint,
+    Predicted,
+    Prediction,
+    PredictSettings,
+    SheetRow,
+    Tabulated,
+    sheet_rows,
+    tabulate,
+)
 from ..explain import font_of, outline
 from .slide import Slide
 from .tiles import Results, TileGrid

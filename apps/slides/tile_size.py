@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core import InputError, Message, Settings, limited, option
-from ...data import BACH_MPP, ImageRecord
-from ...data.layouts.bach import BACH_SIZE
-from ...data.layouts.breakhis import BREAKHIS_SIZE
+from ...data import BACH_MPP, BACH_SIZE, ImageRecord
 from ...predict import BoostedModel, Model
 from .cut import CutSettings
 
 _log = logging.getLogger(__name__)
 
-_SIDES = {"bach": min(BACH_SIZE), "breakhis": min(BREAKHIS_SIZE)}
+_SIDES = {"bach": min(BACH_SIZE), "breakhis": 460}
 """Shorter sides of the images of published data sets, in pixels."""
 
 _RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."

@@ -15,8 +15,7 @@ import numpy as np
 from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
-from ...predict import Prediction, load_alike, predict_records
-from ...predict.predicted import PredictBlock
+from ...predict import PredictBlock, Prediction, load_alike, predict_records
 from .cut import CutSettings
 from .files import SlideFile
 from .grid import positions, tissue_shares
