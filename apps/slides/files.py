@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import InputError, Message, counted, few, readable_name
-from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, read_csv
+from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv
 from ...data import PathRule, match_names
-from .slide import open_slide_library
 
 _log = logging.getLogger(__name__)
+
+_SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
 
 
 class SlideFile(NamedTuple):
@@ -39,7 +40,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Parameters
     ----------
     sources : sequence of Path
-        Files, whatever their suffix; of folders, files with a suffix of slides, and TIFF files that are slides.
+        Files, whatever their suffix; of folders, those with a suffix of slides or of TIFF.
 
     Raises
     ------
@@ -48,9 +49,12 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     """
     places: dict[Path, str] = {}
     for source in sources:
-        inside = sorted(filter(_is_slide, source.rglob("*"))) if source.is_dir() else [source]
+        inside = [source]
+        if source.is_dir():
+            shown = (path for path in sorted(source.rglob("*")) if not path.name.startswith("."))
+            inside = [path for path in shown if path.suffix.casefold() in _SUFFIXES]
         if not inside:
-            raise InputError(f"{source}: no slide in this folder that OpenSlide reads")
+            raise InputError(f"{source}: no slide in this folder")
         for path in inside:
             places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
     stems = Counter(path.stem for path in places)
@@ -61,13 +65,6 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
             raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
         listed.append(SlideFile(name, path, place))
     return listed
-
-
-def _is_slide(path: Path) -> bool:
-    suffix = path.suffix.casefold()
-    if suffix in (".tif", ".tiff"):
-        return path.is_file() and open_slide_library().OpenSlide.detect_format(path) is not None
-    return suffix in SLIDE_SUFFIXES and not path.name.startswith(".")
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -120,11 +117,16 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
         values = PathRule.of(rule, name="group_from").find(slide.place for slide in slides)
         groups = {slide.name: values[slide.place] for slide in slides}
     if table is not None:
-        read = read_csv(table, needed=(IMAGE, GROUP), expected="slide,patient")
-        image, group = read.choose(IMAGE), read.choose(GROUP)
-        patients = {row[image]: row[group] for _, row in read.rows}
-        names, _ = match_names(patients, groups, where=table.name)
-        groups = dict.fromkeys(groups) | {name: patients[row] for row, name in names.items()}
+        groups = dict.fromkeys(groups) | values_of(slides, table, GROUP)
     if without := [name for name, group in groups.items() if not group]:
         raise InputError(f"{table or rule}: names no patient of {len(without)} slides: {few(without)}")
     return {name: str(group) for name, group in groups.items()}
+
+
+def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str, str]:
+    """Return what a column of a table says of slides, by the name of the slide; other rows are left out."""
+    read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{role.name}")
+    image, column = read.choose(IMAGE), read.choose(role)
+    values = {row[image]: row[column] for _, row in read.rows}
+    names, _ = match_names(values, (slide.name for slide in slides), where=table.name)
+    return {name: values[row] for row, name in names.items()}
