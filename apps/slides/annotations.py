@@ -47,11 +47,6 @@ class Region(NamedTuple):
         """Smallest x and y, then the largest ones."""
         return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
 
-    @property
-    def has_area(self) -> bool:
-        """Whether the outline has three corners or more that are not on one line."""
-        return bool(self.rings) and bool(np.linalg.matrix_rank(self.rings[0] - self.rings[0][0]) == 2)
-
 
 def read_regions(path: Path, slide: Slide) -> list[Region]:
     """Read the annotations that QuPath exported as GeoJSON: a ``FeatureCollection``, a feature, or a list of them.
@@ -89,17 +84,16 @@ def read_regions(path: Path, slide: Slide) -> list[Region]:
             drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise InputError(f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again") from error
-        usable = [region for region in drawn if region.has_area and not label.endswith("*")]
+        usable = [one for one in drawn if one.rings and np.ptp(one.rings[0], axis=0).all() and label[-1:] != "*"]
         left_out += not usable
         regions += usable
     if left_out:
         _log.warning("%s: %s without an area, or ignored by QuPath, left out", path, counted(left_out, "annotation"))
     for region in regions:
         left, top, right, bottom = region.box
-        if right <= 0 or bottom <= 0 or left >= slide.width or top >= slide.height:
-            size = f"{slide.width} x {slide.height} pixels"
-            where = f"a region at x {left:.0f}, y {top:.0f} is outside {slide.path.name} ({size})"
-            raise InputError(f"{path}: {where}; give the annotations of this slide")
+        if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
+            where = f"{slide.path.name} ({slide.width} x {slide.height} pixels); give the annotations of this slide"
+            raise InputError(f"{path}: a region at x {left:.0f}, y {top:.0f} is outside {where}")
     return regions
 
 

@@ -20,7 +20,7 @@ from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
 from .annotations import Region, read_regions
 from .files import SlideFile, annotations_of, groups_of, list_slides
-from .grid import field_classes, positions, tissue_shares
+from .grid import Positions, field_classes, positions, tissue_shares
 from .slide import Slide
 from .tissue import Tissue, find_tissue
 
@@ -78,8 +78,12 @@ class SlideUnit:
     folder : Path
         Folder for its fields.
     settings : CutSettings
-    places : int
-        Number of positions on its grid.
+    scale : float
+        Micrometres per pixel of its fields.
+    side : float
+        That of a field, pixels of level 0.
+    corners : ndarray, shape (positions, 2)
+        Its grid.
     digest, key : str
         Of the slide, and of all that decides which fields are cut.
     """
@@ -88,7 +92,9 @@ class SlideUnit:
     regions: Sequence[Region] | None
     folder: Path
     settings: CutSettings
-    places: int
+    scale: float
+    side: float
+    corners: Positions
     digest: str
     key: str
 
@@ -103,15 +109,15 @@ class SlideUnit:
         """
         with Slide(slide.path, mpp=settings.mpp) as opened:
             scale, digest = opened.nearest(settings.scale), opened.digest
+            side = settings.pixels * scale / opened.mpp
             if scale < opened.mpp:
                 text = "{}: its pixels are {:.3g} micrometres wide, more than {scale} {}; give a larger {scale}"
                 raise InputError(text, slide.path, opened.mpp, settings.scale)
-            side = settings.pixels * scale / opened.mpp
-            places = len(positions(opened.width, opened.height, side, overlap=settings.overlap))
+            corners = positions(opened.width, opened.height, side, overlap=settings.overlap)
             regions = None if outlines is None else read_regions(outlines, opened)
         drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
         key = key_of("fields 1", settings=options, slide=digest, regions=drawn)
-        return cls(slide, regions, folder / slide.name, settings, places, digest, key)
+        return cls(slide, regions, folder / slide.name, settings, scale, side, corners, digest, key)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -131,7 +137,7 @@ class SlideUnit:
             text = "{}: another slide was cut into {}; give another {out}, or {overwrite}"
             raise InputError(text, self.slide.path, self.folder)
         whole = content.get("key") == self.key and not content["failures"]
-        return content if whole and all(self.file(x, y).is_file() for x, y, _ in content["fields"]) else None
+        return content if whole and all(self.file(x, y).is_file() for x, y, *_ in content["fields"]) else None
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class CutResult:
         The folder of ``manifest.csv`` and ``overview.html``.
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
-        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, and ``fields``: x, y and class of each.
+        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, and ``fields``: x, y, class and path of each.
     failures : sequence of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -156,7 +162,7 @@ class CutResult:
     @property
     def classes(self) -> Mapping[str, int]:
         """Number of fields of each class; that of fields without a label under an empty name."""
-        return Counter(label for slide in self.slides for _, _, label in slide["fields"])
+        return Counter(label for slide in self.slides for _, _, label, _ in slide["fields"])
 
     def __str__(self) -> str:
         counts = ", ".join(f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items()))
@@ -214,7 +220,7 @@ def cut(
     with record_run(folder, command="cut", config=config, work=work) as record:
         into.begin(overwrite=work.overwrite)
         result = _cut(units, folder, failures, work, writes=True)
-        _write_manifest(result, {unit.slide.name: unit for unit in units}, groups)
+        _write_manifest(result, groups)
         page = folder / "overview.html"
         render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
         record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
@@ -241,7 +247,7 @@ def _cut(
         functools.partial(cut_slides, skip=work.skip_errors, writes=writes),
         units,
         read=lambda unit: unit.finished() if writes else None,
-        steps=lambda unit: unit.places + 1,
+        steps=lambda unit: len(unit.corners) + 1,
         label="cut",
         finished="slides are cut",
         step_name="positions",
@@ -250,10 +256,10 @@ def _cut(
     )
     contents = [*filter(None, left), *(content for each in made for content in each)]
     failures += [(name, text) for content in contents for name, text in content["failures"]]
-    slides = {content["name"]: content for content in contents if "key" in content}
+    slides = [content for content in contents if "key" in content]
     if not slides:
         raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
-    return CutResult(folder, [slides[name] for name in sorted(slides)], failures)
+    return CutResult(folder, sorted(slides, key=lambda slide: str(slide["name"])), failures)
 
 
 def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> list[dict[str, Any]]:
@@ -275,7 +281,7 @@ def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writ
     """
     contents = []
     for unit in units:
-        content: dict[str, Any] = {"name": unit.slide.name, "failures": []}
+        content: dict[str, Any] = {"name": unit.slide.name, "fields": [], "failures": []}
         with _leaving_out(unit.slide.name, content["failures"], skip=skip):
             _cut_slide(unit, content, ticker, skip=skip, writes=writes)
         contents.append(content)
@@ -287,31 +293,29 @@ def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip
 
     settings, regions = unit.settings, unit.regions or ()
     with Slide(unit.slide.path, mpp=settings.mpp) as slide:
-        scale = slide.nearest(settings.scale)
-        side = settings.pixels * scale / slide.mpp
         tissue = find_tissue(slide)
-        corners = positions(slide.width, slide.height, side, overlap=settings.overlap)
-        corners = corners[tissue_shares(tissue, corners, side) >= settings.tissue]
+        corners = unit.corners[tissue_shares(tissue, unit.corners, unit.side) >= settings.tissue]
         classes: Sequence[str | None] = [""] * len(corners)
         if unit.regions is not None:
-            classes = field_classes(regions, corners, side, least=settings.annotated)
+            classes = field_classes(regions, corners, unit.side, least=settings.annotated)
             if without := {region.label for region in regions}.difference(filter(None, classes), [""]):
                 text = "%s: regions of %s give no field; they are smaller than fields, or without tissue"
                 _log.warning(text, slide.path, few(sorted(without)))
-        fields = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
-        ticker.tick(unit.places + 1 - len(fields))
-        for x, y, _ in fields if writes else ():
+        chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
+        ticker.tick(len(unit.corners) + 1 - len(chosen))
+        for x, y, name in chosen:
             file = unit.file(x, y)
             with _leaving_out(file.stem, content["failures"], skip=skip):
-                if not file.is_file():
-                    pixels = slide.read(x, y, settings.pixels, settings.pixels, scale)
+                if writes and not file.is_file():
+                    pixels = slide.read(x, y, settings.pixels, settings.pixels, unit.scale)
                     with atomic_output(file) as temporary:
                         form = "JPEG" if settings.jpeg else "PNG"
                         Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
+                content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
     content |= {
-        "digest": unit.digest, "key": unit.key, "scale": scale, "tissue": tissue.area, "fields": fields,
-        "size": (slide.width, slide.height, side), "picture": _picture(tissue, regions),
+        "digest": unit.digest, "key": unit.key, "scale": unit.scale, "tissue": tissue.area,
+        "size": (slide.width, slide.height, unit.side), "picture": _picture(tissue, regions),
     }  # fmt: skip
     if writes:
         write_json(unit.folder / "fields.json", content)
@@ -329,18 +333,16 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
     return thumbnail(drawn, side=_SIDE)
 
 
-def _write_manifest(result: CutResult, units: Mapping[str, SlideUnit], groups: Mapping[str, str]) -> None:
-    """Write a row for each field that exists, those of slides of earlier calls first; write what was left out."""
-    folder, path = result.folder, result.folder / "manifest.csv"
-    earlier = [row for row in read_rows(path) if row.get("wsi") not in groups] if path.is_file() else []
-    rows = [[row[name] for name in _HEADER] for row in earlier if (folder / row["path"]).is_file()]
+def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
+    """Write a row for each field; of earlier ones keep those of other slides, and labels that a person filled in."""
+    path = result.folder / "manifest.csv"
+    earlier = {row.get("path", ""): row for row in (read_rows(path) if path.is_file() else ())}
+    rows = [[row.get(name, "") for name in _HEADER] for row in earlier.values() if row.get("wsi") not in groups]
     for slide in result.slides:
-        name = slide["name"]
-        for x, y, label in slide["fields"]:
-            if (file := units[name].file(x, y)).is_file():
-                place = file.relative_to(folder).as_posix()
-                rows.append([place, label, groups[name], name, x, y, f"{slide['scale']:.6g}"])
+        for x, y, label, place in slide["fields"]:
+            label = label or earlier.get(place, {}).get("label", "")
+            rows.append([place, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
     write_rows(path, _HEADER, rows)
-    (folder / "failures.csv").unlink(missing_ok=True)
+    (result.folder / "failures.csv").unlink(missing_ok=True)
     if result.failures:
-        write_rows(folder / "failures.csv", ["image_id", "error"], result.failures)
+        write_rows(result.folder / "failures.csv", ["image_id", "error"], result.failures)

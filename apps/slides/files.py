@@ -11,9 +11,10 @@ from typing import NamedTuple
 from ...core import InputError, Message, counted, few, readable_name
 from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv
 from ...data import PathRule, match_names
-from .slide import open_slide_library
 
 _log = logging.getLogger(__name__)
+
+_SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
 
 
 class SlideFile(NamedTuple):
@@ -39,7 +40,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Parameters
     ----------
     sources : sequence of Path
-        Files, whatever their suffix; of folders, files with a suffix of slides, and TIFF files that are slides.
+        Files, whatever their suffix; of folders, those with a suffix of slides or of TIFF.
 
     Raises
     ------
@@ -48,9 +49,12 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     """
     places: dict[Path, str] = {}
     for source in sources:
-        inside = sorted(filter(_is_slide, source.rglob("*"))) if source.is_dir() else [source]
+        inside = [source]
+        if source.is_dir():
+            shown = (path for path in sorted(source.rglob("*")) if not path.name.startswith("."))
+            inside = [path for path in shown if path.suffix.casefold() in _SUFFIXES]
         if not inside:
-            raise InputError(f"{source}: no slide in this folder that OpenSlide reads")
+            raise InputError(f"{source}: no slide in this folder")
         for path in inside:
             places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
     stems = Counter(path.stem for path in places)
@@ -61,13 +65,6 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
             raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
         listed.append(SlideFile(name, path, place))
     return listed
-
-
-def _is_slide(path: Path) -> bool:
-    suffix = path.suffix.casefold()
-    if suffix in (".tif", ".tiff"):
-        return path.is_file() and open_slide_library().OpenSlide.detect_format(path) is not None
-    return suffix in SLIDE_SUFFIXES and not path.name.startswith(".")
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:

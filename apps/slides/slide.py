@@ -25,21 +25,6 @@ _AT_ONCE = 2**22
 """Pixels of a level that are read at once: 16 MB."""
 
 
-def open_slide_library() -> Any:
-    """Return the package `openslide`.
-
-    Raises
-    ------
-    DependencyError
-        It is not installed.
-    """
-    try:
-        import openslide
-    except ImportError as error:
-        raise DependencyError(f"slides are read by OpenSlide: {how_to_install('slides')}") from error
-    return openslide
-
-
 class Slide(contextlib.AbstractContextManager["Slide"]):
     """A slide that is open for reading.
 
@@ -69,7 +54,6 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     """
 
     def __init__(self, path: Path, *, mpp: float | None = None) -> None:
-        self._library = open_slide_library()
         self.path = path
         if not path.exists():
             raise MissingInputError(f"{path}: no such slide")
@@ -83,22 +67,22 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         square = across is not None and down is not None and abs(across / down - 1) <= ALIKE
         stated = across if square else mpp
         if stated is None:
-            self.close()
+            self._slide.close()
             power = properties.get("openslide.objective-power", "unknown")
             raise InputError("{}: does not state its micrometres per pixel (objective: {}); give {mpp}", path, power)
         self.mpp = stated
 
     def _open(self) -> None:
         try:
-            self._slide = self._library.OpenSlide(self.path)
-        except self._library.OpenSlideError as error:
+            from openslide import OpenSlide, OpenSlideError
+        except ImportError as error:
+            raise DependencyError(f"slides are read by OpenSlide: {how_to_install('slides')}") from error
+        try:
+            self._slide = OpenSlide(self.path)
+        except OpenSlideError as error:
             raise InputError(f"{self.path}: OpenSlide cannot read it ({error})") from error
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._slide.close()
 
     def nearest(self, scale: float) -> float:
@@ -166,12 +150,13 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
 
     def _region(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
         """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""
+        from openslide import OpenSlideError
         from PIL import Image
 
         try:
             picture = self._slide.read_region((self._left + x, self._top + y), level, size)
-        except self._library.OpenSlideError as error:
-            self.close()
+        except OpenSlideError as error:
+            self._slide.close()
             self._open()
             where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
             raise ImageError(f"{self.path}: damaged at {where}: {error}; copy the slide again") from error

@@ -12,21 +12,18 @@ TILE = 256
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = {2}"
 
 
-def level_of(size, pasted, factor):
+def tiles_of(size, pasted, factor):
     """Yield the tiles of a level, coded, row by row; those without a picture are missing, and so transparent."""
-    width, height = (side // factor for side in size)
     small = {(x // factor, y // factor): image[::factor, ::factor] for (x, y), image in pasted.items()}
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            tile = np.full((TILE, TILE, 3), 255, np.uint8)
-            empty = True
+    for top in range(0, size[1] // factor, TILE):
+        for left in range(0, size[0] // factor, TILE):
+            tile, empty = np.full((TILE, TILE, 3), 255, np.uint8), True
             for (x, y), image in small.items():
-                rows, columns = image.shape[:2]
-                low, high = max(x, left), min(x + columns, left + TILE)
-                upper, lower = max(y, top), min(y + rows, top + TILE)
-                if low < high and upper < lower:
-                    part = image[upper - y : lower - y, low - x : high - x]
-                    tile[upper - top : lower - top, low - left : high - left] = part
+                rows = slice(max(0, top - y), max(0, top - y + TILE))
+                part = image[rows, max(0, left - x) : max(0, left - x + TILE)]
+                if part.size:
+                    down, right = max(0, y - top), max(0, x - left)
+                    tile[down : down + part.shape[0], right : right + part.shape[1]] = part
                     empty = False
             yield b"" if empty else zlib.compress(tile.tobytes(), 1)
 
@@ -39,24 +36,17 @@ def write_slide():
     def write(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 16), whole=True):
         if whole:  # no tile is missing
             pasted = {(0, 0): np.full((size[1], size[0], 3), 255, np.uint8), **pasted}
-        dots = {} if mpp is None else {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
+        words = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "deflate", "dtype": np.uint8}
+        if mpp is not None:
+            words |= {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
         path.parent.mkdir(parents=True, exist_ok=True)
         with tifffile.TiffWriter(path, ome=kind == "ome") as writer:
             for place, factor in enumerate(factors):
-                words = {"subifds": len(factors) - 1 if place == 0 else None} if kind == "ome" else {"metadata": None}
+                own = {"subifds": 0 if place else len(factors) - 1} if kind == "ome" else {"metadata": None}
                 if kind == "aperio" and place == 0:
-                    words["description"] = APERIO.format(*size, mpp)
-                writer.write(
-                    level_of(size, pasted, factor),
-                    shape=(size[1] // factor, size[0] // factor, 3),
-                    dtype=np.uint8,
-                    tile=(TILE, TILE),
-                    photometric="rgb",
-                    compression="deflate",
-                    subfiletype=int(place > 0),
-                    **dots,
-                    **words,
-                )
+                    own["description"] = APERIO.format(*size, mpp)
+                shape = (size[1] // factor, size[0] // factor, 3)
+                writer.write(tiles_of(size, pasted, factor), shape=shape, subfiletype=int(place > 0), **words, **own)
         return path
 
     return write
@@ -75,35 +65,30 @@ def patch():
 
 
 @pytest.fixture(scope="session")
+def box():
+    """Return a closed ring: ``box(left, top, right, bottom)``."""
+    return lambda x, y, right, bottom: [(x, y), (right, y), (right, bottom), (x, bottom), (x, y)]
+
+
+@pytest.fixture(scope="session")
 def outline():
     """Return a feature as QuPath writes it: ``outline("Tumor", *rings)``."""
 
     def feature(label, *rings, **properties):
-        classification = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
-        return {
-            "type": "Feature",
-            "id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
-            "geometry": {"type": "Polygon", "coordinates": [[*map(list, ring)] for ring in rings]},
-            "properties": {"objectType": "annotation", **classification, **properties},
-        }
+        named = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
+        geometry = {"type": "Polygon", "coordinates": rings}
+        properties = {"objectType": "annotation", **named, **properties}
+        return {"type": "Feature", "id": "3f2504e0-4f89-41d3", "geometry": geometry, "properties": properties}
 
     return feature
 
 
-@pytest.fixture(scope="session")
-def box():
-    """Return a closed ring around a box: ``box(left, top, right, bottom)``."""
-    return lambda left, top, right, bottom: [
-        (left, top), (right, top), (right, bottom), (left, bottom), (left, top)
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def draw(tmp_path):
-    """Write features as a FeatureCollection: ``draw(*features, name="a")``, and return the file."""
+    """Write features as a FeatureCollection, and return the file."""
 
-    def write(*features, name="drawn"):
-        path = tmp_path / f"{name}.geojson"
+    def write(*features):
+        path = tmp_path / "drawn.geojson"
         path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
         return path
 

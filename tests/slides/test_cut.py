@@ -9,20 +9,21 @@ import time
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from PIL import Image
 
 SIDE = 400
-"""Pixels of a field in these tests: 200 micrometres at 0.5 per pixel."""
+"""Pixels of a field of 200 micrometres."""
 
 
-def rows_of(out):
-    with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def pixels(path):
-    with Image.open(path) as image:
-        return np.array(image)
+def written(out):
+    """When each field was written."""
+    return {path: path.stat().st_mtime_ns for path in out.glob("fields/*/*.png")}
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +45,14 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     printed, _ = completed(*words, "--out", out, "--dry-run")
     assert not out.exists()
     again, err = completed(*words, "--out", out)
-    assert printed == again == f"4 slides, {printed.split()[2]} mm2 of tissue, 8 fields: no 4, yes 4\n"
-    assert f"next: bchisto trial --images {out / 'manifest.csv'} --out RUN" in err
-    rows = rows_of(out)
-    assert [(row["label"], row["group"], row["wsi"], row["x"], row["y"], row["mpp"]) for row in rows[:3]] == [
-        ("yes", "P1", "P1-b", "400", "400", "0.5"), ("no", "P1", "P1-b", "800", "400", "0.5"),
-        ("yes", "P1", "P1-ä 1", "400", "400", "0.5"),
+    assert re.fullmatch(r"4 slides, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
+    assert (printed, f"next: bchisto trial --images {out / 'manifest.csv'} --out RUN" in err) == (again, True)
+    assert [[*row.values()][1:] for row in table(out / "manifest.csv")[1:3]] == [
+        ["no", "P1", "P1-b", "800", "400", "0.5"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5"]
     ]  # fmt: skip
-    _, err = completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")
-    found = json.loads(completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")[0])
-    assert [finding["message"] for finding in found["findings"]] == ["columns that are not used: wsi, x, y"], err
+    checked = completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")[0]
+    found = [finding["message"] for finding in json.loads(checked)["findings"]]
+    assert found == ["columns that are not used: wsi, x, y"]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
     record = json.loads((out / "run.json").read_text())["records"][0]
@@ -66,123 +65,112 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
 
 def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, write_slide, completed):
     files = sorted((shared / "data" / "breakhis").rglob("*.png"))[::12][:6]
-    images = {(SIDE * place, SIDE * (place % 2)): pixels(file)[:SIDE, :SIDE] for place, file in enumerate(files, 1)}
+    images = {
+        (SIDE * at, SIDE * (at % 2)): np.array(Image.open(file))[:SIDE, :SIDE] for at, file in enumerate(files, 1)
+    }
     write_slide(tmp_path / "a.svs", (3200, 900), images, kind="aperio", mpp=0.4986)
     completed("slides", "cut", tmp_path / "a.svs", "--field", 200, "--out", tmp_path / "out", "--tissue", 0)
-    rows = {(int(row["x"]), int(row["y"])): row for row in rows_of(tmp_path / "out")}
-    assert len(rows) == 16
-    assert {(row["label"], row["group"], row["mpp"]) for row in rows.values()} == {("", "a", "0.4986")}
+    rows = {(int(row["x"]), int(row["y"])): row for row in table(tmp_path / "out" / "manifest.csv")}
+    assert (len(rows), {(row["label"], row["group"], row["mpp"]) for row in rows.values()}) == (
+        16,
+        {("", "a", "0.4986")},
+    )
     for corner, image in images.items():
-        assert (pixels(tmp_path / "out" / rows[corner]["path"]) == image).all()
+        assert (np.array(Image.open(tmp_path / "out" / rows[corner]["path"])) == image).all()
 
 
 def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, completed, draw, outline, box):
-    slide = shared / "data" / "slides" / "CMU-1-Small-Region.svs"
-    words = ("slides", "cut", slide, "--field", 112, "--overlap", 0.25)
-    completed(*words, "--out", tmp_path / "first")
-    first = rows_of(tmp_path / "first")
-    corners = [(int(row["x"]), int(row["y"])) for row in first]
-    chosen = [(x, y) for x, y in corners if x % 336 == 0 and y % 336 == 0]
-    boxes = [outline(f"class {place % 2}", box(x, y, x + 224, y + 224)) for place, (x, y) in enumerate(chosen)]
-    out, _ = completed(*words, "--out", tmp_path / "second", "--annotations", draw(*boxes))
-    second = rows_of(tmp_path / "second")
-    assert len(first) > len(second) == len(chosen) > 5, out
-    assert [(int(row["x"]), int(row["y"]), row["label"]) for row in second] == [
-        (x, y, f"class {place % 2}") for place, (x, y) in enumerate(chosen)
-    ]
-    for row in second:
-        assert (tmp_path / "second" / row["path"]).read_bytes() == (tmp_path / "first" / row["path"]).read_bytes()
-    # of the same folder, only the manifest changes
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.png")}
-    completed(*words, "--out", tmp_path / "first", "--annotations", draw(*boxes))
-    assert [row["label"] for row in rows_of(tmp_path / "first")] == [row["label"] for row in second]
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.png")} == before
+    slide, first, second = shared / "data" / "slides" / "CMU-1-Small-Region.svs", tmp_path / "1", tmp_path / "2"
+    words = ("slides", "cut", slide, "--field", 112, "--overlap", 0.25, "--out")
+    completed(*words, first)
+    corners = [(int(row["x"]), int(row["y"])) for row in table(first / "manifest.csv")]
+    chosen = [(x, y, f"class {x // 336 % 2}") for x, y in corners if x % 336 == 0 and y % 336 == 0]
+    drawn = draw(*(outline(label, box(x, y, x + 224, y + 224)) for x, y, label in chosen))
+    completed(*words, second, "--annotations", drawn)
+    rows, before = table(second / "manifest.csv"), written(first)
+    assert len(corners) > len(rows) > 5
+    assert [(int(row["x"]), int(row["y"]), row["label"]) for row in rows] == chosen
+    assert all((second / row["path"]).read_bytes() == (first / row["path"]).read_bytes() for row in rows)
+    completed(*words, first, "--annotations", drawn)  # of the same folder, only the manifest changes
+    assert (table(first / "manifest.csv"), written(first)) == (rows, before)
 
 
 def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed):
+    out = tmp_path / "out"
     for name in "ab":
         write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
-    words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", tmp_path / "out")
-    process = start(*words, "--jobs", 2)
-    until = time.monotonic() + 120
-    while len(list(tmp_path.glob("out/fields/*/*.png"))) < 20 and time.monotonic() < until:
+    words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
+    process, until = start(*words, "--jobs", 2), time.monotonic() + 120
+    while len(written(out)) < 20 and time.monotonic() < until:
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/fields/*/*.png")}
-    assert 20 <= len(kept) < 200
-    assert not (tmp_path / "out" / "manifest.csv").exists()
+    kept = written(out)
+    assert (20 <= len(kept) < 200, (out / "manifest.csv").exists()) == (True, False)
     completed(*words)
-    assert len(rows_of(tmp_path / "out")) == 200
-    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/fields/*/*.png")}
-    assert len(after) == 200
-    assert kept.items() <= after.items()
+    after = written(out)
+    assert (len(after), kept.items() <= after.items(), len(table(out / "manifest.csv"))) == (200, True, 200)
     assert "2 of 2 slides are cut already" in completed(*words)[1]
 
 
-def test_slides_come_one_after_the_other(study, tmp_path, completed, refused):
-    out = tmp_path / "out"
-    slides = sorted((study / "slides").rglob("*.tif"))
-    words = ("--field", 200, "--out", out, "--jpeg")
-    (tmp_path / "patients.csv").write_text("Slide,Patient ID\nP1-b.svs,07\nP2-a,08\n")
-    completed("slides", "cut", slides[0], *words, "--patients", tmp_path / "patients.csv")
-    completed("slides", "cut", slides[2], *words, "--patients", tmp_path / "patients.csv")
-    assert [row["group"] for row in rows_of(out)] == ["07"] * 3 + ["08"] * 3
-    assert all(row["path"].endswith(".jpg") for row in rows_of(out))
-    assert "names no patient of 1 slides: P2-b" in refused(
-        "slides", "cut", slides[3], *words, "--patients", tmp_path / "patients.csv"
-    )
-    assert "field 200.0 -> 210.0" in refused("slides", "cut", slides[0], "--field", 210, "--out", out, "--jpeg")
-    shutil.copy(slides[3], tmp_path / "P1-b.tif")
-    assert "another slide was cut into" in refused("slides", "cut", tmp_path / "P1-b.tif", *words)
-    completed("slides", "cut", tmp_path / "P1-b.tif", *words, "--overwrite")
-    assert [row["group"] for row in rows_of(out)] == ["P1-b"] * 3
-
-
-def test_one_line_and_nothing_lost(study, tmp_path, write_slide, refused, draw, outline, box):
-    slides, out = study / "slides", tmp_path / "out"
-    one = slides / "P1" / "P1-b.tif"
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("")
-    away = draw(outline("a", box(5000, 0, 6000, 900)))
+def test_one_line_and_nothing_lost(study, tmp_path, write_slide, completed, refused, draw, outline, box):
+    folder, out, patients = study / "slides", tmp_path / "out", tmp_path / "patients.csv"
+    slides, empty = sorted(folder.rglob("*.tif")), tmp_path / "empty"
+    one, away = slides[0], draw(outline("a", box(5000, 0, 6000, 900)))
+    empty.mkdir()
+    patients.write_text("Slide,Patient ID\nP1-b.svs,07\nP2-a,08\n")
+    twins = [write_slide(tmp_path / name / "same.tif", (600, 600), {}) for name in ("x", "y")]
     for words, why in (
         ((tmp_path / "none.svs",), "no such slide"),
-        ((tmp_path / "empty",), "no slide in this folder"),
+        ((empty,), "no slide in this folder"),
+        ((*twins, tmp_path / "x" / ".." / "x" / "same.tif"), "give each slide a name of its own"),
         ((one, "--annotations", tmp_path / "none.geojson"), "not a folder with a file named P1-b.geojson"),
-        ((slides, "--annotations", away), "not a folder with a file named P1-b.geojson"),
+        ((folder, "--annotations", away), "not a folder with a file named P1-b.geojson"),
         ((one, "--annotations", away), "is outside P1-b.tif (2000 x 1300 pixels)"),
         ((one, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25"),
         ((one, "--field", 10, "--scale", 1), "fields of 10 pixels; give 32 to 9,000"),
-        ((slides, "--group-from", "Q(.)"), "names no patient of 4 slides"),
-        ((one, "--group-from", 1, "--patients", tmp_path / "file"), "give one of them"),
-        ((one, "--out", tmp_path / "file" / "out"), "cannot create this folder (Not a directory)"),
+        ((folder, "--group-from", "Q(.)"), "names no patient of 4 slides"),
+        ((folder, "--patients", patients), "names no patient of 2 slides: P1-ä 1, P2-b"),
+        ((one, "--group-from", 1, "--patients", patients), "give one of them"),
+        ((one, "--out", patients / "out"), "cannot create this folder (Not a directory)"),
     ):
         assert why in refused("slides", "cut", "--out", out, *words)
     assert not out.exists()
-    twins = [write_slide(tmp_path / name / "same.tif", (600, 600), {}) for name in ("x", "y")]
-    assert "give each slide a name of its own" in refused(
-        "slides", "cut", *twins, tmp_path / "x/../x/same.tif", "--out", out
-    )
+    words = ("--field", 200, "--out", out, "--jpeg")
+    completed("slides", "cut", one, *words, "--patients", patients)
+    completed("slides", "cut", slides[2], *words, "--patients", patients)  # slides may join later
+    rows = table(out / "manifest.csv")
+    assert [(row["group"], row["path"][-4:]) for row in rows] == [("07", ".jpg")] * 3 + [("08", ".jpg")] * 3
+    assert "field 200.0 -> 210.0" in refused("slides", "cut", one, "--field", 210, "--out", out, "--jpeg")
+    shutil.copy(slides[3], tmp_path / "P1-b.tif")
+    assert "another slide was cut into" in refused("slides", "cut", tmp_path / "P1-b.tif", *words)
+    assert table(out / "manifest.csv") == rows
+    completed("slides", "cut", tmp_path / "P1-b.tif", *words, "--overwrite")
+    assert [row["group"] for row in table(out / "manifest.csv")] == ["P1-b"] * 3
 
 
-def test_twins_and_what_is_damaged_are_left_out_by_name(shared, tmp_path, write_slide, patch, cli, monkeypatch):
+def test_what_is_damaged_is_left_out_with_its_place(tmp_path, write_slide, patch, cli, monkeypatch):
     def refuse(slide):
         raise AssertionError("the label of a slide was read")
 
     monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(refuse))
-    data = bytearray((shared / "data" / "slides" / "CMU-1-Small-Region.svs").read_bytes())
-    data[1_000_000:1_000_400] = bytes(400)
-    folder = tmp_path / "Mappe mit Umlaut ä"
-    for name in ("x", "y"):
-        write_slide(folder / name / "same.tif", (800, 800), {(0, 0): patch(800, 800)})
-    (folder / "damaged.svs").write_bytes(data)
+    folder, out = tmp_path / "Mappe mit Umlaut ä", tmp_path / "out"
+    for name in ("x/same.tif", "y/same.tif", "torn.tif"):
+        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024)})
+    with tifffile.TiffFile(folder / "torn.tif") as file:
+        place, size = file.pages[0].dataoffsets[5], file.pages[0].databytecounts[5]
+    with (folder / "torn.tif").open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(size))
     (folder / "text.svs").write_text("no slide")
-    (folder / "photo.tif").write_bytes(b"II*\0")
-    code, out, err = cli("slides", "cut", folder, "--field", 112, "--out", tmp_path / "out", "--skip-errors")
-    assert code == 1
-    assert "same" in out or "slides" in out
-    assert {row["wsi"] for row in rows_of(tmp_path / "out")} >= {"x_same", "y_same"}
-    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
-        failures = {row["image_id"]: row["error"] for row in csv.DictReader(file)}
-    assert "OpenSlide cannot read it" in failures["text"], err
-    assert any(name.startswith("damaged") and "damaged at x " in why for name, why in failures.items()), failures
+    words = ("slides", "cut", folder, "--field", 128, "--out", out)
+    code, _, err = cli(*words)
+    assert (code, "text.svs: OpenSlide cannot read it (" in err, out.exists()) == (2, True, False)
+    (folder / "text.svs").rename(folder / "text.txt")
+    code, _, err = cli(*words)
+    assert (code, "torn.tif: damaged at x 256, y 256 (256 x 256 pixels of level 0)" in err) == (1, True)
+    code, printed, err = cli(*words, "--skip-errors")
+    assert (code, printed.split(",")[0], printed.split()[6]) == (1, "3 slides", "47")
+    assert {row["wsi"] for row in table(out / "manifest.csv")} == {"x_same", "y_same", "torn"}
+    assert len(table(out / "manifest.csv")) == 47
+    assert [row["image_id"] for row in table(out / "failures.csv")] == ["torn_256_256"]
