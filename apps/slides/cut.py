@@ -110,9 +110,6 @@ class SlideUnit:
         with Slide(slide.path, mpp=settings.mpp) as opened:
             scale, digest = opened.nearest(settings.scale), opened.digest
             side = settings.pixels * scale / opened.mpp
-            if scale < opened.mpp:
-                text = "{}: its pixels are {:.3g} micrometres wide, more than {scale} {}; give a larger {scale}"
-                raise InputError(text, slide.path, opened.mpp, settings.scale)
             corners = positions(opened.width, opened.height, side, overlap=settings.overlap)
             regions = None if outlines is None else read_regions(outlines, opened)
         drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...core import (
@@ -19,14 +19,14 @@ from ...core import (
     plain_options,
 )
 from ...core.formats import LABEL
-from ...core.jobs import Share, Work, ask_workers, cpu_resources, do_missing, network_resources
+from ...core.jobs import Share, Work, ask_workers, cpu_resources, do_missing, network_resources, write_rows
 from ...core.models import bundle_view
 from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
 from ...data import ImageFiles, ImageRecord, spell_labels
-from ...predict import Model, ModelFile, PredictBlock, advised, choose_point, find_bundle, packages_of, ready_model
+from ...predict import Model, PredictBlock, advised, choose_point, find_bundle, packages_of, ready_model
 from .cut import CutSettings
 from .files import SlideFile, groups_of, list_slides, values_of
-from .overlay import TileMap, write_failures, write_map, write_table
+from .overlay import TileMap, write_map, write_table
 from .tile_size import MapSettings, tile_settings
 from .tiles import Results, TileBlock, TileGrid, blocks_of, predict_tiles
 
@@ -117,26 +117,30 @@ def map_slides(
         decides = {"model": file.sha256, "computed_by": ready.computed_by}
         blocks = [block for grid, own in contents for block in blocks_of(grid, into.folder, **decides, slide=own)]
         record.note(model_sha256=file.sha256, slides=len(grids), blocks=len(blocks))
-        left = _predict(blocks, into.folder, file, ready, work)
+        saved = {block.file: block.load(skip_errors=work.skip_errors) for block in blocks}
+        if None in saved.values():
+            write_listing(into.folder, "blocks", [[block.file.name] for block in blocks])
+        _predict(blocks, saved, PredictBlock(file, ready.computed_by, into.folder, work.skip_errors), ready, work)
         if work.checks:
-            return MapResult(unchanged=None not in left and (folder / TABLE).is_file())
-        saved = [block.load(skip_errors=work.skip_errors) for block in blocks]
+            return MapResult(unchanged=None not in saved.values() and (folder / TABLE).is_file())
+        results = Results()
+        for block in blocks if work.shard is None else ():
+            if (predicted := block.load(skip_errors=work.skip_errors)) is None:
+                raise OutputError(f"{block.file}: was changed meanwhile; run the same command again")
+            results |= predicted
         if work.shard is not None:
-            done = len(saved) - saved.count(None)
+            done = sum(block.file.is_file() for block in blocks)
             return MapResult(share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks"))
         into.hold()
-        results = {grid.name: Results() for grid in grids}
-        for block, predicted in zip(blocks, saved, strict=True):
-            if predicted is None:
-                raise OutputError(f"{block.file}: was changed meanwhile; run the same command again")
-            results[block.grid.name] |= predicted
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
         write = functools.partial(write_map, file=file, model=ready, point=point)
-        maps = tuple(write(folder / MAPS / grid.name, grid, results[grid.name]) for grid in grids)
+        maps = tuple(write(folder / MAPS / grid.name, grid, results) for grid in grids)
         known = {name: spelled.get(label) or "" for name, label in labels.items()}
         write_table(folder / TABLE, maps, point, (known, groups))
         failures |= {tile: why for each in maps for tile, why in each.shown.failures.items()}
-        write_failures(folder / "failures.csv", failures)
+        (folder / "failures.csv").unlink(missing_ok=True)
+        if failures:
+            write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         remove_listing(into.folder)
         record.note(failures=len(failures))
     return MapResult(maps, failures)
@@ -160,27 +164,20 @@ def _look(
 
 
 def _predict(
-    blocks: Sequence[TileBlock], folder: Path, file: ModelFile, model: Model, work: Work
-) -> list[Results | None]:
-    """Predict the blocks that are not saved; return for each what was saved before."""
+    blocks: Sequence[TileBlock], saved: Mapping[Path, Results | None], by: PredictBlock, model: Model, work: Work
+) -> None:
+    """Predict the blocks that are not saved."""
     resources = network_resources(work.jobs) if model.on_keras else cpu_resources(work.jobs)
-    helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-
-    def begin() -> None:
-        write_listing(folder, "blocks", [[block.file.name] for block in blocks])
-        if work.dask:
-            ask_workers(work.dask, folder=folder.parent, packages=packages_of(model))
-
-    left, _ = do_missing(
-        functools.partial(predict_tiles, PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers)),
+    by = replace(by, helpers=resources.helpers(len(blocks)) if resources.gpus else 1)
+    do_missing(
+        functools.partial(predict_tiles, by),
         blocks,
-        read=lambda block: block.load(skip_errors=work.skip_errors),
+        read=lambda block: saved[block.file],
         steps=lambda block: len(block.grid.corners) * model.steps,
         label="map",
         finished="blocks are predicted",
         step_name=model.step_name,
         work=work,
         resources=resources,
-        begin=begin,
+        begin=lambda: work.dask and ask_workers(work.dask, folder=by.folder.parent, packages=packages_of(model)),
     )
-    return left

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.jobs import atomic_output, remove_output, write_rows
+from ...core.jobs import atomic_output
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
@@ -213,11 +213,12 @@ def write_map(
     folder: Path, grid: TileGrid, results: Results, *, file: ModelFile, model: Model, point: OperatingPoint | None
 ) -> TileMap:
     """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide."""
-    predicted = Predicted(grid.records, results, model.bundle, file.path, file.sha256)
+    own = {tile.image_id: results[tile.image_id] for tile in grid.records}
+    predicted = Predicted(grid.records, own, model.bundle, file.path, file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=point)
     tiles = sorted(sheet_rows(shown, predicted), key=lambda tile: tile.place)
-    places = zip(grid.corners, grid.records, strict=True)
-    usable = tuple(corner for corner, tile in places if isinstance(results[tile.image_id], Prediction))
+    places = zip(grid.corners, own.values(), strict=True)
+    usable = tuple(corner for corner, result in places if isinstance(result, Prediction))
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
@@ -265,11 +266,3 @@ def write_table(
     scores, names = np.array([score for _, _, score in rows]), [(each, each.grid.name) for _, each, _ in rows]
     ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for each, name in names]
     write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=[*extra.items()])
-
-
-def write_failures(path: Path, failures: Mapping[str, str]) -> None:
-    """Write what was left out, and why; without any, remove an earlier list."""
-    if failures:
-        write_rows(path, ["image_id", "error"], failures.items())
-    else:
-        remove_output(path)

@@ -86,9 +86,19 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         self._slide.close()
 
     def nearest(self, scale: float) -> float:
-        """Return the scale of a level if it is `ALIKE`, and the same scale otherwise; both micrometres per pixel."""
+        """Return the scale of a level if it is `ALIKE`, and the same scale otherwise; both micrometres per pixel.
+
+        Raises
+        ------
+        InputError
+            The slide is coarser.
+        """
         levels = [self.mpp * factor for factor in self._slide.level_downsamples]
-        return next((level for level in levels if abs(level / scale - 1) <= ALIKE), scale)
+        near = next((level for level in levels if abs(level / scale - 1) <= ALIKE), scale)
+        if near < self.mpp:
+            text = "{}: its pixels are {} micrometres wide, more than {scale:{}}; give a larger {scale}"
+            raise InputError(text, self.path, f"{self.mpp:.3g}", f"{scale:g}")
+        return near
 
     def read(self, x: float, y: float, width: int, height: int, scale: float) -> Picture:
         """Read a rectangle.

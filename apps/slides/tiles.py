@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, message_of
+from ...core import ImageError, Message
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
 from ...predict import PredictBlock, Prediction, load_alike, predict_records
@@ -81,10 +82,7 @@ class TileGrid:
             A part of the slide is damaged.
         """
         with Slide(file.path, mpp=settings.mpp) as slide:
-            scale, width = slide.nearest(settings.scale), f"{slide.mpp:.3g}"
-            if scale < slide.mpp:
-                text = "{}: its pixels are {} micrometres wide, more than those of {scale:{}}; give {scale:{}}"
-                raise InputError(text, file.path, width, settings.scale, width)
+            scale = slide.nearest(settings.scale)
             side = settings.pixels * scale / slide.mpp
             corners = positions(slide.width, slide.height, side, edges=True)
             enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
@@ -173,14 +171,14 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticke
     for grid, block in ((block.grid, block) for block in blocks):
         results = Results()
         with Slide(grid.path, mpp=grid.mpp) as slide, tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
-
-            def write(places: range) -> list[ImageRecord | tuple[str, str]]:
-                return [_write(slide, grid, place, Path(folder), skip_errors=skip) for place in places]  # noqa: B023
-
-            for written in in_threads(write, _parts(grid), threads=1):
-                records = [record for record in written if isinstance(record, ImageRecord)]
-                results |= dict(unread for unread in written if isinstance(unread, tuple))
-                ticker.tick(model.steps * (len(written) - len(records)))
+            write = functools.partial(_write, slide, grid, Path(folder))
+            for written in in_threads(lambda part: list(map(write, part)), _parts(grid), threads=1):  # noqa: B023
+                records = [record for record, _ in written if record is not None]
+                unread = dict(reason for record, reason in written if record is None)
+                if unread and not skip:
+                    raise ImageError(next(iter(unread.values())))
+                ticker.tick(model.steps * len(unread))
+                results |= unread
                 results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
                 for record in records:
                     record.path.unlink()
@@ -198,10 +196,8 @@ def _parts(grid: TileGrid) -> Iterator[range]:
         start, count = start + count, min(_GROWTH * count, most)
 
 
-def _write(
-    slide: Slide, grid: TileGrid, place: int, folder: Path, *, skip_errors: bool
-) -> ImageRecord | tuple[str, str]:
-    """Write a tile as a file; return its record, or its name and the reason why it cannot be read."""
+def _write(slide: Slide, grid: TileGrid, folder: Path, place: int) -> tuple[ImageRecord | None, tuple[str, str]]:
+    """Write a tile as a file, and return its record; or, if it cannot be read, its name and the reason."""
     from PIL import Image
 
     record = grid.records[place]
@@ -209,7 +205,5 @@ def _write(
     try:
         Image.fromarray(grid.read(slide, place)).save(path)
     except ImageError as error:
-        if not skip_errors:
-            raise
-        return record.image_id, str(message_of(error))
-    return replace(record, path=path)
+        return None, (record.image_id, str(error))
+    return replace(record, path=path), ("", "")

@@ -235,7 +235,7 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
     for words, told in (
         ((model, bare), "does not state its micrometres per pixel"),
-        ((model, slide, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than those of --scale 0.25; give"),
+        ((model, slide, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25; give"),
         (
             (model, slide, "--field", 24),
             "--field 24: a tile: 48x48 at scale 1.0 is smaller than the crop of 64; give a",
