@@ -336,7 +336,8 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
 def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
     """Write a row for each field; of earlier ones keep those of other slides, and labels that a person filled in."""
     path = result.folder / "manifest.csv"
-    earlier = {row.get("path", ""): row for row in (read_rows(path) if path.is_file() else ())}
+    rows_before = read_rows(path) if path.is_file() else ()
+    earlier = {row["path"]: row for row in rows_before if (result.folder / row.get("path", "")).is_file()}
     rows = [[row.get(name, "") for name in _HEADER] for row in earlier.values() if row.get("wsi") not in groups]
     for slide in result.slides:
         for x, y, label, place in slide["fields"]:

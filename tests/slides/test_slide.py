@@ -7,6 +7,9 @@ import pytest
 from bchisto.apps.slides import Slide, field_classes, find_tissue, positions, read_regions, tissue_shares
 from bchisto.core import ImageError, InputError, MissingInputError
 
+pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
+
 SMALL = "data/slides/CMU-1-Small-Region.svs"
 
 
