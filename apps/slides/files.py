@@ -45,18 +45,16 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Raises
     ------
     InputError
-        A folder has no slide, or two slides cannot be told apart by their names and folders.
+        There is no slide, or two slides cannot be told apart by their names and folders.
     """
     places: dict[Path, str] = {}
     for source in sources:
-        inside = [source]
-        if source.is_dir():
-            shown = (path for path in sorted(source.rglob("*")) if not path.name.startswith("."))
-            inside = [path for path in shown if path.suffix.casefold() in _SUFFIXES]
-        if not inside:
-            raise InputError(f"{source}: no slide in this folder")
+        inside = source.rglob("[!.]*") if source.is_dir() else [source]
         for path in inside:
-            places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
+            if path == source or path.suffix.casefold() in _SUFFIXES:
+                places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
+    if not places:
+        raise InputError(f"{few(map(str, sources))}: no slide in this folder")
     stems = Counter(path.stem for path in places)
     listed: list[SlideFile] = []
     for path, place in sorted(places.items()):
@@ -74,7 +72,7 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     ----------
     slides : sequence of SlideFile
     given : Path, optional
-        The file of the only slide; or a folder, in which a file is named as its slide: ``S1.geojson``.
+        The file of the only slide; or a folder with files named as the slides: ``S1.geojson``.
 
     Raises
     ------
@@ -85,7 +83,7 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
         return {}
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}
-    files = {path.stem: path for path in sorted(given.glob("*json")) if path.suffix in (".geojson", ".json")}
+    files = {path.stem: path for path in sorted(given.rglob("*json")) if path.suffix in (".geojson", ".json")}
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
         raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
