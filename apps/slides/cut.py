@@ -336,9 +336,9 @@ def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
     earlier = {row["path"]: row for row in rows_before if (result.folder / row.get("path", "")).is_file()}
     rows = [[row.get(name, "") for name in _HEADER] for row in earlier.values() if row.get("wsi") not in groups]
     for slide in result.slides:
-        for x, y, label, place in slide["fields"]:
-            label = label or earlier.get(place, {}).get("label", "")
-            rows.append([place, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
+        for x, y, label, file in slide["fields"]:
+            label = label or earlier.get(file, {}).get("label", "")
+            rows.append([file, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
     write_rows(path, _HEADER, rows)
     (result.folder / "failures.csv").unlink(missing_ok=True)
     if result.failures:

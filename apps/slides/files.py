@@ -25,13 +25,13 @@ class SlideFile(NamedTuple):
     name : str
         Unique: the name of its file without suffix, with that of its folder in front if several slides have it.
     path : Path
-    place : str
+    relative : str
         Its path for rules of groups: in the folder that was given, or as it was given.
     """
 
     name: str
     path: Path
-    place: str
+    relative: str
 
 
 def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
@@ -47,21 +47,21 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     InputError
         There is no slide, or two slides cannot be told apart by their names and folders.
     """
-    places: dict[Path, str] = {}
+    paths: dict[Path, str] = {}
     for source in sources:
         inside = source.rglob("[!.]*") if source.is_dir() else [source]
         for path in inside:
             if path == source or path.suffix.casefold() in _SUFFIXES:
-                places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
-    if not places:
+                paths.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
+    if not paths:
         raise InputError(f"{few(map(str, sources))}: no slide in this folder")
-    stems = Counter(path.stem for path in places)
+    stems = Counter(path.stem for path in paths)
     listed: list[SlideFile] = []
-    for path, place in sorted(places.items()):
+    for path, relative in sorted(paths.items()):
         name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}_{path.stem}"
         if name in {slide.name for slide in listed} or readable_name(name) != name:
             raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
-        listed.append(SlideFile(name, path, place))
+        listed.append(SlideFile(name, path, relative))
     return listed
 
 
@@ -112,8 +112,8 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
     if rule is not None:
-        values = PathRule.of(rule, name="group_from").find(slide.place for slide in slides)
-        groups = {slide.name: values[slide.place] for slide in slides}
+        values = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
+        groups = {slide.name: values[slide.relative] for slide in slides}
     if table is not None:
         groups = dict.fromkeys(groups) | values_of(slides, table, GROUP)
     if without := [name for name, group in groups.items() if not group]:

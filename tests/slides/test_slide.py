@@ -66,6 +66,9 @@ def test_what_cannot_be_read(tmp_path, write_slide, shared):
     cut.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"cut\.svs: OpenSlide cannot read it \(\w"):
         Slide(cut)
+    flat = write_slide(tmp_path / "flat.tif", (100_000, 100_000), {}, factors=(1,), whole=False)
+    with pytest.raises(InputError, match="its smallest level has 10,000,000,000 pixels; save the slide as a pyramid"):
+        Slide(flat)
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
     with pytest.raises(
         InputError, match=r"does not state its micrometres per pixel \(objective: unknown\); give `mpp`"
