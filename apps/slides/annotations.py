@@ -84,7 +84,8 @@ def read_regions(path: Path, slide: Slide) -> list[Region]:
             drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise InputError(f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again") from error
-        usable = [one for one in drawn if one.rings and np.ptp(one.rings[0], axis=0).all() and label[-1:] != "*"]
+        usable = [region for region in drawn if region.rings and np.ptp(region.rings[0], axis=0).all()]
+        usable = [] if label.endswith("*") else usable
         left_out += not usable
         regions += usable
     if left_out:

@@ -276,20 +276,15 @@ def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writ
     InputError, ImageError
         See `cut`.
     """
-    contents = []
-    for unit in units:
-        content: dict[str, Any] = {"name": unit.slide.name, "fields": [], "failures": []}
-        with _leaving_out(unit.slide.name, content["failures"], skip=skip):
-            _cut_slide(unit, content, ticker, skip=skip, writes=writes)
-        contents.append(content)
-    return contents
+    return [_cut_slide(unit, ticker, skip=skip, writes=writes) for unit in units]
 
 
-def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip: bool, writes: bool) -> None:
+def _cut_slide(unit: SlideUnit, ticker: Ticker, *, skip: bool, writes: bool) -> dict[str, Any]:
     from PIL import Image
 
-    settings, regions = unit.settings, unit.regions or ()
-    with Slide(unit.slide.path, mpp=settings.mpp) as slide:
+    settings, regions, failures = unit.settings, unit.regions or (), list[tuple[str, str]]()
+    content: dict[str, Any] = {"name": unit.slide.name, "fields": [], "failures": failures}
+    with _leaving_out(unit.slide.name, failures, skip=skip), Slide(unit.slide.path, mpp=settings.mpp) as slide:
         tissue = find_tissue(slide)
         corners = unit.corners[tissue_shares(tissue, unit.corners, unit.side) >= settings.tissue]
         classes: Sequence[str | None] = [""] * len(corners)
@@ -302,7 +297,7 @@ def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:
             file = unit.file(x, y)
-            with _leaving_out(file.stem, content["failures"], skip=skip):
+            with _leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
                     pixels = slide.read(x, y, settings.pixels, settings.pixels, unit.scale)
                     with atomic_output(file) as temporary:
@@ -310,12 +305,13 @@ def _cut_slide(unit: SlideUnit, content: dict[str, Any], ticker: Ticker, *, skip
                         Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
                 content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-    content |= {
-        "digest": unit.digest, "key": unit.key, "scale": unit.scale, "tissue": tissue.area,
-        "size": (slide.width, slide.height, unit.side), "picture": _picture(tissue, regions),
-    }  # fmt: skip
-    if writes:
-        write_json(unit.folder / "fields.json", content)
+        content |= {
+            "digest": unit.digest, "key": unit.key, "scale": unit.scale, "tissue": tissue.area,
+            "size": (slide.width, slide.height, unit.side), "picture": _picture(tissue, regions),
+        }  # fmt: skip
+        if writes:
+            write_json(unit.folder / "fields.json", content)
+    return content
 
 
 def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
@@ -333,12 +329,13 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
 def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
     """Write a row for each field; of earlier ones keep those of other slides, and labels that a person filled in."""
     path = result.folder / "manifest.csv"
-    earlier = {row.get("path", ""): row for row in (read_rows(path) if path.is_file() else ())}
+    rows_before = read_rows(path) if path.is_file() else ()
+    earlier = {row["path"]: row for row in rows_before if (result.folder / row.get("path", "")).is_file()}
     rows = [[row.get(name, "") for name in _HEADER] for row in earlier.values() if row.get("wsi") not in groups]
     for slide in result.slides:
-        for x, y, label, place in slide["fields"]:
-            label = label or earlier.get(place, {}).get("label", "")
-            rows.append([place, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
+        for x, y, label, file in slide["fields"]:
+            label = label or earlier.get(file, {}).get("label", "")
+            rows.append([file, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
     write_rows(path, _HEADER, rows)
     (result.folder / "failures.csv").unlink(missing_ok=True)
     if result.failures:

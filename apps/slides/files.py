@@ -25,13 +25,13 @@ class SlideFile(NamedTuple):
     name : str
         Unique: the name of its file without suffix, with that of its folder in front if several slides have it.
     path : Path
-    place : str
+    relative : str
         Its path for rules of groups: in the folder that was given, or as it was given.
     """
 
     name: str
     path: Path
-    place: str
+    relative: str
 
 
 def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
@@ -45,25 +45,23 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Raises
     ------
     InputError
-        A folder has no slide, or two slides cannot be told apart by their names and folders.
+        There is no slide, or two slides cannot be told apart by their names and folders.
     """
-    places: dict[Path, str] = {}
+    paths: dict[Path, str] = {}
     for source in sources:
-        inside = [source]
-        if source.is_dir():
-            shown = (path for path in sorted(source.rglob("*")) if not path.name.startswith("."))
-            inside = [path for path in shown if path.suffix.casefold() in _SUFFIXES]
-        if not inside:
-            raise InputError(f"{source}: no slide in this folder")
+        inside = source.rglob("[!.]*") if source.is_dir() else [source]
         for path in inside:
-            places.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
-    stems = Counter(path.stem for path in places)
+            if path == source or path.suffix.casefold() in _SUFFIXES:
+                paths.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
+    if not paths:
+        raise InputError(f"{few(map(str, sources))}: no slide in this folder")
+    stems = Counter(path.stem for path in paths)
     listed: list[SlideFile] = []
-    for path, place in sorted(places.items()):
+    for path, relative in sorted(paths.items()):
         name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}_{path.stem}"
         if name in {slide.name for slide in listed} or readable_name(name) != name:
             raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
-        listed.append(SlideFile(name, path, place))
+        listed.append(SlideFile(name, path, relative))
     return listed
 
 
@@ -74,7 +72,7 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     ----------
     slides : sequence of SlideFile
     given : Path, optional
-        The file of the only slide; or a folder, in which a file is named as its slide: ``S1.geojson``.
+        The file of the only slide; or a folder with files named as the slides: ``S1.geojson``.
 
     Raises
     ------
@@ -85,7 +83,7 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
         return {}
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}
-    files = {path.stem: path for path in sorted(given.glob("*json")) if path.suffix in (".geojson", ".json")}
+    files = {path.stem: path for path in sorted(given.rglob("*json")) if path.suffix in (".geojson", ".json")}
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
         raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
@@ -114,8 +112,8 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
     if rule is not None:
-        values = PathRule.of(rule, name="group_from").find(slide.place for slide in slides)
-        groups = {slide.name: values[slide.place] for slide in slides}
+        values = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
+        groups = {slide.name: values[slide.relative] for slide in slides}
     if table is not None:
         groups = dict.fromkeys(groups) | values_of(slides, table, GROUP)
     if without := [name for name, group in groups.items() if not group]:

@@ -6,6 +6,7 @@ Label and macro images are never read, since they often show the name of a patie
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ Picture = npt.NDArray[np.uint8]
 
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
+
+_LARGEST = 2**33
+"""Pixels of the smallest level, at most: reading more, for a mask of the tissue, would take many minutes."""
 
 _AT_ONCE = 2**22
 """Pixels of a level that are read at once: 16 MB."""
@@ -50,7 +54,8 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     DependencyError
         OpenSlide is not installed.
     InputError
-        OpenSlide cannot read the file, or neither the slide nor the caller states the micrometres.
+        OpenSlide cannot read the file, neither the slide nor the caller states the micrometres, or its smallest level
+        is too large.
     """
 
     def __init__(self, path: Path, *, mpp: float | None = None) -> None:
@@ -62,6 +67,8 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         bounds = [properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")]
         known: list[Any] = [0, 0, *self._slide.dimensions] if None in bounds else bounds
         self._left, self._top, self.width, self.height = map(int, known)
+        if (pixels := math.prod(self._slide.level_dimensions[-1])) > _LARGEST:
+            raise InputError(f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles")
         self.digest = str(properties.get("openslide.quickhash-1") or path.stat().st_size)
         across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         square = across is not None and down is not None and abs(across / down - 1) <= ALIKE

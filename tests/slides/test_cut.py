@@ -7,10 +7,12 @@ import shutil
 import time
 
 import numpy as np
-import openslide
 import pytest
 import tifffile
 from PIL import Image
+
+openslide = pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
 
 SIDE = 400
 """Pixels of a field of 200 micrometres."""

@@ -7,6 +7,9 @@ import pytest
 from bchisto.apps.slides import Slide, field_classes, find_tissue, positions, read_regions, tissue_shares
 from bchisto.core import ImageError, InputError, MissingInputError
 
+pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
+
 SMALL = "data/slides/CMU-1-Small-Region.svs"
 
 
@@ -63,6 +66,9 @@ def test_what_cannot_be_read(tmp_path, write_slide, shared):
     cut.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"cut\.svs: OpenSlide cannot read it \(\w"):
         Slide(cut)
+    flat = write_slide(tmp_path / "flat.tif", (100_000, 100_000), {}, factors=(1,), whole=False)
+    with pytest.raises(InputError, match="its smallest level has 10,000,000,000 pixels; save the slide as a pyramid"):
+        Slide(flat)
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
     with pytest.raises(
         InputError, match=r"does not state its micrometres per pixel \(objective: unknown\); give `mpp`"

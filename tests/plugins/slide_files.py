@@ -6,8 +6,6 @@ import zlib
 import numpy as np
 import pytest
 
-pytest.importorskip("openslide")
-
 TILE = 256
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = {2}"
 
