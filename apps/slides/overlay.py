@@ -190,14 +190,15 @@ class TileMap:
         """Draw the tiles over a small picture of the slide, with a legend below."""
         from PIL import Image, ImageDraw
 
-        shown = tissue.picture.astype(np.float32)
+        picture, zoom = Image.fromarray(tissue.picture), max(1, _PICTURE // max(tissue.mask.shape))
+        shown = np.array(picture.resize((picture.width * zoom, picture.height * zoom)), np.float32)
         for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
             ends = (*self.point(x, y), *self.point(x + 1, y + 1))
-            left, top, right, bottom = (round(end / tissue.factor) for end in ends)
+            left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
             covered = shown[top:bottom, left:right]
             covered += (_UNSURE if tile.unsure else _SURE) * (np.array(self.colours[tile.predicted]) - covered)
         lines, font = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()], font_of(_SIZE)
-        (height, width), words = tissue.mask.shape, round(max(map(font.getlength, lines)))
+        (height, width), words = shown.shape[:2], round(max(map(font.getlength, lines)))
         size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
         page = Image.new("RGB", size, (255, 255, 255))
         page.paste(Image.fromarray(np.rint(shown).astype(np.uint8)), (0, 0))

@@ -12,6 +12,7 @@ from bchisto.predict.settings import OperatingPoint
 from page_server import serving
 
 pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
 
 SIDE = 64
 

@@ -19,6 +19,7 @@ from engine_jobs import contents
 from PIL import Image
 
 pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
 
 SIDE = 64
 """Pixels of a tile: the largest view of the model."""
@@ -158,7 +159,11 @@ def test_the_page_and_the_picture(mapped, names):
     assert [facts[key] for key in facts if key.startswith("Share")] == ["45.8 %", "54.2 %"]
     with Image.open(folder / "map.png") as picture:
         pixels = np.asarray(picture).astype(int)
-    left, right = pixels[3 * 4 : 8 * 4, 8:12].mean(axis=(0, 1)), pixels[8:32, 16 * 4 : 20 * 4].mean(axis=(0, 1))
+    assert pixels.shape[1] > 1400
+    tile = pixels.shape[1] / 27
+    at = (slice(round(first * tile), round(last * tile)) for first, last in ((3, 9), (2, 3), (16, 20)))
+    rows, *columns = at
+    left, right = (pixels[rows, column].mean(axis=(0, 1)) for column in columns)
     assert left[2] > left[0]  # the blue of the first class, and the red of the second
     assert right[0] > right[2]
 
