@@ -115,7 +115,7 @@ def map_slides(
         files = [ImageRecord(grid.name, grid.path, None) for grid in grids]
         contents = zip(grids, ImageFiles(into.folder / "files.csv").hashes(files), strict=True)
         decides = {"model": file.sha256, "computed_by": ready.computed_by}
-        blocks = [block for grid, own in contents for block in blocks_of(grid, into.folder, **decides, slide=own)]
+        blocks = [block for grid, sha in contents for block in blocks_of(grid, into.folder, **decides, slide=sha)]
         record.note(model_sha256=file.sha256, slides=len(grids), blocks=len(blocks))
         saved = {block.file: block.load(skip_errors=work.skip_errors) for block in blocks}
         if None in saved.values():
@@ -123,15 +123,15 @@ def map_slides(
         _predict(blocks, saved, PredictBlock(file, ready.computed_by, into.folder, work.skip_errors), ready, work)
         if work.checks:
             return MapResult(unchanged=None not in saved.values() and (folder / TABLE).is_file())
-        results = Results()
-        for block in blocks if work.shard is None else ():
-            if (predicted := block.load(skip_errors=work.skip_errors)) is None:
-                raise OutputError(f"{block.file}: was changed meanwhile; run the same command again")
-            results |= predicted
         if work.shard is not None:
             done = sum(block.file.is_file() for block in blocks)
             return MapResult(share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks"))
         into.hold()
+        results = Results()
+        for block in blocks:
+            if (predicted := block.load(skip_errors=work.skip_errors)) is None:
+                raise OutputError(f"{block.file}: was changed meanwhile; run the same command again")
+            results |= predicted
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
         write = functools.partial(write_map, file=file, model=ready, point=point)
         maps = tuple(write(folder / MAPS / grid.name, grid, results) for grid in grids)

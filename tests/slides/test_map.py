@@ -217,7 +217,7 @@ def submitted(completed, cli, mapped, words, scheduler):
     if scheduler == "slurm":
         from job_chain import wait
 
-        wait(run)
+        wait(lambda: cli("status", run)[0] != 3, 400)
     found = {path: of for path, of in contents(run).items() if not path.startswith("jobs/")}
     assert found == contents(mapped[0])
     assert cli("status", run)[1].splitlines()[0] == f"{run}: done"
