@@ -30,6 +30,7 @@ _SIDE = 900
 """Longest side of a picture of the page, in pixels."""
 
 _TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
+_MPP = "Micrometres per pixel of slides that do not state them."
 _OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
 _RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp")
@@ -45,10 +46,10 @@ class CutSettings(Settings):
 
     field: float = option(768.0, group="Input", least=10, most=20_000, help="Side of a field in micrometres.")
     scale: float = option(0.5, group="Input", least=0.02, most=20, help="Micrometres per pixel of a field.")
-    overlap: float = option(0.0, group="Input", least=0, most=0.95, help="Share of its side that the next one repeats.")
+    overlap: float = option(0.0, group="Input", least=0, most=0.95, help="Share of a field that the next one repeats.")
     tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a field needs.")
-    annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share of a field that its class covers.")
-    mpp: float | None = option(None, group="Input", least=0.02, most=20, help="Micrometres per pixel, if not stated.")
+    annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share that the class of a field covers.")
+    mpp: float | None = option(None, group="Input", least=0.02, most=20, help=_MPP)
     annotations: Path | None = option(None, group="Input", decides=False, help=_OUTLINES)
     patients: Path | None = option(None, group="Input", decides=False, help="Table with columns slide and patient.")
     group_from: str | None = option(None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE)
