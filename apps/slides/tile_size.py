@@ -25,7 +25,7 @@ class MapSettings(Settings):
     """Which tiles of a slide are predicted, and what is known of the slides."""
 
     field: float | None = option(None, group="Input", least=10, help="Micrometres of a side; default: as in training.")
-    scale: float | None = option(None, group="Input", least=0.02, help="Micrometres of a pixel; default: likewise.")
+    scale: float | None = option(None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training.")
     tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a tile needs.")
     mpp: float | None = option(None, group="Input", least=0.02, help="Micrometres per pixel, if a slide states none.")
     labels: Path | None = option(None, group="Evaluation", decides=False, help="Table with columns slide and label.")
