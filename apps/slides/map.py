@@ -23,18 +23,15 @@ from ...core.jobs import Share, Work, ask_workers, cpu_resources, do_missing, ne
 from ...core.models import bundle_view
 from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
 from ...data import ImageFiles, ImageRecord, spell_labels
-from ...predict import Model, PredictBlock, advised, choose_point, find_bundle, packages_of, ready_model
+from ...predict import Model, PredictBlock, Predicted, advised, choose_point, find_bundle, packages_of, ready_model
 from .cut import CutSettings
 from .files import SlideFile, groups_of, list_slides, values_of
 from .overlay import TileMap, write_map, write_table
 from .tile_size import MapSettings, tile_settings
 from .tiles import Results, TileBlock, TileGrid, blocks_of, predict_tiles
 
-TABLE, MAPS = "slides.csv", "maps"
-"""The table of slides, and the folder of their maps."""
-
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
-"""What a slide has in that folder."""
+"""The files of a slide."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,7 @@ def map_slides(
     """
     settings, work = settings or MapSettings(), work or Work()
     bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
+    table = folder / "slides.csv"
     given, options = converted(sources, "sources", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
     slides = list_slides(given)
     groups = groups_of(slides, table=settings.patients, rule=settings.group_from)
@@ -108,7 +106,7 @@ def map_slides(
         if strange := [label for label, name in spelled.items() if name is None]:
             raise InputError("{labels} {}: {} is not a class of the model", settings.labels, strange[0])
         size = tile_settings(ready, settings)
-        grids, failures = _look(slides, size, skip_errors=work.skip_errors)
+        grids, failures = _look(slides, size, skip=work.skip_errors)
         own = {"model_sha256": file.sha256, "field": size.field, "scale": size.scale, "tissue": size.tissue}
         into = FolderSettings(folder=folder / "blocks", settings=own, work=("*.npz",))
         into.begin(overwrite=work.overwrite and not work.checks)
@@ -122,7 +120,7 @@ def map_slides(
             write_listing(into.folder, "blocks", [[block.file.name] for block in blocks])
         _predict(blocks, saved, PredictBlock(file, ready.computed_by, into.folder, work.skip_errors), ready, work)
         if work.checks:
-            return MapResult(unchanged=None not in saved.values() and (folder / TABLE).is_file())
+            return MapResult(unchanged=None not in saved.values() and table.is_file())
         if work.shard is not None:
             done = sum(block.file.is_file() for block in blocks)
             return MapResult(share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks"))
@@ -133,10 +131,10 @@ def map_slides(
                 raise OutputError(f"{block.file}: was changed meanwhile; run the same command again")
             results |= predicted
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
-        write = functools.partial(write_map, file=file, model=ready, point=point)
-        maps = tuple(write(folder / MAPS / grid.name, grid, results) for grid in grids)
+        of = Predicted((), {}, ready.bundle, file.path, file.sha256)
+        maps = tuple(write_map(folder / "maps" / grid.name, grid, results, of, point) for grid in grids)
         known = {name: spelled.get(label) or "" for name, label in labels.items()}
-        write_table(folder / TABLE, maps, point, (known, groups))
+        write_table(table, maps, point, (known, groups))
         failures |= {tile: why for each in maps for tile, why in each.shown.failures.items()}
         (folder / "failures.csv").unlink(missing_ok=True)
         if failures:
@@ -146,16 +144,14 @@ def map_slides(
     return MapResult(maps, failures)
 
 
-def _look(
-    slides: Sequence[SlideFile], size: CutSettings, *, skip_errors: bool
-) -> tuple[list[TileGrid], dict[str, str]]:
+def _look(slides: Sequence[SlideFile], size: CutSettings, *, skip: bool) -> tuple[list[TileGrid], dict[str, str]]:
     """Find the tiles of each slide; also return the slides that cannot be used, and why."""
     grids, failures = [], dict[str, str]()
     for slide in slides:
         try:
             grids.append(TileGrid.of(slide, size))
         except (InputError, ImageError) as error:
-            if not skip_errors:
+            if not skip:
                 raise
             failures[slide.name] = str(message_of(error))
     if not grids:

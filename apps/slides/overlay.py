@@ -11,22 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ... import predict
 from ...core.jobs import atomic_output
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
-from ...predict import (
-    Model,
-    ModelFile,
-    OperatingPoint,
-    Predicted,
-    Prediction,
-    PredictSettings,
-    SheetRow,
-    Tabulated,
-    sheet_rows,
-    tabulate,
-)
 from ..explain import font_of, outline
 from .slide import Slide
 from .tiles import Results, TileGrid
@@ -72,8 +61,8 @@ class TileMap:
     slide: Slide
     grid: TileGrid
     area: float
-    shown: Tabulated
-    tiles: Sequence[SheetRow]
+    shown: predict.Tabulated
+    tiles: Sequence[predict.SheetRow]
 
     @property
     def side(self) -> float:
@@ -155,7 +144,7 @@ class TileMap:
             "properties": properties,
         }
 
-    def scores(self, point: OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
+    def scores(self, point: predict.OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
 
         ``mean`` is the mean over the tiles. Two rules need positive classes. Their scores are the share of tiles that
@@ -182,7 +171,7 @@ class TileMap:
             scores |= {name: of * positive + (1 - of) * negative for name, of in (("share", share), ("peak", peak))}
         return scores
 
-    def picture_of(self, tile: SheetRow) -> str:
+    def picture_of(self, tile: predict.SheetRow) -> str:
         """Return the picture of a tile as a data address."""
         return thumbnail(self.grid.read(self.slide, tile.place), side=_TILE)
 
@@ -211,19 +200,30 @@ class TileMap:
 
 
 def write_map(
-    folder: Path, grid: TileGrid, results: Results, *, file: ModelFile, model: Model, point: OperatingPoint | None
+    folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: predict.OperatingPoint | None
 ) -> TileMap:
-    """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide."""
+    """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
+
+    Parameters
+    ----------
+    folder : Path
+    grid : TileGrid
+    results : dict
+        Of the tiles of all slides.
+    of : Predicted
+        The model, without images.
+    point : OperatingPoint or None
+    """
     own = {tile.image_id: results[tile.image_id] for tile in grid.records}
-    predicted = Predicted(grid.records, own, model.bundle, file.path, file.sha256)
-    shown = tabulate(predicted, settings=PredictSettings(), point=point)
-    tiles = sorted(sheet_rows(shown, predicted), key=lambda tile: tile.place)
+    predicted = replace(of, records=grid.records, results=own)
+    shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
+    tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
     places = zip(grid.corners, own.values(), strict=True)
-    usable = tuple(corner for corner, result in places if isinstance(result, Prediction))
+    usable = tuple(corner for corner, result in places if isinstance(result, predict.Prediction))
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
-        picture, facts = overlay.draw(tissue), bundle_lines(model.bundle, file.sha256)
+        picture, facts = overlay.draw(tissue), bundle_lines(of.bundle, of.sha256)
         with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
             picture.save(handle, format="PNG")
         small = thumbnail(np.asarray(picture), side=_PICTURE)
@@ -241,10 +241,7 @@ def write_map(
 
 
 def write_table(
-    path: Path,
-    maps: Sequence[TileMap],
-    point: OperatingPoint | None,
-    known: tuple[Mapping[str, str], Mapping[str, str]],
+    path: Path, maps: Sequence[TileMap], point: predict.OperatingPoint | None, known: Sequence[Mapping[str, str]]
 ) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
@@ -253,7 +250,7 @@ def write_table(
     path : Path
     maps : sequence of TileMap
     point : OperatingPoint or None
-    known : (mapping, mapping) of str to str
+    known : two mappings of str to str
         Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
     """
     labels, groups = known
