@@ -24,10 +24,10 @@ _RULE = "Patient by the path of a slide: a level of folders, or a regular expres
 class MapSettings(Settings):
     """Which tiles of a slide are predicted, and what is known of the slides."""
 
-    field: float | None = option(None, group="Input", help="Side of a tile in micrometres; default: as in training.")
-    scale: float | None = option(None, group="Input", help="Micrometres per pixel of a tile; default: as in training.")
+    field: float | None = option(None, group="Input", least=10, help="Micrometres of a side; default: as in training.")
+    scale: float | None = option(None, group="Input", least=0.02, help="Micrometres of a pixel; default: likewise.")
     tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a tile needs.")
-    mpp: float | None = option(None, group="Input", help="Micrometres per pixel of slides that do not state them.")
+    mpp: float | None = option(None, group="Input", least=0.02, help="Micrometres per pixel, if a slide states none.")
     labels: Path | None = option(None, group="Evaluation", decides=False, help="Table with columns slide and label.")
     patients: Path | None = option(None, group="Evaluation", decides=False, help="Table of slide and patient.")
     group_from: str | None = option(None, group="Evaluation", metavar="LEVEL|PATTERN", decides=False, help=_RULE)

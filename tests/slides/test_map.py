@@ -16,6 +16,7 @@ import pytest
 from bchisto.apps.slides.overlay import TileMap
 from bchisto.apps.slides.tiles import TileGrid
 from engine_jobs import contents
+from job_chain import wait
 from PIL import Image
 
 pytest.importorskip("openslide")
@@ -209,30 +210,20 @@ def test_workers_of_dask_give_the_same(dask, mapped, model, slide, tmp_path, com
     assert contents(tmp_path / "out") == contents(mapped[0])
 
 
-def submitted(completed, cli, mapped, words, scheduler):
-    """Submit a map in two tasks, and check that it ends as one process does."""
-    out, _ = completed("submit", "--scheduler", scheduler, "--tasks", 2, "--", *words)
-    assert out.splitlines()[0] == "map: 2 tasks of 2 and a merge; 4 blocks"
-    run = words[-1]
+@pytest.mark.parametrize("scheduler", ["local", pytest.param("slurm", marks=pytest.mark.slow)])
+def test_a_submitted_map_ends_as_one_process_does(scheduler, request, mapped, model, slide, tmp_path, completed, cli):
+    run, at = tmp_path / "run", ("submit", "--scheduler", scheduler, "--tasks", 2, "--")
     if scheduler == "slurm":
-        from job_chain import wait
-
-        wait(lambda: cli("status", run)[0] != 3, 400)
+        request.getfixturevalue("slurm")
+    out, _ = completed(*at, *words_of(model, slide, run))
+    assert out.splitlines()[0] == "map: 2 tasks of 2 and a merge; 4 blocks"
+    wait(lambda: cli("status", run)[0] != 3, 400)
+    assert cli("status", run)[1].splitlines()[0] == f"{run}: done"
     found = {path: of for path, of in contents(run).items() if not path.startswith("jobs/")}
     assert found == contents(mapped[0])
-    assert cli("status", run)[1].splitlines()[0] == f"{run}: done"
-    assert cli("submit", "--scheduler", scheduler, "--", *words)[:2] == (4, "nothing is missing\n")
-
-
-def test_a_submitted_map_ends_as_one_process_does(mapped, model, slide, tmp_path, completed, cli):
-    submitted(completed, cli, mapped, words_of(model, slide, tmp_path / "run"), "local")
-    code, _, err = cli("submit", "--", "slides", "cut", slide, "--out", tmp_path / "cut")
+    assert cli(*at, *words_of(model, slide, run))[:2] == (4, "nothing is missing\n")
+    code, _, err = cli(*at, "slides", "cut", slide, "--out", tmp_path / "cut")
     assert (code, "'slides': each stage begins with one of" in err, "slides map" in err) == (2, True, True)
-
-
-@pytest.mark.slow
-def test_a_map_on_slurm_ends_as_one_process_does(slurm, mapped, model, slide, tmp_path, completed, cli):
-    submitted(completed, cli, mapped, words_of(model, slide, tmp_path / "run"), "slurm")
 
 
 def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, write_slide, refused, cli, described):
