@@ -214,7 +214,7 @@ def cut(
         return _cut(units, folder, failures, work, writes=False)
     config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
-    into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/fields.json",))
+    into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/*",))
     with record_run(folder, command="cut", config=config, work=work) as record:
         into.begin(overwrite=work.overwrite)
         result = _cut(units, folder, failures, work, writes=True)

@@ -97,7 +97,7 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
     assert (table(first / "manifest.csv"), written(first)) == (rows, before)
 
 
-def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed):
+def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed, refused):
     out = tmp_path / "out"
     for name in "ab":
         write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
@@ -109,6 +109,7 @@ def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed):
     process.communicate()
     kept = written(out)
     assert (20 <= len(kept) < 200, (out / "manifest.csv").exists()) == (True, False)
+    assert "scale 0.5 -> 1.0" in refused(*words, "--scale", 1)
     completed(*words)
     after = written(out)
     assert (len(after), kept.items() <= after.items(), len(table(out / "manifest.csv"))) == (200, True, 200)
