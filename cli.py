@@ -39,7 +39,7 @@ __all__ = ["cli", "main"]
 
 GROUPS = {
     "Start here": ("trial", "demo"),
-    "Data": ("data", "stain"),
+    "Data": ("data", "stain", "slides"),
     "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce", "submit"),
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCK, TABLE, PAGE = ROOT / "tools/requirements.lock", ROOT / "tools/licences.csv", ROOT / "docs" / "licences.md"
 
-EXTRAS = ("", "excel", "dask", "jax", "onnx", "test", "docs", "lint")
+EXTRAS = ("", "excel", "dask", "jax", "onnx", "slides", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {

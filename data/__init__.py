@@ -24,12 +24,12 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .images import is_blank, read_headers
+from .images import ImageFiles, is_blank, read_headers
 from .images.content import UniqueImages, crop_key, pixel_findings, pixels_sha256, record_sha256, unique_images
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
-from .layouts.bach import BACH_MPP
+from .layouts.bach import BACH_MPP, BACH_SIZE
 from .layouts.registry import (
     LayoutSpec,
     find_layout,
@@ -40,7 +40,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .names import join_groups, match_names
+from .names import PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files

@@ -1,13 +1,14 @@
 """Draw the pictures of README and docs from real images: `make pictures`, some minutes.
 
 It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
-BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, and
-predictions of the 400 images of BACH, published and by bchisto, which the reports show. The figure of cost against
-accuracy is by `tools/benchmarks/presets.py`.
+BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, a slide of
+OpenSlide's test data (CC0), and predictions of the 400 images of BACH, published and by bchisto, which the reports
+show. The figure of cost against accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -203,6 +204,16 @@ def overview(report, sheet, heat_map):
     return whole
 
 
+def write_regions(path):
+    """Write two made-up regions of the slide of OpenSlide, as QuPath does."""
+    features = []
+    for label, left, right in (("stroma", 0, 1120), ("epidermis", 1130, 2220)):
+        ring = [[left, 0], [right, 0], [right, 2967], [left, 2967], [left, 0]]
+        geometry, named = {"type": "Polygon", "coordinates": [ring]}, {"classification": {"name": label}}
+        features.append({"type": "Feature", "geometry": geometry, "properties": {"objectType": "annotation", **named}})
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
 def main():
     """Train and predict, and take the pictures."""
     for name, chain in CHAINS.items():
@@ -218,6 +229,10 @@ def main():
     run("evaluate", PREDICTED / "rakhlin10-svm.csv", "--out", "bach")
     run("evaluate", PUBLISHED, *sorted(PREDICTED.glob("rakhlin10-*.csv")), "--out", "compared")
     run("explain", model, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
+    write_regions(folder / "drawn.geojson")
+    slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
+    run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
+    run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -225,6 +240,10 @@ def main():
         save_small(screenshot(browser, folder / "compared" / "report.html"), "compared.png")
         save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
+        page = folder / "fields" / "overview.html"
+        save_small(screenshot(browser, page, width=560, height=860, scroll="main"), "slides.jpg")
+        page = folder / "maps" / "maps" / "CMU-1-Small-Region" / "index.html"
+        save_small(screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]

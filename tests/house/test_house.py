@@ -22,7 +22,7 @@ ROAD = [
     *("stains", "data", "evaluate", "evaluate.report", "crossval"),
     *("encoders", "featurize", "boost", "finetune", "predict"),
 ]
-APPS = ["apps.check", "apps.doctor", "apps.explain", "apps.submit", "apps.recipes", "apps.serve"]
+APPS = ["apps.check", "apps.doctor", "apps.explain", "apps.submit", "apps.recipes", "apps.slides", "apps.serve"]
 ROOMS = [*GROUND, *ROAD, *APPS, "commands", "cli"]
 """Lowest first; docs/architecture.md has the same order."""
 
