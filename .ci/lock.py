@@ -39,7 +39,7 @@ GPL-3.0-or-later (see NOTICE); and the weights of networks, which have [licences
 
 PARTS = {
     "bchisto itself": ("bchisto",),
-    "the extras excel, dask, jax and onnx": ("bchisto[excel]", "bchisto[dask]", "bchisto[jax]", "bchisto[onnx]"),
+    "the extras excel, dask, jax, onnx and slides": tuple(f"bchisto[{name}]" for name in EXTRAS[1:6]),
     "tests, documents and lint": ("bchisto[test]", "bchisto[docs]", "bchisto[lint]"),
 }
 """Sections of the page, and what needs the packages of each."""
