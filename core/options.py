@@ -214,9 +214,7 @@ class Settings:
     def of(cls, value: Any) -> Self:
         """Return settings from settings, from only the value of the first field, or from None for the default."""
         make: Callable[..., Self] = cls
-        if value is None:
-            return make()
-        return value if isinstance(value, cls) else make(value)
+        return value if isinstance(value, cls) else make() if value is None else make(value)
 
     def __post_init__(self) -> None:
         for member, hint, declared in declared_options(self):

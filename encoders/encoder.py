@@ -245,7 +245,7 @@ class Encoder:
 
     @property
     def _network(self) -> Network:
-        return Network(self.model, self._backbone().spec.preprocess)
+        return Network(self._backbone().model, self._backbone().spec.preprocess)
 
     @functools.cached_property
     def graph(self) -> Callable[[Any], Any]:
