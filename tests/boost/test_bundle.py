@@ -2,7 +2,6 @@ import re
 import shutil
 import zipfile
 
-import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import BundleError, InputError, OutputError
@@ -18,23 +17,6 @@ PAIR = "boost/3-lightgbm"
 @pytest.fixture
 def path(boosted):
     return boosted / PAIR / "model.bchisto"
-
-
-def test_averages_all_fold_models(boosted, path):
-    bundle = Bundle.load(path)
-    assert bundle.classes == ("benign", "malignant")
-    assert len(bundle.models["tiny-1.0-64"]) == 6
-    assert bundle.stores["tiny-1.0-64"]["weights"] == "random"
-    import lightgbm
-
-    with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
-        features = store.features([0, 7])
-    texts = (path.read_text() for path in (boosted / PAIR / "models").rglob("*.txt"))
-    each = [
-        lightgbm.Booster(model_str=text).predict(features.reshape(-1, 16)).reshape(2, 2, 2).mean(axis=1)
-        for text in texts
-    ]
-    np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
 
 
 def test_holds_nothing_but_arrays_and_a_manifest(path):

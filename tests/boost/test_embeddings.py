@@ -220,20 +220,3 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
     err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err
-
-
-def test_slide_files_in_a_table(slides, tmp_path, refused, completed):
-    """A table that names slides with the ending of their files fits embeddings without it."""
-    table = tmp_path / "slides.csv"
-    lines = (slides / "dataset.csv").read_text(encoding="utf-8").splitlines()
-    cells = [line.split(",") for line in lines[1:]]
-    table.write_text("\n".join([lines[0], *(",".join([a, f"{b}.SVS", *more]) for a, b, *more in cells)]) + "\n",
-                     encoding="utf-8")  # fmt: skip
-    features = ("--features", slides / "features_uni_v1", *SMALL)
-    completed("boost", "--out", tmp_path / "run", *features, "--labels", table)
-    folds = rows(tmp_path / "run" / "boost" / "3-grouped-lightgbm" / "folds.csv")
-    assert {row["image_id"]: row["group"] for row in folds} == {b: a for a, b, *_ in cells}
-    table.write_text(table.read_text(encoding="utf-8") + f"{cells[0][0]},{cells[0][1]}.tif,{cells[0][2]},A\n",
-                     encoding="utf-8")  # fmt: skip
-    err = refused("boost", "--out", tmp_path / "twice", *features, "--labels", table)
-    assert "has no row for 1 of 24 images" in err

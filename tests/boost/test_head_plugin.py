@@ -6,32 +6,27 @@ import shutil
 
 import numpy as np
 import pytest
-from bchisto.boost import HEADS, PRESETS, Bundle, HeadSpec, TrainingTerms, get_head
+from bchisto.boost import HEADS, PRESETS, BoostSettings, Bundle, HeadSpec, TrainingTerms, get_head, train
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
 from packs import packs_in
 
-BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
-
 
 @pytest.fixture(scope="module")
-def nearest(tmp_path_factory, described, start):
-    """A run folder that the head was trained in, and what the command said."""
+def nearest(tmp_path_factory, described):
+    """A run folder that the head was trained in."""
     run = tmp_path_factory.mktemp("nearest") / "run"
     shutil.copytree(described, run)
-    command = start("boost", "--out", run, *BOOST, "--head", "nearest")
-    out, err = command.communicate()
-    assert command.returncode == 0, err
-    return run, out
+    train(out=run, folds=["3"], settings=BoostSettings(["nearest"], seeds=2), work=Work(jobs=1))
+    return run
 
 
-def test_it_is_trained_from_the_command_line(nearest):
-    run, said = nearest
-    folder = run / "boost" / "3-nearest"
+def test_it_is_trained_as_one_of_ours(nearest):
+    folder = nearest / "boost" / "3-nearest"
     models = list(packs_in(folder / "models" / "tiny-1.0-64"))
     assert models == [f"seed{seed}-fold{fold}" for seed in (0, 1) for fold in (1, 2, 3)]
     notice = "The head nearest knows class means only, of up to 8 images."
-    assert notice in said
     metrics = json.loads((folder / "metrics.json").read_text())
     assert notice in metrics["run"]["banners"]
     assert metrics["run"]["head"] == "nearest"
@@ -44,10 +39,9 @@ def test_it_is_trained_from_the_command_line(nearest):
 
 
 def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
-    run, _ = nearest
-    path = run / "boost" / "3-nearest" / "model.bchisto"
+    path = nearest / "boost" / "3-nearest" / "model.bchisto"
     bundle = Bundle.load(path)
-    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+    with open_store(nearest / "features" / "tiny-1.0-64.h5") as store:
         features = store.features()
     each = [model.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
     assert len(each) == 6

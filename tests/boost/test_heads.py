@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, TrainingPart, train
+from bchisto.boost import TrainingPart
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import fit_probabilities, fit_svm
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
-from packs import PARAMS, packs_in, train_small
+from packs import packs_in, train_small
 
 
 def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
@@ -156,15 +155,6 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
         ours, theirs = (packs_in(root / "boost" / f"3-{head}") for root in (copy, run))
         same = {name for name in theirs if np.array_equal(*(np.load(some[name])["model"] for some in (ours, theirs)))}
         assert same == {name for name in theirs if name.endswith("fold1")}
-
-
-def test_settings_of_a_head_are_compared(every_head, run_copy):
-    run, _ = every_head
-    copy = run_copy(run)
-    other = BoostSettings(heads=["svm"], params={"num_leaves": 7})  # not a setting of this head
-    train(out=copy, folds=["3"], settings=other, work=Work(jobs=1))
-    with pytest.raises(InputError, match="num leaves"):
-        train_small(copy, seeds=2, params={**PARAMS, "num_leaves": 7}, settings={"heads": ["lightgbm"]})
 
 
 def test_few_images_keep_classes_and_groups():

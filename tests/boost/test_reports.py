@@ -8,7 +8,6 @@ import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
-from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import sections, write_evaluation
 from packs import train_small
@@ -47,26 +46,18 @@ def metrics_of(folder):
     return content["tables"], content["run"]
 
 
-@pytest.mark.parametrize(
-    ("view", "group_by"), [(None, "group"), (TwoClassView(("grade2&3",), "max", (0.25,)), "none")], ids=["none", "max"]
-)
-def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
-    """Every metric of every table, to the last digit; two heads, with a two-class view and without."""
+def test_evaluate_says_what_boost_said(own, run_copy, tmp_path):
+    """Every metric of every table, to the last digit; two heads, with a two-class view of their own."""
     run = run_copy(own)
-    results = train(
-        out=run,
-        folds=FoldChoice(["2"], group_by=group_by),
-        settings=BoostSettings(heads=["lightgbm", "logistic"], seeds=2, params=PARAMS),
-        work=Work(jobs=1),
-        view=view,
-    )
+    settings, view = BoostSettings(["lightgbm", "logistic"], 2, params=PARAMS), TwoClassView(("grade2&3",), "max", 0.25)
+    results = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1), view=view)
     found = write_evaluation(evaluate([run], out=tmp_path / "e"))["tables"]
     assert set(found) == {result.folder.name for result in results}
     for result in results:
         tables, facts = metrics_of(result.folder)
         assert found[result.folder.name] == tables["fusion"]
-        assert ("two_class" in tables["fusion"]) == (view is not None)
-        assert facts["two_class"]["rule"] == ("sum" if view is None else "max")
+        assert "two_class" in tables["fusion"]
+        assert facts["two_class"]["rule"] == "max"
         assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
     other = write_evaluation(
         evaluate([run], out=tmp_path / "e", view=TwoClassView(["grade $1_$"], "sum"), bootstrap=0)

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 
@@ -90,21 +89,6 @@ def test_other_folds_and_features_are_refused(boosted, run_copy):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS, seed=1))
 
 
-def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
-    run = run_copy(boosted)
-    listed = rows(run / PAIR / "folds.csv")
-    with (tmp_path / "mine.csv").open("w") as handle:
-        handle.write("image_id,fold,part\n")
-        handle.writelines(f"{row['image_id']},1,{'test' if row['fold'] == '1' else 'train'}\n" for row in listed)
-    results = train_small(run, "3", str(tmp_path / "mine.csv"), seeds=2)
-    assert [result.folder.name for result in results] == ["3-lightgbm", "mine-lightgbm"]
-    report = (run / "report.html").read_text()
-    assert "chance" in report
-    assert "mine-lightgbm" in report
-    assert len(rows(run / "boost" / "mine-lightgbm" / "predictions.csv")) == 4
-    assert texts(run, "boost/mine-lightgbm")["seed0-fold1"] == texts(run)["seed0-fold1"]
-
-
 def test_numbers_say_where_they_come_from(boosted):
     metrics = json.loads((boosted / PAIR / "metrics.json").read_text())
     assert set(metrics["tables"]) == {"fusion", "tiny-1.0-64"}
@@ -123,19 +107,6 @@ def test_numbers_say_where_they_come_from(boosted):
         row["image_id"] for row in rows(boosted / PAIR / "predictions.csv")
     }
     assert report.count("Image ") == 2 * len(pictures)  # each with a text for who cannot see it
-
-
-def test_store_rows_are_means_over_seeds_of_fold_accuracies(boosted):
-    by_model = rows(boosted / PAIR / "predictions-by-model.csv")
-    accuracy = {}
-    for row in by_model:
-        hit = (float(row["p_malignant"]) > float(row["p_benign"])) == (row["label"] == "malignant")
-        accuracy.setdefault((row["fold"], row["seed"]), []).append(hit)
-    expected = [100 * np.mean([np.mean(accuracy[fold, seed]) for seed in "01"]) for fold in "123"]
-    with (boosted / PAIR / "table.csv").open() as handle:
-        table = list(csv.reader(handle))
-    assert table[0] == ["model", "f1", "f2", "f3", "mean", "std", "seed avg"]
-    assert table[1][1:4] == [f"{value:.1f}" for value in expected]
 
 
 def test_grouped_folds_and_leaks(described, run_copy):

@@ -178,8 +178,9 @@ def test_what_is_suggested_follows_the_reading(name, following, tmp_path, cli):
 
 
 @pytest.mark.parametrize("beside", ["masks", "docs", "unlabelled", "benign extra"])
-@pytest.mark.parametrize("parts", [("train", "test"), ("Training Set", "Test Set")])
-@pytest.mark.parametrize("around", ["", "BreaKHis 400X/"])
+@pytest.mark.parametrize(
+    ("parts", "around"), [(("train", "test"), ""), (("Training Set", "Test Set"), "BreaKHis 400X/")]
+)
 def test_a_folder_beside_the_parts_is_none(parts, beside, around, tmp_path, cli):
     files = [f"{around}{path}" for path in below(parts, AB)]
     root = tree(tmp_path / "images", *files, f"{around}{beside}/1.png", f"{around}{beside}/deep/2.png")

@@ -12,6 +12,7 @@ import pytest
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
+from PIL import Image
 
 NOT_PATHS = (click.Choice, click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)
 
@@ -185,6 +186,24 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
     for _ in range(2):
         completed("predict", model, "--images", images / "benign", "--overwrite", "--jobs", 1,
                             "--out", images / "benign" / "p.csv")  # fmt: skip
+
+
+def test_stain_does_not_write_over_its_images(tissue, tmp_path, refused, completed):
+    """By whatever path or link they are named; a TIFF and the PNG made of it are two files."""
+    pictures = shutil.copytree(tissue / "benign", tmp_path / "pictures")
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    first = min(before)
+    (tmp_path / "link").symlink_to(pictures)
+    (tmp_path / "hard").mkdir()
+    (tmp_path / "hard" / first.name).hardlink_to(first)
+    for source, out in ((first, "pictures"), (pictures, "pictures"), (first, "link"), (first, "hard")):
+        said = refused("stain", source, "--out", tmp_path / out)
+        assert "which is read; choose another --out" in said
+        assert {path: path.read_bytes() for path in before} == before
+    with Image.open(first) as image:
+        image.save(pictures / "slide.tif")
+    completed("stain", pictures / "slide.tif", "--out", pictures)
+    assert (pictures / "slide.png").is_file()
 
 
 def test_options_that_are_called_like_a_record_stay(boosted, run_copy, cli):

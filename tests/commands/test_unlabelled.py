@@ -33,14 +33,6 @@ def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
         assert {row["image_id"] for row in csv.DictReader(handle)} == set(names) - WITHOUT
 
 
-def test_loose_images_beside_class_folders_stay_out(tissue, tmp_path, cli):
-    shutil.copytree(tissue, tmp_path / "images")
-    shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "images" / "Übersicht 1.png")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "images")
-    assert code == 1
-    assert "Übersicht 1.png: is next to the class folders and has no label; skipped" in out
-
-
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, completed):
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "copy.png")
     rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]

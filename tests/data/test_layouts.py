@@ -13,6 +13,7 @@ from bchisto.data import (
     read_dataset,
 )
 from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
+from offers import offer
 from PIL import Image
 from sample_trees import picture
 
@@ -80,19 +81,17 @@ def test_another_package_adds_a_layout(tiles, caplog):
 def test_a_layout_that_is_read_from_a_file(tmp_path, monkeypatch):
     picture(tmp_path / "one.png")
     (tmp_path / "list.slides").write_text("one.png\n")
-    about = tmp_path / "package" / "slides-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: slides\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[bchisto.datasets]\nslides = read_slides:layout\n")
-    (about.parent / "read_slides.py").write_text(
+    code = (
         "from bchisto.data import ImageRecord, LayoutSpec\n"
         "def read(root):\n"
         "    names = root.read_text().split()\n"
         "    return [ImageRecord(image_id=n, path=root.parent / n, label='a') for n in names], []\n"
         "def knows(name): return name.endswith('.slides')\n"
-        "layout = LayoutSpec(name='slides', read=read, manifest=True, recognise_name=knows)\n",
+        "layout = LayoutSpec(name='slides', read=read, manifest=True, recognise_name=knows)\n"
     )
-    monkeypatch.syspath_prepend(str(about.parent))
+    (tmp_path / "package").mkdir()
+    offer(tmp_path / "package", "datasets", "read_slides", code, slides="read_slides:layout")
+    monkeypatch.syspath_prepend(str(tmp_path / "package"))
     dataset = read_dataset(tmp_path / "list.slides")
     assert (dataset.name, [record.image_id for record in dataset.records]) == ("slides", ["one.png"])
     (tmp_path / "list.csv").write_text("path\none.png\n")

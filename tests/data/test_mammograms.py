@@ -85,13 +85,6 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     assert "MedicalReports" not in listed
 
 
-def test_inbreast_personal_elements_are_not_parsed(inbreast):
-    from bchisto.core.formats.dicom import _read
-
-    path = next((inbreast / "ALL-IMGS").iterdir())
-    assert "PatientName" not in _read(path, pixels=True)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -36,9 +36,9 @@ def test_the_official_layout_is_written(tmp_path):
 
 
 def test_existing_images_are_kept_and_others_refused(tmp_path):
-    root = make_bach(tmp_path / "a", images_per_class=1, size=SMALL)
+    root = make_bach(tmp_path / "a", images_per_class=1, size=SMALL, jobs=1)
     stamp = (root / "Photos" / "Normal" / "n001.tif").stat().st_mtime_ns
-    make_bach(tmp_path / "a", images_per_class=2, size=SMALL)
+    make_bach(tmp_path / "a", images_per_class=2, size=SMALL, jobs=1)
     assert (root / "Photos" / "Normal" / "n001.tif").stat().st_mtime_ns == stamp
     assert len(read_dataset(root)) == 8
     with pytest.raises(OutputError, match="holds a synthetic dataset with other settings"):

@@ -91,23 +91,6 @@ def test_what_is_no_file_is_said(tmp_path):
     ]
 
 
-def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):
-    root = tree(tmp_path, "benign/1.png", "malignant/2.png")
-    name = os.fsencode(root) + b"/benign/caf\xe9.png"
-    with open(name, "wb") as handle:  # noqa: PTH123
-        handle.write(b"x")
-    with open(os.fsencode(root) + b"/caf\xe9.txt", "wb") as handle:  # noqa: PTH123
-        handle.write(b"x")
-    dataset = read_dataset(root)
-    with pytest.raises(
-        InputError, match=r"benign/caf\\xe9\.png: this name is not UTF-8; rename the file or its folder"
-    ):
-        report_findings(dataset.findings)
-    assert len(dataset) == 2
-    for finding in dataset.findings:
-        str(finding).encode()
-
-
 OTHERS = {"inbreast": "INbreast.csv", "cbis-ddsm": "mass_case_description_train_set.csv", "ddsm": "B.ics"}
 
 

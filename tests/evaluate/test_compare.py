@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import compare_pairs, compare_tables, measure, precision_difference, unlike_pairs
-from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
@@ -105,18 +104,6 @@ def test_a_group_that_one_table_lacks_is_that_of_the_other(rng):
     a, b = clustered(rng, 40, 10)
     found = compare_tables(replace(a, groups=(None,) * 400), b)
     assert (found["unit"], found["units"], found["p"]) == ("group", 40, compare_tables(a, b)["p"])
-
-
-def test_calibration_by_hand():
-    p = np.array([[0.95, 0.05], [0.91, 0.09], [0.6, 0.4], [0.45, 0.55]])
-    found = calibration(predictions(p, "abab", "ab"), bins=10)
-    assert [entry["n"] for entry in found["bins"]] == [2, 2] or [entry["n"] for entry in found["bins"]] == [1, 1, 2]
-    by_bin = {(0.9, 1.0): [0, 1], (0.5, 0.6): [2, 3]}
-    hits, confidence = np.array([1, 0, 1, 1]), p.max(axis=1)
-    expected = sum(len(rows) / 4 * abs(hits[rows].mean() - confidence[rows].mean()) for rows in by_bin.values())
-    assert found["ece"] == pytest.approx(expected)
-    one_hot = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
-    assert found["brier"]["value"] == pytest.approx(np.mean(((p - one_hot) ** 2).sum(axis=1)))
 
 
 def test_tables_of_other_classes_are_named_and_not_compared(rng):

@@ -41,27 +41,6 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
 
 
-def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
-    lines = table.read_text().splitlines()
-    columns = lines[0].split(",")
-    swapped = [columns.index("p_malignant"), columns.index("p_benign")]
-    other = tmp_path / "swapped.csv"
-    rows = [line.split(",") for line in lines[1:]]
-    for row in rows:
-        row[swapped[0]], row[swapped[1]] = row[swapped[1]], row[swapped[0]]
-    other.write_text("\n".join([lines[0], *map(",".join, rows)]) + "\n")
-    result = write_evaluation(evaluate([table, other], out=tmp_path / "out", bootstrap=100))
-    (pair,) = result["comparisons"]
-    names = list(result["tables"])
-    accuracies = [result["tables"][name]["accuracy"]["value"] for name in names]
-    assert (pair["first"], pair["second"]) == tuple(names)
-    assert pair["differences"]["accuracy"]["value"] == pytest.approx(accuracies[1] - accuracies[0])
-    report = (tmp_path / "out" / "report.html").read_text()
-    assert "Paired tests" in report
-    assert "McNemar" in report
-
-
 def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp_path):
     """So that metrics.json does not depend on where that lies."""
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"

@@ -63,16 +63,6 @@ def test_the_variance_of_kappa_is_that_of_statsmodels(rng):
     assert np.square(part.effect).sum() == pytest.approx(cohens_kappa(table).var_kappa, rel=1e-5)
 
 
-def test_the_variance_of_an_auc_is_that_of_delong(rng):
-    truth, scores = rng.random(60) < 0.4, rng.integers(0, 20, 60) / 20
-    yes, no = scores[truth][:, None], scores[~truth][None]
-    wins = (yes > no) + 0.5 * (yes == no)
-    parts = [wins.mean(axis=1), wins.mean(axis=0)]
-    expected = sum(np.square(part - part.mean()).sum() / len(part) ** 2 for part in parts)
-    part = auc_part(truth, scores)
-    assert (part.value, np.square(part.effect).sum()) == (pytest.approx(wins.mean()), pytest.approx(expected))
-
-
 def test_an_auc_counts_pairs_within_their_fold(rng):
     from sklearn.metrics import roc_auc_score
 

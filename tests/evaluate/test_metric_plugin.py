@@ -10,7 +10,6 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, measure, read_predictions
 from offers import offer
-from packs import train_small
 
 HERE = Path(__file__).parent
 SPEC = "from bchisto.evaluate import MetricSpec\n"
@@ -58,15 +57,6 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     assert line in report
     sure = tables["folds"]["sureness"]["value"]
     assert f"confidence (lower is better) {100 * sure:.1f} % (" in report
-
-
-@pytest.mark.slow
-def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
-    run = run_copy(described)
-    (result,) = train_small(run, "2", settings={"heads": ["logistic"]})
-    assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
-    for report in (result.folder / "report.html", run / "report.html"):
-        assert "Matthews &lt;correlation&gt; " in report.read_text()
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ def own_table(classes, *, rng, positive=(), n=60, folds=3):
     return predictions(shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(n)])
 
 
-@pytest.mark.parametrize("count", [2, 3, 8])
-@pytest.mark.parametrize("known", [False, True], ids=["no positive side", "a positive side"])
+@pytest.mark.parametrize(("count", "known"), [(2, False), (3, True), (8, True)])
 def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")

@@ -1,7 +1,5 @@
 """Prediction tables by whatever names of columns: equal rows give equal figures."""
 
-import json
-
 import numpy as np
 import pytest
 from bchisto.evaluate import evaluate, read_predictions
@@ -33,16 +31,17 @@ def write(folder, cells, *, mark=",", encoding="utf-8", **names):
     return folder / "t.csv"
 
 
-def figures(completed, folder, path):
-    _, err = completed("evaluate", path, "--out", folder / "out", "--bootstrap", 50, "--overwrite")
-    return json.loads((folder / "out" / "metrics.json").read_text()), err
+def figures(caplog, folder, path):
+    """Return what is evaluated, and what is said."""
+    with caplog.at_level("INFO", "bchisto"):
+        found = evaluate(path, out=folder / "out", bootstrap=50).result
+    return found, " ".join([caplog.text, *found["notes"]])
 
 
 @pytest.fixture(scope="module")
 def plain(cells, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
-    evaluate(write(folder, cells), out=folder / "out", bootstrap=50)
-    return json.loads((folder / "out" / "metrics.json").read_text())
+    return evaluate(write(folder, cells), out=folder / "out", bootstrap=50).result
 
 
 SPELLED = {
@@ -56,8 +55,8 @@ SPELLED = {
 
 
 @pytest.mark.parametrize("name", SPELLED)
-def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, completed, name):
-    found, err = figures(completed, tmp_path, write(tmp_path, cells, **SPELLED[name]))
+def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, caplog, name):
+    found, err = figures(caplog, tmp_path, write(tmp_path, cells, **SPELLED[name]))
     assert found == plain
     assert found["tables"]["t"]["units"]["kind"] == "group"
     assert found["tables"]["t"]["units"]["count"] == 10
@@ -66,14 +65,14 @@ def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, completed
         assert f"the group is taken from the column {said}" in err
 
 
-def test_a_workbook(cells, plain, tmp_path, completed):
+def test_a_workbook(cells, plain, tmp_path, caplog):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.append([name.replace("group", "Patient ID") for name in cells])
     for row in zip(*cells.values(), strict=True):
         book.active.append([*row[:3], *map(float, row[3:])])
     book.save(tmp_path / "t.xlsx")
-    assert figures(completed, tmp_path, tmp_path / "t.xlsx")[0] == plain
+    assert figures(caplog, tmp_path, tmp_path / "t.xlsx")[0] == plain
 
 
 @pytest.mark.parametrize(("predicted", "label"), [("Prediction", "label"), ("y_pred", "y_true"), ("Y_hat", "Y")])
@@ -84,18 +83,18 @@ def test_predicted_classes(cells, tmp_path, predicted, label):
     assert [found.classes[place] for place in found.predicted] == called
 
 
-def test_patients_unknown(cells, tmp_path, completed):
+def test_patients_unknown(cells, tmp_path, caplog):
     without = {name: column for name, column in cells.items() if name != "group"}
-    _, err = figures(completed, tmp_path, write(tmp_path, without))
+    _, err = figures(caplog, tmp_path, write(tmp_path, without))
     assert "t: PATIENTS UNKNOWN: no row names its patient or slide" in err
-    _, err = figures(completed, tmp_path, write(tmp_path, cells, group="PatientenNr"))
+    _, err = figures(caplog, tmp_path, write(tmp_path, cells, group="PatientenNr"))
     assert "the column PatientenNr may hold the patients, and is not used; if it does, rename it to group" in err
 
 
-def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, completed):
+def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, caplog):
     groups = [one.lower() if n % 2 else one for n, one in enumerate(cells["group"])]
     groups[:6] = ["NA", "nan", "unknown", "", "None", "N/A"]
-    found, err = figures(completed, tmp_path, write(tmp_path, {**cells, "group": groups}))
+    found, err = figures(caplog, tmp_path, write(tmp_path, {**cells, "group": groups}))
     units = found["tables"]["t"]["units"]
     assert (units["kind"], units["count"], units["ungrouped"]) == ("group", 15, 6)
     assert "taken for one patient: P1 and p1" in err

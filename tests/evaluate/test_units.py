@@ -2,7 +2,6 @@
 
 import numpy as np
 from bchisto.evaluate import measure
-from bchisto.evaluate.predictions import sampling_units
 from written_tables import predictions
 
 
@@ -24,14 +23,6 @@ def test_one_row_without_a_group_changes_next_to_nothing(rng):
     alone = measure(table(hits), bootstrap=50)
     assert [alone["units"][key] for key in ("kind", "count", "ungrouped")] == ["image", 400, 0]
     assert np.ptp(whole["accuracy"]["interval"]) > 2 * np.ptp(alone["accuracy"]["interval"])
-
-
-def test_a_row_without_a_group_is_drawn_with_its_image():
-    t = table([True] * 4, groups=["g", None, None, "g"])
-    unit, member = sampling_units(t)
-    assert (unit, len(set(member.tolist())), member[0] == member[3]) == ("group", 3, True)
-    # a group that is called like an image is another unit
-    assert len(set(sampling_units(table([True] * 3, groups=["i1", None, None]))[1].tolist())) == 3
 
 
 def test_an_agreement_of_swapped_classes_is_in_its_interval(rng):

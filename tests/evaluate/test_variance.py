@@ -34,24 +34,6 @@ def test_hand_worked():
     assert (found["seeds"], found["folds"], found["splits"]) == (2, 2, 2)
 
 
-def test_components_that_are_known():
-    rng = np.random.default_rng(3)
-    found = []
-    for _ in range(40):
-        split = rng.normal(0, 0.06, (1, 8, 1))
-        fold = rng.normal(0, 0.10, (1, 8, 5))
-        seed = rng.normal(0, 0.08, (4, 8, 1))  # of the accuracy over all folds of a split
-        share = np.clip(0.6 + split + fold + seed, 0, 1)
-        count = np.rint(share * 1000).astype(int)
-        tables = [member(np.arange(1000) < one.reshape(-1, 1), 8, 5) for one in count]
-        found.append([variance_split(tables, splits=8)[name] for name in ("seed", "fold", "split")])
-    seed, fold, split = np.sqrt(np.mean(np.square(found), axis=0))
-    assert seed == pytest.approx(0.08, rel=0.1)
-    assert fold == pytest.approx(0.10, rel=0.1)
-    # folds differ within a split, so that their mean adds a fifth of their variance to that of the splits
-    assert split == pytest.approx((0.06**2 + 0.10**2 / 5) ** 0.5, rel=0.12)
-
-
 def test_of_one_there_is_no_spread():
     right = np.array([[1, 0, 1], [1, 1, 1]], dtype=bool)
     found = variance_split([member(right, 1, 2)])

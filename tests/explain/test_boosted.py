@@ -12,14 +12,13 @@ from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import colour_limits
 from bchisto.apps.explain.methods import class_of
-from bchisto.boost import Bundle, TrainingPart, get_head
+from bchisto.boost import TrainingPart, get_head
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
-from onnx_files import write_onnx
 from packs import train_small
 from PIL import Image
 
@@ -211,13 +210,6 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
     np.testing.assert_array_equal(full, np.round(0.2 * 100 + 0.8 * np.array([178, 12, 36])))
 
 
-def test_shares_of_stores_sum_to_the_prediction(boosted, rng):
-    bundle = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
-    features = rng.normal(size=(4, 2, 16)).astype(np.float32)
-    (store,) = bundle.models
-    np.testing.assert_allclose(bundle.store_share(store, features), bundle.predict({store: features}), rtol=1e-12)
-
-
 def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     """Odd names, a second call that resumes, other settings, a class that is none, pages that load nothing."""
     images = tmp_path / "new images"
@@ -330,19 +322,3 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     assert class_of(ExplainSettings("gradcam"), both, of_both) is None
     assert class_of(ExplainSettings("map"), both, None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
-
-
-def test_encoders_that_give_vectors_have_the_map(tissue, tmp_path, completed):
-    """Of an encoder without feature maps every window is a crop of its own."""
-    pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[onnx]'")
-    pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
-    encoder = write_onnx(tmp_path, side=16)
-    for words in (
-        ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", encoder, "--view", "1.0:64",
-         "--augmentations", 1, "--crops", 2, "--jobs", 1),
-        ("boost", "--out", tmp_path, "--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param",
-         "num_iterations=4", "--jobs", 1),
-        ("explain", tmp_path, sorted(tissue.rglob("*.png"))[0], "--method", "map", "--out", tmp_path / "why"),
-    ):  # fmt: skip
-        completed(*words)
-    assert len(list((tmp_path / "why" / "map" / "arrays").glob("*.npz"))) == 1

@@ -56,16 +56,12 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
         f"""
         from pathlib import Path
         absent = Path({str(tmp_path / "gone.yaml")!r})
-        number = lambda: 3
         broken = Path({str(tmp_path / "broken.yaml")!r})
         listed = Path({str(tmp_path / "listed.yaml")!r})
-        other = Path({str(STUDY)!r})
         bare = Path({str(tmp_path / "bare.yaml")!r})
         """,
-        lost="nowhere", absent="absent", number="number", broken="broken", listed="listed", other="other", bare="bare",
-        twice="other",
+        lost="nowhere", absent="absent", broken="broken", listed="listed", bare="bare",
     )  # fmt: skip
-    offer(tmp_path, "again", "found = {}", Twice="found")
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "listed.yaml").write_text("- a")
     (tmp_path / "bare.yaml").write_text("name: bare")
@@ -74,12 +70,9 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
     for name, message in [
         ("lost", "recipe lost: its entry point cannot be loaded (AttributeError"),
         ("absent", f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)"),
-        ("number", "recipe number: its entry point gives no Traversable; report this to its package, wrong"),
         ("broken", "recipe broken: not YAML, or nested too deeply ("),
         ("listed", "recipe listed: a recipe is a mapping with a name, settings and published results"),
-        ("other", "recipe other: its entry point gives one called lab-study; report this to its package"),
         ("bare", "recipe bare: no citation, no dataset"),
-        ("twice", "recipe twice: several packages offer it ("),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             load_recipe(name)

@@ -193,21 +193,6 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@pytest.mark.slow
-def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, completed, tiny_options):
-    run = tmp_path / "run"
-    tiny_options = ["convs" if word == "tiny" else word for word in tiny_options]
-    completed("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
-    with open_store(run / "features" / "convs-1.0-64.h5") as store:
-        assert (store.header["engine"], store.header["backend"]) == ("openvino", "openvino")
-    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "keras")
-    assert code == 2
-    assert "engine" in err
-    train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 4})
-    model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-
-
 def test_openvino_that_is_missing_says_so(monkeypatch):
     real = builtins.__import__
     monkeypatch.setattr(

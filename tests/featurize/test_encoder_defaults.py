@@ -2,11 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 from bchisto.data import make_bach
 from bchisto.encoders import EncoderChoice, stated_card
 from bchisto.featurize import FeaturizeSettings, View, defaults_text, encoder_defaults, open_store
+from onnx_files import write_onnx
 
 SIDE = 64
 
@@ -20,25 +20,14 @@ def bach(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pathology(tmp_path_factory):
     """An ONNX encoder of 64 pixels, which its JSON says was trained at 0.5 micrometres."""
-    onnx = pytest.importorskip("onnx")
-    make = onnx.helper
-    kernel = onnx.numpy_helper.from_array(np.random.default_rng(0).normal(size=(8, 3, 8, 8)).astype(np.float32), "k")
-    nodes = [
-        make.make_node("Conv", ["pixels", "k"], ["maps"], strides=[8, 8]),
-        make.make_node("ReduceMean", ["maps"], ["vector"], axes=[2, 3], keepdims=0),
-    ]
-    ports = [("pixels", ["n", 3, SIDE, SIDE]), ("vector", ["n", 8])]
-    values = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ports]
-    graph = make.make_graph(nodes, "g", values[:1], values[1:], [kernel])
+    pytest.importorskip("onnx")
     folder = tmp_path_factory.mktemp("encoder")
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.save(model, folder / "patho.onnx")
+    encoder = write_onnx(folder, name="patho", side=SIDE, layers=1)
     normalise = {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     steps = [{"name": "Resize", "arguments": {"size": SIDE}}, {"name": "ToTensor"}, normalise]
     sidecar = {"patch_size_pixels": SIDE, "spacing_um_px": 0.5, "license": "MIT", "transform": steps}
     (folder / "patho.json").write_text(json.dumps(sidecar))
-    return f"onnx:{folder / 'patho.onnx'}"
+    return encoder
 
 
 def store_of(run, name):
@@ -56,7 +45,7 @@ def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology,
     assert "was trained at" not in err
     assert err.splitlines()[-1].endswith("--head logistic")
     rows, header = store_of(run, "onnx-patho-0.5um-64")
-    assert rows.shape == (8, 1, 8)
+    assert rows.shape == (8, 1, 16)
     assert (header["scale"], header["unit"], header["stain"], header["color_range"]) == (0.5, "um", "none", [1.0, 1.0])
     record = json.loads((run / "run.json").read_text())["records"][-1]
     assert record["config"]["views"] == ["0.5um:64"]
@@ -70,7 +59,7 @@ def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, 
         in err
     )
     rows, _ = store_of(tmp_path / "run", "onnx-patho-0.5-64")
-    assert rows.shape == (8, 2, 8)
+    assert rows.shape == (8, 2, 16)
 
 
 def test_a_check_shows_the_scale(cli, bach, pathology, tissue):

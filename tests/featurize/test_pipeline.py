@@ -76,19 +76,6 @@ def images(tissue, tmp_path):
     return shutil.copytree(tissue, tmp_path / "images")
 
 
-def test_a_blank_image_is_skipped_by_normalisation_and_marked(images, tiny_settings, tmp_path, caplog):
-    Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
-    # one line for all such images, where each had a line of its own
-    assert "1 of 13 images: too little tissue, used without stain normalisation: benign/blank.png" in caplog.text
-    with open_store(tmp_path / "run" / STORE) as store:
-        place = store.image_ids.index("benign/blank.png")
-        assert store.images("normalisation_skipped").tolist() == [k == place for k in range(13)]
-        assert np.isnan(store.images("stains")[place]).all()
-        assert store.images("tissue")[place] == 0
-        assert np.isfinite(store.features([place])).all()
-
-
 def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
     strict = replace(tiny_settings, stain_fallback="error")

@@ -60,16 +60,6 @@ def test_crops_of_a_normalised_image(tiny_settings, he_image, mode, pad):
     assert len({tuple(map(bytes, (item.crops or item.frames).values())) for item in found}) == 3
 
 
-def test_colours_that_are_not_changed_are_the_image(tiny_settings, he_image):
-    view = View(1.0, 64)
-    settings = replace(tiny_settings, color_range=(1.0, 1.0), crops=1)
-    image = NormalisedImage(0, {view.level: he_image}, stain(0), "k")
-    item, _ = prepare_crops([image], settings=settings, views=[view])
-    drawn = draw_augmentation("k", 0, seed=0, color_range=(1.0, 1.0))
-    (box,) = crop_boxes(drawn, height=192, width=256, crop=64, count=1)
-    np.testing.assert_array_equal(item.crops[view][0], cut_crop(he_image, box, crop=64))
-
-
 # ---- packs, and the writer of feature files
 
 
@@ -94,15 +84,6 @@ def test_a_pack_gives_back_rows_columns_and_failures_of_its_file(few, tmp_path):
     assert places == [(0, [image.features["s"].tolist() for image in list(images.values())[::-1]])]
     assert read_kept(path, augmentations=3, dim=4) is None
     assert read_kept(path, augmentations=2, dim=5) is None
-
-
-def test_a_pack_of_another_kind_is_not_used(few, tmp_path, caplog):
-    keep(tmp_path, {"key": ImageFailure(RECORDS[1], "why")}, store="x", dim=16)
-    path = pack_path(tmp_path, ["key"])
-    assert read_kept(path, augmentations=2, dim=16).failures == {"key": "why"}
-    np.savez(path, **dict(np.load(path)) | {"keys": np.array([{}], dtype=object)})  # which only a pickle could hold
-    assert read_kept(path, augmentations=2, dim=16) is None
-    assert "incomplete" in caplog.text
 
 
 @pytest.mark.parametrize("fails", [False, True])

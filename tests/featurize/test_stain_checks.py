@@ -63,8 +63,13 @@ def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_optio
         stained = -np.log((before[..., 1] + 1.0) / 240) >= 0.15
         after = make_normalizer("macenko").normalize_with_estimate(before)[0][stained]
         assert whitened[pale] == pytest.approx((after >= 235).all(axis=1).mean())
-        assert np.isnan(whitened[store.image_ids.index("malignant/blank.png")])
-        assert (np.delete(store.images("basis"), store.image_ids.index("malignant/blank.png")) > 0.05).all()
+        blank = store.image_ids.index("malignant/blank.png")
+        assert np.isnan(whitened[blank])
+        assert (np.delete(store.images("basis"), blank) > 0.05).all()
+        assert store.images("normalisation_skipped").tolist() == [place == blank for place in range(14)]
+        assert np.isnan(store.images("stains")[blank]).all()
+        assert store.images("tissue")[blank] == 0
+        assert np.isfinite(store.features([blank])).all()
 
 
 def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, completed, hard, tiny_options, tmp_path):

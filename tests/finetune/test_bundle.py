@@ -6,10 +6,10 @@ from archives import altered
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
-from bchisto.data import read_dataset
+from bchisto.data import decode_image, read_dataset
 from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings, finetune
-from bchisto.predict import predict
+from bchisto.predict import Predictor, predict
 from PIL import Image
 from written_tables import rows_of
 
@@ -54,13 +54,14 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
     np.testing.assert_allclose(calibrated.probabilities, apply_temperature(table.probabilities, 2.0))
 
 
-def test_blocks_order_and_processes_change_nothing(tuned, tissue, tmp_path):
+def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
     files = sorted(tissue.rglob("*.png"))
     predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", work=Work(jobs=2))
-    predict(tuned / "model.bchisto", files[5:6], out=tmp_path / "b.csv", work=Work(jobs=1))
-    whole, one = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
-    place = [row["image_id"] for row in whole].index(one[0]["image_id"])
-    np.testing.assert_allclose(float(whole[place]["p_benign"]), float(one[0]["p_benign"]), rtol=1e-5)
+    whole = {row["image_id"]: float(row["p_benign"]) for row in rows_of(tmp_path / "a.csv")}
+    found = Predictor(tuned).predict([decode_image(files[5]), files[4]])
+    expected = [whole[path.name] for path in (files[5], files[4])]
+    np.testing.assert_allclose(found.probabilities[:, 0], expected, rtol=1e-5)
+    assert found.trained == (True, True)
 
 
 def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
@@ -77,13 +78,16 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
     assert [name for name, _ in result.failures] == ["cut.png"]
 
 
-def test_images_too_small_for_the_patches(tuned, tmp_path):
+def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch):
     settings = CnnBundle.load(tuned / "model.bchisto").settings
     if settings.rule.kind == "resize":
         return
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
+    monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 2)
+    with pytest.raises(ImageError, match="3 patches, more than 2; give smaller images"):
+        predict(tuned / "model.bchisto", sorted(tissue.rglob("*.png"))[0], out=tmp_path / "p.csv", work=Work(jobs=1))
 
 
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):

@@ -203,9 +203,6 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 
-OPTIONS = ("--network", "speck", "--epochs", 2, "--batch-size", 4, "--folds", 3, "--jobs", 1)
-
-
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("tuned") / "run"

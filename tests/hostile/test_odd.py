@@ -16,9 +16,8 @@ import hostile_pictures
 import numpy as np
 import pictures
 import pytest
-from archives import rewrite
 from bchisto.boost import Bundle
-from bchisto.core import BchistoError, BundleError, ImageError, InputError, StoreError
+from bchisto.core import BchistoError, BundleError, InputError, StoreError
 from bchisto.core.formats import check_tree, read_header, refuse_deadly
 from bchisto.data import decode_image
 from bchisto.featurize import open_store
@@ -274,21 +273,6 @@ def test_a_head_whose_numbers_are_no_probabilities_leaves_no_parts(boosted, tiss
     assert code == 2, err
     assert "give values that are not probabilities" in err
     assert [one.name for one in tmp_path.iterdir()] == ["p.csv.run.json"]
-
-
-def test_an_image_of_too_many_patches(tmp_path, tissue, monkeypatch):
-    from bchisto.core.jobs import Ticker, Work
-    from bchisto.data import ImageRecord
-    from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings, finetune
-    from hostile_models import settings
-
-    small = FinetuneSettings("speck", epochs=1, batch_size=4)
-    (result,) = finetune(tissue, out=tmp_path / "run", settings=small, folds=["2"], work=Work(jobs=1))
-    path = rewrite(result.model, tmp_path / "y.bchisto", settings(patches="sliding:32:0.9"))
-    monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 5)
-    record = ImageRecord(image_id="a", path=sorted(tissue.rglob("*.png"))[0], label=None)
-    with pytest.raises(ImageError, match="patches, more than 5; give smaller images"):
-        list(CnnModel(CnnBundle.load(path)).predict([record], ticker=Ticker(None), skip_errors=False))
 
 
 def test_names_of_recipes_are_no_paths_in_what_is_written_either(tmp_path):

@@ -1,8 +1,8 @@
-"""Keys of things that are made, and the packs that hold them."""
+"""Keys of things that are made, the packs that hold them, and shares of them."""
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import key_of, read_pack, write_pack
+from bchisto.core.jobs import Shard, key_of, read_pack, write_pack
 
 KEY = key_of("thing 1", seed=0)
 
@@ -49,3 +49,11 @@ def test_a_pack_that_does_not_hold_is_made_again(tmp_path, caplog, change, words
     import re
 
     assert re.search(rf"a\.npz: incomplete \(.*{words}.*\); made again", caplog.text)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 16])
+def test_shards_cover_everything_once(count):
+    units = list(range(40))
+    shares = [Shard(k, count).select(units) for k in range(1, count + 1)]
+    assert sorted(unit for share in shares for unit in share) == units
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

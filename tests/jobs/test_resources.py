@@ -81,14 +81,13 @@ def test_threads_of_networks_share_the_cores(monkeypatch):
 
 def test_each_worker_holds_one_card():
     """The cards are names: a worker never looks at them here."""
-    for processes, expected in [(2, [1, 1]), (4, [2, 2])]:
-        found = done(sample_units.card, range(8), processes=processes, gpus=("3", "GPU-b"))
-        by_process = {process: {card for other, card in found if other == process} for process, _ in found}
-        assert all(len(cards) == 1 for cards in by_process.values())
-        held = [card for cards in by_process.values() for card in cards]
-        assert set(held) <= {"3", "GPU-b"}
-        if len(held) == processes:  # on a busy machine one worker may do all
-            assert sorted([held.count("3"), held.count("GPU-b")]) == expected
+    found = done(sample_units.card, range(8), processes=4, gpus=("3", "GPU-b"))
+    by_process = {process: {card for other, card in found if other == process} for process, _ in found}
+    assert all(len(cards) == 1 for cards in by_process.values())
+    held = [card for cards in by_process.values() for card in cards]
+    assert set(held) <= {"3", "GPU-b"}
+    if len(held) == 4:  # on a busy machine one worker may do all
+        assert held.count("3") == held.count("GPU-b") == 2
 
 
 def test_one_card_is_left_as_it_is(monkeypatch):
@@ -109,6 +108,7 @@ def test_a_worker_has_one_thread_of_opencv(jobs):
         cv2.setNumThreads(before)
 
 
+@pytest.mark.slow
 def test_networks_are_computed_with_the_threads_that_are_asked_for():
     def run(threads, units=(1,)):
         return done(sample_units.network_threads, units, processes=1, threads=threads)

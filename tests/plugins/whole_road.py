@@ -1,7 +1,6 @@
 """Every layout, label level, head, protocol and network once, by the command line, to report, bundle and predictions.
 
-Each case is a stranger's data set through the whole road: what fails here would be met first by a user. The cases are
-run from two files of tests/matrix, so that two processes share them.
+Each case is a stranger's data set through the whole road: what fails here would be met first by a user.
 """
 
 import csv

@@ -10,14 +10,6 @@ from bchisto.predict import advised, predict
 from PIL import Image
 
 
-def test_images_that_are_too_small(boosted, tmp_path, cli):
-    Image.new("RGB", (40, 40), (200, 100, 150)).save(tmp_path / "a.png")
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    code, _, err = cli("predict", model, tmp_path / "a.png", "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 2
-    assert "a.png: 40x40 at scale 1.0 is smaller than the crop of 64\n" in err
-
-
 def test_an_image_without_tissue(boosted, tmp_path, cli):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(tmp_path / "white.png")
     source = boosted / "boost" / "3-lightgbm" / "model.bchisto"

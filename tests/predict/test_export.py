@@ -31,6 +31,7 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
 
 def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path):
     card = export(boosted / PAIR, to=tmp_path / "to")
+    assert card.read_text() == (boosted / PAIR / "model-card.md").read_text()
     card.write_text("mine")
     assert export(boosted / PAIR, to=tmp_path / "to").read_text() == "mine"
     (tmp_path / "to" / "model.bchisto").write_bytes(b"another")
@@ -40,12 +41,6 @@ def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path)
     (tmp_path / "full" / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="holds other files"):
         export(boosted / PAIR, to=tmp_path / "full")
-
-
-def test_a_card_is_written_with_each_model(boosted, tmp_path):
-    """It is the one that is exported."""
-    card = export(boosted / PAIR, to=tmp_path / "to")
-    assert (boosted / PAIR / "model-card.md").read_text() == card.read_text()
 
 
 def test_a_model_file_without_its_figures(boosted, tmp_path):

@@ -83,7 +83,9 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, c
         file.write_bytes(kept)
 
 
-def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path):
+def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path, monkeypatch):
+    """For a network of Keras building it would begin with a download."""
+    monkeypatch.setattr("bchisto.predict.boosted.cached_encoder", lambda *_, **__: pytest.fail("a network was built"))
     away = shutil.copy(weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto")
     with pytest.raises(WeightsError, match='give them with `weights="tiny=PATH"`'):
         predict(away, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))

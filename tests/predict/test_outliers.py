@@ -10,11 +10,12 @@ import zipfile
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.boost import Bundle
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.reference import fit_gaussian, left_out_distances, placed
 from bchisto.core import BundleError
+from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.featurize import open_store
+from bchisto.featurize import featurize, open_store
 from conftest import write_tissue
 from PIL import Image
 
@@ -30,17 +31,10 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(images, tmp_path_factory, tiny_options):
-    from bchisto.cli import main
-
+def run(images, tmp_path_factory, tiny_settings):
     out = tmp_path_factory.mktemp("outliers") / "run"
-    for command in (
-        ("featurize", "--images", images, "--out", out, *tiny_options),
-        ("boost", "--out", out, "--folds", 3, "--head", "logistic", "--jobs", 1),
-    ):
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, command)))
-        assert not ended.value.code
+    featurize(images, out=out, settings=tiny_settings, work=Work(jobs=1))
+    train(out=out, folds=["3"], settings=BoostSettings(["logistic"]), work=Work(jobs=1))
     return out
 
 

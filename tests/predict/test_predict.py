@@ -4,13 +4,10 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import InputError, MissingInputError, OutputError, WeightsError
+from bchisto.core import InputError, MissingInputError, OutputError
 from bchisto.core.jobs import Work
-from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
-from bchisto_tiny import tiny_weights
-from packs import train_small
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -43,16 +40,6 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
     assert not (tmp_path / "p.csv.parts").exists()
 
 
-def test_files_and_columns_are_those_of_the_out_of_fold_table(boosted, model, tissue, tmp_path):
-    predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
-    (new,) = read_predictions(tmp_path / "p.csv")
-    (out_of_fold,) = read_predictions(boosted / PAIR / "predictions.csv")
-    assert new.classes == out_of_fold.classes
-    assert set(new.image_ids) == set(out_of_fold.image_ids)
-    assert new.probabilities.shape == out_of_fold.probabilities.shape
-    assert evaluate([tmp_path / "p.csv"], out=tmp_path / "e", bootstrap=0).result["tables"]["p"]["n"] == 12
-
-
 def test_the_format_of_the_challenge(model, tissue, tmp_path):
     new = tmp_path / "new"
     new.mkdir()
@@ -76,13 +63,6 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
         ("benign00.png", ""),
         ("x/a.png", ""),
     ]
-
-
-def test_an_existing_table_is_kept(model, tissue, tmp_path):
-    (tmp_path / "p.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r"p\.csv: exists already; use `overwrite` or another `out`"):
-        predict(model, [tissue], out=tmp_path / "p.csv")
-    assert (tmp_path / "p.csv").read_text() == "mine"
 
 
 def unfinish(table, **changes):
@@ -113,46 +93,6 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
         (tmp_path / "p.csv.run.json").write_text(strange)
         with pytest.raises(OutputError, match="exists already"):
             predict(model, [tissue], out=table, work=Work(jobs=1))
-
-
-def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
-
-    tiny_weights(tmp_path / "other.weights.h5", seed=1)
-    with pytest.raises(
-        WeightsError, match='tiny needs the weights of .*; give the right .* with `weights="tiny=PATH"`'
-    ):
-        predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
-    tiny_weights(tmp_path / "same.weights.h5", seed=0)
-    found = predict(
-        model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], work=Work(jobs=1)
-    )
-    assert found.images == 12
-
-
-def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path, monkeypatch):
-    import h5py
-
-    run = run_copy(described)
-    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
-        file.attrs["weights"] = "file"
-    (result,) = train_small(run, params={"min_data_in_leaf": 2, "num_iterations": 2})
-    # for a network of Keras it would begin with a download
-    monkeypatch.setattr("bchisto.predict.boosted.cached_encoder", lambda *_, **__: pytest.fail("a network was built"))
-    with pytest.raises(WeightsError, match='tiny was trained with weights .*; give them with `weights="tiny=PATH"`'):
-        predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
-
-
-def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_path):
-
-    file = tmp_path / "tiny.weights.h5"
-    one = sorted(tissue.rglob("*.png"))[0]
-    for seed, fits in ((0, True), (3, False), (0, True)):
-        tiny_weights(file, seed=seed)
-        if fits:
-            predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], work=Work(jobs=1, overwrite=True))
-        else:
-            with pytest.raises(WeightsError, match="tiny needs the weights of sha256"):
-                predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], work=Work(jobs=1, overwrite=True))
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):

@@ -9,19 +9,12 @@ from bchisto.boost import Bundle
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
-from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import Predictor, predict
 
 
 @pytest.fixture(scope="module")
 def predictor(boosted):
     return Predictor(boosted)
-
-
-@pytest.fixture(scope="module")
-def network(tissue, tmp_path_factory):
-    settings = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:1")
-    return finetune(tissue, out=tmp_path_factory.mktemp("cnn") / "run", folds="2", settings=settings, work=Work(jobs=1))
 
 
 def shares(table):
@@ -41,17 +34,6 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
     assert found.trained == (True, True, True)
     assert found.predicted == tuple(found.classes[place] for place in found.probabilities.argmax(axis=1))
     np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=1))
-
-
-def test_networks_alike(network, tissue, tmp_path):
-    (result,) = network
-    predict(result.model, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
-    expected = shares(tmp_path / "p.csv")
-    files = sorted(tissue.rglob("*.png"))[:2]
-    found = Predictor(result.folder).predict([decode_image(files[1]), files[0]])
-    for row, file in zip(found.probabilities, (files[1], files[0]), strict=True):
-        np.testing.assert_allclose(row, expected[file.relative_to(tissue).as_posix()], rtol=1e-6)
-    assert found.trained == (True, True)
 
 
 def test_one_many_folders_and_stacks(predictor, tissue):

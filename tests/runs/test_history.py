@@ -4,7 +4,6 @@ import sys
 
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.core.jobs import Work
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
 
 
@@ -113,9 +112,3 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
     found = {p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")}
     assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
     assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked", "ok", "ok"]
-
-
-def test_a_shard_is_listed_with_its_number(tmp_path, cli):
-    with record_run(tmp_path / "run", command="reproduce", config={}, work=Work(shard="1/2")):
-        pass
-    assert "  reproduce  ok, shard 1/2  " in cli("runs", "list", tmp_path)[1]
