@@ -215,7 +215,7 @@ def write_map(
     point : OperatingPoint or None
     """
     own = {tile.image_id: results[tile.image_id] for tile in grid.records}
-    predicted = replace(of, records=grid.records, results=own)
+    predicted = of._replace(records=grid.records, results=own)
     shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
     places = zip(grid.corners, own.values(), strict=True)
