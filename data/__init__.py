@@ -30,6 +30,7 @@ from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP
+from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,
     find_layout,
@@ -65,6 +66,7 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
+    "spacing_of",
     "survey_dataset",
     "unique_images",
     "walk_files",
