@@ -90,7 +90,10 @@ def _add_images(app: FastAPI, session: Session) -> None:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
             raise HTTPException(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
-        return _answer(await session.add(name, request.stream(), model=model, mpp=_spacing(mpp)))
+        given, problem = spacing_of(mpp)
+        if problem:
+            raise HTTPException(422, problem)
+        return _answer(await session.add(name, request.stream(), model=model, mpp=given))
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> list[ImageAnswer]:
@@ -114,14 +117,6 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def remove_images(model: int | None = None) -> None:
         for item in session.items(model):
             session.remove(item.number)
-
-
-def _spacing(text: str) -> float | None:
-    """Return the micrometres per pixel that a person wrote, with a decimal point or comma; None if nothing."""
-    mpp, problem = spacing_of(text)
-    if problem:
-        raise HTTPException(422, problem)
-    return mpp
 
 
 def _answer(item: Item) -> ImageAnswer:

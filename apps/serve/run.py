@@ -171,9 +171,12 @@ async def _serve(
         server = uvicorn.Server(config)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.handle_exit, signal.SIGTERM, None)
+        answering = asyncio.create_task(
+            server.serve(sockets=[listener])
+        )  # as a task, so that repeated interrupts end it
         # a token of a file would stay in the history of the browser
         ready((public or _address(listener, settings.host)) + ("/" if settings.token_file else f"/?token={token}"))
-        await server.serve(sockets=[listener])
+        await answering
     finally:
         await engine.stop()
 

@@ -202,7 +202,6 @@ class Session:
         self._next = number = self._next + 1
         item = Item(number, name, model, folder=self.folder / str(number), given=mpp)
         try:
-            item.path.parent.mkdir(parents=True)
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item)
             if (twin := self._twin(item)) is not None:
@@ -238,10 +237,9 @@ class Session:
 
     async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
         """Write an upload to a file; refuse it if it is too slow or too large."""
-        if shutil.disk_usage(item.folder).free < limits.SERVED_BYTES:
-            raise HTTPException(
-                507, f"the disk of the page's temporary files is nearly full; {item.name} was not taken"
-            )
+        if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
+            raise HTTPException(507, f"{item.name}: the disk of the page's temporary files is nearly full")
+        item.path.parent.mkdir(parents=True)
         digest = hashlib.sha256()
         with item.path.open("xb") as handle:
             while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:

@@ -82,6 +82,7 @@
       } catch (error) {
         if (await file.slice(0, 1).arrayBuffer().catch(() => false)) { // it stays in the queue until the page answers
           status.textContent = trouble(error) + " " + files.length + " still to send.";
+          files.push(files.shift()); // so that none holds up the others
           await pause(2);
           continue;
         }
