@@ -343,6 +343,7 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             window, names, gone = chrome.new_page(), folders_of(files, tmp_path / "sent", 2), tmp_path / "gone.png"
             window.goto(page.address)
             listed(window, 2)
+            window.wait_for_load_state()  # with its script
             gone.write_bytes(b"no image")
             proxy.instead = 502
             dropped(window, *sorted((tmp_path / "sent").iterdir()), gone)

@@ -14,7 +14,7 @@
   }
   async function reason(answer) {
     const text = await answer.text();
-    try { return JSON.parse(text).detail; } catch { return text.startsWith("<") ? "status " + answer.status + " of a proxy" : text; }
+    try { return JSON.parse(text).detail; } catch { return !text || text.startsWith("<") ? "status " + answer.status + " of a proxy" : text; }
   }
   const trouble = (error) => error.message.startsWith("The page") ? error.message : "The page does not answer: is bchisto serve still running, and its proxy logged in?";
 
