@@ -66,7 +66,6 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
-    "spacing_of",
     "survey_dataset",
     "unique_images",
     "walk_files",
