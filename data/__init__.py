@@ -30,6 +30,7 @@ from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP, BACH_SIZE
+from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,
     find_layout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
@@ -13,9 +14,11 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as Refusal
+from starlette.requests import ClientDisconnect
 
 from ... import __version__
-from ...core.formats import decimal_of, limits, plausible_mpp
+from ...core.formats import limits
+from ...data import spacing_of
 from .pages import Pages
 from .session import ImageAnswer, Item, Session
 
@@ -39,6 +42,9 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         elif isinstance(error, RequestValidationError):
             values = (f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors())
             reason = f"not a value that the page takes: {', '.join(values)}"
+        elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
+            status, reason = 500, f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+            logging.getLogger(__name__).error("%s", request.url.path, exc_info=error)
         if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": reason}, status, headers)
         return pages.refusal(status, reason)
@@ -50,7 +56,7 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=work,
-        exception_handlers={Refusal: refused, RequestValidationError: refused},
+        exception_handlers=dict.fromkeys((Refusal, RequestValidationError, ClientDisconnect, Exception), refused),
     )
     _add_images(app, session)
     _add_pictures(app, session)
@@ -84,7 +90,10 @@ def _add_images(app: FastAPI, session: Session) -> None:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
             raise HTTPException(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
-        return _answer(await session.add(name, request.stream(), model=model, mpp=_spacing(mpp)))
+        given, problem = spacing_of(mpp)
+        if problem:
+            raise HTTPException(422, problem)
+        return _answer(await session.add(name, request.stream(), model=model, mpp=given))
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> list[ImageAnswer]:
@@ -108,17 +117,6 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def remove_images(model: int | None = None) -> None:
         for item in session.items(model):
             session.remove(item.number)
-
-
-def _spacing(text: str) -> float | None:
-    """Return the micrometres per pixel that a person wrote, with a decimal point or comma; None if nothing."""
-    if not text.strip():
-        return None
-    with suppress(ValueError):
-        if (mpp := plausible_mpp(decimal_of(text.strip()))) is not None:
-            return mpp
-    bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
-    raise HTTPException(422, f"micrometres per pixel {text[:40]}: give a number from {bounds}, such as 0.42")
 
 
 def _answer(item: Item) -> ImageAnswer:
@@ -154,7 +152,7 @@ def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
     async def table(model: int = 0) -> Response:
         session.check_model(model)
         folder = session.folder / f"table-{model}"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         answer = await session.write(model, folder, html=name.endswith(".html"))
         if "error" in answer:
             raise HTTPException(422, answer["error"])

@@ -18,9 +18,6 @@ from ...core.jobs import THREADS
 MARKS = ("\x02", "\x03")
 """Characters around a parameter in a worker's message, which cannot occur in file names."""
 
-_LINE = 64 * 1024**2
-"""Largest size of an answer in bytes."""
-
 
 class Engine:
     """Runs tasks in a worker process.
@@ -66,8 +63,8 @@ class Engine:
         if self._process is None or self._process.returncode is not None:
             self._process = await start_process(
                 sys.executable, "-m", f"{__package__}",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE, start_new_session=True,
-                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+                env={**os.environ, **dict.fromkeys(THREADS, "1")}, limit=64 * 1024**2,  # bytes of an answer
             )  # fmt: skip
         return self._process
 

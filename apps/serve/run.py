@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import re
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from ...core.jobs import ensure_folder, scratch_folder
 
 _LEAST_TOKEN = 20
 """Least number of characters of a token, so that it cannot be guessed."""
-
-_MOST_TOKEN = 1000
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class ServeSettings(Settings):
         assert self.token_file is not None
         try:
             with self.token_file.open("rb") as handle:
-                token = handle.read(_MOST_TOKEN).decode("ascii", errors="replace").strip()
+                token = handle.read(1000).decode("ascii", errors="replace").strip()
             if self.token_file.stat().st_mode & 0o077:
                 _log.warning("%s: others can read the token; chmod 600 keeps it yours", self.token_file)
         except OSError as error:
@@ -168,14 +167,16 @@ async def _serve(
         app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
-            access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="on", ws="none",
+            access_log=False, log_level="critical", server_header=False, proxy_headers=False, lifespan="on", ws="none",
             timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
             log_config=None, backlog=limits.SERVED_CONNECTIONS,
         )  # fmt: skip
         server = uvicorn.Server(config)
-        answering = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not answering.done():
-            await asyncio.sleep(0.05)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.handle_exit, signal.SIGTERM, None)
+        answering = asyncio.create_task(
+            server.serve(sockets=[listener])
+        )  # as a task, so that repeated interrupts end it
         # a token of a file would stay in the history of the browser
         ready((public or _address(listener, settings.host)) + ("/" if settings.token_file else f"/?token={token}"))
         await answering

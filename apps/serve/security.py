@@ -35,14 +35,13 @@ _HEADERS = {
 }
 """Headers of every answer, unless the answer sets them itself."""
 
-_SAFE = ("GET", "HEAD")
-
 _PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>bchisto</title>{}'
 
 _ENTER = _PAGE.format('<meta http-equiv="refresh" content="0;url={0}"><p><a href="{0}">Continue</a></p>')
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 
 _ASK = _PAGE.format(
+    '<meta name="viewport" content="width=device-width"><main><h1>bchisto</h1>'
     "<p>Open the address that bchisto serve printed, send Authorization: Bearer TOKEN, or give the token.</p>"
     '<form method="post"><label>Token <input name="token" type="password" autocomplete="off"></label> '
     "<button>Open</button></form>"
@@ -81,9 +80,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it to the app."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+        if scope["type"] != "http":  # its beginning and end; there are no web sockets
+            await self._app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
@@ -108,7 +106,7 @@ class Guard:
             return None
         if _same(cookie_parser(headers.get("cookie", "")).get("bchisto", ""), self._ticket):
             own = _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers)
-            if scope["method"] in _SAFE or own:
+            if scope["method"] in ("GET", "HEAD") or own:
                 return None
             return PlainTextResponse("This was not asked by the page itself; load it again.\n", 403)
         given = scope["query_string"]

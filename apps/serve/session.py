@@ -22,8 +22,8 @@ from .engine import Engine, free_memory
 
 _log = logging.getLogger(__name__)
 
-_MOST_PARTS = 10
-"""Largest number of parts of an image's name: folders and the file name."""
+_MOST_FOLDERS = 50
+"""Largest number of folders in an image's name, since folders are removed one inside the other."""
 
 
 @dataclass
@@ -192,17 +192,16 @@ class Session:
         Raises
         ------
         HTTPException
-            There is no room, the image is too large or empty, it arrives too slowly, or another has its name.
+            There is no room, the image is too large, it arrives too slowly, or another has its name.
         """
         name = _readable(name) or "image"
+        if name.count("/") > _MOST_FOLDERS:
+            raise HTTPException(400, f"{name}: is in more than {_MOST_FOLDERS} folders; drop the inner ones")
         if len(self._items) >= limits.SERVED_IMAGES:
             raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
-        if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
-            raise HTTPException(507, f"the disk of the page's temporary files is nearly full; {name} was not taken")
         self._next = number = self._next + 1
         item = Item(number, name, model, folder=self.folder / str(number), given=mpp)
         try:
-            item.path.parent.mkdir(parents=True)
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item)
             if (twin := self._twin(item)) is not None:
@@ -237,7 +236,10 @@ class Session:
         return twin if twin is not None and twin.number in self._items else None
 
     async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
-        """Write an upload to a file; refuse it if it is too slow, too large or empty."""
+        """Write an upload to a file; refuse it if it is too slow or too large."""
+        if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
+            raise HTTPException(507, f"{item.name}: the disk of the page's temporary files is nearly full")
+        item.path.parent.mkdir(parents=True)
         digest = hashlib.sha256()
         with item.path.open("xb") as handle:
             while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:
@@ -249,8 +251,6 @@ class Session:
                     raise HTTPException(507, "the images on the page fill the room that it has; remove some first")
                 handle.write(chunk)
                 digest.update(chunk)
-        if not item.size:
-            raise HTTPException(400, f"{item.name}: is empty; download it again")
         item.sha256 = digest.hexdigest()
 
     def _discard(self, item: Item) -> None:
@@ -387,6 +387,4 @@ def _readable(name: str) -> str:
     'slide/a.png'
     """
     text = "".join(sign for sign in unicodedata.normalize("NFC", name) if sign.isprintable())
-    parts = [part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" .")]
-    short = (part.encode()[-limits.SERVED_NAME :].decode(errors="ignore") for part in parts[-_MOST_PARTS:])
-    return "/".join(part for part in short if part.strip(" ."))
+    return "/".join(part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" ."))

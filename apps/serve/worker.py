@@ -24,7 +24,7 @@ from ...core import BchistoError, Message, is_out_of_memory, message_of, printab
 from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
 from ...core.models import bundle_lines, bundle_view
-from ...data import ImageRecord, ImageSelection, read_headers
+from ...data import ImageRecord, ImageSelection, get_layout, read_headers
 from ...evaluate import apply_temperature
 from ...evaluate.report import measured
 from ...predict import (
@@ -50,9 +50,6 @@ from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stain
 
 Task = Mapping[str, Any]
 """A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
-
-_MODELS = 8
-"""Largest number of models in memory."""
 
 
 def main() -> int:
@@ -128,7 +125,7 @@ def _named(value: Any, task: Task) -> Any:
     return value.replace(task["model"]["copy"], task["model"]["path"])
 
 
-_ready = functools.lru_cache(maxsize=_MODELS)(ready_model)
+_ready = functools.lru_cache(maxsize=8)(ready_model)  # so many models are in memory
 
 
 def _model(task: Task) -> tuple[ModelFile, Model]:
@@ -140,6 +137,9 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
     """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
     record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"])
     if record.mpp is None:
+        if record.path.parent.name in (classes := get_layout("bach").classes):  # known by its folders, not by names
+            for name in classes:
+                (record.path.parents[1] / name).mkdir(exist_ok=True)
         with suppress(BchistoError):  # as `predict` knows them from the names of a published data set
             (published,) = ImageSelection(Path(image["folder"]), **model.bundle.reading).table().records
             record = replace(record, mpp=published.mpp)

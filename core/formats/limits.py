@@ -61,7 +61,6 @@ SERVED_IDLE_SECONDS = 20  # without data from a client
 SERVED_UPLOAD_SECONDS = 600  # for one file: 256 MB at 3.6 Mbit/s
 SERVED_WORK_SECONDS = 1800  # for one image; the published settings take minutes
 SERVED_PIXEL_BYTES = 70  # of memory for a pixel: dense mode took 5.8 GB for 85 million
-SERVED_NAME = 200  # bytes of a file name, and of each folder; a file system allows 255
 
 # prediction tables
 EVALUATED_CLASSES, EVALUATED_FOLDS = 100, 5000  # each class and each fold has its own metrics

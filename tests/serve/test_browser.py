@@ -288,11 +288,17 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     """A reverse proxy as clusters and hospitals have them: below a path that it removes, and with another Host."""
 
     def passed_on(self):
-        size = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.server.instead:
+            self.send_response(200 if self.path == "/login" else self.server.instead)
+            for name, value in (("location", "/login"), ("content-type", "text/html"), ("content-length", "0")):
+                self.send_header(name, value)
+            self.end_headers()
+            return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         path = self.path.removeprefix("/node/8600") if self.server.strips else self.path
         target = self.server.target
-        answer = httpx.request(self.command, target + path, headers=headers, content=self.rfile.read(size), timeout=60)
+        answer = httpx.request(self.command, target + path, headers=headers, content=body, timeout=60)
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
             if name not in ("content-length", "transfer-encoding", "connection"):
@@ -308,10 +314,11 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("strips", [True, False])
-def test_behind_a_proxy_and_below_a_path(tab, start, run_folders, files, strips):
+def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files, tmp_path, strips):
+    """No image is lost if the page, the network, a login of the proxy or a file goes while images are sent."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        proxy.strips = strips
+        proxy.strips, proxy.instead = strips, 0
         public = f"http://localhost:{proxy.server_port}/node/8600"
         with serving(start, run_folders / "first run", "--public-url", public) as page:
             assert page.address.startswith(f"{public}/?token=")
@@ -332,6 +339,27 @@ def test_behind_a_proxy_and_below_a_path(tab, start, run_folders, files, strips)
             window.click("#review")
             window.wait_for_selector("text=Reviewed.")
             window.goto("about:blank")
+            window, names, gone = chrome.new_page(), folders_of(files, tmp_path / "sent", 2), tmp_path / "gone.png"
+            window.goto(page.address)
+            listed(window, 2)
+            window.wait_for_load_state()  # with its script
+            gone.write_bytes(b"no image")
+            proxy.instead = 502
+            dropped(window, *sorted((tmp_path / "sent").iterdir()), gone)
+            for proxy.instead in (502, 302, 200):
+                window.evaluate("document.getElementById('status').textContent = ''")
+                window.wait_for_selector("text=its proxy logged in? 5 still to send")
+            window.context.set_offline(True)
+            gone.unlink()
+            proxy.instead = 0
+            window.context.set_offline(False)
+            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 2.")
+            listed(window, 2 + len(names))
+            assert window.inner_text("#refused") == "gone.png: cannot be read any more; add it again"
+            proxy.instead = 413
+            window.set_input_files("#files", str(files[3]))
+            window.wait_for_selector("text=status 413 of a proxy")
+            window.close()
         proxy.shutdown()
 
 

@@ -6,14 +6,17 @@
 
   async function ask(path, options) {
     const answer = await fetch(path, { headers: { "X-CSRF": csrf }, ...options });
+    const html = (answer.headers.get("content-type") || "").startsWith("text/html");
     if (answer.status === 401) throw new Error("The page was started again: open the address that bchisto serve printed.");
+    // a proxy answered, as with a page to log in; only that a file is too large for it is an answer
+    if (answer.redirected || (html && answer.status !== 413 && !path.startsWith("results"))) throw new Error("not the page");
     return answer;
   }
   async function reason(answer) {
     const text = await answer.text();
-    try { return JSON.parse(text).detail; } catch { return text || "status " + answer.status; }
+    try { return JSON.parse(text).detail; } catch { return !text || text.startsWith("<") ? "status " + answer.status + " of a proxy" : text; }
   }
-  const trouble = (error) => error.message.startsWith("The page") ? error.message : "The page does not answer: is bchisto serve still running?";
+  const trouble = (error) => error.message.startsWith("The page") ? error.message : "The page does not answer: is bchisto serve still running, and its proxy logged in?";
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-path]");
@@ -26,6 +29,10 @@
       else location.href = button.dataset.then || location.href;
     } catch (error) { status.textContent = trouble(error); }
   });
+  document.querySelectorAll("figure img").forEach((image) => image.decode().catch(async () => {
+    const answer = await ask(image.getAttribute("src"));
+    if (!answer.ok) image.alt = await reason(answer);
+  }));
   const link = byId("pixels");
   if (link) link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -39,13 +46,13 @@
   if (!drop) return;
 
   const files = [], model = drop.dataset.model, known = byId("files").accept.split(",");
-  let sending = false, sent = 0;
+  let sending = false, sent = 0, others = 0;
   function refuse(name, why) {
     const line = document.createElement("li");
     line.textContent = name.concat(": ", why.startsWith(name + ": ") ? why.slice(name.length + 2) : why);
     refused.append(line);
   }
-  function add(named) {
+  function add(all) {
     const given = mpp.value.trim().replace(",", "."), { least, most } = mpp.dataset;
     if (given && !(Number(given) >= least && Number(given) <= most)) {
       mpp.setCustomValidity("Nothing was added: give micrometres per pixel from " + least + " to " + most + ", such as 0.42, or nothing.");
@@ -54,6 +61,8 @@
       return;
     }
     if (!sending) refused.replaceChildren();
+    const named = all.filter(isImage);
+    others += all.length - named.length;
     named.forEach(([name, file]) => {
       if (file.size > drop.dataset.bytes) refuse(name, "is larger than " + Math.floor(drop.dataset.bytes / 1048576) + " MB");
       else files.push([name, file, given]);
@@ -63,28 +72,28 @@
   mpp.addEventListener("input", () => mpp.setCustomValidity(""));
   async function send() {
     if (sending) return;
-    sending = true;
-    while (files.length) {
-      const [name, file, given] = files.shift();
-      status.textContent = "Sending " + name + (files.length ? ", " + files.length + " more to send. Stay on this page until then." : ".");
-      await sendOne(new URLSearchParams({ name, model, mpp: given }), name, file);
-    }
-    sending = false;
-    if (sent) status.textContent = sent + (sent === 1 ? " image was sent." : " images were sent.");
-    sent = 0;
-  }
-  async function sendOne(query, name, file) {
-    for (let failures = 0; ;) {
+    for (sending = true; files.length;) {
+      const [name, file, given] = files[0];
+      status.textContent = "Sending " + name + (files.length > 1 ? ", " + (files.length - 1) + " more to send. Stay on this page until then." : ".");
       try {
-        const answer = await ask("api/images?" + query, { method: "POST", body: file });
+        const answer = await ask("api/images?" + new URLSearchParams({ name, model, mpp: given }), { method: "POST", body: file });
         if (answer.ok) sent += 1;
         else refuse(name, await reason(answer));
-        return;
       } catch (error) {
-        if (++failures > 5) { refuse(name, trouble(error)); return; }
-        await pause(2);
+        if (await file.slice(0, 1).arrayBuffer().catch(() => false)) { // it stays in the queue until the page answers
+          status.textContent = trouble(error) + " " + files.length + " still to send.";
+          files.push(files.shift()); // so that none holds up the others
+          await pause(2);
+          continue;
+        }
+        refuse(name, "cannot be read any more; add it again");
       }
+      files.shift();
     }
+    sending = false;
+    status.textContent = (sent || "No") + (sent > 1 ? " images were sent." : " image was sent.")
+      + (others ? " Files left out, by their names not images: " + others + "." : "");
+    sent = others = 0;
   }
   window.addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 
@@ -93,19 +102,20 @@
       let busy = true;
       try {
         const queue = await (await ask("api/queue")).json();
-        if (lost) status.textContent = "";
+        if (lost && !sending) status.textContent = "";
         lost = false;
         busy = queue.waiting + queue.working || sending;
         if (String(queue.version) !== results.firstElementChild.dataset.version) await show();
       } catch (error) {
         lost = true;
-        status.textContent = trouble(error);
+        if (!sending) status.textContent = trouble(error);
       }
       await pause(busy ? 1 : 3);
     }
   }
   async function show() {
     const text = await (await ask("results?model=" + model)).text();
+    if (!text.includes("data-version=")) throw new Error("not the page");
     const focused = results.contains(document.activeElement) ? document.activeElement.id : "";
     const chosen = CHOICES.map(choice);
     results.innerHTML = text;
@@ -152,10 +162,10 @@
     drop.classList.remove("over");
     const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
     const named = await Promise.all(dropped.map((entry) => filesOf(entry, "")));
-    add(named.flat().filter(isImage));
+    add(named.flat());
   });
   ["files", "folder"].forEach((id) => byId(id).addEventListener("change", (event) => {
-    add([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]).filter(isImage));
+    add([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]));
     event.target.value = "";
   }));
   look();
