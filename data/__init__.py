@@ -24,7 +24,7 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .images import is_blank, read_headers
+from .images import ImageFiles, is_blank, read_headers
 from .images.content import UniqueImages, crop_key, pixel_findings, pixels_sha256, record_sha256, unique_images
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
@@ -43,7 +43,7 @@ from .layouts.registry import (
 from .names import join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
-from .walk import walk_files
+from .walk import list_images, walk_files
 
 __all__ = [
     "Copy",

@@ -51,8 +51,12 @@ def altered_file(folder: Path) -> Path | None:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    return read_json_object(path) if path.is_file() else {}
+    """Return what was fetched into a folder; nothing if the file is missing or damaged, so that it is fetched again."""
+    with contextlib.suppress(InputError, OSError):
+        record = read_json_object(folder / RECORD)
+        if isinstance(record.get("files"), dict):
+            return record
+    return {}
 
 
 def _is_complete(folder: Path) -> bool:
@@ -107,7 +111,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     if fetched not in (None, info.sha):
         raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
     files = _needed(named, info.siblings or ())
-    size = sum(file.size or 0 for file in files) / 1e6
+    with _explained(hub, repository, folder):  # whatever the hub gives for a size
+        size = sum(file.size or 0 for file in files) / 1e6
     if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
     for file in files:

@@ -298,7 +298,7 @@ def finetune(
         plans = _plans(choice, records, failures, known, seed=settings.seed)
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
-        record.note(flow=dict(known.flow))
+        record.note(flow=dict(known.flow), failures=len(failures))
         known_images = LabelledImages(
             digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},

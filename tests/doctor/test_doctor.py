@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -73,6 +74,13 @@ def test_a_check_that_ends_its_process():
     outcomes = run_checks(checks, apart=("a", "b"), hide={}, write=in_python)
     assert statuses(outcomes) == {"a": "failure", "Python": "ok"}
     assert "SIGABRT" in outcomes[0].finding
+
+
+def test_a_check_that_never_ends(monkeypatch):
+    """As of a library that tries for ever to start a thread, without the memory for it."""
+    monkeypatch.setattr("bchisto.apps.doctor.check._MOST_SECONDS", 0.2)
+    (outcome,) = run_checks({"a": signal.pause}, apart=("a",), hide={}, write=in_python)
+    assert (outcome.status, outcome.finding) == ("failure", "no result in 0.2 s")
 
 
 def test_a_second_opencv(on_path):
