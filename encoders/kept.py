@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,12 @@ class KeptNetwork:
             return None
         try:
             _refuse_shared(folder.parent)
+            if not all((folder / name).is_file() for name in (*_GRAPH, _RECORD)):
+                raise OSError("not all of its files")
             record = json.loads((folder / _RECORD).read_bytes())
             whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
             facts = dict(record["facts"])
-        except (BchistoError, OSError, ValueError, KeyError, TypeError) as error:
+        except (BchistoError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
         if not whole:
@@ -143,8 +146,7 @@ class KeptNetwork:
         import openvino
 
         folder = self._folder(form)
-        folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        _refuse_shared(folder.parent)
+        check_folder()
         new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         new.mkdir(mode=0o700)
         try:
@@ -166,6 +168,21 @@ def _refuse_shared(folder: Path) -> None:
     state = folder.stat()
     if hasattr(os, "geteuid") and (state.st_uid != os.geteuid() or state.st_mode & 0o022):
         raise OSError("others can write to this folder")
+
+
+def check_folder() -> None:
+    """Make the folder of kept networks, and a file in it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made or written, or others can write to it.
+    """
+    folder = kept_folder()
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    _refuse_shared(folder)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(10**6))
 
 
 def kept_networks() -> list[tuple[Path, int]]:

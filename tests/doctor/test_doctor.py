@@ -148,6 +148,15 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files[:3])}
 
 
+def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path))
+    assert only(named.check_kept()).status == "ok"
+    (tmp_path / "networks").chmod(0o777)
+    assert "others can write to this folder" in only(named.check_kept()).finding
+    monkeypatch.setenv("BCHISTO_CACHE", "/dev/null/x")
+    assert only(named.check_kept()).status == "warning"
+
+
 def test_the_published_files_are_those_that_keras_fetches():
     from keras.src.applications import inception_v3, mobilenet_v2, resnet, vgg16
 
@@ -198,6 +207,8 @@ def test_files_of_a_run(described, run_copy):
     assert [check.status for check in (done, weights, damaged)] == ["ok", "failure", "failure"]
     assert "gone.weights.h5: not a whole HDF5 file, or not readable (No such file or directory)" in weights.finding
     assert damaged.finding.startswith(f"{store}: a feature of ")
+    store.unlink()
+    assert str(store) in list(named.check_run(run))[-1].finding
     with pytest.raises(InputError, match="nope: no such folder"):
         list(named.check_run(run / "nope"))
 
