@@ -110,8 +110,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
         info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
     if fetched not in (None, info.sha):
         raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
-    files = _needed(named, info.siblings or ())
-    with _explained(hub, repository, folder):  # whatever the hub gives for a size
+    with _explained(hub, repository, folder):  # whatever the hub gives for names and sizes
+        files = _needed(named, info.siblings or ())
         size = sum(file.size or 0 for file in files) / 1e6
     if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
@@ -151,6 +151,8 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
     """Turn errors of the hub into one-line errors that name a remedy."""
     try:
         yield
+    except WeightsError:
+        raise
     except Exception as error:
         # of a file that cannot be looked up, the reason is behind a general text
         reason = (isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__) or error

@@ -127,8 +127,6 @@ class KeptNetwork:
             return None
         try:
             _refuse_shared(folder.parent)
-            if not all((folder / name).is_file() for name in (*_GRAPH, _RECORD)):
-                raise OSError("not all of its files")
             record = json.loads((folder / _RECORD).read_bytes())
             whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
             facts = dict(record["facts"])
@@ -146,7 +144,7 @@ class KeptNetwork:
         import openvino
 
         folder = self._folder(form)
-        check_folder()
+        _made_folder()
         new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         new.mkdir(mode=0o700)
         try:
@@ -170,19 +168,21 @@ def _refuse_shared(folder: Path) -> None:
         raise OSError("others can write to this folder")
 
 
-def check_folder() -> None:
-    """Make the folder of kept networks, and a file in it.
+def kept_trouble() -> str:
+    """Return why networks cannot be kept: their folder cannot be made or written, or others can write to it."""
+    try:
+        with tempfile.TemporaryFile(dir=_made_folder()) as file:
+            file.write(bytes(10**6))
+    except OSError as error:
+        return str(error.strerror or error)
+    return ""
 
-    Raises
-    ------
-    OSError
-        It cannot be made or written, or others can write to it.
-    """
+
+def _made_folder() -> Path:
     folder = kept_folder()
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     _refuse_shared(folder)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(10**6))
+    return folder
 
 
 def kept_networks() -> list[tuple[Path, int]]:

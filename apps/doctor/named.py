@@ -16,7 +16,7 @@ from ...core.formats import check_tree
 from ...core.jobs import prepare_backend, visible_gpus
 from ...core.runs import read_run
 from ...data import read_dataset
-from ...encoders import check_kept_folder, kept_folder, kept_networks, weights_folder
+from ...encoders import kept_folder, kept_networks, kept_trouble, weights_folder
 from ...featurize import open_store
 from ...predict import find_bundle, ready_model
 from . import machine
@@ -166,13 +166,9 @@ def check_kept() -> Iterator[Check]:
     networks = kept_networks()
     size = sum(size for _, size in networks) / 1e6
     text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
-    try:
-        check_kept_folder()
-    except OSError as error:
-        text += f", not used ({error.strerror or error}): each process builds its network again, in 10 seconds and 1 GB"
-        yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
-    else:
-        yield Check("kept networks", "ok", text)
+    if trouble := kept_trouble():
+        text += f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
+    yield Check("kept networks", "warning" if trouble else "ok", text, "export BCHISTO_CACHE=DIR" if trouble else "")
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

@@ -25,7 +25,7 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.files = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 60_000}
-        self.published, self.size = dict(self.files), int
+        self.published, self.size, self.name = dict(self.files), int, None
         self.refusal, self.cuts, self.ranges, self.repository = "", [], [], REPOSITORY
         self.commits, self.large, self.licence = {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER}, True, "apache-2.0"
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -34,7 +34,7 @@ class Hub(http.server.ThreadingHTTPServer):
         siblings = []
         for name, content in self.published.items():
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            file = {"rfilename": name, "size": self.size(len(content)), "blobId": blob}
+            file = {"rfilename": self.name or name, "size": self.size(len(content)), "blobId": blob}
             if name.endswith(".safetensors") and self.large:
                 file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
             siblings.append(file)
@@ -204,8 +204,9 @@ def test_a_damaged_record_is_written_again(hub, fetch, tmp_path, content):
     assert (code, json.loads(record.read_text())["revision"]) == (0, COMMIT), err
 
 
-def test_a_size_that_is_no_number(hub, fetch):
-    hub.size = str
+@pytest.mark.parametrize(("name", "size"), [(None, str), (5, int)])
+def test_names_and_sizes_of_another_type(hub, fetch, name, size):
+    hub.size, hub.name = size, name
     code, _, err = fetch("--yes")
     assert (code, "cannot be fetched into" in err) == (2, True), err
 
