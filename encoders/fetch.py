@@ -108,11 +108,10 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log repeats our messages
     with _explained(hub, repository, folder):
         info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
-    if fetched not in (None, info.sha):
-        raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
-    with _explained(hub, repository, folder):  # whatever the hub gives for names and sizes
         files = _needed(named, info.siblings or ())
         size = sum(file.size or 0 for file in files) / 1e6
+    if fetched not in (None, info.sha):
+        raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
     if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
     for file in files:
