@@ -57,7 +57,8 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path)
     assert cli(*words)[:2] == (4, "nothing is missing\n")
     (images / "benign" / "other.png").unlink()
     assert cli(*words)[0] == 0
-    assert (run / "evaluation" / "metrics.json").read_bytes() == first
+    again = (run / "evaluation" / "metrics.json").read_bytes()
+    assert json.loads(again)["tables"] == json.loads(first)["tables"]
 
 
 @pytest.mark.slow
