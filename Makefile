@@ -92,7 +92,7 @@ audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; wa
 constraints: $(VENV)/installed-test,dask,jax,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
 	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > tools/constraints.txt
 
-lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes) and docs/licences.md from tools/constraints.txt
+lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes), tools/licences.csv and docs/licences.md from tools/constraints.txt
 	$(BIN)/pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet --report $(VENV)/lock.json -r tools/constraints.txt
 	$(BIN)/python .ci/lock.py $(VENV)/lock.json
 

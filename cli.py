@@ -37,16 +37,16 @@ from .core import (
 
 __all__ = ["cli", "main"]
 
-_GROUPS = {
+GROUPS = {
     "Start here": ("trial", "demo"),
-    "Data": ("data", "stain"),
+    "Data": ("data", "stain", "slides"),
     "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce", "submit"),
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),
 }
 """Commands by group, in the order of the help."""
 
-_COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
+_COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 _MODULES = {
     **dict.fromkeys(("trial", "demo"), "reproduce"),
     "stain": "data",
@@ -73,7 +73,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by group."""
-        for title, names in _GROUPS.items():
+        for title, names in GROUPS.items():
             rows = [
                 (name, command.get_short_help_str(WIDTH)) for name in names if (command := self.get_command(ctx, name))
             ]

@@ -1,5 +1,6 @@
-"""Write the bill of materials of a wheel beside it: CycloneDX, from tools/requirements.lock and docs/licences.md."""
+"""Write the bill of materials of a wheel beside it: CycloneDX, from tools/requirements.lock and tools/licences.csv."""
 
+import csv
 import hashlib
 import re
 import sys
@@ -38,8 +39,8 @@ def main(wheel: str) -> None:
     """Write ``<wheel>.cdx.json``."""
     path = Path(wheel)
     version = path.name.split("-")[1]
-    page = (ROOT / "docs" / "licences.md").read_text()
-    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+?) \| (\S+) \|$", page, re.MULTILINE)
+    with (ROOT / "tools" / "licences.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
     licences = {re.sub(r"[-_.]+", "-", name).lower(): (licence, by) for name, _, licence, by in rows}
     bom = Bom()
     bom.metadata.component = root = Component(

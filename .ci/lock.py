@@ -1,6 +1,7 @@
-"""Write tools/requirements.lock (versions with hashes) and docs/licences.md (licences) from a report of pip."""
+"""Write tools/requirements.lock (with hashes), tools/licences.csv and docs/licences.md from a report of pip."""
 
 import contextlib
+import csv
 import json
 import re
 import sys
@@ -12,32 +13,53 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK, PAGE = ROOT / "tools/requirements.lock", ROOT / "docs" / "licences.md"
+LOCK, TABLE, PAGE = ROOT / "tools/requirements.lock", ROOT / "tools/licences.csv", ROOT / "docs" / "licences.md"
 
-EXTRAS = ("", "excel", "dask", "jax", "onnx", "test", "docs", "lint")
+EXTRAS = ("", "excel", "dask", "jax", "onnx", "slides", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {
     "Apache Software License": "Apache-2.0", "MIT License": "MIT", "BSD License": "BSD",
     "Python Software Foundation License": "PSF-2.0", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "ISC License (ISCL)": "ISC",
+    "ISC License (ISCL)": "ISC", "Apache 2.0": "Apache-2.0", "Apache License 2.0": "Apache-2.0",
+    "BSD 3-Clause License": "BSD-3-Clause", "BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause",
+    "2-clause BSD": "BSD-2-Clause",
+    "Public Domain or BSD or GNU General Public License (GPL)": "public domain, BSD or GPL",
 }  # fmt: skip
 
 HEAD = """# Licences of what bchisto needs
 
-bchisto itself is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are
-those of `tools/constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`,
-or the extra of it that needs the package (`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is
-GPL-3.0-or-later, see NOTICE. Neither is the extra `torch`, whose files differ by machine, nor the weights of networks,
-which have [licences of their own](weights.md).
+bchisto is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are those of
+`tools/constraints.txt`, with the licence that each declares; `tools/licences.csv` has their versions. `make lock`
+writes this page.
 
-| package | version | licence | needed by |
-| --- | --- | --- | --- |
+Not listed: the extra `torch`, whose files differ by machine; the extra `staintools`, whose spams-bin is
+GPL-3.0-or-later (see NOTICE); and the weights of networks, which have [licences of their own](weights.md).
 """
+
+PARTS = {
+    "bchisto itself": ("bchisto",),
+    "the extras excel, dask, jax, onnx and slides": tuple(f"bchisto[{name}]" for name in EXTRAS[1:6]),
+    "tests, documents and lint": ("bchisto[test]", "bchisto[docs]", "bchisto[lint]"),
+}
+"""Sections of the page, and what needs the packages of each."""
 
 SAID = """# Made by `make lock` from tools/constraints.txt, for Python 3.11 on Linux (x86-64).
 # pip install --require-hashes -r tools/requirements.lock
 """
+
+
+def page(rows: list[list[str]]) -> str:
+    """Return the page: of each part, the packages by their licence. Rows are package, version, licence, needed by."""
+    parts = [HEAD]
+    for title, by in PARTS.items():
+        found: dict[str, list[str]] = {}
+        for name, _, said, needs in rows:
+            if needs in by:
+                found.setdefault(said, []).append(name)
+        parts.append(f"\n## For {title}\n\n")
+        parts += [f"- **{said}**: {', '.join(names)}\n" for said, names in sorted(found.items())]
+    return "".join(parts)
 
 
 def licence(found: dict) -> str:
@@ -50,7 +72,8 @@ def licence(found: dict) -> str:
     classes = [NAMED.get(one, one) for one in classes if one != "OSI Approved"]
     first, *_ = [*(found.get("license") or "").strip().splitlines(), ""]
     said = first if re.fullmatch(r"(?!Copyright)[A-Za-z0-9].{1,58}", first) else ""
-    return said if said and classes in ([], ["BSD"]) else " or ".join(classes) or "see its files"
+    said = said if said and classes in ([], ["BSD"]) else " or ".join(classes) or "see its files"
+    return NAMED.get(said, said)
 
 
 def needed(packages: dict) -> dict[str, str]:
@@ -75,7 +98,7 @@ def needed(packages: dict) -> dict[str, str]:
 
 
 def main(report: str) -> None:
-    """Write both files."""
+    """Write the three files."""
     packages, lines = {}, []
     for one in json.loads(Path(report).read_text())["install"]:
         found = one["metadata"]
@@ -85,11 +108,13 @@ def main(report: str) -> None:
         lines.append(f"{name}=={found['version']} --hash=sha256:{digest}\n")
     LOCK.write_text(SAID + "".join(sorted(lines)))
     by = needed(packages)
-    rows = []
-    for name, found in sorted(packages.items()):
-        said = licence(found).replace("|", "/")
-        rows.append(f"| {found['name']} | {found['version']} | {said} | {by.get(name, 'bchisto[test]')} |\n")
-    PAGE.write_text(HEAD + "".join(rows))
+    rows = [
+        [found["name"], found["version"], licence(found), by.get(name, "bchisto[test]")]
+        for name, found in sorted(packages.items())
+    ]
+    with TABLE.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["package", "version", "licence", "needed by"], *rows])
+    PAGE.write_text(page(rows))
 
 
 if __name__ == "__main__":

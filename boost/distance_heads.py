@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..core.models import pack_arrays
 from .head import TrainingPart
 from .inner import array_head, inner_folds, out_of_fold, standardisation
 from .kernel_head import squared_distances
@@ -22,13 +21,6 @@ _NEIGHBOURS = (1, 3, 5, 10, 20)
 
 _TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Factors of squared distances that are tried. A distance between vectors of length 1 is at most 2."""
-
-_KNN_SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "votes": ("m", "k"), "intercepts": ("k",), "neighbours": (),
-}  # fmt: skip
-_PROTOTYPE_SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "prototypes": ("k", "d"), "intercepts": ("k",), "temperature": (),
-}  # fmt: skip
 
 
 def unit_rows(features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -111,7 +103,7 @@ def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilit
     return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
 
 
-def fit_neighbours(part: TrainingPart) -> bytes:
+def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Store the training images, and choose the number of neighbours by grouped folds inside the training part.
 
     Parameters
@@ -120,8 +112,8 @@ def fit_neighbours(part: TrainingPart) -> bytes:
 
     Returns
     -------
-    bytes
-        The model, packed by `pack_arrays`.
+    dict
+        The arrays of the model, by name.
 
     Raises
     ------
@@ -137,10 +129,10 @@ def fit_neighbours(part: TrainingPart) -> bytes:
     tried = [count for count in _NEIGHBOURS if count <= len(labels)]
     best = _chosen(part, tried, held_out_by)
     arrays = {"vectors": rows.astype(np.float32), "votes": votes, "neighbours": np.array(best)}
-    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays})
+    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
 
 
-def fit_prototypes(part: TrainingPart) -> bytes:
+def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Compute the mean of each class, and choose the temperature by grouped folds inside the training part.
 
     Parameters
@@ -149,8 +141,8 @@ def fit_prototypes(part: TrainingPart) -> bytes:
 
     Returns
     -------
-    bytes
-        The model, packed by `pack_arrays`.
+    dict
+        The arrays of the model, by name.
 
     Raises
     ------
@@ -173,7 +165,7 @@ def fit_prototypes(part: TrainingPart) -> bytes:
 
     best = _chosen(part, _TEMPERATURES, held_out_by)
     arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
-    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays})
+    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
 
 
 def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
@@ -201,7 +193,7 @@ KNN = array_head(
     "knn",
     fit=fit_neighbours,
     model=NeighbourModel,
-    shapes=_KNN_SHAPES,
+    shapes={"vectors": ("m", "d"), "votes": ("m", "k"), "neighbours": ()},
     method="votes of the nearest training images, whose number folds inside the training set chose",
     few="kept",
 )
@@ -211,18 +203,13 @@ PROTOTYPE = array_head(
     "prototype",
     fit=fit_prototypes,
     model=PrototypeModel,
-    shapes=_PROTOTYPE_SHAPES,
+    shapes={"prototypes": ("k", "d"), "temperature": ()},
     method="nearest class means of centred and normalised features [@wang2019]",
 )
 """SimpleShot: class means of centred features normalised to length 1."""
 
 
-_SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "shrinkage": (),
-}  # fmt: skip
-
-
-def fit_lda(part: TrainingPart) -> bytes:
+def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Fit a discriminant analysis with the covariance ``(1 - s) S + s tr(S) / d I`` of rows around their class means.
 
     Rows are the standardised mean features of images. The shrunk covariance is inverted only in the space of the rows,
@@ -235,8 +222,8 @@ def fit_lda(part: TrainingPart) -> bytes:
 
     Returns
     -------
-    bytes
-        The model, packed by `pack_arrays`.
+    dict
+        The arrays of the model, by name.
 
     References
     ----------
@@ -262,14 +249,14 @@ def fit_lda(part: TrainingPart) -> bytes:
     with np.errstate(divide="ignore"):
         offsets = np.where(present, np.log(counts / len(rows)) - 0.5 * (weights * means).sum(axis=1), ABSENT)
     arrays = {"coefficients": weights * present[:, None], "intercepts": offsets, "shrinkage": np.array(shrinkage)}
-    return pack_arrays({"mean": mean, "scale": scale, **arrays})
+    return {"mean": mean, "scale": scale, **arrays}
 
 
 LDA = array_head(
     "lda",
     fit=fit_lda,
     model=LinearModel,
-    shapes=_SHAPES,
+    shapes={"coefficients": ("k", "d"), "shrinkage": ()},
     method="linear discriminant analyses with a shrunk covariance [@ledoit2004]",
     few="was fitted on",
 )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message
-from ..core.models import unpack_arrays
+from ..core.models import pack_arrays, unpack_arrays
 from ..data import inner_splits
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .trees import Features, Places, Probabilities
@@ -91,7 +91,7 @@ def few_images_of(part: TrainingPart) -> TrainingPart:
 def array_head(
     name: str,
     *,
-    fit: Callable[[TrainingPart], bytes],
+    fit: Callable[[TrainingPart], dict[str, npt.NDArray[Any]]],
     model: Callable[[dict[str, npt.NDArray[Any]]], Classifier],
     shapes: Mapping[str, tuple[str, ...]],
     method: str,
@@ -104,15 +104,17 @@ def array_head(
     name, method : str
         See `HeadSpec`.
     fit : callable
-        Returns the arrays of a model, packed by `pack_arrays`.
+        Returns the arrays of a model.
     model : callable
         Builds a classifier from the arrays.
     shapes : mapping
-        Shapes of the arrays, for `unpack_arrays`.
+        Shapes of the arrays, for `unpack_arrays`. Every model also has ``mean`` and ``scale`` of the d features, and
+        ``intercepts`` of the k classes.
     few : str
         If not empty, the classifier uses only `few_images`, and this is the verb for a notice: "kept" or "was fitted
         on". Empty: it uses all images.
     """
+    every = {"mean": ("d",), "scale": ("d",), **shapes, "intercepts": ("k",)}
 
     def notice(terms: TrainingTerms) -> str | None:
         if not few or terms.most_images <= MOST_ROWS:
@@ -122,8 +124,8 @@ def array_head(
     return HeadSpec(
         name=name,
         suffix=".npz",
-        fit=lambda part, params: (FittedModel(fit(few_images_of(part) if few else part)) for _ in params),
-        parse=lambda data: model(unpack_arrays(data, shapes)),
+        fit=lambda part, params: (FittedModel(pack_arrays(fit(few_images_of(part) if few else part))) for _ in params),
+        parse=lambda data: model(unpack_arrays(data, every)),
         settings=lambda terms: {"inner_seed": terms.inner_seed, **({f"{name}_images": MOST_ROWS} if few else {})},
         method=method,
         packages=("scikit-learn",),

@@ -10,16 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..core.models import pack_arrays
 from .head import TrainingPart
-from .inner import (
-    array_head,
-    check_held_out,
-    inner_folds,
-    out_of_fold,
-    spread_augmentations,
-    standardisation,
-)
+from .inner import array_head, check_held_out, inner_folds, out_of_fold, spread_augmentations, standardisation
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 from .trees import Features, Places, Probabilities
 
@@ -32,8 +24,7 @@ _MOST_PREDICTED = 20_000
 """Rows that are predicted at a time. With 3,000 vectors the kernel then takes half a gigabyte."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
-    "weights": ("k", "p"), "intercepts": ("k",), "gamma": (), "cost": (),
+    "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",), "weights": ("k", "p"), "gamma": (), "cost": (),
 }  # fmt: skip
 
 
@@ -141,7 +132,7 @@ def fit_probabilities(
     return weights, np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
 
 
-def fit_svm(part: TrainingPart) -> bytes:
+def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Fit a support-vector machine, and choose its cost and width by grouped folds inside the training part.
 
     Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes, see
@@ -153,8 +144,8 @@ def fit_svm(part: TrainingPart) -> bytes:
 
     Returns
     -------
-    bytes
-        The model, packed by `pack_arrays`.
+    dict
+        The arrays of the model, by name.
 
     Raises
     ------
@@ -201,7 +192,7 @@ def fit_svm(part: TrainingPart) -> bytes:
     width, cost = min(results, key=lambda pair: results[pair][0])
     _, weights, intercepts = results[width, cost]
     support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
-    arrays: dict[str, npt.NDArray[Any]] = {
+    return {
         "mean": mean,
         "scale": scale,
         "vectors": rows[support].astype(np.float32),
@@ -212,7 +203,6 @@ def fit_svm(part: TrainingPart) -> bytes:
         "gamma": np.array(width / d),
         "cost": np.array(cost),
     }
-    return pack_arrays(arrays)
 
 
 SVM = array_head(

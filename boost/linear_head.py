@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..core.models import pack_arrays
 from ..evaluate import negative_log_likelihood
 from .head import TrainingPart
 from .inner import array_head, inner_folds, out_of_fold, spread_augmentations, standardisation
@@ -28,10 +27,6 @@ ABSENT = -1e3
 
 _LEAST_SCALE = 1e-13
 """Lower limit for the scale of a feature. `standardisation` returns none below 1e-12."""
-
-_SHAPES: dict[str, tuple[str, ...]] = {
-    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "strength": (),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ def multinomial(
     return coefficients, intercepts
 
 
-def fit_logistic(part: TrainingPart) -> bytes:
+def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Fit a logistic regression, and choose its ``C`` by grouped folds inside the training part.
 
     Parameters
@@ -164,8 +159,8 @@ def fit_logistic(part: TrainingPart) -> bytes:
 
     Returns
     -------
-    bytes
-        The model, packed by `pack_arrays`.
+    dict
+        The arrays of the model, by name.
 
     Raises
     ------
@@ -191,7 +186,7 @@ def fit_logistic(part: TrainingPart) -> bytes:
     best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)
     arrays = {"coefficients": weights, "intercepts": offsets, "strength": np.array(best)}
-    return pack_arrays({"mean": mean, "scale": scale, **arrays})
+    return {"mean": mean, "scale": scale, **arrays}
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
@@ -204,7 +199,7 @@ LOGISTIC = array_head(
     "logistic",
     fit=fit_logistic,
     model=LinearModel,
-    shapes=_SHAPES,
+    shapes={"coefficients": ("k", "d"), "strength": ()},
     method="L2-regularised logistic regressions, their strength chosen by folds inside the training set",
 )
 """Scikit-learn's logistic regression, with ``C`` chosen by inner folds."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Many, Message, MissingInputError, PathInput, Settings, StoreError, converted, few, option
+from ..core import InputError, Message, MissingInputError, Settings, StoreError, converted, few, option
 from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
@@ -37,13 +37,6 @@ class FeatureChoice(Settings):
         None, group="Input", help="Labels of embeddings that hold none: a table image_id,label[,group]."
     )
     classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the feature files.")
-
-    @classmethod
-    def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:
-        """Return a choice from an argument that may be a choice, paths, or None."""
-        if value is None:
-            return cls()
-        return value if isinstance(value, FeatureChoice) else cls(converted(value, "features", tuple[Path, ...]))
 
 
 @dataclass(frozen=True)

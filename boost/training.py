@@ -25,7 +25,7 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import check_archive_size, read_rows
-from ..core.jobs import Resources, Work, cpu_resources, remove_output, write_rows
+from ..core.jobs import Resources, Work, cpu_resources, write_or_remove
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
@@ -253,12 +253,8 @@ class BoostTraining(Training):
                 if image in trained
             ]
             reference = fit_reference(self.sources.paths.values(), described, seed=self.settings.seed)
-        names = folder / TRAINING_NAMES
-        if reference is None:
-            remove_output(names)
-        else:
-            rows = [(image, hashes[image]) for image in images.labels if image in trained]
-            write_rows(names, ["image_id", "sha256"], rows)
+        rows = [(image, hashes[image]) for image in images.labels if image in trained] if reference else []
+        write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], rows)
         return reference
 
 

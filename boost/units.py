@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,8 +108,7 @@ class ModelUnit:
         return self.folder / "models" / self.part.store / name
 
 
-@dataclass(frozen=True)
-class FittedUnit:
+class FittedUnit(NamedTuple):
     """Results of a trained unit.
 
     Attributes

@@ -158,6 +158,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         folds=from_options(FoldChoice, options),
         decode=options["decode"],
         copies=options["copies"],
+        timed=True,
         keep=typed,
     )
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_CONTINUED = "    "
-"""Indentation of a result's line that continues the previous line."""
+_CONTINUED, _BEST = "    ", "best  "
+"""How a line begins that continues the previous line, and the best of several results."""
 
 
 def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
@@ -40,30 +40,11 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
-def results(lines: Sequence[str], printed: set[str], *, most: int | None = None) -> None:
-    """Print a result, its first sentence in bold; the others as they are.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        The main result, then further lines.
-    printed : set of str
-        Sentences that the command has already printed for other results, which are not repeated. This function adds to
-        it.
-    most : int, optional
-        Print only so many sentences.
-    """
-    sentences: list[list[str]] = []
-    for line in lines:
-        if sentences and line.startswith(_CONTINUED):
-            sentences[-1].append(line)
-        else:
-            sentences.append([line])
-    for place, sentence in enumerate(sentences[:most]):
-        text = " ".join([sentence[0], *map(str.strip, sentence[1:])])
-        if not place or text not in printed:
-            echo(*sentence, **({} if place else {"bold": True}))
-        printed.add(text)
+def results(lines: Sequence[str]) -> None:
+    """Print one result, its first sentence in bold, or a table of several, of which the best are."""
+    first = next((k for k, line in enumerate(lines) if k and not line.startswith(_CONTINUED)), len(lines))
+    for k, line in enumerate(lines):
+        echo(line, **({"bold": True} if k < first or line.startswith(_BEST) else {}))
 
 
 def done(
@@ -117,7 +98,7 @@ def print_results(
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
 ) -> None:
-    """Train, and print each result, the files that were written, and what to run next.
+    """Train, and print the results, the files that were written, and what to run next.
 
     Parameters
     ----------
@@ -126,7 +107,7 @@ def print_results(
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
-        Returns the commands to run next, from the first model file.
+        Returns the commands to run next, from the model file of the best result.
     listed : Path or str
         File that lists images that were left out.
 
@@ -135,17 +116,18 @@ def print_results(
     ReportError
         A report could not be written; the results are printed first.
     """
+    from ..crossval import best_first, summary_of
+
     trained, failed = reported_last(train)
-    wrote: list[Path] = []
-    printed: set[str] = set()
-    for result in trained:
-        results(result.summary(), printed)
-        if result.assembled:
-            wrote += [result.model, result.report]
+    results(summary_of(trained))
     if failed is not None:
         raise failed
-    following = then(wrote[0]) if wrote else "the other shards, then the same command without --shard"
-    wrote += [shown] if any(result.panel is not None for result in trained) else []
+    made = [result for result in best_first(trained) if result.assembled]
+    wrote: list[Path | str] = [path for result in made[:1] for path in (result.model, result.report)]
+    if made[1:]:
+        wrote = [f"{made[0].folder.parent}: of each result a folder with model.bchisto and report.html"]
+    wrote += [shown] if any(result.panel is not None for result in made) else []
+    following = then(made[0].model) if made else "the other shards, then the same command without --shard"
     done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
 
 

@@ -194,7 +194,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..core.runs import read_run, record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions, tables_of
     from ..evaluate import evaluate as run
-    from ..evaluate.report import comparison_lines, headline, wrapped, write_evaluation
+    from ..evaluate.report import comparison_lines, headline, overview, warnings, wrapped, write_evaluation
 
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
@@ -222,11 +222,10 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
             record.note(unwritten=str(failed))
         tables = result["tables"].items()
         record.note(results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in tables})
-    printed: set[str] = set()
-    for name, metrics in tables:
-        results(headline(name, metrics), printed)
-    echo(*comparison_lines(result))
-    for note in result["notes"]:
+    several = len(evaluation.panels) > 1
+    results(overview(evaluation.panels) if several else headline(*next(iter(tables))))
+    echo(*comparison_lines(result, evaluation.panels))
+    for note in warnings(evaluation.panels, result["notes"]) if several else result["notes"]:
         echo(*wrapped(note), err=True)
     if failed is not None:
         raise failed

@@ -34,7 +34,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     from ..apps.recipes import demo as run
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
-    results(boosted.summary(), set())
+    results(boosted.summary())
     done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 
 
@@ -62,6 +62,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
+    from ..crossval import summary_of
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
@@ -69,13 +70,8 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     encoders, weights = options["encoders"], options["weights"]
     fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
     outcome, failed = reported_last(lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work))
-    first, *others = outcome.results
-    for result in others:
-        results(result.figures(brief=True), set(), most=1)
-    results(first.figures(brief=True), set())
-    if len(set(outcome.balanced)) > 1:
-        scores = [f"{100 * score:.1f} %" for score in outcome.balanced]
-        echo(f"{first.folder.name} has the higher balanced accuracy: {scores[0]} against {', '.join(scores[1:])}.")
+    first = outcome.results[0]
+    results(summary_of(outcome.results))
     if failed is not None:
         raise failed
     then = [f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv"]
@@ -128,6 +124,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
+    from ..crossval import summary_of
     from ..encoders import EncoderChoice
 
     recipe = load_recipe(name)
@@ -154,9 +151,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
         done([], then="the other shards, then the same command without --shard")
         return
     echo(*result.banners)
-    printed: set[str] = set()
-    for protocol in result.protocols:
-        results(protocol.figures(str(protocol.folder.relative_to(options["out"]))), printed)
+    results(summary_of(result.protocols, options["out"]))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed

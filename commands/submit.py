@@ -17,7 +17,7 @@ from ..core import BchistoError, InputError, Message, MissingInputError, from_op
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
-from .terminal import in_flags
+from .terminal import in_flags, invoked
 
 if TYPE_CHECKING:
     from ..apps.submit import JobStage, Plan
@@ -106,16 +106,17 @@ _Parsed = tuple[click.Context, list[str]]
 
 
 def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
-    from ..apps.submit import SINGLE, STAGES
+    from ..apps.submit import SINGLE, STAGES, typed
 
-    program, commands = context.find_root().command, (*STAGES, *SINGLE)
-    assert isinstance(program, click.Group)
+    program, commands = context.find_root().command, {typed(name): name for name in (*STAGES, *SINGLE)}
     ends = [at for at, word in enumerate(words) if word == _THEN]
     stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
-    for name, *rest in (stage or [""] for stage in stages):
-        command = program.get_command(context, name) if name in commands else None
-        if command is None:
-            raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(commands)}")
+    for words_of in stages:
+        given = next((text for text in commands if [*words_of[: 1 + text.count(" ")]] == text.split()), "")
+        if not given:
+            first = words_of[0] if words_of else ""
+            raise click.UsageError(f"{first!r}: each stage begins with one of {', '.join(commands)}")
+        name, rest, command = commands[given], [*words_of[1 + given.count(" ") :]], invoked(program, given.split())
         own = command.make_context(name, list(rest))
         refused = ("shard", "dask", "overwrite", "plan", "show") if name in STAGES else ("dask",)
         for parameter in command.params:
@@ -208,10 +209,10 @@ def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool)
 
 def _check(stage: JobStage) -> bool:
     """Run a command with its checks only, and print its warnings; return whether there is something to do."""
-    from ..apps.submit import STAGES
+    from ..apps.submit import STAGES, typed
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
-    words = [sys.executable, "-m", "bchisto", stage.command, "--check", *alone, *stage.words]
+    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check", *alone, *stage.words]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as ended:  # nosec B603
         assert ended.stderr is not None
         lines = [line for line in ended.stderr.read().splitlines() if not line.startswith(("wrote ", "next: "))]

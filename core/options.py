@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import InputError, one_of
 from .messages import Parameter
@@ -209,6 +209,12 @@ class Settings:
         ]
         if texts and "Attributes\n" not in (cls.__doc__ or ""):
             cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts])
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return settings from settings, from only the value of the first field, or from None for the default."""
+        make: Callable[..., Self] = cls
+        return value if isinstance(value, cls) else make() if value is None else make(value)
 
     def __post_init__(self) -> None:
         for member, hint, declared in declared_options(self):

@@ -5,7 +5,7 @@ share: shards, resuming, outputs and reports.
 """
 
 from .outputs import Outputs
-from .result import CrossValidation
+from .result import CrossValidation, best_first, summary_of
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
 from ..evaluate import Panel
-from ..evaluate.report import headline
+from ..evaluate.report import headline, overview, warnings
 
 
 @dataclass(frozen=True)
@@ -71,31 +72,46 @@ class CrossValidation:
         """Path of the report, which exists once all is finished."""
         return self.folder / "report.html"
 
-    def figures(self, name: str = "", *, brief: bool = False) -> list[str]:
-        """Return the main figures as lines for a terminal.
-
-        Parameters
-        ----------
-        name : str
-            Name of the result; by default that of its folder.
-        brief : bool
-            Leave out the details that the report shows.
-        """
-        if self.metrics is None:
-            return []
-        return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
-
     def _repr_html_(self) -> str:
         files = [f"model: {self.model}"] if self.assembled else []
         if files and self.panel is not None:
             files.append(f"report: {self.report}")
         return html_lines([*self.summary(), *files])
 
-    def summary(self) -> list[str]:
-        """Return the result as lines for a terminal."""
-        name = self.folder.name
+    def summary(self, name: str = "") -> list[str]:
+        """Return the result as lines for a terminal; by default its name is that of its folder."""
+        name = name or self.folder.name
         if not self.assembled:
             return [f"{name}: {self.share}"]
         if self.panel is None:
             return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
-        return self.figures()
+        return headline(name, self.panel.metrics, banners=self.banners)
+
+
+def best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
+    """Return results, those of the first one's protocol before the others, and of these the best first."""
+
+    def place(result: CrossValidation) -> tuple[bool, float]:
+        balanced = 0.0 if result.metrics is None else result.metrics["balanced_accuracy"]["value"]
+        return result.protocol != results[0].protocol, -balanced
+
+    return tuple(sorted(results, key=place))
+
+
+def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:
+    """Return results as lines for a terminal; of several that were tested, a table and each sentence once.
+
+    Parameters
+    ----------
+    results : sequence of CrossValidation
+    above : Path, optional
+        The folder whose names of results tell them apart; by default the one that they are in.
+    """
+    lines, panels, several = list[str](), list[Panel](), sum(result.panel is not None for result in results) > 1
+    for result in results:
+        name = str(result.folder.relative_to(above or result.folder.parent))
+        if several and result.panel is not None:
+            panels.append(replace(result.panel, table=replace(result.panel.table, name=name)))
+        else:
+            lines += result.summary(name)
+    return lines + (overview(panels, warnings(panels)) if several else [])

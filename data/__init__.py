@@ -29,7 +29,7 @@ from .images.content import UniqueImages, crop_key, pixel_findings, pixels_sha25
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
-from .layouts.bach import BACH_MPP
+from .layouts.bach import BACH_MPP, BACH_SIZE
 from .layouts.registry import (
     LayoutSpec,
     find_layout,
@@ -40,7 +40,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .names import join_groups, match_names
+from .names import PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import list_images, walk_files

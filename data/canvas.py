@@ -115,22 +115,18 @@ class Canvas:
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         return np.asarray(points @ rotation + np.asarray(centre))
 
-    def mask(self, outline: npt.NDArray[np.float64], *, blur: float = 0.0) -> Field:
-        """Return a mask of the inside of a contour, 0 to 1, with an edge softened over `blur` micrometres."""
+    def mask(self, outline: npt.NDArray[np.float64], *, blur: float = 0.0, line: float = 0.0) -> Field:
+        """Return a mask of the inside of a contour, 0 to 1, with an edge softened over `blur` micrometres.
+
+        With `line`, the mask is of a line of so many micrometres along the contour.
+        """
         import cv2
 
-        sigma = blur / self.mpp
-        box, inside = self._drawn(outline, pixels=math.ceil(4 * sigma) + 3)  # the blur ends at four sigma
+        sigma, width = blur / self.mpp, max(1, round(line / self.mpp)) if line else 0
+        reach = width or math.ceil(4 * sigma)  # the blur ends at four sigma
+        box, drawn = self._drawn(outline, pixels=reach + 3, width=width)
         field: Field = np.zeros(self.haem.shape, np.float32)
-        field[box] = cv2.GaussianBlur(inside, (0, 0), sigma) if sigma > 0.3 and inside.size else inside
-        return field
-
-    def ring(self, outline: npt.NDArray[np.float64], *, thickness: float) -> Field:
-        """Return a mask of a line along a contour, 0 to 1."""
-        width = max(1, round(thickness / self.mpp))
-        box, line = self._drawn(outline, pixels=width + 3, width=width)
-        field: Field = np.zeros(self.haem.shape, np.float32)
-        field[box] = line
+        field[box] = cv2.GaussianBlur(drawn, (0, 0), sigma) if sigma > 0.3 and drawn.size else drawn
         return field
 
     def _drawn(self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0) -> tuple[Box, Field]:
@@ -235,7 +231,7 @@ def fat(canvas: Canvas, *, share: float) -> None:
     for centre in canvas.scatter(62.0, inside=region):
         cell = canvas.outline(centre, 29.0 * canvas.rng.uniform(0.9, 1.1), roughness=0.10)
         canvas.paint(canvas.mask(cell, blur=0.6), haem=0.0, eosin=0.02)
-        canvas.paint(canvas.ring(cell, thickness=1.2), haem=0.06, eosin=0.45)
+        canvas.paint(canvas.mask(cell, line=1.2), haem=0.06, eosin=0.45)
 
 
 def spindles(canvas: Canvas, *, distance: float) -> None:
@@ -264,7 +260,7 @@ def gland(
     """Draw an open gland: a basement membrane, rows of regular nuclei, and a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)
     canvas.paint(canvas.mask(outline, blur=0.8), haem=0.22, eosin=0.48)
-    canvas.paint(canvas.ring(outline, thickness=1.4), haem=0.1, eosin=0.8)
+    canvas.paint(canvas.mask(outline, line=1.4), haem=0.1, eosin=0.8)
     content = 0.03 if canvas.rng.random() < 0.75 else 0.3  # empty, or with secretion
     canvas.paint(canvas.mask(_scaled(outline, lumen), blur=0.8), haem=0.0, eosin=content)
     _row(canvas, outline, 0.96, MYOEPITHELIUM, spacing=11.0, along=True)
@@ -300,7 +296,7 @@ def filled_duct(canvas: Canvas, centre: Point, radius: float, *, pattern: str) -
     outline = canvas.outline(centre, radius, roughness=0.12, stretch=canvas.rng.uniform(1.0, 1.35))
     canvas.paint(canvas.mask(_scaled(outline, 1.0 + 9.0 / radius), blur=2.0), haem=0.05, eosin=0.75)
     canvas.paint(canvas.mask(outline, blur=0.6), haem=0.3, eosin=0.5)
-    canvas.paint(canvas.ring(outline, thickness=2.4), haem=0.12, eosin=1.1)
+    canvas.paint(canvas.mask(outline, line=2.4), haem=0.12, eosin=1.1)
     cells = canvas.mask(_scaled(outline, 0.93)) > 0.5
     empty = np.zeros_like(cells)
     if pattern == "comedo":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..core import ImageError, message_of
 from ..core.formats import ImageHeader
@@ -26,8 +27,7 @@ _LOOKED = 100
 """Number of images, or up to twice as many, whose pixels are read if there is no other reason to read all."""
 
 
-@dataclass(frozen=True)
-class DatasetSurvey:
+class DatasetSurvey(NamedTuple):
     """Results of a check of a dataset, see `survey_dataset`.
 
     Attributes

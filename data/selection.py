@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..core import ImageError, InputError, Message, PathInput, Settings, converted, limited, message_of, option
 from ..core.formats import ImageHeader, limits
@@ -46,8 +46,7 @@ class LeastSize(Protocol):
         """Return the reason why an image of this size (pixels) is too small; None if it is large enough."""
 
 
-@dataclass(frozen=True)
-class OpenedImages:
+class OpenedImages(NamedTuple):
     """Images that are ready for use: headers are checked, and repeated images are removed.
 
     Attributes
@@ -176,11 +175,6 @@ class ImageSelection(Settings):
         "of each TIFF or DICOM.",
     )
     only: Path | None = option(None, file="input", help="CSV with a column image_id: use only these images.")
-
-    @classmethod
-    def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
-        """Return a selection from a selection or from only a path."""
-        return value if isinstance(value, ImageSelection) else cls(converted(value, "images", Path))
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""

@@ -1,32 +1,53 @@
-"""Write docs/cli.md and a page for each command in docs/commands, from the commands themselves.
+"""Write docs/cli.md and a page for each group of commands in docs/commands, from the commands themselves.
 
 With --check nothing is written: the names of pages that are not up to date are printed, and the exit code is 1.
 """
 
+import copy
 import sys
 from pathlib import Path
 
 import click
-from bchisto.cli import cli
+from bchisto.cli import GROUPS, cli
 from bchisto.commands import full_help
+from bchisto.commands.help import COMMON
+from bchisto.core import declared_options
+from bchisto.data import ImageSelection
 
 WIDTH = 76  # fits a code block of the site at 1280 pixels
 DOCS = Path(__file__).parent
+READING_PAGE = "../cli.md#options-on-how-images-are-read"
+READING = {field.name for field, _, _ in declared_options(ImageSelection)} - {"images", "only"}
+"""Options on how labelled images are read, which several commands have."""
+
 INTRODUCTION = """\
 # Command line
 
-`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and `--help-all` in the
-place of `-h` every option, as these pages do.
+`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and `--help-all` every option.
 
 {commands}
 
-On a terminal, lines are at most 100 characters, and in colour unless `NO_COLOR` is set. A pipe or a file gets
-plain lines, one for each message.
+Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused input; 130 after
+Ctrl-C; 143 after SIGTERM. Lines are coloured on a terminal unless `NO_COLOR` is set; a pipe or file gets one line for
+each message.
 
-Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused input;
-130 after Ctrl-C; 143 after SIGTERM.
+## Options of every command
 
-The Tab key completes commands, options and their values after one line in the start-up file of your shell:
+```text
+{common}
+```
+
+## Options on how images are read
+
+These commands have them: {readers}.
+
+```text
+{reading}
+```
+
+## Completion
+
+The Tab key completes commands, options and values after one line in the start-up file of your shell:
 
 ```text
 bash (~/.bashrc)   eval "$(_BCHISTO_COMPLETE=bash_source bchisto)"
@@ -52,26 +73,67 @@ def context_of(command, path):
     )
 
 
-def sections(command, path, level=1):
-    """Yield the sections of the page of a command: its help, then that of its own commands."""
+def reads_images(command):
+    return {parameter.name for parameter in command.params} >= READING
+
+
+def listed(command, names):
+    """Return the help of some options of a command, sorted by group as its help is."""
+    formatter = click.HelpFormatter(width=WIDTH)
+    context = context_of(command, ["bchisto"])
+    options = [option for option in command.params if option.name in names]
+    formatter.write_dl([option.get_help_record(context) for option in options])
+    return formatter.getvalue().rstrip()
+
+
+def without_shared(command):
+    """Return a command without the options that cli.md lists for several commands."""
+    own = copy.copy(command)
+    shared = {*COMMON, *(READING - set(command.first) if reads_images(command) else ())}
+    own.params = [parameter for parameter in command.params if parameter.name not in shared]
+    own.add_help_option = False
+    return own
+
+
+def sections(command, path, level):
+    """Yield the section of a command: its help, or those of its own commands."""
     context = context_of(command, path)
-    yield f"{'#' * level} {' '.join(path)}\n\n```text\n{full_help(context).rstrip()}\n```\n"
+    yield f"{'#' * level} {' '.join(path)}\n"
     if isinstance(command, click.Group):
+        yield f"{command.help}\n"
         for name in command.list_commands(context):
             yield from sections(command.get_command(context, name), [*path, name], level + 1)
+        return
+    help_text = full_help(context_of(without_shared(command), path)).rstrip()
+    yield f"```text\n{help_text}\n```\n"
+    if reads_images(command):
+        yield f"Also [how images are read]({READING_PAGE}).\n"
 
 
 def pages():
     """Return the text of each page by its path below docs."""
     context = context_of(cli, ["bchisto"])
-    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
-    rows = [
-        f"| [{name}](commands/{name}.md) | {command.get_short_help_str(WIDTH)} |" for name, command in commands.items()
-    ]
-    table = "\n".join(["| command | what it does |", "| --- | --- |", *rows])
-    links = "\n".join(f"commands/{name}" for name in commands)
-    own = {f"commands/{name}.md": "\n".join(sections(command, ["bchisto", name])) for name, command in commands.items()}
-    return {"cli.md": INTRODUCTION.format(commands=table, pages=links), **own}
+    rows, texts = ["| command | what it does |", "| --- | --- |"], {}
+    for title, names in GROUPS.items():
+        page = f"commands/{title.split()[0].lower()}"
+        commands = {name: cli.get_command(context, name) for name in names}
+        rows += [
+            f"| [{name}]({page}.md#bchisto-{name}) | {command.get_short_help_str(WIDTH)} |"
+            for name, command in commands.items()
+        ]
+        own = (text for name, command in commands.items() for text in sections(command, ["bchisto", name], 2))
+        texts[f"{page}.md"] = "\n".join([f"# {title}\n", *own])
+    sample = cli.get_command(context, "featurize")
+    parts = "\n".join(texts.values()).split("# bchisto ")
+    readers = [f"`{part.splitlines()[0]}`" for part in parts if READING_PAGE in part]
+    index = INTRODUCTION.format(
+        commands="\n".join(rows),
+        pages="\n".join(page.removesuffix(".md") for page in texts),
+        common=listed(sample, COMMON),
+        reading=listed(sample, READING),
+        readers=", ".join(readers),
+    )
+    return {"cli.md": index, **texts}
 
 
 def main():

@@ -1,13 +1,14 @@
 """Draw the pictures of README and docs from real images: `make pictures`, some minutes.
 
 It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
-BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, and
-the predictions that Rakhlin et al. published for the 400 images of BACH, which the report shows. The figure of cost
-against accuracy is by `tools/benchmarks/presets.py`.
+BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, a slide of
+OpenSlide's test data (CC0), and predictions of the 400 images of BACH, published and by bchisto, which the reports
+show. The figure of cost against accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,8 @@ DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
 SHARED = Path(os.environ.get("BCHISTO_SHARED", DOCS.parents[1] / "shared")) / "data"
 WEIGHTS = f"mobilenetv2={SHARED / 'weights' / 'mobilenetv2_imagenet.weights.h5'}"
-PUBLISHED = SHARED.parent / "reference" / "rakhlin2018" / "crossvalidation.csv"
+REFERENCE = SHARED.parent / "reference"
+PUBLISHED, PREDICTED = REFERENCE / "rakhlin2018" / "crossvalidation.csv", REFERENCE / "bach" / "predictions"
 EVERY = {"benign": 5, "malignant": 12}
 """Every so many images are new ones; their slides also trained, so that the pictures show pages and prove nothing."""
 
@@ -109,17 +111,6 @@ CHAINS = {
         ),
         (("TRIDENT, CLAM, STAMP", 0, 2), ("bchisto boost", 3, 4), ("bchisto predict", 5, 5)),
     ),
-    "encoders": (
-        "From a name of an encoder to features",
-        (
-            ("Name", "list: what there is,", "and its licence"),
-            ("Weights", "fetched with a", "checksum, or yours"),
-            ("Check", "built and run on an", "image: size, speed"),
-            ("View", "crops at the scale of", "its training"),
-            ("Features", "a vector per crop,", "pooled by image"),
-        ),
-        (("encoder list", 0, 0), ("encoder fetch", 1, 1), ("encoder check", 2, 2), ("bchisto featurize", 3, 4)),
-    ),
     "finetune": (
         "From images to a fine-tuned network",
         (
@@ -131,40 +122,6 @@ CHAINS = {
             ("Comparison", "image by image with", "boosted classifiers"),
         ),
         (("bchisto finetune", 0, 4), ("bchisto evaluate", 5, 5)),
-    ),
-    "evaluation": (
-        "From tables of predictions to a report",
-        (
-            ("Tables", "of bchisto, or of", "other programs"),
-            ("Units", "patients or slides,", "else images"),
-            ("Metrics", "accuracy, AUC,", "calibration"),
-            ("Intervals", "95 % CI of each,", "by unit"),
-            ("Comparisons", "of the same images,", "in pairs"),
-            ("Report", "HTML, JSON", "and CSV"),
-        ),
-        (("bchisto evaluate", 0, 5),),
-    ),
-    "weights": (
-        "From a file of weights to a prediction",
-        (
-            ("Download", "by Keras, or with", "a checksum"),
-            ("Your file", "instead, with", "--weights"),
-            ("Layers", "all must be there,", "in their shapes"),
-            ("Feature file", "keeps the checksum", "of the weights"),
-            ("New images", "only with the same", "weights"),
-        ),
-        (("encoder fetch", 0, 0), ("bchisto featurize", 1, 3), ("bchisto predict", 4, 4)),
-    ),
-    "plugins": (
-        "From a package of your own to a result",
-        (
-            ("Package", "your classes and", "functions"),
-            ("Entry point", "names them, in", "pyproject.toml"),
-            ("Installation", "wherever bchisto", "runs with it"),
-            ("Name", "like those of", "bchisto itself"),
-            ("Results", "tables, reports and", "model files"),
-        ),
-        (("pip install ./package", 0, 2), ("--encoder NAME, --head NAME", 3, 4)),
     ),
 }
 """Of each drawing of steps: what it shows, the steps, and the commands with the first and last step of each."""
@@ -198,29 +155,39 @@ def draw_chain(title, steps, commands):
     return "\n".join([*parts, "</svg>\n"])
 
 
-RESULTS = ("bchisto, published folds", "bchisto, new patients", "Rakhlin et al. 2018, published folds")
-"""The accuracies with an interval in README, in its order."""
+RESULTS = ((1, "Published folds, patients mixed", "#1f5fa8"), (2, "New patients", "#b8500f"))
+"""The tables of docs/results.md with an accuracy and its interval in the second column, and their colours."""
 
 
 def draw_results():
-    """Return the accuracies of README, each with its 95 % CI, as SVG."""
-    found = re.findall(r"([\d.]+) % \(([\d.]+) to ([\d.]+)\)", (DOCS.parent / "README.md").read_text())
+    """Return the accuracies of the results page, each with its 95 % CI, as SVG."""
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    tables = re.split(r"^\| `--head` \| accuracy \|", page, flags=re.MULTILINE)
+    rows = []
+    for number, title, colour in RESULTS:
+        rows.append((title, None, colour))
+        found = re.findall(r"^\| `?(\w+)`? \| ([\d.]+) \(([\d.]+) to ([\d.]+)\)", tables[number], flags=re.MULTILINE)
+        rows += [(name, figures, colour) for name, *figures in found]
+    high = 24 * len(rows) + 52
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 170" font-family="sans-serif" font-size="13"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {high}" font-family="sans-serif" font-size="13"'
         ' role="img" aria-label="Accuracy on BACH with 95 % confidence intervals">',
-        '<rect width="760" height="170" rx="8" fill="#fff"/>',
+        f'<rect width="760" height="{high}" rx="8" fill="#fff"/>',
     ]
-    for percent in range(50, 101, 10):
-        left = 270 + 8 * (percent - 50)
-        parts.append(f'<path d="M{left} 14v112" stroke="#dde"/>')
-        parts.append(f'<text x="{left}" y="146" text-anchor="middle" fill="#222">{percent} %</text>')
-    for row, (name, figures) in enumerate(zip(RESULTS, found, strict=True)):
-        right, low, high = (270 + 8 * (float(figure) - 50) for figure in figures)
-        top, colour = 34 + 36 * row, "#b8500f" if "new" in name else "#1f5fa8"
-        parts.append(f'<text x="256" y="{top + 4}" text-anchor="end" fill="#222">{name}</text>')
-        parts.append(f'<path d="M{low:g} {top}H{high:g}" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<circle cx="{right:g}" cy="{top}" r="6" fill="{colour}"/>')
-        parts.append(f'<text x="{right:g}" y="{top - 11}" text-anchor="middle" fill="{colour}">{figures[0]}</text>')
+    for percent in range(40, 101, 10):
+        left = 240 + 8 * (percent - 40)
+        parts.append(f'<path d="M{left} 14v{high - 44}" stroke="#dde"/>')
+        parts.append(f'<text x="{left}" y="{high - 12}" text-anchor="middle" fill="#222">{percent} %</text>')
+    for row, (name, figures, colour) in enumerate(rows):
+        top = 28 + 24 * row
+        if figures is None:
+            parts.append(f'<text x="16" y="{top + 4}" font-weight="bold" fill="{colour}">{name}</text>')
+            continue
+        right, low, most = (240 + 8 * (float(figure) - 40) for figure in figures)
+        parts.append(f'<text x="128" y="{top + 4}" text-anchor="end" fill="#222">{name}</text>')
+        parts.append(f'<text x="196" y="{top + 4}" text-anchor="end" fill="{colour}">{figures[0]}</text>')
+        parts.append(f'<path d="M{low:g} {top}H{most:g}" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<circle cx="{right:g}" cy="{top}" r="5" fill="{colour}"/>')
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -237,6 +204,16 @@ def overview(report, sheet, heat_map):
     return whole
 
 
+def write_regions(path):
+    """Write two made-up regions of the slide of OpenSlide, as QuPath does."""
+    features = []
+    for label, left, right in (("stroma", 0, 1120), ("epidermis", 1130, 2220)):
+        ring = [[left, 0], [right, 0], [right, 2967], [left, 2967], [left, 0]]
+        geometry, named = {"type": "Polygon", "coordinates": [ring]}, {"classification": {"name": label}}
+        features.append({"type": "Feature", "geometry": geometry, "properties": {"objectType": "annotation", **named}})
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
 def main():
     """Train and predict, and take the pictures."""
     for name, chain in CHAINS.items():
@@ -247,17 +224,26 @@ def main():
     training, new = write_manifests(folder)
     run("data", "check", "--images", training.name, "--stain", "macenko-robust", "--html", "check.html", codes=(0, 1))
     run("trial", "--images", training.name, "--out", "study", "--weights", WEIGHTS, "--jobs", "1")
-    model = Path("study/boost/5-grouped-svm/model.bchisto")
+    model = Path("study/boost/5-grouped-lightgbm/model.bchisto")
     run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
-    run("evaluate", PUBLISHED, "--out", "published")
-    trees = Path("study/boost/5-grouped-lightgbm/model.bchisto")
-    run("explain", trees, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
+    run("evaluate", PREDICTED / "rakhlin10-svm.csv", "--out", "bach")
+    run("evaluate", PUBLISHED, *sorted(PREDICTED.glob("rakhlin10-*.csv")), "--out", "compared")
+    run("explain", model, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
+    write_regions(folder / "drawn.geojson")
+    slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
+    run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
+    run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        save_small(screenshot(browser, folder / "published" / "report.html"), "report.png")
+        save_small(screenshot(browser, folder / "bach" / "report.html"), "report.png")
+        save_small(screenshot(browser, folder / "compared" / "report.html"), "compared.png")
         save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
+        page = folder / "fields" / "overview.html"
+        save_small(screenshot(browser, page, width=560, height=860, scroll="main"), "slides.jpg")
+        page = folder / "maps" / "maps" / "CMU-1-Small-Region" / "index.html"
+        save_small(screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]

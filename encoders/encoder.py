@@ -14,8 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, Many, TextInput, WeightsError, converted, extension_names
-from ..core.formats import content_sha256
+from ..core import ImageError, Many, TextInput, converted, extension_names
 from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
@@ -115,12 +114,7 @@ def build_backbone(
     if weights == "random":
         weight_files.randomize(model, seed=seed)
     elif weights != "imagenet":
-        path = Path(weights)
-        before = weight_files.content_key(path)
-        weight_files.load_encoder_file(path, spec=spec, base=base, part=model)
-        file_sha256 = content_sha256(path)
-        if file_sha256 != before:
-            raise WeightsError(f"{path}: changed while it was read; run the command again")
+        file_sha256 = weight_files.load_encoder_file(Path(weights), spec=spec, base=base, part=model)
     model.trainable = False
     return Backbone(
         spec, model, chosen, chosen == default, weights if weights in ("imagenet", "random") else "file", file_sha256
@@ -202,10 +196,11 @@ class Encoder:
         weights, seed = converted(weights, "weights", str), converted(seed, "seed", int)
         openvino = engine == "openvino"
         # OpenVINO needs a float32 network and lowers the precision itself
-        self._build = functools.partial(
+        build = functools.partial(
             build_backbone, name, layers=layers, weights=weights,
             precision="float32" if openvino else precision, seed=seed,
         )  # fmt: skip
+        self._backbone: Callable[[], Backbone] = functools.cache(build)
         facts, keys = None, _keys(name, layers, weights, seed) if openvino else ("", "")
         for key in dict.fromkeys(keys):
             kept = KeptNetwork(key)
@@ -243,18 +238,14 @@ class Encoder:
         if isinstance(form, OpenvinoFunction):
             _ = form.graph
 
-    @functools.cached_property
-    def _backbone(self) -> Backbone:
-        return self._build()
-
     @property
     def model(self) -> Any:
         """The network as a Keras model, which OpenVINO does not need: it is then built on first use."""
-        return self._backbone.model
+        return self._backbone().model
 
     @property
     def _network(self) -> Network:
-        return Network(self._backbone.model, self._backbone.spec.preprocess)
+        return Network(self._backbone().model, self._backbone().spec.preprocess)
 
     @functools.cached_property
     def graph(self) -> Callable[[Any], Any]:
@@ -263,7 +254,7 @@ class Encoder:
 
     def _facts(self) -> dict[str, Any]:
         """Build the network, and return what it tells of itself, JSON-ready."""
-        backbone = self._backbone
+        backbone = self._backbone()
         return {
             "name": backbone.spec.name, "layers": backbone.layers, "default_layers": backbone.default_layers,
             "weights": backbone.weights, "weights_sha256": backbone.weights_sha256,

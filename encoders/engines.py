@@ -6,12 +6,11 @@ its windows into features, by averages over the part of each feature map that a 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +30,7 @@ Windows = npt.NDArray[np.float32]
 Preprocess = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """An encoder ready to run.
 
     Attributes
@@ -319,9 +317,10 @@ def imitates_bfloat16() -> bool:
 
 
 def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
+    # Its telemetry would report usage without consent. None makes an import of it fail, and OpenVINO works without it.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
-        with _unreported():
-            import openvino
+        import openvino
     except ImportError as error:
         raise DependencyError("{engine:openvino}: OpenVINO is missing; {}", how_to_install("openvino")) from error
     return openvino.Core(), {
@@ -330,21 +329,6 @@ def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         "ENABLE_CPU_PINNING": False,  # pinning would put every process on the first core
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-
-
-@contextlib.contextmanager
-def _unreported() -> Iterator[None]:
-    """Keep OpenVINO from importing its telemetry, which reports usage without consent; OpenVINO works without it."""
-    name = "openvino_telemetry"
-    before = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]  # None makes an import of the module fail
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before
 
 
 class OpenvinoFunction:

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,7 @@ _MOST_SIZES = 256
 """Sizes of frames and crops whose geometry is cached."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """The cells of a map along one axis.
 
     Attributes
@@ -52,8 +50,7 @@ class Axis:
         return self.first - self.stride / 2, self.first + (self.cells - 0.5) * self.stride
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What one operation of a network does to the cells of a map.
 
     Attributes

@@ -85,10 +85,7 @@ class KeptNetwork:
 
     def facts(self) -> dict[str, Any] | None:
         """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
-        for form in FORMS:
-            if (facts := self._read(form)) is not None:
-                return facts
-        return None
+        return next((facts for form in FORMS if (facts := self._read(form)) is not None), None)
 
     def graph(self, form: str, *, facts: Mapping[str, Any], convert: Callable[[], Any]) -> Any:
         """Return the graph of a form, as an ``openvino.Model``; if it is not kept, convert it, and keep it.

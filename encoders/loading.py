@@ -9,9 +9,8 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -227,8 +226,7 @@ def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
     return (mpp,)
 
 
-@dataclass(frozen=True)
-class WeightsFolder:
+class WeightsFolder(NamedTuple):
     """Content of a folder with a network.
 
     Attributes
@@ -236,15 +234,12 @@ class WeightsFolder:
     path : Path
     config : dict
         Content of ``config.json``; empty for a single weights file.
-    processor : dict
-        Content of ``preprocessor_config.json``, if there is one.
     files : tuple of Path
         Weights files.
     """
 
     path: Path
     config: dict[str, Any]
-    processor: dict[str, Any]
     files: tuple[Path, ...]
 
     def licence(self, *licences: object) -> str:
@@ -286,7 +281,7 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         refuse_pickled(path)
         if config or path.suffix != ".safetensors":
             raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
-        return WeightsFolder(path, {}, {}, (path,))
+        return WeightsFolder(path, {}, (path,))
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
     if config and not (path / "config.json").is_file():
@@ -298,7 +293,7 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
             f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
             "export the network to ONNX and use onnx:FILE"
         )
-    return WeightsFolder(path, content, processor, _weights(path))
+    return WeightsFolder(path, content, _weights(path))
 
 
 def _weights(path: Path) -> tuple[Path, ...]:

@@ -10,9 +10,8 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +30,7 @@ _STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may 
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class OnnxFile:
+class OnnxFile(NamedTuple):
     """An ONNX file that a runtime may open.
 
     Attributes

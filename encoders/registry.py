@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import InputError, closest, extension_names, load_extension, one_of
 from ..core.jobs import prepare_backend
@@ -274,8 +274,7 @@ LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}
 """Smallest crop, in pixels, of encoders that use only a part of a crop: windows of a frame cannot replace it."""
 
 
-@dataclass(frozen=True)
-class EncoderFacts:
+class EncoderFacts(NamedTuple):
     """Facts about an encoder that are known before it is built.
 
     Attributes

@@ -7,28 +7,27 @@ that is not finite afterwards was not in the file. Such a file is refused as a w
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
 from ..core.formats import check_tree, content_sha256
-from .loading import first_line
+from .loading import first_line, unchanged
 from .network import variables_of
 from .registry import EncoderSpec
 
 
-@dataclass(frozen=True)
-class Filled:
+class Filled(NamedTuple):
     """The result of reading weights into a network.
 
     Attributes
@@ -102,16 +101,12 @@ def as_float32(variable: Any) -> npt.NDArray[np.float32]:
     return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
 
 
-def read_keras(path: Path) -> Callable[[Any], None]:
-    """Return a function, for `fill_weights`, that loads Keras's ``.weights.h5`` or published ``.h5`` into a model."""
-
-    def read(model: Any) -> None:
-        with warnings.catch_warnings():
-            # Keras warns about each missing container; `fill_weights` checks the result instead
-            warnings.simplefilter("ignore", UserWarning)
-            model.load_weights(str(path))
-
-    return read
+def read_keras(path: Path, model: Any) -> None:
+    """Load Keras's ``.weights.h5`` or published ``.h5`` into a model, within `fill_weights`."""
+    with warnings.catch_warnings():
+        # Keras warns about each missing container; `fill_weights` checks the result instead
+        warnings.simplefilter("ignore", UserWarning)
+        model.load_weights(str(path))
 
 
 def keras_trouble(path: Path) -> str | None:
@@ -204,7 +199,7 @@ def weights_folder() -> Path | None:
     return home / "models" if os.access(home, os.W_OK) else None
 
 
-def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
+def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> str:
     """Load weights from a ``.weights.h5`` file or one of Keras's published ``.h5`` files.
 
     The file must contain the layers of `part`. It may contain the whole network without its classifier (`base`), or
@@ -221,10 +216,15 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     part : keras.Model
         The network up to the deepest layer used; shares its layers with `base`.
 
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
     Raises
     ------
     WeightsError
-        The file is missing, is not HDF5, or contains the weights of another network.
+        The file is missing, is not HDF5, contains the weights of another network, or changes while it is read.
     """
     if not path.exists():
         raise WeightsError("{}: no such weights file; check {weights}", path)
@@ -234,9 +234,10 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         )
     if (trouble := keras_trouble(path)) is not None:
         raise WeightsError("{}: {}, so no Keras weights could be read; check {weights}", path, trouble)
-    first = _try(base, path, needed=part)
-    if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
-        return
+    with unchanged([path]) as sha256:
+        first = _try(base, path, needed=part)
+        if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
+            return sha256
     raise WeightsError(
         "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it",
         path, spec.name, first.reason,
@@ -245,7 +246,7 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
 
 def _try(model: Any, path: Path, *, needed: Any) -> Filled:
     """Read a file into a network. A lack of memory is raised, because it does not mean that the file is bad."""
-    filled = fill_weights(model, read_keras(path), needed=needed)
+    filled = fill_weights(model, functools.partial(read_keras, path), needed=needed)
     if filled.error is not None and is_out_of_memory(filled.error):
         raise filled.error
     return filled

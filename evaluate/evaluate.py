@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import InputError, Many, PathInput, converted, counted
 from ..core.formats import read_json
@@ -25,8 +25,7 @@ _OURS = ("predictions.csv", "predictions-by-patch.csv")
 """Tables of a run; ``metrics.json`` in the same folder has what a reader must know of them."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What a run records of one of its tables; all empty for a table from elsewhere.
 
     Attributes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -257,8 +258,7 @@ def kish(sizes: npt.ArrayLike) -> float:
     return float(sized.sum() ** 2 / np.square(sized).sum()) if sized.any() else 0.0
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """How a mean of parts varies over units.
 
     Attributes

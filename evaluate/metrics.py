@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import LEVEL, Part, auc_part, spread
+from .influence import LEVEL, Part, auc_part, confusion, spread
 from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, parts_of
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
@@ -150,8 +150,7 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     return mask
 
 
-@dataclass(frozen=True)
-class TwoSides:
+class TwoSides(NamedTuple):
     """The rows of a table in its two-class view.
 
     Attributes
@@ -261,11 +260,9 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
-    from sklearn.metrics import confusion_matrix
-
     chosen, units = TwoClassView(**(view or TwoClassView()).recorded(table.classes)), Units.of(table)
-    confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
-    counts = confusion.sum(axis=1)
+    matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
+    counts = matrix.sum(axis=1)
     metrics: dict[str, Any] = {
         "n": len(table),
         **({"unlabelled": table.unlabelled} if table.unlabelled else {}),
@@ -276,7 +273,7 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
         "trained_per_fold": list(map(list, table.trained)) or None,
         "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
-        "confusion": confusion.tolist(),
+        "confusion": matrix.tolist(),
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -197,8 +197,7 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     return f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """An image shown in a report: its thumbnail, and its true and predicted class.
 
     Attributes

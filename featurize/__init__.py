@@ -9,7 +9,7 @@ from .embedding_files import export_features, files_of, read_embeddings
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, same_images, settled_facts
 from .imported import import_features
 from .pipeline import FeaturizeResult, featurize
-from .plan import best_engine, is_described, timed_targets
+from .plan import best_engine, estimate_describing, is_described, timed_targets
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import (
     FAR,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..core import (
     extension_names,
     message_of,
 )
-from ..core.jobs import key_of, named_backend, visible_gpus
+from ..core.jobs import Resources, cpu_resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
     ImageChange,
@@ -35,7 +35,7 @@ from ..core.runs import (
     read_records,
     versions_of,
 )
-from ..data import UniqueImages
+from ..data import ImageRecord, UniqueImages
 from ..encoders import (
     BUILT_IN,
     ENTRY_POINT_GROUP,
@@ -49,7 +49,7 @@ from ..encoders import (
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
-from .stream import on_gpu
+from .stream import DescribingCost, on_gpu, time_describing
 
 _KERAS_TIMES = 3
 """Ratio of the CPU times of a frame with Keras and with OpenVINO, see docs/performance.md."""
@@ -230,8 +230,7 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
     if settings.engine == "auto":
         begun = read_records(records) if records.is_file() and not anew else []
         engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
-        engine = engines[-1] if engines else best_engine(settings.encoders)
-        settings = replace(settings, engine=engine)
+        settings = replace(settings, engine=engines[-1]) if engines else _with_engine(settings)
     if settings.engine != "openvino":
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
@@ -249,11 +248,38 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
     return replace(settings, precision=precision)
 
 
+def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:
+    """Return the resources for the features of settings: OpenVINO runs on the CPU, even if Keras finds a GPU."""
+    on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
+    return network_resources(jobs) if on_keras else cpu_resources(jobs)
+
+
+def estimate_describing(
+    records: Sequence[ImageRecord], settings: FeaturizeSettings, *, jobs: int | None = None
+) -> DescribingCost:
+    """Estimate the time by the clock and the numbers of the features of images, from the first of them.
+
+    Raises
+    ------
+    BchistoError
+        The image cannot be used, or an encoder cannot be opened.
+    """
+    settings = _with_engine(settings)
+    cost = time_describing(records[0], settings=settings, targets=timed_targets(settings))
+    resources, seconds = describing_resources(settings, jobs), cost.seconds * len(records)
+    if jobs is None:
+        resources = resources.worth(seconds)
+    return DescribingCost(resources.clock(seconds), cost.numbers * len(records))
+
+
+def _with_engine(settings: FeaturizeSettings) -> FeaturizeSettings:
+    engine = best_engine(settings.encoders) if settings.engine == "auto" else settings.engine
+    return replace(settings, engine=engine)
+
+
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:
     """Return encoders and views for `time_describing`; without weights, which do not affect the time, random ones."""
-    if settings.engine == "auto":
-        settings = replace(settings, engine=best_engine(settings.encoders))
-    targets: dict[str, tuple[CropEncoder, View]] = {}
+    settings, targets = _with_engine(settings), dict[str, tuple[CropEncoder, View]]()
     for choice in settings.encoders:
         try:
             encoder = encoder_of(choice, settings)

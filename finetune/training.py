@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, converted, plain_options
 from ..core.formats import file_sha256
-from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_rows
+from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_or_remove
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, LabelledImages, Training, cross_validate
-from ..data import (
-    FACTS_FILE,
-    SYNTHETIC_BANNER,
-    Dataset,
-    DatasetFacts,
-    FoldChoice,
-    FoldPlan,
-    ImageRecord,
-    ImageSelection,
-    inner_splits,
-)
+from ..data import FACTS_FILE, SYNTHETIC_BANNER, Dataset, FoldChoice, ImageSelection, inner_splits
 from ..evaluate import TwoClassView
 from .batches import Source
 from .fit import TrainingPlan
@@ -126,6 +115,7 @@ class CnnTraining(Training):
 
     train = staticmethod(train_fold)
     read = staticmethod(read_fold)
+    finish = write_outputs
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""
@@ -144,12 +134,6 @@ class CnnTraining(Training):
                 "last epoch chose the weights."
             )
         return notes
-
-    def finish(
-        self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
-    ) -> CrossValidation:
-        """Write the outputs."""
-        return write_outputs(self, result, units, outcomes)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         records, settings, classes = self.dataset.records, self.settings, self.dataset.classes
@@ -290,14 +274,13 @@ def finetune(
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuse fold lists that do not fit before images are decoded
-        _plans(choice, records, (), opened.known(failed=0), seed=settings.seed)
+        choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
         bank, pixels, failures = prepare_images(
             dataset.records, settings, digest=opened.unique.digest, folder=folder, skip_errors=work.skip_errors
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
-        plans = _plans(choice, records, failures, known, seed=settings.seed)
-        if failures:
-            write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
+        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
+        write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow), failures=len(failures))
         known_images = LabelledImages(
             digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
@@ -316,15 +299,3 @@ def finetune(
             return cross_validate(trainings, run=run, work=work, record=record)
         finally:
             release_network()
-
-
-def _plans(
-    choice: FoldChoice, records: Sequence[ImageRecord], failed: Collection[str], facts: DatasetFacts, *, seed: int
-) -> list[FoldPlan]:
-    usable = [record for record in records if record.image_id not in failed]
-    return choice.plans(
-        [record.image_id for record in usable],
-        labels=[record.label or "" for record in usable],
-        groups=[record.group for record in usable],
-        seed=seed, default="10", failed=failed, known=facts,
-    )  # fmt: skip

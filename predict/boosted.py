@@ -199,7 +199,9 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         )
     precisions = {name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()}
     settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
-    encoders = _encoders(path, bundle.stores, weights, settings)
+    encoders = {
+        name: _encoder(path, header, weights, precision=precisions[name]) for name, header in bundle.stores.items()
+    }
     for name, encoder in encoders.items():
         expected = {getattr(model, "features", encoder.dim) for model in bundle.models[name]}
         if expected != {encoder.dim}:
@@ -221,25 +223,12 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     )
 
 
-def _encoders(
-    path: Path,
-    bundled: Mapping[str, dict[str, Any]],
-    options: tuple[str, ...],
-    settings: Mapping[str, FeaturizeSettings],
-) -> dict[str, CropEncoder]:
-    """Return the encoder of every feature file, with the weights from which its features were computed."""
-    encoders = {}
-    for store, header in bundled.items():
-        source = weights_of(options, header["encoder"])
-        if source == "imagenet" and header["weights"] == "random":
-            source = "random"
-        encoders[store] = _encoder(path, header, source, precision=settings[store].precision)
-    return encoders
-
-
-def _encoder(path: Path, header: Mapping[str, Any], source: str, *, precision: str) -> CropEncoder:
-    """Return the encoder with the weights of `source`; refuse it if the feature file needs other weights."""
+def _encoder(path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str) -> CropEncoder:
+    """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
     name, needed = header["encoder"], str(header["weights_sha256"])
+    source = weights_of(options, name)
+    if source == "imagenet" and header["weights"] == "random":
+        source = "random"
     of_file = str(header.get("weights_file_sha256") or "")  # SHA-256 of the weights file, if there was one
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core import InputError, PathInput, converted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
-from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
+from ..core.jobs import atomic_output, ensure_folder, write_or_remove
 from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..evaluate.report import write_card
 from .model import find_bundle, load_bundle
@@ -187,11 +187,7 @@ def write_outputs(
     bundle, shown = predicted.bundle, tabulate(predicted, settings=settings, point=point)
     table = shown.table
     table.finish(path, overwrite=overwrite)
-    problems = _problems(path)
-    if shown.failures:
-        write_rows(problems, ["image_id", "error"], shown.failures.items())
-    else:
-        remove_output(problems)
+    write_or_remove(_problems(path), ["image_id", "error"], shown.failures.items())
     unsure = None
     if settings.html is not None:
         unsure = write_html(settings.html, shown, predicted, title=path.name)

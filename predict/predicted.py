@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +115,7 @@ _GPU_BLOCK = 32
 """Smallest number of images in a unit of work on a GPU."""
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The prediction of one image.
 
     Attributes
@@ -133,8 +132,7 @@ class Prediction:
     compared: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """Images with their predictions.
 
     Attributes

@@ -12,17 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import (
-    BundleError,
-    InputError,
-    Many,
-    Message,
-    PathInput,
-    TextInput,
-    converted,
-    html_lines,
-    html_table,
-)
+from ..core import BundleError, InputError, Many, Message, PathInput, TextInput, converted, html_lines, html_table
 from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
@@ -80,18 +70,12 @@ class Predictions:
         DependencyError
             pandas is not installed.
         """
-        columns = {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
-        trained_column = {} if self.trained is None else {"trained": list(self.trained)}
-        outlier_columns = {} if self.outliers is None else dict(self.outliers.columns)
-        return as_frame(
-            {
-                "image_id": list(self.image_ids),
-                **columns,
-                "predicted": list(self.predicted),
-                **trained_column,
-                **outlier_columns,
-            }
-        )
+        columns: dict[str, Any] = {"image_id": list(self.image_ids)}
+        columns |= {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
+        columns["predicted"] = list(self.predicted)
+        if self.trained is not None:
+            columns["trained"] = list(self.trained)
+        return as_frame(columns if self.outliers is None else columns | dict(self.outliers.columns))
 
     def _repr_html_(self) -> str:
         rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)

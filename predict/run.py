@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core import (
     BundleError,
@@ -45,8 +45,7 @@ from .records import advised, check_sizes, new_images
 from .settings import PredictSettings, choose_point
 
 
-@dataclass(frozen=True)
-class _Inputs:
+class _Inputs(NamedTuple):
     """The images or embeddings to predict, and the model."""
 
     model: Path
@@ -123,7 +122,7 @@ def predict(
     overwrite = work.overwrite or settings.update or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
     if settings.update and not inputs.features:
-        inputs = replace(inputs, images=tuple(path for path in inputs.images if not _is_empty(path)))
+        inputs = inputs._replace(images=tuple(path for path in inputs.images if not _is_empty(path)))
         if not inputs.images:  # also a disk that is not mounted, which must not cost the table its rows
             return PredictResult(table, 0, {}, (), (), unchanged=True)
     with contextlib.ExitStack() as stack:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...core import InputError, Message, PathInput
+from ...core import BchistoError, InputError, Message, PathInput
 from ...core.formats import ImageHeader
 from ...data import Dataset, ImageRecord, ImageSelection, get_layout, read_headers, scaled_side
 from ...encoders import EncoderChoice, encoder_facts
-from ...featurize import FeaturizeSettings, View
+from ...featurize import FeaturizeSettings, View, estimate_describing
+
+_log = logging.getLogger(__name__)
 
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
@@ -174,9 +177,6 @@ def fitted(
     return planned, fits
 
 
-_FLOAT_BYTES = 4
-
-
 @dataclass(frozen=True)
 class DescribingEstimate:
     """Estimated size of a feature extraction.
@@ -186,21 +186,26 @@ class DescribingEstimate:
     images, stores : int
         Numbers of images and of feature files.
     bytes : int or None
-        Size of the feature files; None if the number of features is unknown until the network is built.
+        Size of the feature files; None if an encoder cannot be opened, or the first image not be used.
+    seconds : float or None
+        Time by the clock, measured with the first image; None as for the size.
     """
 
     images: int
     stores: int
-    bytes: int | None
+    bytes: int | None = None
+    seconds: float | None = None
 
 
-def estimate_describing(images: int, settings: FeaturizeSettings) -> DescribingEstimate:
-    """Estimate the size of the features of so many images. `featurize` measures the time when it begins."""
-    dims = [encoder_facts(choice).dim for choice in settings.encoders]
-    views = len(settings.views)
-    numbers = None if None in dims else settings.augmentations * views * sum(filter(None, dims))
-    size = None if numbers is None else _FLOAT_BYTES * images * numbers
-    return DescribingEstimate(images, len(settings.encoders) * views, size)
+def measure_describing(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> DescribingEstimate:
+    """Measure the time and the size of the features of images, see `bchisto.featurize.estimate_describing`."""
+    estimate = DescribingEstimate(len(records), len(settings.encoders) * len(settings.views))
+    try:
+        cost = estimate_describing(records, settings)
+    except BchistoError as error:
+        _log.info("%s", error)
+        return estimate
+    return replace(estimate, bytes=4 * cost.numbers, seconds=cost.seconds)
 
 
 def plan_describing(

@@ -21,7 +21,7 @@ from ...data import (
 )
 from ...featurize import FeaturizeSettings
 from ...stains import CHECKED, GREY_PICTURE, PALE, check_stains, doubt_causes, is_grey, make_normalizer
-from .plan import DescribingEstimate, ViewFit, estimate_describing, fit_views, fitted, measured, shown_factor, too_small
+from .plan import DescribingEstimate, ViewFit, fit_views, fitted, measure_describing, measured, shown_factor, too_small
 from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
 
 _TOO_LITTLE = "too little tissue"
@@ -146,7 +146,7 @@ class Preflight:
     protocol : ProtocolCheck or None
         The recommended one.
     estimate : DescribingEstimate or None
-        Estimate for the planned settings; None if no image can be used.
+        Estimate for the planned settings; None if none was asked for, or no image can be used.
     untrainable : str
         The reason why nothing can be trained; empty if something can.
     findings : tuple of Finding
@@ -204,6 +204,7 @@ def preflight(
     decode: bool = False,
     copies: bool = True,
     stains: bool = True,
+    timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -221,6 +222,8 @@ def preflight(
         Search for near-duplicates, for which every image is decoded.
     stains : bool
         Decode a sample of the images, and check their stains.
+    timed : bool
+        Open the encoders, and measure the time of an image.
     keep : collection of str
         As for `plan_describing`.
 
@@ -256,7 +259,7 @@ def preflight(
         stains=checked,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
-        estimate=estimate_describing(len(once.records), planned) if fits and once.records else None,
+        estimate=measure_describing(once.records, planned) if timed and fits and once.records else None,
         untrainable=untrainable,
         findings=(*survey.findings, *hindrance, *doubt_findings(checked, root)),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core import ImageError, Message, PathInput, TissueError, aligned, converted, counted, few, public
-from ...core.jobs import json_text, refuse_overwriting, write_rows
+from ...core.jobs import json_text, refuse_overwriting, rough_duration, write_rows
 from ...data import SYNTHETIC_BANNER, ImageRecord, decode_record, get_layout, grouped, resize_image, unknown_groups
 from ...evaluate.report import Block, Figure, Section, class_grid, page_templates, thumbnail, write_page
 from ...featurize import seen_scales
@@ -52,7 +52,7 @@ def preflight_text(result: Preflight, *, say: Say = str, form: str = "txt", then
         seen=seen_scales(records, planned),
         unscaled=unscaled(records, requested.views),
         dropped=[choice.label for choice in requested.encoders if choice not in planned.encoders],
-        stain_notes=stain_notes,
+        stain_notes=stain_notes, rough_duration=rough_duration,
         findings=grouped(result.findings),
     )  # fmt: skip
     return json_text(json.loads(text)) if form == "json" else str(text).rstrip()

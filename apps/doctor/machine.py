@@ -101,7 +101,7 @@ def _free_space(folder: Path) -> Iterator[Check]:
 _NEWEST = (3, 13)
 """Newest version of Python with which the tests were run; pip installs bchisto only on those from 3.11 on."""
 
-_EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "staintools")
+_EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "slides", "staintools")
 """What docs/install.md lists as optional parts."""
 
 _NETWORKS = ("keras", "tensorflow")

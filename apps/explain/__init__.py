@@ -3,13 +3,13 @@
 From a model file and images it computes an `Explanation` of each image, which is drawn together with its limitations.
 """
 
-from .draw import colour_limits, draw, lay_over, where_highest
+from .draw import colour_limits, draw, font_of, lay_over, where_highest
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import activation_and_gradient, compiled_gradient, input_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
-from .regions import write_regions
+from .regions import outline, write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

@@ -107,7 +107,7 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     numbers = [f"{value:.3g}" for value in ticks]
     if explanation.base:
         numbers[1] += " base"
-    label = round(max(map(_font(_SMALL).getlength, numbers)))
+    label = round(max(map(font_of(_SMALL).getlength, numbers)))
     left = 2 * (width + _GAP)
     page = Image.new("RGB", (left + _GAP + _BAR + label, height), _PAPER)
     for index, picture in enumerate(pictures):
@@ -119,7 +119,7 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
         between = index == 1 and len(ticks) == 3  # keep the number of the base clear of those at the ends
         first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
         top = min(max(first, down - _SMALL * 0.7), last)
-        ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
+        ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=font_of(_SMALL))
     return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
 
 
@@ -159,7 +159,7 @@ def _text(text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, 
     """Draw a text in lines of at most `width` pixels, broken between words if possible."""
     from PIL import Image, ImageDraw
 
-    font = _font(size)
+    font = font_of(size)
     columns = max(1, min(len(text), round(4 * width / size)))
     lines = textwrap.wrap(text, columns)
     while columns > 1 and any(font.getlength(line) > width for line in lines):
@@ -188,7 +188,7 @@ def _sized(picture: Picture, side: int) -> Image:
 
 
 @functools.lru_cache(maxsize=8)
-def _font(size: int) -> FreeTypeFont:
+def font_of(size: int) -> FreeTypeFont:
     """Return the font DejaVu Sans, which matplotlib contains and which has accented letters."""
     import matplotlib as mpl
     from PIL import ImageFont

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,7 @@ EVEN = "even shares of all classes"
 """Description of the centre of a map if no base is known."""
 
 
-@dataclass(frozen=True)
-class UnitPictures:
+class UnitPictures(NamedTuple):
     """Small pictures of what units of a network respond to.
 
     Attributes

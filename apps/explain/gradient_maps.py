@@ -53,8 +53,7 @@ def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: i
     def score(added: Any) -> Any:
         return ops.sum(graph.scores(graph.run(images, add={tensor: added}))[:, target])
 
-    (slope,) = gradients(score, [np.zeros_like(active)])[1]
-    return active, slope
+    return active, gradients(score, [np.zeros_like(active)])[0]
 
 
 def gradcam(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
@@ -127,8 +126,8 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> Unit
 # Gradients: only from here on the code differs between TensorFlow, JAX and PyTorch.
 
 
-def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[float, list[Floats]]:
-    """Return the value of a function of tensors and its gradient with respect to each of them.
+def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> list[Floats]:
+    """Return the gradient of a function of tensors with respect to each of them.
 
     Parameters
     ----------
@@ -139,16 +138,13 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
 
     Returns
     -------
-    float
     list of ndarray of float32
         Zero if the value does not depend on an argument.
     """
-    import keras
+    from keras import ops
 
-    tensors = [keras.ops.convert_to_tensor(array, dtype="float32") for array in arrays]
-    of_backend = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
-    value, slopes = of_backend(function, tensors)
-    return float(to_numpy(value)), [to_numpy(slope) for slope in slopes]
+    tensors = [ops.convert_to_tensor(array, dtype="float32") for array in arrays]
+    return [to_numpy(slope) for slope in _slopes(function, tensors)]
 
 
 def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]:
@@ -161,24 +157,19 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
     """
     import keras
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    def slope(tensor: Any) -> Any:
+        return _slopes(function, [tensor])[0]
+
+    compiled: Any = slope
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        inner: Any = tf.function(lambda x: _tensorflow(function, [x])[1][0])
-    elif backend == "jax":
+        compiled = tf.function(slope)
+    elif keras.backend.backend() == "jax":
         import jax
 
-        inner = jax.jit(jax.grad(function))
-    else:
-
-        def inner(x: Any) -> Any:
-            return _torch(function, [x])[1][0]
-
-    def run(array: Any) -> Floats:
-        return to_numpy(inner(keras.ops.convert_to_tensor(array, dtype="float32")))
-
-    return run
+        compiled = jax.jit(slope)
+    return lambda array: to_numpy(compiled(keras.ops.convert_to_tensor(array, dtype="float32")))
 
 
 def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) -> list[Floats]:
@@ -186,7 +177,7 @@ def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) 
     from keras import ops
 
     fixed = ops.convert_to_tensor(signal, dtype="float32")
-    return gradients(lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * fixed), arrays)[1]
+    return gradients(lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * fixed), arrays)
 
 
 def to_numpy(tensor: Any) -> Floats:
@@ -196,27 +187,31 @@ def to_numpy(tensor: Any) -> Floats:
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), dtype=np.float32)
 
 
-def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[Any]]:
+def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
+    """Return the gradients as tensors of Keras's backend."""
+    import keras
+
+    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, tensors)
+
+
+def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> Any:
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)
         value = function(*tensors)
-    return value, tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def _jax(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[Any]]:
+def _jax(function: Callable[..., Any], tensors: list[Any]) -> Any:
     import jax
 
-    value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(tensors))))(*tensors)
-    return value, list(slopes)
+    return jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
 
 
-def _torch(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[Any]]:
+def _torch(function: Callable[..., Any], tensors: list[Any]) -> Any:
     import torch
 
     leaves = [tensor.detach().clone().requires_grad_(True) for tensor in tensors]
-    value = function(*leaves)
-    slopes = torch.autograd.grad(value, leaves, allow_unused=True)
-    pairs = zip(slopes, leaves, strict=True)
-    return value.detach(), [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in pairs]
+    slopes = torch.autograd.grad(function(*leaves), leaves, allow_unused=True)
+    return [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(slopes, leaves, strict=True)]

@@ -76,7 +76,7 @@ def hottest_regions(
         x0, y0, columns, rows = boxes[part, :4].tolist()
         window = slice(y0, y0 + rows), slice(x0, x0 + columns)
         inside = parts[window] == part
-        rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in _rings(inside)]
+        rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in outline(inside)]
         polygons.append((float(values[window][inside].mean()), rings))
     polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
@@ -98,7 +98,7 @@ def hottest_regions(
     }
 
 
-def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
+def outline(inside: npt.NDArray[np.bool_]) -> list[Ring]:
     """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
 
     If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets itself.

@@ -8,20 +8,11 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from ...core import (
-    ImageError,
-    InputError,
-    Many,
-    Message,
-    OutputError,
-    PathInput,
-    TextInput,
-    converted,
-    plain_options,
-)
+from ...core import ImageError, InputError, Many, Message, OutputError, PathInput, TextInput, converted, plain_options
 from ...core.formats import file_sha256
 from ...core.jobs import (
     Work,
@@ -30,7 +21,7 @@ from ...core.jobs import (
     do_missing,
     key_of,
     refuse_overwriting,
-    remove_output,
+    write_or_remove,
     write_rows,
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
@@ -49,8 +40,7 @@ _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
 """Options that a caller can change in addition to those of a prediction."""
 
 
-@dataclass(frozen=True)
-class ExplainResult:
+class ExplainResult(NamedTuple):
     """The result of an explanation by one method.
 
     Attributes
@@ -231,10 +221,7 @@ def _explain_by(
         rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *scores, *files])
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(folder / "explain.csv", header, rows)
-    if failures:
-        write_rows(folder / "failures.csv", ["image_id", "error"], failures)
-    else:
-        remove_output(folder / "failures.csv")
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
     page, banners = folder / "index.html", notes_of_training(model.bundle.banners)
     facts = bundle_lines(model.bundle, explain.file.sha256)
     title, caution = f"Explanations: {method.name}", explanation.caution

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...boost import Preset, TrainingPart, TrainingTerms, get_head
-from ...core.jobs import Work, cpu_resources, format_seconds, network_resources
+from ...core.jobs import Work, cpu_resources, format_seconds
 from ...data import ImageRecord, decode_whole
-from ...featurize import images_per_block, time_describing, timed_targets
+from ...featurize import estimate_describing, images_per_block, timed_targets
 from ...finetune import (
     FinetuneSettings,
     ImageBank,
@@ -82,11 +82,9 @@ def estimate_step(step: Step, parts: Sequence[Part], *, work: Work, before: Sequ
 
 
 def _estimate_featurize(step: FeaturizeStep, records: Sequence[ImageRecord], work: Work) -> Estimate:
-    """Time the feature extraction of the first image with few augmentations, and scale it up."""
-    cost = time_describing(records[0], settings=step.settings, targets=timed_targets(step.settings))
+    cost = estimate_describing(records, step.settings, jobs=work.jobs)
     units = math.ceil(len(records) / images_per_block(step.settings))
-    seconds = len(records) * cost.seconds / network_resources(work.jobs).processes
-    return Estimate("featurize", units, seconds, 4 * len(records) * cost.numbers)
+    return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
 
 
 def _estimate_boost(step: BoostStep, images: int, *, classes: int, folds: Sequence[int], work: Work) -> Estimate:

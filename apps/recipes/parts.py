@@ -96,12 +96,8 @@ class Part:
             The images do not fit a scheme.
         """
         dataset = self.read(reading)
-        return self.folds(choice).plans(
-            [record.image_id for record in dataset.records],
-            labels=[record.label or "" for record in dataset.records],
-            groups=[record.group for record in dataset.records],
-            seed=seed, default="10", known=DatasetFacts(columns=further_columns(dataset)),
-        )  # fmt: skip
+        known = DatasetFacts(columns=further_columns(dataset))
+        return self.folds(choice).plans_of(dataset.records, seed=seed, known=known)
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,8 @@ from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
 
 _log = logging.getLogger(__name__)
 
-RECIPE_METHODS: dict[str, Method] = {
-    **METHODS,
-    **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)},
+RECIPE_METHODS: dict[str, Method] = METHODS | {
+    method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)
 }
 """All explanation methods by name: those of `explain`, and those that only published systems use."""
 

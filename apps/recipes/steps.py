@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -123,8 +123,7 @@ class BoostStep:
         return own if len(own) < len(paths) else []
 
 
-@dataclass(frozen=True)
-class FixedTest:
+class FixedTest(NamedTuple):
     """A fixed test list: one part of a split, on which no fold trains; the other parts are the folds.
 
     Attributes

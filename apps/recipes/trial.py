@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from ...core import (
     message_of,
 )
 from ...core.jobs import Work, cpu_resources
-from ...crossval import CrossValidation
+from ...crossval import CrossValidation, best_first
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
@@ -35,7 +34,7 @@ from ...featurize import (
     preset_options,
     recorded_seconds,
 )
-from ..check import Preflight, plan_describing, preflight, unscaled
+from ..check import Preflight, fitted, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -130,8 +129,8 @@ class TrialResult:
     check : Preflight
         Pre-flight of the images.
     results : tuple of CrossValidation
-        One for each classifier, first the one with the higher balanced accuracy. Only LightGBM if there are too few
-        patients for folds within the training part.
+        One for each classifier, first the one with the highest balanced accuracy. Only those that need no folds within
+        the training part if there are too few patients for such.
     standard : float or None
         Seconds that the features of the preset ``standard`` would take, from the time that those of the trial took;
         None if they were there already, or encoders are given.
@@ -140,11 +139,6 @@ class TrialResult:
     check: Preflight
     results: tuple[CrossValidation, ...]
     standard: float | None = None
-
-    @property
-    def balanced(self) -> tuple[float, ...]:
-        """Balanced accuracy of each result."""
-        return tuple(map(_balanced, self.results))
 
 
 def trial(
@@ -209,21 +203,23 @@ def trial(
     featurize(selection, out=run, settings=check.planned, work=work)
     spent, standard = time.monotonic() - started, None
     if anew and not encoders:
-        fitted = plan_describing(selection, choose_settings(preset_options("standard"), keep=())[0])
-        standard = spent * recorded_seconds(fitted) / recorded_seconds(check.planned)
+        planned, _ = fitted(check.dataset, check.sizes, choose_settings(preset_options("standard"), keep=())[0])
+        standard = spent * recorded_seconds(planned) / recorded_seconds(check.planned)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
+    results: list[CrossValidation] = []
     try:
         try:
-            (quickest,) = train(out=run, settings=replace(settings, heads=("logistic",)), folds=protocol, work=work)
-            _log.info("first, logistic regression: %s; others follow", _figures(quickest))
-            results = train(out=run, settings=settings, folds=protocol, work=work)
+            results += train(out=run, settings=replace(settings, heads=("logistic",)), folds=protocol, work=work)
+            _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
+            results += train(out=run, settings=settings, folds=protocol, work=work)
         except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
             _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
-            results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
+            results += train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
-        raise ReportError(str(error), TrialResult(check, _best_first(error.results), standard)) from error
-    return TrialResult(check, _best_first(results), standard)
+        trained = best_first([*results, *error.results])
+        raise ReportError(str(error), TrialResult(check, trained, standard)) from error
+    return TrialResult(check, best_first(results), standard)
 
 
 def _figures(result: CrossValidation) -> str:
@@ -231,15 +227,6 @@ def _figures(result: CrossValidation) -> str:
         return "no figures"
     values = {name: 100 * result.metrics[name]["value"] for name in ("accuracy", "balanced_accuracy")}
     return "{accuracy:.1f} % of the images right, balanced accuracy {balanced_accuracy:.1f} %".format(**values)
-
-
-def _best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
-    return tuple(sorted(results, key=_balanced, reverse=True))
-
-
-def _balanced(result: CrossValidation) -> float:
-    """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
-    return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"]["value"])
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:

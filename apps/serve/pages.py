@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from ...core.formats import limits
 from ...core.jobs import format_seconds
 from ...evaluate.report import page_templates, style_of
+from ..slides import FILES
 from .session import Item, Session
 
 _MOST_ROWS = 500
 """Largest number of predicted images on the page, and of those that wait; the report and the table have all."""
+
+_MAP_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""Content security policy of the page of a map, which holds its style."""
 
 _NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
 """Columns of the table with another title on the page."""
@@ -30,10 +35,12 @@ class Pages:
         The return value of `load_models`.
     csrf : str
         See `Guard`.
+    slides : Path, optional
+        Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(self, models: Sequence[dict[str, Any]], *, csrf: str) -> None:
-        self._models, self._csrf = models, csrf
+    def __init__(self, models: Sequence[dict[str, Any]], *, csrf: str, slides: Path | None = None) -> None:
+        self._models, self._csrf, self._slides = models, csrf, slides
         self._templates = page_templates(__package__)
         source = self._templates.loader.get_source(self._templates, "page.js")[0]
         self._static = {"page.css": (style_of(__package__, "page.css"), "css"), "page.js": (source, "javascript")}
@@ -63,6 +70,21 @@ class Pages:
                 place=place + 1, total=len(done), before=done[place - 1 : place], after=done[place + 1 : place + 2],
             )  # fmt: skip
 
+        if self._slides is not None:
+            maps = (self._slides / "maps").resolve()
+
+            @app.get("/slides", include_in_schema=False)
+            async def slides() -> Response:
+                names = sorted(path.parent.name for path in maps.glob("*/index.html"))
+                return self._page("slides.html", title="Slides", goal="slides", names=names)
+
+            @app.get("/slides/{name}/{file}", include_in_schema=False)
+            async def of_slide(name: str, file: str) -> Response:
+                path = maps / name / file
+                if file not in FILES or path.resolve() != path or not path.is_file():
+                    raise HTTPException(404, "there is no such map")
+                return FileResponse(path, headers={"content-security-policy": _MAP_POLICY})
+
         @app.get("/static/{name}", include_in_schema=False)
         async def static(name: str) -> Response:
             if name not in self._static:
@@ -76,7 +98,7 @@ class Pages:
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         page = self._templates.get_template(template)
-        return HTMLResponse(page.render(**values, csrf=self._csrf, limits=limits), status)
+        return HTMLResponse(page.render(**values, csrf=self._csrf, limits=limits, slides=self._slides), status)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""

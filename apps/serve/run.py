@@ -30,6 +30,7 @@ class ServeSettings(Settings):
     keep: Path | None = option(
         None, group="Output", help="Keep images, table and report in this new folder; default: nothing is kept."
     )
+    slides: Path | None = option(None, group="Input", help="Also show the finished maps of bchisto slides map --out.")
     host: str = option("127.0.0.1", group="Speed", help="Address to answer at; a public one needs a token file.")
     port: int = option(8600, group="Speed", least=0, most=65535, help="Port; 0 takes a free one.")
     token_file: Path | None = option(
@@ -47,6 +48,8 @@ class ServeSettings(Settings):
         super().__post_init__()
         if self.public_url and not re.fullmatch(r"https?://[^/?#@]+(/[\w.~/-]*)?", self.public_url, re.ASCII):
             raise InputError("{public_url} {}: give an address such as https://HOST/PATH/", self.public_url)
+        if self.slides is not None and not (self.slides / "maps").is_dir():
+            raise InputError("{slides} {}: holds no maps; give the folder of bchisto slides map --out", self.slides)
         local = self.host == "localhost"
         with contextlib.suppress(ValueError):  # a name is not of this machine only
             local = local or ipaddress.ip_address(self.host).is_loopback
@@ -162,7 +165,7 @@ async def _serve(
         models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
         public, csrf = (settings.public_url or "").rstrip("/"), secrets.token_urlsafe(24)
-        app = make_app(session, Pages(models, csrf=csrf))
+        app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
             access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="on", ws="none",

@@ -77,6 +77,10 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
                 for folder in read_folders(own, step):
                     yield replace(folder, name=(own.relative_to(run) / step / folder.name).as_posix())
         return
+    if command == "map":
+        if (run / "blocks").is_dir():
+            yield _read(run / "blocks", command, complete=(run / "slides.csv").is_file())
+        return
     if command != "featurize":
         for path in sorted(run.glob(f"{command}/*/settings.json")):
             yield _read(path.parent, path.parent.name, complete=(path.parent / "predictions.csv").is_file())
@@ -105,11 +109,17 @@ def _epochs(folder: Path, file: str) -> int:
     return max(0, log.read_bytes().count(b"\n") - 1) if log.is_file() else 0
 
 
-STAGES = ("featurize", "boost", "finetune", "reproduce")
+STAGES = ("featurize", "boost", "finetune", "reproduce", "map")
 """Commands whose work consists of units, which shards divide."""
 
 SINGLE = ("evaluate", "predict", "explain")
 """Commands that one job does."""
+
+
+def typed(command: str) -> str:
+    """Return the words by which a command is called."""
+    return "slides map" if command == "map" else command
+
 
 MERGE = "merge"
 """The task of a stage that is not a shard: it does what is left, and merges."""
@@ -157,7 +167,7 @@ class JobStage:
     @property
     def output(self) -> Path:
         """The file or folder that it makes."""
-        if self.command in STAGES and self.command != "reproduce":
+        if self.command in STAGES and self.command not in ("reproduce", "map"):
             return Path(self.run, "features" if self.command == "featurize" else self.command)
         return Path(self.run)
 
@@ -266,7 +276,7 @@ class Plan:
             "#!/bin/bash",
             f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; "
             + (use if stage.shards else f"one job, the task {MERGE}, does it:"),
-            f"# {shlex.join(['bchisto', stage.command, *stage.words])}".replace("\n", " "),
+            f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
             f"cd -- {shlex.quote(self.cwd)} || exit 1",
             *self.before,
             f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "

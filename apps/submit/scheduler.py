@@ -19,7 +19,7 @@ from types import FrameType
 
 from ...core import BchistoError, Terminated, few
 from ...core.jobs import NOTHING_NEW, when_orphaned
-from .plan import MERGE, STAGES, JobStage, Plan, read_plan
+from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
 
 _MOST_SECONDS = 60
 """Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
@@ -221,7 +221,7 @@ def main(words: Sequence[str]) -> int:
 def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether the time limit ended it."""
     stage = plan.stages[position]
-    words = [sys.executable, "-m", "bchisto", stage.command, *stage.words]
+    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), *stage.words]
     if task != MERGE:
         words += ["--shard", f"{task}/{stage.shards}"]
     if stage.command in (*STAGES, "predict") and stage.cpus is None:

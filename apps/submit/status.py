@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...core import MissingInputError, counted
 from ...core.runs import RunEntry, read_run
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans, typed
 from .submission import Queued, ask
 
 _WORKING = ("running", "queued")
@@ -184,7 +184,7 @@ def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, 
     if lacking.command not in recorded:  # it was only checked, so no record has its options
         return ""
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
-    return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
+    return f"bchisto {typed(lacking.command)} --config {config} --out {out}"  # the run may have been moved
 
 
 def _single(queued: Queued) -> Stage | None:

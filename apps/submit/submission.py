@@ -20,7 +20,7 @@ from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
 
 _MEGABYTE = 10**6
 
-_NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
+_NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
 
 _OWN = (

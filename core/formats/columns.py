@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import InputError
 from .tables import BOOKS
@@ -31,8 +30,7 @@ _MISSING = frozenset(
 """What programs and people write for a missing value."""
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(NamedTuple):
     """A meaning that a column may have, with the names by which such a column is recognised.
 
     Attributes

@@ -10,9 +10,8 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from .. import InputError, Message, few, unneutral
 from . import limits
@@ -56,8 +55,7 @@ _log = logging.getLogger(__name__)
 _Remark: TypeAlias = tuple[Literal["note", "warning"], str]
 
 
-@dataclass(frozen=True)
-class CsvTable:
+class CsvTable(NamedTuple):
     """A table as read from a file.
 
     Attributes

@@ -271,8 +271,8 @@ SLIDE_SUFFIXES = frozenset(
 ``.tif`` are recognised by their header."""
 
 SLIDE = (
-    "a whole slide, which bchisto does not read; export fields of view from it as PNG or TIFF, all at one known "
-    "size of a pixel (such as 0.5 micrometres), or bring embeddings of it from another program"
+    "a whole slide; `bchisto slides cut` cuts fields out of it, or export them from a viewer as PNG or TIFF, all at "
+    "one known size of a pixel (such as 0.5 micrometres), or bring embeddings of it from another program"
 )
 """Message that explains the refusal of a whole slide and what to do instead."""
 

@@ -22,6 +22,7 @@ from .packs import (
     save_arrays,
     set_aside,
     write_json,
+    write_or_remove,
     write_pack,
     write_rows,
 )

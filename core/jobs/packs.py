@@ -15,12 +15,12 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import DAMAGE, InputError, Message, OutputError, error_number, neutral, output_error, readable_name
-from .guard import check_output, refuse_removing
+from .guard import check_output, refuse_removing, remove_output
 from .processes import temporary_path
 
 if TYPE_CHECKING:
@@ -179,16 +179,21 @@ def json_text(value: Any) -> str:
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV table (UTF-8, LF line ends), atomically; formulas are escaped, see `bchisto.core.neutral`."""
-    with (
-        atomic_output(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
+    with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         plain = csv.writer(handle, lineterminator="\n")
         # readers take a carriage return for the end of a line, but csv does not quote it by default
         quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for row in itertools.chain([header], rows):
             cells = [neutral(cell) for cell in row]
             (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
+
+
+def write_or_remove(path: Path, header: Sequence[str], rows: Collection[Sequence[Any]]) -> None:
+    """Write a CSV table if there are rows; otherwise remove that of an earlier call."""
+    if rows:
+        write_rows(path, header, rows)
+    else:
+        remove_output(path)
 
 
 def remove_tree(path: Path) -> None:

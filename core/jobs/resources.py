@@ -117,6 +117,10 @@ class Resources:
         worth = max([1, *(number for number in range(2, self.processes + 1) if seconds >= self.least(number))])
         return self if self.gpus else replace(self, processes=worth)
 
+    def clock(self, seconds: float) -> float:
+        """Return how long work of so many seconds of one process takes by the clock."""
+        return seconds / self.processes + self.start * (self.processes > 1)
+
     def least(self, processes: int) -> float:
         """Return the seconds of work from which on so many processes are worth their start, see `worth`."""
         pairs = processes * (processes - 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .. import BchistoError, InputError, Message, Settings, option
-from .backend import asked_threads
+from .backend import asked_threads, computing_threads
 from .executor import run_units
 from .progress import Ticker, rough_duration
 from .resources import Resources, network_resources
@@ -167,7 +167,8 @@ class Work(Settings):
             return available
         threads = self.threads or asked_threads() or begun or max(1, available.cores // units)
         fitting = max(1, available.cores // threads)
-        return replace(available, processes=fitting if self.jobs is None else self.jobs, threads=threads)
+        here = self.jobs is None and computing_threads() in (threads, None)
+        return replace(available, processes=self.jobs or fitting, threads=threads, here=here)
 
 
 def do_missing(
@@ -240,8 +241,7 @@ def do_missing(
         seconds = cost(missing[0]) / steps(missing[0]) * sum(map(steps, missing))
         if seconds:  # otherwise the unit could not be measured
             resources = resources if work.jobs else resources.worth(seconds)
-            count = resources.processes
-            _log.info("%s: about %s", label, rough_duration(seconds / count + resources.start * (count > 1)))
+            _log.info("%s: about %s", label, rough_duration(resources.clock(seconds)))
     made = run_units(
         function,
         (bundled or dealt)(missing),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import InputError, MissingInputError
 from ..formats import read_json
@@ -17,8 +16,7 @@ from .record import process_runs
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RunEntry:
+class RunEntry(NamedTuple):
     """One command of a run.
 
     Attributes

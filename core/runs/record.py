@@ -39,11 +39,11 @@ from ..jobs import (
 
 _log = logging.getLogger(__name__)
 
-_PATHS = ("out", "images", "labels", "features", "only", "test_list", "sources", "model", "html")
-"""Options whose values are paths."""
-
 _WRITTEN = ("out", "html")
 """Options that are output paths; files that other options name are inputs."""
+
+_PATHS = (*_WRITTEN, "images", "labels", "features", "only", "test_list", "sources", "model", "annotations", "patients")
+"""Options whose values are paths."""
 
 SCHEMA_VERSION = 1
 

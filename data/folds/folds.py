@@ -10,7 +10,6 @@ from typing import Any
 
 from ...core import (
     InputError,
-    Many,
     Message,
     MissingInputError,
     Names,
@@ -23,7 +22,7 @@ from ...core import (
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, further_columns, part_of
+from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, further_columns, part_of
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
@@ -141,18 +140,9 @@ def fold_plan(
 
 
 def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:
-    """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `fold_plan`."""
-    records = dataset.records
-    pairs = tuple((copy.first, copy.second) for copy in copies)
-    return fold_plan(
-        folds,
-        image_ids=[record.image_id for record in records],
-        labels=[record.label or "" for record in records],
-        groups=[record.group for record in records],
-        group_by=group_by,
-        seed=seed,
-        known=DatasetFacts(columns=further_columns(dataset), copies=pairs),
-    )
+    """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
+    known = DatasetFacts(columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies))
+    return FoldChoice((folds,), group_by=group_by).plans_of(dataset.records, seed=seed, known=known)[0]
 
 
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
@@ -301,12 +291,22 @@ class FoldChoice(Settings):
         help="Keep patients (groups) in one part; default: if they are known.",
     )
 
-    @classmethod
-    def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:
-        """Return a choice from a choice, from only the names of protocols, or from None for the default."""
-        if value is None:
-            return cls()
-        return value if isinstance(value, FoldChoice) else cls(converted(value, "folds", tuple[str, ...]))
+    def plans_of(
+        self,
+        records: Iterable[ImageRecord],
+        *,
+        seed: int,
+        failed: Collection[str] = (),
+        known: DatasetFacts | None = None,
+    ) -> list[FoldPlan]:
+        """Create the folds of the images that have not failed, by default ten; see `plans`."""
+        usable = [record for record in records if record.image_id not in failed]
+        return self.plans(
+            [record.image_id for record in usable],
+            labels=[record.label or "" for record in usable],
+            groups=[record.group for record in usable],
+            seed=seed, default="10", failed=failed, known=known,
+        )  # fmt: skip
 
     def plans(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -135,7 +135,8 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     if spec == "official" and group_of:
         cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
         if len(cbis) == len(group_of):
-            return _fit_cbis(cbis)
+            parts = tuple((image, 1, "test" if part == "Test" else "train") for image, part in cbis.items())
+            return FoldPlan("official", parts, partition=False, origin="published")
     rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
     listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
     by_slide: dict[str, list[str]] = {}
@@ -158,11 +159,6 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
     return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published")
-
-
-def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
-    rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
-    return FoldPlan("official", rows, partition=False, origin="published")
 
 
 def _slide(image: str) -> str:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +139,7 @@ def record_sha256(record: ImageRecord, whole: str) -> str:
     return whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class UniqueImages:
+class UniqueImages(NamedTuple):
     """A dataset without repeated images, with a checksum of each image.
 
     Attributes

@@ -146,8 +146,7 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
     return Fingerprint(grey.shape, points[has_tissue], local=cells[:-1], whole=cells[-1])
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(NamedTuple):
     """A pair of near-duplicates: two images that seem to show the same pixels.
 
     Attributes

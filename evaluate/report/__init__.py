@@ -3,7 +3,8 @@
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """
 
-from .answer import comparison_lines, headline, measured, wrapped, write_card
+from .answer import comparison_lines, headline, overview, warnings, wrapped
+from .methods import measured, write_card
 from .page import Block, Figure, Section, page_templates, render_page, style_of, write_page
 from .report import choose_samples, reporting, surest, thumbnail, write_evaluation, write_report, write_run_report
 from .sections import class_grid

@@ -1,29 +1,29 @@
-"""What a table answers: how much is right, how sure that is, and for whom; on a terminal and the card of a model."""
+"""What tables of predictions answer: how much is right, how sure that is, and for whom; of several, which is best."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice, zip_longest
+from os.path import commonprefix
 from typing import Any
 
-from ...core import counted
-from ...core.formats import file_sha256
-from ...core.jobs import atomic_output
-from ...core.models import BundleFacts, bundle_lines
-from .. import images_tested
-from .methods import cite
+from ...core import Message, aligned, counted, printable
+from .. import Panel, images_tested, selection_notes
 from .page import render
+from .tables import further_figures
 
 _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
 
 _WIDTH, _LINES = 100, 11
-"""Characters of a line, and number of lines, of a table on a terminal."""
+"""Characters of a line that does not go to a narrower terminal, and number of lines of a table."""
 
-_LOUD = re.compile(r"\b[A-Z]{4,}\b")
-"""A word in capitals."""
+LOUD = re.compile(r"\b[A-Z]{4,}\b")
+"""A word in capitals, as the most important warnings have."""
 
 
 def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,11 +58,6 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def loud_first(banners: Sequence[str]) -> list[str]:
-    """Return warnings with those that have a word in capitals before the others."""
-    return sorted(banners, key=lambda text: not _LOUD.search(text))
-
-
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     missing = metrics["units"]["ungrouped"]
@@ -71,10 +66,14 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"
     )
-    return [*loud_first(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
+    return [
+        *sorted(banners, key=lambda text: not LOUD.search(text)),
+        *([ungrouped] if missing else []),
+        *metrics["fold_notes"],
+    ]
 
 
-def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
+def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
     """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
@@ -85,95 +84,194 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
         Of `measure`, or as ``metrics.json`` holds them.
     banners : sequence of str
         What a reader must know first; none of it is left out.
-    brief : bool
-        Only the answer, what chance would reach, and the three most important warnings.
 
     Returns
     -------
     list of str
         Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
     """
-    warnings, lines = warnings_of(metrics, banners), list[str]()
-    for sentence in sentences(name, metrics, warnings, brief=brief):
+    warned, lines = warnings_of(metrics, banners), list[str]()
+    for sentence in sentences("terminal.txt", name=name, a=answer(metrics), warnings=warned):
         more = wrapped(sentence, "  " * bool(lines))
-        if len(lines) + len(more) > _LINES and sentence not in warnings:
+        if len(lines) + len(more) > _LINES and sentence not in warned:
             return [*lines, "  The report has further results."]
         lines += more
     return lines
 
 
-def sentences(name: str, metrics: Mapping[str, Any], warnings: Sequence[str], *, brief: bool = False) -> list[str]:
-    """Return the sentences that `headline` puts in lines."""
-    text = render("terminal.txt", brief=brief, name=name, a=answer(metrics), m=metrics, warnings=warnings)
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def sentences(template: str, **values: Any) -> list[str]:
+    """Return the lines of a template as sentences."""
+    return [line.strip() for line in render(template, **values).splitlines() if line.strip()]
+
+
+def terminal_width() -> int:
+    """Return how many characters a line of stdout has, if it is a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
 
 
 def wrapped(sentence: str, indent: str = "") -> list[str]:
-    """Return a sentence in lines of 100 characters for a terminal."""
+    """Return a sentence in lines for a terminal, of 100 characters at most."""
     lines = textwrap.wrap(
-        sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent=indent, subsequent_indent="    ",
-        break_long_words=False, break_on_hyphens=False,
+        sentence.replace(" %", "\u00a0%"), min(_WIDTH, max(terminal_width(), 40)), initial_indent=indent,
+        subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-def comparison_lines(result: Mapping[str, Any]) -> list[str]:
-    """Return a line for each comparison of tables, with one another and with those of the images of training.
+_LEGEND = "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
+
+
+def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Return tables of one protocol about as many images together, and of these the best first.
+
+    The best has the highest balanced accuracy.
+    """
+    together: dict[str, list[Panel]] = {_about(panel): [] for panel in panels}
+    for panel in sorted(panels, key=_balanced, reverse=True):
+        together[_about(panel)].append(panel)
+    return list(together.values())
+
+
+def _about(panel: Panel) -> str:
+    m = panel.metrics
+    return repr((m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"]))
+
+
+def _balanced(panel: Panel) -> float:
+    return float(panel.metrics["balanced_accuracy"]["value"])
+
+
+def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
+    names = [printable(name).replace("\t", " ") for name in names]
+    begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
+    return (begin, [name.removeprefix(begin + hyphen) for name in names]) if names[1:] else ("", names)
+
+
+def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
+    """Return the figures of tables as rows of cells.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    brief : bool
+        Leave out figures that chance is not known of.
+
+    Returns
+    -------
+    list of list of str
+        First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
+        first cell marks the best, and what chance reaches.
+    """
+    together = ranked(panels)
+    further = {} if brief else further_figures([panel.metrics for those in together for panel in those])
+    return _rows("side_by_side.txt", together=together, further=further, answer=answer, shared=_shared)
+
+
+def _rows(template: str, **values: Any) -> list[list[str]]:
+    """Return the lines of a template as rows of the cells between tabs."""
+    return [line.split("\t") for line in render(template, **values).split("\n") if line]
+
+
+def findings(panels: Sequence[Panel]) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once."""
+    protocols = ranked(panels)
+    said = [("", _LEGEND)] if len(protocols) < len(panels) else []
+    for first, *others in protocols:
+        for panel in (first, *others):
+            texts = sentences("several.txt", a=answer(panel.metrics), best=panel is first)
+            said += [(panel.table.name, text) for text in texts]
+    return _once(said, panels)
+
+
+def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
+    """Return what a reader must know of tables, the most important first, each sentence once.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    notes : iterable of str
+        Further sentences, of one table after its name and a colon; on the choice of the best there is one without.
+    """
+    names = tuple(panel.table.name for panel in panels)
+    said = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
+    known = {text for _, text in said}
+    for note in (*notes, *selection_notes([panel.table for panel in panels])):
+        head, _, rest = note.partition(": ")
+        of_table = type(note) is str and rest and head.startswith(names)
+        said += [(head, rest)] if of_table else [("", note)] * (note not in known)
+    said.sort(key=lambda pair: not LOUD.search(pair[1]))
+    said += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
+    return _once(said, panels)
+
+
+def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
+    """Return each sentence once, of pairs of the name of a table and a sentence; if not about all, with these names."""
+    about: dict[str, dict[str, None]] = {}
+    for name, text in said:
+        about.setdefault(text, {})[name] = None
+    protocols = [[panel.table.name for panel in those] for those in ranked(panels)]
+    told = []
+    for text, whom in about.items():
+        if "" in whom or whom.keys() >= {*chain.from_iterable(protocols)}:
+            told.append(text)
+            continue
+        for names in protocols:
+            if (shared := _shared(names)[0]) and whom.keys() >= {*names}:
+                whom = dict.fromkeys([*(name for name in whom if name not in names), shared])
+        told.append(Message("{}: {}", ", ".join(whom), text))
+    return told
+
+
+def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
+    """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
+    points = _rows("points.txt", panels=panels)
+    lines = in_lines(side_by_side(panels, brief=True)) + (in_lines(points) if points else [])
+    told = [*findings(panels), "The report has further results.", *warned]
+    return lines + [line for text in told for line in wrapped(text, "  ")]
+
+
+def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
+    """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 
     Parameters
     ----------
     result : mapping
         What ``metrics.json`` holds.
+    panels : sequence of Panel
+        The tables. Of several comparisons, only those with the best of them are shown.
     """
-    return [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
+    pairs, lines = result["comparisons"], list[str]()
+    if len(pairs) > 1:
+        best = {those[0].table.name for those in ranked(panels)}
+        shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
+        lines = in_lines(_rows("compared.txt", pairs=shown, result=result, shared=_shared))
+        result = {**result, "comparisons": [], "shown": shown}
+    if len(result.get("external", ())) > 1:
+        lines += in_lines(_rows("dropped.txt", external=result["external"]))
+    return lines + [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
 
 
-def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
-    """Write the card of a model as Markdown, with the header that hubs of models read.
+def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines of a terminal, in columns; a row of one cell is a sentence.
 
-    What only the author knows is a marked blank.
-
-    Parameters
-    ----------
-    path : Path
-        The card to write.
-    model : Path
-        The model file.
-    bundle : BundleFacts
-        Facts from the model file.
-    metrics : mapping or None
-        Content of the ``metrics.json`` next to it.
+    In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
-    name = model.absolute().parent.name or model.stem
-    text, sources = cite(" ".join((metrics or {}).get("run", {}).get("methods", ())))
-    values = {"name": name, "file": model.name, "bundle": bundle, "facts": bundle_lines(bundle, file_sha256(model))}
-    card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
-    with atomic_output(path) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+    header, *body = (row for row in rows if len(row) > 1)
+    table = [[textwrap.fill(title, 20) for title in header], *body]
+    if max(map(len, _laid(table))) > terminal_width():
+        narrow = [[textwrap.fill(title, 14) for title in header]]
+        narrow += [[cell.replace(" (", "\n(") for cell in row] for row in body]
+        room = terminal_width() - 2 - max(map(len, _laid([mark, *cells] for mark, _, *cells in narrow)))
+        table = [[mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in narrow]
+    texts, lines = iter(_laid(table)), list[str]()
+    heights = (1 + max(cell.count("\n") for cell in row) for row in table)
+    for row in rows:
+        lines += islice(texts, next(heights)) if len(row) > 1 else wrapped(row[0])
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
-def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what is known of how good a model is, and of the images that it was trained on.
-
-    Parameters
-    ----------
-    name : str
-        What the model is called.
-    metrics : mapping or None
-        What ``metrics.json`` beside it holds.
-
-    Returns
-    -------
-    dict
-        ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
-        each class.
-    """
-    run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
-    table = tables.get("fusion") or next(iter(tables.values()), None)
-    return {
-        "lines": [] if table is None else sentences(name, table, warnings_of(table)),
-        "protocol": run.get("protocol"),
-        "used": run.get("flow", {}).get("used"),
-        "dataset": run.get("dataset"),
-        "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
-    }
+def _laid(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows, whose cells may have several lines, as lines of text with aligned columns."""
+    lines = (zip_longest(*(cell.split("\n") for cell in row), fillvalue="") for row in rows)
+    return aligned(list(chain.from_iterable(lines)))

@@ -1,24 +1,20 @@
-"""The paragraph of methods that a report offers, from what was run and from nothing else; and whom it cites."""
+"""The paragraph of methods, from what was run and from nothing else; whom it cites; and the card of a model."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...core import counted, plural
+from ...core.formats import file_sha256
+from ...core.jobs import atomic_output
+from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, figures_of, joined_versions
-from .page import NOTHING, Block, Grid, render, template_text
-
-_SOURCES = {
-    "Clopper-Pearson, effective": "korn1998",
-    "Clopper-Pearson of each class": "zou2008",
-    "Clopper-Pearson": "clopper1934",
-    "Wilson": "wilson1927",
-    "percentile bootstrap": "efron1993",
-}
-"""What a method of intervals begins with, and whom it cites."""
+from .. import ESTIMAND, Panel, joined_versions
+from .answer import answer, sentences, warnings_of
+from .page import Block, render, template_text
 
 _PACKAGES = {"bchisto": "bchisto", "numpy": "NumPy", "scikit-learn": "scikit-learn", "lightgbm": "LightGBM",
              "keras": "Keras", "tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # fmt: skip
@@ -59,17 +55,7 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
     runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
     yield Block(text=text, items=references)
-    figures: dict[str, dict[str, None]] = {}  # those of one method together
-    for name, figure in (pair for table in metrics for pair in figures_of(table)):
-        if figure["interval"]:
-            figures.setdefault(figure["method"], {})[name] = None
-    rows = []
-    for method, names in figures.items():
-        source = next((REFERENCES[key] for name, key in _SOURCES.items() if method.startswith(name)), NOTHING)
-        rows.append([method, ", ".join(names), source])
-    if rows:
-        caption = "How each 95 % CI was computed"
-        yield Block(grid=Grid(caption, ["method", "figures", "source"], rows, words=(1, 2)))
+    yield Block(template="intervals.html", values={"tables": metrics, "references": REFERENCES})
 
 
 REFERENCES = dict(line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines())
@@ -102,3 +88,54 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
         numbers = [str(order.setdefault(key, len(order) + 1)) for key in keys]
         text = text.replace(f"[@{cited}]", f"[{', '.join(numbers)}]" if numbers else "")
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
+
+
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
+    """Write the card of a model as Markdown, with the header that hubs of models read.
+
+    What only the author knows is a marked blank.
+
+    Parameters
+    ----------
+    path : Path
+        The card to write.
+    model : Path
+        The model file.
+    bundle : BundleFacts
+        Facts from the model file.
+    metrics : mapping or None
+        Content of the ``metrics.json`` next to it.
+    """
+    name = model.absolute().parent.name or model.stem
+    text, sources = cite(" ".join((metrics or {}).get("run", {}).get("methods", ())))
+    values = {"name": name, "file": model.name, "bundle": bundle, "facts": bundle_lines(bundle, file_sha256(model))}
+    card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
+    with atomic_output(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+
+
+def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is known of how good a model is, and of the images that it was trained on.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called.
+    metrics : mapping or None
+        What ``metrics.json`` beside it holds.
+
+    Returns
+    -------
+    dict
+        ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
+        each class.
+    """
+    run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
+    table = tables.get("fusion") or next(iter(tables.values()), None)
+    return {
+        "lines": sentences("terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)) if table else [],
+        "protocol": run.get("protocol"),
+        "used": run.get("flow", {}).get("used"),
+        "dataset": run.get("dataset"),
+        "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+    }

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
-from .. import images_tested, rows_of
+from .. import figures_of, images_tested, rows_of, spread_sentence
 
 NOTHING = "–"
 
@@ -110,7 +110,7 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent, "span": span, "points": points, "number": number, "whole": whole, "counted": counted,
     "listed": listed, "plural": plural, "sentence": sentence, "cell": cell, "p": p_value, "named": named,
-    "rows_of": rows_of, "images_tested": images_tested,
+    "rows_of": rows_of, "images_tested": images_tested, "figures_of": figures_of, "spread_sentence": spread_sentence,
 }  # fmt: skip
 """The filters of templates."""
 

@@ -26,22 +26,19 @@ from .. import (
     compare_pairs,
     read_facts,
     read_predictions,
-    selection_notes,
     unlike_pairs,
 )
 from .figures import learning_figure
 from .methods import method_blocks
 from .page import Block, Section, write_page
 from .sections import (
-    answer_blocks,
-    comparison_block,
+    answer_block,
+    first_block,
     image_blocks,
     panel_sections,
     picture_blocks,
-    published_blocks,
-    setting_blocks,
 )
-from .tables import TABLES, PublishedTable, side_by_side, write_tables
+from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -164,37 +161,35 @@ def write_report(
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
+    form = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
     pictures, keys = picture_blocks(panels)
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
-    first, answers = answer_blocks(panels, banners)
-    sections = [Section(table.title, list(published_blocks(table))) for table in published]
-    if answers:
-        sections.append(Section("Side by side", [Block(grid=side_by_side(panels))]))
+    sections = [Section(each.title, [Block(template="published.html", values={"table": each})]) for each in published]
     if pairs:
-        sections.append(Section("Comparisons", [comparison_block(pairs, panels)]))
+        sections.append(Section("Comparisons", [Block(template="comparisons.html", values=form)]))
     for number, panel in enumerate(panels):
         parts = list(panel_sections(panel, pictures[number]))
-        if answers:  # one section a table, so that the list of sections stays short
+        if len(panels) > 1:  # one section a table, so that the list of sections stays short
             blocks = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
-            parts = [Section(panel.table.name, [answers[number], *blocks])]
+            parts = [Section(panel.table.name, [answer_block(panel), *blocks])]
         sections += parts
     learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
-    parted = [panel for panel in panels if panel.metrics.get("subgroups")]
-    form = {"panels": panels, "settings": settings, "external": external}
+    parted = any(panel.metrics.get("subgroups") for panel in panels)
+    recorded = settings or any(panel.run.get(what) for panel in panels for what in ("settings", "versions"))
     sections += [
-        Section("Subgroups", [Block(template="subgroups.html", values={"panels": parted})] if parted else []),
+        Section("Subgroups", [Block(template="subgroups.html", values=form)] if parted else []),
         Section("External validation", [Block(template="external.html", values=form)] if external else []),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         Section("Reporting form (TRIPOD+AI)", [Block(template="tripod.html", values=form)] if panels else []),
-        Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
+        Section("Settings and versions", [Block(template="settings.html", values=form)] if recorded else []),
     ]
-    write_page(path, title=title, first=[first], sections=sections)
+    write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
 
 
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
@@ -228,15 +223,10 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
         elif panel is not None:
             others.append(f"{name} is not shown: it is about other images")
     tables = [panel.table for panel in panels]
-    banners = list(dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ())))
-    banners += others
-    title, pairs = "All results of this run", list[dict[str, Any]]()
-    if len(tables) == 1:
-        title = f"Results of {tables[0].name}"
-    else:
-        pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-        banners += [*selection_notes(tables), *unlike_pairs(tables, rows=False)]
-    write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
+    title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
+    pairs = compare_pairs(tables, views=[panel.view for panel in panels]) if tables[1:] else []
+    others += unlike_pairs(tables, rows=False) if tables[1:] else []
+    write_report(run / "report.html", title=title, panels=panels, banners=others, pairs=pairs)
 
 
 def _read(path: Path) -> tuple[Panel | None, str]:

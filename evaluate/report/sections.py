@@ -10,33 +10,24 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, figures_of, spread_sentence
-from .answer import answer, loud_first, warnings_of
+from .. import Panel, PredictionTable
+from .answer import answer, findings, side_by_side, warnings, warnings_of
 from .figures import calibration_figure, roc_figure
 from .page import Block, Figure, Grid, Section, percent
-from .tables import PublishedTable, other_figures
+from .tables import further_figures
 
 
-def answer_blocks(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[Block, list[Block]]:
-    """Return the first answer of a report, with the warnings that all tables share, and that of each of several tables.
-
-    It is how good, how sure and for whom; of one table with its confusion matrix and all warnings.
-    """
+def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
+    """Return the first answer of a report, which is how good, how sure and for whom, with all warnings."""
     if len(panels) == 1:
-        return _answer(panels[0], warnings_of(panels[0].metrics, banners), single=True), []
-    warned = [warnings_of(panel.metrics) for panel in panels]
-    shared = [note for note in (warned[0] if warned else ()) if all(note in notes for notes in warned)]
-    tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
-    about = {repr((a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]),
-                   a["m"]["chance"])) for _, a in tables}  # fmt: skip
-    values = {"tables": tables, "alike": len(about) == 1, "warnings": [*loud_first(banners), *shared]}
-    return Block(template="answers.html", values=values), [
-        _answer(panel, [note for note in notes if note not in shared], single=False)
-        for panel, notes in zip(panels, warned, strict=True)
-    ]
+        notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
+        return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
+    values = {"rows": side_by_side(panels), "findings": findings(panels), "warnings": warnings(panels, banners)}
+    return Block(template="answers.html", values=values)
 
 
-def _answer(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
+def answer_block(panel: Panel, warnings: Sequence[str] = (), *, single: bool = False) -> Block:
+    """Return the answer of one table, with its confusion matrix."""
     values = {"a": answer(panel.metrics), "warnings": warnings, "single": single, "run": panel.run}
     return Block(template="answer.html", values=values)
 
@@ -50,31 +41,13 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     pictures : sequence of Block
         Errors, and what else is shown of its images.
     """
-    metrics, view, paper = panel.metrics, panel.metrics.get("two_class"), None
-    spread = panel.run.get("variance")
-    if panel.paper is not None:
-        header, *rows = panel.paper.lines()
-        shown = rows[:-1] if len(rows) == 2 else rows  # the fusion of one store is that store
-        paper = Grid(_PAPER, header, shown, total=len(rows) > 2)
-    classes = {
-        "m": metrics,
-        "figures": other_figures(metrics),
-        "spread": spread and spread_sentence(spread),
-        "reasons": list(dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])),
-        "paper": paper,
-    }
-    yield Section("Classes and errors", [Block(template="classes.html", values=classes), *pictures])
+    metrics, view = panel.metrics, panel.metrics.get("two_class")
+    values: dict[str, Any] = {"panel": panel, "figures": further_figures([metrics])}
+    yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        values = {
-            "m": metrics,
-            "temperature": panel.run.get("bundle", {}).get("temperature"),
-            "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
-            "roc": roc_figure(panel.table, metrics) if view else None,
-        }
+        values["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
+        values["roc"] = roc_figure(panel.table, metrics) if view else None
         yield Section("Calibration and operating points", [Block(template="calibration.html", values=values)])
-
-
-_PAPER = "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
 
 
 def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
@@ -97,28 +70,13 @@ def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[lis
     return blocks, keys
 
 
-_FLOW = {
-    "found": "found",
-    "refused": "refused, since their headers do not fit",
-    "duplicates": "left out as near-duplicates of another image",
-    "failed": "left out, since they could not be read",
-    "unlabelled": "left out, since they have no label",
-    "used": "used by the folds",
-}
-
-
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     """Show the flow of each run and the classes of each set of images, once.
 
     A flow has None where a number is not known.
     """
     for flow in {repr(flow): flow for panel in panels if (flow := panel.run.get("flow"))}.values():
-        numbers = [
-            [text, "not known" if flow[key] is None else f"{flow[key]:,}"]
-            for key, text in _FLOW.items()
-            if key in flow and (flow[key] != 0 or key in ("found", "used"))
-        ]
-        yield Block(grid=Grid("Flow of images", ("images", "number"), numbers))
+        yield Block(template="flow.html", values={"flow": flow})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
@@ -127,38 +85,6 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         if len(sets) > 1:
             yield Block(heading=f"Images of {panel.table.name}")
         yield from cohort_blocks(panel.table)
-
-
-def comparison_block(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Block:
-    """Show tests of two tables, and the differences of all their figures."""
-    differences = [pair["differences"] for pair in pairs]
-    reasons = sorted({change["reason"] for each in differences for change in each.values() if change["reason"]})
-    figures = list(dict.fromkeys(name for each in differences for name in each))
-    values = {"pairs": pairs, "names": panels[0].metrics["names"], "reasons": reasons, "figures": figures}
-    return Block(template="comparisons.html", values=values)
-
-
-def published_blocks(table: PublishedTable) -> Iterator[Block]:
-    """Show a table of published figures and the obtained ones."""
-    for line in filter(None, (f"Published: {table.source}.", *table.note.splitlines(), table.left_out())):
-        yield Block(text=line)
-    yield Block(grid=Grid(f"{table.title}: published and obtained", table.header(), table.rows()))
-
-
-def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iterator[Block]:
-    """Show what was set, the settings of several runs apart, and the versions that computed."""
-    shown = {repr(dict(settings)): ("Settings", settings)}
-    for panel in panels:
-        recorded = panel.run.get("settings") or {}
-        shown.setdefault(
-            repr(recorded), (f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded)
-        )
-    for panel in panels:
-        versions = panel.run.get("versions") or {}
-        shown.setdefault(repr(versions), ("Versions that computed", versions))
-    for caption, values in shown.values():
-        if values:
-            yield Block(grid=Grid(caption, ("name", "value"), list(values.items()), words=(1,)))
 
 
 def cohort_blocks(table: PredictionTable) -> Iterator[Block]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics
-from .page import NOTHING, Grid, cell, number, percent, written
+from .. import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
+from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
 
@@ -138,46 +138,27 @@ def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     return [spec for spec in list_metrics() if spec.shown and spec.name in known]
 
 
-def side_by_side(panels: Sequence[Panel]) -> Grid:
-    """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
-    tables = [panel.metrics for panel in panels]
-    about = [f"{images_tested(metrics)}, {metrics['protocol']}" for metrics in tables]
-    same = len(set(about)) == 1
-    columns = [] if same else [("predictions and protocol", about)]
+_FIRST = (HEADLINE, "patient_recognition_rate", "balanced_accuracy")
+"""Figures that a report names first."""
+
+
+def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
+    """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
+    columns = {}
     for spec in shown_metrics(tables):
-        columns.append((_title(spec), [cell(metrics.get(spec.name), spec.unit) for metrics in tables]))
+        title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
+        if spec.name not in _FIRST:
+            columns[title] = [cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables]
         if _has_folds(spec):
-            before = "" if spec.name == HEADLINE else f"{spec.title}, "
-            columns.append((f"{before}mean ± SD over folds", [_mean_spread(spec, metrics) for metrics in tables]))
-    columns = [(heading, cells) for heading, cells in columns if {*cells} != {NOTHING}]
-    rows = [
-        list(row) for row in zip((panel.table.name for panel in panels), *(cells for _, cells in columns), strict=True)
-    ]
-    caption = "All tables, with 95 % CI" + (f": {about[0]}" if same else "")
-    return Grid(caption, ["table", *(heading for heading, _ in columns)], rows, words=() if same else (1,))
-
-
-def other_figures(metrics: Metrics) -> list[str]:
-    """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
-    apart = {HEADLINE, "balanced_accuracy", "patient_recognition_rate", *(["auc"] * (len(metrics["classes"]) == 2))}
-    texts = []
-    for spec in shown_metrics([metrics]):
-        if spec.name not in apart:
-            folds = _mean_spread(spec, metrics) if _has_folds(spec) else NOTHING
-            texts.append(f"{_title(spec)} {cell(metrics[spec.name], spec.unit, between=' ')}")
-            texts[-1] += "" if folds == NOTHING else f", mean over folds {folds}"
-    return texts
-
-
-def _title(spec: MetricSpec) -> str:
-    return spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
+            columns[f"{title}, mean ± SD over folds"] = [_fold_spread(spec, metrics) for metrics in tables]
+    return {title: cells for title, cells in columns.items() if {*cells} != {NOTHING}}
 
 
 def _has_folds(spec: MetricSpec) -> bool:
     return spec.per_fold and spec.name != "patient_recognition_rate"  # of few patients in a fold
 
 
-def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
+def _fold_spread(spec: MetricSpec, metrics: Metrics) -> str:
     """Return the mean and spread over folds; one fold has no spread."""
     mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
     if len(metrics["folds"]) < 2 or mean is None:

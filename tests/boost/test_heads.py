@@ -6,7 +6,6 @@ from bchisto.boost import BoostSettings, TrainingPart, train
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import fit_probabilities, fit_svm
-from bchisto.boost.linear_head import fit_logistic
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from packs import PARAMS, packs_in, train_small
@@ -99,8 +98,8 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     part = TrainingPart(rng.normal(size=(24, 2, 5)).astype(np.float32), labels, groups, 2, 0, 1)
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
         fit_svm(part)
-    data = fit_logistic(part)
-    assert known_head("logistic").parse(data).predict_proba(part.features).shape == (24, 2)
+    (fitted,) = known_head("logistic").fit(part, [{}])
+    assert known_head("logistic").parse(fitted.data).predict_proba(part.features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):

@@ -99,7 +99,7 @@ def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
     results = train_small(run, "3", str(tmp_path / "mine.csv"), seeds=2)
     assert [result.folder.name for result in results] == ["3-lightgbm", "mine-lightgbm"]
     report = (run / "report.html").read_text()
-    assert "Side by side" in report
+    assert "chance" in report
     assert "mine-lightgbm" in report
     assert len(rows(run / "boost" / "mine-lightgbm" / "predictions.csv")) == 4
     assert texts(run, "boost/mine-lightgbm")["seed0-fold1"] == texts(run)["seed0-fold1"]

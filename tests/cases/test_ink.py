@@ -75,6 +75,7 @@ KINDS = {
     "yellow marker": lambda image: stroked(image, (250, 240, 80), width=30, multiply=True),
     "black border": lambda image: framed(image, (0, 0, 0)),
     "noisy border": lambda image: framed(image, np.random.default_rng(0).integers(0, 12, image.shape)),
+    "noisy grey border": lambda image: framed(image, np.random.default_rng(0).integers(120, 136, image.shape)),
     "eyepiece": eyepiece,
     "eyepiece out of focus": lambda image: eyepiece(image, 8),
     "blue scale bar": lambda image: scaled(image, (0, 0, 255)),
@@ -278,6 +279,24 @@ def test_dark_nuclei_of_another_laboratory_are_not_ink(label, index):
     from bchisto.stains import foreign_pixels
 
     assert foreign_pixels(make_tissue(label, seed=0, index=index, size=(1024, 768))) is None
+
+
+def test_inks_of_colours_that_stains_could_have_on_real_tissue(completed, shared, tmp_path):
+    images = sorted((shared / "data" / "breakhis").rglob("*.png"))[::40]
+    changes = {name: KINDS[f"{name} pen"] for name in ("violet", "magenta", "brown")}
+    changes |= {"thin": lambda image: stroked(image, INKS["magenta"], width=6), "border": KINDS["noisy grey border"]}
+    before = {}
+    for path in images:
+        before[path.stem] = save(tmp_path / "in" / path.name, decode_image(path))
+        for name, change in changes.items():
+            key = f"{path.stem} {name}"
+            before[key] = save(tmp_path / "in" / f"{key}.png", change(before[path.stem]))
+    completed("stain", tmp_path / "in", "--out", tmp_path / "out")
+    after = {key: decode_image(tmp_path / "out" / f"{key}.png").astype(int) for key in before}
+    for key, image in before.items():
+        clean = key.split()[0]
+        untouched = (image == before[clean]).all(axis=2)
+        assert np.abs(after[key] - after[clean])[untouched].mean() <= MOST, key
 
 
 def test_a_pen_on_real_tissue(completed, shared, tmp_path):

@@ -37,7 +37,7 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     out, _ = completed(
         "evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4
     )
-    assert "operating point 0.4: sensitivity" in out
+    assert re.search("3-lightgbm at 0.4  .*\n  p at 0.4  ", out)
     assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
 
 

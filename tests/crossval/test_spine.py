@@ -230,7 +230,7 @@ def test_a_result_in_its_three_states():
     assert summary[0] == "3-svm: 6 of 8 images right: 75.0 %"
     assert "  RANDOM" in summary
     assert "  Protocol: 3 folds" in summary
-    assert tested.figures("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
+    assert tested.summary("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
     assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")
 
 

@@ -123,7 +123,7 @@ def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, name):
     root = write_tissue(tmp_path / "images", per_class=3)
     path = root / "benign" / name
     path.write_bytes(pictures.tiff(NOISE, photometric="rgb"))
-    told = "a whole slide, which bchisto does not read; export fields of view"
+    told = "a whole slide; `bchisto slides cut` cuts fields out of it"
     refused(path, told)
     code, out, _ = cli("data", "check", "--images", root, "--no-copies")
     assert (code, f"benign/{name}: {told}" in out) == (1, True)

@@ -74,7 +74,7 @@ def test_what_is_drawn_in_a_part_of_the_canvas_is_that_of_the_whole():
         blurred = cv2.GaussianBlur(inside, (0, 0), 2.4)
         np.testing.assert_array_equal(canvas.mask(outline), inside)
         np.testing.assert_array_equal(canvas.mask(outline, blur=1.2), blurred)
-        np.testing.assert_array_equal(canvas.ring(outline, thickness=2.5), line)
+        np.testing.assert_array_equal(canvas.mask(outline, line=2.5), line)
         expected = canvas.haem + blurred * (np.float32(0.3) - canvas.haem)
         canvas.paint(canvas.mask(outline, blur=1.2), haem=0.3, eosin=inside)
         np.testing.assert_array_equal(canvas.haem, expected)

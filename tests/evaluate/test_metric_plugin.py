@@ -53,8 +53,8 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     report = (tmp_path / "report.html").read_text()
     for heading in ("", ", mean ± SD over folds"):
         assert f'<th scope="col">Matthews &lt;correlation&gt;{heading}</th>' in report
-    assert f"<td>{mcc:.3f}\n({low:.3f} to {high:.3f})</td>" in report
-    line = f"Matthews &lt;correlation&gt; {mcc:.3f} ({low:.3f} to {high:.3f}), mean over folds "
+    assert f"<td>{mcc:.3f} ({low:.3f} to {high:.3f})</td>" in report
+    line = f"Matthews &lt;correlation&gt; {mcc:.3f} ({low:.3f} to {high:.3f}); Matthews &lt;correlation&gt;, mean "
     assert line in report
     sure = tables["folds"]["sureness"]["value"]
     assert f"confidence (lower is better) {100 * sure:.1f} % (" in report

@@ -1,6 +1,7 @@
 """What `evaluate` says of tables beside their figures, and what it asks when a table says two things."""
 
 import json
+import re
 
 import pytest
 from bchisto.evaluate import evaluate
@@ -76,9 +77,11 @@ def test_comparisons_are_corrected(three, tmp_path, completed):
     assert second["p"] == pytest.approx(1 / 2**10)
     assert (second["p_holm"], third["p_holm"]) == (3 * second["p"], pytest.approx(2 * third["p"]))
     assert first["p_holm"] == 0.5
-    out = " ".join(out.split())
-    ends = " to ".join(f"{100 * end:+.1f}" for end in second["differences"]["accuracy"]["interval"])
-    assert f"z against x: +25.0 points ({ends})" in out
-    assert f"McNemar p < 0.001, {second['p_holm']:.3f} after Holm" in out
-    assert f"McNemar p = {third['p']:.3f}, {third['p_holm']:.3f} after Holm" in out
+    low, high = (f"{100 * end:+.1f}" for end in second["differences"]["accuracy"]["interval"])
+    assert f"z less x  +25.0 ({low} to {high})  {second['p_holm']:.3f}\n  z less y " in out
+    assert f"{third['p_holm']:.3f}\nThe report has 1 further comparison.\n" in out
+    assert re.findall(r"^(best|    )  (\w+) +(\d+) of 40  [1-9]", out, re.MULTILINE) == [
+        ("best", "z", "40"), ("    ", "y", "31"), ("    ", "x", "30"), ("    ", "chance", "20"),
+    ]  # fmt: skip
+    assert err.count("PATIENTS UNKNOWN") == 1
     assert "3 tables of the same images were looked at: the best of them looks better than it is" in err

@@ -12,10 +12,11 @@ from bchisto.data import FoldPlan
 from bchisto.data.folds.plans import split_copies, split_groups
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, compare_pairs, evaluate, measure
 from bchisto.evaluate.evaluate import _leaks
-from bchisto.evaluate.report import headline, write_evaluation, write_report
+from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
+from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
-from bchisto.evaluate.report.sections import cohort_blocks, image_blocks
+from bchisto.evaluate.report.sections import cohort_blocks
 from page_probe import PAPER, probe, probe_page
 from written_tables import predictions, rows_of, saved
 
@@ -82,7 +83,7 @@ def page(tmp_path_factory):
 def test_it_is_read_from_the_answer_to_the_versions(page):
     titles = re.findall(r"<h2>(.*?)</h2>", page.read_text())
     assert titles == [
-        "Side by side", "Comparisons",
+        "Comparisons",
         "a/predictions", "b/predictions",
         "How the network learnt", "Images", "Methods", "Reporting form (TRIPOD+AI)", "Settings and versions",
     ]  # fmt: skip
@@ -190,7 +191,21 @@ def test_what_is_not_known_is_said(tmp_path):
     assert "None" not in text_of(tmp_path / "r.html").replace("None.", "")
 
 
-def test_classes_and_patients_are_counted_by_hand():
+def test_several_are_told_at_a_glance():
+    """Those of a protocol under its name, equal ones both the best; a sentence once, with those that it is about."""
+    panels = []
+    for name, seed in {"5-ü%s": 1, "5-b\t{}": 1, "5-c": 2, "9-a": 3}.items():
+        table = replace(table_of(np.random.default_rng(seed), name=name), protocol=name[0])
+        panels.append(Panel(table, measure(table, bootstrap=0), run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]}))
+    _, *rows = side_by_side(panels, brief=True)
+    assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
+        "5: 5", ["best", "ü%s"], ["best", "b {}"], ["", "c"], ["", "chance"], "9, 4", ["", "9-a"], ["", "chance"],
+    ]  # fmt: skip
+    told = warnings(panels, ["5-ü%s: leaks", "5-b\t{}: leaks", "5-c: leaks", "9-a: leaks", "9-a: LEAKING", "all: y"])
+    assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
+
+
+def test_classes_and_patients_are_counted_by_hand(tmp_path):
     ids = ["a1", "a2", "a3", "b1", "c1"]
     table = PredictionTable(
         "t", ("x", "y"), tuple(ids), np.array([0, 0, 1, 1, 0]), None, np.array([0, 1, 1, 1, 0]), (None,) * 5,
@@ -205,8 +220,9 @@ def test_classes_and_patients_are_counted_by_hand():
     assert both.text == "1 patient has images of more than one class."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
-    flow = next(image_blocks([Panel(table, measure(table, bootstrap=0), run=run)]))
-    assert [cells[1] for cells in flow.grid.rows] == ["9", "1", "not known", "5"]  # nobody needs a row of none left out
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0), run=run)])
+    flow = (tmp_path / "r.html").read_text().partition("Flow of images")[2].partition("</table>")[0]
+    assert re.findall("<td>(.*?)</td>", flow) == ["9", "1", "not known", "5"]  # nobody needs a row of none left out
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
@@ -260,7 +276,7 @@ def test_the_references_are_those_that_the_code_cites():
         file
         for room in ("boost", "finetune", "evaluate/report")
         for file in (root / room).rglob("*.*")
-        if file.suffix in (".py", ".txt")
+        if file.suffix in (".py", ".txt", ".html")
     ]
     text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)  # the table itself cites nothing
     cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}

@@ -222,7 +222,7 @@ def load_whole(path, network):
     from bchisto.encoders.weights import keras_trouble, read_keras
 
     reason = keras_trouble(path)
-    filled = None if reason else fill_weights(network, read_keras(path))
+    filled = None if reason else fill_weights(network, partial(read_keras, path))
     if filled is None or not filled.whole:
         raise WeightsError(f"{path}: not weights of this network ({reason or filled.reason[:120]})")
 

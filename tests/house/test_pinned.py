@@ -1,8 +1,10 @@
 """What is pinned is known by its hash, its licence is listed, and the bill of materials says the same."""
 
+import csv
 import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +38,8 @@ def locked():
 
 @pytest.fixture(scope="module")
 def licences():
-    text = (REPOSITORY / "docs" / "licences.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
-    return {plain(name): rest for name, *rest in rows[1:] if name != "---"}
+    lines = (REPOSITORY / "tools" / "licences.csv").read_text(encoding="utf-8").splitlines()
+    return {plain(name): rest for name, *rest in list(csv.reader(lines))[1:]}
 
 
 def test_every_pinned_package_is_locked_with_its_hash(pinned, locked):
@@ -48,6 +49,12 @@ def test_every_pinned_package_is_locked_with_its_hash(pinned, locked):
 def test_every_pinned_package_has_its_licence_listed(pinned, licences):
     assert {name: version for name, (version, _, _) in licences.items()} == pinned, "run: make lock"
     assert all(said for _, said, _ in licences.values())
+
+
+def test_the_page_of_licences_is_current():
+    lock = runpy.run_path(str(REPOSITORY / ".ci" / "lock.py"))
+    rows = list(csv.reader(lock["TABLE"].read_text(encoding="utf-8").splitlines()))[1:]
+    assert lock["PAGE"].read_text(encoding="utf-8") == lock["page"](rows), "run: make lock"
 
 
 def test_nothing_that_is_needed_binds_those_who_use_it(licences):

@@ -1,57 +1,41 @@
-"""The intervals on BACH that README and the results page print are those of this version."""
+"""The figures on BACH that README and the results page print are those of this version."""
 
-import re
+import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, compare_tables, share_interval
+from bchisto.evaluate import evaluate
 
 HOUSE = Path(__file__).resolve().parents[2]
-IMAGES = 400
-RIGHT = {"bchisto": 355, "published": 349}
+SHARED = Path(os.environ.get("BCHISTO_SHARED", HOUSE.parent / "shared")) / "reference"
+PUBLISHED = SHARED / "rakhlin2018" / "crossvalidation.csv"
 
 
-def printed(path, pattern):
-    rows = re.findall(pattern, (HOUSE / path).read_text())
-    assert rows
-    return [[float(number) for number in row] for row in rows]
+def written(figure, form=".1f"):
+    """A figure in percent, with its interval if it has one."""
+    value, low, high = (f"{100 * each:{form}}" for each in (figure["value"], *(figure["interval"] or (0, 0))))
+    return f"{value} ({low} to {high})" if figure["interval"] else value
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
-def test_intervals_of_accuracies(path):
-    for accuracy, low, high in printed(path, r"(\d+\.\d)\*{0,2} %\*{0,2} \((\d+\.\d) to (\d+\.\d)\)"):
-        # 400 images in the published folds, 132 in the single fold of new patients
-        images, widen = (IMAGES, 1.5) if accuracy > 80 else (132, 1.0)
-        right = next(n for n in range(images) if abs(100 * n / images - accuracy) < 0.0501)
-        interval = share_interval(np.arange(images) < right, np.arange(images), widen=widen)
-        assert (round(100 * interval.low, 1), round(100 * interval.high, 1)) == (low, high), (path, accuracy)
+def row(name, m):
+    """The row of a table of predictions on the results page."""
+    two, plain = m["two_class"], m["auc"] is None
+    figures = [m["accuracy"], m["balanced_accuracy"], m["macro_f1"], m["auc"], m["patient_recognition_rate"]]
+    cells = [f and (written(f) if place in (0, 1, 4) else f"{100 * f['value']:.1f}") for place, f in enumerate(figures)]
+    auc = "97.3, by the paper" if plain else f"{100 * (two.get('auc_pooled') or two['auc']['value']):.1f}"
+    return f"| {' | '.join(cell or '–' for cell in [name, *cells, written(two['accuracy']).split()[0], auc])} |"
 
 
-def test_the_paired_difference_for_each_number_of_images_that_only_one_has_right():
-    rows = printed("docs/results.md", r"\| \d+ \((\d+) / (\d+)\).*\| ([-+\d.]+) to ([-+\d.]+) \| ([\d.]+) \|")
-    for ours, theirs, low, high, p in rows:
-        both = RIGHT["bchisto"] - ours
-        image = np.arange(IMAGES)
-        right = {
-            "bchisto": image < RIGHT["bchisto"],
-            "published": (image < both) | ((image >= RIGHT["bchisto"]) & (image < RIGHT["bchisto"] + theirs)),
-        }
-        assert right["published"].sum() == RIGHT["published"]
-        tables = [_table(name, right[name]) for name in ("published", "bchisto")]
-        comparison = compare_tables(*tables)
-        assert [round(100 * end, 1) for end in comparison["differences"]["accuracy"]["interval"]] == [low, high]
-        assert comparison["p"] == pytest.approx(p, rel=0.03)
-
-
-def _table(name, right):
-    return PredictionTable(
-        name=name,
-        classes=("benign", "malignant"),
-        image_ids=tuple(map(str, range(IMAGES))),
-        labels=np.zeros(IMAGES, dtype=np.int64),
-        probabilities=None,
-        predicted=np.where(right, 0, 1),
-        folds=tuple(1 + number % 10 for number in range(IMAGES)),
-        groups=(None,) * IMAGES,
-    )
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs the predictions in ../shared")
+@pytest.mark.parametrize(("folds", "before"), [("rakhlin10", [PUBLISHED]), ("eva", [])])
+def test_every_figure_is_that_of_evaluate(folds, before, tmp_path):
+    tables = [*before, *sorted((SHARED / "bach" / "predictions").glob(f"{folds}-*.csv"))]
+    metrics = evaluate(tables, out=tmp_path).result
+    page, readme = ((HOUSE / name).read_text(encoding="utf-8") for name in ("docs/results.md", "README.md"))
+    for name, table in metrics["tables"].items():
+        assert row("published" if name == "crossvalidation" else f"`{name.removeprefix(folds + '-')}`", table) in page
+    wanted = written(metrics["tables"][f"{folds}-svm"]["accuracy"]).replace(" (", " % (")
+    for pair in metrics["comparisons"]:
+        if (pair["first"], pair["second"]) == ("crossvalidation", "rakhlin10-svm"):
+            wanted = written(pair["differences"]["accuracy"], form="+.1f").replace(" (", " points (95 % CI ")
+    assert all(wanted in " ".join(text.split()) for text in (page, readme))

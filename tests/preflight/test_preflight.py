@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,16 +210,18 @@ def test_pictures_come_from_as_many_patients_as_there_are():
     assert choose_records(()) == []
 
 
-# disk
+# time and disk
 
 
-def test_disk_is_that_of_the_numbers_in_the_stores(tmp_path):
-    write_tissue(tmp_path / "t", per_class=2, size=(820, 810))
-    found = preflight(tmp_path / "t", settings=FeaturizeSettings(views=("0.5:400", "1.0:650")))
-    cost = found.estimate
-    # ResNet-50 and InceptionV3 have 2,048 numbers, four layers of VGG-16 128 + 256 + 512 + 512
-    assert cost.bytes == 4 * 50 * 2 * (2048 + 2048 + 1408) * 4
-    assert (cost.images, cost.stores) == (4, 6)
+def test_time_and_disk_are_those_of_the_numbers_in_the_stores(tmp_path):
+    write_tissue(tmp_path / "t", per_class=2, size=(82, 81))
+    settings = FeaturizeSettings(encoders="mobilenetv2", views=("0.5:40", "1.0:65"), weights="random", crops=2)
+    cost = preflight(tmp_path / "t", settings=settings, timed=True).estimate
+    assert (cost.images, cost.stores, cost.bytes) == (4, 2, 4 * 50 * 2 * 1280 * 4)  # MobileNetV2 has 1,280 numbers
+    longer = preflight(tmp_path / "t", settings=replace(settings, augmentations=500), timed=True).estimate
+    assert 0 < 3 * cost.seconds < longer.seconds
+    unknown = preflight(tmp_path / "t", settings=replace(settings, weights=str(tmp_path / "none")), timed=True)
+    assert unknown.estimate.seconds > 0  # weights do not change the time
 
 
 # the command
@@ -260,6 +263,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     ]
     assert turned
     assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
+    assert said["estimate"]["seconds"] > 0
     assert said["estimate"]["images"] == 13  # 16 without two that are damaged and one that is used once
     assert said["views"][0]["fits"] == 0
     assert said["views"][0]["too_small"][0].startswith("Bénin")

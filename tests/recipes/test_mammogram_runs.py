@@ -51,9 +51,8 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert any(line.startswith("NO VALIDATION") for line in every.banners)
     assert any(line.startswith("fixed test list: ") for line in cross.banners)
     contrast = next(one for one in result.published if one.key == "contrast")
-    assert (
-        "training on all data gives the higher AUC than cross-validation with validation parts. Here: not judged"
-        in (contrast.note)
+    assert "training on all data gives a higher AUC than cross-validation with validation parts. Here: not judged" in (
+        contrast.note
     )
     by_name = {figure.name: figure.obtained for figure in contrast.figures}
     means = cross.metrics["two_class"]["auc_per_fold"]

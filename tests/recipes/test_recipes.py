@@ -153,8 +153,6 @@ def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifie
     assert (describe.settings.seed, again.settings.seed) == (0, 2)
     params = [model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7) for step in (boost, boosted)]
     assert params[0] == params[1]
-    page = (Path(__file__).parents[2] / "docs" / "elements.md").read_text(encoding="utf-8")
-    assert "So `--seeds 3` draws features anew for the same LightGBM seeds" in page
 
 
 def test_the_steps_of_a_network_and_of_frozen_features_beside_it():

@@ -128,7 +128,6 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     window.wait_for_selector("text=Limitations:")
     shown(window)
     assert not serious(window)
-    keep(window, "serve-image.jpg", scheme)
     window.select_option("select[name=target]", label="malignant")
     window.click("#draw")
     window.wait_for_selector("text=Map of malignant")

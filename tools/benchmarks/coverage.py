@@ -6,10 +6,11 @@ real cross-validation of classifiers on made-up data, where the truth is that of
 number of tables nor that of processes changes any. Only figures that are measured are computed, as commands do.
 
 Run: python tools/benchmarks/coverage.py [--tables 400] [--jobs 2] [--only patients] [--figures ppv npv]
-    [--out coverage.md]
+    [--out coverage.csv]
 """
 
 import argparse
+import csv
 import sys
 import time
 import warnings
@@ -567,51 +568,73 @@ def valid(counts, *, least=93.0):
     return known > 0.9 * tables and percent(counts) >= least - 200 * (least / 100 * (1 - least / 100) / known) ** 0.5
 
 
-def interval_cell(ours, usual, both):
-    """Return cover, mean width in points, percentage without an interval; and the width over that of a usual method.
+COLUMNS = ("design", "figure", "covers", "width", "without", "usual", "ratio")
+"""Of `rows_of`: percent of intervals that hold the truth, mean width in points, percent of tables without an interval,
+percent that the usual method's hold, and our width over its width, in brackets if it is not valid. Of ``rejects`` and
+``power`` the percent of tests, ours in ``covers``."""
+
+
+def interval_row(ours, usual, both):
+    """Return what follows ``figure`` in a row.
 
     Of each method, the counts of a figure, or of its difference in pairs that are equal and in pairs that are not: the
     cover is the lower of both, and a method that does not cover both is not valid. `both` are the widths in tables that
     have both intervals.
     """
-    ours, usual, both = ([counts for counts in some if counts is not None] for some in (ours, usual, both))
-    if not ours:
-        return ""
     tables, known, _, width = np.sum(ours, axis=0)
     if not known:
-        return "none"
-    text = f"{min(map(percent, ours)):.1f} ({100 * width / known:.1f})"
-    if known < tables:
-        text += f", without {100 * (1 - known / tables):.1f}"
+        return ("", "", "100", "", "")
+    row = f"{min(map(percent, ours)):.1f}", f"{100 * width / known:.1f}", f"{100 * (1 - known / tables):.1f}"
     if not both or not all(counts[1] for counts in usual):
-        return text
+        return (*row, "", "")
     *_, ours_width, usual_width = np.sum(both, axis=0)
     ratio = f"{ours_width / usual_width:.2f}"
-    return f"{text}; {min(map(percent, usual)):.1f}, {ratio if all(map(valid, usual)) else f'({ratio})'}"
+    return (*row, f"{min(map(percent, usual)):.1f}", ratio if all(map(valid, usual)) else f"({ratio})")
 
 
-def tables_of(found, wanted=FIGURES):
-    """Return the lines of Markdown tables: intervals of figures, of differences, and rejections."""
-    lines = []
-    for title, names, kinds in (
-        ("covers: bchisto (mean width), usual method, ratio of widths", wanted, [()]),
-        ("covers: difference of", DIFFERENCES, [("equal",), ("better",)]),
-    )[: 2 if compared(wanted) > 1 else 1]:
-        lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ')} |", "| --- " * (len(names) + 1) + "|"]
+def rows_of(found, wanted=FIGURES):
+    """Return a row of each design and figure, difference and test, see `COLUMNS`."""
+    rows = []
+    for before, names, kinds in (("", wanted, [()]), ("difference of ", DIFFERENCES, [("equal",), ("better",)])):
         for design, counts in found.items():
-            cells = [
-                interval_cell(
-                    *([counts.get((name, key, *kind)) for kind in kinds] for key in ("ours", "usual", "both"))
-                )
-                for name in names
-            ]
-            lines.append(f"| {design} | {' | '.join(cells)} |")
-    if compared(wanted) == 1:
-        return lines
-    heads = [("rejects", "ours"), ("rejects", "usual"), ("power", "ours"), ("power", "usual")]
-    lines += ["", f"| percent | {' | '.join(map(', '.join, heads)).replace('ours', 'bchisto')} |", "| --- " * 5 + "|"]
+            for name in names:
+                each = [
+                    [counts[key] for kind in kinds if (key := (name, method, *kind)) in counts]
+                    for method in ("ours", "usual", "both")
+                ]
+                if each[0]:
+                    rows.append((design, before + name, *interval_row(*each)))
     for design, counts in found.items():
-        lines.append(f"| {design} | {' | '.join(f'{percent(counts[key]):.1f}' for key in heads)} |")
+        for test in ("rejects", "power"):
+            if (test, "ours") in counts:
+                ours, usual = (f"{percent(counts[test, method]):.1f}" for method in ("ours", "usual"))
+                rows.append((design, test, ours, "", "", usual, ""))
+    return rows
+
+
+def kind_of(design):
+    """Return the column of `summary_of` to which a design belongs."""
+    if design in CROSSED:
+        return "cross-validation"
+    return "patients" if "patients" in design else "images"
+
+
+def summary_of(rows):
+    """Return the lines of a Markdown table: the worst design of each kind, ours and (in brackets) the usual one."""
+    worst = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        design, figure, covers, usual = (row[COLUMNS.index(name)] for name in ("design", "figure", "covers", "usual"))
+        if covers and figure != "power":
+            worst[figure][kind_of(design)].append((float(covers), float(usual) if usual else np.nan))
+    kinds = ("images", "patients", "cross-validation")
+    lines = [f"| lowest coverage, % | {' | '.join(kinds)} |", "| --- " * 4 + "|"]
+    for figure, cells in worst.items():
+        choose = np.nanmax if figure == "rejects" else np.nanmin
+        texts = [
+            "{:.1f} ({:.1f})".format(*choose(np.array(cells[kind]), axis=0)) if kind in cells else "" for kind in kinds
+        ]
+        name = "highest rate of rejected equal pairs" if figure == "rejects" else figure.replace("_", " ")
+        lines.append(f"| {name} | {' | '.join(texts)} |")
     return lines
 
 
@@ -622,18 +645,19 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="designs whose names hold this text")
     parser.add_argument("--figures", nargs="+", choices=FIGURES, default=FIGURES, help="only these, and no differences")
-    parser.add_argument("--out", type=Path, help="write the tables here too")
+    parser.add_argument("--out", type=Path, help="write a row of each design and figure to this CSV file")
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
     started = time.monotonic()
     rounds = measure(names, tables=options.tables, jobs=options.jobs, first=options.first, wanted=options.figures)
-    for drawn, found in rounds:
-        lines = [f"{drawn} tables a design, {time.monotonic() - started:.0f} s.",
-                 machine("numpy", "scipy", "lightgbm"), *tables_of(found, options.figures)]  # fmt: skip
-        text = "\n".join(lines) + "\n"
+    for _, found in rounds:
+        rows = rows_of(found, options.figures)
         if options.out:  # after each round, so that what is stopped leaves what it has
-            options.out.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+            with options.out.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    seconds = time.monotonic() - started
+    head = [f"{options.tables} tables a design, {seconds:.0f} s.", machine("numpy", "scipy", "lightgbm"), ""]
+    sys.stdout.write("\n".join([*head, *summary_of(rows)]) + "\n")
 
 
 if __name__ == "__main__":

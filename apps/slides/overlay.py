@@ -1,0 +1,266 @@
+"""The map of a slide: predictions of tiles in a grid, as a picture, a table and a page, and as QuPath imports them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import predict
+from ...core.jobs import atomic_output
+from ...core.models import bundle_lines
+from ...evaluate import positive_mask, two_class_scores, write_predictions
+from ...evaluate.report import render_page, thumbnail
+from ..explain import font_of, outline
+from .slide import Slide
+from .tiles import Results, TileGrid
+from .tissue import Tissue, find_tissue
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_PALETTE = (
+    (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (0, 114, 178), (230, 159, 0),
+    (110, 110, 110),
+)  # fmt: skip
+"""Colours that people of all kinds of colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and
+grey."""
+
+_SURE, _UNSURE = 0.5, 0.2
+"""Shares of the colour of a class in that of a tile; the rest is the tissue."""
+
+_SIZE, _STEP, _GAP = 20, 30, 10
+"""Size of letters, height of a line, and margin of the legend, in pixels."""
+
+_PICTURE, _TILE = 1600, 200
+"""Longest sides of the map and of a tile on the page, in pixels."""
+
+
+@dataclass(frozen=True)
+class TileMap:
+    """The predictions of the tiles of a slide.
+
+    Attributes
+    ----------
+    slide : Slide
+    grid : TileGrid
+        The tiles that could be used.
+    area : float
+        Of tissue, mm2.
+    shown : Tabulated
+        The predictions.
+    tiles : sequence of SheetRow
+        What a report says of each tile.
+    """
+
+    slide: Slide
+    grid: TileGrid
+    area: float
+    shown: predict.Tabulated
+    tiles: Sequence[predict.SheetRow]
+
+    @property
+    def side(self) -> float:
+        """Side of a tile, pixels of level 0."""
+        return self.grid.pixels * self.grid.scale / self.slide.mpp
+
+    @property
+    def colours(self) -> dict[str, tuple[int, int, int]]:
+        """The colour of each class, RGB."""
+        classes = self.shown.table.classes
+        return dict(zip(classes, _PALETTE * len(classes), strict=False))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the tiles of each class, 0 to 1."""
+        predicted = self.shown.table.predicted
+        return {name: predicted.count(name) / max(1, len(predicted)) for name in self.colours}
+
+    @property
+    def marks(self) -> dict[str, list[bool]]:
+        """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
+        marks = {"uncertain": [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]}
+        if self.shown.outliers is not None:
+            marks["unlike training"] = self.shown.outliers.marked.tolist()
+        return {name: marked for name, marked in marks.items() if marked}
+
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Column and row of each tile, int64 of shape (tiles, 2)."""
+        return np.rint(np.array(self.grid.corners).reshape(-1, 2) / self.side).astype(np.int64)
+
+    @property
+    def lattice(self) -> npt.NDArray[np.int64]:
+        """The number of the tile in each row and column, -1 without one."""
+        columns, rows = self.places.T
+        numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
+        numbers[rows, columns] = range(len(rows))
+        return numbers
+
+    def point(self, column: int, row: int) -> tuple[int, int]:
+        """Return where a column and a row begin, on the slide, pixels of level 0."""
+        return min(round(column * self.side), self.slide.width), min(round(row * self.side), self.slide.height)
+
+    def tile_features(self) -> Iterator[dict[str, Any]]:
+        """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
+        marks = self.marks
+        for place, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
+            ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
+            shares = zip(self.colours, self.shown.raw[place].tolist(), strict=True)
+            measured = {f"p {name}": share for name, share in shares}
+            measured |= {name: float(marked[place]) for name, marked in marks.items()}
+            yield self._feature("tile", [ring], tile.predicted, measured)
+
+    def region_features(self) -> Iterator[dict[str, Any]]:
+        """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
+        import cv2
+
+        lattice, predicted = self.lattice, np.array(self.shown.table.predicted)
+        for kind, name in enumerate(self.colours):
+            own = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
+            count, parts = cv2.connectedComponents(own, connectivity=4)
+            for part in range(1, count):
+                rings = [[self.point(x, y) for x, y in ring] for ring in outline(parts == part)]
+                mean = float(self.shown.raw[lattice[parts == part], kind].mean())
+                yield self._feature("annotation", rings, name, {"tiles": int((parts == part).sum()), "mean p": mean})
+
+    def _feature(self, kind: str, rings: Sequence[Any], name: str, measured: Mapping[str, float]) -> dict[str, Any]:
+        """Return a feature in QuPath's form; a class of QuPath needs both name and colour.
+
+        References
+        ----------
+        RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
+        """
+        named = {"name": name, "color": self.colours[name]}
+        properties = {"objectType": kind, "classification": named, "measurements": measured}
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": rings},
+            "properties": properties,
+        }
+
+    def scores(self, point: predict.OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
+
+        ``mean`` is the mean over the tiles. Two rules need positive classes. Their scores are the share of tiles that
+        are positive at the operating point (``share``), and the largest score of a tile when each is the mean of itself
+        and its up to eight neighbours (``peak``). Within the positive and the negative side, classes are as in `mean`.
+
+        References
+        ----------
+        Coudray et al., Nat. Med. 24 (2018) 1559 (mean, share); Campanella et al., Nat. Med. 25 (2019) 1301 (largest).
+        """
+        import cv2
+
+        raw, lattice, there = self.shown.raw, self.lattice, (self.lattice >= 0).astype(np.float64)
+        if not self.tiles:
+            return {"mean": np.full(len(self.colours), np.nan)}
+        scores = {"mean": raw.mean(axis=0)}
+        if point is not None:
+            mask = positive_mask(point.classes, point.positive)
+            values = two_class_scores(raw, mask, rule=point.rule)[lattice] * there
+            sums, counts = (cv2.blur(of, (3, 3), borderType=cv2.BORDER_CONSTANT) for of in (values, there))
+            share, peak = point.is_positive(raw).mean(), (sums / np.maximum(counts, 1e-9))[lattice >= 0].max()
+            sides = [np.where(side, scores["mean"] + 1e-12, 0.0) for side in (mask, ~mask)]
+            positive, negative = (side / side.sum() for side in sides)
+            scores |= {name: of * positive + (1 - of) * negative for name, of in (("share", share), ("peak", peak))}
+        return scores
+
+    def picture_of(self, tile: predict.SheetRow) -> str:
+        """Return the picture of a tile as a data address."""
+        return thumbnail(self.grid.read(self.slide, tile.place), side=_TILE)
+
+    def draw(self, tissue: Tissue) -> Image:
+        """Draw the tiles over a small picture of the slide, with a legend below."""
+        from PIL import Image, ImageDraw
+
+        picture, zoom = Image.fromarray(tissue.picture), max(1, _PICTURE // max(tissue.mask.shape))
+        shown = np.array(picture.resize((picture.width * zoom, picture.height * zoom)), np.float32)
+        for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
+            ends = (*self.point(x, y), *self.point(x + 1, y + 1))
+            left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
+            covered = shown[top:bottom, left:right]
+            covered += (_UNSURE if tile.unsure else _SURE) * (np.array(self.colours[tile.predicted]) - covered)
+        lines, font = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()], font_of(_SIZE)
+        (height, width), words = shown.shape[:2], round(max(map(font.getlength, lines)))
+        size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
+        page = Image.new("RGB", size, (255, 255, 255))
+        page.paste(Image.fromarray(np.rint(shown).astype(np.uint8)), (0, 0))
+        draw = ImageDraw.Draw(page)
+        for place, (line, colour) in enumerate(zip(lines, self.colours.values(), strict=True)):
+            top = height + _GAP + place * _STEP
+            draw.rectangle((_GAP, top, _GAP + _SIZE, top + _SIZE), fill=colour, outline=(0, 0, 0))
+            draw.text((_GAP + _STEP, top - 2), line, fill=(0, 0, 0), font=font)
+        return page
+
+
+def write_map(
+    folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: predict.OperatingPoint | None
+) -> TileMap:
+    """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
+
+    Parameters
+    ----------
+    folder : Path
+    grid : TileGrid
+    results : dict
+        Of the tiles of all slides.
+    of : Predicted
+        The model, without images.
+    point : OperatingPoint or None
+    """
+    own = {tile.image_id: results[tile.image_id] for tile in grid.records}
+    predicted = of._replace(records=grid.records, results=own)
+    shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
+    tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
+    places = zip(grid.corners, own.values(), strict=True)
+    usable = tuple(corner for corner, result in places if isinstance(result, predict.Prediction))
+    with Slide(grid.path, mpp=grid.mpp) as slide:
+        tissue = find_tissue(slide)
+        overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
+        picture, facts = overlay.draw(tissue), bundle_lines(of.bundle, of.sha256)
+        with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
+            picture.save(handle, format="PNG")
+        small = thumbnail(np.asarray(picture), side=_PICTURE)
+        page, values = folder / "index.html", {"it": overlay, "picture": small, "facts": facts}
+        render_page(page, "map.html", package=__package__, style="cut.css", script="", finalize=None, **values)
+    unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
+    corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
+    further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
+    replace(shown.table, further=further).finish(folder / "tiles.csv", overwrite=True)
+    for name, features in (("tiles", overlay.tile_features()), ("regions", overlay.region_features())):
+        content = {"type": "FeatureCollection", "features": list(features)}
+        with atomic_output(folder / f"{name}.geojson") as temporary:
+            temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    return overlay
+
+
+def write_table(
+    path: Path, maps: Sequence[TileMap], point: predict.OperatingPoint | None, known: Sequence[Mapping[str, str]]
+) -> None:
+    """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
+
+    Parameters
+    ----------
+    path : Path
+    maps : sequence of TileMap
+    point : OperatingPoint or None
+    known : two mappings of str to str
+        Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
+    """
+    labels, groups = known
+    rows = [(rule, each, score) for each in maps for rule, score in each.scores(point).items()]
+    extra: dict[str, list[Any]] = {
+        "model": [rule for rule, _, _ in rows],
+        "trained": ["yes" if any(each.shown.trained) else "no" for _, each, _ in rows],
+        "tissue_mm2": [f"{each.area:.4g}" for _, each, _ in rows],
+        "tiles": [len(each.tiles) for _, each, _ in rows],
+    }
+    scores, names = np.array([score for _, _, score in rows]), [(each, each.grid.name) for _, each, _ in rows]
+    ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for each, name in names]
+    write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=[*extra.items()])

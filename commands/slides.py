@@ -1,0 +1,93 @@
+"""``bchisto slides``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..core import counted, from_options
+from .ending import done, echo, quoted
+from .options import OUT_FOLDER, PATH, Group, argument, flag, options_of, weights_flag
+
+
+@click.group(cls=Group)
+def slides() -> None:
+    """Cut fields out of whole slides, and move a model over them."""
+
+
+def _cut_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import CutSettings
+    from ..core.jobs import Work
+
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for fields and their manifest.")
+    yield flag("--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing.")
+    yield from options_of(CutSettings)
+    yield from options_of(Work, "skip_errors", "jobs", "overwrite")
+
+
+@slides.command(options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run"))
+def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> None:
+    """Cut fields out of slides, into images and a manifest that every other command takes.
+
+    Slides without annotations give fields without a label.
+
+    \b
+    Example: bchisto slides cut slides --annotations geojson --group-from '^[^-]+' --out fields
+    """
+    from ..apps.slides import CutSettings
+    from ..apps.slides import cut as run
+    from ..core.jobs import Work
+
+    settings, work = from_options(CutSettings, options), from_options(Work, options)
+    result = run(sources, out=out, settings=settings, dry_run=dry_run, work=work)
+    echo(str(result))
+    manifest = out / "manifest.csv"
+    wrote, then = [manifest, out / "overview.html"], f"bchisto trial --images {quoted(manifest)} --out RUN"
+    if len({*result.classes} - {""}) < 2:
+        then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
+    if dry_run:
+        wrote, then = [], "the same command without --dry-run"
+    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+
+
+def _map_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import MapSettings
+    from ..core.jobs import Work
+
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the maps.")
+    yield weights_flag()
+    yield from options_of(MapSettings)
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
+
+
+@slides.command("map", options=_map_options, first=("out", "field", "scale", "labels", "jobs"))
+def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, ...], **options: Any) -> None:
+    """Move a model over slides, tile by tile: a map of each slide, regions for QuPath, and a table for evaluate.
+
+    It shows what the model says of each tile, and is not a diagnosis.
+
+    \b
+    Example: bchisto slides map run/boost/10-lightgbm slides --out maps
+    """
+    from ..apps.slides import MapSettings, map_slides
+    from ..core.jobs import NOTHING_NEW, Work
+
+    settings, work = from_options(MapSettings, options), from_options(Work, options)
+    result = map_slides(model, sources, out=out, settings=settings, weights=weights, work=work)
+    if result.maps:
+        tiles = sum(len(each.tiles) for each in result.maps)
+        banners = dict.fromkeys(banner for each in result.maps for banner in each.shown.banners)
+        echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
+        table, pages = out / "slides.csv", [out / "maps" / each.grid.name / "index.html" for each in result.maps]
+        then = f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}" if settings.labels else ()
+        done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
+    elif result.share is not None:
+        echo(str(result.share))
+    else:
+        click.get_current_context().exit(NOTHING_NEW if result.unchanged else 0)

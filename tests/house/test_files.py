@@ -1,0 +1,70 @@
+"""docs/files.md names the files, columns and keys that bchisto writes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+from bchisto.core.jobs import Work
+from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.predict import predict
+from bchisto.predict.predicted import Outliers
+from written_tables import rows_of
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
+
+
+def section(title):
+    return re.split(r"^## ", PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2], flags=re.MULTILINE)[0]
+
+
+def names_in(text):
+    """Return the names in code type."""
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def test_the_columns_of_a_feature_file(boosted):
+    (store,) = (boosted / "features").glob("*.h5")
+    names = set()
+    with h5py.File(store) as file:
+        file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
+    cells = [row.split("|")[1] for row in section("Feature file").splitlines() if row.startswith("| `")]
+    assert names_in("".join(cells)) == names
+
+
+def test_the_files_of_a_run_folder(boosted):
+    (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    written = {path.name for path in boosted.rglob("*.*") if path.is_file() and path.parent.name != "records"}
+    assert {name for name in written if name not in tree} == {"tiny-1.0-64.h5"} | {
+        path.name for path in boosted.glob("boost/*/models/*/*")
+    }
+
+
+def keys_in(value):
+    """Yield the keys of metrics, without the names of tables and classes that are keys, too."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield re.sub(r"(?<!trained)_(per_fold|mean|std)$", "", key)
+            yield from keys_in(list(item.values()) if key in ("tables", "per_class") else item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys_in(item)
+
+
+def test_the_keys_of_metrics(boosted, tmp_path):
+    tables = [tmp_path / f"{name}.csv" for name in ("first", "second", "external")]
+    for table in tables:
+        shutil.copy(boosted / "boost" / "3-lightgbm" / "predictions.csv", table)
+    view = TwoClassView("malignant", sensitivities=0.9)
+    result = evaluate(tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0).result
+    result["tables"] |= json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]
+    assert set(keys_in(result)) <= names_in(section("metrics.json"))
+
+
+def test_the_columns_of_a_prediction(boosted, tissue, tmp_path):
+    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    columns = {re.sub(r"^p_\w+", "p_<class>...", name) for name in rows_of(tmp_path / "p.csv")[0]}
+    optional = {"note", *(name for name, _ in Outliers(np.zeros(0), ()).columns)}
+    assert columns | optional == names_in(section("Predictions")) - {"predict"}

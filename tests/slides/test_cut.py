@@ -1,0 +1,179 @@
+"""``bchisto slides cut``: from slides and annotations to a manifest that the road takes."""
+
+import csv
+import json
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+openslide = pytest.importorskip("openslide")
+pytest_plugins = ("slide_files",)
+
+SIDE = 400
+"""Pixels of a field of 200 micrometres."""
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def written(out):
+    """When each field was written."""
+    return {path: path.stat().st_mtime_ns for path in out.glob("fields/*/*.png")}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, write_slide, patch, outline, box):
+    """Four annotated slides of two patients in two folders, with a field of each of two classes, and one of neither."""
+    root = tmp_path_factory.mktemp("a study")
+    (root / "drawn").mkdir()
+    for number, name in enumerate(("P1-ä 1", "P1-b", "P2-a", "P2-b")):
+        images = {(SIDE * place, SIDE): patch(SIDE, SIDE, seed=3 * number + place) for place in range(1, 4)}
+        write_slide(root / "slides" / name[:2] / f"{name}.tif", (2000, 1300), images)
+        features = [outline(label, box(SIDE * at, 300, SIDE * (at + 1), 900)) for at, label in ((1, "yes"), (2, "no"))]
+        (root / "drawn" / f"{name}.geojson").write_text(json.dumps(features))
+    return root
+
+
+def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
+    out, run = tmp_path / "fields", tmp_path / "run"
+    words = ("slides", "cut", study / "slides", "--annotations", study / "drawn", "--field", 200, "--group-from", -1)
+    printed, _ = completed(*words, "--out", out, "--dry-run")
+    assert not out.exists()
+    again, err = completed(*words, "--out", out)
+    assert re.fullmatch(r"4 slides, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
+    assert (printed, f"next: bchisto trial --images {out / 'manifest.csv'} --out RUN" in err) == (again, True)
+    assert [[*row.values()][1:] for row in table(out / "manifest.csv")[1:3]] == [
+        ["no", "P1", "P1-b", "800", "400", "0.5"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5"]
+    ]  # fmt: skip
+    checked = completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")[0]
+    found = [finding["message"] for finding in json.loads(checked)["findings"]]
+    assert found == ["columns that are not used: wsi, x, y"]
+    completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
+    completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
+    record = json.loads((out / "run.json").read_text())["records"][0]
+    assert (record["status"], record["notes"]) == ("ok", {"slides": 4, "fields": {"no": 4, "yes": 4}, "failures": 0})
+    page = (out / "overview.html").read_text()
+    assert "img-src data:; style-src" in page
+    assert not re.search(r"(src|href)=\"(?!data:|#content)", page)
+    assert page.count("M400 400h400v400h-400z") == page.count("M800 400h400v400h-400z") == 4
+
+
+def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, write_slide, completed):
+    files = sorted((shared / "data" / "breakhis").rglob("*.png"))[::12][:6]
+    images = {
+        (SIDE * at, SIDE * (at % 2)): np.array(Image.open(file))[:SIDE, :SIDE] for at, file in enumerate(files, 1)
+    }
+    write_slide(tmp_path / "a.svs", (3200, 900), images, kind="aperio", mpp=0.4986)
+    completed("slides", "cut", tmp_path / "a.svs", "--field", 200, "--out", tmp_path / "out", "--tissue", 0)
+    rows = {(int(row["x"]), int(row["y"])): row for row in table(tmp_path / "out" / "manifest.csv")}
+    assert (len(rows), {(row["label"], row["group"], row["mpp"]) for row in rows.values()}) == (
+        16,
+        {("", "a", "0.4986")},
+    )
+    for corner, image in images.items():
+        assert (np.array(Image.open(tmp_path / "out" / rows[corner]["path"])) == image).all()
+
+
+def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, completed, draw, outline, box):
+    slide, first, second = shared / "data" / "slides" / "CMU-1-Small-Region.svs", tmp_path / "1", tmp_path / "2"
+    words = ("slides", "cut", slide, "--field", 112, "--overlap", 0.25, "--out")
+    completed(*words, first)
+    corners = [(int(row["x"]), int(row["y"])) for row in table(first / "manifest.csv")]
+    chosen = [(x, y, f"class {x // 336 % 2}") for x, y in corners if x % 336 == 0 and y % 336 == 0]
+    drawn = draw(*(outline(label, box(x, y, x + 224, y + 224)) for x, y, label in chosen))
+    completed(*words, second, "--annotations", drawn)
+    rows, before = table(second / "manifest.csv"), written(first)
+    assert len(corners) > len(rows) > 5
+    assert [(int(row["x"]), int(row["y"]), row["label"]) for row in rows] == chosen
+    assert all((second / row["path"]).read_bytes() == (first / row["path"]).read_bytes() for row in rows)
+    completed(*words, first, "--annotations", drawn)  # of the same folder, only the manifest changes
+    assert (table(first / "manifest.csv"), written(first)) == (rows, before)
+
+
+def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed, refused):
+    out = tmp_path / "out"
+    for name in "ab":
+        write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
+    words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
+    process, until = start(*words, "--jobs", 2), time.monotonic() + 120
+    while len(written(out)) < 20 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    kept = written(out)
+    assert (20 <= len(kept) < 200, (out / "manifest.csv").exists()) == (True, False)
+    assert "scale 0.5 -> 1.0" in refused(*words, "--scale", 1)
+    completed(*words)
+    after = written(out)
+    assert (len(after), kept.items() <= after.items(), len(table(out / "manifest.csv"))) == (200, True, 200)
+    assert "2 of 2 slides are cut already" in completed(*words)[1]
+
+
+def test_one_line_and_nothing_lost(study, tmp_path, write_slide, completed, refused, draw, outline, box):
+    folder, out, patients = study / "slides", tmp_path / "out", tmp_path / "patients.csv"
+    slides, empty = sorted(folder.rglob("*.tif")), tmp_path / "empty"
+    one, away = slides[0], draw(outline("a", box(5000, 0, 6000, 900)))
+    empty.mkdir()
+    patients.write_text("Slide,Patient ID\nP1-b.svs,07\nP2-a,08\n")
+    twins = [write_slide(tmp_path / name / "same.tif", (600, 600), {}) for name in ("x", "y")]
+    for words, why in (
+        ((tmp_path / "none.svs",), "no such slide"),
+        ((empty,), "no slide in this folder"),
+        ((*twins, tmp_path / "x" / ".." / "x" / "same.tif"), "give each slide a name of its own"),
+        ((one, "--annotations", tmp_path / "none.geojson"), "not a folder with a file named P1-b.geojson"),
+        ((folder, "--annotations", away), "not a folder with a file named P1-b.geojson"),
+        ((one, "--annotations", away), "is outside P1-b.tif (2000 x 1300 pixels)"),
+        ((one, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25"),
+        ((one, "--field", 10, "--scale", 1), "fields of 10 pixels; give 32 to 9,000"),
+        ((folder, "--group-from", "Q(.)"), "names no patient of 4 slides"),
+        ((folder, "--patients", patients), "names no patient of 2 slides: P1-ä 1, P2-b"),
+        ((one, "--group-from", 1, "--patients", patients), "give one of them"),
+        ((one, "--out", patients / "out"), "cannot create this folder (Not a directory)"),
+    ):
+        assert why in refused("slides", "cut", "--out", out, *words)
+    assert not out.exists()
+    words = ("--field", 200, "--out", out, "--jpeg")
+    completed("slides", "cut", one, *words, "--patients", patients)
+    completed("slides", "cut", slides[2], *words, "--patients", patients)  # slides may join later
+    rows = table(out / "manifest.csv")
+    assert [(row["group"], row["path"][-4:]) for row in rows] == [("07", ".jpg")] * 3 + [("08", ".jpg")] * 3
+    assert "field 200.0 -> 210.0" in refused("slides", "cut", one, "--field", 210, "--out", out, "--jpeg")
+    shutil.copy(slides[3], tmp_path / "P1-b.tif")
+    assert "another slide was cut into" in refused("slides", "cut", tmp_path / "P1-b.tif", *words)
+    assert table(out / "manifest.csv") == rows
+    completed("slides", "cut", tmp_path / "P1-b.tif", *words, "--overwrite")
+    assert [row["group"] for row in table(out / "manifest.csv")] == ["P1-b"] * 3
+
+
+def test_what_is_damaged_is_left_out_with_its_place(tmp_path, write_slide, patch, cli, monkeypatch):
+    def refuse(slide):
+        raise AssertionError("the label of a slide was read")
+
+    monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(refuse))
+    folder, out = tmp_path / "Mappe mit Umlaut ä", tmp_path / "out"
+    for name in ("x/same.tif", "y/same.tif", "torn.tif"):
+        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024)})
+    with tifffile.TiffFile(folder / "torn.tif") as file:
+        place, size = file.pages[0].dataoffsets[5], file.pages[0].databytecounts[5]
+    with (folder / "torn.tif").open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(size))
+    (folder / "text.svs").write_text("no slide")
+    words = ("slides", "cut", folder, "--field", 128, "--out", out)
+    code, _, err = cli(*words)
+    assert (code, "text.svs: OpenSlide cannot read it (" in err, out.exists()) == (2, True, False)
+    (folder / "text.svs").rename(folder / "text.txt")
+    code, _, err = cli(*words)
+    assert (code, "torn.tif: damaged at x 256, y 256 (256 x 256 pixels of level 0)" in err) == (1, True)
+    code, printed, err = cli(*words, "--skip-errors")
+    assert (code, printed.split(",")[0], printed.split()[6]) == (1, "3 slides", "47")
+    assert {row["wsi"] for row in table(out / "manifest.csv")} == {"x_same", "y_same", "torn"}
+    assert len(table(out / "manifest.csv")) == 47
+    assert [row["image_id"] for row in table(out / "failures.csv")] == ["torn_256_256"]
