@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import counted, from_options
-from ..core.jobs import Work
+from ..core.jobs import NOTHING_NEW, Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, print_results, quoted, typed_names
 from .help import GroupedOption
@@ -124,6 +124,8 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
+    if work.checks:
+        context.exit(NOTHING_NEW if result.merged else 0)
     if result.merged:
         described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import subprocess  # nosec B404
 import sys
@@ -96,7 +97,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         raise BchistoError(f"{plan.stages[ended].command} failed; its logs are in {plan.logs}")
     if plan.jobs:
         echo(f"jobs: {', '.join(plan.jobs)}")
-    done([plan.folder], then=f"bchisto status {quoted(run)}")
+    left = max(stage.left_out() for stage in plan.stages) if plan.scheduler == "local" else 0
+    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=left, listed=plan.logs)
 
 
 _Parsed = tuple[click.Context, list[str]]
@@ -144,7 +146,7 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     for context, words in stages:
         command, name = context.command, str(context.info_name)
         stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
-        stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"], cluster)
+        stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"])
         divided = name in jobs.STAGES
         waits = any(_is_made(path, plan.stages) for path in _inputs(context))
         flags = in_flags(command)
@@ -153,10 +155,13 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
             if waits:
                 _check_waiting(context, plan.stages, earlier)
         # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
-        begun = divided and jobs.was_planned(run, name, words) and any(unit.done for unit in stage.units())
+        earlier_stage = jobs.planned(run, name, words)
+        begun = divided and earlier_stage is not None and any(unit.done for unit in stage.units())
+        stage.megabytes = earlier_stage.megabytes if earlier_stage is not None else 0
         missing = waits or begun or _check(stage)
+        stage.options += jobs.memory(cluster, stage)
         earlier[name] = context
-        if not waits and (stage.is_complete() if divided else not missing):
+        if not waits and not (missing and name in ("featurize", *jobs.SINGLE)) and (not divided or stage.is_complete()):
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
         if divided:  # shards share each folder
@@ -189,14 +194,14 @@ def _is_made(path: Path, stages: Iterable[JobStage]) -> bool:
 
 def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool) -> None:
     """Let a stage replace what an earlier submission made, of `predict` only the rows that changed."""
-    from ..apps.submit import was_planned
+    from ..apps.submit import planned
     from .predict import is_evaluated
 
     if stage.command not in ("predict", "evaluate", "explain") or context.params["overwrite"]:
         return
     if stage.command == "predict":
         stage.words += [] if context.params["update"] else ["--update"]
-    elif was_planned(run, stage.command, stage.words) and (waits or stage.command == "evaluate"):
+    elif planned(run, stage.command, stage.words) and (waits or stage.command == "evaluate"):
         stage.words.append("--overwrite")
     elif waits and stage.command == "evaluate" and is_evaluated(_output(context)):
         raise InputError("{}: exists already; use {overwrite} with evaluate", _output(context))
@@ -208,11 +213,15 @@ def _check(stage: JobStage) -> bool:
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
     words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check", *alone, *stage.words]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)  # nosec B603
-    lines = [line for line in ended.stderr.splitlines() if not line.startswith(("wrote ", "next: "))]
-    if ended.returncode in (0, NOTHING_NEW):
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as ended:  # nosec B603
+        assert ended.stderr is not None
+        lines = [line for line in ended.stderr.read().splitlines() if not line.startswith(("wrote ", "next: "))]
+        _, status, used = os.wait4(ended.pid, 0)
+        ended.returncode = os.waitstatus_to_exitcode(status)
+    if ended.returncode in (0, NOTHING_NEW) or stage.left_out():
         echo(*lines, err=True)
-        return ended.returncode == 0
+        stage.megabytes = used.ru_maxrss // 1000 if stage.command in ("featurize", "predict") else 0
+        return ended.returncode != NOTHING_NEW
     text = f"{stage.command}: {lines[-1].removeprefix('error: ') if lines else f'ended with {ended.returncode}'}"
     raise InputError(text) if ended.returncode == InputError.exit_code else BchistoError(text)
 

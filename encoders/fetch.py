@@ -51,8 +51,12 @@ def altered_file(folder: Path) -> Path | None:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    return read_json_object(path) if path.is_file() else {}
+    """Return what was fetched into a folder; nothing if the file is missing or damaged, so that it is fetched again."""
+    with contextlib.suppress(InputError, OSError):
+        record = read_json_object(folder / RECORD)
+        if isinstance(record.get("files"), dict):
+            return record
+    return {}
 
 
 def _is_complete(folder: Path) -> bool:
@@ -104,10 +108,10 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log repeats our messages
     with _explained(hub, repository, folder):
         info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
+        files = _needed(named, info.siblings or ())
+        size = sum(file.size or 0 for file in files) / 1e6
     if fetched not in (None, info.sha):
         raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
-    files = _needed(named, info.siblings or ())
-    size = sum(file.size or 0 for file in files) / 1e6
     if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
     for file in files:
@@ -146,6 +150,8 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
     """Turn errors of the hub into one-line errors that name a remedy."""
     try:
         yield
+    except WeightsError:
+        raise
     except Exception as error:
         # of a file that cannot be looked up, the reason is behind a general text
         reason = (isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__) or error

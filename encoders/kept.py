@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ class KeptNetwork:
             record = json.loads((folder / _RECORD).read_bytes())
             whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
             facts = dict(record["facts"])
-        except (BchistoError, OSError, ValueError, KeyError, TypeError) as error:
+        except (BchistoError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
         if not whole:
@@ -140,8 +141,7 @@ class KeptNetwork:
         import openvino
 
         folder = self._folder(form)
-        folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        _refuse_shared(folder.parent)
+        _made_folder()
         new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         new.mkdir(mode=0o700)
         try:
@@ -163,6 +163,23 @@ def _refuse_shared(folder: Path) -> None:
     state = folder.stat()
     if hasattr(os, "geteuid") and (state.st_uid != os.geteuid() or state.st_mode & 0o022):
         raise OSError("others can write to this folder")
+
+
+def kept_trouble() -> str:
+    """Return why networks cannot be kept: their folder cannot be made or written, or others can write to it."""
+    try:
+        with tempfile.TemporaryFile(dir=_made_folder()) as file:
+            file.write(bytes(10**6))
+    except OSError as error:
+        return str(error.strerror or error)
+    return ""
+
+
+def _made_folder() -> Path:
+    folder = kept_folder()
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    _refuse_shared(folder)
+    return folder
 
 
 def kept_networks() -> list[tuple[Path, int]]:

@@ -24,7 +24,7 @@ from .presets import (
 from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from
-from .stream import ImageDescriptors, describe_images, time_describing
+from .stream import ImageDescriptors, describe_images, rehearse, time_describing
 
 __all__ = [
     "Embeddings",

@@ -24,14 +24,14 @@ from ..core.jobs import (
     write_rows,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
-from ..data import FACTS_FILE, ImageSelection, OpenedImages, pixel_findings, report_findings
+from ..data import FACTS_FILE, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
 from ..encoders import Encoder, check_encoder_name
 from ..stains import stain_notes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
-from .stream import time_describing
+from .stream import rehearse, time_describing
 from .units import (
     Finished,
     Unit,
@@ -234,6 +234,11 @@ def _describe(
     for encoder in {encoder_of(plan.choice, settings) for plan in open_plans}:
         if isinstance(encoder, Encoder):
             encoder.prepare(dense=settings.mode == "dense")
+    if work.checks:  # `submit` asks for the memory that this process takes
+        records = [record for unit in units for alike in unit for record in alike.records]
+        targets = {plan.name: (encoder_of(plan.choice, settings), plan.view) for plan in open_plans}
+        describe = functools.partial(time_describing, settings=settings, targets=targets)
+        rehearse(records, describe, files=ImageFiles(plans[0].path.with_name("images.csv")))
 
     def begin() -> None:
         environments: list[dict[str, str]] = [{}]  # of this process

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from ..core import ImageError
 from ..core.jobs import Ticker, visible_gpus
-from ..data import ImageRecord
+from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation, norm_pool
 from .device import Fetch, cached_describer
@@ -20,6 +22,9 @@ from .settings import FeaturizeSettings, View
 
 _AHEAD = 2
 """Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
+
+_LARGEST = 4
+"""Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
 
 @dataclass(frozen=True)
@@ -235,3 +240,27 @@ def time_describing(
     times = settings.crops / crops if crops and settings.mode == "exact" else 1.0  # a grid, or a frame, is timed whole
     image = prepared + max(0.0, describe() - prepared) * settings.augmentations * times
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))
+
+
+def rehearse(
+    records: Sequence[ImageRecord], describe: Callable[[ImageRecord], object], *, files: ImageFiles | None = None
+) -> None:
+    """Describe an image of each of the largest sizes, so that this process takes as much memory as the work will.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    describe : callable
+        Describes an image.
+    files : ImageFiles, optional
+        Known headers of the images.
+    """
+    known, sizes = files or ImageFiles(), dict[tuple[int, int], list[ImageRecord]]()
+    for record in records:
+        header = known.header(record.path)
+        sizes.setdefault(record.sides(header.width, header.height), []).append(record)
+    for size in sorted(sizes, key=math.prod)[-_LARGEST:]:
+        for record in sizes[size]:
+            with contextlib.suppress(ImageError):  # raised in its turn
+                describe(record)
+                break

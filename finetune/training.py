@@ -281,7 +281,7 @@ def finetune(
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
         write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
-        record.note(flow=dict(known.flow))
+        record.note(flow=dict(known.flow), failures=len(failures))
         known_images = LabelledImages(
             digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},

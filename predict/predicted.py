@@ -27,6 +27,7 @@ from ..core.jobs import (
 )
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
+from ..featurize import rehearse
 from .boosted import BoostedModel
 from .model import Model, ModelFile, load_alike, packages_of
 from .records import PARAMETERS
@@ -318,7 +319,10 @@ def predict_missing(
     resources = network_resources(work.jobs) if model.on_keras else cpu_resources(work.jobs)
     # a GPU needs several images in a block, so that the next ones are prepared while it computes
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
-    missing = sum(unit.key not in saved for unit in units)
+    lacking = [unit.record for unit in units if unit.key not in saved]
+    missing = len(lacking)
+    if work.checks and isinstance(model, BoostedModel):  # `submit` asks for the memory that this process takes
+        rehearse(lacking, model.seconds)
     helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
     _, blocks = do_missing(
         PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, MissingInputError, OutputError, few, limited, neutral, reworded
 from ..core.jobs import Work, atomic_output
-from ..data import ImageRecord, ImageSelection, check_headers, read_headers, report_findings, spell_labels
+from ..data import ImageRecord, ImageSelection, check_headers, list_images, read_headers, report_findings, spell_labels
 from ..evaluate import write_predictions
 from ..featurize import FAR
 from .boosted import BoostedModel
@@ -127,9 +127,13 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             table = ImageSelection(source, **reading).table()
-            findings = [replace(finding, message=limited(finding.message, PARAMETERS)) for finding in table.findings]
+            group, files = list(table.records), list_images(source, []) if table.name == "folder" else {}
+            # images beside folders of classes cannot train, but are new images as all others
+            beside = files.keys() - {record.image_id for record in group}
+            group += [ImageRecord(image_id, files[image_id], None) for image_id in beside]
+            others = (finding for finding in table.findings if finding.file not in beside)
+            findings = [replace(finding, message=limited(finding.message, PARAMETERS)) for finding in others]
             report_findings(findings, labels=False)
-            group = list(table.records)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
         for record in group:

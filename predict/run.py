@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core import (
     BundleError,
+    ImageError,
     InputError,
     Many,
     Message,
@@ -19,6 +19,7 @@ from ..core import (
     PathInput,
     TextInput,
     converted,
+    counted,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -35,6 +36,7 @@ from ..core.jobs import (
 )
 from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord, read_records, record_table, unfinished_record
+from ..data import Finding, walk_files
 from ..featurize import files_of
 from .model import find_bundle, ready_model
 from .outputs import PredictResult, is_written, write_outputs
@@ -139,21 +141,30 @@ def predict(
         else:
             predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
         unchanged = settings.update and is_written(table, predicted, settings=settings, point=point)
+        if table.is_file():
+            record.note(table_sha256=file_sha256(table))
         if unchanged or work.checks:
             return PredictResult(table, len(predicted.records), {}, (), (), unchanged=unchanged)
+        unusable = [reason for reason in predicted.results.values() if isinstance(reason, str)]
+        if settings.update and unusable and len(unusable) == len(predicted.records):  # as after a fault of the disk
+            raise ImageError(f"none of {counted(len(unusable), 'image')} can be used; first: {unusable[0]}")
         result = write_outputs(table, predicted, settings=settings, point=point, overwrite=overwrite)
         if not settings.update:
             set_aside(parts)
         record.note(
-            predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
+            table_sha256=file_sha256(table),
+            predicted=result.images,
+            failures=len(result.failures),
+            trained=result.trained,
+            called=result.called,
         )
     return result
 
 
 def _is_empty(path: Path) -> bool:
-    """Return whether a folder and those in it hold no file, apart from hidden ones."""
-    names = (name for _, _, files in os.walk(path) for name in files)
-    return path.is_dir() and all(name.startswith(".") for name in names)
+    """Return whether a folder and those in it hold no file, apart from hidden ones and those of systems."""
+    findings: list[Finding] = []
+    return path.is_dir() and not any(walk_files(path, findings)) and not findings
 
 
 def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> None:
@@ -179,7 +190,11 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
     """Refuse to overwrite existing outputs or inputs, create the output folders, and return the model file."""
     table = outputs["out"]
     companions = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
-    made = read_records(companions[0])[-1].config if update and companions[0].is_file() else {}
+    last = read_records(companions[0])[-1] if update and companions[0].is_file() else None
+    made = last.config if last is not None else {}
+    written = last.notes.get("table_sha256") if last is not None and last.status == "ok" else None
+    if written and table.is_file() and written != file_sha256(table):
+        raise OutputError("{}: was changed since {update} wrote it; move it away, or use {overwrite} once", table)
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
             raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)

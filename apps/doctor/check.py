@@ -22,6 +22,9 @@ from ...core import BchistoError, Write, counted, message_of, written
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
 
+_MOST_SECONDS = 180
+"""Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
+
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
 
@@ -107,12 +110,15 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process = context.Process(target=_send, args=(sender, name, check))
     process.start()
     sender.close()
+    remedy = "more memory (ulimit -v); if there is enough, install the packages again"
+    if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
+        process.kill()
+        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", remedy)]
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    remedy = "more memory (ulimit -v); if there is enough, install the packages again"
     return [Check(name, "failure", f"its process ended with {end}", remedy)]
 
 

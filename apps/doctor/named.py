@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ...core import StoreError, Write, counted, in_python
+from ...core import BchistoError, StoreError, Write, counted, in_python, message_of
 from ...core.formats import check_tree
 from ...core.jobs import prepare_backend, visible_gpus
 from ...core.runs import read_run
 from ...data import read_dataset
-from ...encoders import kept_folder, kept_networks, weights_folder
+from ...encoders import kept_folder, kept_networks, kept_trouble, weights_folder
 from ...featurize import open_store
 from ...predict import find_bundle, ready_model
 from . import machine
@@ -95,13 +95,15 @@ def check_run(run: Path) -> Iterator[Check]:
     files = {Path(value.partition("=")[2] or value) for value in given}
     for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):
         yield Check("run", "failure", f"weights of this run: {reason}", "copy this file to its place again")
-    for path in sorted(run.glob("features/*.h5")):
+    described = entries.get("featurize")
+    made = () if described is None or described.shard else described.notes.get("stores", ())
+    for path in sorted({*run.glob("features/*.h5"), *(run / str(name) for name in made)}):
         try:
             with open_store(path) as store:
                 for start in range(0, len(store.image_ids), _IMAGES):
                     store.features(range(start, min(start + _IMAGES, len(store.image_ids))))
-        except StoreError as error:
-            yield Check("run", "failure", str(error))
+        except BchistoError as error:
+            yield Check("run", "failure", message_of(error))
 
 
 def check_model(model: Path) -> Iterator[Check]:
@@ -163,7 +165,10 @@ def check_kept() -> Iterator[Check]:
     """Name the folder of networks that were converted on this machine, and its size."""
     networks = kept_networks()
     size = sum(size for _, size in networks) / 1e6
-    yield Check("kept networks", "ok", f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}")
+    text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
+    if trouble := kept_trouble():
+        text += f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
+    yield Check("kept networks", "warning" if trouble else "ok", text, "export BCHISTO_CACHE=DIR" if trouble else "")
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

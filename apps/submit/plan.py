@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...core import InputError
 from ...core.formats import read_json
 from ...core.jobs import ensure_folder, write_json
-from ...core.runs import read_listing
+from ...core.runs import RunEntry, read_listing, read_records
 
 
 class Unit(NamedTuple):
@@ -146,6 +146,8 @@ class JobStage:
         Numbers of the array, if there is one, and of the job that merges.
     options : list of str
         Options of the scheduler.
+    megabytes : int
+        Memory that a process of it took when it was checked; 0 if that is not known.
     done, idle : int
         Number of units that were done at the last submission, and of submissions in sequence that added none.
     """
@@ -158,6 +160,7 @@ class JobStage:
     tasks: list[int] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    megabytes: int = 0
     done: int = 0
     idle: int = 0
 
@@ -188,6 +191,18 @@ class JobStage:
         """Return whether all its folders are merged."""
         folders = self.folders()
         return bool(folders) and all(folder.complete for folder in folders)
+
+    def records(self) -> list[RunEntry]:
+        """Return the records of its command, oldest first."""
+        output = Path(self.run)
+        paths = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
+        entries = [entry for path in paths if path.is_file() for entry in read_records(path)]
+        return [entry for entry in entries if entry.command == self.command]
+
+    def left_out(self) -> int:
+        """Return how many images its last call left out; 0 if it failed."""
+        last = next(reversed(self.records()), None)
+        return int(last.notes.get("failures", 0)) if last is not None and last.status == "ok" else 0
 
     def progress(self, task: str = MERGE) -> int:
         """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
@@ -295,13 +310,13 @@ def read_plan(folder: Path) -> Plan:
     InputError
         The file is not a plan.
     """
-    content = read_json(folder / "plan.json")
     try:
+        content = read_json(folder / "plan.json")
         stages = [JobStage(**stage) for stage in content.pop("stages")]
         for stage in stages:
             stage.run = str(folder.parent.parent / stage.run)
-        return Plan(folder=folder, stages=stages, **content)
-    except (TypeError, KeyError, AttributeError) as error:
+        return Plan(folder=folder, stages=stages, **(content | {"process": dict(content["process"])}))
+    except (InputError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder") from error
 
 
@@ -310,7 +325,7 @@ def read_plans(run: Path) -> list[Plan]:
     return [read_plan(path.parent) for path in sorted(run.glob("jobs/*/plan.json"))]
 
 
-def was_planned(run: Path, command: str, words: Sequence[str]) -> bool:
-    """Return whether the same command was submitted before."""
+def planned(run: Path, command: str, words: Sequence[str]) -> JobStage | None:
+    """Return the stage that last submitted the same command; None if there is none."""
     stages = (stage for plan in read_plans(run) for stage in plan.stages)
-    return any((stage.command, stage.words) == (command, list(words)) for stage in stages)
+    return ([None] + [stage for stage in stages if (stage.command, stage.words) == (command, list(words))])[-1]

@@ -5,6 +5,7 @@ Slurm takes scripts, lists and cancels jobs, and puts a task back into the queue
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -27,7 +28,10 @@ _NOTICE_SECONDS = 120
 """How long before its limit a task gets the signal. Slurm is up to a minute early, and no unit is finished after it."""
 
 _PROCESS_MEGABYTES = 2000
-"""Memory of a process, see docs/performance.md; without a request a task may get too little, or a whole node."""
+"""Memory of a process if it is not known; without a request a task may get too little, or a whole node."""
+
+_MARGIN, _TASK_MEGABYTES, _LEAST_MEGABYTES = 1.25, 150, 500
+"""What a process may take beyond what was measured, what the task itself takes, and the least request."""
 
 _FORGOTTEN = "Invalid job id"
 """What squeue answers if it is asked for only one job, and that ended some minutes ago."""
@@ -126,13 +130,16 @@ def most_tasks(of: Mapping[str, str]) -> int | None:
     return int(size) - 1 if size.isdecimal() else None
 
 
-def memory(of: Mapping[str, str], options: Sequence[str]) -> list[str]:
-    """Return the option for the memory of a task, if the cluster counts memory and no option names it."""
+def memory(of: Mapping[str, str], stage: JobStage) -> list[str]:
+    """Return the option for the memory of a task, if the cluster counts memory and no option of the stage names it.
+
+    It follows from what the check of the stage took, see `JobStage.megabytes`.
+    """
     counts = "MEMORY" in of.get("SelectTypeParameters", "").upper()
-    given = any(option.startswith(("--mem", "--exclusive")) for option in options)
-    default = of.get("DefMemPerCPU", "")
-    enough = default.isdecimal() and int(default) >= _PROCESS_MEGABYTES
-    return [f"--mem-per-cpu={_PROCESS_MEGABYTES}M"] if counts and not given and not enough else []
+    given = any(option.startswith(("--mem", "--exclusive")) for option in stage.options)
+    exact = stage.megabytes * _MARGIN + _TASK_MEGABYTES if stage.megabytes else _PROCESS_MEGABYTES
+    needed = max(_LEAST_MEGABYTES, math.ceil(exact / 100) * 100)
+    return [f"--mem-per-cpu={needed}M"] if counts and not given else []
 
 
 def trial(stage: JobStage) -> str:
@@ -241,7 +248,8 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
         memory = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G" * (code == -signal.SIGKILL)
         _print(f"error: ended by {signal.Signals(-code).name}{memory}")
         return 128 - code, False
-    return 0 if code == NOTHING_NEW else code, signal.SIGUSR1 in received
+    well = code == NOTHING_NEW or (code == 1 and stage.left_out())  # later stages go on with the other images
+    return 0 if well else code, signal.SIGUSR1 in received
 
 
 def _again(plan: Plan, position: int, missing: list[int]) -> int:

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...core import MissingInputError
-from ...core.runs import RunEntry, read_records, read_run
+from ...core import MissingInputError, counted
+from ...core.runs import RunEntry, read_run
 from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans, typed
 from .submission import Queued, ask
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted")
+
+_ENDS = "its log ends with:"
 
 _FULL_BYTES = 1_000_000
 """Free space below which work that ended without its results probably had too little."""
@@ -128,7 +130,8 @@ def read_status(run: Path) -> RunStatus:
     known += [_single(of) for command, of in queued.items() if command in SINGLE]
     stages = _left_alone([stage for stage in known if stage is not None], queued)
     state = _whole([stage.state for stage in stages])
-    failed = next((stage.command for stage in stages if stage.state == "failed"), None)
+    read = (stage.command for stage in stages if stage.state == "failed" or stage.reason.startswith(_ENDS))
+    failed = next(read, None)
     failures = run / "failures.csv"
     log = (queued[failed].log if failed in queued else None) or run / "run.json"
     return RunStatus(
@@ -154,9 +157,10 @@ def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[
     first = next((stage for stage in stages if stage.state != "done" and stage.command in queued), None)
     if first is None or first.state not in ("not started", "interrupted") or not queued[first.command].over:
         return tuple(stages)
-    failure = queued[first.command].failure()
+    failure, line = queued[first.command].failure(), queued[first.command].last_line
     state = "failed" if failure else "interrupted"
-    reason = "" if first.shards else failure or "no job is left that does it"
+    ends = f"{_ENDS} {line}" if line else "no job is left that does it"
+    reason = "" if first.shards else failure or ends
     return tuple(replace(stage, state=state, reason=reason) if stage is first else stage for stage in stages)
 
 
@@ -186,13 +190,14 @@ def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, 
 def _single(queued: Queued) -> Stage | None:
     """Return the stage of a planned command that one job does, from its own record."""
     assert queued.stage is not None
-    command, output = queued.stage.command, Path(queued.stage.run)
-    records = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
-    entries = [entry for path in records if path.is_file() for entry in read_records(path)]
-    own = [entry for entry in entries if entry.command == command]
+    command, own = queued.stage.command, queued.stage.records()
     states = {"ok": "done", "error": "failed", "not checked": "running"}
     state = states.get(own[-1].status, own[-1].status) if own else "not started"
-    state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
+    left = queued.stage.left_out()
+    reason = (
+        own[-1].error if state == "failed" else f"without {counted(left, 'image')} that cannot be used" * (left > 0)
+    )
+    state, reason = queued.tasks.get(MERGE, (state, reason))
     return Stage(command, state, "units", 0, 0, reason=reason)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,7 +24,7 @@ _NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
 
 _OWN = (
-    "array", "dependency", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
+    "array", "dependency", "error", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
     "signal", "test-only", "wait", "wrap",
 )  # fmt: skip
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
@@ -71,9 +73,7 @@ def describe(stage: JobStage, *, listed: bool) -> str:
     return f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
 
 
-def options_of(
-    stage: JobStage, chosen: Sequence[str], time: str | None, gpus: int, cluster: Mapping[str, str]
-) -> list[str]:
+def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: int) -> list[str]:
     """Return the options of sbatch for a stage.
 
     Parameters
@@ -85,8 +85,6 @@ def options_of(
         Limit of a task, as sbatch takes it; by default that of the partition.
     gpus : int
         Number of GPUs of each task of a command that computes networks.
-    cluster : mapping
-        Configuration of Slurm, see `scheduler.settings`.
 
     Raises
     ------
@@ -107,7 +105,7 @@ def options_of(
             raise InputError("{sbatch} {}: {} is not a stage; give {}", option, command, ", ".join((*STAGES, *SINGLE)))
         if not colon or command == stage.command:
             options.append(f"--{name}={value}" if "=" in option else f"--{name}")
-    return [*options, *scheduler.memory(cluster, options)]
+    return options
 
 
 def preview(plan: Plan) -> list[str]:
@@ -123,10 +121,8 @@ def preview(plan: Plan) -> list[str]:
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
-            lines += [shlex.join(words) for _, words in calls]
-            lines += [
-                f"# {scheduler.trial(stage) if plan.cluster else 'Slurm does not answer here, and was not asked'}"
-            ]
+            said = scheduler.trial(stage) if plan.cluster else "Slurm does not answer here, and was not asked"
+            lines += [*(shlex.join(words) for _, words in calls), f"# {said}"]
     return lines
 
 
@@ -152,10 +148,13 @@ def start(plan: Plan) -> int:
     return ended
 
 
+_LAST = 3
+"""How many lines at the end of a log may be errors of one failure."""
+
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
-_FAILED = ("error:", "slurmstepd: error:", "stopped:")
-"""First words of the last line of a log: of a command or a job that failed, and of a task that stops for good."""
+_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):")
+"""Beginning of the last lines of a log: of a command or a job that failed, and of a task that stops for good."""
 
 
 @dataclass(frozen=True)
@@ -189,19 +188,31 @@ class Queued:
     @property
     def log(self) -> Path | None:
         """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
-        failed = ([path for path in self.logs if _last_line(path).startswith(word)] for word in _FAILED)
-        logs = next(filter(None, failed), self.logs)
+        ended = [path for path in self.logs if _failure(path)]
+        logs = [path for path in ended if not _failure(path).startswith("stopped:")] or ended or self.logs
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
     def failure(self, task: str = "") -> str:
-        """Return the last line of the log of a task, or of the log to read, if that is an error or a stop."""
+        """Return the error or the stop with which the log of a task ends, or else the log to read."""
         log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None) if task else self.log
-        line = _last_line(log) if log is not None else ""
-        return line if line.startswith(_FAILED) else ""
+        return "" if log is None else _failure(log)
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the log to read, such as a shell's own words for what it cannot start."""
+        return "" if self.log is None else _last_lines(self.log)[0]
 
 
-def _last_line(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
+def _last_lines(log: Path) -> list[str]:
+    """Return the last lines of a log, the last first; at least one, which may be empty."""
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    return [line.strip() for line in lines[: -_LAST - 1 : -1]] or [""]
+
+
+def _failure(log: Path) -> str:
+    """Return the first of the errors at the end of a log: that of the command, before Slurm's."""
+    errors = list(itertools.takewhile(_FAILED.match, _last_lines(log)))
+    return errors[-1] if errors else ""
 
 
 def ask(plan: Plan | None) -> dict[str, Queued]:

@@ -55,6 +55,10 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path)
     assert (code, "featurize: 1 task of 2 and a merge; " in out) == (0, True), err
     assert (run / "evaluation" / "metrics.json").read_bytes() != first
     assert cli(*words)[:2] == (4, "nothing is missing\n")
+    (images / "benign" / "other.png").unlink()
+    assert cli(*words)[0] == 0
+    again = (run / "evaluation" / "metrics.json").read_bytes()
+    assert json.loads(again)["tables"] == json.loads(first)["tables"]
 
 
 @pytest.mark.slow

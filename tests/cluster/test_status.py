@@ -145,6 +145,17 @@ def killed_task(run, change):
     log.write_text("error: ended by SIGKILL; often for lack of memory\n")
 
 
+def killed_by_slurm(run, change):
+    killed_task(run, change)
+    with (run / "jobs" / "1" / "logs" / "1-featurize-1.log").open("a") as log:
+        log.write("slurmstepd-node7: error: Detected 1 oom-kill event(s) in StepId=63.batch.\n")
+
+
+def no_python(run, change):
+    planned(run, change)
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text("line 5: exec: apptainer: not found\n")
+
+
 def only_checked(run, change):
     change(command="submit", status="ok")
     for path in run.glob("features/*.parts/*.npz*"):
@@ -176,6 +187,8 @@ STATES = {
     "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),
     "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),
+    "Slurm killed a command": (killed_by_slurm, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"]),
+    "a command cannot begin": (no_python, 1, "interrupted", ["(its log ends with: line 5: exec: ", "read: "]),
     "only checked": (only_checked, 4, "not started", ["featurize: not started; blocks done: 0 of "]),
     "waits for this process": (lambda run, change: planned(run, change, process=this_process()), 3, "queued",
                                ["evaluate: queued", "--watch"]),

@@ -1,6 +1,7 @@
 """`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -124,7 +125,9 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
     assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, True, True, False]
     assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
     assert "--array=1,2%2 " in submitted[0]
-    assert all("--mem-per-cpu=2000M" in line for line in submitted)
+    asked = [int(re.search("--mem-per-cpu=([0-9]+)00M ", line)[1]) for line in submitted]
+    assert asked[2:] == [20] * 5  # nothing is known of them yet
+    assert asked[0] == asked[1] in range(4, 40)  # what its check took: with Keras if it had to build the network
     assert lines.count("module load cuda") == lines.count("export x='a b'") == 4
     assert sum(line.startswith("exec apptainer exec b.sif python3 -m bchisto.apps.submit ") for line in lines) == 4
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
@@ -157,7 +160,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
 )
 def test_options_of_sbatch_that_would_break_a_chain_are_refused(option, named):
     with pytest.raises(InputError) as caught:
-        options_of(JobStage("boost", [], "run"), [option], None, 0, {})
+        options_of(JobStage("boost", [], "run"), [option], None, 0)
     assert message_of(caught.value).written(in_flags(submit)).startswith(named)
 
 
@@ -261,6 +264,13 @@ def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_pat
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
     assert out.endswith(f"bchisto submit --scheduler local --tasks 2 -- {' '.join(map(str, words))}\n")
+    # without this image, and one that is not even an image, the chain goes on to its end
+    (images / "benign" / "benign04.png").write_bytes(b"")
+    at = words.index("then")
+    done = cli("submit", "--scheduler", "local", "--tasks", 2, "--", *words[:at], "--skip-errors", *words[at:])
+    assert (done[0], "2 images were left out" in done[2]) == (1, True), done
+    code, out, _ = cli("status", run)
+    assert (code, "failed images: 2, listed in " in out, "boost: done" in out) == (0, True, True), out
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -75,6 +76,13 @@ def test_a_check_that_ends_its_process():
     assert "SIGABRT" in outcomes[0].finding
 
 
+def test_a_check_that_never_ends(monkeypatch):
+    """As of a library that tries for ever to start a thread, without the memory for it."""
+    monkeypatch.setattr("bchisto.apps.doctor.check._MOST_SECONDS", 0.2)
+    (outcome,) = run_checks({"a": signal.pause}, apart=("a",), hide={}, write=in_python)
+    assert (outcome.status, outcome.finding) == ("failure", "no result in 0.2 s")
+
+
 def test_a_second_opencv(on_path):
     package(on_path, "opencv-python", "4.10.0")
     check = only(machine.check_opencv())
@@ -140,6 +148,15 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files[:3])}
 
 
+def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path))
+    assert only(named.check_kept()).status == "ok"
+    (tmp_path / "networks").chmod(0o777)
+    assert "others can write to this folder" in only(named.check_kept()).finding
+    monkeypatch.setenv("BCHISTO_CACHE", "/dev/null/x")
+    assert only(named.check_kept()).status == "warning"
+
+
 def test_the_published_files_are_those_that_keras_fetches():
     from keras.src.applications import inception_v3, mobilenet_v2, resnet, vgg16
 
@@ -190,6 +207,8 @@ def test_files_of_a_run(described, run_copy):
     assert [check.status for check in (done, weights, damaged)] == ["ok", "failure", "failure"]
     assert "gone.weights.h5: not a whole HDF5 file, or not readable (No such file or directory)" in weights.finding
     assert damaged.finding.startswith(f"{store}: a feature of ")
+    store.unlink()
+    assert str(store) in list(named.check_run(run))[-1].finding
     with pytest.raises(InputError, match="nope: no such folder"):
         list(named.check_run(run / "nope"))
 

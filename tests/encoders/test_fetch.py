@@ -25,7 +25,7 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.files = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 60_000}
-        self.published = dict(self.files)
+        self.published, self.size, self.name = dict(self.files), int, None
         self.refusal, self.cuts, self.ranges, self.repository = "", [], [], REPOSITORY
         self.commits, self.large, self.licence = {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER}, True, "apache-2.0"
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -34,7 +34,7 @@ class Hub(http.server.ThreadingHTTPServer):
         siblings = []
         for name, content in self.published.items():
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            file = {"rfilename": name, "size": len(content), "blobId": blob}
+            file = {"rfilename": self.name or name, "size": self.size(len(content)), "blobId": blob}
             if name.endswith(".safetensors") and self.large:
                 file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
             siblings.append(file)
@@ -193,6 +193,22 @@ def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch,
     (folder / "model.safetensors").unlink()
     code, _, err = fetch("--yes")
     assert (code, f"commit {COMMIT}" in err) == (0, True), err
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"files": ["model.safetensors"]}', '{"files": "x", "revision": 5}'])
+def test_a_damaged_record_is_written_again(hub, fetch, tmp_path, content):
+    assert fetch("--yes")[0] == 0
+    record = tmp_path / "encoders" / NAME / "fetched.json"
+    record.write_text(content)
+    code, _, err = fetch("--yes")
+    assert (code, json.loads(record.read_text())["revision"]) == (0, COMMIT), err
+
+
+@pytest.mark.parametrize(("name", "size"), [(None, str), (5, int)])
+def test_names_and_sizes_of_another_type(hub, fetch, name, size):
+    hub.size, hub.name = size, name
+    code, _, err = fetch("--yes")
+    assert (code, "cannot be fetched into" in err) == (2, True), err
 
 
 @pytest.mark.parametrize("harm", ["altered", "deleted"])

@@ -58,7 +58,9 @@ def test_a_network_is_converted_once(folder):
 
 
 @pytest.mark.parametrize("name", ["network.xml", "network.bin", "record.json"])
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b" x", lambda _: b"", None])
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: data + b" x", lambda _: b"", lambda _: b"[" * 200_000, None]
+)
 def test_what_is_damaged_is_converted_again(folder, name, change, caplog):
     graph("a")
     file = folder / "a-crops" / name

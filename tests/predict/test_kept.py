@@ -183,11 +183,21 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert cli("predict", model, "--images", folder, "--out", out)[0] == 2  # as ever without --update
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
+    (folder / "Thumbs.db").touch()
     assert (night(), out.read_bytes() == before) == ((4,), True)  # nor does a disk that is not mounted empty the table
+    (folder / "first.png").write_bytes(first.read_bytes()[:3000])
+    assert (night("--skip-errors"), out.read_bytes() == before) == ((1,), True)  # nor one whose files are all damaged
+    (folder / "first.png").unlink()
     shutil.copy(first, folder)
     with in_turn(tmp_path / "p.csv.parts"):
         assert night() == (3,)
     assert night() == (0, 1)
+    (folder / "later" / "benign").mkdir(parents=True)  # beside which the first image has no class
+    shutil.copy(second, folder / "later" / "benign")
+    assert (night(), len(out.read_text().splitlines())) == ((0, 1), 3)
+    noted = out.read_text() + "a note by hand\n"
+    out.write_text(noted)
+    assert (night(), out.read_text()) == ((2,), noted)
 
 
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
