@@ -273,13 +273,7 @@ def _check_boost(options: dict[str, Any], describing: click.Context) -> None:
     table = _images_of(describing)
     records = [record for record in table.records if record.label is not None]
     from_options(TwoClassView, options).check(table.classes)
-    from_options(FoldChoice, options).plans(
-        [record.image_id for record in records],
-        labels=[record.label or "" for record in records],
-        groups=[record.group for record in records],
-        seed=settings.seed,
-        default="10",
-    )
+    from_options(FoldChoice, options).plans_of(records, seed=settings.seed)
 
 
 @functools.lru_cache(maxsize=2)

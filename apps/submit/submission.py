@@ -53,13 +53,10 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
 def refuse_full(run: Path, size: float) -> None:
     """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
     folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        needed = math.ceil(size / _MEGABYTE)
-        raise InputError(
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
-            folder, free // _MEGABYTE, needed,
-        )  # fmt: skip
+    free, needed = shutil.disk_usage(folder).free // _MEGABYTE, math.ceil(size / _MEGABYTE)
+    if needed > free:
+        text = "{}: {} MB are free, but the files take about {} MB; make room, or use another folder"
+        raise InputError(text, folder, free, needed)
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:
