@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...core import BchistoError, InputError, Message, PathInput
 from ...core.formats import ImageHeader
 from ...data import Dataset, ImageRecord, ImageSelection, get_layout, read_headers, scaled_side
-from ...encoders import EncoderChoice, encoder_facts
+from ...encoders import BUILT_IN, EncoderChoice, encoder_facts
 from ...featurize import FeaturizeSettings, View, estimate_describing
 
 _log = logging.getLogger(__name__)
@@ -199,9 +199,11 @@ class DescribingEstimate:
 
 def measure_describing(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> DescribingEstimate:
     """Measure the time and the size of the features of images, see `bchisto.featurize.estimate_describing`."""
+    # the time does not depend on the weights, which a check does not download
+    weights = tuple(f"{choice.name}=random" for choice in settings.encoders if choice.name in BUILT_IN)
     estimate = DescribingEstimate(len(records), len(settings.encoders) * len(settings.views))
     try:
-        cost = estimate_describing(records, settings)
+        cost = estimate_describing(records, replace(settings, weights=weights or settings.weights))
     except BchistoError as error:
         _log.info("%s", error)
         return estimate

@@ -195,6 +195,10 @@ class Preflight:
                 counts.setdefault(record.group, Counter())[record.label or ""] += 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])))
 
+    def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
+        """Return each size (width, height in pixels) with its number of images, the most frequent first."""
+        return sorted(Counter(self.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
+
 
 def preflight(
     images: ImageSelection | PathInput,
