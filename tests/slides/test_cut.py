@@ -1,6 +1,5 @@
 """``bchisto slides cut``: from slides and annotations to a manifest that the road takes."""
 
-import csv
 import json
 import re
 import shutil
@@ -8,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
+from slide_files import box, damage, outline, patch, table, write_slide
 
 openslide = pytest.importorskip("openslide")
 pytest_plugins = ("slide_files",)
@@ -18,18 +17,13 @@ SIDE = 400
 """Pixels of a field of 200 micrometres."""
 
 
-def table(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def written(out):
     """When each field was written."""
     return {path: path.stat().st_mtime_ns for path in out.glob("fields/*/*.png")}
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, write_slide, patch, outline, box):
+def study(tmp_path_factory):
     """Four annotated slides of two patients in two folders, with a field of each of two classes, and one of neither."""
     root = tmp_path_factory.mktemp("a study")
     (root / "drawn").mkdir()
@@ -65,7 +59,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     assert page.count("M400 400h400v400h-400z") == page.count("M800 400h400v400h-400z") == 4
 
 
-def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, write_slide, completed):
+def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, completed):
     files = sorted((shared / "data" / "breakhis").rglob("*.png"))[::12][:6]
     images = {
         (SIDE * at, SIDE * (at % 2)): np.array(Image.open(file))[:SIDE, :SIDE] for at, file in enumerate(files, 1)
@@ -81,7 +75,7 @@ def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, write_slide, c
         assert (np.array(Image.open(tmp_path / "out" / rows[corner]["path"])) == image).all()
 
 
-def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, completed, draw, outline, box):
+def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, completed, draw):
     slide, first, second = shared / "data" / "slides" / "CMU-1-Small-Region.svs", tmp_path / "1", tmp_path / "2"
     words = ("slides", "cut", slide, "--field", 112, "--overlap", 0.25, "--out")
     completed(*words, first)
@@ -97,7 +91,7 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
     assert (table(first / "manifest.csv"), written(first)) == (rows, before)
 
 
-def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed, refused):
+def test_killed_and_resumed(tmp_path, start, completed, refused):
     out = tmp_path / "out"
     for name in "ab":
         write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
@@ -116,7 +110,7 @@ def test_killed_and_resumed(tmp_path, write_slide, patch, start, completed, refu
     assert "2 of 2 slides are cut already" in completed(*words)[1]
 
 
-def test_one_line_and_nothing_lost(study, tmp_path, write_slide, completed, refused, draw, outline, box):
+def test_one_line_and_nothing_lost(study, tmp_path, completed, refused, draw):
     folder, out, patients = study / "slides", tmp_path / "out", tmp_path / "patients.csv"
     slides, empty = sorted(folder.rglob("*.tif")), tmp_path / "empty"
     one, away = slides[0], draw(outline("a", box(5000, 0, 6000, 900)))
@@ -152,7 +146,7 @@ def test_one_line_and_nothing_lost(study, tmp_path, write_slide, completed, refu
     assert [row["group"] for row in table(out / "manifest.csv")] == ["P1-b"] * 3
 
 
-def test_what_is_damaged_is_left_out_with_its_place(tmp_path, write_slide, patch, cli, monkeypatch):
+def test_what_is_damaged_is_left_out_with_its_place(tmp_path, cli, monkeypatch):
     def refuse(slide):
         raise AssertionError("the label of a slide was read")
 
@@ -160,11 +154,7 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, write_slide, patch
     folder, out = tmp_path / "Mappe mit Umlaut ä", tmp_path / "out"
     for name in ("x/same.tif", "y/same.tif", "torn.tif"):
         write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024)})
-    with tifffile.TiffFile(folder / "torn.tif") as file:
-        place, size = file.pages[0].dataoffsets[5], file.pages[0].databytecounts[5]
-    with (folder / "torn.tif").open("r+b") as file:
-        file.seek(place)
-        file.write(bytes(size))
+    damage(folder / "torn.tif", 5)
     (folder / "text.svs").write_text("no slide")
     words = ("slides", "cut", folder, "--field", 128, "--out", out)
     code, _, err = cli(*words)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto.apps.slides import Slide, field_classes, find_tissue, positions, read_regions, tissue_shares
 from bchisto.core import ImageError, InputError, MissingInputError
+from slide_files import box, outline, patch, write_slide
 
 pytest.importorskip("openslide")
 pytest_plugins = ("slide_files",)
@@ -14,7 +15,7 @@ SMALL = "data/slides/CMU-1-Small-Region.svs"
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("generic", "tif"), ("ome", "ome.tif"), ("aperio", "svs")])
-def test_pixels_of_level_0_are_those_that_were_pasted(tmp_path, write_slide, patch, kind, suffix):
+def test_pixels_of_level_0_are_those_that_were_pasted(tmp_path, kind, suffix):
     image = patch(300, 200)
     path = write_slide(tmp_path / f"a b ü.{suffix}", (1500, 1100), {(517, 263): image}, kind=kind, mpp=0.25)
     with Slide(path) as slide:
@@ -26,7 +27,7 @@ def test_pixels_of_level_0_are_those_that_were_pasted(tmp_path, write_slide, pat
         assert slide.read(517, 263, 600, 400, 0.125).shape == (400, 600, 3)
 
 
-def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_path, write_slide, patch):
+def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_path):
     image, large = patch(2048, 1536), {"size": (60_000, 40_000), "whole": False}
     one = write_slide(tmp_path / "one.tif", pasted={(25_600, 12_800): image}, factors=(1,), **large)
     two = write_slide(tmp_path / "two.tif", pasted={(0, 0): image, (57_856, 38_400): image}, factors=(1, 16), **large)
@@ -43,7 +44,7 @@ def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300  # the last has 768 MB at level 0
 
 
-def test_glass_pen_and_specks_are_not_tissue(tmp_path, write_slide, patch, shared):
+def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
     pen = np.full((160, 2400, 3), (30, 60, 180), np.uint8)
     specks = {(200 + 400 * number, 200): patch(100, 100) for number in range(4)}
     path = write_slide(tmp_path / "a.tif", (3200, 3200), {(1600, 1600): patch(1200, 1200), (400, 800): pen, **specks})
@@ -59,7 +60,7 @@ def test_glass_pen_and_specks_are_not_tissue(tmp_path, write_slide, patch, share
     assert (len(shares), shares[0, 0], shares[896, 1792]) == (9 * 13, 0, 1)
 
 
-def test_what_cannot_be_read(tmp_path, write_slide, shared):
+def test_what_cannot_be_read(tmp_path, shared):
     with pytest.raises(MissingInputError, match="no such slide"):
         Slide(tmp_path / "none.svs")
     data, cut, damaged = bytearray((shared / SMALL).read_bytes()), tmp_path / "cut.svs", tmp_path / "damaged.svs"
@@ -86,7 +87,7 @@ def test_what_cannot_be_read(tmp_path, write_slide, shared):
         assert (slide.read(1000, 2000, 500, 500, slide.mpp) == right.read(1000, 2000, 500, 500, right.mpp)).all()
 
 
-def test_regions_give_classes(tmp_path, write_slide, draw, outline, box):
+def test_regions_give_classes(tmp_path, draw):
     bow = [(400, 0), (500, 100), (500, 0), (400, 100), (400, 0)]
     several = outline("A")
     several["geometry"] = {"type": "MultiPolygon", "coordinates": [[box(0, 200, 100, 300)], [box(300, 200, 400, 300)]]}
@@ -129,7 +130,7 @@ POLYGON = '[{"geometry": {"type": "Polygon", "coordinates": [[%s]]}}]'
         (POLYGON % "[2e4, 1], [2e4, 9], [3e4, 5]", "is outside a.tif"),
     ],
 )
-def test_annotations_that_cannot_be_used(tmp_path, write_slide, text, why):
+def test_annotations_that_cannot_be_used(tmp_path, text, why):
     (tmp_path / "a.geojson").write_text(text)
     with Slide(write_slide(tmp_path / "a.tif", (400, 400), {})) as slide, pytest.raises(InputError, match=why):
         read_regions(tmp_path / "a.geojson", slide)
