@@ -5,7 +5,6 @@ import json
 import zlib
 
 import numpy as np
-import pytest
 
 TILE = 256
 NAMES = 'gut "<b>1</b>"', "übel, 2"
@@ -81,10 +80,8 @@ def box(x, y, right, bottom):
 def outline(label, *rings, **properties):
     """Return a feature as QuPath writes it: ``outline("Tumor", *rings)``."""
     named = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
-    geometry, properties = (
-        {"type": "Polygon", "coordinates": rings},
-        {"objectType": "annotation", **named, **properties},
-    )
+    properties = {"objectType": "annotation", **named, **properties}
+    geometry = {"type": "Polygon", "coordinates": rings}
     return {"type": "Feature", "id": "3f2504e0-4f89-41d3", "geometry": geometry, "properties": properties}
 
 
@@ -99,43 +96,7 @@ def damage(path, number):
         file.write(b"\xff" * size)
 
 
-@pytest.fixture
-def draw(tmp_path):
+def draw(folder, *features):
     """Write features as a FeatureCollection, and return the file."""
-
-    def write(*features):
-        path = tmp_path / "drawn.geojson"
-        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
-    from bchisto.data import ImageSelection
-    from bchisto.encoders import EncoderChoice
-    from bchisto.evaluate import TwoClassView
-    from bchisto.featurize import FeaturizeSettings, View, featurize
-    from PIL import Image
-
-    root, lines = tmp_path_factory.mktemp("model"), ["path,label,patient,mpp"]
-    for number in range(24):
-        label = NAMES[number % 2]
-        Image.fromarray(stained(label, 96, 96, seed=number + 1)).save(root / f"{number:02d}.png")
-        cell = label.replace('"', '""')
-        lines.append(f'{number:02d}.png,"{cell}",P{number // 2 % 4},0.5')
-    (root / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3,
-        stain="none", color_range=(1.0, 1.0),
-    )  # fmt: skip
-    featurize(
-        ImageSelection(root / "images.csv", classes=NAMES), out=root / "run", settings=settings, work=Work(jobs=1)
-    )
-    view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
-    return root / "run"
+    (folder / "drawn.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder / "drawn.geojson"
