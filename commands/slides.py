@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..core import counted, from_options
+from ..core.jobs import NOTHING_NEW, Work
 from .ending import done, echo, quoted
 from .options import OUT_FOLDER, PATH, Group, argument, flag, options_of, weights_flag
 
@@ -20,7 +21,6 @@ def slides() -> None:
 
 def _cut_options() -> Iterator[click.Parameter]:
     from ..apps.slides import CutSettings
-    from ..core.jobs import Work
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for fields and their manifest.")
@@ -38,12 +38,10 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     \b
     Example: bchisto slides cut slides --annotations geojson --group-from '^[^-]+' --out fields
     """
-    from ..apps.slides import CutSettings
-    from ..apps.slides import cut as run
-    from ..core.jobs import Work
+    from ..apps import slides as app
 
-    settings, work = from_options(CutSettings, options), from_options(Work, options)
-    result = run(sources, out=out, settings=settings, dry_run=dry_run, work=work)
+    settings, work = from_options(app.CutSettings, options), from_options(Work, options)
+    result = app.cut(sources, out=out, settings=settings, dry_run=dry_run, work=work)
     echo(str(result))
     manifest = out / "manifest.csv"
     wrote, then = [manifest, out / "overview.html"], f"bchisto trial --images {quoted(manifest)} --out RUN"
@@ -56,7 +54,6 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
 
 def _map_options() -> Iterator[click.Parameter]:
     from ..apps.slides import MapSettings
-    from ..core.jobs import Work
 
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
@@ -76,7 +73,6 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
     Example: bchisto slides map run/boost/10-lightgbm slides --out maps
     """
     from ..apps.slides import MapSettings, map_slides
-    from ..core.jobs import NOTHING_NEW, Work
 
     settings, work = from_options(MapSettings, options), from_options(Work, options)
     result = map_slides(model, sources, out=out, settings=settings, weights=weights, work=work)

@@ -6,23 +6,22 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError, Many, PathInput, Settings, converted, counted, few, option, plain_options
+from ...core import ImageError, InputError, Many, PathInput, converted, counted, few, option, plain_options
 from ...core.formats import file_sha256, read_json, read_rows
 from ...core.jobs import Ticker, Work, atomic_output, cpu_resources, do_missing, key_of, write_json, write_rows
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
-from .annotations import Region, read_regions
-from .files import SlideFile, annotations_of, groups_of, list_slides
-from .grid import Positions, field_classes, positions, tissue_shares
+from . import files
+from .files import Failures, Region, SlideFile, leaving_out
+from .grid import Positions, Tissue, field_classes, find_tissue, positions, tissue_shares
 from .slide import Slide
-from .tissue import Tissue, find_tissue
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +29,12 @@ _SIDE = 900
 """Longest side of a picture of the page, in pixels."""
 
 _TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
-_MPP = "Micrometres per pixel of slides that do not state them."
 _OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
-_RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutSettings(Settings):
+class CutSettings(files.SlideSettings):
     """Which fields are cut, and how; the defaults suit the standard views of `bchisto.featurize`.
 
     A field of 768 um has 1,536 pixels, as many as the height of an image of BACH; half of it, 768 pixels, has room for
@@ -47,12 +44,8 @@ class CutSettings(Settings):
     field: float = option(768.0, group="Input", least=10, most=20_000, help="Side of a field in micrometres.")
     scale: float = option(0.5, group="Input", least=0.02, most=20, help="Micrometres per pixel of a field.")
     overlap: float = option(0.0, group="Input", least=0, most=0.95, help="Share of a field that the next one repeats.")
-    tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a field needs.")
     annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share that the class of a field covers.")
-    mpp: float | None = option(None, group="Input", least=0.02, most=20, help=_MPP)
     annotations: Path | None = option(None, group="Input", decides=False, help=_OUTLINES)
-    patients: Path | None = option(None, group="Input", decides=False, help="Table with columns slide and patient.")
-    group_from: str | None = option(None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE)
     jpeg: bool = option(False, group="Output", help="Write JPEG of quality 90 in place of PNG.")
 
     def __post_init__(self) -> None:
@@ -67,8 +60,7 @@ class CutSettings(Settings):
         return round(self.field / self.scale)
 
 
-@dataclass(frozen=True)
-class SlideUnit:
+class SlideUnit(NamedTuple):
     """A slide to cut, and what its fields depend on.
 
     Attributes
@@ -79,25 +71,19 @@ class SlideUnit:
     folder : Path
         Folder for its fields.
     settings : CutSettings
-    scale : float
-        Micrometres per pixel of its fields.
-    side : float
-        That of a field, pixels of level 0.
     corners : ndarray, shape (positions, 2)
         Its grid.
-    digest, key : str
-        Of the slide, and of all that decides which fields are cut.
+    content : dict
+        What `CutResult` tells of the slide, apart from tissue, picture and fields; its ``digest``; and the ``key`` of
+        all that decides which fields are cut.
     """
 
     slide: SlideFile
     regions: Sequence[Region] | None
     folder: Path
     settings: CutSettings
-    scale: float
-    side: float
     corners: Positions
-    digest: str
-    key: str
+    content: Mapping[str, Any]
 
     @classmethod
     def of(cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings) -> SlideUnit:
@@ -109,13 +95,14 @@ class SlideUnit:
             The slide or its annotations cannot be read, or it is coarser than its fields.
         """
         with Slide(slide.path, mpp=settings.mpp) as opened:
-            scale, digest = opened.nearest(settings.scale), opened.digest
-            side = settings.pixels * scale / opened.mpp
-            corners = positions(opened.width, opened.height, side, overlap=settings.overlap)
-            regions = None if outlines is None else read_regions(outlines, opened)
+            scale = opened.nearest(settings.scale)
+            size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
+            regions = None if outlines is None else files.read_regions(outlines, opened)
         drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
-        key = key_of("fields 1", settings=options, slide=digest, regions=drawn)
-        return cls(slide, regions, folder / slide.name, settings, scale, side, corners, digest, key)
+        key = key_of("fields 1", settings=options, slide=opened.digest, regions=drawn)
+        content = {"name": slide.name, "digest": opened.digest, "key": key, "scale": scale, "size": size}
+        corners = positions(*size, overlap=settings.overlap)
+        return cls(slide, regions, folder / slide.name, settings, corners, content)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -130,16 +117,15 @@ class SlideUnit:
             Another slide was cut into the folder.
         """
         listing = self.folder / "fields.json"
-        content: dict[str, Any] = read_json(listing) if listing.is_file() else {"digest": self.digest}
-        if content["digest"] != self.digest:
+        content: dict[str, Any] = read_json(listing) if listing.is_file() else {"digest": self.content["digest"]}
+        if content["digest"] != self.content["digest"]:
             text = "{}: another slide was cut into {}; give another {out}, or {overwrite}"
             raise InputError(text, self.slide.path, self.folder)
-        whole = content.get("key") == self.key and not content["failures"]
+        whole = content.get("key") == self.content["key"] and not content["failures"]
         return content if whole and all(self.file(x, y).is_file() for x, y, *_ in content["fields"]) else None
 
 
-@dataclass(frozen=True)
-class CutResult:
+class CutResult(NamedTuple):
     """What was cut, or would be.
 
     Attributes
@@ -149,13 +135,13 @@ class CutResult:
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
         (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, and ``fields``: x, y, class and path of each.
-    failures : sequence of (str, str)
+    failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
 
     folder: Path
     slides: Sequence[Mapping[str, Any]]
-    failures: Sequence[tuple[str, str]]
+    failures: Failures
 
     @property
     def classes(self) -> Mapping[str, int]:
@@ -202,70 +188,52 @@ def cut(
     """
     settings, work = settings or CutSettings(), work or Work()
     folder, given = converted(out, "out", Path), converted(sources, "sources", tuple[Path, ...])
-    slides = list_slides(given)
-    groups = groups_of(slides, table=settings.patients, rule=settings.group_from)
-    outlines = annotations_of(slides, settings.annotations)
-    failures: list[tuple[str, str]] = []
-    units = []
+    slides = files.list_slides(given)
+    groups = files.groups_of(slides, settings)
+    outlines = files.annotations_of(slides, settings.annotations)
+    failures, units = Failures(), list[SlideUnit]()
     for slide in slides:
-        with _leaving_out(slide.name, failures, skip=work.skip_errors):
+        with leaving_out(slide.name, failures, skip=work.skip_errors):
             units.append(SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings))
-    if dry_run:
-        return _cut(units, folder, failures, work, writes=False)
     config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
     into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/*",))
-    with record_run(folder, command="cut", config=config, work=work) as record:
-        into.begin(overwrite=work.overwrite)
-        result = _cut(units, folder, failures, work, writes=True)
-        _write_manifest(result, groups)
-        page = folder / "overview.html"
-        render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
-        record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
+    writing = contextlib.nullcontext() if dry_run else record_run(folder, command="cut", config=config, work=work)
+    with writing as record:
+        if record is not None:
+            into.begin(overwrite=work.overwrite)
+        before, made = do_missing(
+            functools.partial(cut_slide, skip=work.skip_errors, writes=record is not None),
+            units,
+            read=lambda unit: None if record is None else unit.finished(),
+            steps=lambda unit: len(unit.corners) + 1,
+            label="cut",
+            finished="slides are cut",
+            step_name="positions",
+            work=work,
+            resources=cpu_resources(work.jobs),
+        )
+        contents = [*filter(None, before), *made]
+        failures += [(name, text) for content in contents for name, text in content["failures"]]
+        finished = sorted((content for content in contents if "picture" in content), key=lambda slide: slide["name"])
+        if not finished:
+            raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
+        result = CutResult(folder, finished, failures)
+        if record is not None:
+            _write_manifest(result, groups)
+            page = folder / "overview.html"
+            render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
+            record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
     return result
 
 
-@contextlib.contextmanager
-def _leaving_out(name: str, failures: list[tuple[str, str]], *, skip: bool) -> Iterator[None]:
-    """Add what cannot be used to the failures, or raise its error."""
-    try:
-        yield
-    except (InputError, ImageError) as error:
-        if not skip:
-            raise
-        _log.warning("left out: %s", error.args[0])
-        failures.append((name, str(error)))
-
-
-def _cut(
-    units: Sequence[SlideUnit], folder: Path, failures: list[tuple[str, str]], work: Work, *, writes: bool
-) -> CutResult:
-    """Cut the slides that are not finished, and return all; add to the failures."""
-    left, made = do_missing(
-        functools.partial(cut_slides, skip=work.skip_errors, writes=writes),
-        units,
-        read=lambda unit: unit.finished() if writes else None,
-        steps=lambda unit: len(unit.corners) + 1,
-        label="cut",
-        finished="slides are cut",
-        step_name="positions",
-        work=work,
-        resources=cpu_resources(work.jobs),
-    )
-    contents = [*filter(None, left), *(content for each in made for content in each)]
-    failures += [(name, text) for content in contents for name, text in content["failures"]]
-    slides = [content for content in contents if "key" in content]
-    if not slides:
-        raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
-    return CutResult(folder, sorted(slides, key=lambda slide: str(slide["name"])), failures)
-
-
-def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> list[dict[str, Any]]:
-    """Cut slides: for each, choose fields, write those that do not exist, then the list of all, which is returned.
+def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bool) -> dict[str, Any]:
+    """Cut a slide: choose fields, write those that do not exist, then the list of all, which is returned.
 
     Parameters
     ----------
     units : tuple of SlideUnit
+        The slide.
     ticker : Ticker
     skip : bool
         Leave out what is damaged.
@@ -277,39 +245,33 @@ def cut_slides(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writ
     InputError, ImageError
         See `cut`.
     """
-    return [_cut_slide(unit, ticker, skip=skip, writes=writes) for unit in units]
-
-
-def _cut_slide(unit: SlideUnit, ticker: Ticker, *, skip: bool, writes: bool) -> dict[str, Any]:
     from PIL import Image
 
-    settings, regions, failures = unit.settings, unit.regions or (), list[tuple[str, str]]()
-    content: dict[str, Any] = {"name": unit.slide.name, "fields": [], "failures": failures}
-    with _leaving_out(unit.slide.name, failures, skip=skip), Slide(unit.slide.path, mpp=settings.mpp) as slide:
+    (unit,), failures = units, Failures()
+    settings, regions = unit.settings, unit.regions or ()
+    content: dict[str, Any] = {**unit.content, "fields": [], "failures": failures}
+    scale, side = content["scale"], content["size"][2]
+    with leaving_out(unit.slide.name, failures, skip=skip), Slide(unit.slide.path, mpp=settings.mpp) as slide:
         tissue = find_tissue(slide)
-        corners = unit.corners[tissue_shares(tissue, unit.corners, unit.side) >= settings.tissue]
+        corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
         classes: Sequence[str | None] = [""] * len(corners)
         if unit.regions is not None:
-            classes = field_classes(regions, corners, unit.side, least=settings.annotated)
+            classes = field_classes(regions, corners, side, least=settings.annotated)
             if without := {region.label for region in regions}.difference(filter(None, classes), [""]):
-                text = "%s: regions of %s give no field; they are smaller than fields, or without tissue"
-                _log.warning(text, slide.path, few(sorted(without)))
+                _log.warning("%s: regions of %s give no field: small, or no tissue", slide.path, few(sorted(without)))
         chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:
             file = unit.file(x, y)
-            with _leaving_out(file.stem, failures, skip=skip):
+            with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    pixels = slide.read(x, y, settings.pixels, settings.pixels, unit.scale)
+                    pixels = slide.read(x, y, settings.pixels, settings.pixels, scale)
                     with atomic_output(file) as temporary:
                         form = "JPEG" if settings.jpeg else "PNG"
                         Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
                 content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-        content |= {
-            "digest": unit.digest, "key": unit.key, "scale": unit.scale, "tissue": tissue.area,
-            "size": (slide.width, slide.height, unit.side), "picture": _picture(tissue, regions),
-        }  # fmt: skip
+        content |= {"tissue": tissue.area, "picture": _picture(tissue, regions)}
         if writes:
             write_json(unit.folder / "fields.json", content)
     return content
@@ -338,6 +300,4 @@ def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
             label = label or earlier.get(file, {}).get("label", "")
             rows.append([file, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
     write_rows(path, _HEADER, rows)
-    (result.folder / "failures.csv").unlink(missing_ok=True)
-    if result.failures:
-        write_rows(result.folder / "failures.csv", ["image_id", "error"], result.failures)
+    files.write_failures(result.folder, result.failures)

@@ -1,20 +1,48 @@
-"""The slides that a command takes: files and folders, a name for each, its annotations and its patient."""
+"""The slides that a command takes: files and folders, a name for each, its patient, and regions drawn in QuPath.
+
+References
+----------
+RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ...core import InputError, Message, counted, few, readable_name
-from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv
+import numpy as np
+import numpy.typing as npt
+
+from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
+from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv, read_json
+from ...core.jobs import write_or_remove
 from ...data import PathRule, match_names
+from .slide import Slide
 
 _log = logging.getLogger(__name__)
 
-_SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
+Failures = list[tuple[str, str]]
+
+_RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
+
+_OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
+"""Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideSettings(Settings):
+    """What every command on slides is told of them."""
+
+    tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs.")
+    mpp: float | None = option(None, group="Input", least=0.02, most=20, help="Micrometres a pixel if none is stated.")
+    patients: Path | None = option(None, group="Input", decides=False, help="Table with columns slide and patient.")
+    group_from: str | None = option(None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE)
 
 
 class SlideFile(NamedTuple):
@@ -49,9 +77,8 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     """
     paths: dict[Path, str] = {}
     for source in sources:
-        inside = source.rglob("[!.]*") if source.is_dir() else [source]
-        for path in inside:
-            if path == source or path.suffix.casefold() in _SUFFIXES:
+        for path in source.rglob("[!.]*") if source.is_dir() else [source]:
+            if path == source or path.suffix.casefold() in SLIDE_SUFFIXES | {".tif", ".tiff"}:
                 paths.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
     if not paths:
         raise InputError(f"{few(map(str, sources))}: no slide in this folder")
@@ -63,6 +90,23 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
             raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
         listed.append(SlideFile(name, path, relative))
     return listed
+
+
+@contextlib.contextmanager
+def leaving_out(name: str, failures: Failures, *, skip: bool) -> Iterator[None]:
+    """Add what cannot be used to the failures, with the reason, or raise its error."""
+    try:
+        yield
+    except (InputError, ImageError) as error:
+        if not skip:
+            raise
+        _log.warning("left out: %s", error.args[0])
+        failures.append((name, str(error)))
+
+
+def write_failures(folder: Path, failures: Failures) -> None:
+    """Write ``failures.csv``, or remove that of an earlier call."""
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -92,16 +136,14 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     return {name: files[stem] for stem, name in names.items()}
 
 
-def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | None) -> dict[str, str]:
+def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str, str]:
     """Return the patient of each slide, by the name of the slide; by default the slide itself.
 
     Parameters
     ----------
     slides : sequence of SlideFile
-    table : Path, optional
-        A table with columns of slides and patients.
-    rule : str, optional
-        See `bchisto.data.PathRule`.
+    settings : SlideSettings
+        Its table of slides and patients, or its rule, see `bchisto.data.PathRule`.
 
     Raises
     ------
@@ -109,6 +151,7 @@ def groups_of(slides: Sequence[SlideFile], *, table: Path | None, rule: str | No
         Both are given, the rule is invalid, or a slide has no patient.
     """
     groups: dict[str, str | None] = {slide.name: slide.name for slide in slides}
+    table, rule = settings.patients, settings.group_from
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
     if rule is not None:
@@ -128,3 +171,88 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     values = {row[image]: row[column] for _, row in read.rows}
     names, _ = match_names(values, (slide.name for slide in slides), where=table.name)
     return {name: values[row] for row, name in names.items()}
+
+
+class Region(NamedTuple):
+    """A polygon of a class.
+
+    Attributes
+    ----------
+    label : str
+        Name of the class; empty if the region has none.
+    rings : tuple of ndarray of float, shape (points, 2)
+        The outline, then its holes: x and y, pixels of level 0.
+    """
+
+    label: str
+    rings: tuple[npt.NDArray[np.float64], ...]
+
+    @property
+    def box(self) -> npt.NDArray[np.float64]:
+        """Smallest x and y, then the largest ones."""
+        return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
+
+
+def read_regions(path: Path, slide: Slide) -> list[Region]:
+    """Read the annotations that QuPath exported as GeoJSON: a ``FeatureCollection``, a feature, or a list of them.
+
+    Detections, cells and tiles are not annotations. Points, lines, and polygons without an area are left out, with a
+    warning; so is, as in QuPath, a class whose name ends with ``*`` (``Ignore*``).
+
+    Parameters
+    ----------
+    path : Path
+    slide : Slide
+        The slide of these annotations.
+
+    Returns
+    -------
+    list of Region
+        One for each polygon.
+
+    Raises
+    ------
+    InputError
+        The file is not GeoJSON, or a region lies outside the slide.
+    """
+    regions: list[Region] = []
+    left_out, content = 0, read_json(path)
+    content = content.get("features", [content]) if isinstance(content, dict) else content
+    for number, feature in enumerate(content if isinstance(content, list) else [content], start=1):
+        try:
+            properties, geometry = feature.get("properties") or {}, feature.get("geometry") or {}
+            kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            if _OTHERS.fullmatch(str(kind)):
+                continue
+            label, polygons = _class_of(properties), geometry.get("coordinates") or []
+            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(str(geometry.get("type")), [])
+            drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
+        except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
+            raise InputError(f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again") from error
+        usable = [region for region in drawn if region.rings and np.ptp(region.rings[0], axis=0).all()]
+        usable = [] if label.endswith("*") else usable
+        left_out += not usable
+        regions += usable
+    if left_out:
+        _log.warning("%s: %s without an area, or ignored by QuPath, left out", path, counted(left_out, "annotation"))
+    for region in regions:
+        left, top, right, bottom = region.box
+        if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
+            where = f"{slide.path.name} ({slide.width} x {slide.height} pixels); give the annotations of this slide"
+            raise InputError(f"{path}: a region at x {left:.0f}, y {top:.0f} is outside {where}")
+    return regions
+
+
+def _class_of(properties: dict[str, Any]) -> str:
+    """Return the name of the class of an annotation; empty without one."""
+    value = properties.get("classification") or ""
+    if isinstance(value, dict):
+        value = value.get("name") or ": ".join(map(str, value.get("names") or ()))
+    return str(value).strip()
+
+
+def _ring(points: Any) -> npt.NDArray[np.float64]:
+    ring = np.array([point[:2] for point in points], dtype=np.float64).reshape(-1, 2)
+    if not (np.abs(ring) < 1e7).all():  # nor a number
+        raise ValueError("a coordinate that no slide has")
+    return ring

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,12 @@ from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ..explain import font_of, outline
+from .grid import Tissue, find_tissue
 from .slide import Slide
 from .tiles import Results, TileGrid
-from .tissue import Tissue, find_tissue
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_PALETTE = (
-    (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (0, 114, 178), (230, 159, 0),
-    (110, 110, 110),
-)  # fmt: skip
-"""Colours that people of all kinds of colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and
-grey."""
+_PALETTE = ("56b4e9", "d55e00", "009e73", "f0e442", "cc79a7", "0072b2", "e69f00", "6e6e6e")
+"""Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey."""
 
 _SURE, _UNSURE = 0.5, 0.2
 """Shares of the colour of a class in that of a tile; the rest is the tissue."""
@@ -41,8 +34,7 @@ _PICTURE, _TILE = 1600, 200
 """Longest sides of the map and of a tile on the page, in pixels."""
 
 
-@dataclass(frozen=True)
-class TileMap:
+class TileMap(NamedTuple):
     """The predictions of the tiles of a slide.
 
     Attributes
@@ -70,10 +62,10 @@ class TileMap:
         return self.grid.pixels * self.grid.scale / self.slide.mpp
 
     @property
-    def colours(self) -> dict[str, tuple[int, int, int]]:
+    def colours(self) -> dict[str, tuple[int, ...]]:
         """The colour of each class, RGB."""
         classes = self.shown.table.classes
-        return dict(zip(classes, _PALETTE * len(classes), strict=False))
+        return {name: tuple(bytes.fromhex(_PALETTE[at % len(_PALETTE)])) for at, name in enumerate(classes)}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -108,11 +100,10 @@ class TileMap:
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
-        marks = self.marks
+        marks, raw = self.marks, self.shown.raw
         for place, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
             ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
-            shares = zip(self.colours, self.shown.raw[place].tolist(), strict=True)
-            measured = {f"p {name}": share for name, share in shares}
+            measured = {f"p {name}": share for name, share in zip(self.colours, raw[place].tolist(), strict=True)}
             measured |= {name: float(marked[place]) for name, marked in marks.items()}
             yield self._feature("tile", [ring], tile.predicted, measured)
 
@@ -138,11 +129,7 @@ class TileMap:
         """
         named = {"name": name, "color": self.colours[name]}
         properties = {"objectType": kind, "classification": named, "measurements": measured}
-        return {
-            "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": rings},
-            "properties": properties,
-        }
+        return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": properties}
 
     def scores(self, point: predict.OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
@@ -175,8 +162,8 @@ class TileMap:
         """Return the picture of a tile as a data address."""
         return thumbnail(self.grid.read(self.slide, tile.place), side=_TILE)
 
-    def draw(self, tissue: Tissue) -> Image:
-        """Draw the tiles over a small picture of the slide, with a legend below."""
+    def draw(self, tissue: Tissue, path: Path) -> str:
+        """Draw the tiles over a picture of the slide, with a legend below, as PNG; return it as a data address."""
         from PIL import Image, ImageDraw
 
         picture, zoom = Image.fromarray(tissue.picture), max(1, _PICTURE // max(tissue.mask.shape))
@@ -191,12 +178,13 @@ class TileMap:
         size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
         page = Image.new("RGB", size, (255, 255, 255))
         page.paste(Image.fromarray(np.rint(shown).astype(np.uint8)), (0, 0))
-        draw = ImageDraw.Draw(page)
         for place, (line, colour) in enumerate(zip(lines, self.colours.values(), strict=True)):
             top = height + _GAP + place * _STEP
-            draw.rectangle((_GAP, top, _GAP + _SIZE, top + _SIZE), fill=colour, outline=(0, 0, 0))
-            draw.text((_GAP + _STEP, top - 2), line, fill=(0, 0, 0), font=font)
-        return page
+            page.paste(colour, (_GAP, top, _GAP + _SIZE, top + _SIZE))
+            ImageDraw.Draw(page).text((_GAP + _STEP, top - 2), line, fill=(0, 0, 0), font=font)
+        with atomic_output(path) as temporary:
+            page.save(temporary, format="PNG")
+        return thumbnail(np.asarray(page), side=_PICTURE)
 
 
 def write_map(
@@ -218,17 +206,13 @@ def write_map(
     predicted = of._replace(records=grid.records, results=own)
     shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
-    places = zip(grid.corners, own.values(), strict=True)
-    usable = tuple(corner for corner, result in places if isinstance(result, predict.Prediction))
+    usable = [corner for corner, name in zip(grid.corners, own, strict=True) if name not in shown.failures]
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
-        picture, facts = overlay.draw(tissue), bundle_lines(of.bundle, of.sha256)
-        with atomic_output(folder / "map.png") as temporary, temporary.open("wb") as handle:
-            picture.save(handle, format="PNG")
-        small = thumbnail(np.asarray(picture), side=_PICTURE)
-        page, values = folder / "index.html", {"it": overlay, "picture": small, "facts": facts}
-        render_page(page, "map.html", package=__package__, style="cut.css", script="", finalize=None, **values)
+        drawn, facts = overlay.draw(tissue, folder / "map.png"), bundle_lines(of.bundle, of.sha256)
+        values: dict[str, Any] = {"it": overlay, "picture": drawn, "facts": facts}
+        render_page(folder / "index.html", "map.html", package=__package__, style="cut.css", script="", **values)
     unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
     corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
     further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
@@ -254,13 +238,10 @@ def write_table(
         Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
     """
     labels, groups = known
-    rows = [(rule, each, score) for each in maps for rule, score in each.scores(point).items()]
-    extra: dict[str, list[Any]] = {
-        "model": [rule for rule, _, _ in rows],
-        "trained": ["yes" if any(each.shown.trained) else "no" for _, each, _ in rows],
-        "tissue_mm2": [f"{each.area:.4g}" for _, each, _ in rows],
-        "tiles": [len(each.tiles) for _, each, _ in rows],
-    }
-    scores, names = np.array([score for _, _, score in rows]), [(each, each.grid.name) for _, each, _ in rows]
-    ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for each, name in names]
-    write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=[*extra.items()])
+    rows = [(each.grid.name, each, rule, score) for each in maps for rule, score in each.scores(point).items()]
+    ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for name, each, _, _ in rows]
+    seen = {each.grid.name: "yes" if any(each.shown.trained) else "no" for each in maps}
+    cells = [(rule, seen[name], f"{each.area:.4g}", len(each.tiles)) for name, each, rule, _ in rows]
+    extra = list(zip(("model", "trained", "tissue_mm2", "tiles"), zip(*cells, strict=True), strict=True))
+    scores = np.array([score for *_, score in rows])
+    write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=extra)

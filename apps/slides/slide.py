@@ -22,11 +22,8 @@ Picture = npt.NDArray[np.uint8]
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
 
-_LARGEST = 2**33
-"""Pixels of the smallest level, at most: reading more, for a mask of the tissue, would take many minutes."""
-
-_AT_ONCE = 2**22
-"""Pixels of a level that are read at once: 16 MB."""
+_LARGEST, _AT_ONCE = 2**33, 2**22
+"""Pixels of the smallest level, since a mask of the tissue needs all of it; and those that are read at once, 16 MB."""
 
 
 class Slide(contextlib.AbstractContextManager["Slide"]):
@@ -145,25 +142,6 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
                 pixels = np.asarray(cv2.resize(pixels, (width, rows), interpolation=way), dtype=np.uint8)
             parts.append(pixels)
         return np.concatenate(parts)
-
-    def thumbnail(self, most: int, *, least: float = 0.0) -> tuple[Picture, float]:
-        """Return a picture of the whole slide, and its micrometres per pixel.
-
-        Parameters
-        ----------
-        most : int
-            Pixels of its longer side, at most.
-        least : float
-            Micrometres per pixel, at least.
-
-        Raises
-        ------
-        ImageError
-            A part of the slide is damaged.
-        """
-        scale = max(self.mpp, least, self.mpp * max(self.width, self.height) / most)
-        width, height = (max(1, int(side * self.mpp / scale)) for side in (self.width, self.height))
-        return self.read(0, 0, width, height, scale), scale
 
     def _region(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
         """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""

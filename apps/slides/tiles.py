@@ -1,44 +1,84 @@
-"""Tiles of slides in blocks, the units of a map: they go through the predictor of a model file as any image does."""
+"""Tiles of slides, of a size that suits a model, in blocks, which go through its predictor as any image does."""
 
 from __future__ import annotations
 
 import functools
 import json
 import logging
+import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, Message
+from ...core import InputError, Message, limited, option
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
-from ...data import ImageRecord
-from ...predict import PredictBlock, Prediction, load_alike, predict_records
+from ...data import BACH_MPP, BACH_SIZE, ImageRecord
+from ...predict import BoostedModel, Model, PredictBlock, Prediction, load_alike, predict_records
 from .cut import CutSettings
-from .files import SlideFile
-from .grid import positions, tissue_shares
+from .files import Failures, SlideFile, SlideSettings, leaving_out
+from .grid import find_tissue, positions, tissue_shares
 from .slide import Picture, Slide
-from .tissue import find_tissue
 
 _log = logging.getLogger(__name__)
 
-_KIND = "tiles of a slide 1"
-"""Prefix of the key of a block. Its number changes whenever predictions would change."""
+_KIND, _MOST_TILES = "tiles of a slide 1", 64
+"""Prefix of the key of a block, to be changed whenever predictions would change; its tiles, which a crash can lose."""
 
-_MOST_TILES = 64
-"""Largest number of tiles in a block: the work that a crash can lose."""
+_AT_ONCE, _MOST_BYTES = 16, 2**27
+"""Tiles that are read while those before them are predicted, and the largest size of their files."""
 
-_FIRST, _GROWTH, _MOST_BYTES = 4, 4, 2**27
-"""Tiles that are read before the networks begin, and factor by which there are more each time: the next ones are read
-meanwhile, which takes a fraction of the time. Largest size of their files."""
-
-_KEPT = ("probabilities", "trained", "compared")
+_SIDES = {"bach": min(BACH_SIZE), "breakhis": 460}
+"""Shorter sides of the images of published data sets, in pixels."""
 
 Results = dict[str, Prediction | str]
 """Predictions by the name of the tile, or the reasons why tiles cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings(SlideSettings):
+    """Which tiles of a slide are predicted, and what is known of the slides."""
+
+    field: float | None = option(None, group="Input", least=10, help="Micrometres of a side; default: as in training.")
+    scale: float | None = option(None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training.")
+    labels: Path | None = option(None, group="Evaluation", decides=False, help="Table with columns slide and label.")
+
+
+def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
+    """Return how fields are cut for a model. What its file does not tell is warned of.
+
+    Tiles have the scale of the training images, and their shorter side if they are of a published data set, or else the
+    side of the largest view.
+
+    Raises
+    ------
+    InputError
+        Tiles are too small for the model, or of too many pixels.
+    """
+    if isinstance(model, BoostedModel):
+        header = next(iter(model.bundle.stores.values()))
+        dataset, known = header["dataset"], [header[name] for name in ("mpp_least", "mpp_most") if name in header]
+        views = [view for own in model.settings.values() for view in own.views]
+        known = known or [view.scale for view in views if view.unit]
+    else:
+        dataset, views = model.bundle.dataset, []
+        known = [BACH_MPP] if dataset == "bach" else []
+    mean = math.sqrt(min(known) * max(known)) if known else CutSettings.scale
+    scale = settings.scale or float(f"{mean:.3g}")
+    side = _SIDES.get(dataset) or math.ceil(max((view.crop / view.factor(scale) for view in views), default=0))
+    field = settings.field or side * scale or CutSettings.field
+    if (settings.scale is None and len({*known}) != 1) or (settings.field is None and dataset not in _SIDES):
+        text = "the model file does not tell size and scale of its images exactly; tiles have {field:{}} and {scale:{}}"
+        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}"))
+    chosen = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
+    for need in model.needs:
+        tile = ImageRecord("", Path("a tile"), None, mpp=scale)
+        if (misfit := need.misfit(tile, width=chosen.pixels, height=chosen.pixels)) is not None:
+            raise InputError("{field:{}}: {}; give a larger {field}", f"{field:.4g}", limited(misfit, {"field"}))
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -50,25 +90,25 @@ class TileGrid:
     name : str
         Name of the slide.
     path : Path
-    digest : str
-        See `Slide`.
     mpp : float, optional
         Micrometres per pixel of the slide, if it does not state them.
     scale : float
         Micrometres per pixel of a tile.
     pixels : int
         Side of a tile in its pixels.
-    corners : tuple of (int, int)
+    corners : sequence of (int, int)
         x and y of the left upper corners, pixels of level 0.
+    file : Path
+        Of a block: where its predictions are saved, named by their key.
     """
 
     name: str
     path: Path
-    digest: str
     mpp: float | None
     scale: float
     pixels: int
-    corners: tuple[tuple[int, int], ...]
+    corners: Sequence[tuple[int, int]]
+    file: Path = Path()
 
     @classmethod
     def of(cls, file: SlideFile, settings: CutSettings) -> TileGrid:
@@ -88,8 +128,7 @@ class TileGrid:
             enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
             if not enough.any():
                 _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue))
-            places = tuple((x, y) for x, y in corners[enough].tolist())
-            return cls(file.name, file.path, slide.digest, settings.mpp, scale, settings.pixels, places)
+            return cls(file.name, file.path, settings.mpp, scale, settings.pixels, corners[enough].tolist())
 
     @property
     def records(self) -> list[ImageRecord]:
@@ -106,19 +145,11 @@ class TileGrid:
         """
         return slide.read(*self.corners[place], self.pixels, self.pixels, self.scale)
 
-
-@dataclass(frozen=True)
-class TileBlock:
-    """Tiles that are predicted together, and the file of their predictions, which is named by their key."""
-
-    grid: TileGrid
-    file: Path
-
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
         used = [result for result in results.values() if isinstance(result, Prediction)]
         unused = json.dumps({name: result for name, result in results.items() if isinstance(result, str)})
-        arrays = {name: np.array([getattr(result, name) for result in used]) for name in _KEPT}
+        arrays = {name: np.array([getattr(result, name) for result in used]) for name in Prediction._fields}
         write_pack(self.file, self.file.stem, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)})
 
     def load(self, *, skip_errors: bool) -> Results | None:
@@ -127,13 +158,12 @@ class TileBlock:
         unused: dict[str, str] = json.loads(arrays["unused"].tobytes()) if arrays else {}
         if arrays is None or (unused and not skip_errors):
             return None
-        used = zip(*(arrays[name] for name in _KEPT), strict=True)
-        names = [record.image_id for record in self.grid.records]
-        return {name: unused[name] if name in unused else Prediction(*next(used)) for name in names}
+        used = zip(*(arrays[name] for name in Prediction._fields), strict=True)
+        return {tile.image_id: unused.get(tile.image_id) or Prediction(*next(used)) for tile in self.records}
 
 
-def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileBlock]:
-    """Yield the tiles of a slide in blocks.
+def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid]:
+    """Yield the tiles of a slide in blocks, each a grid with a file.
 
     Parameters
     ----------
@@ -143,14 +173,14 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileBloc
     **decides : JSON-ready values
         All that changes a prediction, apart from scale, size and corners of the tiles.
     """
-    decides |= {"digest": grid.digest, "scale": grid.scale, "pixels": grid.pixels}
+    decides |= {"scale": grid.scale, "pixels": grid.pixels}
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
-        yield TileBlock(replace(grid, corners=corners), folder / f"{key_of(_KIND, **decides, corners=corners)}.npz")
+        yield replace(grid, corners=corners, file=folder / f"{key_of(_KIND, **decides, corners=corners)}.npz")
 
 
-def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticker) -> None:
-    """Predict and save blocks, in any process.
+def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid], ticker: Ticker) -> Results:
+    """Predict and save a block, in any process, and return what is saved.
 
     The predictor reads files, so tiles are written to a folder for temporary files, without compression, while those
     before them are predicted.
@@ -159,7 +189,8 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticke
     ----------
     by : PredictBlock
         The model, and how it predicts.
-    blocks : tuple of TileBlock
+    blocks : tuple of TileGrid
+        The block.
     ticker : Ticker
 
     Raises
@@ -167,43 +198,32 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileBlock, ...], ticker: Ticke
     ImageError
         A part of a slide is damaged, or a tile cannot be used, and is not to be skipped.
     """
+    (block,), results = blocks, Results()
     model, skip = load_alike(by.file, by.computed_by), by.skip_errors
-    for grid, block in ((block.grid, block) for block in blocks):
-        results = Results()
-        with Slide(grid.path, mpp=grid.mpp) as slide, tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
-            write = functools.partial(_write, slide, grid, Path(folder))
-            for written in in_threads(lambda part: list(map(write, part)), _parts(grid), threads=1):  # noqa: B023
-                records = [record for record, _ in written if record is not None]
-                unread = dict(reason for record, reason in written if record is None)
-                if unread and not skip:
-                    raise ImageError(next(iter(unread.values())))
-                ticker.tick(model.steps * len(unread))
-                results |= unread
-                results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
-                for record in records:
-                    record.path.unlink()
-        for name, reason in results.items():
-            results[name] = reason.replace(f"{folder}/", "") if isinstance(reason, str) else reason
-        block.save(results)
+    count = max(1, min(_AT_ONCE, _MOST_BYTES // (3 * block.pixels**2)))
+    parts = [replace(block, corners=block.corners[at : at + count]) for at in range(0, len(block.corners), count)]
+    with Slide(block.path, mpp=block.mpp) as slide, tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
+        write = functools.partial(_write, slide, Path(folder), skip=skip)
+        for records, failures in in_threads(write, parts, threads=1):
+            ticker.tick(model.steps * len(failures))
+            results |= dict(failures)
+            results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
+            for record in records:
+                record.path.unlink()
+    for name, reason in results.items():
+        results[name] = reason.replace(f"{folder}/", "") if isinstance(reason, str) else reason
+    block.save(results)
+    return results
 
 
-def _parts(grid: TileGrid) -> Iterator[range]:
-    """Yield the places of tiles that are read together: few, and then more."""
-    most = max(1, _MOST_BYTES // (3 * grid.pixels**2))
-    start, count = 0, min(_FIRST, most)
-    while start < len(grid.corners):
-        yield range(start, min(start + count, len(grid.corners)))
-        start, count = start + count, min(_GROWTH * count, most)
-
-
-def _write(slide: Slide, grid: TileGrid, folder: Path, place: int) -> tuple[ImageRecord | None, tuple[str, str]]:
-    """Write a tile as a file, and return its record; or, if it cannot be read, its name and the reason."""
+def _write(slide: Slide, folder: Path, tiles: TileGrid, *, skip: bool) -> tuple[list[ImageRecord], Failures]:
+    """Write tiles as files; return their records, and the tiles that cannot be read, with the reasons."""
     from PIL import Image
 
-    record = grid.records[place]
-    path = folder / f"{record.image_id}.bmp"
-    try:
-        Image.fromarray(grid.read(slide, place)).save(path)
-    except ImageError as error:
-        return None, (record.image_id, str(error))
-    return replace(record, path=path), ("", "")
+    written, failures = list[ImageRecord](), Failures()
+    for place, record in enumerate(tiles.records):
+        path = folder / f"{record.image_id}.bmp"
+        with leaving_out(record.image_id, failures, skip=skip):
+            Image.fromarray(tiles.read(slide, place)).save(path)
+            written.append(replace(record, path=path))
+    return written, failures

@@ -1,12 +1,15 @@
 """Slides that the tests write: pyramids of tiles, white but for pictures pasted at known places."""
 
+import csv
 import json
 import zlib
 
 import numpy as np
-import pytest
 
 TILE = 256
+NAMES = 'gut "<b>1</b>"', "übel, 2"
+"""The classes of the model, in its order."""
+
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = {2}"
 
 
@@ -26,118 +29,74 @@ def tiles_of(size, pasted, factor):
             yield b"" if empty else zlib.compress(tile.tobytes(), 1)
 
 
-@pytest.fixture(scope="session")
-def write_slide():
-    """Write a slide: ``write_slide(path, (width, height), {(x, y): image}, mpp=0.5, kind="generic")``."""
+def write_slide(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 16), whole=True):
+    """Write a slide of some width and height, with images at x and y, and return its path."""
     import tifffile
 
-    def write(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 16), whole=True):
-        if whole:  # no tile is missing
-            pasted = {(0, 0): np.full((size[1], size[0], 3), 255, np.uint8), **pasted}
-        words = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "deflate", "dtype": np.uint8}
-        if mpp is not None:
-            words |= {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tifffile.TiffWriter(path, ome=kind == "ome") as writer:
-            for place, factor in enumerate(factors):
-                own = {"subifds": 0 if place else len(factors) - 1} if kind == "ome" else {"metadata": None}
-                if kind == "aperio" and place == 0:
-                    own["description"] = APERIO.format(*size, mpp)
-                shape = (size[1] // factor, size[0] // factor, 3)
-                writer.write(tiles_of(size, pasted, factor), shape=shape, subfiletype=int(place > 0), **words, **own)
-        return path
-
-    return write
+    if whole:  # no tile is missing
+        pasted = {(0, 0): np.full((size[1], size[0], 3), 255, np.uint8), **pasted}
+    words = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "deflate", "dtype": np.uint8}
+    if mpp is not None:
+        words |= {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tifffile.TiffWriter(path, ome=kind == "ome") as writer:
+        for place, factor in enumerate(factors):
+            own = {"subifds": 0 if place else len(factors) - 1} if kind == "ome" else {"metadata": None}
+            if kind == "aperio" and place == 0:
+                own["description"] = APERIO.format(*size, mpp)
+            shape = (size[1] // factor, size[0] // factor, 3)
+            writer.write(tiles_of(size, pasted, factor), shape=shape, subfiletype=int(place > 0), **words, **own)
+    return path
 
 
-@pytest.fixture(scope="session")
-def patch():
-    """A textured image of tissue of some sides: ``patch(width, height, seed)``."""
+def patch(width, height, seed=1):
+    """Return a textured image of tissue."""
     from bchisto.data.synthetic import make_tissue
 
-    def make(width, height, seed=1):
-        tile = make_tissue("Invasive", seed=seed, index=1, size=(320, 240))
-        return np.tile(tile, (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
-
-    return make
+    tile = make_tissue("Invasive", seed=seed, index=1, size=(320, 240))
+    return np.tile(tile, (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
 
 
-@pytest.fixture(scope="session")
-def box():
-    """Return a closed ring: ``box(left, top, right, bottom)``."""
-    return lambda x, y, right, bottom: [(x, y), (right, y), (right, bottom), (x, bottom), (x, y)]
+def stained(name, width, height, seed=0):
+    """Return tissue of a class of the model, pale or dark."""
+    rng = np.random.default_rng(seed)
+    haem = rng.random((height, width, 1)) * (0.3, 1.1)[NAMES.index(name)]
+    eosin = rng.random((height, width, 1)) * 0.3 + 0.3
+    density = haem * [0.65, 0.70, 0.29] + eosin * [0.2, 0.9, 0.4]
+    return np.clip(240 * np.exp(-density), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def outline():
+def table(path):
+    """Return the rows of a CSV file, each a dict."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def box(x, y, right, bottom):
+    """Return a closed ring."""
+    return [(x, y), (right, y), (right, bottom), (x, bottom), (x, y)]
+
+
+def outline(label, *rings, **properties):
     """Return a feature as QuPath writes it: ``outline("Tumor", *rings)``."""
-
-    def feature(label, *rings, **properties):
-        named = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
-        geometry = {"type": "Polygon", "coordinates": rings}
-        properties = {"objectType": "annotation", **named, **properties}
-        return {"type": "Feature", "id": "3f2504e0-4f89-41d3", "geometry": geometry, "properties": properties}
-
-    return feature
+    named = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
+    properties = {"objectType": "annotation", **named, **properties}
+    geometry = {"type": "Polygon", "coordinates": rings}
+    return {"type": "Feature", "id": "3f2504e0-4f89-41d3", "geometry": geometry, "properties": properties}
 
 
-@pytest.fixture
-def draw(tmp_path):
+def damage(path, number):
+    """Overwrite the bytes of a tile of level 0; the others, and other levels, hold."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        place, size = file.pages[0].dataoffsets[number], file.pages[0].databytecounts[number]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * size)
+
+
+def draw(folder, *features):
     """Write features as a FeatureCollection, and return the file."""
-
-    def write(*features):
-        path = tmp_path / "drawn.geojson"
-        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def names():
-    """The classes of the model, in its order."""
-    return 'gut "<b>1</b>"', "übel, 2"
-
-
-@pytest.fixture(scope="session")
-def stained(names):
-    """Tissue of a class, pale or dark: ``stained(name, width, height, seed)``."""
-
-    def make(name, width, height, seed=0):
-        rng = np.random.default_rng(seed)
-        haem = rng.random((height, width, 1)) * (0.3, 1.1)[names.index(name)]
-        eosin = rng.random((height, width, 1)) * 0.3 + 0.3
-        density = haem * [0.65, 0.70, 0.29] + eosin * [0.2, 0.9, 0.4]
-        return np.clip(240 * np.exp(-density), 0, 255).astype(np.uint8)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory, names, stained):
-    """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
-    from bchisto.data import ImageSelection
-    from bchisto.encoders import EncoderChoice
-    from bchisto.evaluate import TwoClassView
-    from bchisto.featurize import FeaturizeSettings, View, featurize
-    from PIL import Image
-
-    root, lines = tmp_path_factory.mktemp("model"), ["path,label,patient,mpp"]
-    for number in range(24):
-        label = names[number % 2]
-        Image.fromarray(stained(label, 96, 96, seed=number + 1)).save(root / f"{number:02d}.png")
-        cell = label.replace('"', '""')
-        lines.append(f'{number:02d}.png,"{cell}",P{number // 2 % 4},0.5')
-    (root / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3,
-        stain="none", color_range=(1.0, 1.0),
-    )  # fmt: skip
-    featurize(
-        ImageSelection(root / "images.csv", classes=names), out=root / "run", settings=settings, work=Work(jobs=1)
-    )
-    view, own = TwoClassView(positive=names[1:]), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
-    return root / "run"
+    (folder / "drawn.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder / "drawn.geojson"

@@ -115,9 +115,9 @@ def main():
         block = next(blocks_of(replace(grid, corners=grid.corners[: arguments.tiles]), folder))
         with Slide(grid.path) as slide:
             records = []
-            for place, record in enumerate(block.grid.records):
+            for place, record in enumerate(block.records):
                 path = folder / f"{record.image_id}.png"
-                Image.fromarray(block.grid.read(slide, place)).save(path)
+                Image.fromarray(block.read(slide, place)).save(path)
                 records.append(replace(record, path=path))
         by = PredictBlock(file, model.computed_by, folder, False)
         speeds = []
@@ -127,7 +127,7 @@ def main():
             speeds.append((len(records) / (time.perf_counter() - started), alone))
         speed, alone = sorted(speeds, key=lambda pair: pair[0] / pair[1])[len(speeds) // 2]
         print(
-            f"tiles of {field:g} um ({block.grid.pixels} pixels), a second in one process: map {speed:.2f}, encoder "
+            f"tiles of {field:g} um ({block.pixels} pixels), a second in one process: map {speed:.2f}, encoder "
             f"alone {alone:.2f}, median ratio {speed / alone:.2f} (of {', '.join(f'{a / b:.2f}' for a, b in speeds)})"
         )
         words = ("--field", field, "--scale", MPP, "--weights", f"mobilenetv2={arguments.weights}")
