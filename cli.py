@@ -50,8 +50,8 @@ _COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 _MODULES = {
     **dict.fromkeys(("trial", "demo"), "reproduce"),
     "stain": "data",
-    **dict.fromkeys(("features", "boost", "finetune"), "featurize"),
-    **dict.fromkeys(("explain", "serve", "export", "evaluate"), "predict"),
+    **dict.fromkeys(("featurize", "features", "boost", "finetune"), "train"),
+    **dict.fromkeys(("predict", "explain", "serve", "export", "evaluate"), "use"),
     **dict.fromkeys(("status", "doctor"), "runs"),
 }
 """Commands in the module of another; every other command has a module of its name."""

@@ -14,9 +14,9 @@ import click
 
 from ..core import InputError, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
-from .featurize import featurize
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
 from .terminal import in_flags
+from .train import featurize
 
 
 def _options() -> Iterator[click.Parameter]:

@@ -57,7 +57,7 @@ def encoder() -> None:
 
 def _write(name: str, value: str) -> str:
     """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
-    from .featurize import featurize
+    from .train import featurize
 
     return in_flags(click.get_current_context().command, featurize)(name, value)
 

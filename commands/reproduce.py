@@ -12,8 +12,8 @@ from ..core import from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
-from .featurize import featurize
 from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
+from .train import featurize
 
 
 def _demo_options() -> Iterator[click.Parameter]:

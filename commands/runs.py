@@ -69,7 +69,7 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
     """
     from ..apps.doctor import as_json as plain
     from ..apps.doctor import as_lines, examine
-    from .featurize import featurize
+    from .train import featurize
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **named, write=in_flags(doctor, featurize))

@@ -195,7 +195,7 @@ def _is_made(path: Path, stages: Iterable[JobStage]) -> bool:
 def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool) -> None:
     """Let a stage replace what an earlier submission made, of `predict` only the rows that changed."""
     from ..apps.submit import planned
-    from .predict import is_evaluated
+    from .use import is_evaluated
 
     if stage.command not in ("predict", "evaluate", "explain") or context.params["overwrite"]:
         return

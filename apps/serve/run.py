@@ -29,7 +29,7 @@ class ServeSettings(Settings):
     keep: Path | None = option(
         None, group="Output", help="Keep images, table and report in this new folder; default: nothing is kept."
     )
-    slides: Path | None = option(None, group="Input", help="Also show the maps in this folder, the --out of slides map.")
+    slides: Path | None = option(None, group="Input", help="Also show the maps in this folder, made by slides map.")
     host: str = option("127.0.0.1", group="Speed", help="Address to answer at; a public one needs a token file.")
     port: int = option(8600, group="Speed", least=0, most=65535, help="Port; 0 takes a free one.")
     token_file: Path | None = option(
