@@ -130,7 +130,7 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
             group, files = list(table.records), list_images(source, []) if table.name == "folder" else {}
             # images beside folders of classes cannot train, but are new images as all others
             beside = files.keys() - {record.image_id for record in group}
-            group += [ImageRecord(image_id, files[image_id], None) for image_id in beside]
+            group += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(beside)]
             others = (finding for finding in table.findings if finding.file not in beside)
             findings = [replace(finding, message=limited(finding.message, PARAMETERS)) for finding in others]
             report_findings(findings, labels=False)

@@ -161,7 +161,7 @@ def foreign_pixels(image: Image) -> Mask | None:
         if pale:
             light |= core
             continue
-        alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
+        alike = _dilated(core, _REACH) & (cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0)
         area = _touched(core, alike)
         if np.count_nonzero(area & blocks) >= 2 * least_flat:  # a single block may be of tissue
             mask |= area
