@@ -48,10 +48,12 @@ class Place:
     def packs(self):
         return sorted(self.run.glob(self.job.packs))
 
-    def stop(self, pack):
-        """Interrupt the command at a pack, in this process."""
-        code, _, err = self.go(pack=pack, act=lambda: signal.raise_signal(signal.SIGINT))
-        assert code == 130, err
+    def stop(self, pack, number="SIGINT"):
+        """Interrupt the command at a pack, in a process of its own, and return its messages."""
+        process = self.process(pack, number, "after")
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == {"SIGINT": 130, "SIGTERM": 143}[number], err
+        return err
 
     def results(self):
         return contents(self.run)
@@ -100,15 +102,13 @@ def ctrl_c():
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("featurize", "SIGTERM"), ("boost", "SIGINT"), ("predict", "SIGTERM"),
+        ("featurize", "SIGINT"), ("featurize", "SIGTERM"), ("boost", "SIGINT"), ("predict", "SIGTERM"),
         pytest.param("finetune", "SIGTERM", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_interrupted_and_resumed(place, whole, name, number):
     here = place(name)
-    process = here.process(2, number, "after")
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == {"SIGINT": 130, "SIGTERM": 143}[number], said
+    said = here.stop(2, number)
     assert said.endswith("interrupted; run the same command again to resume\n")
     assert "Traceback" not in said
     assert len(here.packs()) == 2
