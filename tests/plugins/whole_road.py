@@ -285,7 +285,7 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]
     out, _ = succeed(cli, "boost", "--out", "run", *folds, *heads, *BOOST, *case.group_by)
-    assert " right: " in out
+    assert " right" in out  # a sentence, or a table of several results
     made = sorted(path.name for path in Path("run/boost").iterdir())
     classes = case.classes
     if not classes:
