@@ -230,7 +230,7 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
     if settings.engine == "auto":
         begun = read_records(records) if records.is_file() and not anew else []
         engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
-        settings = replace(settings, engine=engines[-1]) if engines else _with_engine(settings)
+        settings = replace(settings, engine=engines[-1] if engines else best_engine(settings.encoders))
     if settings.engine != "openvino":
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)

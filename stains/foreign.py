@@ -130,12 +130,13 @@ def foreign_pixels(image: Image) -> Mask | None:
     sample = np.ascontiguousarray(image[::step, ::step])
     even = _even(sample, 1)
     even &= _even(image, step)[: even.shape[0], : even.shape[1]]
-    strength = _strength(sample)
+    scales = [np.float32(1 / ink) for ink in _INK]
+    strength = np.max([*map(np.multiply, beyond_tissue(optical_density(sample)), scales)], axis=0)
     hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
     apart = _colours_apart(sample)
     if not apart and all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
         return None
-    strength = _strength(image)
+    strength = np.max([*map(np.multiply, beyond_tissue(optical_density(image)), scales)], axis=0)
     ink = _large(strength >= 1, least) | _large(strength >= _PALER, _LARGER * least)
     if ink.any():  # then less is ink too, as letters beside a scale bar
         ink = _large(strength >= _PALER, _LEAST)
@@ -178,29 +179,22 @@ def beside(foreign: Mask) -> Mask:
     return wide if np.count_nonzero(~wide) >= _LEAST_KEPT * np.count_nonzero(~foreign) else foreign
 
 
-def _strength(image: Image) -> npt.NDArray[np.float32]:
-    """Return how far pixels are outside the cone, as a multiple of `_INK`."""
-    beyond = beyond_tissue(optical_density(image))
-    strengths = [value * np.float32(1 / least) for value, least in zip(beyond, _INK, strict=True)]
-    return np.asarray(np.maximum.reduce(strengths), dtype=np.float32)
-
-
 def _colours_apart(image: Image) -> list[Mask]:
     """Return sets of colours that may be an ink or padding, though a mixture of stains could have them.
 
     Each is of shape (32, 32, 32): colours next to one another that hardly any pixels surround, and those around them.
     """
     import cv2
-    from scipy.ndimage import label
+    from scipy import ndimage
 
-    counts = cv2.calcHist([image], [0, 1, 2], None, [_COLOURS] * 3, [0, 256] * 3)
-    near = _boxed(counts, 3)
+    counts = cv2.calcHist([image], [0, 1, 2], None, [_COLOURS] * 3, [0, 256] * 3).astype(np.float64)
+    near, around = (size**3 * ndimage.uniform_filter(counts, size, mode="constant") for size in (3, 7))
     dark = np.indices(counts.shape).min(axis=0) <= _DARK * _COLOURS // 256
-    apart = dark & (near >= max(8, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * _boxed(counts, 7))
+    apart = dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
     if not apart.any():
         return []
-    labels, number = label(apart, np.ones((3, 3, 3)))
-    return [_boxed(labels == group, 3) > 0 for group in range(1, number + 1)]
+    labels, number = ndimage.label(apart, np.ones((3, 3, 3)))
+    return [ndimage.binary_dilation(labels == group, np.ones((3, 3, 3))) for group in range(1, number + 1)]
 
 
 def _in_few_areas(mask: Mask) -> Mask:
@@ -209,16 +203,6 @@ def _in_few_areas(mask: Mask) -> Mask:
     total, largest = areas.sum(), np.sort(areas)[-_FEW_AREAS:]
     fits = max(_LEAST_APART, _LEAST_APART_SHARE * mask.size) <= total <= _MOST_APART_SHARE * mask.size
     return np.asarray((areas >= max(1, largest[0]))[labels] & (fits and largest.sum() >= _TOGETHER * total))
-
-
-def _boxed(counts: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
-    """Return sums over cubes of a histogram of three channels."""
-    import cv2
-
-    sums = cv2.boxFilter(np.float32(counts), -1, (size, size), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    flat = sums.reshape(-1, _COLOURS)
-    flat = cv2.boxFilter(flat, -1, (size, 1), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(flat, dtype=np.float32).reshape(counts.shape)
 
 
 def _even(image: Image, step: int) -> Mask:
