@@ -44,7 +44,7 @@ PARTS = {
 }
 """Sections of the page, and what needs the packages of each."""
 
-SAID = """# Made by `make lock` from tools/constraints.txt, for Python 3.11 on Linux (x86-64).
+COMMENT = """# Made by `make lock` from tools/constraints.txt, for Python 3.11 on Linux (x86-64).
 # pip install --require-hashes -r tools/requirements.lock
 """
 
@@ -53,27 +53,29 @@ def page(rows: list[list[str]]) -> str:
     """Return the page: of each part, the packages by their licence. Rows are package, version, licence, needed by."""
     parts = [HEAD]
     for title, by in PARTS.items():
-        found: dict[str, list[str]] = {}
-        for name, _, said, needs in rows:
+        names_of: dict[str, list[str]] = {}
+        for name, _, licence_name, needs in rows:
             if needs in by:
-                found.setdefault(said, []).append(name)
+                names_of.setdefault(licence_name, []).append(name)
         parts.append(f"\n## For {title}\n\n")
-        parts += [f"- **{said}**: {', '.join(names)}\n" for said, names in sorted(found.items())]
+        parts += [f"- **{licence_name}**: {', '.join(names)}\n" for licence_name, names in sorted(names_of.items())]
     return "".join(parts)
 
 
-def licence(found: dict) -> str:
+def licence(package: dict) -> str:
     """Return what a package says of its licence, in few words; older pips leave its expression out of their report."""
     with contextlib.suppress(metadata.PackageNotFoundError):
-        found = {"license_expression": metadata.metadata(found["name"]).get("License-Expression"), **found}
-    if found.get("license_expression"):
-        return found["license_expression"]
-    classes = [one.rpartition(" :: ")[2] for one in found.get("classifier", ()) if one.startswith("License :: ")]
-    classes = [NAMED.get(one, one) for one in classes if one != "OSI Approved"]
-    first, *_ = [*(found.get("license") or "").strip().splitlines(), ""]
-    said = first if re.fullmatch(r"(?!Copyright)[A-Za-z0-9].{1,58}", first) else ""
-    said = said if said and classes in ([], ["BSD"]) else " or ".join(classes) or "see its files"
-    return NAMED.get(said, said)
+        package = {"license_expression": metadata.metadata(package["name"]).get("License-Expression"), **package}
+    if package.get("license_expression"):
+        return package["license_expression"]
+    classes = [
+        entry.rpartition(" :: ")[2] for entry in package.get("classifier", ()) if entry.startswith("License :: ")
+    ]
+    classes = [NAMED.get(entry, entry) for entry in classes if entry != "OSI Approved"]
+    first, *_ = [*(package.get("license") or "").strip().splitlines(), ""]
+    name = first if re.fullmatch(r"(?!Copyright)[A-Za-z0-9].{1,58}", first) else ""
+    name = name if name and classes in ([], ["BSD"]) else " or ".join(classes) or "see its files"
+    return NAMED.get(name, name)
 
 
 def needed(packages: dict) -> dict[str, str]:
@@ -82,16 +84,16 @@ def needed(packages: dict) -> dict[str, str]:
     by: dict[str, str] = {}
     for extra in EXTRAS:
         wanted = project["optional-dependencies"][extra] if extra else project["dependencies"]
-        waiting = [Requirement(one) for one in wanted]
+        waiting = [Requirement(text) for text in wanted]
         while waiting:
-            one = waiting.pop()
-            name = canonicalize_name(one.name)
+            requirement = waiting.pop()
+            name = canonicalize_name(requirement.name)
             if name not in packages or name in by:
                 continue
             by[name] = f"bchisto[{extra}]" if extra else "bchisto"
             for text in packages[name]["requires_dist"]:
                 further = Requirement(text)
-                marks = [{"extra": mark} for mark in (*one.extras, "")]
+                marks = [{"extra": mark} for mark in (*requirement.extras, "")]
                 if further.marker is None or any(further.marker.evaluate(mark) for mark in marks):
                     waiting.append(further)
     return by
@@ -100,17 +102,17 @@ def needed(packages: dict) -> dict[str, str]:
 def main(report: str) -> None:
     """Write the three files."""
     packages, lines = {}, []
-    for one in json.loads(Path(report).read_text())["install"]:
-        found = one["metadata"]
-        name = canonicalize_name(found["name"])
-        packages[name] = {"requires_dist": (), **found}
-        digest = one["download_info"]["archive_info"]["hashes"]["sha256"]
-        lines.append(f"{name}=={found['version']} --hash=sha256:{digest}\n")
-    LOCK.write_text(SAID + "".join(sorted(lines)))
+    for item in json.loads(Path(report).read_text())["install"]:
+        facts = item["metadata"]
+        name = canonicalize_name(facts["name"])
+        packages[name] = {"requires_dist": (), **facts}
+        digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
+        lines.append(f"{name}=={facts['version']} --hash=sha256:{digest}\n")
+    LOCK.write_text(COMMENT + "".join(sorted(lines)))
     by = needed(packages)
     rows = [
-        [found["name"], found["version"], licence(found), by.get(name, "bchisto[test]")]
-        for name, found in sorted(packages.items())
+        [facts["name"], facts["version"], licence(facts), by.get(name, "bchisto[test]")]
+        for name, facts in sorted(packages.items())
     ]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["package", "version", "licence", "needed by"], *rows])

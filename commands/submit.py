@@ -149,8 +149,7 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"])
         divided = name in jobs.STAGES
         waits = any(_is_made(path, plan.stages) for path in _inputs(context))
-        flags = in_flags(command)
-        with reworded(lambda text: f"{name}: {written(text, flags)}"):  # noqa: B023 - called inside the block
+        with reworded(lambda text: f"{name}: {written(text, in_flags(command))}"):  # noqa: B023 - called inside the block
             _replace(stage, run, context, waits=waits)
             if waits:
                 _check_waiting(context, plan.stages, earlier)
@@ -161,7 +160,8 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
         missing = waits or begun or _check(stage)
         stage.options += jobs.memory(cluster, stage)
         earlier[name] = context
-        if not waits and not (missing and name in ("featurize", *jobs.SINGLE)) and (not divided or stage.is_complete()):
+        changed = missing and name in ("featurize", "map", *jobs.SINGLE)  # as its check tells
+        if not (waits or changed) and (not divided or stage.is_complete()):
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
         if divided:  # shards share each folder

@@ -247,6 +247,9 @@ class Training(ABC):
         units = self.units(path, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
+        files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
+        if folder.loose:  # of other images: its tables are made again although no unit may be missing
+            write_listing(path, self.unit, files)
         write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
         finished, _ = do_missing(
             self.train,
@@ -259,7 +262,7 @@ class Training(ABC):
             dealt=self.groups,
             work=work,
             resources=resources,
-            begin=lambda: self._begin(units, work=work, folder=folder, resources=resources),
+            begin=lambda: self._begin(files, work=work, folder=folder, resources=resources),
         )
         # units without an outcome were trained just now, or by other shards
         read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, finished, strict=True)]
@@ -286,13 +289,13 @@ class Training(ABC):
         remove_listing(path)
         return result
 
-    def _begin(self, units: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
-        """Record the environment in which the missing units are trained, and the list of all units."""
-        path = folder.folder
-        environments = [{}] if work.dask is None else ask_workers(work.dask, folder=path, packages=folder.made_with)
+    def _begin(self, files: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
+        """Record the environment in which the missing units are trained, and the list of the files of all units."""
+        environments = (
+            [{}] if work.dask is None else ask_workers(work.dask, folder=folder.folder, packages=folder.made_with)
+        )
         folder.note_work(environments, **resources.recorded)
-        files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
-        write_listing(path, self.unit, files)
+        write_listing(folder.folder, self.unit, files)
 
 
 def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord) -> list[CrossValidation]:

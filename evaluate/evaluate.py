@@ -239,30 +239,15 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
             "own, which makes intervals too narrow if images share a patient"
         )
-    yield from _leaks(table)
+    if table.divided:
+        yield (
+            f"{table.name}: image-level folds on grouped data, {table.divided} groups are in both "
+            "training and test sets; these results are too high for new patients"
+        )
     if table.not_new:
         yield (
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "
             "models (column trained); these numbers are too high for new images"
-        )
-
-
-def _leaks(table: PredictionTable) -> Iterator[str]:
-    """Yield a sentence if a fold tests some images of a group but not all: then the others may train it.
-
-    Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
-    """
-    images: dict[str, set[str]] = {}
-    tested: dict[tuple[str, int], set[str]] = {}
-    for image, group, fold in zip(table.image_ids, table.groups, table.folds, strict=True):
-        if group is not None and fold is not None:
-            images.setdefault(group, set()).add(image)
-            tested.setdefault((group, fold), set()).add(image)
-    split = {group for (group, _), seen in tested.items() if seen != images[group]}
-    if split:
-        yield (
-            f"{table.name}: image-level folds on grouped data, {len(split)} groups are in both "
-            "training and test sets; these results are too high for new patients"
         )
 
 

@@ -302,6 +302,7 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
         "kind": units.kind,
         "count": units.count,
         "groups": len({group for group in table.groups if group is not None}),
+        "divided": table.divided,
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": sum(table.groups[row] is None for row in table.first_rows) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(units=plural(units.kind)),

@@ -104,6 +104,20 @@ class PredictionTable:
         return {"n": len(times), "least": min(times, default=0), "most": max(times, default=0)}
 
     @property
+    def divided(self) -> int:
+        """Number of groups of which a fold tests some images but not all: the others may have trained its model.
+
+        Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
+        """
+        images: dict[str, set[str]] = {}
+        tested: dict[tuple[str, int], set[str]] = {}
+        for image, group, fold in zip(self.image_ids, self.groups, self.folds, strict=True):
+            if group is not None and fold is not None:
+                images.setdefault(group, set()).add(image)
+                tested.setdefault((group, fold), set()).add(image)
+        return len({group for (group, _), seen in tested.items() if seen != images[group]})
+
+    @property
     def row_is(self) -> str:
         """What a row is about: a patch of an image, an image, or a group, whose name is then that of its image."""
         if self.patches is not None:

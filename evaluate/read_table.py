@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, converted, few, option
+from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, converted, counted, few, option
 from ..core.formats import (
     FOLD,
     GROUP,
@@ -284,7 +284,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], un
         folds=tuple(row["fold"] for row in rows),
         groups=tuple(row["group"] or None for row in rows),
         patches=patches if any(patches) else None,
-        protocol=f"{len(folds - {None})} folds of the table" if folds - {None} else "no folds",
+        protocol=f"{counted(len(folds - {None}), 'fold')} of the table" if folds - {None} else "no folds",
         not_new=frozenset(row["image_id"] for row in rows if row.get("trained") == "yes"),
         unlabelled=unlabelled,
     )

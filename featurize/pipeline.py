@@ -16,9 +16,7 @@ from ..core.jobs import (
     Share,
     Work,
     ask_workers,
-    cpu_resources,
     do_missing,
-    network_resources,
     remove_leftovers,
     remove_output,
     remove_tree,
@@ -29,7 +27,7 @@ from ..core.runs import ImageChange, RunRecord, record_run, write_listing
 from ..data import FACTS_FILE, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
 from ..encoders import Encoder, check_encoder_name
 from ..stains import stain_notes
-from .plan import StorePlan, encoder_of, executed_settings, plan_stores
+from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
@@ -227,9 +225,7 @@ def _describe(
     size: int,
     work: Work,
 ) -> None:
-    # OpenVINO runs on the CPU, even if Keras finds a GPU
-    on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
-    resources = network_resources(work.jobs) if on_keras else cpu_resources(work.jobs)
+    resources = describing_resources(settings, work.jobs)
     lacking = {name for unit in units for alike in unit for name in alike.keys}
     open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:

@@ -24,7 +24,7 @@ from ..core import (
     extension_names,
     message_of,
 )
-from ..core.jobs import Resources, cpu_resources, key_of, named_backend, network_resources, visible_gpus
+from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
     ImageChange,
@@ -45,6 +45,7 @@ from ..encoders import (
     executed_precision,
     imitates_bfloat16,
     openvino_core,
+    weights_of,
 )
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
@@ -203,7 +204,7 @@ def plan_stores(
 
 def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
     """Return an encoder built with the settings; see `bchisto.encoders.cached_encoder`."""
-    weights = settings.weights_of(choice.label)
+    weights = weights_of(settings.weights, choice.label)
     return cached_encoder(
         choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
     )
@@ -251,7 +252,7 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
 def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:
     """Return the resources for the features of settings: OpenVINO runs on the CPU, even if Keras finds a GPU."""
     on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
-    return network_resources(jobs) if on_keras else cpu_resources(jobs)
+    return network_resources(jobs, on_keras=on_keras)
 
 
 def estimate_describing(

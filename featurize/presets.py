@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core import InputError, Message, from_options, one_of
 from ..data import ImageRecord
-from ..encoders import CATALOGUE, EncoderCard, stated_card
+from ..encoders import CATALOGUE, EncoderCard, stated_card, weights_of
 from .settings import DEFAULT_VIEWS, FeaturizeSettings, View
 
 _log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
     resolutions = {record.mpp for record in records}
     scales = []
     for choice, view in product(settings.encoders, settings.views):
-        card = stated_card(choice, settings.weights_of(choice.label)) or EncoderCard()
+        card = stated_card(choice, weights_of(settings.weights, choice.label)) or EncoderCard()
         side = card.resize or card.size
         factor = view.crop / side if side else 1.0
         if view.unit:
@@ -154,7 +154,7 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     chosen = from_options(
         FeaturizeSettings, {name: options[name] for name in ("encoders", "weights") if name in options}
     )
-    cards = [stated_card(choice, chosen.weights_of(choice.label)) for choice in chosen.encoders]
+    cards = [stated_card(choice, weights_of(chosen.weights, choice.label)) for choice in chosen.encoders]
     views = [None if card is None else suited_view(card) for card in cards]
     if None in views:
         return {}

@@ -215,7 +215,7 @@ class FeaturizeSettings(Settings):
                 raise InputError(
                     "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}", choice.name
                 )
-            if choice.runner in ("hub", "onnx") and (given := self.weights_of(choice.label)) != "imagenet":
+            if choice.runner in ("hub", "onnx") and (given := weights_of(self.weights, choice.label)) != "imagenet":
                 raise InputError(
                     "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}",
                     given, choice.name, given,
@@ -239,10 +239,6 @@ class FeaturizeSettings(Settings):
     def needs(self) -> tuple[View, ...]:
         """Views for which an image must be large enough: none if small images are padded."""
         return self.views if self.pad == "none" else ()
-
-    def weights_of(self, encoder: str) -> str:
-        """Return the weights selected for an encoder, by its name or label; see `bchisto.encoders.weights_of`."""
-        return weights_of(self.weights, encoder)
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:

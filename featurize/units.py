@@ -24,7 +24,7 @@ from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
 from ..data import ImageRecord, UniqueImages
-from ..encoders import CropEncoder
+from ..encoders import CropEncoder, weights_of
 from .plan import StorePlan, encoder_of, growth
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings, View
@@ -342,7 +342,7 @@ def describe_units(
             plan = plans[name]
             encoder = encoder_of(plan.choice, settings)
             if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
-                source = plan.choice.source or settings.weights_of(plan.choice.label)
+                source = plan.choice.source or weights_of(settings.weights, plan.choice.label)
                 raise WeightsError(
                     "{}: the weights of {} changed while the command ran; put back those it began with and run "
                     "it again, or use another {out}",

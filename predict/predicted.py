@@ -18,7 +18,6 @@ from ..core.jobs import (
     Ticker,
     Work,
     ask_workers,
-    cpu_resources,
     do_missing,
     key_of,
     network_resources,
@@ -316,7 +315,7 @@ def predict_missing(
         An image cannot be used and `Work.skip_errors` is False. Finished blocks stay saved.
     """
     saved = read_kept(folder)
-    resources = network_resources(work.jobs) if model.on_keras else cpu_resources(work.jobs)
+    resources = network_resources(work.jobs, on_keras=model.on_keras)
     # a GPU needs several images in a block, so that the next ones are prepared while it computes
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
     lacking = [unit.record for unit in units if unit.key not in saved]

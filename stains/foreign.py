@@ -70,7 +70,7 @@ _SAMPLED: Final = 100
 pixels of them, and an image without such pixels is normalised nearly as fast."""
 
 
-def beyond_tissue(density: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+def beyond_tissue(density: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return how far optical densities are outside the cone of haematoxylin and eosin, positive if outside.
 
     Parameters
@@ -80,19 +80,20 @@ def beyond_tissue(density: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
 
     Returns
     -------
-    tuple of ndarray, each of shape (...)
+    ndarray of float, shape (5, ...)
         Towards blue (and green), green, orange, red and grey. Both stains absorb green most, eosin more blue than red;
         brown chromogens and pigment are in none of these directions.
     """
     red, green, blue = density[..., 0], density[..., 1], density[..., 2]
     low = np.minimum(green, blue)
-    return (
+    directions = (
         red - 0.65 * (green + blue),
         np.minimum(red, blue) - green,
         blue - 1.15 * green - 0.5 * red,
         low - 2 * red,
         np.minimum(low, red) - 0.5 * np.maximum(np.maximum(green, blue), red),
     )
+    return np.stack(directions)
 
 
 def foreign_pixels(image: Image) -> Mask | None:
@@ -130,16 +131,16 @@ def foreign_pixels(image: Image) -> Mask | None:
     sample = np.ascontiguousarray(image[::step, ::step])
     even = _even(sample, 1)
     even &= _even(image, step)[: even.shape[0], : even.shape[1]]
-    scales = [np.float32(1 / ink) for ink in _INK]
-    strength = np.max([*map(np.multiply, beyond_tissue(optical_density(sample)), scales)], axis=0)
+    scales = np.array([[[1 / ink]] for ink in _INK], np.float32)
+    strength = (beyond_tissue(optical_density(sample)) * scales).max(axis=0)
     hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
     apart = _colours_apart(sample)
     if not apart and all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
         return None
-    strength = np.max([*map(np.multiply, beyond_tissue(optical_density(image)), scales)], axis=0)
-    ink = _large(strength >= 1, least) | _large(strength >= _PALER, _LARGER * least)
+    strength = (beyond_tissue(optical_density(image)) * scales).max(axis=0)
+    ink = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
     if ink.any():  # then less is ink too, as letters beside a scale bar
-        ink = _large(strength >= _PALER, _LEAST)
+        ink = large_areas(strength >= _PALER, _LEAST)
     mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
     if apart:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
@@ -221,7 +222,7 @@ def _components(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32
     return labels, stats[:, 4], stats[:, :4]
 
 
-def _large(mask: Mask, least: float) -> Mask:
+def large_areas(mask: Mask, least: float) -> Mask:
     """Return the connected areas of a mask that have at least so many pixels."""
     labels, areas, _ = _components(mask)
     return np.asarray((areas >= least)[labels])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import counted
-from ...stains import foreign_pixels
+from ...stains import foreign_pixels, large_areas
 from .files import Region
 from .slide import Picture, Slide
 
@@ -76,19 +76,9 @@ def find_tissue(slide: Slide) -> Tissue:
     own = saturation[~foreign]
     best = cv2.threshold(own, 0, 255, cv2.THRESH_OTSU)[0] if own.size else _STRONGEST
     mask = (saturation > min(max(best, _PALEST), _STRONGEST)) & ~foreign
-    mask |= ~_large(~mask, _HOLE * 1e6 / scale**2) & ~foreign
-    mask = _large(mask, _SPECK * 1e6 / scale**2)
+    mask |= ~large_areas(~mask, _HOLE * 1e6 / scale**2) & ~foreign
+    mask = large_areas(mask, _SPECK * 1e6 / scale**2)
     return Tissue(picture, mask, scale / slide.mpp, int(mask.sum()) * scale**2 / 1e6)
-
-
-def _large(mask: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.bool_]:
-    """Return the connected areas of a mask that have at least so many pixels."""
-    import cv2
-
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= least
-    large[0] = False
-    return np.asarray(large[labels])
 
 
 def positions(width: int, height: int, side: float, *, overlap: float = 0.0, edges: bool = False) -> Positions:

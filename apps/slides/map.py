@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import ImageError, InputError, Many, PathInput, TextInput, converted, plain_options
-from ...core.formats import LABEL
-from ...core.jobs import Share, Work, ask_workers, cpu_resources, do_missing, network_resources
+from ...core.formats import LABEL, read_rows
+from ...core.jobs import Share, Work, ask_workers, do_missing, network_resources
 from ...core.models import bundle_view
 from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
 from ...data import ImageFiles, ImageRecord, spell_labels
@@ -111,7 +111,7 @@ def map_slides(
             if work.dask:
                 ask_workers(work.dask, folder=folder, packages=packages_of(ready))
 
-        resources = network_resources(work.jobs) if ready.on_keras else cpu_resources(work.jobs)
+        resources = network_resources(work.jobs, on_keras=ready.on_keras)
         helpers = resources.helpers(len(blocks)) if resources.gpus else 1
         by = PredictBlock(file, ready.computed_by, into.folder, work.skip_errors, helpers)
         before, made = do_missing(
@@ -127,7 +127,8 @@ def map_slides(
             begin=begin,
         )
         if work.checks:
-            return MapResult(unchanged=None not in before and (folder / "slides.csv").is_file())
+            written = {row["image_id"] for row in read_rows(folder / "slides.csv")}
+            return MapResult(unchanged=None not in before and written == {grid.name for grid in grids})
         if work.shard is not None:
             done = sum(block.file.is_file() for block in blocks)
             return MapResult(share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks"))

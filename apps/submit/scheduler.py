@@ -109,8 +109,8 @@ def _call(words: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise BchistoError(f"{words[0]}: no answer in {_MOST_SECONDS} s; try again: {shlex.join(words)}") from error
     if ended.returncode:
-        said = (line.removeprefix(f"{words[0]}: ").removeprefix("error: ") for line in ended.stderr.splitlines())
-        cause = "; ".join(filter(None, map(str.strip, said))) or f"exit code {ended.returncode}"
+        causes = (line.removeprefix(f"{words[0]}: ").removeprefix("error: ") for line in ended.stderr.splitlines())
+        cause = "; ".join(filter(None, map(str.strip, causes))) or f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
     return ended.stdout or ended.stderr
 

@@ -118,8 +118,8 @@ def preview(plan: Plan) -> list[str]:
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
-            said = scheduler.trial(stage) if plan.cluster else "Slurm does not answer here, and was not asked"
-            lines += [*(shlex.join(words) for _, words in calls), f"# {said}"]
+            answer = scheduler.trial(stage) if plan.cluster else "Slurm does not answer here, and was not asked"
+            lines += [*(shlex.join(words) for _, words in calls), f"# {answer}"]
     return lines
 
 

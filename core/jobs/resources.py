@@ -148,8 +148,8 @@ def cpu_resources(jobs: int | None = None) -> Resources:
     return Resources(cores if jobs is None else jobs, cores, here=jobs is None)
 
 
-def network_resources(jobs: int | None = None) -> Resources:
-    """Return the resources for work with networks.
+def network_resources(jobs: int | None = None, *, on_keras: bool = True) -> Resources:
+    """Return the resources for work with networks; without Keras, as with OpenVINO, those of `cpu_resources`.
 
     On the CPU, that is one single-threaded process per core, or fewer processes with ``BCHISTO_THREADS`` threads each.
     On GPUs, it is one process per GPU that Keras's backend uses: several processes on one GPU wait for each other, and
@@ -165,6 +165,8 @@ def network_resources(jobs: int | None = None) -> Resources:
     DependencyError
         Keras cannot load its backend.
     """
+    if not on_keras:  # the CPU is used even if Keras finds a GPU
+        return cpu_resources(jobs)
     cores, gpus = default_jobs(), visible_gpus()
     fitting = len(gpus) or max(1, cores // (asked_threads() or 1))
     return Resources(fitting if jobs is None else jobs, cores, gpus, start=_KERAS_SECONDS)

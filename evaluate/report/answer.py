@@ -176,12 +176,12 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
 def findings(panels: Sequence[Panel]) -> list[str]:
     """Return what the figures of several tables mean, each sentence once."""
     protocols = ranked(panels)
-    said = [("", _LEGEND)] if len(protocols) < len(panels) else []
+    pairs = [("", _LEGEND)] if len(protocols) < len(panels) else []
     for first, *others in protocols:
         for panel in (first, *others):
             texts = sentences("several.txt", a=answer(panel.metrics), best=panel is first)
-            said += [(panel.table.name, text) for text in texts]
-    return _once(said, panels)
+            pairs += [(panel.table.name, text) for text in texts]
+    return _once(pairs, panels)
 
 
 def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
@@ -194,21 +194,21 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
         Further sentences, of one table after its name and a colon; on the choice of the best there is one without.
     """
     names = tuple(panel.table.name for panel in panels)
-    said = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
-    known = {text for _, text in said}
+    pairs = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
+    known = {text for _, text in pairs}
     for note in (*notes, *selection_notes([panel.table for panel in panels])):
         head, _, rest = note.partition(": ")
         of_table = type(note) is str and rest and head.startswith(names)
-        said += [(head, rest)] if of_table else [("", note)] * (note not in known)
-    said.sort(key=lambda pair: not LOUD.search(pair[1]))
-    said += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
-    return _once(said, panels)
+        pairs += [(head, rest)] if of_table else [("", note)] * (note not in known)
+    pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
+    pairs += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
+    return _once(pairs, panels)
 
 
-def _once(said: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
+def _once(pairs: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
     """Return each sentence once, of pairs of the name of a table and a sentence; if not about all, with these names."""
     about: dict[str, dict[str, None]] = {}
-    for name, text in said:
+    for name, text in pairs:
         about.setdefault(text, {})[name] = None
     protocols = [[panel.table.name for panel in those] for those in ranked(panels)]
     told = []

@@ -142,6 +142,27 @@ def test_a_submitted_map_ends_as_one_process_does(scheduler, request, mapped, mo
     assert cli(*at, *words_of(model, slide, run))[:2] == (4, "nothing is missing\n")
 
 
+def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed, cli):
+    """By a submission, which does nothing if nothing changed."""
+    (tmp_path / "slides").mkdir()
+    for name in "ab":
+        shutil.copy(slide, tmp_path / "slides" / f"{name}{slide.suffix}")
+    words = (
+        "submit",
+        "--scheduler",
+        "local",
+        "--tasks",
+        1,
+        "--",
+        *words_of(model, tmp_path / "slides", tmp_path / "run"),
+    )
+    completed(*words)
+    assert cli(*words)[:2] == (4, "nothing is missing\n")
+    (tmp_path / "slides" / f"b{slide.suffix}").unlink()
+    completed(*words)
+    assert {row["image_id"] for row in table(tmp_path / "run" / "slides.csv")} == {"a"}
+
+
 def test_fields_are_found_where_they_were_pasted(mapped):
     out, printed, err = mapped
     assert printed.endswith("216 tiles of 1 slide\n")
