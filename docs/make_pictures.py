@@ -7,6 +7,7 @@ show. The figure of cost against accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv
+import html
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -52,12 +54,12 @@ def write_manifests(folder):
 
 
 def screenshot(browser, page, *, width=1100, height=620, scroll=None):
-    """Return a screen of a page as an image, from its top or from an element on."""
-    tab = browser.new_page(viewport={"width": width, "height": height})
+    """Return a screen of a page as an image, from its top or from an element on; without a height, the whole page."""
+    tab = browser.new_page(viewport={"width": width, "height": height or 100})
     tab.goto(page.as_uri())
     if scroll:
         tab.evaluate("selector => document.querySelector(selector).scrollIntoView()", scroll)
-    shown = Image.open(io.BytesIO(tab.screenshot()))
+    shown = Image.open(io.BytesIO(tab.screenshot(full_page=height is None)))
     tab.close()
     return shown.convert("RGB")
 
@@ -73,70 +75,29 @@ def save_small(image, name):
 MAPPED = "SOB_M_MC-14-19979-40-014"
 """The image whose heat map is shown."""
 
-CHAINS = {
-    "way": (
-        "The way of an image, from pixels to a prediction",
-        (
-            ("Image", "a region of tissue", "label, patient"),
-            ("Stain, scale", "stains normalised,", "scaled to the view"),
-            ("Crops", "several colours,", "several positions"),
-            ("Encoder", "pretrained network,", "one vector per crop"),
-            ("Features", "vectors pooled by", "image, in one file"),
-            ("Classifiers", "one per fold, tested", "on unseen images"),
-            ("Ensemble", "mean of all models:", "class, probability"),
-        ),
-        (("bchisto featurize", 0, 4), ("bchisto boost", 5, 5), ("bchisto predict", 6, 6)),
-    ),
-    "cluster": (
-        "A chain of jobs on a cluster",
-        (
-            ("Check", "options, images and", "weights, before all"),
-            ("Array", "a task per shard", "extracts features"),
-            ("Merge", "submits what is lost,", "makes one file"),
-            ("Array", "a task per shard", "trains classifiers"),
-            ("Merge", "submits what is lost,", "writes the report"),
-            ("Evaluate", "one job compares", "all tables"),
-        ),
-        (("bchisto submit", 0, 0), ("featurize", 1, 2), ("then boost", 3, 4), ("then evaluate", 5, 5)),
-    ),
-    "embeddings": (
-        "From a whole slide to a prediction",
-        (
-            ("Slide", "whole-slide image,", "not read by bchisto"),
-            ("Tiles", "tissue cut into tiles", "at one resolution"),
-            ("Embeddings", "a vector per tile,", "a file per slide"),
-            ("Slide vector", "mean of the vectors", "of its tiles"),
-            ("Classifiers", "one per fold, tested", "on unseen patients"),
-            ("New slides", "class, probability", "of each"),
-        ),
-        (("TRIDENT, CLAM, STAMP", 0, 2), ("bchisto boost", 3, 4), ("bchisto predict", 5, 5)),
-    ),
-    "finetune": (
-        "From images to a fine-tuned network",
-        (
-            ("Folds", "the same as those of", "bchisto boost"),
-            ("Patches", "the whole image, or", "squares of it"),
-            ("Augmentation", "new in each epoch,", "none for test sets"),
-            ("Network", "ends at the least", "validation loss"),
-            ("Image", "mean of its patches:", "class, probability"),
-            ("Comparison", "image by image with", "boosted classifiers"),
-        ),
-        (("bchisto finetune", 0, 4), ("bchisto evaluate", 5, 5)),
-    ),
-}
-"""Of each drawing of steps: what it shows, the steps, and the commands with the first and last step of each."""
+STEPS = (
+    ("Image", "a region of tissue", "label, patient"),
+    ("Stain, scale", "stains normalised,", "scaled to the view"),
+    ("Crops", "several colours,", "several positions"),
+    ("Encoder", "pretrained network,", "one vector per crop"),
+    ("Features", "vectors pooled by", "image, in one file"),
+    ("Classifiers", "one per fold, tested", "on unseen images"),
+    ("Ensemble", "mean of all models:", "class, probability"),
+)
+COMMANDS = (("bchisto featurize", 0, 4), ("bchisto boost", 5, 5), ("bchisto predict", 6, 6))
+"""The way of an image, and the commands with the first and last step of each."""
 
 
-def draw_chain(title, steps, commands):
-    """Return steps, from left to right, and the commands that take them, as SVG."""
+def draw_way():
+    """Return the way of an image, from left to right, and the commands that take its steps, as SVG."""
     wide, high, gap = 142, 74, 16
-    step, total = wide + gap, len(steps) * (wide + gap) + gap
+    step, total = wide + gap, len(STEPS) * (wide + gap) + gap
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} 150" font-family="sans-serif" role="img"'
-        f' aria-label="{title}">',
+        ' aria-label="The way of an image, from pixels to a prediction">',
         f'<rect width="{total}" height="150" rx="8" fill="#fff"/>',
     ]
-    for place, (name, *lines) in enumerate(steps):
+    for place, (name, *lines) in enumerate(STEPS):
         left = gap + place * step
         parts.append(f'<rect x="{left}" y="16" width="{wide}" height="{high}" rx="6" fill="#f4eef8" stroke="#6b3fa0"/>')
         parts.append(f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{name}</text>')
@@ -146,7 +107,7 @@ def draw_chain(title, steps, commands):
             parts.append(
                 f'<path d="M{left - gap + 2} 53h9m-4 -4l5 4l-5 4" fill="none" stroke="#6b3fa0" stroke-width="1.5"/>'
             )
-    for name, first, last in commands:
+    for name, first, last in COMMANDS:
         left, right = gap + first * step, gap + last * step + wide
         parts.append(f'<path d="M{left} 102v6h{right - left}v-6" fill="none" stroke="#8a8f98"/>')
         middle = (left + right) / 2
@@ -204,6 +165,28 @@ def overview(report, sheet, heat_map):
     return whole
 
 
+def typed(*commands, width=96):
+    """Return commands as typed, each with what it prints, as the HTML of a terminal."""
+    texts = []
+    for words in commands:
+        environment = os.environ | {"COLUMNS": str(width)}
+        shown = subprocess.run(
+            [sys.executable, "-m", "bchisto", *words], capture_output=True, text=True, env=environment, check=False
+        )
+        texts.append(f"$ bchisto {' '.join(words)}\n{shown.stdout}{shown.stderr}")
+    style = "margin: 12px; font: 13px/1.4 'DejaVu Sans Mono', monospace; color: #1c1f24"
+    return f'<meta charset="utf-8"><pre style="{style}">{html.escape("".join(texts).strip())}</pre>'
+
+
+def typed_under_way(chain):
+    """Return what `status` prints of a chain of commands while its classifiers are trained, as HTML."""
+    words = [sys.executable, "-m", "bchisto", "submit", "--scheduler", "local", "--tasks", "2", "--", *chain]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(Path("run").glob("boost/*/units.json")):
+            time.sleep(0.2)
+        return typed(["status", "run"])
+
+
 def write_regions(path):
     """Write two made-up regions of the slide of OpenSlide, as QuPath does."""
     features = []
@@ -216,8 +199,7 @@ def write_regions(path):
 
 def main():
     """Train and predict, and take the pictures."""
-    for name, chain in CHAINS.items():
-        (IMAGES / f"{name}.svg").write_text(draw_chain(*chain))
+    (IMAGES / "way.svg").write_text(draw_way())
     (IMAGES / "results.svg").write_text(draw_results())
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
     os.chdir(folder)  # the pages name the paths that they were given
@@ -233,6 +215,22 @@ def main():
     slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
     run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
     run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
+    network = ("--network", "mobilenetv2", "--weights", WEIGHTS.partition("=")[2], "--size", "96", "--epochs", "8")
+    run("finetune", "--images", training.name, "--out", "study", *network, "--folds", "5", "--jobs", "1")
+    (features,) = Path("study/features").glob("*.h5")
+    run("features", "export", features, "--out", "slides.npz")
+    describing = ("--images", training.name, "--weights", WEIGHTS, "--preset", "quick", "--jobs", "1")
+    boosting = ("boost", "--out", "run", "--folds", "5", "--seeds", "20")
+    terminals = {
+        "embeddings": typed(
+            ["features", "show", "slides.npz"],
+            ["boost", "--out", "slides", "--features", "slides.npz", "--folds", "3", "--head", "svm"],
+        ),
+        "finetune": typed(
+            ["evaluate", str(model.parent), *map(str, Path("study/finetune").iterdir()), "--out", "both"]
+        ),
+        "cluster": typed_under_way(["featurize", "--out", "run", *describing, "then", *boosting]),
+    }
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -244,6 +242,9 @@ def main():
         save_small(screenshot(browser, page, width=560, height=860, scroll="main"), "slides.jpg")
         page = folder / "maps" / "maps" / "CMU-1-Small-Region" / "index.html"
         save_small(screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg")
+        for name, text in terminals.items():
+            (folder / "terminal.html").write_text(text, encoding="utf-8")
+            save_small(screenshot(browser, folder / "terminal.html", width=800, height=None), f"{name}.png")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]
