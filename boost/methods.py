@@ -65,12 +65,14 @@ def methods_of(
     method = spec.method or f"the classifier {spec.name}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.part.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
-    over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
+    draws = max(header["augmentations"] for header in headers.values())
+    several = (("its draws", draws), ("seeds", seeds), ("feature sets", len(headers)))
+    over = [what for what, number in several if number > 1]
     return [
         *dict.fromkeys(_described(headers, stains)),
         f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "
         f"({counted(len(units), 'model')} in all).",
-        f"The prediction of an image averages {listed(['its draws', *over])}.",
+        *([f"The prediction of an image averages {listed(over)}."] if over else []),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, StoreError
+from ..core import InputError, Message, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
@@ -266,11 +266,11 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
     if suggested is None:
         return f"{notice}, though leaves need {needed} rows only; look at the features."
-    return (
-        f"{notice}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
-        f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}, "
-        "or extract features with more augmentations."
-    )
+    return Message(
+        "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "
+        "x augmentations); use {param:min_data_in_leaf={}}, or more augmentations.",
+        notice, needed, facts["training_rows"], suggested,
+    )  # fmt: skip
 
 
 def gather(

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..core import InputError, from_options, neutral, written
+from ..core import InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
 from .terminal import in_flags
@@ -43,7 +43,7 @@ def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..data import stain_images
 
     result = stain_images(sources, out=out, **options)
-    echo(f"{len(result.written)} images written as PNG")
+    echo(f"{counted(len(result.written), 'image')} written as PNG")
     done([out, result.sheet], failures=len(result.failures), listed=out / "failures.csv")
 
 

@@ -215,7 +215,7 @@ def main():
     slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
     run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
     run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
-    network = ("--network", "mobilenetv2", "--weights", WEIGHTS.partition("=")[2], "--size", "96", "--epochs", "8")
+    network = ("--network", "mobilenetv2", "--weights", WEIGHTS.partition("=")[2], "--size", "96", "--epochs", "4")
     run("finetune", "--images", training.name, "--out", "study", *network, "--folds", "5", "--jobs", "1")
     (features,) = Path("study/features").glob("*.h5")
     run("features", "export", features, "--out", "slides.npz")
@@ -224,11 +224,9 @@ def main():
     terminals = {
         "embeddings": typed(
             ["features", "show", "slides.npz"],
-            ["boost", "--out", "slides", "--features", "slides.npz", "--folds", "3", "--head", "svm"],
+            ["boost", "--out", "slides", "--features", "slides.npz", "--folds", "5", "--preset", "quick"],
         ),
-        "finetune": typed(
-            ["evaluate", str(model.parent), *map(str, Path("study/finetune").iterdir()), "--out", "both"]
-        ),
+        "finetune": typed(["evaluate", str(model.parent), "study/finetune/5-grouped-mobilenetv2", "--out", "both"]),
         "cluster": typed_under_way(["featurize", "--out", "run", *describing, "then", *boosting]),
     }
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")

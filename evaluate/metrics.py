@@ -303,6 +303,7 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
         "count": units.count,
         "groups": len({group for group in table.groups if group is not None}),
         "divided": table.divided,
+        "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": sum(table.groups[row] is None for row in table.first_rows) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(units=plural(units.kind)),

@@ -193,8 +193,8 @@ def _read_npz(path: Path) -> Embeddings:
                         _log.info("%s: the %s is taken from %s", path, role.means, name)
                 elif role is IMAGE:
                     raise InputError(
-                        f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {sorted(unread)[:10]}; name "
-                        "the rows: numpy.savez(FILE, features=array, image_id=names)"
+                        f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {few([features, *unread])}; "
+                        "name the rows: numpy.savez(FILE, features=array, image_id=names)"
                     )
             facts = parse_json(str(file["bchisto"]), most=1_000_000) if "bchisto" in file.files else {}
             if GROUP.name not in chosen and (may := may_hold_patients(unread)):
@@ -265,8 +265,8 @@ def _slide(file: Any) -> tuple[npt.NDArray[np.float32], int, str] | None:
         raise InputError(f"features have the shape {shape}; those of a slide are (tiles, d), (1, tiles, d) or (d,)")
     if "coords" not in file and shape[-2] > 1:
         raise InputError(
-            f"features of shape {shape} come without coords, so nobody knows what a row is; save rows of images as "
-            ".npz, and give a feature file of bchisto itself, not its folder"
+            f"features of shape {shape} come without coords, so nobody knows what a row is; save rows of images by "
+            "numpy.savez(FILE, features=array, image_id=names), and name feature files of bchisto one by one"
         )
     if (tiles := int(shape[-2])) == 0:
         return None

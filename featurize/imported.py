@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..core import InputError, MissingInputError, SettingsConflictError, few
+from ..core import InputError, MissingInputError, SettingsConflictError, counted, few
 from ..core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
 from ..core.jobs import ensure_folder, key_of
 from ..data import (
     FACTS_FILE,
     DatasetFacts,
+    Finding,
     join_classes,
     join_groups,
     match_names,
@@ -116,7 +117,7 @@ def import_features(
     """
     foreign = [path for path in sources if is_foreign(path)]
     if not foreign:
-        if labels is not None:
+        if labels is not None and all(path.exists() for path in sources):
             raise InputError(
                 "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
             )
@@ -178,6 +179,10 @@ def _labelled(embeddings: Embeddings, rows: Mapping[str, LabelRow], table: Path)
             raise InputError(
                 f"{table}: {image} is of {row.group}, and of {own} in {embeddings.path}; an image has one patient"
             )
+    triples = zip(embeddings.image_ids, embeddings.labels, chosen, strict=True)
+    if differ := [image for image, own, row in triples if own and row.label and own != row.label]:
+        message = f"{counted(len(differ), 'label')} other than in {embeddings.path}: {few(differ)}"
+        report_findings([Finding("warning", str(table), message)])
     groups = tuple(row.group or own for row, own in zip(chosen, embeddings.groups, strict=True))
     return dataclasses.replace(embeddings, labels=tuple(row.label for row in chosen), groups=groups)
 

@@ -18,6 +18,9 @@ from ...data import ImageRecord, decode_record, shrink_image
 
 Picture = npt.NDArray[np.uint8]
 
+_SAME = 1e-6
+"""Difference from the base up to which a mean equals it: float32 rounds to 6e-8."""
+
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
 
@@ -161,10 +164,10 @@ class Explanation:
             return (
                 f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the prediction is {self.predicted}"
             )
-        above = float(self.values.mean()) > self.centre
-        if above == (self.predicted == self.target):
+        difference = float(self.values.mean()) - self.centre
+        if abs(difference) < _SAME or (difference > 0) == (self.predicted == self.target):
             return ""
-        direction = "above" if above else "below"
+        direction = "above" if difference > 0 else "below"
         return (
             f"its mean is {direction} the base, though the prediction is {self.predicted}: the colours do not show why"
         )

@@ -227,7 +227,7 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
             if number in stage.jobs
         }
         logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-        tasks = tasks or ({MERGE: ("queued", "")} if waits else {})
+        tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_complete() else {})
         known[stage.command] = Queued(stage, tasks, jobs is not None, over, logs)
     return known
 

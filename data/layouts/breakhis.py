@@ -69,7 +69,7 @@ def read_breakhis(
             continue
         total += 1
         if not _in_place(root, path):
-            message = "not in the folder of the magnification in its name, which counts"
+            message = "the magnification is that of its name, not of its folder"
             findings.append(Finding("warning", path.name, message))
         magnification = int(match[5])
         if selected and magnification not in selected:

@@ -12,7 +12,7 @@ from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Panel, images_tested, selection_notes
+from .. import Panel, constant_folds, images_tested, selection_notes
 from .page import render
 from .tables import further_figures
 
@@ -124,7 +124,7 @@ _LEGEND = "best: the highest balanced accuracy, in which a large class cannot hi
 def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Return tables of one protocol about as many images together, and of these the best first.
 
-    The best has the highest balanced accuracy.
+    The best has the highest balanced accuracy, of those that learnt something in all folds if there are any.
     """
     together: dict[str, list[Panel]] = {_about(panel): [] for panel in panels}
     for panel in sorted(panels, key=_balanced, reverse=True):
@@ -137,8 +137,8 @@ def _about(panel: Panel) -> str:
     return repr((m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"]))
 
 
-def _balanced(panel: Panel) -> float:
-    return float(panel.metrics["balanced_accuracy"]["value"])
+def _balanced(panel: Panel) -> tuple[bool, float]:
+    return constant_folds(panel.table) is None, float(panel.metrics["balanced_accuracy"]["value"])
 
 
 def _shared(names: Sequence[str]) -> tuple[str, list[str]]:

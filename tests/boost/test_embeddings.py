@@ -199,7 +199,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refuse(trained, "replaces images; leave out", "--images", slides)
 
 
-def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused):
+def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused, completed):
     def refuse(message, *options):
         assert message in refused("boost", "--out", tmp_path / "run", *options)
 
@@ -207,6 +207,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     refuse("has no labels; give a table of them with --labels", "--features", folder)
     table = slides / "dataset.csv"
     refuse(f"--labels {table}: goes with embeddings", "--features", store, "--labels", table)
+    refuse("nosuch: no such", "--features", tmp_path / "nosuch", "--labels", table)
     refuse("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
@@ -215,6 +216,13 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     np.savez(tmp_path / "bare.npz", features=one.features, image_id=one.image_ids)
     mixed = ("--features", tmp_path / "bare.npz", "--features", store)
     refuse("do not mix embeddings of other programs and features of bchisto in one model", *mixed)
+    own = {image: "x" if k % 2 else "y" for k, image in enumerate(one.image_ids)}
+    np.savez(tmp_path / "own.npz", features=one.features, image_id=[*own], label=[*own.values()])
+    (tmp_path / "other.csv").write_text(
+        "image_id,label\n" + "".join(f"{image},{'xy'[k % 3 > 1]}\n" for k, image in enumerate(own))
+    )
+    words = ("--features", tmp_path / "own.npz", "--labels", tmp_path / "other.csv", "--folds", 2, "--head", "logistic")
+    assert "labels other than in" in completed("boost", "--out", tmp_path / "own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)

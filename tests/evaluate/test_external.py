@@ -8,6 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, Panel, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.external import external_validation
+from bchisto.evaluate.report import headline
 
 CLASSES = ("benign", "malignant")
 
@@ -69,6 +70,8 @@ def test_images_that_trained_are_named(tmp_path, completed):
     _, err = completed("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
     said = "t: SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
+    text = " ".join(headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]))
+    assert "12 images trained the models, so this does not show what to expect" in text
     assert said in (tmp_path / "e" / "report.html").read_text()
     result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0).result
     assert not any("SEEN IN TRAINING" in note for note in result["notes"])

@@ -82,7 +82,7 @@ def test_comparisons_are_corrected(three, tmp_path, completed):
     assert (second["p_holm"], third["p_holm"]) == (3 * second["p"], pytest.approx(2 * third["p"]))
     assert first["p_holm"] == 0.5
     low, high = (f"{100 * end:+.1f}" for end in second["differences"]["accuracy"]["interval"])
-    assert f"z less x  +25.0 ({low} to {high})  {second['p_holm']:.3f}\n  z less y " in out
+    assert f"z minus x  +25.0 ({low} to {high})  {second['p_holm']:.3f}\n  z minus y " in out
     assert f"{third['p_holm']:.3f}\nThe report has 1 further comparison.\n" in out
     assert re.findall(r"^(best|    )  (\w+) +(\d+) of 40  [1-9]", out, re.MULTILINE) == [
         ("best", "z", "40"), ("    ", "y", "31"), ("    ", "x", "30"), ("    ", "chance", "20"),

@@ -202,6 +202,14 @@ def test_several_are_told_at_a_glance():
     assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
 
 
+def test_what_learnt_nothing_is_not_the_best():
+    labels, folds = np.arange(8) % 2, (1,) * 4 + (2,) * 4
+    scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
+    tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
+    rows = side_by_side([Panel(table, measure(table, bootstrap=0)) for table in tables], brief=True)
+    assert [row[1] for row in rows if row[0] == "best"] == ["wrong"]
+
+
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
     ids = ["a1", "a2", "a3", "b1", "c1"]
     table = PredictionTable(

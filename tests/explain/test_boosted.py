@@ -190,6 +190,7 @@ def test_a_map_on_another_side_than_the_call():
     )
     assert "is above the base, though the prediction is benign" in of(0.4, "benign", "benign", 0.2).contradiction
     assert of(0.8, "malignant", "malignant").contradiction == of(0.2, "benign", "benign").contradiction == ""
+    assert of(0.5 + 1e-7, "benign", "benign").contradiction == ""
     assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
 
 

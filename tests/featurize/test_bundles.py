@@ -13,7 +13,7 @@ from conftest import assert_same_descriptors
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr("bchisto.featurize.pipeline.network_resources", lambda jobs: Resources(1, 2, ("0",)))
+    monkeypatch.setattr("bchisto.featurize.pipeline.describing_resources", lambda *_: Resources(1, 2, ("0",)))
     monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 
