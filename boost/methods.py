@@ -65,9 +65,9 @@ def methods_of(
     method = spec.method or f"the classifier {spec.name}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.part.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
-    draws = max(header["augmentations"] for header in headers.values())
-    several = (("its draws", draws), ("seeds", seeds), ("feature sets", len(headers)))
-    over = [what for what, number in several if number > 1]
+    draws = max(h["augmentations"] for h in headers.values())
+    several = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
+    over = [what for what, number in several.items() if number > 1]
     return [
         *dict.fromkeys(_described(headers, stains)),
         f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "

@@ -291,11 +291,10 @@ class Training(ABC):
 
     def _begin(self, files: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
         """Record the environment in which the missing units are trained, and the list of the files of all units."""
-        environments = (
-            [{}] if work.dask is None else ask_workers(work.dask, folder=folder.folder, packages=folder.made_with)
-        )
+        path = folder.folder
+        environments = [{}] if work.dask is None else ask_workers(work.dask, folder=path, packages=folder.made_with)
         folder.note_work(environments, **resources.recorded)
-        write_listing(folder.folder, self.unit, files)
+        write_listing(path, self.unit, files)
 
 
 def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord) -> list[CrossValidation]:

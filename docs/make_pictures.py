@@ -1,12 +1,13 @@
 """Draw the pictures of README and docs from real images: `make pictures`, some minutes.
 
 It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
-BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, a slide of
-OpenSlide's test data (CC0), and predictions of the 400 images of BACH, published and by bchisto, which the reports
-show. The figure of cost against accuracy is by `tools/benchmarks/presets.py`.
+BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0) and patches of IDC (CC0), ImageNet weights of
+MobileNetV2, a slide of OpenSlide's test data (CC0), and predictions of the 400 images of BACH, published and by
+bchisto, which the reports show. The figure of cost against accuracy is by `tools/benchmarks/presets.py`.
 """
 
 import csv
+import hashlib
 import html
 import io
 import json
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image
@@ -51,6 +53,19 @@ def write_manifests(folder):
         with (folder / name).open("w", newline="") as file:
             csv.writer(file).writerows([("path", "image_id", "label", "patient"), *rows])
     return folder / "breakhis.csv", folder / "new.csv"
+
+
+def write_patches(folder):
+    """Write up to 24 patches of each of the slides of IDC; return the path."""
+    taken, rows = Counter(), [("path", "label", "patient")]
+    for path in sorted(SHARED.glob("idc/**/*.png"), key=lambda path: hashlib.sha256(path.name.encode()).digest()):
+        slide = path.name.partition("_")[0]
+        taken[slide] += 1
+        if taken[slide] <= 24:
+            rows.append((path, "carcinoma" if path.stem.endswith("1") else "no carcinoma", slide))
+    with (folder / "patches.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "patches.csv"
 
 
 def screenshot(browser, page, *, width=1100, height=620, scroll=None):
@@ -215,18 +230,21 @@ def main():
     slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
     run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
     run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
-    network = ("--network", "mobilenetv2", "--weights", WEIGHTS.partition("=")[2], "--size", "96", "--epochs", "4")
-    run("finetune", "--images", training.name, "--out", "study", *network, "--folds", "5", "--jobs", "1")
-    (features,) = Path("study/features").glob("*.h5")
-    run("features", "export", features, "--out", "slides.npz")
+    patches = ("--images", write_patches(folder).name, "--out", "patches", "--jobs", "1")
+    run("featurize", *patches, "--preset", "quick", "--weights", WEIGHTS)
+    run("boost", "--out", "patches", "--folds", "5", "--preset", "quick", "--head", "lightgbm")
+    run("finetune", *patches, "--folds", "5", "--network", "patch-resnet", "--epochs", "12")
+    (features,) = Path("patches/features").glob("*.h5")
+    run("features", "export", features, "--out", "embeddings.npz")
     describing = ("--images", training.name, "--weights", WEIGHTS, "--preset", "quick", "--jobs", "1")
     boosting = ("boost", "--out", "run", "--folds", "5", "--seeds", "20")
+    compared = ("patches/boost/5-grouped-lightgbm", "patches/finetune/5-grouped-patch-resnet")
     terminals = {
         "embeddings": typed(
-            ["features", "show", "slides.npz"],
-            ["boost", "--out", "slides", "--features", "slides.npz", "--folds", "5", "--preset", "quick"],
+            ["features", "show", "embeddings.npz"],
+            ["boost", "--out", "embedded", "--features", "embeddings.npz", "--folds", "5", "--preset", "quick"],
         ),
-        "finetune": typed(["evaluate", str(model.parent), "study/finetune/5-grouped-mobilenetv2", "--out", "both"]),
+        "finetune": typed(["evaluate", *compared, "--out", "both"]),
         "cluster": typed_under_way(["featurize", "--out", "run", *describing, "then", *boosting]),
     }
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")

@@ -240,10 +240,8 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             "own, which makes intervals too narrow if images share a patient"
         )
     if table.divided:
-        yield (
-            f"{table.name}: image-level folds on grouped data, {table.divided} groups are in both "
-            "training and test sets; these results are too high for new patients"
-        )
+        where = f"{table.divided} groups are in both training and test sets"
+        yield f"{table.name}: image-level folds on grouped data, {where}; these results are too high for new patients"
     if table.not_new:
         yield (
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "

@@ -138,10 +138,11 @@ def check_protocols(
         schemes = [(name, None) for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
         if owner:  # also with the setting that is not the default
             schemes.append((_SPLIT[0], "none" if len(owner) == len(label_of) else "group"))
+        others = {"x", "y", *(split[:1] if split else ())}  # the place of a tile, and the split, are no sites
         schemes += [
             (f"site:{name}", None)
             for name, of in columns.items()
-            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and (split is None or name != split[0])
+            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and name not in others
         ]
     checked = [check(*scheme) for scheme in schemes]
     # a column whose folds all lack a class is probably none of sites

@@ -69,8 +69,7 @@ def read_breakhis(
             continue
         total += 1
         if not _in_place(root, path):
-            message = "the magnification is that of its name, not of its folder"
-            findings.append(Finding("warning", path.name, message))
+            findings.append(Finding("warning", path.name, "its magnification is that of its name, not its folder"))
         magnification = int(match[5])
         if selected and magnification not in selected:
             continue

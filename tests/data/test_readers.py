@@ -129,7 +129,7 @@ def test_breakhis_strays_and_misplaced_files_are_named(tmp_path):
     picture(tmp_path / "histology_slides" / "SOB_M_XX-14-2523-100-001.png", 2)
     findings = [str(finding) for finding in read_dataset(tmp_path).findings]
     assert any("not a BreakHis file name" in text for text in findings)
-    assert any("the magnification is that of its name, not of its folder" in text for text in findings)
+    assert any("its magnification is that of its name, not its folder" in text for text in findings)
     assert any("2 of the 7,909" in text for text in findings)
 
 

@@ -18,11 +18,11 @@ ARROWS = 53
 MODULES, MEDIAN = 254, 138
 CODE_LINES = 31_339
 GROUND_AND_ROAD, COMMANDS = 22_508, 1_757
-APPS = {"check": 506, "doctor": 389, "explain": 1_297, "recipes": 2_213, "serve": 1_046, "slides": 845, "submit": 779}
+APPS = {"check": 507, "doctor": 389, "explain": 1_297, "recipes": 2_213, "serve": 1_046, "slides": 845, "submit": 779}
 TEST_LINES = 33_443
 ROWS = {
     "page": (1_046, "apps/serve"),
-    "checks before a run": (730, "apps/check data/check.py commands/data.py"),
+    "checks before a run": (731, "apps/check data/check.py commands/data.py"),
     "submit and status": (996, "apps/submit commands/submit.py"),
     "encoders of others": (
         1_236,

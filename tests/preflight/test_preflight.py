@@ -159,14 +159,15 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, comple
 
 
 def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, completed):
-    """Neither a split that tests one class, nor patients taken for sites, nor folds of patients of one class each."""
+    """Neither a split that tests one class, nor patients or pixels taken for sites, nor patients of one class each."""
     out, _ = completed("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
     assert "--folds folder" not in out.split("NEXT\n")[1]
     rows = [f"{path},{path.parent.name},w{place % 8}{path.parent.name}" for place, path in
             enumerate(sorted((tmp_path / "t").rglob("*.png")))]  # fmt: skip
-    (tmp_path / "w.csv").write_text("path,label,ward\n" + "\n".join(rows))
+    placed = [f"{row},{100 * (place % 2)}" for place, row in enumerate(rows)]
+    (tmp_path / "w.csv").write_text("path,label,ward,x\n" + "\n".join(placed))
     out, _ = completed("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
-    assert "site:ward" not in out
+    assert "site:" not in out
     (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
     code, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
     assert (code, "NEXT" in out) == (1, False)
