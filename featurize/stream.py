@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import math
-import time
+import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -229,18 +228,15 @@ def time_describing(
     crops = min(settings.crops, settings.batch_size)
     small = replace(settings, augmentations=1, crops=crops)
 
-    def seconds(work: Callable[[], Iterable[object]]) -> float:
-        started = time.perf_counter()
-        collections.deque(work(), maxlen=0)  # exhausts it
-        return time.perf_counter() - started
+    def describe() -> list[object]:
+        return list(describe_images([record], settings=small, targets=targets, ticker=Ticker(None)))
 
+    describe()  # the first run compiles, so it is not timed
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     prepare = functools.partial(normalise_images, [record], settings=small, views=views, skip_errors=False)
-    describe = functools.partial(describe_images, [record], settings=small, targets=targets, ticker=Ticker(None))
-    seconds(describe)  # the first run compiles, so it is not timed
-    prepared = min(seconds(prepare), seconds(prepare))  # of both, as it is subtracted
+    prepared = min(timeit.repeat(lambda: list(prepare()), number=1, repeat=2))  # the least, as it is subtracted
     times = settings.crops / crops if crops and settings.mode == "exact" else 1.0  # a grid, or a frame, is timed whole
-    image = prepared + max(0.0, seconds(describe) - prepared) * settings.augmentations * times
+    image = prepared + max(0.0, timeit.timeit(describe, number=1) - prepared) * settings.augmentations * times
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))
 
 

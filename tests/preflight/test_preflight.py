@@ -164,8 +164,8 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, c
     assert "--folds folder" not in out.split("NEXT\n")[1]
     rows = [f"{path},{path.parent.name},w{place % 8}{path.parent.name}" for place, path in
             enumerate(sorted((tmp_path / "t").rglob("*.png")))]  # fmt: skip
-    placed = [f"{row},{100 * (place % 2)}" for place, row in enumerate(rows)]
-    (tmp_path / "w.csv").write_text("path,label,ward,x\n" + "\n".join(placed))
+    placed = "\n".join(f"{row},{100 * (place % 2)}" for place, row in enumerate(rows))
+    (tmp_path / "w.csv").write_text(f"path,label,ward,x\n{placed}\n")
     out, _ = completed("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
     assert "site:" not in out
     (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
@@ -219,7 +219,7 @@ def test_time_and_disk_are_those_of_the_numbers_in_the_stores(tmp_path):
     settings = FeaturizeSettings(encoders="mobilenetv2", views=("0.5:40", "1.0:65"), weights="random", crops=2)
     cost = preflight(tmp_path / "t", settings=settings, timed=True).estimate
     assert (cost.images, cost.stores, cost.bytes) == (4, 2, 4 * 50 * 2 * 1280 * 4)  # MobileNetV2 has 1,280 numbers
-    longer = preflight(tmp_path / "t", settings=replace(settings, augmentations=500), timed=True).estimate
+    longer = preflight(tmp_path / "t", settings=replace(settings, augmentations=5000), timed=True).estimate
     assert 0 < 3 * cost.seconds < longer.seconds
     unknown = preflight(tmp_path / "t", settings=replace(settings, weights=str(tmp_path / "none")), timed=True)
     assert unknown.estimate.seconds > 0  # weights do not change the time
