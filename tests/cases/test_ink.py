@@ -209,7 +209,7 @@ SETS = {
 CHECK = ("--view", "1.0:64", "--no-copies")
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", ["brown", pytest.param("grey", marks=pytest.mark.slow)])
 def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_path, name):
     change, text = SETS[name]
     write_set(tmp_path / "set", 12, change)

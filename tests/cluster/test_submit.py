@@ -18,6 +18,7 @@ from job_chain import BOOST, FEATURES, assert_equal, chain, stages, wait
 LATER = ("boost", "--out", "RUN", "--folds", "3", "then")
 
 
+@pytest.mark.slow
 def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
     """Of features and trees; networks are in test_stages."""
     run, alone = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf", tmp_path / "alone"

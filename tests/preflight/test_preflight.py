@@ -142,6 +142,7 @@ def split_manifest(folder, *, tested=("a", "b")):
     return folder / "m.csv"
 
 
+@pytest.mark.slow
 def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, completed):
     """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
     words = ("--no-copies", "--preset", "published")

@@ -1,10 +1,16 @@
 """Stage 1 on one core: the published way, bchisto, and the encoder alone, which is the limit.
 
 Run: python tools/benchmarks/featurize.py [--encoder resnet50] [--rounds 3]
+
+With `--images BREAKHIS --weights mobilenetv2.weights.h5` it measures the whole command instead: `featurize --preset
+quick` of images of 2048x1536 that are put together of BreakHis images, against the encoder alone on the same frames.
 """
 
 import argparse
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +26,9 @@ from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.encoders import Encoder  # noqa: E402
 from bchisto.encoders.registry import get_spec  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, describe_images, draw_augmentation  # noqa: E402
+from bchisto.featurize.plan import encoder_of  # noqa: E402
+from bchisto.featurize.prepare import normalise_images, prepare_crops  # noqa: E402
+from bchisto.featurize.stream import _encode_frames  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from stains import plain_augment, plain_macenko  # noqa: E402
@@ -27,11 +36,61 @@ from stains import plain_augment, plain_macenko  # noqa: E402
 AUGMENTATIONS, CROPS, CROP, SCALE = 2, 20, 400, 0.5
 
 
+def write_images(folder, sources, number):
+    """Write images of 2048x1536, each of 16 BreakHis images; return their records."""
+    pictures = [np.asarray(Image.open(path).convert("RGB"))[:384, :512] for path in sources]
+    records = []
+    for index in range(number):
+        own = [pictures[(16 * index + 7 * place) % len(pictures)] for place in range(16)]
+        rows = [np.concatenate(own[row : row + 4], axis=1) for row in range(0, 16, 4)]
+        path = folder / "images" / "ab"[index % 2] / f"{index:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(np.concatenate(rows), index, axis=1)).save(path, compress_level=1)
+        records.append(ImageRecord(image_id=path.name, path=path, label=None))
+    return records
+
+
+def command(folder, options):
+    """Measure the command."""
+    records = write_images(folder, sorted(options.images.rglob("*.png")), options.number)
+    weights = f"mobilenetv2={options.weights.resolve()}"
+    words = [sys.executable, "-m", "bchisto", "featurize", "--images", folder / "images", "--preset", "quick"]
+    words = [str(word) for word in (*words, "--weights", weights, "--view", "0.5:400", "--jobs", 1, "--out")]
+    subprocess.run([*words, str(folder / "warm")], check=True, capture_output=True)  # the network is kept
+    settings = FeaturizeSettings(
+        encoders=("mobilenetv2",), weights=(weights,), views=(View(0.5, 400),), augmentations=12, mode="dense",
+        engine="openvino",
+    )  # fmt: skip
+    targets = {"store": (encoder_of(settings.encoders[0], settings), settings.views[0])}
+    ready = normalise_images(records[:4], settings=settings, views=settings.views, skip_errors=False)
+    frames = list(prepare_crops(ready, settings=settings, views=settings.views))
+    _encode_frames(targets, frames[0])
+    shares = []
+    for number in range(options.rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*words, str(folder / f"out{number}")], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        ((alone,),) = interleaved({"alone": lambda: [_encode_frames(targets, f) for f in frames]}, rounds=1).values()
+        alone *= len(records) / 4
+        shares.append(alone / whole)
+        print(f"{len(records)} images, 12 augmentations: bchisto {whole:.1f} CPU seconds, encoder alone {alone:.1f}")
+    print(f"\nbchisto runs at {100 * np.median(shares):.0f} % of the encoder alone")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", default="resnet50")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--number", type=int, default=48, help="of images")
     options = parser.parse_args()
+    if options.images:
+        print(machine("openvino", "numpy"))
+        with tempfile.TemporaryDirectory() as folder:
+            command(Path(folder), options)
+        return
     settings = FeaturizeSettings(views=(View(SCALE, CROP),), augmentations=AUGMENTATIONS, crops=CROPS)
     encoder = Encoder(options.encoder, weights="random")
     preprocess = get_spec(options.encoder).preprocess
