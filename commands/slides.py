@@ -49,7 +49,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
         then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
     if dry_run:
         wrote, then = [], "the same command without --dry-run"
-    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+    done(wrote, then=then if result.classes else (), failures=len(result.failures), listed=out / "failures.csv")
 
 
 def _map_options() -> Iterator[click.Parameter]:
@@ -85,5 +85,5 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
     elif result.share is not None:
         echo(str(result.share))
-    else:
-        click.get_current_context().exit(NOTHING_NEW if result.unchanged else 0)
+    elif result.unchanged:
+        click.get_current_context().exit(NOTHING_NEW)

@@ -40,13 +40,15 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     printed, _ = completed(*words, "--out", out, "--dry-run")
     assert not out.exists()
     again, err = completed(*words, "--out", out)
-    assert re.fullmatch(r"4 slides, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
+    assert re.fullmatch(r"4 slides of 2 patients, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
     assert (printed, f"next: bchisto trial --images {out / 'manifest.csv'} --out RUN" in err) == (again, True)
     assert [[*row.values()][1:] for row in table(out / "manifest.csv")[1:3]] == [
-        ["no", "P1", "P1-b", "800", "400", "0.5"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5"]
+        ["no", "P1", "P1-b", "800", "400", "0.5", "no"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5", "yes"]
     ]  # fmt: skip
     checked = completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")[0]
-    assert [each["message"] for each in json.loads(checked)["findings"]] == ["columns that are not used: wsi, x, y"]
+    assert [each["message"] for each in json.loads(checked)["findings"]] == [
+        "columns that are not used: wsi, x, y, drawn"
+    ]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
     record = json.loads((out / "run.json").read_text())["records"][0]
@@ -88,7 +90,7 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
 def test_killed_and_resumed(tmp_path, start, completed, refused):
     out = tmp_path / "out"
     for name in "ab":
-        write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
+        write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000, seed=ord(name))})
     words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
     process, until = start(*words, "--jobs", 2), time.monotonic() + 120
     while len(written(out)) < 20 and time.monotonic() < until:
@@ -115,7 +117,7 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
         ((tmp_path / "none.svs",), "no such slide"),
         ((empty,), "no slide in this folder"),
         ((*twins, tmp_path / "x" / ".." / "x" / "same.tif"), "give each slide a name of its own"),
-        ((folder, "--annotations", away), "not a folder with a file named P1-b.geojson"),
+        ((folder, "--annotations", away), "give a folder with a file a slide (P1-b.geojson)"),
         ((one, "--annotations", away), "is outside P1-b.tif (2000 x 1300 pixels)"),
         ((one, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25"),
         ((one, "--field", 10, "--scale", 1), "fields of 10 pixels; give 32 to 9,000"),
@@ -144,8 +146,8 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, cli, monkeypatch):
 
     monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(refuse))
     folder, out = tmp_path / "Mappe mit Umlaut ä", tmp_path / "out"
-    for name in ("x/same.tif", "y/same.tif", "torn.tif"):
-        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024)})
+    for seed, name in enumerate(("x/same.tif", "y/same.tif", "torn.tif"), 1):
+        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024, seed)})
     damage(folder / "torn.tif", 5)
     (folder / "text.svs").write_text("no slide")
     words = ("slides", "cut", folder, "--field", 128, "--out", out)
@@ -155,6 +157,6 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, cli, monkeypatch):
     code, _, err = cli(*words)
     assert (code, "torn.tif: damaged at x 256, y 256 (256 x 256 pixels of level 0)" in err) == (1, True)
     code, printed, err = cli(*words, "--skip-errors")
-    assert (code, printed.split(",")[0], printed.split()[6]) == (1, "3 slides", "47")
+    assert (code, printed.split(",")[0], printed.split()[9]) == (1, "3 slides of 3 patients", "47")
     assert {row["wsi"] for row in table(out / "manifest.csv")} == {"x_same", "y_same", "torn"}
     assert [row["image_id"] for row in table(out / "failures.csv")] == ["torn_256_256"]
