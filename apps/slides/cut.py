@@ -192,7 +192,7 @@ def cut(
             if earlier.get(slide.name, unit.content)["digest"] != unit.content["digest"]:
                 raise InputError("{}: another slide was cut into {}; give another {out}", slide.path, unit.folder)
             if (name := names.setdefault(unit.content["digest"], slide.name)) != slide.name:
-                raise InputError("{}: is the slide {}, too; give it once, or another {out}", slide.path, name)
+                raise InputError("{}: the same slide as {}; give it once, or another {out}", slide.path, name)
             units.append(unit)
     config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
@@ -270,11 +270,9 @@ def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bo
         if unit.regions is not None:
             classes = field_classes(regions, corners, side, least=settings.annotated)
         chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
-        counts = [f"{classes.count(label)} {label}" for label in sorted({region.label for region in regions})]
+        counts = [f"{classes.count(name)} {name or 'unnamed'}" for name in sorted({region.label for region in regions})]
         if not chosen or len(chosen) < len(corners):
-            text = (
-                "{}: {} fields have enough tissue ({tissue:{}}, {field}); regions of one class ({annotated:{}}) give {}"
-            )
+            text = "{}: {} fields have enough tissue ({tissue:{}}, {field}), in regions ({annotated:{}}) are {}"
             _log.warning(Message(text, slide.path, len(corners), settings.tissue, settings.annotated, few(counts) or 0))
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:

@@ -82,15 +82,14 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
                 paths.setdefault(path, path.relative_to(source if source.is_dir() else source.parent).as_posix())
     if not paths:
         raise InputError(f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)")
-    stems = Counter(path.stem for path in paths)
-    listed: dict[str, SlideFile] = {}
-    for path, relative in sorted(paths.items()):
-        name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}_{path.stem}"
-        if name in listed or readable_name(name) != name:
-            twin = f", unlike {listed[name].path}" if name in listed else ""
-            raise InputError(f"{readable_name(str(path))}: give each slide a name of its own{twin}, in UTF-8")
-        listed[name] = SlideFile(name, path, relative)
-    return [*listed.values()]
+    names = {path: path.stem for path in sorted(paths)}
+    stems = Counter(names.values())
+    names |= {path: f"{path.absolute().parent.name}_{stem}" for path, stem in names.items() if stems[stem] > 1}
+    counts = Counter(names.values())
+    if unfit := [path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name]:
+        listed = few(readable_name(str(path)) for path in unfit)
+        raise InputError(f"{listed}: give each slide a name of its own, in UTF-8")
+    return [SlideFile(name, path, paths[path]) for path, name in names.items()]
 
 
 @contextlib.contextmanager
