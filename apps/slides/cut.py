@@ -272,8 +272,8 @@ def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bo
         chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
         counts = [f"{classes.count(name)} {name or 'unnamed'}" for name in sorted({region.label for region in regions})]
         if not chosen or len(chosen) < len(corners):
-            text = "{}: {} fields have enough tissue ({tissue:{}}, {field}), in regions ({annotated:{}}) are {}"
-            _log.warning(Message(text, slide.path, len(corners), settings.tissue, settings.annotated, few(counts) or 0))
+            text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
+            _log.warning(Message(text, slide.path, settings.tissue, len(corners), settings.annotated, few(counts) or 0))
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:
             file = unit.file(x, y)

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 Failures = list[tuple[str, str]]
 
-_RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
+_RULE = "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
