@@ -87,8 +87,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     names |= {path: f"{path.absolute().parent.name}_{stem}" for path, stem in names.items() if stems[stem] > 1}
     counts = Counter(names.values())
     if unfit := [path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name]:
-        listed = few(readable_name(str(path)) for path in unfit)
-        raise InputError(f"{listed}: give each slide a name of its own, in UTF-8")
+        raise InputError(f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8")
     return [SlideFile(name, path, paths[path]) for path, name in names.items()]
 
 

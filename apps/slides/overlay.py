@@ -204,7 +204,8 @@ def write_map(folder: Path, grid: TileGrid, results: Results, of: predict.Predic
     names = [tile.image_id for tile in grid.records]
     predicted = of._replace(records=grid.records, results={name: results[name] for name in names})
     shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
-    shown = replace(shown, banners=(*shown.banners, *(() if any(shown.trained) else [_UNKNOWN])))
+    banners = [text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners]
+    shown = replace(shown, banners=(*banners, *(() if any(shown.trained) else [_UNKNOWN])))
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
     usable = [corner for corner, name in zip(grid.corners, names, strict=True) if name not in shown.failures]
     with Slide(grid.path, mpp=grid.mpp) as slide:

@@ -55,7 +55,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     for side, trained, warned in ((200, "yes", False), (150, "", True)):  # of other tiles it cannot be known
         words = ("slides", "map", run, study / "slides", "--field", side, "--jobs", 1, "--out", tmp_path / str(side))
         printed, _ = completed(*words)
-        assert ("NOT KNOWN TO BE NEW: " in printed) == warned
+        assert ("NOT KNOWN TO BE NEW: " in printed, "IN TRAINING: P1-b: 2 of" in printed) == (warned, not warned)
         assert {row["trained"] for row in table(tmp_path / str(side) / "slides.csv")} == {trained}
     record = json.loads((out / "run.json").read_text())["records"][0]
     assert (record["status"], record["notes"]) == ("ok", {"slides": 4, "fields": {"no": 4, "yes": 4}, "failures": 0})

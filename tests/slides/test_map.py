@@ -154,6 +154,9 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
     (tmp_path / "slides" / f"b{slide.suffix}").unlink()
     completed(*words)
     assert {row["image_id"] for row in table(tmp_path / "run" / "slides.csv")} == {"a"}
+    shutil.rmtree(tmp_path / "run" / "maps" / "a")
+    completed(*words)
+    assert (tmp_path / "run" / "maps" / "a" / "index.html").is_file()
 
 
 def test_a_check_tells_what_changed(mapped, model, slide, tmp_path, cli):
