@@ -70,7 +70,7 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
     It shows what the model says of each tile, and is not a diagnosis.
 
     \b
-    Example: bchisto slides map run/boost/10-lightgbm slides --out maps
+    Example: bchisto slides map run/boost/10-lightgbm slides --field 768 --out maps
     """
     from ..apps.slides import MapSettings, map_slides
 
