@@ -49,7 +49,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
         then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
     if dry_run:
         wrote, then = [], "the same command without --dry-run"
-    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+    done(wrote, then=then if result.classes else (), failures=len(result.failures), listed=out / "failures.csv")
 
 
 def _map_options() -> Iterator[click.Parameter]:
@@ -70,7 +70,7 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
     It shows what the model says of each tile, and is not a diagnosis.
 
     \b
-    Example: bchisto slides map run/boost/10-lightgbm slides --out maps
+    Example: bchisto slides map run/boost/10-lightgbm slides --field 768 --out maps
     """
     from ..apps.slides import MapSettings, map_slides
 
@@ -85,5 +85,5 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
     elif result.share is not None:
         echo(str(result.share))
-    else:
-        click.get_current_context().exit(NOTHING_NEW if result.unchanged else 0)
+    elif result.unchanged:
+        click.get_current_context().exit(NOTHING_NEW)

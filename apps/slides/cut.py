@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError, Many, PathInput, converted, counted, few, option, plain_options
-from ...core.formats import file_sha256, read_json, read_rows
+from ...core import ImageError, InputError, Many, Message, PathInput, converted, counted, few, option, plain_options
+from ...core.formats import file_sha256, read_csv, read_json
 from ...core.jobs import Ticker, Work, atomic_output, cpu_resources, do_missing, key_of, write_json, write_rows
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
@@ -30,7 +30,8 @@ _SIDE = 900
 
 _TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
 _OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
-_HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp")
+_HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp", "drawn")
+"""Columns of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,28 +102,16 @@ class SlideUnit(NamedTuple):
         drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
         key = key_of("fields 1", settings=options, slide=opened.digest, regions=drawn)
         content = {"name": slide.name, "digest": opened.digest, "key": key, "scale": scale, "size": size}
-        corners = positions(*size, overlap=settings.overlap)
-        return cls(slide, regions, folder / slide.name, settings, corners, content)
+        return cls(slide, regions, folder / slide.name, settings, positions(*size, overlap=settings.overlap), content)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
         return self.folder / f"{self.slide.name}_{x}_{y}.{'jpg' if self.settings.jpeg else 'png'}"
 
-    def finished(self) -> dict[str, Any] | None:
-        """Return the list of fields, if all of them are cut.
-
-        Raises
-        ------
-        InputError
-            Another slide was cut into the folder.
-        """
-        listing = self.folder / "fields.json"
-        content: dict[str, Any] = read_json(listing) if listing.is_file() else {"digest": self.content["digest"]}
-        if content["digest"] != self.content["digest"]:
-            text = "{}: another slide was cut into {}; give another {out}, or {overwrite}"
-            raise InputError(text, self.slide.path, self.folder)
+    def is_finished(self, content: Mapping[str, Any]) -> bool:
+        """Whether the content that was saved earlier is that of the unit, and all fields are cut."""
         whole = content.get("key") == self.content["key"] and not content["failures"]
-        return content if whole and all(self.file(x, y).is_file() for x, y, *_ in content["fields"]) else None
+        return whole and all(self.file(x, y).is_file() for x, y, *_ in content["fields"])
 
 
 class CutResult(NamedTuple):
@@ -134,7 +123,8 @@ class CutResult(NamedTuple):
         The folder of ``manifest.csv`` and ``overview.html``.
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
-        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, and ``fields``: x, y, class and path of each.
+        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, ``group``, and ``fields``: x, y, label and
+        path of each.
     failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -151,7 +141,8 @@ class CutResult(NamedTuple):
     def __str__(self) -> str:
         counts = ", ".join(f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items()))
         area, fields = sum(slide["tissue"] for slide in self.slides), counted(sum(self.classes.values()), "field")
-        return f"{counted(len(self.slides), 'slide')}, {area:.3g} mm2 of tissue, {fields}: {counts or 'none'}"
+        slides, patients = len(self.slides), counted(len({slide["group"] for slide in self.slides}), "patient")
+        return f"{counted(slides, 'slide')} of {patients}, {area:.3g} mm2 of tissue, {fields}: {counts or 'none'}"
 
 
 def cut(
@@ -170,7 +161,7 @@ def cut(
         Slides, or folders of them.
     out : path
         A folder, for ``manifest.csv``, ``overview.html``, ``fields/`` and, if anything was left out, ``failures.csv``.
-        Rows of slides that were cut earlier stay in the manifest.
+        Rows of slides that were cut earlier stay in the manifest, and so do labels that a person wrote there.
     settings : CutSettings, optional
         For annotations and patients, see `annotations_of` and `groups_of`.
     dry_run : bool
@@ -182,7 +173,7 @@ def cut(
     ------
     InputError
         A slide cannot be read or is too coarse, annotations or patients do not fit, or the folder has fields of other
-        settings or of another slide with the same name.
+        settings, of another slide with the same name, or of the same slide with another name.
     ImageError
         A part of a slide is damaged; fields before it are kept.
     """
@@ -192,9 +183,17 @@ def cut(
     groups = files.groups_of(slides, settings)
     outlines = files.annotations_of(slides, settings.annotations)
     failures, units = Failures(), list[SlideUnit]()
+    listings = () if work.overwrite else folder.glob("fields/*/fields.json")
+    earlier = {path.parent.name: read_json(path) for path in listings}
+    names = {content["digest"]: name for name, content in earlier.items()}
     for slide in slides:
         with leaving_out(slide.name, failures, skip=work.skip_errors):
-            units.append(SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings))
+            unit = SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings)
+            if earlier.get(slide.name, unit.content)["digest"] != unit.content["digest"]:
+                raise InputError("{}: another slide was cut into {}; give another {out}", slide.path, unit.folder)
+            if (name := names.setdefault(unit.content["digest"], slide.name)) != slide.name:
+                raise InputError("{}: the same slide as {}; give it once, or another {out}", slide.path, name)
+            units.append(unit)
     config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
     into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/*",))
@@ -205,7 +204,7 @@ def cut(
         before, made = do_missing(
             functools.partial(cut_slide, skip=work.skip_errors, writes=record is not None),
             units,
-            read=lambda unit: None if record is None else unit.finished(),
+            read=lambda unit: of if unit.is_finished(of := earlier.get(unit.slide.name, {})) else None,
             steps=lambda unit: len(unit.corners) + 1,
             label="cut",
             finished="slides are cut",
@@ -218,9 +217,22 @@ def cut(
         finished = sorted((content for content in contents if "picture" in content), key=lambda slide: slide["name"])
         if not finished:
             raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
+        table, keeps = folder / "manifest.csv", not work.overwrite
+        known = read_csv(table, needed=_HEADER[:2], expected="path,label").rows if keeps and table.is_file() else ()
+        typed = {row["path"]: row["label"] for _, row in known if row["label"] != row.get("drawn", "")}
+        others = [row for _, row in known if row.get("wsi") not in groups and (folder / row["path"]).is_file()]
+        rows = [[row.get(name, "") for name in _HEADER] for row in others]
+        for slide in finished:
+            own, mpp = (groups[slide["name"]], slide["name"]), f"{slide['scale']:.6g}"
+            rows += [[file, typed.get(file, drawn), *own, x, y, mpp, drawn] for x, y, drawn, file in slide["fields"]]
+            fields = [(x, y, typed.get(file, drawn), file) for x, y, drawn, file in slide["fields"]]
+            slide |= {"group": own[0], "fields": fields}
         result = CutResult(folder, finished, failures)
+        if kept := sum(row[1] != row[-1] for row in rows):
+            _log.info("%s keeps what a person wrote there: %s", table, counted(kept, "label"))
         if record is not None:
-            _write_manifest(result, groups)
+            write_rows(table, _HEADER, rows)
+            files.write_failures(folder, failures)
             page = folder / "overview.html"
             render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
             record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
@@ -257,18 +269,19 @@ def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bo
         classes: Sequence[str | None] = [""] * len(corners)
         if unit.regions is not None:
             classes = field_classes(regions, corners, side, least=settings.annotated)
-            if without := {region.label for region in regions}.difference(filter(None, classes), [""]):
-                _log.warning("%s: regions of %s give no field: small, or no tissue", slide.path, few(sorted(without)))
         chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
+        counts = [f"{classes.count(name)} {name or 'unnamed'}" for name in sorted({region.label for region in regions})]
+        if not chosen or len(chosen) < len(corners):
+            text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
+            _log.warning(Message(text, slide.path, settings.tissue, len(corners), settings.annotated, few(counts) or 0))
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:
             file = unit.file(x, y)
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    pixels = slide.read(x, y, settings.pixels, settings.pixels, scale)
+                    image = Image.fromarray(slide.read(x, y, settings.pixels, settings.pixels, scale))
                     with atomic_output(file) as temporary:
-                        form = "JPEG" if settings.jpeg else "PNG"
-                        Image.fromarray(pixels).save(temporary, format=form, quality=90, compress_level=3)
+                        image.save(temporary, "JPEG" if settings.jpeg else "PNG", quality=90, compress_level=3)
                 content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
         content |= {"tissue": tissue.area, "picture": _picture(tissue, regions)}
@@ -287,17 +300,3 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
     rings = [np.rint(ring / tissue.factor).astype(np.int32) for region in regions for ring in region.rings]
     cv2.polylines(drawn, rings, True, _REGION, width)
     return thumbnail(drawn, side=_SIDE)
-
-
-def _write_manifest(result: CutResult, groups: Mapping[str, str]) -> None:
-    """Write a row for each field; of earlier ones keep those of other slides, and labels that a person filled in."""
-    path = result.folder / "manifest.csv"
-    rows_before = read_rows(path) if path.is_file() else ()
-    earlier = {row["path"]: row for row in rows_before if (result.folder / row.get("path", "")).is_file()}
-    rows = [[row.get(name, "") for name in _HEADER] for row in earlier.values() if row.get("wsi") not in groups]
-    for slide in result.slides:
-        for x, y, label, file in slide["fields"]:
-            label = label or earlier.get(file, {}).get("label", "")
-            rows.append([file, label, groups[slide["name"]], slide["name"], x, y, f"{slide['scale']:.6g}"])
-    write_rows(path, _HEADER, rows)
-    files.write_failures(result.folder, result.failures)

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 Failures = list[tuple[str, str]]
 
-_RULE = "Patient by the path of a slide: a level of folders, or a regular expression, as in featurize."
+_RULE = "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
@@ -54,7 +54,7 @@ class SlideFile(NamedTuple):
         Unique: the name of its file without suffix, with that of its folder in front if several slides have it.
     path : Path
     relative : str
-        Its path for rules of groups: in the folder that was given, or as it was given.
+        Its path for rules of groups: in the folder that was given; of a file that was given, its name.
     """
 
     name: str
@@ -79,17 +79,16 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     for source in sources:
         for path in source.rglob("[!.]*") if source.is_dir() else [source]:
             if path == source or path.suffix.casefold() in SLIDE_SUFFIXES | {".tif", ".tiff"}:
-                paths.setdefault(path, (path.relative_to(source) if source.is_dir() else path).as_posix())
+                paths.setdefault(path, path.relative_to(source if source.is_dir() else source.parent).as_posix())
     if not paths:
-        raise InputError(f"{few(map(str, sources))}: no slide in this folder")
-    stems = Counter(path.stem for path in paths)
-    listed: list[SlideFile] = []
-    for path, relative in sorted(paths.items()):
-        name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}_{path.stem}"
-        if name in {slide.name for slide in listed} or readable_name(name) != name:
-            raise InputError(f"{readable_name(str(path))}: give each slide a name of its own, in UTF-8")
-        listed.append(SlideFile(name, path, relative))
-    return listed
+        raise InputError(f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)")
+    names = {path: path.stem for path in sorted(paths)}
+    stems = Counter(names.values())
+    names |= {path: f"{path.absolute().parent.name}_{stem}" for path, stem in names.items() if stems[stem] > 1}
+    counts = Counter(names.values())
+    if unfit := [path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name]:
+        raise InputError(f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8")
+    return [SlideFile(name, path, paths[path]) for path, name in names.items()]
 
 
 @contextlib.contextmanager
@@ -130,7 +129,7 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     files = {path.stem: path for path in sorted(given.rglob("*json")) if path.suffix in (".geojson", ".json")}
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
-        raise InputError("{annotations} {}: not a folder with a file named {}.geojson", given, slides[0].name)
+        raise InputError("{annotations} {}: give a folder with a file a slide ({}.geojson)", given, slides[0].name)
     if bare := [slide.name for slide in slides if slide.name not in names.values()]:
         _log.warning("%s without annotations, and so without labels: %s", counted(len(bare), "slide"), few(bare))
     return {name: files[stem] for stem, name in names.items()}
@@ -150,27 +149,42 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     InputError
         Both are given, the rule is invalid, or a slide has no patient.
     """
-    groups: dict[str, str | None] = {slide.name: slide.name for slide in slides}
     table, rule = settings.patients, settings.group_from
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
-    if rule is not None:
-        values = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
-        groups = {slide.name: values[slide.relative] for slide in slides}
     if table is not None:
-        groups = dict.fromkeys(groups) | values_of(slides, table, GROUP)
-    if without := [name for name, group in groups.items() if not group]:
-        raise InputError(f"{table or rule}: names no patient of {len(without)} slides: {few(without)}")
-    return {name: str(group) for name, group in groups.items()}
+        return values_of(slides, table, GROUP)
+    if rule is None:
+        return {slide.name: slide.name for slide in slides}
+    groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
+    if bare := [slide.name for slide in slides if not groups[slide.relative]]:
+        raise InputError("{group_from} {}: names no patient of {}: {}", rule, counted(len(bare), "slide"), few(bare))
+    return {slide.name: str(groups[slide.relative]) for slide in slides}
 
 
 def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str, str]:
-    """Return what a column of a table says of slides, by the name of the slide; other rows are left out."""
-    read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{role.name}")
+    """Return what a column of a table says of slides, by the name of the slide; other rows are left out.
+
+    Raises
+    ------
+    InputError
+        Rows of a slide differ, none of the slides has a value, or one of them has no patient.
+    """
+    what = "patient" if role is GROUP else role.name
+    read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
     image, column = read.choose(IMAGE), read.choose(role)
-    values = {row[image]: row[column] for _, row in read.rows}
-    names, _ = match_names(values, (slide.name for slide in slides), where=table.name)
-    return {name: values[row] for row, name in names.items()}
+    rows, values = [(row[image], row[column]) for _, row in read.rows], dict[str, str]()
+    while names := match_names((name for name, _ in rows), (slide.name for slide in slides), where=table.name)[0]:
+        for name, value in rows:
+            if name in names and (first := values.setdefault(names[name], value)) != value:
+                raise InputError(f"{table}: {what} of {names[name]} is {first!r} and {value!r}; keep one row")
+        rows = [row for row in rows if row[0] not in names]
+    if bare := [slide.name for slide in slides if not values.get(slide.name)]:
+        text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
+        if role is GROUP or len(bare) == len(slides):
+            raise InputError(text)
+        _log.warning("%s", text)
+    return values
 
 
 class Region(NamedTuple):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import counted
 from ...stains import foreign_pixels, large_areas
 from .files import Region
 from .slide import Picture, Slide
-
-_log = logging.getLogger(__name__)
 
 Positions: TypeAlias = npt.NDArray[np.int64]
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
@@ -127,8 +123,7 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> npt.NDArra
 
     sums = cv2.integral(tissue.mask.astype(np.uint8))
     begin, length = np.rint(corners / tissue.factor).astype(int), max(1, round(side / tissue.factor))
-    most = tissue.mask.shape[::-1]
-    (left, top), (right, bottom) = (np.minimum(at, most).T for at in (begin, begin + length))
+    (left, top), (right, bottom) = (np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length))
     inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return np.asarray(inside / length**2, dtype=np.float64)
 
@@ -156,7 +151,6 @@ def field_classes(regions: Sequence[Region], corners: Positions, side: float, *,
 
     boxes = np.array([region.box for region in regions]).reshape(-1, 4)
     classes: list[str | None] = []
-    several = 0
     for corner in corners:
         covered: dict[str, npt.NDArray[Any]] = {}
         for index in np.flatnonzero(((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)).tolist():
@@ -168,7 +162,4 @@ def field_classes(regions: Sequence[Region], corners: Positions, side: float, *,
         rivals = [label for label, share in shares.items() if label and (share >= least or share > 1 - least)]
         label = rivals[0] if rivals else ""
         classes.append(label if len(rivals) < 2 and shares.get(label, 0) >= least else None)
-        several += len(rivals) > 1
-    if several:
-        _log.warning("%s in regions of several classes, left out", counted(several, "field"))
     return classes

@@ -91,6 +91,7 @@ def map_slides(
         spelled = spell_labels(filter(None, labels.values()), ready.bundle.classes)
         if strange := [label for label, name in spelled.items() if name is None]:
             raise InputError("{labels} {}: {} is not a class of the model", settings.labels, strange[0])
+        known = {name: spelled.get(label) or "" for name, label in labels.items()}
         size = tile_settings(ready, settings)
         for slide in slides:
             with leaving_out(slide.name, failures, skip=work.skip_errors):
@@ -127,8 +128,10 @@ def map_slides(
             begin=begin,
         )
         if work.checks:
-            written = {row["image_id"] for row in read_rows(folder / "slides.csv")}
-            return MapResult(unchanged=None not in before and written == {grid.name for grid in grids})
+            written = {(row["image_id"], row["label"], row["group"]) for row in read_rows(folder / "slides.csv")}
+            now = {(of.name, known.get(of.name, "") if of.corners else "", groups[of.name]) for of in grids}
+            whole = all((folder / "maps" / grid.name / name).is_file() for grid in grids for name in FILES)
+            return MapResult(unchanged=None not in before and written == now and whole)
         if work.shard is not None:
             done = sum(block.file.is_file() for block in blocks)
             return MapResult(share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks"))
@@ -137,7 +140,6 @@ def map_slides(
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
         of = Predicted((), {}, ready.bundle, file.path, file.sha256)
         maps = tuple(write_map(folder / "maps" / grid.name, grid, results, of, point) for grid in grids)
-        known = {name: spelled.get(label) or "" for name, label in labels.items()}
         write_table(folder / "slides.csv", maps, point, (known, groups))
         failures += [failure for each in maps for failure in each.shown.failures.items()]
         write_failures(folder, failures)

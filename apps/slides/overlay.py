@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import predict
-from ...core.jobs import atomic_output
+from ...core.jobs import atomic_output, write_json
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
@@ -30,8 +29,15 @@ _SURE, _UNSURE = 0.5, 0.2
 _SIZE, _STEP, _GAP = 20, 30, 10
 """Size of letters, height of a line, and margin of the legend, in pixels."""
 
-_PICTURE, _TILE = 1600, 200
-"""Longest sides of the map and of a tile on the page, in pixels."""
+_PICTURE = 1600
+"""Longest side of the map on the page, in pixels."""
+
+_UNKNOWN = (
+    "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; keep slides that trained it apart"
+)
+"""The banner of a slide of which no tile is a field that trained the model."""
+
+Point = predict.OperatingPoint | None
 
 
 class TileMap(NamedTuple):
@@ -76,10 +82,9 @@ class TileMap(NamedTuple):
     @property
     def marks(self) -> dict[str, list[bool]]:
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
-        marks = {"uncertain": [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]}
-        if self.shown.outliers is not None:
-            marks["unlike training"] = self.shown.outliers.marked.tolist()
-        return {name: marked for name, marked in marks.items() if marked}
+        unsure = [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]
+        unlike = [] if self.shown.outliers is None else self.shown.outliers.marked.tolist()
+        return {name: marked for name, marked in (("uncertain", unsure), ("unlike training", unlike)) if marked}
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
@@ -131,7 +136,7 @@ class TileMap(NamedTuple):
         properties = {"objectType": kind, "classification": named, "measurements": measured}
         return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": properties}
 
-    def scores(self, point: predict.OperatingPoint | None) -> dict[str, npt.NDArray[np.float64]]:
+    def scores(self, point: Point) -> dict[str, npt.NDArray[np.float64]]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
 
         ``mean`` is the mean over the tiles. Two rules need positive classes. Their scores are the share of tiles that
@@ -158,10 +163,6 @@ class TileMap(NamedTuple):
             scores |= {name: of * positive + (1 - of) * negative for name, of in (("share", share), ("peak", peak))}
         return scores
 
-    def picture_of(self, tile: predict.SheetRow) -> str:
-        """Return the picture of a tile as a data address."""
-        return thumbnail(self.grid.read(self.slide, tile.place), side=_TILE)
-
     def draw(self, tissue: Tissue, path: Path) -> str:
         """Draw the tiles over a picture of the slide, with a legend below, as PNG; return it as a data address."""
         from PIL import Image, ImageDraw
@@ -187,9 +188,7 @@ class TileMap(NamedTuple):
         return thumbnail(np.asarray(page), side=_PICTURE)
 
 
-def write_map(
-    folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: predict.OperatingPoint | None
-) -> TileMap:
+def write_map(folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: Point) -> TileMap:
     """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
 
     Parameters
@@ -202,31 +201,29 @@ def write_map(
         The model, without images.
     point : OperatingPoint or None
     """
-    own = {tile.image_id: results[tile.image_id] for tile in grid.records}
-    predicted = of._replace(records=grid.records, results=own)
+    names = [tile.image_id for tile in grid.records]
+    predicted = of._replace(records=grid.records, results={name: results[name] for name in names})
     shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
+    banners = [text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners]
+    shown = replace(shown, banners=(*banners, *(() if any(shown.trained) else [_UNKNOWN])))
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
-    usable = [corner for corner, name in zip(grid.corners, own, strict=True) if name not in shown.failures]
+    usable = [corner for corner, name in zip(grid.corners, names, strict=True) if name not in shown.failures]
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
         drawn, facts = overlay.draw(tissue, folder / "map.png"), bundle_lines(of.bundle, of.sha256)
-        values: dict[str, Any] = {"it": overlay, "picture": drawn, "facts": facts}
+        values: dict[str, Any] = {"it": overlay, "picture": drawn, "facts": facts, "thumbnail": thumbnail}
         render_page(folder / "index.html", "map.html", package=__package__, style="cut.css", script="", **values)
     unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
     corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
     further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
     replace(shown.table, further=further).finish(folder / "tiles.csv", overwrite=True)
     for name, features in (("tiles", overlay.tile_features()), ("regions", overlay.region_features())):
-        content = {"type": "FeatureCollection", "features": list(features)}
-        with atomic_output(folder / f"{name}.geojson") as temporary:
-            temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+        write_json(folder / f"{name}.geojson", {"type": "FeatureCollection", "features": list(features)})
     return overlay
 
 
-def write_table(
-    path: Path, maps: Sequence[TileMap], point: predict.OperatingPoint | None, known: Sequence[Mapping[str, str]]
-) -> None:
+def write_table(path: Path, maps: Sequence[TileMap], point: Point, known: Sequence[Mapping[str, str]]) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
     Parameters
@@ -236,11 +233,12 @@ def write_table(
     point : OperatingPoint or None
     known : two mappings of str to str
         Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
+        ``trained`` is empty if no tile is known, since other fields of the slide may have trained the model.
     """
     labels, groups = known
     rows = [(each.grid.name, each, rule, score) for each in maps for rule, score in each.scores(point).items()]
     ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for name, each, _, _ in rows]
-    seen = {each.grid.name: "yes" if any(each.shown.trained) else "no" for each in maps}
+    seen = {each.grid.name: "yes" if any(each.shown.trained) else "" for each in maps}
     cells = [(rule, seen[name], f"{each.area:.4g}", len(each.tiles)) for name, each, rule, _ in rows]
     extra = list(zip(("model", "trained", "tissue_mm2", "tiles"), zip(*cells, strict=True), strict=True))
     scores = np.array([score for *_, score in rows])

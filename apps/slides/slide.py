@@ -44,7 +44,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     mpp : float
         Micrometres per pixel of level 0.
     digest : str
-        OpenSlide's checksum of a part of the slide, or the size of its file.
+        OpenSlide's checksum of a part of the slide, or size and name of its file.
 
     Raises
     ------
@@ -66,10 +66,9 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         self._left, self._top, self.width, self.height = map(int, known)
         if (pixels := math.prod(self._slide.level_dimensions[-1])) > _LARGEST:
             raise InputError(f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles")
-        self.digest = str(properties.get("openslide.quickhash-1") or path.stat().st_size)
+        self.digest = str(properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}")
         across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-        square = across is not None and down is not None and abs(across / down - 1) <= ALIKE
-        stated = across if square else mpp
+        stated = across if across and down and abs(across / down - 1) <= ALIKE else mpp
         if stated is None:
             self._slide.close()
             power = properties.get("openslide.objective-power", "unknown")
@@ -84,7 +83,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         try:
             self._slide = OpenSlide(self.path)
         except OpenSlideError as error:
-            raise InputError(f"{self.path}: OpenSlide cannot read it ({error})") from error
+            raise InputError(f"{self.path}: OpenSlide cannot read it ({error}); copy the slide again") from error
 
     def __exit__(self, *_: object) -> None:
         self._slide.close()

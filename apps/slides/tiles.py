@@ -21,7 +21,7 @@ from ...predict import BoostedModel, Model, PredictBlock, Prediction, load_alike
 from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import find_tissue, positions, tissue_shares
-from .slide import Picture, Slide
+from .slide import ALIKE, Picture, Slide
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ Results = dict[str, Prediction | str]
 class MapSettings(SlideSettings):
     """Which tiles of a slide are predicted, and what is known of the slides."""
 
-    field: float | None = option(None, group="Input", least=10, help="Micrometres of a side; default: as in training.")
+    field: float | None = option(None, group="Input", least=10, help="Micrometres of a side, as cut; default: a guess.")
     scale: float | None = option(None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training.")
     labels: Path | None = option(None, group="Evaluation", decides=False, help="Table with columns slide and label.")
 
@@ -50,8 +50,8 @@ class MapSettings(SlideSettings):
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     """Return how fields are cut for a model. What its file does not tell is warned of.
 
-    Tiles have the scale of the training images, and their shorter side if they are of a published data set, or else the
-    side of the largest view.
+    Tiles have the scale of the training images, in two digits if that is no other scale, so that it is the one that
+    `cut` was given. They have the shorter side of the images of a published data set, or else that of the largest view.
 
     Raises
     ------
@@ -67,11 +67,12 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
         dataset, views = model.bundle.dataset, []
         known = [BACH_MPP] if dataset == "bach" else []
     mean = math.sqrt(min(known) * max(known)) if known else CutSettings.scale
-    scale = settings.scale or float(f"{mean:.3g}")
+    nominal, sure = float(f"{mean:.2g}"), bool(known) and max(known) / min(known) <= 1 + ALIKE
+    scale = settings.scale or (nominal if abs(mean / nominal - 1) <= ALIKE else float(f"{mean:.3g}"))
     side = _SIDES.get(dataset) or math.ceil(max((view.crop / view.factor(scale) for view in views), default=0))
     field = settings.field or side * scale or CutSettings.field
-    if (settings.scale is None and len({*known}) != 1) or (settings.field is None and dataset not in _SIDES):
-        text = "the model file does not tell size and scale of its images exactly; tiles have {field:{}} and {scale:{}}"
+    if (settings.scale is None and not sure) or (settings.field is None and dataset not in _SIDES):
+        text = "tiles have {field:{}} and {scale:{}}, a guess: give those of slides cut, which the model file lacks"
         _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}"))
     chosen = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
     for need in model.needs:
@@ -90,8 +91,8 @@ class TileGrid:
     name : str
         Name of the slide.
     path : Path
-    mpp : float, optional
-        Micrometres per pixel of the slide, if it does not state them.
+    mpp : float
+        Micrometres per pixel of the slide.
     scale : float
         Micrometres per pixel of a tile.
     pixels : int
@@ -104,7 +105,7 @@ class TileGrid:
 
     name: str
     path: Path
-    mpp: float | None
+    mpp: float
     scale: float
     pixels: int
     corners: Sequence[tuple[int, int]]
@@ -128,7 +129,7 @@ class TileGrid:
             enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
             if not enough.any():
                 _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue))
-            return cls(file.name, file.path, settings.mpp, scale, settings.pixels, corners[enough].tolist())
+            return cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners[enough].tolist())
 
     @property
     def records(self) -> list[ImageRecord]:
@@ -171,9 +172,9 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
     folder : Path
         Where predictions are saved.
     **decides : JSON-ready values
-        All that changes a prediction, apart from scale, size and corners of the tiles.
+        All that changes a prediction, apart from scales, size and corners of the tiles.
     """
-    decides |= {"scale": grid.scale, "pixels": grid.pixels}
+    decides |= {"mpp": grid.mpp, "scale": grid.scale, "pixels": grid.pixels}
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
         yield replace(grid, corners=corners, file=folder / f"{key_of(_KIND, **decides, corners=corners)}.npz")
@@ -210,8 +211,7 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid], ticker: Ticker) -> 
             results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
             for record in records:
                 record.path.unlink()
-    for name, reason in results.items():
-        results[name] = reason.replace(f"{folder}/", "") if isinstance(reason, str) else reason
+    results = {name: of.replace(f"{folder}/", "") if isinstance(of, str) else of for name, of in results.items()}
     block.save(results)
     return results
 

@@ -54,7 +54,7 @@ def read_json(path: Path, *, record: bool = False) -> Any:
     try:
         if path.stat().st_size > size:
             raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
-        return parse_json(path.read_text(encoding="utf-8"), most=values)
+        return parse_json(path.read_text(encoding="utf-8-sig"), most=values)
     except (ValueError, OSError, RecursionError) as error:
         raise InputError("{}: not a readable JSON file ({})", path, error) from error
 

@@ -28,7 +28,8 @@ def study(tmp_path_factory):
     (root / "drawn").mkdir()
     for number, name in enumerate(("P1-ä 1", "P1-b", "P2-a", "P2-b")):
         images = {(SIDE * place, SIDE): patch(SIDE, SIDE, seed=3 * number + place) for place in range(1, 4)}
-        write_slide(root / "slides" / name[:2] / f"{name}.tif", (2000, 1300), images)
+        mpp = 0.499 if name == "P2-b" else 0.5
+        write_slide(root / "slides" / name[:2] / f"{name}.tif", (2000, 1300), images, mpp=mpp)
         features = [outline(label, box(SIDE * at, 300, SIDE * (at + 1), 900)) for at, label in ((1, "yes"), (2, "no"))]
         (root / "drawn" / f"{name}.geojson").write_text(json.dumps(features))
     return root
@@ -40,15 +41,22 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     printed, _ = completed(*words, "--out", out, "--dry-run")
     assert not out.exists()
     again, err = completed(*words, "--out", out)
-    assert re.fullmatch(r"4 slides, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
+    assert re.fullmatch(r"4 slides of 2 patients, 0\.4\d+ mm2 of tissue, 8 fields: no 4, yes 4\n", printed) is not None
     assert (printed, f"next: bchisto trial --images {out / 'manifest.csv'} --out RUN" in err) == (again, True)
     assert [[*row.values()][1:] for row in table(out / "manifest.csv")[1:3]] == [
-        ["no", "P1", "P1-b", "800", "400", "0.5"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5"]
+        ["no", "P1", "P1-b", "800", "400", "0.5", "no"], ["yes", "P1", "P1-ä 1", "400", "400", "0.5", "yes"]
     ]  # fmt: skip
     checked = completed("data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json")[0]
-    assert [each["message"] for each in json.loads(checked)["findings"]] == ["columns that are not used: wsi, x, y"]
+    assert [each["message"] for each in json.loads(checked)["findings"]] == [
+        "columns that are not used: wsi, x, y, drawn"
+    ]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
+    for side, trained, warned in ((200, "yes", False), (150, "", True)):  # of other tiles it cannot be known
+        words = ("slides", "map", run, study / "slides", "--field", side, "--jobs", 1, "--out", tmp_path / str(side))
+        printed, _ = completed(*words)
+        assert ("NOT KNOWN TO BE NEW: " in printed, "IN TRAINING: P1-b: 2 of" in printed) == (warned, not warned)
+        assert {row["trained"] for row in table(tmp_path / str(side) / "slides.csv")} == {trained}
     record = json.loads((out / "run.json").read_text())["records"][0]
     assert (record["status"], record["notes"]) == ("ok", {"slides": 4, "fields": {"no": 4, "yes": 4}, "failures": 0})
     page = (out / "overview.html").read_text()
@@ -85,10 +93,31 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
     assert (table(first / "manifest.csv"), written(first)) == (rows, before)
 
 
+def test_labels_that_a_person_wrote_stay_and_those_of_earlier_regions_go(study, tmp_path, completed):
+    one, out = study / "slides" / "P1" / "P1-b.tif", tmp_path / "out"
+
+    def labels(annotated):
+        words = ("--annotations", annotated) if annotated else ()
+        err = completed("slides", "cut", one, "--field", 200, "--out", out, *words)[1]
+        return {row["x"]: row["label"] for row in table(out / "manifest.csv")}, err
+
+    other = draw(tmp_path, outline("other", box(400, 300, 800, 900)), outline("", box(800, 300, 1200, 700)))
+    other.write_bytes(b"\xef\xbb\xbf" + other.read_bytes())  # a mark that some programs write
+    assert labels(study / "drawn")[0] == {"400": "yes", "800": "no"}
+    now, err = labels(other)
+    assert now == {"400": "other", "800": ""}
+    assert "--field): 3; in regions (--annotated 0.75): 1 unnamed, 1 other" in err
+    text = (out / "manifest.csv").read_text(encoding="utf-8")
+    (out / "manifest.csv").write_text(text.replace("other,", "mine,", 1).replace(",", ";"), encoding="utf-8-sig")
+    for drawn, rest in ((study / "drawn", {"800": "no"}), (None, {"800": "", "1200": ""})):
+        now, err = labels(drawn)
+        assert (now, "keeps what a person wrote there: 1 label" in err) == ({"400": "mine"} | rest, True)
+
+
 def test_killed_and_resumed(tmp_path, start, completed, refused):
     out = tmp_path / "out"
     for name in "ab":
-        write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000)})
+        write_slide(tmp_path / "slides" / f"{name}.tif", (4000, 4000), {(0, 0): patch(4000, 4000, seed=ord(name))})
     words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
     process, until = start(*words, "--jobs", 2), time.monotonic() + 120
     while len(written(out)) < 20 and time.monotonic() < until:
@@ -110,16 +139,21 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
     one, away = slides[0], draw(tmp_path, outline("a", box(5000, 0, 6000, 900)))
     empty.mkdir()
     patients.write_text("Slide,Patient ID\nP1-b.svs,07\nP2-a,08\n")
+    both = tmp_path / "both.csv"
+    both.write_text("slide,patient\nP1-b.tif,07\nP1-b,08\n")
     twins = [write_slide(tmp_path / name / "same.tif", (600, 600), {}) for name in ("x", "y")]
     for words, why in (
         ((tmp_path / "none.svs",), "no such slide"),
         ((empty,), "no slide in this folder"),
-        ((*twins, tmp_path / "x" / ".." / "x" / "same.tif"), "give each slide a name of its own"),
-        ((folder, "--annotations", away), "not a folder with a file named P1-b.geojson"),
+        ((*twins, tmp_path / "x" / ".." / "x" / "same.tif"), "x/same.tif: give each slide a name of its own"),
+        (twins, f"{twins[1]}: the same slide as x_same; give it once"),
+        ((folder, "--annotations", away), "give a folder with a file a slide (P1-b.geojson)"),
         ((one, "--annotations", away), "is outside P1-b.tif (2000 x 1300 pixels)"),
         ((one, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25"),
         ((one, "--field", 10, "--scale", 1), "fields of 10 pixels; give 32 to 9,000"),
-        ((folder, "--group-from", "Q(.)"), "names no patient of 4 slides"),
+        ((folder, "--group-from", "Q(.)"), "--group-from Q(.): names no patient of 4 slides"),
+        ((one, "--group-from", "P1/"), "names no patient of 1 slide: P1-b"),  # of a file, its name counts
+        ((one, "--patients", both), f"{both}: patient of P1-b is '08' and '07'; keep one row"),
         ((folder, "--patients", patients), "names no patient of 2 slides: P1-ä 1, P2-b"),
         ((one, "--group-from", 1, "--patients", patients), "give one of them"),
     ):
@@ -128,6 +162,9 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
     words = ("--field", 200, "--out", out, "--jpeg")
     completed("slides", "cut", one, *words, "--patients", patients)
     completed("slides", "cut", slides[2], *words, "--patients", patients)  # slides may join later
+    copied = shutil.copy(one, tmp_path / "copied.tif")
+    assert f"{copied}: the same slide as P1-b" in refused("slides", "cut", copied, *words)
+    assert "0 fields: none" in completed("slides", "cut", one, "--field", 600, "--out", tmp_path / "no", "--dry-run")[0]
     rows = table(out / "manifest.csv")
     assert [(row["group"], row["path"][-4:]) for row in rows] == [("07", ".jpg")] * 3 + [("08", ".jpg")] * 3
     assert "field 200.0 -> 210.0" in refused("slides", "cut", one, "--field", 210, "--out", out, "--jpeg")
@@ -144,17 +181,17 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, cli, monkeypatch):
 
     monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(refuse))
     folder, out = tmp_path / "Mappe mit Umlaut ä", tmp_path / "out"
-    for name in ("x/same.tif", "y/same.tif", "torn.tif"):
-        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024)})
+    for seed, name in enumerate(("x/same.tif", "y/same.tif", "torn.tif"), 1):
+        write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024, seed)})
     damage(folder / "torn.tif", 5)
     (folder / "text.svs").write_text("no slide")
     words = ("slides", "cut", folder, "--field", 128, "--out", out)
     code, _, err = cli(*words)
-    assert (code, "text.svs: OpenSlide cannot read it (" in err, out.exists()) == (2, True, False)
+    assert (code, "image file); copy the slide again" in err, out.exists()) == (2, True, False)
     (folder / "text.svs").rename(folder / "text.txt")
     code, _, err = cli(*words)
     assert (code, "torn.tif: damaged at x 256, y 256 (256 x 256 pixels of level 0)" in err) == (1, True)
     code, printed, err = cli(*words, "--skip-errors")
-    assert (code, printed.split(",")[0], printed.split()[6]) == (1, "3 slides", "47")
+    assert (code, printed.split(",")[0], printed.split()[9]) == (1, "3 slides of 3 patients", "47")
     assert {row["wsi"] for row in table(out / "manifest.csv")} == {"x_same", "y_same", "torn"}
     assert [row["image_id"] for row in table(out / "failures.csv")] == ["torn_256_256"]

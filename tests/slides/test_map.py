@@ -147,20 +147,34 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
     (tmp_path / "slides").mkdir()
     for name in "ab":
         shutil.copy(slide, tmp_path / "slides" / f"{name}{slide.suffix}")
-    words = (
-        "submit",
-        "--scheduler",
-        "local",
-        "--tasks",
-        1,
-        "--",
-        *words_of(model, tmp_path / "slides", tmp_path / "run"),
-    )
+    local = ("submit", "--scheduler", "local", "--tasks", 1, "--")
+    words = (*local, *words_of(model, tmp_path / "slides", tmp_path / "run"))
     completed(*words)
     assert cli(*words)[:2] == (4, "nothing is missing\n")
     (tmp_path / "slides" / f"b{slide.suffix}").unlink()
     completed(*words)
     assert {row["image_id"] for row in table(tmp_path / "run" / "slides.csv")} == {"a"}
+    shutil.rmtree(tmp_path / "run" / "maps" / "a")
+    completed(*words)
+    assert (tmp_path / "run" / "maps" / "a" / "index.html").is_file()
+
+
+def test_a_check_tells_what_changed(mapped, model, slide, tmp_path, cli):
+    """Labels and patients, and files of a map that are gone; so that a submission does them."""
+    out, words = Path(shutil.copytree(mapped[0], tmp_path / "out")), words_of(model, slide, tmp_path / "out")
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("slide", "label", "patient"), (slide.stem, NAMES[0], 7)])
+    changes = (("--labels", tmp_path / "a.csv"), ("--patients", tmp_path / "a.csv"), ("--group-from", "."))
+    assert [cli(*words, *change, "--check")[0] for change in ((), *changes)] == [4, 0, 0, 0]
+    (out / "maps" / slide.stem / "regions.geojson").unlink()
+    assert cli(*words, "--check")[0] == 0
+
+
+def test_micrometres_of_a_slide_decide(model, tmp_path, completed):
+    bare = write_slide(tmp_path / "a.tif", (400, 400), {(0, 0): stained(NAMES[1], 400, 400)}, mpp=None, factors=(1,))
+    words = (*words_of(model, bare, tmp_path / "out"), "--field", 300, "--scale", 0.5, "--tissue", 0.1, "--jobs", 1)
+    for mpp in (0.5, 0.4):
+        assert "already" not in completed(*words, "--mpp", mpp)[1]
 
 
 def test_fields_are_found_where_they_were_pasted(mapped):
@@ -263,6 +277,9 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     out, labels = tmp_path / "out", tmp_path / "labels.csv"
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
     labels.write_text(f"slide,label\n{slide.stem},other\n")
+    none, both = tmp_path / "none.csv", tmp_path / "both.csv"
+    none.write_text("slide,label\nS2,other\n")
+    both.write_text(f"slide,label\n{slide.stem},a\n{slide.name},b\n")
     small = "--field 24: a tile: 48x48 at scale 1.0 is smaller than the crop of 64; give a"
     for words, told in (
         ((model, bare), "does not state its micrometres per pixel"),
@@ -270,6 +287,8 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
         ((model, slide, "--field", 24), small),
         ((model, slide, "--labels", tmp_path / "no.csv"), "no.csv"),
         ((model, slide, "--labels", labels), f"--labels {labels}: other is not a class of the model"),
+        ((model, slide, "--labels", none), f"{none}: names no label of 1 slide: {slide.stem}"),
+        ((model, slide, "--labels", both), f"{both}: label of {slide.stem} is 'a' and 'b'; keep one row"),
         ((model, tmp_path / "no.tif"), "no.tif: no such slide"),
         ((tmp_path, slide), "no model.bchisto in this folder"),
     ):
