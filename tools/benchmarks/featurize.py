@@ -37,15 +37,22 @@ AUGMENTATIONS, CROPS, CROP, SCALE = 2, 20, 400, 0.5
 
 
 def write_images(folder, sources, number):
-    """Write images of 2048x1536, each of 16 BreakHis images; return their records."""
-    pictures = [np.asarray(Image.open(path).convert("RGB"))[:384, :512] for path in sources]
-    records = []
+    """Write images of 2048x1536, of squares of BreakHis images in random order and zoom; return their records.
+
+    So no two of them are near-duplicates, which are compared one by one.
+    """
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sources]
+    records, rng = [], np.random.default_rng(0)
     for index in range(number):
-        own = [pictures[(16 * index + 7 * place) % len(pictures)] for place in range(16)]
-        rows = [np.concatenate(own[row : row + 4], axis=1) for row in range(0, 16, 4)]
+        canvas = np.empty((1536, 2048, 3), np.uint8)
+        for top, left in ((row, column) for row in range(0, 1536, 128) for column in range(0, 2048, 128)):
+            side, picture = int(rng.integers(100, 180)), pictures[rng.integers(len(pictures))]
+            y, x = (int(rng.integers(0, most - side)) for most in picture.shape[:2])
+            square = Image.fromarray(picture[y : y + side, x : x + side]).resize((128, 128))
+            canvas[top : top + 128, left : left + 128] = np.rot90(np.asarray(square), int(rng.integers(4)))
         path = folder / "images" / "ab"[index % 2] / f"{index:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(np.concatenate(rows), index, axis=1)).save(path, compress_level=1)
+        Image.fromarray(canvas).save(path, compress_level=1)
         records.append(ImageRecord(image_id=path.name, path=path, label=None))
     return records
 
