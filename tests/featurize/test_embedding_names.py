@@ -63,7 +63,7 @@ def test_spellings_of_patients(tmp_path, caplog):
     ("arrays", "message"),
     [
         ({"ids": IDS, "Befund": LABELS}, "has no labels; .* call them label, class, .* or y"),
-        ({"names": IDS}, r"has no image_id \(or ids, slide_id, filenames\); it has \['names'\]"),
+        ({"names": IDS}, r"has no image_id \(or ids, slide_id, filenames\); it has features, names"),
         ({"ids": IDS, "labels": ["x", "NA", "x", "y"]}, "the label NA means unknown; leave it empty, or"),
         ({"ids": IDS, "labels": LABELS, "patient": PATIENTS, "case": IDS}, "patient and case may both hold the group"),
         ({"ids": IDS, "labels": ["x", "\ud800", "x", "y"]}, "a label is not a name"),
