@@ -337,8 +337,9 @@ GROWTH = {
 @pytest.mark.parametrize(
     ("name", "begun"),
     [
-        ("featurize", "finished"), ("featurize", "interrupted"), ("boost", "finished"), ("predict", "interrupted"),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("boost", "interrupted"), ("finetune", "finished"))),
+        ("featurize", "finished"), ("predict", "interrupted"), ("boost", "finished"),
+        *(pytest.param(name, "interrupted", marks=pytest.mark.slow) for name in ("boost", "featurize")),
+        pytest.param("finetune", "finished", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change, begun):

@@ -1,5 +1,4 @@
-"""Beside a GPU a process does several blocks in one go. No GPU is at hand: what Keras sees is replaced, and the
-road that a GPU takes runs on the CPU."""
+"""Beside a GPU a process does several blocks in one go. Here what Keras sees is replaced, and the CPU computes."""
 
 import shutil
 

@@ -29,6 +29,7 @@ from PIL import Image
 from slide_files import NAMES, damage, stained, table, write_slide
 
 pytest.importorskip("openslide")
+pytestmark = pytest.mark.slow
 
 SIDE = 64
 """Pixels of a tile: the largest view of the model."""
@@ -128,7 +129,7 @@ def test_workers_of_dask_give_the_same(dask, mapped, model, slide, tmp_path, com
     assert contents(tmp_path / "out") == contents(mapped[0])
 
 
-@pytest.mark.parametrize("scheduler", ["local", pytest.param("slurm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scheduler", ["local", "slurm"])
 def test_a_submitted_map_ends_as_one_process_does(scheduler, request, mapped, model, slide, tmp_path, completed, cli):
     run, at = tmp_path / "run", ("submit", "--scheduler", scheduler, "--tasks", 2, "--")
     if scheduler == "slurm":
