@@ -239,8 +239,8 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
             "own, which makes intervals too narrow if images share a patient"
         )
-    if table.divided:
-        where = f"{table.divided} groups are in both training and test sets"
+    if divided := table.divided:
+        where = f"{divided} groups are in both training and test sets"
         yield f"{table.name}: image-level folds on grouped data, {where}; these results are too high for new patients"
     if table.not_new:
         yield (

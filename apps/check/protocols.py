@@ -138,7 +138,7 @@ def check_protocols(
         schemes = [(name, None) for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
         if owner:  # also with the setting that is not the default
             schemes.append((_SPLIT[0], "none" if len(owner) == len(label_of) else "group"))
-        others = {"x", "y", *(split[:1] if split else ())}  # the place of a tile, and the split, are no sites
+        others = {"x", "y", *(split[:1] if split else ())}  # the place of a tile, and the split, are not sites
         schemes += [
             (f"site:{name}", None)
             for name, of in columns.items()

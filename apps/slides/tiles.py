@@ -50,8 +50,8 @@ class MapSettings(SlideSettings):
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     """Return how fields are cut for a model. What its file does not tell is warned of.
 
-    Tiles have the scale of the training images, in two digits if that is no other scale, so that it is the one that
-    `cut` was given. They have the shorter side of the images of a published data set, or else that of the largest view.
+    Tiles have the scale of the training images, rounded to two digits if it is then still alike, since `cut` was given
+    such a number. They have the shorter side of the images of a published data set, or else that of the largest view.
 
     Raises
     ------
