@@ -83,7 +83,7 @@ def _serve_options() -> Iterator[click.Parameter]:
 
 
 @click.command(cls=Command, options=_serve_options, first=("keep", "port"))
-def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> None:
+def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> int:
     """Show a web page on this machine: drop images, get classes, maps and the table.
 
     Open the address that it prints; Ctrl-C ends it. No image leaves the machine, and none is kept without --keep.
@@ -98,7 +98,7 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
         echo(address)
         echo("open this address in a browser; Ctrl-C ends the page", err=True)
 
-    run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
+    return int(not run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready))
 
 
 def _options() -> Iterator[click.Parameter]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -24,7 +24,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
-from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
+from .images import Fingerprint, ImageFiles, UniqueImages, find_copies, header_findings, unique_images
 from .layouts import CONTEXTS, LABEL_LEVELS, LESIONS, built_in_layouts, check_stain, find_layout, list_layouts
 from .names import only_listed
 from .read import read_images
@@ -63,7 +63,7 @@ class OpenedImages(NamedTuple):
     unique: UniqueImages
     refused: tuple[tuple[str, str], ...]
 
-    def settle(self, path: Path, *, failed: int) -> DatasetFacts:
+    def settle(self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None) -> DatasetFacts:
         """Return all facts about the images, including near-duplicates, and write them to a file.
 
         Parameters
@@ -72,10 +72,12 @@ class OpenedImages(NamedTuple):
             The file to write. If it has near-duplicates of the same images from an earlier run, these are reused.
         failed : int
             Number of images that failed while they were read.
+        fingerprints : mapping, optional
+            Of images that were decoded already, see `find_copies`.
         """
         earlier = read_dataset_facts(path, images_sha256=self.unique.digest) if path.is_file() else DatasetFacts()
         copies = earlier.copies
-        if copies is None and (pairs := find_copies(self.unique.dataset.records)) is not None:
+        if copies is None and (pairs := find_copies(self.unique.dataset.records, known=fingerprints)) is not None:
             copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
             _log.warning(

@@ -234,6 +234,8 @@ class Panel:
         ``flow``, ``methods``, ``settings``, ``curves`` and ``versions``; empty for a table from elsewhere.
     view : TwoClassView
         The two-class view of its metrics.
+    drawn : dict
+        Figures of the table that a report has drawn already, by what draws them.
     """
 
     table: PredictionTable
@@ -242,3 +244,4 @@ class Panel:
     samples: Sequence[Sample] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
+    drawn: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -24,7 +24,7 @@ from ..core.jobs import (
     write_rows,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
-from ..data import FACTS_FILE, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
+from ..data import FACTS_FILE, Fingerprint, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
 from ..encoders import Encoder, check_encoder_name
 from ..stains import stain_notes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
@@ -308,8 +308,8 @@ def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> S
 
 def _merge(
     plan: StorePlan, finished: Finished, units: Sequence[Unit], keys: Mapping[str, str], opened: OpenedImages
-) -> None:
-    """Write a feature file from earlier rows and the packs of the units."""
+) -> dict[str, Fingerprint]:
+    """Write a feature file from earlier rows and the packs of the units; return the fingerprints in these, by image."""
     for alike in (alike for unit in units for alike in unit if plan.name in alike.keys):
         path = pack_path(plan.parts.folder, alike.keys[plan.name])
         if (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is not None:
@@ -321,11 +321,11 @@ def _merge(
         raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
     if plan.parts.begun:
         plan.parts.hold()
-    described = [keys[record.image_id] for record in whole]
+    described, kept = [keys[record.image_id] for record in whole], dict[str, Fingerprint]()
     write_store(
         plan.path,
         whole,
-        read_rows(files, described, augmentations=plan.augmentations, dim=plan.dim),
+        read_rows(files, described, augmentations=plan.augmentations, dim=plan.dim, fingerprints=kept),
         keys=keys,
         contents=opened.unique.sha256,
         settings=plan.parts.settings,
@@ -333,6 +333,7 @@ def _merge(
         dim=plan.dim,
         failures=[*opened.refused, *failed],
     )
+    return {image: kept[key] for image, key in keys.items() if key in kept}
 
 
 def _finish(
@@ -353,11 +354,11 @@ def _finish(
         Image id to the reason why it is left out.
     """
     failures = dict(opened.refused)
-    outcomes: list[StainOutcome] = []
+    outcomes, fingerprints = list[StainOutcome](), dict[str, Fingerprint]()
     for plan in plans:
         try:
             if plan.name in finished:
-                _merge(plan, finished[plan.name], units, keys[plan.name], opened)
+                fingerprints |= _merge(plan, finished[plan.name], units, keys[plan.name], opened)
         except (OutputError, OverwrittenError, StoreError):
             if not plan.is_finished():
                 raise  # otherwise another process has meanwhile finished the file and removed its packs
@@ -368,7 +369,8 @@ def _finish(
             remove_tree(plan.parts.folder)
         except OutputError as error:  # harmless: the feature file is complete, and packs are no longer read
             _log.warning("%s", error)
-    known = opened.settle(plans[0].path.with_name(FACTS_FILE), failed=len(failures) - len(opened.refused))
+    lost = len(failures) - len(opened.refused)
+    known = opened.settle(plans[0].path.with_name(FACTS_FILE), failed=lost, fingerprints=fingerprints)
     record.note(flow={**known.flow})
     images = opened.unique.dataset.records
     facts = {image.image_id: (image.label, image.group) for image in images}

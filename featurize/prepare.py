@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import ImageError, Message, TissueError, message_of
 from ..core.formats import read_header
 from ..core.jobs import map_ahead
-from ..data import ImageRecord, crop_key, decode_record, is_blank, pixels_sha256, resize_image
+from ..data import Fingerprint, ImageRecord, crop_key, decode_record, fingerprint, is_blank, pixels_sha256, resize_image
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
@@ -49,6 +49,8 @@ class StainInfo:
         Smallest share, over all normalised scales, of stained pixels that gave the stains; NaN if there is none.
     doubtful : bool
         Whether a check of the normalised stains failed at any scale.
+    fingerprint : ndarray of float16, optional
+        For the search for near-duplicates among training images, see `bchisto.data.fingerprint`.
     """
 
     vectors: npt.NDArray[np.float64] | None
@@ -61,6 +63,7 @@ class StainInfo:
     foreign: float = 0.0
     basis: float = math.nan
     doubtful: bool = False
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ def _normalise(
         foreign=max((check.foreign for check in checks), default=0.0),
         basis=min((check.basis for check in checks), default=math.nan),
         doubtful=any(check.reasons for check in checks),
+        fingerprint=None if crop_seed == "pixels" else fingerprint(image),
     )
     return NormalisedImage(index, scales, stain, key)
 

@@ -23,7 +23,7 @@ from ..core import OutputError, OverwrittenError, StoreError, WeightsError
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
-from ..data import ImageRecord, UniqueImages
+from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
 from ..encoders import CropEncoder, weights_of
 from .plan import StorePlan, encoder_of, growth
 from .prepare import ImageFailure
@@ -39,6 +39,8 @@ _AT_ONCE = 64
 _BUNDLES, _BUNDLE_IMAGES = 8, 256
 """With a GPU: minimum number of bundles per process, so that all processes end at about the same time; and maximum
 number of images in a bundle."""
+
+_PRINTS = "fingerprints"
 
 _Reader = Callable[[list[int]], npt.NDArray[np.float32]]
 """Returns the features of images by their positions in a file."""
@@ -73,7 +75,7 @@ def row_keys(
 
 def pack_path(folder: Path, keys: Sequence[str]) -> Path:
     """Return the path of the pack with the rows of these keys."""
-    return folder / f"{key_of('pack of rows 1', keys=sorted(keys))}.npz"
+    return folder / f"{key_of('pack of rows 2', keys=sorted(keys))}.npz"
 
 
 def keep(folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int) -> None:
@@ -96,6 +98,8 @@ def keep(folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure],
     columns = stain_columns([image.stain for image in images.values()])
     path = pack_path(folder, list(described))
     arrays = {"keys": np.array(list(images), "S64"), "failures": np.frombuffer(json.dumps(failures).encode(), np.uint8)}
+    prints = [image.stain.fingerprint for image in images.values()]
+    arrays[_PRINTS] = np.array(prints, np.float16).reshape(-1, *FINGERPRINT)
     write_pack(path, path.stem, {**arrays, "features": features, **columns, PIXELS: columns[PIXELS].astype("S64")})
 
 
@@ -112,12 +116,15 @@ class Pack:
         The columns of `PER_IMAGE` and `PIXELS`.
     failures : dict of str to str
         Key to the reason why an image could not be used.
+    fingerprints : dict of str to ndarray
+        Key to the fingerprint of an image, see `bchisto.data.fingerprint`.
     """
 
     keys: tuple[str, ...]
     features: npt.NDArray[np.float32]
     columns: Columns
     failures: dict[str, str]
+    fingerprints: dict[str, Fingerprint]
 
 
 def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
@@ -126,6 +133,7 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
         **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
         **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()},
         "features": (None, None, None),
+        _PRINTS: (None, *FINGERPRINT),
     }
     arrays = read_pack(path, path.stem, shapes)
     if arrays is None:
@@ -136,13 +144,13 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     fault = (
         "is of another shape" if keys and features.shape != (len(keys), augmentations, dim)
         else "holds values that are not finite" if not np.isfinite(features).all()
-        else "its columns are of another length" if any(len(column) != len(keys) for column in columns.values())
+        else "its columns are of another length" if {len(arrays[name]) for name in [*columns, _PRINTS]} != {len(keys)}
         else ""
     )  # fmt: skip
     if fault:
         _log.warning("%s: %s; done again", path, fault)
         return None
-    return Pack(keys, features, columns, failures)
+    return Pack(keys, features, columns, failures, dict(zip(keys, arrays[_PRINTS], strict=True)))
 
 
 Finished = dict[str, Path | str]
@@ -203,7 +211,12 @@ def take_over(finished: Finished, path: Path, pack: Pack, *, failures: bool = Tr
 
 
 def read_rows(
-    files: Mapping[str, Path], keys: Sequence[str], *, augmentations: int, dim: int
+    files: Mapping[str, Path],
+    keys: Sequence[str],
+    *,
+    augmentations: int,
+    dim: int,
+    fingerprints: dict[str, Fingerprint],
 ) -> Iterator[tuple[int, Rows]]:
     """Yield the rows of finished images by key, each time with the position of the first one.
 
@@ -215,6 +228,8 @@ def read_rows(
         Keys of the images, in the order in which their rows are yielded.
     augmentations, dim : int
         Rows per image, and number of features.
+    fingerprints : dict
+        Gets those that are in the packs, by key.
 
     Raises
     ------
@@ -234,6 +249,7 @@ def read_rows(
                     if kept is None:
                         raise StoreError(f"{path}: changed meanwhile; run the same command again")
                     names, features, columns = kept.keys, kept.features.__getitem__, kept.columns
+                    fingerprints |= kept.fingerprints
                 else:
                     store = opened.enter_context(open_store(path))
                     names, features = store.keys.values(), store.features

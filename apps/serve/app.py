@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as Refusal
@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from ... import __version__
 from ...core.formats import limits
 from ...data import spacing_of
+from .engine import TABLES
 from .pages import Pages
 from .session import ImageAnswer, Item, Session
 
@@ -60,7 +61,7 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
     )
     _add_images(app, session)
     _add_pictures(app, session)
-    for name in ("predictions.csv", "predictions.html", "failures.csv"):
+    for name in TABLES:
         app.get(f"/api/{name}")(_table(session, name))
     pages.add(app, session)
     return app
@@ -84,8 +85,14 @@ def _add_images(app: FastAPI, session: Session) -> None:
         return session.counts() | facts
 
     @app.post("/api/images", status_code=202)
-    async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
-        """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
+    async def add_image(
+        request: Request, name: str, model: int = 0, mpp: str = "", beside: Annotated[tuple[str, ...], Query()] = ()
+    ) -> ImageAnswer:
+        """Add an image; the request body is its file.
+
+        `mpp` are micrometres per pixel, such as 0.42. `beside` are names of the folders beside that of the image, which
+        tell a BACH data set from a folder of yours.
+        """
         session.check_model(model)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
@@ -93,7 +100,7 @@ def _add_images(app: FastAPI, session: Session) -> None:
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return _answer(await session.add(name, request.stream(), model=model, mpp=given))
+        return _answer(await session.add(name, request.stream(), model=model, given=given, beside=beside))
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> list[ImageAnswer]:

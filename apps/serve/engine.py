@@ -15,6 +15,9 @@ from ...core import BchistoError, InputError, Message
 from ...core.formats import limits
 from ...core.jobs import THREADS
 
+TABLES = ("predictions.csv", "predictions.html", "failures.csv")
+"""Files with the answers of a model."""
+
 MARKS = ("\x02", "\x03")
 """Characters around a parameter in a worker's message, which cannot occur in file names."""
 

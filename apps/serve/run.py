@@ -13,10 +13,14 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...core import DependencyError, InputError, Many, PathInput, Settings, TextInput, converted, how_to_install, option
 from ...core.formats import limits
 from ...core.jobs import ensure_folder, scratch_folder
+
+_ADDRESS = r"https?://[^/?#@\s]+(/(?!\.\.?(/|$))[\w.~%@:+!$&'()*,;=-]*)*"
+"""An address without a query and without the parts "." and ".."."""
 
 _LEAST_TOKEN = 20
 """Least number of characters of a token, so that it cannot be guessed."""
@@ -45,7 +49,7 @@ class ServeSettings(Settings):
     def __post_init__(self) -> None:
         """Refuse an address that other machines can reach, unless there is a token file."""
         super().__post_init__()
-        if self.public_url and not re.fullmatch(r"https?://[^/?#@]+(/[\w.~/-]*)?", self.public_url, re.ASCII):
+        if self.public_url and not re.fullmatch(_ADDRESS, self.public_url, re.ASCII):
             raise InputError("{public_url} {}: give an address such as https://HOST/PATH/", self.public_url)
         if self.slides is not None and not (self.slides / "maps").is_dir():
             raise InputError("{slides} {}: holds no maps; give the folder of bchisto slides map --out", self.slides)
@@ -92,7 +96,7 @@ def serve(
     weights: Many[TextInput] = (),
     settings: ServeSettings | None = None,
     ready: Callable[[str], object] = lambda address: None,
-) -> None:
+) -> bool:
     """Serve the web page, until interrupted.
 
     Parameters
@@ -104,6 +108,11 @@ def serve(
     settings : ServeSettings, optional
     ready : callable
         Called with the address, including the token, once the server is ready.
+
+    Returns
+    -------
+    bool
+        Whether all that is to be kept was written in the end.
 
     Raises
     ------
@@ -126,9 +135,11 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
         ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
+    sessions: list[Any] = []
     # an interrupt is the normal end
     with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:
-        asyncio.run(_serve(paths, options, settings, listener, folder, token, ready))
+        asyncio.run(_serve(paths, options, settings, listener, folder, token, ready, sessions))
+    return all(session.is_kept for session in sessions)
 
 
 def _listening(settings: ServeSettings) -> socket.socket:
@@ -149,27 +160,28 @@ async def _serve(
     folder: Path,
     token: str,
     ready: Callable[[str], object],
+    sessions: list[Any],
 ) -> None:
     import uvicorn
 
     from .app import make_app
     from .engine import Engine, load_models
     from .pages import Pages
-    from .security import Connection, Guard
+    from .security import Connection, Guard, most_connections
     from .session import Session
 
     engine = Engine()
     try:
         _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
         models = await load_models(engine, paths, options, folder)
-        session = Session(engine, models, folder, keep=settings.keep)
+        sessions.append(session := Session(engine, models, folder, keep=settings.keep))
         public, csrf = (settings.public_url or "").rstrip("/"), secrets.token_urlsafe(24)
         app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
             access_log=False, log_level="critical", server_header=False, proxy_headers=False, lifespan="on", ws="none",
             timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
-            log_config=None, backlog=limits.SERVED_CONNECTIONS,
+            log_config=None, backlog=most_connections(),
         )  # fmt: skip
         server = uvicorn.Server(config)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
+import resource
 import secrets
 import socket
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -71,7 +72,8 @@ class Guard:
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, public_url: str) -> None:
         self._app, self._token, self._csrf = app, token, csrf
         public = urlsplit(public_url)
-        self._origin, self._prefix = f"{public.scheme}://{public.netloc}", public.path
+        place = public.netloc.casefold().removesuffix(":443" if public.scheme == "https" else ":80")
+        self._origin, self._root = f"{public.scheme}://{place}", public.path  # as browsers write them
         self._folder, self._ticket = f"/{secrets.token_urlsafe(12)}", secrets.token_urlsafe(32)
         # checked since the host name of an attacker could point to this machine (DNS rebinding)
         names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), public.hostname or "localhost")
@@ -91,7 +93,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        path = scope["path"].removeprefix(self._prefix)
+        path = scope["path"].removeprefix(unquote(self._root))
         inside = path.removeprefix(self._folder)
         scope = {**scope, "path": inside or "/"}
         answer = await self._refusal(scope, receive) or self._app
@@ -115,7 +117,7 @@ class Guard:
                 async with asyncio.timeout(1):
                     given = (await receive()).get("body", b"")
         if _same(parse_qs(given.decode("latin-1")).get("token", [""])[0], self._token):
-            root = f"{self._prefix}{self._folder}/"
+            root = f"{self._root}{self._folder}/"
             answer = HTMLResponse(_ENTER.format(root))
             answer.set_cookie("bchisto", self._ticket, path=root, httponly=True, samesite="strict")
             return answer
@@ -138,6 +140,12 @@ def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
+def most_connections() -> int:
+    """Return how many connections there may be, so that files can still be opened."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return min(limits.SERVED_CONNECTIONS, max(1, files // 4)) if files > 0 else limits.SERVED_CONNECTIONS
+
+
 class Connection(H11Protocol):
     """A connection that ends if no request arrives; of too many, the one that has waited longest for a request."""
 
@@ -145,7 +153,7 @@ class Connection(H11Protocol):
         """Begin, and make room."""
         super().connection_made(transport)
         self.begun = self.loop.time()
-        if len(self.connections) > limits.SERVED_CONNECTIONS:
+        if len(self.connections) > most_connections():
             idle = [other for other in self.connections if isinstance(other, Connection) and other.is_idle]
             oldest = min(idle, key=lambda other: other.begun)  # this one at the latest
             self.connections.discard(oldest)

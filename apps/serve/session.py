@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import shutil
 import time
-import unicodedata
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _MOST_FOLDERS = 50
 """Largest number of folders in an image's name, since folders are removed one inside the other."""
+
+_KEEP_SECONDS = 60.0
+"""Time after which what is kept is written although images wait."""
 
 
 @dataclass
@@ -92,6 +95,8 @@ class Item(ImageAnswer):
         Folder of the image and of its pictures.
     given : float or None
         Micrometres per pixel, as entered by the user.
+    beside : list of str
+        Names of the folders that were added with the image's folder and stand beside it.
     sha256 : str
         Of the file.
     size : int
@@ -102,15 +107,19 @@ class Item(ImageAnswer):
         The second most probable class.
     shown : dict
         Pictures of it that exist, with the facts shown next to them.
+    work : set of Task
+        What the worker does for it.
     """
 
     folder: Path = Path()
     given: float | None = None
+    beside: Sequence[str] = ()
     sha256: str = ""
     size: int = 0
     kept: list[Any] | None = None
     next_class: str = ""
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    work: set[asyncio.Task[dict[str, Any]]] = field(default_factory=set)
 
     @property
     def path(self) -> Path:
@@ -121,7 +130,8 @@ class Item(ImageAnswer):
     def task(self) -> dict[str, Any]:
         """The image as a part of a task for the worker."""
         dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
-        return {"name": self.name, "folder": str(dropped), "path": str(self.path), "mpp": self.given}
+        own = {"name": self.name, "folder": str(dropped), "path": str(self.path), "mpp": self.given}
+        return {**own, "beside": self.beside}
 
 
 class Session:
@@ -139,6 +149,8 @@ class Session:
 
     Attributes
     ----------
+    is_kept : bool
+        Whether what is kept could be written the last time.
     version : int
         Number that changes when anything on the page changes.
     """
@@ -147,12 +159,12 @@ class Session:
         self, engine: Engine, models: Sequence[dict[str, Any]], folder: Path, *, keep: Path | None = None
     ) -> None:
         self.engine, self.models, self.version, self.folder = engine, models, 0, folder
+        self.is_kept, self._kept_at = True, math.inf if keep is None else time.monotonic()
         self._keep: list[Path] = []
         if keep is not None:
             self._keep = [keep] if len(models) == 1 else [keep / f"model-{n + 1}" for n in range(len(models))]
         self._items: dict[int, Item] = {}
         self._changed = asyncio.Event()
-        self._work: asyncio.Task[dict[str, Any]] | None = None
         self._next = self._held = self._written = self._pixels = 0
         self._seconds = 0.0
 
@@ -186,8 +198,15 @@ class Session:
         pixels = sum(item.width * item.height for item in self._items.values() if item.state in ("waiting", "working"))
         return round(self._seconds / self._pixels * pixels, 1) if self._pixels else None
 
-    async def add(self, name: str, content: AsyncIterator[bytes], *, model: int, mpp: float | None = None) -> Item:
+    async def add(self, name: str, content: AsyncIterator[bytes], **facts: Any) -> Item:
         """Receive an image, and add it to the queue. An image that is there already is not added again.
+
+        Parameters
+        ----------
+        name : str
+        content : async iterator of bytes
+        **facts
+            ``model``, ``given`` and ``beside`` of `Item`.
 
         Raises
         ------
@@ -200,7 +219,7 @@ class Session:
         if len(self._items) >= limits.SERVED_IMAGES:
             raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
         self._next = number = self._next + 1
-        item = Item(number, name, model, folder=self.folder / str(number), given=mpp)
+        item = Item(number, name, folder=self.folder / str(number), **facts)
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item)
@@ -220,7 +239,7 @@ class Session:
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
             if isinstance(error, OSError):
-                raise HTTPException(507, f"{name}: cannot be stored ({error.strerror})") from error
+                raise HTTPException(507, f"{name}: cannot be stored ({error.strerror or error})") from error
             raise
         self._change()
         return item
@@ -267,8 +286,8 @@ class Session:
     def remove(self, number: int) -> None:
         """Remove an image and its pictures; end its prediction."""
         item = self._items.pop(number)
-        if item.state == "working" and self._work is not None:
-            self._work.cancel()
+        for work in item.work:
+            work.cancel()
         self._discard(item)
         if self._keep:
             self._kept(item).unlink(missing_ok=True)
@@ -286,34 +305,30 @@ class Session:
         return item
 
     async def run(self) -> None:
-        """Read and predict images, until cancelled; write what is kept whenever nothing waits."""
+        """Read and predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
             item = next((item for item in waiting if not item.width), waiting[0] if waiting else None)
+            if time.monotonic() - self._kept_at > _KEEP_SECONDS:
+                item = None
             try:
                 await (self.keep() if item is None else self._advance(item))
             except Exception as error:  # noqa: BLE001 - whatever it is, the queue goes on
                 _log.exception("%s", "tables" if item is None else item.name)
                 if item is not None:
                     item.state, item.error = "failed", f"unexpected {type(error).__name__}: {error}"
-            if item is None:
+            if not waiting:
                 await self._changed.wait()
 
     async def _advance(self, item: Item) -> None:
         """Read an image, or predict one that was read."""
-        task = {"do": "predict" if item.width else "read", "model": self.models[item.model], "image": item.task}
         if item.width:
             item.state = "working"
         self.version += 1
         begun = time.monotonic()
-        self._work = asyncio.create_task(self.engine.ask({**task, "thumbnail": str(item.folder / "small.jpg")}))
-        try:
-            answer = await self._work
-        except asyncio.CancelledError:
-            if item.number in self._items:
-                raise
-            return  # only this image was removed
+        task = {"do": "predict" if item.width else "read", "thumbnail": str(item.folder / "small.jpg")}
+        answer = await self._ask(item, task)
         answer.pop("exit_code", None)
         for name, value in answer.items():
             setattr(item, name, value)
@@ -328,16 +343,33 @@ class Session:
             item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
         self.version += 1
 
+    async def _ask(self, item: Item, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the worker do something for an image; an error if the image is removed meanwhile."""
+        whole = {**task, "model": self.models[item.model], "image": item.task}
+        item.work.add(work := asyncio.create_task(self.engine.ask(whole)))
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if item.number in self._items:
+                raise
+            return {"error": f"{item.name}: was removed"}
+        finally:
+            item.work.discard(work)
+
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
+        if self._keep:
+            self._kept_at = time.monotonic()
         if (version := self.version) == self._written:
             return
+        self.is_kept = True
         for number, folder in enumerate(self._keep):
-            if any(item.state in ("done", "failed") for item in self.items(number)):
-                answer = await self.write(number, folder, prefix="images/")
-                if "error" in answer:
-                    _log.warning("%s", answer["error"])
-        self._written = version  # only now, since the end of the page may interrupt this
+            answer = await self.write(number, folder, prefix="images/")
+            if "error" in answer:
+                self.is_kept = False
+                _log.warning("%s", answer["error"])
+        if self.is_kept:
+            self._written = version  # only now, since the end of the page may interrupt this
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
@@ -349,8 +381,7 @@ class Session:
         target = target or str(item.predicted)
         path = item.folder / f"{kind}-{classes.index(target)}.jpg"
         if path.name not in item.shown:
-            task = {"do": kind, "model": self.models[item.model], "image": item.task, "target": target}
-            answer = await self.engine.ask({**task, "out": str(path)})
+            answer = await self._ask(item, {"do": kind, "target": target, "out": str(path)})
             if "error" in answer:
                 return path, answer
             item.shown[path.name] = answer
@@ -358,6 +389,8 @@ class Session:
 
     async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> dict[str, Any]:
         """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
+
+        Without an image that is done or failed there is no report, and with it no table.
 
         Parameters
         ----------
@@ -386,5 +419,5 @@ def _readable(name: str) -> str:
     >>> _readable("../slide/./a.png")
     'slide/a.png'
     """
-    text = "".join(sign for sign in unicodedata.normalize("NFC", name) if sign.isprintable())
+    text = "".join(sign for sign in name if sign.isprintable())
     return "/".join(part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" ."))

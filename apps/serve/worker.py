@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ...core import BchistoError, Message, is_out_of_memory, message_of, printab
 from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
 from ...core.models import bundle_lines, bundle_view
-from ...data import ImageRecord, ImageSelection, get_layout, read_headers
+from ...data import ImageRecord, ImageSelection, read_headers
 from ...evaluate import apply_temperature
 from ...evaluate.report import measured
 from ...predict import (
@@ -45,7 +46,7 @@ from ...predict import (
     tabulate,
     write_html,
 )
-from .engine import MARKS
+from .engine import MARKS, TABLES
 from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stains, write_thumbnail
 
 Task = Mapping[str, Any]
@@ -109,7 +110,7 @@ def _in_words(text: str, task: Task) -> str:
     def write(name: str, value: str) -> str:
         if task["do"] == "facts":
             return f"{MARKS[0]}{name}{':' if value else ''}{value}{MARKS[1]}"
-        return "the field Micrometres per pixel" if name == "mpp" else f"{name} {value}".rstrip()
+        return "the field Micrometres per pixel" if name == "mpp" else f"--{name.replace('_', '-')} {value}".rstrip()
 
     return written(text, write)
 
@@ -137,12 +138,14 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
     """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
     record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"])
     if record.mpp is None:
-        if record.path.parent.name in (classes := get_layout("bach").classes):  # known by its folders, not by names
-            for name in classes:
-                (record.path.parents[1] / name).mkdir(exist_ok=True)
-        with suppress(BchistoError):  # as `predict` knows them from the names of a published data set
-            (published,) = ImageSelection(Path(image["folder"]), **model.bundle.reading).table().records
-            record = replace(record, mpp=published.mpp)
+        above = [record.path.parents[1] for _ in image["beside"][:1]]
+        for root in (Path(image["folder"]), *above):
+            # as `predict` knows them from the names of a published data set
+            with suppress(BchistoError, OSError, ValueError):
+                for name in image["beside"]:  # BACH is known by its folders
+                    (above[0] / Path(name).name).mkdir(exist_ok=True)
+                (published,) = ImageSelection(root, **model.bundle.reading).table().records
+                record = replace(record, mpp=record.mpp or published.mpp)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
     with advised():
         (usable,), _ = check_sizes([record], model=model, skip_errors=False)
@@ -215,12 +218,31 @@ def _result(image: Mapping[str, Any]) -> Prediction | str:
     return str(image["error"]) if kept is None else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
 
 
+def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
+    """Return the patient of each image, as `predict` reads them from the names of all images."""
+    with TemporaryDirectory() as folder, suppress(BchistoError):
+        for name, image in images.items():
+            link = Path(folder, name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(image["path"])
+        roots = {name.partition("/")[0] for name in images if "/" in name}
+        root = Path(folder, *roots) if len(roots) == 1 and all("/" in name for name in images) else Path(folder)
+        records = ImageSelection(root, **model.bundle.reading).table().records
+        return {record.path.relative_to(folder).as_posix(): record.group for record in records}
+    return {}
+
+
 def _write(task: Task) -> dict[str, Any]:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
     (file, model), folder = _model(task), Path(task["folder"])
     images = {image["name"]: image for image in task["images"]}
+    if task["html"] and not images:
+        for name in TABLES:
+            remove_output(folder / name)
+        return {}
+    groups = _groups(images, model)
     records = in_order(
-        ImageRecord(image_id=name, path=Path(image["path"]), label=image["label"] or None)
+        ImageRecord(name, Path(image["path"]), label=image["label"] or None, group=groups.get(name))
         for name, image in images.items()
     )
     results = {record.image_id: _result(images[record.image_id]) for record in records}

@@ -9,7 +9,7 @@ candidates, whose pixels are then compared.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import read_header
+from ...core.formats import ImageHeader
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import LEAST_POINTS, LEAST_SPREAD, SAME_PIXELS, Alignment, Grey, align, compare_aligned, compare_whole
 from .content import is_blank, pixels_sha256
-from .decode import decode_record
+from .decode import decode_record, headers_of
 
 _CELLS = 8
 """Number of cells per side of a descriptor."""
@@ -47,6 +47,14 @@ _TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
 
 _COMPONENTS = 24
 """Number of principal components from which hash keys are computed."""
+
+FINGERPRINT = (2 + _MOST_POINTS, 2 + _CELLS**2)
+"""Shape of a fingerprint."""
+
+Fingerprint = npt.NDArray[np.float16]
+"""The fingerprint of an image, one array so that it can be kept: reduction, cell, height and width after the reduction
+and number of points; the descriptor of the whole image, behind two zeros; row, column and descriptor of each point.
+Descriptors have unit length. Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048."""
 
 _ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
 """Largest distance between the descriptors of two similar points, or of two similar images. Descriptors have unit
@@ -77,27 +85,6 @@ class Scale(NamedTuple):
     cell: int
 
 
-class Fingerprint(NamedTuple):
-    """The fingerprint of an image with tissue.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Height and width after the reduction.
-    points : ndarray of int32, shape (n, 2)
-        Row and column of each point.
-    local : ndarray of float16, shape (n, 64)
-        Descriptor of each point, of unit length.
-    whole : ndarray of float16, shape (64,)
-        Descriptor of the whole image, of unit length.
-    """
-
-    shape: tuple[int, ...]
-    points: npt.NDArray[np.int32]
-    local: npt.NDArray[np.float16]
-    whole: npt.NDArray[np.float16]
-
-
 def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
     """Return the reduced grey levels of an image, float32 of shape (height, width)."""
     import cv2
@@ -111,19 +98,26 @@ def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
-    """Compute the fingerprint of an image; None if it shows no tissue.
+def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fingerprint:
+    """Compute the fingerprint of an image.
 
     Parameters
     ----------
-    grey : ndarray of float32, shape (height, width)
-        Reduced grey levels, from `grey_levels`.
-    scale : Scale
+    image : ndarray of uint8, shape (height, width, 3)
+    scale : Scale, optional
+        By default that of a dataset whose images all have the size of this one.
+
+    Returns
+    -------
+    ndarray of float16, shape `FINGERPRINT`
     """
     import cv2
 
+    scale = scale or _scale([image.shape[:2]])
+    grey, result = grey_levels(image, scale), np.zeros(FINGERPRINT, np.float16)
+    result[0, :2] = scale
     if grey.std() < LEAST_SPREAD:
-        return None
+        return result
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
     strength = np.abs(narrow - wide)
     side, margin = scale.cell + 1, scale.cell * _CELLS // 2
@@ -143,7 +137,11 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     cells = np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1).astype(np.float16)
-    return Fingerprint(grey.shape, points[has_tissue], local=cells[:-1], whole=cells[-1])
+    points = points[has_tissue]
+    result[0, 2:5] = *np.minimum(grey.shape, 2048), len(points)
+    result[1, 2:] = cells[-1]
+    result[2 : 2 + len(points)] = np.concatenate([points, cells[:-1]], axis=1)
+    return result
 
 
 class Copy(NamedTuple):
@@ -185,7 +183,11 @@ class Pixels:
 
 
 def find_copies(
-    records: Sequence[ImageRecord], *, seen: Pixels | None = None, search: bool = True
+    records: Sequence[ImageRecord],
+    *,
+    seen: Pixels | None = None,
+    search: bool = True,
+    known: Mapping[str, Fingerprint] | None = None,
 ) -> tuple[Copy, ...] | None:
     """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
 
@@ -197,6 +199,9 @@ def find_copies(
         Is filled with what the pixels of all images show.
     search : bool
         Whether to search; if not, images are only decoded for `seen`.
+    known : mapping, optional
+        Image ID to fingerprint. If it has the scale of these images, the image is decoded only to be compared with
+        candidates.
 
     Returns
     -------
@@ -216,9 +221,15 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-    scale = _scale(records)
+    headers = zip(records, headers_of(records), strict=True)
+    scale = _scale(
+        [record.sides(header.width, header.height) for record, header in headers if isinstance(header, ImageHeader)]
+    )
 
     def describe(record: ImageRecord) -> Fingerprint | None:
+        kept = None if known is None else known.get(record.image_id)
+        if kept is not None and tuple(kept[0, :2]) == scale:
+            return kept
         try:
             image = decode_record(record)
         except ImageError as error:
@@ -229,7 +240,7 @@ def find_copies(
             seen.pixels[record.image_id] = pixels_sha256(image)
             if is_blank(image):
                 seen.blank.append(record.image_id)
-        return fingerprint(grey_levels(image, scale), scale) if search else None
+        return fingerprint(image, scale) if search else None
 
     prints: list[Fingerprint | None] = []
     with Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress:
@@ -257,37 +268,30 @@ def find_copies(
     return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second))) if search else None
 
 
-def _scale(records: Sequence[ImageRecord]) -> Scale:
-    def sides(record: ImageRecord) -> tuple[int, int] | None:
-        try:
-            header = read_header(record.path)
-        except ImageError:
-            return None
-        return record.sides(header.width, header.height)
-
-    known = [pair for pair in in_threads(sides, records) if pair is not None]
-    if not known:
+def _scale(sides: Sequence[tuple[int, ...]]) -> Scale:
+    """Return the scale at which images with these sides are compared."""
+    if not sides:
         return Scale(1, 4)
-    reduction = -(-max(map(max, known)) // 1024)
-    typical = int(np.median([min(pair) for pair in known])) // reduction
+    reduction = -(-max(map(max, sides)) // 1024)
+    typical = int(np.median(list(map(min, sides)))) // reduction
     return Scale(reduction, 4 if typical >= 128 else 2)
 
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
-    known = [(index, item) for index, item in enumerate(prints) if item is not None]
+    known = [(index, item) for index, item in enumerate(prints) if item is not None and item[0, 2]]
     if len(known) < 2:
         return
     places = np.array([index for index, _ in known])
-    whole = np.stack([item.whole for _, item in known]).astype(np.float32)
+    whole = np.stack([item[1, 2:] for _, item in known]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(places[top + left]), int(places[right]), None
-    local = np.concatenate([item.local for _, item in known])
-    owner = np.repeat(places, [len(item.points) for _, item in known])
-    points = np.concatenate([item.points for _, item in known])
-    shapes = {index: item.shape for index, item in known}
+    sizes = np.stack([item[0, 2:5] for _, item in known]).astype(int)
+    rows = np.concatenate([item[2 : 2 + count] for (_, item), count in zip(known, sizes[:, 2], strict=True)])
+    owner, points, local = np.repeat(places, sizes[:, 2]), rows[:, :2].astype(np.int32), rows[:, 2:]
+    shapes = dict(zip(places.tolist(), sizes[:, :2].tolist(), strict=True))
     pairs = _alike(local, owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))

@@ -228,28 +228,28 @@ def write_page(
     first : sequence of Block
         What stands before the list of sections.
     """
-    longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
-
-    def passed_on(value: Any) -> Any:
-        """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
-        value = public(value) if isinstance(value, str) else value
-        if type(value) is not str or value.startswith("data:"):
-            return value
-        for name, other in longest_first:
-            value = value.replace(name, other)
-        return _PATH.sub(r"\1", value)
-
     render_page(
         path,
         "blocks.html",
         package=__package__,
-        finalize=passed_on,
+        passed_on=True,
+        renamed=sorted((renamed or {}).items(), key=lambda pair: -len(pair[0])),  # the longest first
         title=title,
         goal="content",
         banners=list(banners),
         first=list(first),
         sections=[section for section in sections if section.blocks],
     )
+
+
+def _passed_on(context: Mapping[str, Any], value: Any) -> Any:
+    """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
+    value = public(value) if isinstance(value, str) else value
+    if type(value) is not str or value.startswith("data:"):
+        return value
+    for name, other in context["renamed"]:
+        value = value.replace(name, other)
+    return _PATH.sub(r"\1", value)
 
 
 def render_page(
@@ -259,7 +259,7 @@ def render_page(
     package: str | None,
     style: str = "",
     script: str | None = None,
-    finalize: Callable[[Any], Any] | None = None,
+    passed_on: bool = False,
     **values: Any,
 ) -> None:
     """Render a template that extends ``page.html``, and write it whole.
@@ -276,8 +276,8 @@ def render_page(
     script : str, optional
         A file there. With it, or empty, a content security policy allows what is within the page and nothing else;
         without, there is none.
-    finalize : callable, optional
-        What becomes of each value that is put in.
+    passed_on : bool
+        Whether all texts are changed so that they may be passed on, see `write_page`.
     **values
         Among them ``title`` and ``banners``.
     """
@@ -285,10 +285,9 @@ def render_page(
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
         policy += f"; script-src {_source(code)}" if code else ""
-    environment = page_templates(package, finalize=finalize)
-    page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
+    page = page_templates(package, passed_on=passed_on).get_template(template)
     with atomic_output(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page.render(**values, style=sheet, script=code, policy=policy), encoding="utf-8")
 
 
 def style_of(package: str | None, style: str) -> str:
@@ -301,14 +300,14 @@ def render(template: str, **values: Any) -> str:
     return str(page_templates(__package__, autoescape=False).get_template(template).render(**values))
 
 
-def page_templates(
-    package: str | None, *, autoescape: bool = True, finalize: Callable[[Any], Any] | None = None
-) -> Any:
+@functools.cache
+def page_templates(package: str | None, *, autoescape: bool = True, passed_on: bool = False) -> Any:
     """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports.
 
-    Of templates that the package lacks, those of this room are taken.
+    It is always the same one, because compiling the templates of a report takes longer than filling them. Of templates
+    that the package lacks, those of this room are taken.
     """
-    from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader
+    from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader, pass_context
 
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
         loader=ChoiceLoader([PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]),
@@ -316,28 +315,10 @@ def page_templates(
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=finalize,
-        bytecode_cache=_compiled(autoescape, finalize is not None),
+        finalize=pass_context(_passed_on) if passed_on else None,
     )
     environment.filters |= FORMS
     return environment
-
-
-@functools.cache
-def _compiled(autoescape: bool, finalized: bool) -> Any:
-    """Return a `jinja2.BytecodeCache` in memory: compiling the templates of a report takes longer than filling them."""
-    from jinja2 import BytecodeCache
-
-    codes: dict[tuple[str, str], Any] = {}
-
-    class Codes(BytecodeCache):
-        def load_bytecode(self, bucket: Any) -> None:
-            bucket.code = codes.get((bucket.key, bucket.checksum))
-
-        def dump_bytecode(self, bucket: Any) -> None:
-            codes[bucket.key, bucket.checksum] = bucket.code
-
-    return Codes()
 
 
 def _source(text: str) -> str:

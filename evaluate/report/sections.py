@@ -43,10 +43,13 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     """
     metrics, view = panel.metrics, panel.metrics.get("two_class")
     values: dict[str, Any] = {"panel": panel, "figures": further_figures([metrics])}
+    drawn = panel.drawn  # a run has a report of all its tables, too
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        values["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
-        values["roc"] = roc_figure(panel.table, metrics) if view else None
+        if not drawn:
+            drawn["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
+            drawn["roc"] = roc_figure(panel.table, metrics) if view else None
+        values |= drawn
         yield Section("Calibration and operating points", [Block(template="calibration.html", values=values)])
 
 

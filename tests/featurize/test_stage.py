@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import OutputError
-from bchisto.data import ImageRecord
+from bchisto.data import FINGERPRINT, ImageRecord
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import ImageFailure, View, crop_boxes, cut_crop, draw_augmentation, open_store
 from bchisto.featurize.crops import pad_image
@@ -22,7 +22,12 @@ RECORDS = [ImageRecord(image_id=name, path=None, label=label, mpp=mpp) for name,
 
 def stain(number):
     vectors = None if number == 1 else np.full((3, 2), number / 8)
-    return StainInfo(vectors, tissue=number / 4, residual=float("nan"), skipped=number == 1, pixels=f"{number:064x}")
+    facts = {
+        "skipped": number == 1,
+        "pixels": f"{number:064x}",
+        "fingerprint": np.full(FINGERPRINT, number, np.float16),
+    }
+    return StainInfo(vectors, tissue=number / 4, residual=float("nan"), **facts)
 
 
 # ---- prepare_crops
@@ -79,8 +84,10 @@ def test_a_pack_gives_back_rows_columns_and_failures_of_its_file(few, tmp_path):
     assert (pack.keys, pack.failures) == (tuple(images), {f"{1:064x}": "why"})
     np.testing.assert_array_equal(pack.features, [image.features["s"] for image in images.values()])
     np.testing.assert_allclose(pack.columns["tissue"], [0, 0.5])
+    prints = {}
     places = [(place, rows.tolist()) for place, (rows, _) in read_rows(
-        dict.fromkeys(images, path), list(images)[::-1], augmentations=2, dim=4)]  # fmt: skip
+        dict.fromkeys(images, path), list(images)[::-1], augmentations=2, dim=4, fingerprints=prints)]  # fmt: skip
+    assert {key: kept.max() for key, kept in prints.items()} == {f"{n:064x}": n for n in (0, 2)}
     assert places == [(0, [image.features["s"].tolist() for image in list(images.values())[::-1]])]
     assert read_kept(path, augmentations=3, dim=4) is None
     assert read_kept(path, augmentations=2, dim=5) is None

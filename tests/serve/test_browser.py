@@ -296,7 +296,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        path = self.path.removeprefix("/node/8600") if self.server.strips else self.path
+        path = self.path.removeprefix("/node/me%40uni/8600") if self.server.strips else self.path
         target = self.server.target
         answer = httpx.request(self.command, target + path, headers=headers, content=body, timeout=60)
         self.send_response(answer.status_code)
@@ -319,9 +319,11 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         proxy.strips, proxy.instead = strips, 0
-        public = f"http://localhost:{proxy.server_port}/node/8600"
-        with serving(start, run_folders / "first run", "--public-url", public) as page:
-            assert page.address.startswith(f"{public}/?token=")
+        public = f"http://localhost:{proxy.server_port}/node/me%40uni/8600"
+        with serving(
+            start, run_folders / "first run", "--public-url", public.replace("localhost", "LocalHost")
+        ) as page:
+            assert page.address.startswith(public.replace("localhost", "LocalHost") + "/?token=")
             (port,) = {
                 connection.split()[3].rpartition(":")[2]
                 for connection in subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()

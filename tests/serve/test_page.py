@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -241,16 +242,17 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     for at, (folder, name) in enumerate(
         [("published", "SOB_B_A-14-22549AB-40-001.png"), ("published", "SOB_M_DC-14-2523-40-009.png"),
          ("published", "SOB_B_A-14-22549AB-400-002.png"), ("own", "a.png"), ("bach/Photos/Normal", "n001.tif"),
-         ("bach/Photos/Benign", "b001.tif")]
+         ("bach/Photos/Benign", "b001.tif"), ("mine/Benign", "b003.tif")]
     ):  # fmt: skip
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         Image.open(paths[at]).save(tmp_path / folder / name)
     rows = {}
     with serving(start, scaled) as page:
-        for folder in ("published", "bach", "own"):
+        for folder in ("published", "bach", "mine", "own"):
             files = sorted(path for path in (tmp_path / folder).rglob("*.*") if path.is_file())
             for path in files:
-                page.add(str(path.relative_to(tmp_path)), path.read_bytes())
+                beside = [other.name for other in path.parents[1].iterdir() if other.is_dir()]
+                page.add(str(path.relative_to(tmp_path)), path.read_bytes(), beside=[*beside, "../.."])
             out = tmp_path / f"{folder}.csv"
             predict(scaled, tmp_path / folder, out=out, work=Work(jobs=1, skip_errors=True))
             rows |= {Path(row["image_id"]).name: row for row in rows_of(out.read_text())}
@@ -263,13 +265,13 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     ]  # fmt: skip
     small = shown.pop("SOB_B_A-14-22549AB-400-002.png")
     assert "is smaller than the field" in small["error"]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for name, row in rows.items():
         assert repr(shown[name]["probabilities"]["benign"]) == row["p_benign"] == table[name]["p_benign"]
     assert table["given.png"]["mpp"] == "0.45"
     unknown = "not known, and are taken for those of training (0.49)"
-    assert [name for name in table if unknown in table[name]["warnings"]] == ["a.png"]
-    assert listed.count(unknown) == 1
+    assert [name for name in table if unknown in table[name]["warnings"]] == ["b003.tif", "a.png"]
+    assert listed.count(unknown) == 2
 
 
 def test_what_cannot_be_used_gets_its_line(page, content):
@@ -436,10 +438,12 @@ def start_with(**values):
 
 
 @pytest.mark.slow
-def test_slow_clients_keep_nobody_waiting(run_folders, content):
+@pytest.mark.parametrize("opened", [1024, 64])
+def test_slow_clients_keep_nobody_waiting(run_folders, content, opened):
     """Others get their answers meanwhile, the slow one is told, and silent connections end without a word."""
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (opened, opened))}
     with (
-        serving(start_with(SERVED_IDLE_SECONDS=3), run_folders / "first run") as page,
+        serving(start_with(SERVED_IDLE_SECONDS=3), run_folders / "first run", **limit) as page,
         contextlib.ExitStack() as stack,
     ):
         host, _, port = page.base.removeprefix("http://").partition(":")
@@ -515,18 +519,26 @@ def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, t
 def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_path):
     """The folder holds what `predict` makes of its images, and its table is a manifest for the next training."""
     kept, files = tmp_path / "kept", sorted(tissue.rglob("*.png"))[:4]
+    folders, table = ["patient 1", "patient 1", "patient 2", "patient 2"], kept / "predictions.csv"
     with serving(start, run_folders / "first run", "--keep", kept) as page:
-        numbers = [page.add(f"slide é/{path.name}", path.read_bytes()).json()["number"] for path in files]
-        for names in (("a", "a/b.png"), ("d/b.png", "d")):
-            numbers += [page.add(names[0], files[0].read_bytes()).json()["number"]]
-            refused = page.add(names[1], files[0].read_bytes())
+        names = [f"{folder}/e\u0301 {path.name}" for folder, path in zip(folders, files, strict=True)]
+        numbers = [page.add(*pair).json()["number"] for pair in zip(names, map(Path.read_bytes, files), strict=True)]
+        for first, second in (("a", "a/b.png"), ("d/b.png", "d")):
+            numbers += [page.add(first, files[0].read_bytes()).json()["number"]]
+            refused = page.add(second, files[0].read_bytes())
             assert refused.status_code == 507
-            assert refused.json()["detail"].startswith(f"{names[1]}: cannot be stored")
+            assert refused.json()["detail"].startswith(f"{second}: cannot be stored")
         page.wait()
+        while not table.is_file():
+            time.sleep(0.1)
+        table.rename(tmp_path / "away")
+        table.mkdir()  # so that it cannot be written for a while
         for number in numbers[3:]:
             page.client.delete(f"/api/images/{number}")
         for number, label in zip(numbers[:2], ("malignant", "benign"), strict=True):
             page.client.put(f"/api/images/{number}/review", params={"label": label})
+        time.sleep(2)
+        table.rmdir()
         assert page.stop()[0] == 0
     assert sorted(path.name for path in kept.iterdir()) == ["images", "predictions.csv", "predictions.html"]
     predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=Work(jobs=1))
@@ -536,12 +548,31 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
     ]
     featurize(kept / "predictions.csv", out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     table = read_dataset(kept / "predictions.csv")
-    assert {record.image_id: record.label for record in table.records} == {
-        f"slide é/{path.name}": label for path, label in zip(files[:3], ("malignant", "benign", None), strict=True)
-    }
+    assert [(record.image_id, record.label, record.group) for record in table.records] == list(
+        zip(names[:3], ("malignant", "benign", None), folders[:3], strict=True)
+    )
     code, _, err = cli("serve", run_folders / "first run", "--keep", kept)
     assert code == 2
     assert "holds other files" in err
+
+
+def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
+    """It is told in the end; and an image that is removed while its map is drawn holds up no other."""
+    with serving(start, run_folders / "first run", "--keep", tmp_path / "kept") as page:
+        (tmp_path / "kept" / "predictions.csv").mkdir()
+        number = page.add("a.png", content).json()["number"]
+        page.wait()
+        os.kill(worker_of(page.process), signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            drawn = pool.submit(httpx.get, f"{page.base}/api/images/{number}/map.jpg", headers=page.headers, timeout=60)
+            time.sleep(1)
+            page.client.delete(f"/api/images/{number}")
+            assert drawn.result().json()["detail"] == "a.png: was removed"
+        page.add("b.png", content)
+        assert page.wait()["b.png"]["state"] == "done"
+        code, _, err = page.stop()
+    assert code == 1
+    assert err.splitlines()[-1].startswith("warning: ")
 
 
 def test_two_models(start, run_folders, tissue, tmp_path):
@@ -561,11 +592,12 @@ def test_two_models(start, run_folders, tissue, tmp_path):
         for where in ("/", "/results", "/api/predictions.csv"):
             assert page.client.get(where, params={"model": 2}).status_code == 404
         assert [(kept / f"model-{n}" / "images" / "x.png").read_bytes() for n in (1, 2)] == contents[:2]
-        page.client.delete(f"/api/images/{numbers[1]}")
-        assert [(kept / f"model-{n}" / "images" / "x.png").is_file() for n in (1, 2)] == [True, False]
-        page.stop()
-    tables = [rows_of((kept / f"model-{n}" / "predictions.csv").read_text()) for n in (1, 2)]
-    assert [[row["path"] for row in rows] for rows in tables] == [["images/x.png"], ["images/y.png"]]
+        page.client.delete(f"/api/images/{numbers[0]}")
+        assert [(kept / f"model-{n}" / "images" / "x.png").is_file() for n in (1, 2)] == [False, True]
+        assert page.stop()[0] == 0
+    assert [path.name for path in (kept / "model-1").iterdir()] == ["images"]
+    rows = rows_of((kept / "model-2" / "predictions.csv").read_text())
+    assert [row["path"] for row in rows] == ["images/x.png", "images/y.png"]
 
 
 def test_a_model_that_is_replaced_meanwhile(start, run_folders, scaled, content, tmp_path):
