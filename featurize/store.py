@@ -1,10 +1,11 @@
 """The feature file: one HDF5 file per encoder and view.
 
-Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
-UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
-file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, false or 0
-if unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
+Per row (image, then augmentation): ``features`` float32 (rows, d) with a checksum for each image, ``image_id``,
+``label``, ``group`` UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its
+rows, ``sha256`` of the file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share,
+``residual``, ``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo`
+(NaN, false or 0 if unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left
+out, as JSON.
 Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
 A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
@@ -81,6 +82,9 @@ class StainOutcome:
 
 _AT_ONCE = 4096
 """Texts that are read at a time, and images whose texts are written at a time."""
+
+_CHUNK = 2**23
+"""Largest number of features, about, that have one checksum."""
 
 _FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
 """Measured overhead in bytes: of a file, of an image in addition to its rows, and of a text."""
@@ -326,12 +330,14 @@ def write_store(
     with contextlib.ExitStack() as opened:
         temporary = opened.enter_context(atomic_output(target))
         claim_space(temporary, _FILE_BYTES + _IMAGE_BYTES * images + size)
-        file = opened.enter_context(h5py.File(temporary, "w"))
+        # without a cache of chunks, whose state would decide the order of chunks in the file
+        file = opened.enter_context(h5py.File(temporary, "w", rdcc_nbytes=0))
         file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
         write_header(file, settings, origin)
         # a dataset, because HDF5 limits attributes to 64 KiB
         file.create_dataset("failures", data=json.dumps(list(failures)), dtype=TEXT)
-        features = file.create_dataset("features", (images * augmentations, dim), np.float32)
+        matrix, chunk = (images * augmentations, dim), (min(augmentations, _CHUNK // dim + 1), dim)
+        features = file.create_dataset("features", matrix, np.float32, chunks=chunk, fletcher32=True)
         for name, column in texts.items():
             dataset = file.create_dataset(name, (images * augmentations,), TEXT)
             for start in range(0, images, _AT_ONCE):

@@ -20,8 +20,9 @@ from ... import __version__
 from ...core.formats import limits
 from ...data import spacing_of
 from .engine import TABLES
+from .item import ImageAnswer, Item
 from .pages import Pages
-from .session import ImageAnswer, Item, Session
+from .session import Session
 
 
 def make_app(session: Session, pages: Pages) -> FastAPI:

@@ -282,3 +282,6 @@ _TASKS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
     "facts": _facts, "read": _read, "predict": _predict, "write": _write,
     **dict.fromkeys(("picture", "pixels", "stains", "map"), _show),
 }  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

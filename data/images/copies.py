@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import ImageHeader
+from ...core.formats import read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import LEAST_POINTS, LEAST_SPREAD, SAME_PIXELS, Alignment, Grey, align, compare_aligned, compare_whole
 from .content import is_blank, pixels_sha256
-from .decode import decode_record, headers_of
+from .decode import decode_record
 
 _CELLS = 8
 """Number of cells per side of a descriptor."""
@@ -221,10 +222,12 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-    headers = zip(records, headers_of(records), strict=True)
-    scale = _scale(
-        [record.sides(header.width, header.height) for record, header in headers if isinstance(header, ImageHeader)]
-    )
+    sides = []
+    for record in records:
+        with suppress(ImageError):  # of the pixels, too
+            header = read_header(record.path)
+            sides.append(record.sides(header.width, header.height))
+    scale = _scale(sides)
 
     def describe(record: ImageRecord) -> Fingerprint | None:
         kept = None if known is None else known.get(record.image_id)

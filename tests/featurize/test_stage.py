@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core import OutputError
+from bchisto.core import OutputError, StoreError
 from bchisto.data import FINGERPRINT, ImageRecord
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import ImageFailure, View, crop_boxes, cut_crop, draw_augmentation, open_store
@@ -127,3 +127,8 @@ def test_a_file_is_written_in_pieces_and_read_back(described, tmp_path, rng, fai
         np.testing.assert_array_equal(store.images("stains"), columns["stains"])
         np.testing.assert_array_equal(store.images("mpp"), [0.5, np.nan, 0.25])
         assert dict(store.header["failures"]) == {"d.png": "why"}
+    content = bytearray(path.read_bytes())
+    content[content.index(rows[1].tobytes()) + 5] ^= 1  # another number, which only the checksum tells
+    path.write_bytes(content)
+    with open_store(path) as store, pytest.raises(StoreError, match="x.h5: damaged"):
+        store.features()

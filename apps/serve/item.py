@@ -1,0 +1,126 @@
+"""An image of the page: its file, its prediction and its review."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class ImageAnswer:
+    """An image and its prediction.
+
+    Attributes
+    ----------
+    number : int
+    name : str
+    model : int
+    state : str
+        waiting, working, done or failed.
+    error : str
+        The reason why it cannot be used; empty if it can.
+    notes : list of str
+        Warnings.
+    width, height : int
+        Pixels; 0 before the file is read.
+    mpp : float or None
+        Micrometres per pixel, as given, of a published data set, or of the file; None if they are not known.
+    predicted : str or None
+        The predicted class.
+    confidence : float or None
+        Calibrated probability of the predicted class.
+    uncertain : bool or None
+        Whether the prediction is uncertain; None if the model has no rule for this.
+    probabilities : dict
+        Class to probability, as in the table.
+    calibrated : dict
+        Class to calibrated probability; the highest is the confidence.
+    further : dict
+        Other cells of the table: outlier, nearest training images, the result at the threshold.
+    reviewed : bool
+        Whether a person has looked at the answer.
+    label : str
+        The class that this person gives; empty for none of the model's.
+    """
+
+    number: int
+    name: str
+    model: int
+    state: str = "waiting"
+    error: str = ""
+    notes: list[str] = field(default_factory=list)
+    width: int = 0
+    height: int = 0
+    mpp: float | None = None
+    predicted: str | None = None
+    confidence: float | None = None
+    uncertain: bool | None = None
+    probabilities: dict[str, float] | None = None
+    calibrated: dict[str, float] | None = None
+    further: dict[str, str] | None = None
+    reviewed: bool = False
+    label: str = ""
+
+
+@dataclass(eq=False)
+class Item(ImageAnswer):
+    """An image of the session.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the image and of its pictures.
+    given : float or None
+        Micrometres per pixel, as entered by the user.
+    beside : list of str
+        Names of the folders that were added with the image's folder and stand beside it.
+    sha256 : str
+        Of the file.
+    size : int
+        Bytes of the file.
+    kept : list
+        What the worker needs to write the table.
+    next_class : str
+        The second most probable class.
+    shown : dict
+        Pictures of it that exist, with the facts shown next to them.
+    work : set of Task
+        What the worker does for it.
+    """
+
+    folder: Path = Path()
+    given: float | None = None
+    beside: Sequence[str] = ()
+    sha256: str = ""
+    size: int = 0
+    kept: list[Any] | None = None
+    next_class: str = ""
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    work: set[asyncio.Task[dict[str, Any]]] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        """The file, under its own name, which tells of some published images how they are read."""
+        return self.folder / "files" / self.name
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """The image as a part of a task for the worker."""
+        dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
+        own = {"name": self.name, "folder": str(dropped), "path": str(self.path), "mpp": self.given}
+        return {**own, "beside": self.beside}
+
+
+def readable(name: str) -> str:
+    """Return a name of an upload for display: any alphabet, one line, and without parts such as "..".
+
+    Examples
+    --------
+    >>> readable("../slide/./a.png")
+    'slide/a.png'
+    """
+    text = "".join(sign for sign in name if sign.isprintable())
+    return "/".join(part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" ."))
