@@ -1,14 +1,17 @@
 """What stage 1 is made of, each by itself: crops of a normalised image, the writer of feature files, and packs."""
 
 import contextlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from bchisto.core import OutputError, StoreError
+from bchisto.core.jobs import Work
 from bchisto.data import FINGERPRINT, ImageRecord
+from bchisto.data.images import copies
 from bchisto.encoders import EncoderChoice
-from bchisto.featurize import ImageFailure, View, crop_boxes, cut_crop, draw_augmentation, open_store
+from bchisto.featurize import ImageFailure, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.crops import pad_image
 from bchisto.featurize.prepare import NormalisedImage, StainInfo, prepare_crops
 from bchisto.featurize.store import stain_columns, write_store
@@ -28,6 +31,12 @@ def stain(number):
         "fingerprint": np.full(FINGERPRINT, number, np.float16),
     }
     return StainInfo(vectors, tissue=number / 4, residual=float("nan"), **facts)
+
+
+def test_no_image_is_decoded_twice(tissue, tiny_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(copies, "decode_record", None)  # near-duplicates take what features have decoded
+    (store,) = featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=2)).stores
+    assert json.loads((store.parent / "dataset.json").read_text())["copies"] == []
 
 
 # ---- prepare_crops
