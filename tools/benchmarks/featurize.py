@@ -3,7 +3,8 @@
 Run: python tools/benchmarks/featurize.py [--encoder resnet50] [--rounds 3]
 
 With `--images BREAKHIS --weights mobilenetv2.weights.h5` it measures the whole command instead: `featurize --preset
-quick` of images of 2048x1536 that are put together of BreakHis images, against the encoder alone on the same frames.
+quick` of images of 2048x1536 that are put together of BreakHis images and saved as BACH's are (TIFF; `--suffix .png`),
+against the encoder alone on the same frames.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from stains import plain_augment, plain_macenko  # noqa: E402
 AUGMENTATIONS, CROPS, CROP, SCALE = 2, 20, 400, 0.5
 
 
-def write_images(folder, sources, number):
+def write_images(folder, sources, number, suffix):
     """Write images of 2048x1536, of squares of BreakHis images in random order and zoom; return their records.
 
     So no two of them are near-duplicates, which are compared one by one.
@@ -50,16 +51,16 @@ def write_images(folder, sources, number):
             y, x = (int(rng.integers(0, most - side)) for most in picture.shape[:2])
             square = Image.fromarray(picture[y : y + side, x : x + side]).resize((128, 128))
             canvas[top : top + 128, left : left + 128] = np.rot90(np.asarray(square), int(rng.integers(4)))
-        path = folder / "images" / "ab"[index % 2] / f"{index:03d}.png"
+        path = folder / "images" / "ab"[index % 2] / f"{index:03d}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(canvas).save(path, compress_level=1)
+        Image.fromarray(canvas).save(path, **({"compress_level": 1} if suffix == ".png" else {}))
         records.append(ImageRecord(image_id=path.name, path=path, label=None))
     return records
 
 
 def command(folder, options):
     """Measure the command."""
-    records = write_images(folder, sorted(options.images.rglob("*.png")), options.number)
+    records = write_images(folder, sorted(options.images.rglob("*.png")), options.number, options.suffix)
     weights = f"mobilenetv2={options.weights.resolve()}"
     words = [sys.executable, "-m", "bchisto", "featurize", "--images", folder / "images", "--preset", "quick"]
     words = [str(word) for word in (*words, "--weights", weights, "--view", "0.5:400", "--jobs", 1, "--out")]
@@ -92,6 +93,7 @@ def main():
     parser.add_argument("--images", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--number", type=int, default=48, help="of images")
+    parser.add_argument("--suffix", default=".tif", help="of the images")
     options = parser.parse_args()
     if options.images:
         print(machine("openvino", "numpy"))
