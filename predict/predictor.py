@@ -123,12 +123,7 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"
 
-    def predict(
-        self,
-        images: Many[Image],
-        *,
-        mpp: float | None = None,
-    ) -> Predictions:
+    def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
         """Predict images. The order is kept.
 
         The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.

@@ -295,8 +295,7 @@ def test_one_image_under_two_spellings_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"],
+    "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"]
 )
 def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
     data = images(8)

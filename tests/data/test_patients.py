@@ -181,10 +181,7 @@ def test_leave_one_site_out():
         ({}, "site: no such column of the manifest, no further column is known"),
         ({"age": {}}, "site: no such column of the manifest, there are age"),
         ({"site": {"a": "x", "b": "y"}}, "1 of 3 images have no value in this column, first c; fill it in"),
-        (
-            {"site": dict.fromkeys("abc", "x")},
-            "no image of class x, y trains in fold 1; add images of this class",
-        ),
+        ({"site": dict.fromkeys("abc", "x")}, "no image of class x, y trains in fold 1; add images of this class"),
     ],
 )
 def test_sites_that_cannot_be_left_out(columns, message):
