@@ -15,15 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import (
-    DependencyError,
-    InputError,
-    Message,
-    SettingsConflictError,
-    WeightsError,
-    extension_names,
-    message_of,
-)
+from ..core import DependencyError, InputError, Message, SettingsConflictError, WeightsError, extension_names
 from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
@@ -159,7 +151,7 @@ def plan_stores(
         try:
             encoders.append(encoder_of(choice, settings))
         except WeightsError as error:
-            lacking.append(message_of(error))
+            lacking.append(error)
     if lacking:
         raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
     mpp_of = {record.image_id: record.mpp for record in unique.dataset.records}
@@ -218,7 +210,7 @@ def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     try:
         openvino_core("float32")
     except DependencyError as error:
-        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", message_of(error), _KERAS_TIMES))
+        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", error, _KERAS_TIMES))
         return "keras"
     return "openvino"
 

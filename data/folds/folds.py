@@ -8,18 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import (
-    InputError,
-    Message,
-    MissingInputError,
-    Names,
-    PathInput,
-    Settings,
-    TextInput,
-    converted,
-    few,
-    option,
-)
+from ...core import InputError, Message, MissingInputError, Names, Settings, TextInput, converted, few, option
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
 from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, further_columns, part_of
@@ -171,7 +160,7 @@ def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collect
     return FoldPlan("none", parts, partition=False, origin="none")
 
 
-def read_fold_list(path: PathInput) -> list[Row]:
+def read_fold_list(path: Path) -> list[Row]:
     """Read a fold list: ``image_id,fold`` (a partition) or ``image_id,fold,part``.
 
     Parameters
@@ -189,7 +178,6 @@ def read_fold_list(path: PathInput) -> list[Row]:
     InputError
         A column is missing, a fold is not an integer, a part is unknown, or an image is listed twice in a fold.
     """
-    path = converted(path, "path", Path)
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
     chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
     table.log_columns(chosen)
