@@ -108,10 +108,8 @@ def read_predictions(
         _bounded(path, max(map(len, names), default=0), limits.CLASS_LETTERS, "letters of a class")
     for what, names in mentioned.items():
         if missing := missing_labels(names, (*classes, *named)):
-            raise InputError(
-                "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}",
-                path, what, missing[0], missing[0],
-            )  # fmt: skip
+            text = "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}"
+            raise InputError(text, path, what, missing[0], missing[0])
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
     prescribed = order if named or classes or order in known_classes() else ()

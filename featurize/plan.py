@@ -228,16 +228,11 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
-        _log.warning(
-            Message(
-                "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
-                settings.precision, precision, precision,
-            )
-        )  # fmt: skip
+        text = "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}"
+        _log.warning(Message(text, settings.precision, precision, precision))
     elif precision == "bfloat16" and imitates_bfloat16():
-        _log.warning(
-            Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
-        )
+        text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
+        _log.warning(Message(text))
     return replace(settings, precision=precision)
 
 
@@ -304,10 +299,8 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
         )  # fmt: skip
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
-        raise SettingsConflictError(
-            "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}",
-            store.path, len(store.image_ids), left,
-        )  # fmt: skip
+        text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
+        raise SettingsConflictError(text, store.path, len(store.image_ids), left)
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
     records = unique.dataset.records
     change = ImageChange.between(old, {record.image_id: (record.label or "", record.group or "") for record in records})

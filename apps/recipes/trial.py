@@ -174,10 +174,8 @@ def trial(
     check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
     protocol = _usable(check, work)
     if small := sorted(check.left_out):
-        _log.warning(
-            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
-            len(small), len(check.dataset), small[0],
-        )  # fmt: skip
+        text = "%d of %d images are too small for a view that fits the others, such as %s, and are left out"
+        _log.warning(text, len(small), len(check.dataset), small[0])
         work = replace(work, skip_errors=True)
     _log.info("2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views)
     anew, started = not (run / "features").exists(), time.monotonic()

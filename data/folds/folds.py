@@ -113,11 +113,8 @@ def fold_plan(
             plan = _fit(name_of_list(path), read_fold_list(path), image_ids, failed, where=folds)
         else:
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
-            raise MissingInputError(
-                "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file",
-                folds,
-                names,
-            )
+            text = "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
+            raise MissingInputError(text, folds, names)
         _check_parts(plan, classes)
     except ScarceError as error:
         raise scarce(error, folds, **drawn_of) from error
@@ -211,10 +208,8 @@ def _fit(
     if absent := [image for image, _, _ in listed if image not in names]:
         cure = "correct these names, each of which must fit one image of its own, or remove the rows"
         cure = "use the full dataset" if name in PUBLISHED_FOLDS else cure
-        raise ScarceError(
-            "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}",
-            where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure,
-        )  # fmt: skip
+        text = "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}"
+        raise ScarceError(text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure)
     rows = [(names[image], fold, part) for image, fold, part in listed if names[image] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
