@@ -7,16 +7,9 @@ from importlib import resources
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.data import (
-    DatasetFacts,
-    fold_plan,
-    protocol_text,
-    published_folds,
-    read_dataset,
-    unique_images,
-    unknown_groups,
-    write_fold_list,
-)
+from bchisto.data import DatasetFacts, fold_plan, protocol_text, published_folds, read_dataset, unique_images
+from bchisto.data.folds.folds import write_fold_list
+from bchisto.data.folds.plans import unknown_groups
 from sample_trees import tree
 
 
@@ -185,11 +178,6 @@ def test_leave_one_site_out():
     ],
 )
 def test_sites_that_cannot_be_left_out(columns, message):
+    known = DatasetFacts(columns=columns)
     with pytest.raises(InputError, match=message):
-        fold_plan(
-            "site:site",
-            image_ids=list("abc"),
-            labels=list("xyx"),
-            groups=[None] * 3,
-            known=DatasetFacts(columns=columns),
-        )
+        fold_plan("site:site", image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
