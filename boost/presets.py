@@ -41,10 +41,7 @@ _UNSUPPORTED = {
 
 _REFUSED = (
     (_BY_PROTOCOL, "is set by bchisto and cannot be changed"),
-    (
-        _BY_VALIDATION,
-        "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",
-    ),
+    (_BY_VALIDATION, "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}"),
     (_UNSUPPORTED, "is not supported: it refers to individual features, or belongs to LightGBM's own program"),
 )
 

@@ -35,10 +35,8 @@ def import_lightgbm() -> Any:
     try:
         import lightgbm
     except OSError as error:
-        raise DependencyError(
-            "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)",
-            error,
-        ) from error
+        text = "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)"
+        raise DependencyError(text, error) from error
     return lightgbm
 
 

@@ -274,12 +274,7 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
 
 
 def gather(
-    units: Sequence[ModelUnit],
-    fitted: Sequence[FittedUnit],
-    *,
-    images: LabelledImages,
-    protocol: str,
-    folder: Path,
+    units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, images: LabelledImages, protocol: str, folder: Path
 ) -> tuple[PredictionTable, dict[str, PredictionTable], list[PredictionTable], PaperTable]:
     """Combine the predictions of all units, and write both prediction tables.
 

@@ -68,10 +68,8 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(
-            "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}",
-            what, name, type(error).__name__, error, package,
-        ) from error  # fmt: skip
+        text = "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}"
+        raise InputError(text, what, name, type(error).__name__, error, package) from error
     if not isinstance(offer, kind):
         kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}")

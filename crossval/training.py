@@ -348,8 +348,6 @@ def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, reco
             write_run_report(run, images=images.digest, made=made)
     if failed:
         wrote = ", ".join(str(result.folder) for result in results if result.assembled)
-        raise ReportError(
-            f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}",
-            results,
-        )
+        text = f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}"
+        raise ReportError(text, results)
     return results

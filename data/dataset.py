@@ -176,10 +176,8 @@ class Dataset:
         if strange:
             first = next(record for record in self.records if record.label == strange[0])
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
-            raise InputError(
-                "{}: its label {!r} is not among the classes {}{}; name every class in {classes}",
-                first.path, strange[0], ", ".join(classes), more,
-            )  # fmt: skip
+            text = "{}: its label {!r} is not among the classes {}{}; name every class in {classes}"
+            raise InputError(text, first.path, strange[0], ", ".join(classes), more)
         records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
         return replace(self, records=tuple(records), classes=tuple(classes))
 

@@ -157,10 +157,8 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     listed = read_image_list(path, option="only")
     names, findings = match_names(sorted(listed), (record.image_id for record in dataset.records), where=str(path))
     if absent := sorted(listed - names.keys()):
-        raise InputError(
-            "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows",
-            path, len(absent), len(listed), absent[0],
-        )  # fmt: skip
+        text = "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows"
+        raise InputError(text, path, len(absent), len(listed), absent[0])
     chosen = {*names.values()}
     records = tuple(record for record in dataset.records if record.image_id in chosen)
     return replace(dataset, records=records, findings=(*dataset.findings, *findings))

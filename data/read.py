@@ -14,16 +14,7 @@ from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding
-from .layouts import (
-    BESIDE,
-    LayoutSpec,
-    built_in_layouts,
-    get_layout,
-    join_classes,
-    order_classes,
-    recognise_layout,
-    show_context,
-)
+from .layouts import BESIDE, LayoutSpec, built_in_layouts, join_classes, order_classes, recognise_layout, show_context
 from .names import BARCODE, settle_groups
 
 _log = logging.getLogger(__name__)
@@ -131,7 +122,7 @@ def _choose_layout(root: Path, dataset: str | None, classes: Sequence[str], chos
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
     if classes:
         check_order(classes)
-    layout = get_layout(dataset) if dataset else recognise_layout(root)
+    layout = recognise_layout(root, dataset)
     if "labels" in chosen:
         if root.is_file() or dataset not in (None, BESIDE.name):
             raise InputError(

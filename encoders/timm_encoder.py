@@ -50,10 +50,8 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     if request.weights in WEIGHTS_KINDS:
         config = timm.get_pretrained_cfg(architecture)
         where = (config and config.hf_hub_id) or "its repository"
-        raise WeightsError(
-            "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}",
-            source, where, request.choice.label,
-        )  # fmt: skip
+        text = "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}"
+        raise WeightsError(text, source, where, request.choice.label)
     folder = read_folder(Path(request.weights), config=False)
     with unchanged(folder.files) as sha256:
         network = timm_network(source, architecture, {}, read_tensors(folder.files))

@@ -238,10 +238,8 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         first = _try(base, path, needed=part)
         if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
             return sha256
-    raise WeightsError(
-        "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it",
-        path, spec.name, first.reason,
-    )  # fmt: skip
+    text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
+    raise WeightsError(text, path, spec.name, first.reason)
 
 
 def _try(model: Any, path: Path, *, needed: Any) -> Filled:

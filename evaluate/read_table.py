@@ -14,19 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, converted, counted, few, option
-from ..core.formats import (
-    FOLD,
-    GROUP,
-    IMAGE,
-    LABEL,
-    PREDICTED,
-    CsvTable,
-    Role,
-    column_key,
-    decimal_of,
-    limits,
-    read_csv,
-)
+from ..core.formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, column_key, decimal_of, limits, read_csv
 from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
 from .predictions import PredictionTable
 
@@ -97,8 +85,11 @@ def read_predictions(
         raise MissingInputError(f"{path}: no such predictions file")
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)
     _bounded(path, len(table.columns), limits.EVALUATED_COLUMNS, "columns")
-    chosen = _columns(table)
     scores = [column for column in table.columns if column.startswith("p_")]
+    chosen = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
+    for role in chosen:  # a column has one role
+        chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
+    table.log_columns(chosen, *scores)
     if not scores and not chosen[PREDICTED]:
         raise InputError(
             f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
@@ -117,10 +108,8 @@ def read_predictions(
         _bounded(path, max(map(len, names), default=0), limits.CLASS_LETTERS, "letters of a class")
     for what, names in mentioned.items():
         if missing := missing_labels(names, (*classes, *named)):
-            raise InputError(
-                "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}",
-                path, what, missing[0], missing[0],
-            )  # fmt: skip
+            text = "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}"
+            raise InputError(text, path, what, missing[0], missing[0])
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
     prescribed = order if named or classes or order in known_classes() else ()
@@ -156,15 +145,6 @@ def _key(column: str) -> str:
     """Return the name of a column as `column_key`, but of one of probabilities with its class as it is written."""
     score = re.fullmatch(r"p_(.+)", column.strip(), re.IGNORECASE | re.DOTALL)
     return f"p_{score[1]}" if score else column_key(column)
-
-
-def _columns(table: CsvTable) -> dict[Role, str]:
-    """Return the column of each role, and log those that are not called plainly."""
-    chosen: dict[Role, str] = {}
-    for role in (IMAGE, LABEL, PREDICTED, FOLD, GROUP):
-        chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
-    table.log_columns(chosen, *(column for column in table.columns if column.startswith("p_")))
-    return chosen
 
 
 def _refuse_two_patients(rows: Iterable[_Row]) -> None:

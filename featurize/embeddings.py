@@ -77,11 +77,7 @@ class Embeddings:
 
     @classmethod
     def of(
-        cls,
-        path: Path,
-        features: npt.NDArray[Any],
-        columns: Mapping[str, Sequence[str]],
-        facts: Mapping[str, Any],
+        cls, path: Path, features: npt.NDArray[Any], columns: Mapping[str, Sequence[str]], facts: Mapping[str, Any]
     ) -> Embeddings:
         """Check the content of a file, and convert it to embeddings. Of `COLUMNS`, only ``image_id`` is required.
 

@@ -146,10 +146,8 @@ def import_features(
         report_findings(joined)
         spelled = tuple(names.get(label, "") for label in embeddings.labels)
         if missing := missing_labels(spelled, classes):
-            raise InputError(
-                "{}: the label {} means unknown; leave it empty, or name {} in {classes}",
-                labels or path, missing[0], missing[0],
-            )  # fmt: skip
+            text = "{}: the label {} means unknown; leave it empty, or name {} in {classes}"
+            raise InputError(text, labels or path, missing[0], missing[0])
         labelled.append(dataclasses.replace(embeddings, labels=spelled))
     labelled = same_images(labelled)
     ensure_folder(folder)

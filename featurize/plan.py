@@ -15,15 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import (
-    DependencyError,
-    InputError,
-    Message,
-    SettingsConflictError,
-    WeightsError,
-    extension_names,
-    message_of,
-)
+from ..core import DependencyError, InputError, Message, SettingsConflictError, WeightsError, extension_names
 from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
@@ -159,7 +151,7 @@ def plan_stores(
         try:
             encoders.append(encoder_of(choice, settings))
         except WeightsError as error:
-            lacking.append(message_of(error))
+            lacking.append(error)
     if lacking:
         raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
     mpp_of = {record.image_id: record.mpp for record in unique.dataset.records}
@@ -218,7 +210,7 @@ def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     try:
         openvino_core("float32")
     except DependencyError as error:
-        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", message_of(error), _KERAS_TIMES))
+        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", error, _KERAS_TIMES))
         return "keras"
     return "openvino"
 
@@ -236,16 +228,11 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
-        _log.warning(
-            Message(
-                "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
-                settings.precision, precision, precision,
-            )
-        )  # fmt: skip
+        text = "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}"
+        _log.warning(Message(text, settings.precision, precision, precision))
     elif precision == "bfloat16" and imitates_bfloat16():
-        _log.warning(
-            Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
-        )
+        text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
+        _log.warning(Message(text))
     return replace(settings, precision=precision)
 
 
@@ -312,10 +299,8 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
         )  # fmt: skip
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
-        raise SettingsConflictError(
-            "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}",
-            store.path, len(store.image_ids), left,
-        )  # fmt: skip
+        text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
+        raise SettingsConflictError(text, store.path, len(store.image_ids), left)
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
     records = unique.dataset.records
     change = ImageChange.between(old, {record.image_id: (record.label or "", record.group or "") for record in records})

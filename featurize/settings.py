@@ -216,10 +216,8 @@ class FeaturizeSettings(Settings):
                     "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}", choice.name
                 )
             if choice.runner in ("hub", "onnx") and (given := weights_of(self.weights, choice.label)) != "imagenet":
-                raise InputError(
-                    "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}",
-                    given, choice.name, given,
-                )  # fmt: skip
+                text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
+                raise InputError(text, given, choice.name, given)
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:  # limits of encoders that use only a part of each crop

@@ -208,10 +208,7 @@ class DescribingCost:
 
 
 def time_describing(
-    record: ImageRecord,
-    *,
-    settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    record: ImageRecord, *, settings: FeaturizeSettings, targets: Mapping[str, tuple[CropEncoder, View]]
 ) -> DescribingCost:
     """Measure the cost of an image: the time to decode and normalise it, and that of one augmentation.
 

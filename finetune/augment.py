@@ -78,10 +78,8 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
             except ValueError:
                 value = 0.0
             if not 0 < value <= largest:  # also not a number
-                raise InputError(
-                    "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
-                    text, name, largest, name, RANGES[name],
-                )  # fmt: skip
+                message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
+                raise InputError(message, text, name, largest, name, RANGES[name])
         if ranges.setdefault(name, value) != value:
             raise InputError("{augmentations} {}: {} is there with another range; keep one", text, name)
     return ranges

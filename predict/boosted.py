@@ -232,10 +232,8 @@ def _encoder(path: Path, header: Mapping[str, Any], options: Sequence[str], *, p
     of_file = str(header.get("weights_file_sha256") or "")  # SHA-256 of the weights file, if there was one
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
-        raise WeightsError(
-            "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
-            path, name, (of_file or needed)[:12], name,
-        )  # fmt: skip
+        text = "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}"
+        raise WeightsError(text, path, name, (of_file or needed)[:12], name)
     encoder = cached_encoder(
         header_choice(header, source), weights=source, precision=precision, engine=header["engine"],
         seed=int(header["seed"]),

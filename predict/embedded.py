@@ -61,10 +61,8 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
     names = list(bundle.stores) if len(bundle.stores) == len(read) == 1 else [embeddings.name for embeddings in read]
     if sorted(names) != sorted(bundle.stores):
-        raise InputError(
-            "{features}: {} needs embeddings of {}, one of that name for each, and got {}",
-            path, ", ".join(bundle.stores), ", ".join(names),
-        )  # fmt: skip
+        text = "{features}: {} needs embeddings of {}, one of that name for each, and got {}"
+        raise InputError(text, path, ", ".join(bundle.stores), ", ".join(names))
     named = dict(zip(names, read, strict=True))
     for store in bundle.stores:
         _check_kind(path, store, bundle, named[store])

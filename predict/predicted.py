@@ -14,16 +14,7 @@ import numpy.typing as npt
 from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
-from ..core.jobs import (
-    Ticker,
-    Work,
-    ask_workers,
-    do_missing,
-    key_of,
-    network_resources,
-    read_pack,
-    write_pack,
-)
+from ..core.jobs import Ticker, Work, ask_workers, do_missing, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..featurize import rehearse

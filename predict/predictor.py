@@ -123,12 +123,7 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"
 
-    def predict(
-        self,
-        images: Many[Image],
-        *,
-        mpp: float | None = None,
-    ) -> Predictions:
+    def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
         """Predict images. The order is kept.
 
         The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.
@@ -182,10 +177,8 @@ class Predictor:
         for index, image in enumerate(sources):
             if isinstance(image, np.ndarray):
                 if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                    raise InputError(
-                        "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
-                        index, image.dtype, image.shape,
-                    )  # fmt: skip
+                    text = "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+                    raise InputError(text, index, image.dtype, image.shape)
                 path = folder / f"array{index}.png"
                 Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
                 yield ImageRecord(image_id=path.stem, path=path, label=None)

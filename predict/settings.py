@@ -145,10 +145,8 @@ def choose_point(
         raise InputError(f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them")
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
-        raise InputError(
-            "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
-            bundle, sensitivity, known,
-        )  # fmt: skip
+        text = "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}"
+        raise InputError(text, bundle, sensitivity, known)
     measured = view["thresholds"]
     if threshold is None and sensitivity is None:
         if not measured and not fitted:

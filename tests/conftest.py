@@ -315,12 +315,9 @@ def tiny_options():
 @pytest.fixture(scope="session")
 def tiny_settings():
     """The settings that `tiny_options` give."""
-    from bchisto.encoders import EncoderChoice
-    from bchisto.featurize import FeaturizeSettings, View
+    from bchisto.featurize import FeaturizeSettings
 
-    return FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
-    )
+    return FeaturizeSettings(encoders=("tiny",), weights=("random",), views=("1.0:64",), augmentations=2, crops=3)
 
 
 def snapshot(folder):
@@ -344,17 +341,11 @@ def described(tmp_path_factory, tissue, tiny_settings):
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
+    from packs import train_small
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
-    train(
-        out=run,
-        folds=["3"],
-        settings=BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8}),
-        work=Work(jobs=1),
-    )
+    train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
@@ -363,14 +354,12 @@ def boosted(tmp_path_factory, described):
 @pytest.fixture(scope="session")
 def every_head(tmp_path_factory, described):
     """A run folder of three heads, and the result of each. Read only."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
+    from packs import train_small
 
     run = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(described, run)
     heads = ("lightgbm", "logistic", "svm")
-    settings = BoostSettings(heads=heads, seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
-    return run, dict(zip(heads, train(out=run, folds=["3"], settings=settings, work=Work(jobs=1)), strict=True))
+    return run, dict(zip(heads, train_small(run, seeds=2, settings={"heads": heads}), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -378,15 +367,13 @@ def boosted_maps(tmp_path_factory, tissue, tiny_settings):
     """As `boosted`, of an encoder that has feature maps: a network, and so TensorFlow. Read only."""
     from dataclasses import replace
 
-    from bchisto.boost import BoostSettings, train
     from bchisto.core.jobs import Work
-    from bchisto.encoders import EncoderChoice
     from bchisto.featurize import featurize
+    from packs import train_small
 
     run = tmp_path_factory.mktemp("maps") / "run"
-    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=(EncoderChoice("convs"),)), work=Work(jobs=1))
-    params = {"min_data_in_leaf": 2, "num_iterations": 8}
-    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=params), work=Work(jobs=1))
+    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=("convs",)), work=Work(jobs=1))
+    train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"

@@ -178,10 +178,8 @@ class Graph:
             return list(maps.values())[-1]
         if layer not in maps:
             near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
-            raise InputError(
-                "{layer} {}: no feature map of this name; there are {} and {} more",
-                layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near))),
-            )  # fmt: skip
+            text = "{layer} {}: no feature map of this name; there are {} and {} more"
+            raise InputError(text, layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near))))
         return maps[layer]
 
     @functools.cached_property

@@ -155,10 +155,8 @@ def choose_method(
         raise InputError("{layer} {}: the method {} looks at no layer; leave it out", settings.layer, name)
     if kind is not None and kind not in method.kinds:
         fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
-        raise InputError(
-            "{method} {}: is for {}, and {} holds {}; choose one of {}",
-            name, _KINDS[method.kinds[0]], bundle, _KINDS[kind], fitting,
-        )  # fmt: skip
+        text = "{method} {}: is for {}, and {} holds {}; choose one of {}"
+        raise InputError(text, name, _KINDS[method.kinds[0]], bundle, _KINDS[kind], fitting)
     return method
 
 

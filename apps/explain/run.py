@@ -14,16 +14,7 @@ from typing import NamedTuple
 
 from ...core import ImageError, InputError, Many, Message, OutputError, PathInput, TextInput, converted, plain_options
 from ...core.formats import file_sha256
-from ...core.jobs import (
-    Work,
-    ask_workers,
-    cpu_resources,
-    do_missing,
-    key_of,
-    refuse_overwriting,
-    write_or_remove,
-    write_rows,
-)
+from ...core.jobs import Work, ask_workers, cpu_resources, do_missing, key_of, refuse_overwriting, write_or_remove
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
@@ -220,7 +211,7 @@ def _explain_by(
         scores = ["" if math.isnan(score) else repr(score) for score in (explanation.score, explanation.calibrated)]
         rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *scores, *files])
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
-    write_rows(folder / "explain.csv", header, rows)
+    write_or_remove(folder / "explain.csv", header, rows)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
     page, banners = folder / "index.html", notes_of_training(model.bundle.banners)
     facts = bundle_lines(model.bundle, explain.file.sha256)

@@ -123,7 +123,8 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
     """
     _log.info("reading the names of the images in %s", request.images)
     whole = Part(request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run)
-    layout = whole.read(_first_reading(recipe)).name
+    reading = reading_of(recipe.steps_of(recipe.first)[0][1])
+    layout = whole.read(reading).name
     if layout not in recipe.datasets:
         raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
     whole, parts = replace(whole, layout=layout), []
@@ -131,17 +132,13 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
         run = request.run if magnification is None else request.run / f"{magnification}x"
         part = replace(whole, run=run, magnification=magnification)
         try:
-            dataset = part.read(_first_reading(recipe))
+            dataset = part.read(reading)
             parts.append(_few(recipe, request, part, dataset) if request.quick else part)
         except InputError as error:
             if not request.quick or magnification is None:
                 raise
             notes.append(f"{magnification}x was left out: {error}")
     return parts
-
-
-def _first_reading(recipe: Recipe) -> dict[str, Any]:
-    return reading_of(recipe.steps_of(recipe.first)[0][1])
 
 
 def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:

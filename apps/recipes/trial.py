@@ -9,37 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...boost import PRESET_OPTIONS, BoostSettings, train
-from ...core import (
-    InputError,
-    Many,
-    Message,
-    PathInput,
-    ReportError,
-    TextInput,
-    WeightsError,
-    converted,
-    limited,
-    message_of,
-)
+from ...core import InputError, Many, Message, PathInput, ReportError, TextInput, WeightsError, converted, from_options
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation, best_first
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
-from ...featurize import (
-    FeaturizeSettings,
-    View,
-    best_engine,
-    choose_settings,
-    featurize,
-    preset_options,
-    recorded_seconds,
-)
+from ...featurize import FeaturizeSettings, best_engine, choose_settings, featurize, preset_options, recorded_seconds
 from ..check import Preflight, fitted, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
-_SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("resnet50"), EncoderChoice("vgg16")), views=(View(0.5, 224),), augmentations=4, crops=2
+_SETTINGS = from_options(
+    FeaturizeSettings, {"encoders": ("resnet50", "vgg16"), "views": ("0.5:224",)}, augmentations=4, crops=2
 )
 """A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
 
@@ -193,10 +174,8 @@ def trial(
     check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
     protocol = _usable(check, work)
     if small := sorted(check.left_out):
-        _log.warning(
-            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
-            len(small), len(check.dataset), small[0],
-        )  # fmt: skip
+        text = "%d of %d images are too small for a view that fits the others, such as %s, and are left out"
+        _log.warning(text, len(small), len(check.dataset), small[0])
         work = replace(work, skip_errors=True)
     _log.info("2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views)
     anew, started = not (run / "features").exists(), time.monotonic()
@@ -214,7 +193,7 @@ def trial(
             _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
             results += train(out=run, settings=settings, folds=protocol, work=work)
         except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
-            _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
+            _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
             results += train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
         trained = best_first([*results, *error.results])

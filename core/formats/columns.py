@@ -147,10 +147,8 @@ def choose_column(
         filled = [name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))]
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
-                raise InputError(
-                    "{}: the columns {} and {} may both hold the {}, and differ; {}",
-                    where, filled[0], other, role.means, cure,
-                )  # fmt: skip
+                text = "{}: the columns {} and {} may both hold the {}, and differ; {}"
+                raise InputError(text, where, filled[0], other, role.means, cure)
         if filled:
             return filled[0]
     return tiers[0][0] if tiers else None

@@ -171,8 +171,19 @@ class CsvTable(NamedTuple):
         return next((key for key in self.columns if same_name(key, name)), None)
 
 
+def column_key(name: str) -> str:
+    """Return the name of a column in lower case, with ``_`` for spaces and hyphens.
+
+    Examples
+    --------
+    >>> column_key("Hospital-ID")
+    'hospital_id'
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+
+
 def read_csv(
-    path: Path, *, needed: Sequence[Role | str], expected: str, key: Callable[[str], str] | None = None
+    path: Path, *, needed: Sequence[Role | str], expected: str, key: Callable[[str], str] = column_key
 ) -> CsvTable:
     """Read a table with a header, see `bchisto.core.formats.table_rows`; empty lines are skipped.
 
@@ -194,7 +205,6 @@ def read_csv(
     DependencyError
         The package that reads this kind of workbook is missing.
     """
-    key = key or column_key
     lines = table_rows(path)
     _, written = next(lines, (1, []))
     names = [key(cell) for cell in written]
@@ -208,17 +218,6 @@ def read_csv(
         overlong=tuple(number for number, cells in filled if any(cells[len(names) :])),
         short=tuple(number for number, cells in filled if len(cells) < len(names)),
     )
-
-
-def column_key(name: str) -> str:
-    """Return the name of a column in lower case, with ``_`` for spaces and hyphens.
-
-    Examples
-    --------
-    >>> column_key("Hospital-ID")
-    'hospital_id'
-    """
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
 def _check_header(

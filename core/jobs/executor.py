@@ -255,10 +255,8 @@ def _in_processes(
         except OSError as error:
             if started or error.filename is not None:
                 raise
-            raise BchistoError(
-                "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}",
-                error.strerror or error,
-            ) from error
+            text = "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}"
+            raise BchistoError(text, error.strerror or error) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to all processes is an interrupt, not a lack of memory
             raise BchistoError(_KILLED) from error

@@ -244,10 +244,8 @@ def set_aside(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise OutputError(
-            "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}",
-            path, error.strerror or error, target.parent,
-        ) from error  # fmt: skip
+        text = "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}"
+        raise OutputError(text, path, error.strerror or error, target.parent) from error
     remove_tree(aside)
 
 

@@ -179,9 +179,6 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         if self._between is not None:
             seconds, self._between = self._between() / rate, None
             if seconds >= _WORTH_SAYING:
-                _log.info(
-                    "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since",
-                    self._label,
-                    format_seconds(seconds),
-                )
+                text = "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since"
+                _log.info(text, self._label, format_seconds(seconds))
         return speed if self._total is None else f"{speed}, {format_seconds((self._total - self._done) / rate)} left"

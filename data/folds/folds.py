@@ -8,18 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import (
-    InputError,
-    Message,
-    MissingInputError,
-    Names,
-    PathInput,
-    Settings,
-    TextInput,
-    converted,
-    few,
-    option,
-)
+from ...core import InputError, Message, MissingInputError, Names, Settings, TextInput, converted, few, option
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
 from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, further_columns, part_of
@@ -124,11 +113,8 @@ def fold_plan(
             plan = _fit(name_of_list(path), read_fold_list(path), image_ids, failed, where=folds)
         else:
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
-            raise MissingInputError(
-                "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file",
-                folds,
-                names,
-            )
+            text = "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
+            raise MissingInputError(text, folds, names)
         _check_parts(plan, classes)
     except ScarceError as error:
         raise scarce(error, folds, **drawn_of) from error
@@ -171,7 +157,7 @@ def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collect
     return FoldPlan("none", parts, partition=False, origin="none")
 
 
-def read_fold_list(path: PathInput) -> list[Row]:
+def read_fold_list(path: Path) -> list[Row]:
     """Read a fold list: ``image_id,fold`` (a partition) or ``image_id,fold,part``.
 
     Parameters
@@ -189,7 +175,6 @@ def read_fold_list(path: PathInput) -> list[Row]:
     InputError
         A column is missing, a fold is not an integer, a part is unknown, or an image is listed twice in a fold.
     """
-    path = converted(path, "path", Path)
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
     chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
     table.log_columns(chosen)
@@ -223,10 +208,8 @@ def _fit(
     if absent := [image for image, _, _ in listed if image not in names]:
         cure = "correct these names, each of which must fit one image of its own, or remove the rows"
         cure = "use the full dataset" if name in PUBLISHED_FOLDS else cure
-        raise ScarceError(
-            "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}",
-            where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure,
-        )  # fmt: skip
+        text = "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}"
+        raise ScarceError(text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure)
     rows = [(names[image], fold, part) for image, fold, part in listed if names[image] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:

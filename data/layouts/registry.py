@@ -271,7 +271,7 @@ def join_classes(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[di
     return join_labels(labels, classes=classes or (known if known in known_classes() else ()))
 
 
-def recognise_layout(root: Path) -> LayoutSpec:
+def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
     """Recognise the layout of a folder or a file: a built-in one, one of another package, or the user's own.
 
     A layout of another package replaces a built-in one of its name.
@@ -280,7 +280,11 @@ def recognise_layout(root: Path) -> LayoutSpec:
     ----------
     root : Path
         An existing folder or file.
+    name : str, optional
+        The layout, if it is known, see `get_layout`.
     """
+    if name:
+        return get_layout(name)
     built_in, manifest = built_in_layouts(), root.is_file()
     for specs in ([spec for spec in built_in if not spec.fallback], added_layouts()):
         fitting = [spec for spec in specs if spec.manifest == manifest]
@@ -317,7 +321,5 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
         The images have no stain, such as mammograms, but stains are to be normalised or varied.
     """
     if colours or stain not in ("none", *TREATMENTS):
-        raise InputError(
-            "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}",
-            dataset.root, dataset.name, ", ".join(TREATMENTS), off,
-        )  # fmt: skip
+        text = "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
+        raise InputError(text, dataset.root, dataset.name, ", ".join(TREATMENTS), off)

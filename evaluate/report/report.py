@@ -31,13 +31,7 @@ from .. import (
 from .figures import learning_figure
 from .methods import method_blocks
 from .page import Block, Section, write_page
-from .sections import (
-    answer_block,
-    first_block,
-    image_blocks,
-    panel_sections,
-    picture_blocks,
-)
+from .sections import answer_block, first_block, image_blocks, panel_sections, picture_blocks
 from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)

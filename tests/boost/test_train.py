@@ -117,12 +117,8 @@ def test_grouped_folds_and_leaks(described, run_copy):
     (grouped,) = train_small(run)
     assert (grouped.folder.name, grouped.banners[1:]) == ("3-grouped-lightgbm", ())
     assert grouped.metrics["units"]["kind"] == "group"
-    (leaking,) = train(
-        out=run,
-        folds=FoldChoice(["3"], group_by="none"),
-        settings=BoostSettings(seeds=1, params=PARAMS),
-        work=Work(jobs=1),
-    )
+    settings, choice = BoostSettings(seeds=1, params=PARAMS), FoldChoice(["3"], group_by="none")
+    (leaking,) = train(out=run, folds=choice, settings=settings, work=Work(jobs=1))
     assert leaking.folder.name == "3-lightgbm"
     assert "image-level folds on grouped data" in leaking.banners[-1]
     assert "image-level folds on grouped data" in (leaking.folder / "report.html").read_text()

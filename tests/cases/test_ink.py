@@ -231,12 +231,7 @@ def pen(image, rng):
 
 @pytest.mark.parametrize(
     ("number", "stain", "expected"),
-    [
-        (12, "macenko", 0),
-        (12, "macenko-published", 1),
-        (1, "macenko-published", 0),
-        (2, "macenko-published", 1),
-    ],
+    [(12, "macenko", 0), (12, "macenko-published", 1), (1, "macenko-published", 0), (2, "macenko-published", 1)],
 )
 def test_a_tenth_of_doubtful_images_is_a_finding(cli, tmp_path, number, stain, expected):
     write_set(tmp_path / "set", number, pen)

@@ -35,11 +35,7 @@ def evaluated(caplog, path, out):
     ("labels", "classes", "said"),
     [
         ("0 0.0 1 1.0 0 0.0", {"0": 4, "1": 2}, "one class in several spellings: 0 (2 images), 0.0 (2 images)"),
-        (
-            "0.0 0.0 1.0 1 0.0 1.0",
-            {"0": 3, "1": 3},
-            "named 1, the whole number",
-        ),
+        ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "named 1, the whole number"),
         ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
         ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
         ("-1 -1.0 1 1.00 1 -1", {"-1": 3, "1": 3}, "named -1"),

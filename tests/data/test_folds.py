@@ -8,17 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.data import (
-    DatasetFacts,
-    FoldChoice,
-    fold_plan,
-    protocol_text,
-    read_dataset,
-    read_dataset_facts,
-    write_dataset_facts,
-    write_fold_list,
-)
-from bchisto.data.folds.folds import read_fold_list
+from bchisto.data import DatasetFacts, FoldChoice, fold_plan, protocol_text, read_dataset
+from bchisto.data.dataset import read_dataset_facts, write_dataset_facts
+from bchisto.data.folds.folds import read_fold_list, write_fold_list
 from sample_trees import tree
 from sklearn.model_selection import StratifiedKFold
 
@@ -295,8 +287,7 @@ def test_one_image_under_two_spellings_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"],
+    "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"]
 )
 def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
     data = images(8)

@@ -5,13 +5,7 @@ import logging
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.data import (
-    ImageRecord,
-    decode_record,
-    get_layout,
-    list_layouts,
-    read_dataset,
-)
+from bchisto.data import ImageRecord, decode_record, get_layout, list_layouts, read_dataset
 from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
 from offers import offer
 from PIL import Image

@@ -7,16 +7,9 @@ from importlib import resources
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.data import (
-    DatasetFacts,
-    fold_plan,
-    protocol_text,
-    published_folds,
-    read_dataset,
-    unique_images,
-    unknown_groups,
-    write_fold_list,
-)
+from bchisto.data import DatasetFacts, fold_plan, protocol_text, published_folds, read_dataset, unique_images
+from bchisto.data.folds.folds import write_fold_list
+from bchisto.data.folds.plans import unknown_groups
 from sample_trees import tree
 
 
@@ -181,18 +174,10 @@ def test_leave_one_site_out():
         ({}, "site: no such column of the manifest, no further column is known"),
         ({"age": {}}, "site: no such column of the manifest, there are age"),
         ({"site": {"a": "x", "b": "y"}}, "1 of 3 images have no value in this column, first c; fill it in"),
-        (
-            {"site": dict.fromkeys("abc", "x")},
-            "no image of class x, y trains in fold 1; add images of this class",
-        ),
+        ({"site": dict.fromkeys("abc", "x")}, "no image of class x, y trains in fold 1; add images of this class"),
     ],
 )
 def test_sites_that_cannot_be_left_out(columns, message):
+    known = DatasetFacts(columns=columns)
     with pytest.raises(InputError, match=message):
-        fold_plan(
-            "site:site",
-            image_ids=list("abc"),
-            labels=list("xyx"),
-            groups=[None] * 3,
-            known=DatasetFacts(columns=columns),
-        )
+        fold_plan("site:site", image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)

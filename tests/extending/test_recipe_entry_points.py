@@ -17,10 +17,7 @@ def offer(folder, package, code, **entries):
     offers.offer(folder, "recipes", package, textwrap.dedent(code), **named)
 
 
-WAYS = {
-    "path": "found = STUDY",
-    "function": "def found(): return STUDY",
-}
+WAYS = {"path": "found = STUDY", "function": "def found(): return STUDY"}
 
 
 @pytest.mark.parametrize("way", WAYS)

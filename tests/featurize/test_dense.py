@@ -9,28 +9,14 @@ from bchisto.core import DependencyError, ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
-from bchisto.featurize import (
-    FeaturizeSettings,
-    View,
-    best_engine,
-    describe_images,
-    draw_augmentation,
-    featurize,
-    norm_pool,
-    open_store,
-)
+from bchisto.featurize import FeaturizeSettings, best_engine, describe_images, featurize, open_store
+from bchisto.featurize.crops import draw_augmentation, norm_pool
 from packs import train_small
 
 DENSE = FeaturizeSettings(
-    encoders=(EncoderChoice("convs"),),
-    weights=("random",),
-    views=(View(1.0, 64), View(1.0, 48), View(0.5, 40)),
-    augmentations=2,
-    crops=3,
-    mode="dense",
-    stain="none",
-    color_range=(1.0, 1.0),
-)
+    encoders=("convs",), weights=("random",), views=("1.0:64", "1.0:48", "0.5:40"), augmentations=2, crops=3,
+    mode="dense", stain="none", color_range=(1.0, 1.0),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,15 @@ import pytest
 from bchisto.core import ImageError
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
-from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.featurize import FeaturizeSettings, View, describe_images
+from bchisto.encoders import Encoder
+from bchisto.featurize import FeaturizeSettings, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import crop_map, padded_length
 from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors, need
 
 SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("convs"),),
-    weights=("random",),
-    views=(View(1.0, 64), View(0.5, 33)),
-    augmentations=5,
-    crops=3,
-    batch_size=6,
+    encoders=("convs",), weights=("random",), views=("1.0:64", "0.5:33"), augmentations=5, crops=3, batch_size=6
 )
 
 

@@ -238,14 +238,8 @@ def test_an_import_is_a_store(tmp_path):
     ("table", "message"),
     [
         (None, "one.npz: has no labels; give a table of them with `labels`"),
-        (
-            "image_id,label\nx.png,a\n",
-            "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them",
-        ),
-        (
-            "image_id,label\ny.png,a\n",
-            "no row for 3 of 3 images of .*: a b/é.png, x, 7; its rows are named as y.png",
-        ),
+        ("image_id,label\nx.png,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
+        ("image_id,label\ny.png,a\n", "no row for 3 of 3 images of .*: a b/é.png, x, 7; its rows are named as y.png"),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),
         ("name,label\nx,a\n", "must have a column `image_id`"),
         ("image_id,label\nx,a\nx,b\n", "line 3: x is already in line 2"),

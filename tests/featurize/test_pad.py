@@ -8,14 +8,14 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
-from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.featurize import FeaturizeSettings, View, describe_images
+from bchisto.encoders import Encoder
+from bchisto.featurize import FeaturizeSettings, describe_images
 from bchisto.featurize.crops import pad_image
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64), View(1.0, 40)), augmentations=2,
-    crops=3, stain="none", pad="reflect",
+    encoders=("tiny",), weights=("random",), views=("1.0:64", "1.0:40"), augmentations=2, crops=3, stain="none",
+    pad="reflect",
 )  # fmt: skip
 
 
@@ -35,12 +35,9 @@ def test_as_opencv_mirrors(rng, size):
 def described(path, settings, on_device=False):
     encoder = Encoder("convs", weights="random")
     (item,) = describe_images(
-        [ImageRecord("one", path, None)],
-        settings=settings,
+        [ImageRecord("one", path, None)], settings=settings, ticker=Ticker(None), on_device=on_device,
         targets={str(view.crop): (encoder, view) for view in settings.views},
-        ticker=Ticker(None),
-        on_device=on_device,
-    )
+    )  # fmt: skip
     return item.features
 
 

@@ -27,20 +27,15 @@ def hard(tissue, pale_image, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(hard, tmp_path_factory):
+def trained(hard, tiny_settings, tmp_path_factory):
     """A run folder of them, described and boosted by the public functions. Read only."""
-    from bchisto.boost import BoostSettings, train
     from bchisto.core.jobs import Work
-    from bchisto.encoders import EncoderChoice
-    from bchisto.featurize import FeaturizeSettings, View, featurize
+    from bchisto.featurize import featurize
+    from packs import train_small
 
     run = tmp_path_factory.mktemp("trained") / "run"
-    settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
-    )
-    featurize(hard, out=run, settings=settings, work=Work(jobs=1))
-    boosting = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2})
-    train(out=run, folds=["2"], settings=boosting, work=Work(jobs=1))
+    featurize(hard, out=run, settings=tiny_settings, work=Work(jobs=1))
+    train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     return run
 
 

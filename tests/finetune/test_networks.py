@@ -59,8 +59,7 @@ def test_the_variants_differ_as_they_say():
 
 
 @pytest.mark.parametrize(
-    ("variant", "sides"),
-    [("", (64, 128, 128)), ("-stride2", (32, 64, 128)), ("-two-pools", (16, 32, 64))],
+    ("variant", "sides"), [("", (64, 128, 128)), ("-stride2", (32, 64, 128)), ("-two-pools", (16, 32, 64))]
 )
 def test_the_structure_of_the_breakhis_network_follows_the_size_of_its_input(variant, sides):
     """Residual blocks on the input as it is up to 128 pixels, above that on at most 128, and half where stride is 2."""

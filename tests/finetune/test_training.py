@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import (
-    AUGMENTATIONS,
-    FinetuneSettings,
-    ImageBank,
-    PatchRule,
-    class_weights,
-    finetune,
-    sample_training,
-)
-from bchisto.finetune.augment import make_augmenter
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, class_weights, finetune, sample_training
+from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model

@@ -8,15 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import sample_units
-from bchisto.core.jobs import (
-    Resources,
-    Work,
-    cpu_resources,
-    default_jobs,
-    gpus_have_bfloat16,
-    network_resources,
-    run_units,
-)
+from bchisto.core.jobs import Resources, Work, cpu_resources, default_jobs, network_resources, run_units
+from bchisto.core.jobs.backend import gpus_have_bfloat16
 
 
 def done(work, units=(1, 2), **resources):

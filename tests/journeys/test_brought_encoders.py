@@ -45,10 +45,7 @@ def networks(tmp_path_factory):
         "transform": [{"name": "ToTensor"}, {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
     }
     (place / "Patches.json").write_text(json.dumps(sidecar))
-    return {
-        "hub": f"hub:{place / 'DINO réseau'}:cls+mean",
-        "onnx": f"onnx:{place / 'Patches.onnx'}",
-    }
+    return {"hub": f"hub:{place / 'DINO réseau'}:cls+mean", "onnx": f"onnx:{place / 'Patches.onnx'}"}
 
 
 def test_from_images_to_predictions_and_maps(networks, tissue, cli, completed, tmp_path, monkeypatch):
@@ -121,12 +118,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
                  "not tested with its weights", "0.5, 0.25, 1, 2"):  # fmt: skip
         assert text in shown
     shown, _ = completed("encoder", "check", networks["onnx"])
-    for text in (
-        "onnx-patches, run by onnxruntime",
-        "16x16 pixels",
-        "6 numbers: mean",
-        "crops per second",
-    ):
+    for text in ("onnx-patches, run by onnxruntime", "16x16 pixels", "6 numbers: mean", "crops per second"):
         assert text in shown
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),

@@ -162,10 +162,7 @@ OWN = {
         heads=("lightgbm", "svm"),
     ),
     "normal and benign": Case(
-        two_of_bach,
-        ("Benign", "Normal"),
-        {"breakhis-resnet-two-pools": ("--size", 64)},
-        heads=("lightgbm", "logistic"),
+        two_of_bach, ("Benign", "Normal"), {"breakhis-resnet-two-pools": ("--size", 64)}, heads=("lightgbm", "logistic")
     ),
     "own lists": Case(
         listed_folds,

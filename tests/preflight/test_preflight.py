@@ -275,14 +275,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
 def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, monkeypatch):
     code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", *TINY)
     assert code == 1, err
-    for present in (
-        "IMAGES",
-        "VIEWS",
-        "NEAR-DUPLICATES",
-        "CROSS-VALIDATION SCHEMES",
-        "DISK",
-        "csv: 16 images, ",
-    ):
+    for present in ("IMAGES", "VIEWS", "NEAR-DUPLICATES", "CROSS-VALIDATION SCHEMES", "DISK", "csv: 16 images, "):
         assert present in out
     assert "`" not in out
     featurize, boost = out.split("\nNEXT\n")[1].splitlines()

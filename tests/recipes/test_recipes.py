@@ -20,15 +20,8 @@ from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
 from bchisto.data.folds.folds import read_fold_list
-from bchisto.evaluate import (
-    Panel,
-    PredictionTable,
-    TwoClassView,
-    compare_tables,
-    measure,
-    precision_difference,
-    write_predictions,
-)
+from bchisto.evaluate import Panel, PredictionTable, TwoClassView, measure, write_predictions
+from bchisto.evaluate.compare import compare_tables, precision_difference
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import untrained_notice

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,8 @@ from bchisto.apps.slides.tiles import TileGrid
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
-from bchisto.encoders import EncoderChoice
 from bchisto.evaluate import TwoClassView
-from bchisto.featurize import FeaturizeSettings, View, featurize
+from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
 from job_chain import wait
@@ -36,7 +36,7 @@ SIDE = 64
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory):
+def model(tmp_path_factory, tiny_settings):
     """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
     root, rows = tmp_path_factory.mktemp("model"), [("path", "label", "patient", "mpp")]
     for number in range(24):
@@ -45,10 +45,7 @@ def model(tmp_path_factory):
         rows.append((f"{number:02d}.png", label, f"P{number // 2 % 4}", 0.5))
     with (root / "images.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-    settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3,
-        stain="none", color_range=(1.0, 1.0),
-    )  # fmt: skip
+    settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
     images = ImageSelection(root / "images.csv", classes=NAMES)
     featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
     view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
