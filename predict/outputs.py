@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,46 +152,35 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     return Tabulated(table, raw, failures, banners, tuple(trained), outliers, called)
 
 
-def is_written(path: Path, predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> bool:
-    """Return whether an earlier call wrote the same outputs, and could use every image."""
-    if predicted.missing or _problems(path).exists() or (settings.html is not None and not settings.html.exists()):
-        return False
-    shown = tabulate(predicted, settings=settings, point=point)
-    return not shown.failures and shown.table.is_in(path)
-
-
-def _problems(path: Path) -> Path:
-    """Return the list of the images that could not be used for a table."""
+def failures_of(path: Path) -> Path:
+    """Return the list of the images that a table lacks, since they could not be used."""
     return path.with_name(f"{path.name}.failures.csv")
 
 
 def write_outputs(
-    path: Path, predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None, overwrite: bool
+    path: Path, shown: Tabulated, predicted: Predicted, *, html: Path | None, overwrite: bool, known: Collection[str]
 ) -> PredictResult:
-    """Write the outputs that the settings select.
+    """Write the table, its failures, and a report at `html`.
 
     Parameters
     ----------
     path : Path
         The table.
+    shown : Tabulated
     predicted : Predicted
-    settings : PredictSettings
-    point : OperatingPoint or None
-        Operating point from which an image is predicted positive.
-    overwrite : bool
+    html : Path or None
+    overwrite, known
+        As of `Table.finish`.
 
     Raises
     ------
     OutputError
         An output cannot be written, or another process has written a different table.
     """
-    bundle, shown = predicted.bundle, tabulate(predicted, settings=settings, point=point)
-    table = shown.table
-    table.finish(path, overwrite=overwrite)
-    write_or_remove(_problems(path), ["image_id", "error"], shown.failures.items())
-    unsure = None
-    if settings.html is not None:
-        unsure = write_html(settings.html, shown, predicted, title=path.name)
+    bundle, table = predicted.bundle, shown.table
+    table.finish(path, overwrite=overwrite, known=known)
+    write_or_remove(failures_of(path), ["image_id", "error"], shown.failures.items())
+    unsure = None if html is None else write_html(html, shown, predicted, title=path.name)
     return PredictResult(
         path,
         images=len(shown.trained),
@@ -199,7 +189,7 @@ def write_outputs(
         banners=shown.banners,
         trained=None if bundle.training is None else sum(shown.trained),
         called=shown.called,
-        sheet=settings.html,
+        sheet=html,
         unsure=unsure,
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import filecmp
+import functools
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, MissingInputError, OutputError, few, limited, neutral, reworded
+from ..core.formats import file_sha256
 from ..core.jobs import Work, atomic_output
 from ..data import ImageRecord, ImageSelection, check_headers, list_images, read_headers, report_findings, spell_labels
 from ..evaluate import write_predictions
@@ -54,29 +55,37 @@ class Table:
         """The most probable class of each image."""
         return [self.classes[index] for index in self.probabilities.argmax(axis=1)] if len(self.records) else []
 
-    def finish(self, path: Path, *, overwrite: bool) -> None:
+    def finish(self, path: Path, *, overwrite: bool, known: Collection[str] = ()) -> None:
         """Write the table. If another process has written the same table meanwhile, keep that one.
+
+        Parameters
+        ----------
+        path : Path
+        overwrite : bool
+        known : collection of str
+            Checksums of tables that are replaced anyway.
 
         Raises
         ------
         OutputError
-            Another process has written a different table, or the table cannot be written.
+            Somebody has written a different table, or the table cannot be written.
         """
-        if overwrite or not path.exists():
+        if overwrite or not path.exists() or file_sha256(path) in known:
             self._write(path)
-        elif self.is_in(path):
+        elif file_sha256(path) == self.sha256:
             _log.info("%s: another process finished the same table meanwhile; it is kept", path)
         else:
             raise OutputError(
                 "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
             )
 
-    def is_in(self, path: Path) -> bool:
-        """Return whether a file has exactly this table."""
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Checksum of the file that `finish` writes."""
         with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / path.name
+            draft = Path(folder) / "table.csv"
             self._write(draft)
-            return path.is_file() and filecmp.cmp(draft, path, shallow=False)
+            return file_sha256(draft)
 
     def _write(self, path: Path) -> None:
         if self.format == "iciar2018":

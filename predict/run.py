@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from ..core.jobs import (
     Work,
     ensure_folder,
     in_turn,
+    key_of,
     named_files,
     refuse_among,
     refuse_overwriting,
@@ -35,11 +37,11 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.models import BundleFacts, bundle_view
-from ..core.runs import RunRecord, read_records, record_table, unfinished_record
+from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
 from ..featurize import files_of
 from .model import find_bundle, ready_model
-from .outputs import PredictResult, is_written, write_outputs
+from .outputs import PredictResult, failures_of, tabulate, write_outputs
 from .predicted import Predicted, image_units, predict_missing
 from .records import advised, check_sizes, new_images
 from .settings import PredictSettings, choose_point
@@ -117,19 +119,28 @@ def predict(
     if inputs.features:
         config["features"] = list(map(str, inputs.features))
     config |= {"out": str(table), **plain_options(settings, work)}
-    begun = unfinished_record(table, command="predict", config=config)
-    bundle = _check_outputs(outputs, inputs, overwrite=work.overwrite or begun is not None, update=settings.update)
-    overwrite = work.overwrite or settings.update or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
-    if settings.update and not inputs.features:
-        inputs = inputs._replace(images=tuple(path for path in inputs.images if not _is_empty(path)))
-        if not inputs.images:  # also a disk that is not mounted, which must not cost the table its rows
-            return PredictResult(table, 0, {}, (), (), unchanged=True)
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks and not stack.enter_context(in_turn(parts, seconds=0)):
             raise UnderWayError("{}: another {update} works on it at this moment; let it end", table)
+        earlier = record_of_table(table)
+        # what calls tell later ones, however they end: of each output the keys of its content, of which it has several
+        # until it is whole, and the folders that were empty
+        written, known = (earlier.get("notes", {}).get(name, none) for name, none in (("written", {}), ("empty", [])))
+        begun = earlier.get("config") == config and earlier.get("status") != "ok"
+        overwrite = work.overwrite or (begun and earlier.get("overwrite") is True)
+        ours = written if (begun or settings.update) and not overwrite else {}
+        bundle = _check_outputs(outputs, inputs, overwrite=overwrite, ours=ours)
+        empty = [path for path in inputs.images if settings.update and _is_empty(path)]
+        if empty and len(empty) == len(inputs.images):
+            return PredictResult(table, 0, {}, (), (), unchanged=True)
+        lost = [path for path in empty if table.exists() and str(path.absolute()) not in known]
+        if lost:
+            raise InputError("{images} {}: is empty, so its rows would go; mount its disk or leave it out", lost[0])
+        inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
+        notes = {"written": written, "empty": known}
         record = stack.enter_context(
-            record_table(table, command="predict", config=config, work=work, overwrite=overwrite)
+            record_table(table, command="predict", config=config, work=work, overwrite=overwrite, notes=notes)
         )
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
@@ -140,19 +151,31 @@ def predict(
             predicted = _predict_features(bundle, inputs, settings, record)
         else:
             predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
-        unchanged = settings.update and is_written(table, predicted, settings=settings, point=point)
-        if table.is_file():
-            record.note(table_sha256=file_sha256(table))
+        if work.checks and (predicted.missing or not settings.update):
+            return PredictResult(table, len(predicted.records), {}, (), ())
+        shown = tabulate(predicted, settings=settings, point=point)
+        images = record.content["notes"].get("images_sha256")
+        told = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
+        new = {os.path.relpath(path, table.parent): [key_of("report 1", told=told)] for path in outputs.values()}
+        new[table.name] = [shown.table.sha256]
+        record.note(empty=[str(path.absolute()) for path in empty])
+        whole = written | new == written and all(path.exists() for path in outputs.values())
+        problems = predicted.missing or shown.failures or failures_of(table).exists()
+        unchanged = settings.update and whole and not problems
         if unchanged or work.checks:
             return PredictResult(table, len(predicted.records), {}, (), (), unchanged=unchanged)
-        unusable = [reason for reason in predicted.results.values() if isinstance(reason, str)]
-        if settings.update and unusable and len(unusable) == len(predicted.records):  # as after a fault of the disk
-            raise ImageError(f"none of {counted(len(unusable), 'image')} can be used; first: {unusable[0]}")
-        result = write_outputs(table, predicted, settings=settings, point=point, overwrite=overwrite)
+        if settings.update and shown.failures and not shown.table.records:  # as after a fault of the disk
+            first = next(iter(shown.failures.values()))
+            raise ImageError(f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}")
+        record.note(written=written | {name: sorted({*written.get(name, []), *keys}) for name, keys in new.items()})
+        record.save()
+        result = write_outputs(
+            table, shown, predicted, html=settings.html, overwrite=overwrite, known=ours.get(table.name, ())
+        )
         if not settings.update:
             set_aside(parts)
         record.note(
-            table_sha256=file_sha256(table),
+            written=written | new,
             predicted=result.images,
             failures=len(result.failures),
             trained=result.trained,
@@ -186,20 +209,18 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
         )
 
 
-def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool, update: bool) -> Path:
-    """Refuse to overwrite existing outputs or inputs, create the output folders, and return the model file."""
+def _check_outputs(
+    outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool, ours: Mapping[str, Sequence[str]]
+) -> Path:
+    """Refuse to overwrite inputs, and outputs that are not `ours`; create their folders, and return the model file."""
     table = outputs["out"]
-    companions = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
-    last = read_records(companions[0])[-1] if update and companions[0].is_file() else None
-    made = last.config if last is not None else {}
-    written = last.notes.get("table_sha256") if last is not None and last.status == "ok" else None
-    if written and table.is_file() and written != file_sha256(table):
-        raise OutputError("{}: was changed since {update} wrote it; move it away, or use {overwrite} once", table)
+    companions = [table.with_name(f"{table.name}.run.json"), failures_of(table)]
+    if table.name in ours and table.is_file() and file_sha256(table) not in ours[table.name]:
+        raise OutputError("{}: was changed since bchisto wrote it; move it away, or use {overwrite} once", table)
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
             raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)
-        known = made and (name == "out" or made.get(name) == str(path))
-        if path.exists() and not overwrite and not known:
+        if path.exists() and not overwrite and os.path.relpath(path, table.parent) not in ours:
             raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
     bundle = find_bundle(inputs.model)
     inputs_read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
@@ -217,8 +238,7 @@ def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, 
     from .embedded import embeddings_digest, load_embedded, predict_embedded
 
     models, embeddings = load_embedded(bundle, inputs.features)
-    if settings.calibrated:
-        _check_temperature(bundle, models)
+    _check_temperature(bundle, models, settings)
     predicted = Predicted(*predict_embedded(models, embeddings), models, bundle, file_sha256(bundle))
     record.note(
         model_sha256=predicted.sha256, features_sha256=embeddings_digest(embeddings), images=len(predicted.records)
@@ -238,8 +258,7 @@ def _predict_images(
 ) -> Predicted:
     """Predict the images whose predictions are not saved in the folder `parts`."""
     file, model = ready_model(bundle, inputs.weights)
-    if settings.calibrated:
-        _check_temperature(bundle, model.bundle)
+    _check_temperature(bundle, model.bundle, settings)
     records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
     for name, path in outputs.items():
         refuse_overwriting([path], [*named_files(file.weights), *(image.path for image in records)], name=name)
@@ -257,6 +276,6 @@ def _predict_images(
     return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256, missing)
 
 
-def _check_temperature(path: Path, bundle: BundleFacts) -> None:
-    if bundle.temperature is None:
+def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
+    if settings.calibrated and bundle.temperature is None:
         raise BundleError("{}: has no temperature, since it was trained in a single fold; leave out {calibrated}", path)

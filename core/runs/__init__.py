@@ -12,6 +12,6 @@ from .folder import (
     write_listing,
 )
 from .history import RunEntry, diff_runs, list_runs, read_records, read_run
-from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
+from .record import RunRecord, load_config, record_of_table, record_run, record_table, versions_of
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

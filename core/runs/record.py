@@ -55,10 +55,11 @@ _PACKAGES = (
 
 @dataclass
 class RunRecord:
-    """The record of one command; `note` adds results to it while the command runs."""
+    """The record of one command; `note` adds results to it while the command runs, `save` writes it with them."""
 
     path: Path
     content: dict[str, Any]
+    save: Callable[[], None] = lambda: None
 
     def note(self, **values: Any) -> None:
         """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
@@ -101,7 +102,8 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], work: Work
         if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:  # such as kill -9
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
-        with _closed(record, save=lambda: _save(run, record)):
+        record.save = lambda: _save(run, record)
+        with _closed(record):
             yield record
     except BchistoError as error:
         if new and error.exit_code == InputError.exit_code:
@@ -120,7 +122,7 @@ def _take_back(run: Path, record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def record_table(
-    table: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None, overwrite: bool = False
+    table: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None, **kept: Any
 ) -> Iterator[RunRecord]:
     """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
@@ -130,48 +132,30 @@ def record_table(
         The table that the command writes.
     command, config
         As in `record_run`. The file records only this command; ``--config`` accepts it like any ``run.json``.
-    overwrite : bool
-        Whether the command replaces an existing table. It is recorded, so that a command that resumes does so too.
+    **kept : JSON-ready values
+        Further entries of the record, from its start on, also if the command fails: ``overwrite``, so that a command
+        that resumes replaces the table too, and ``notes`` of earlier calls.
 
     Yields
     ------
     RunRecord
     """
-    record = RunRecord(_beside(table), _opened(command, config, work))
-    if overwrite:
-        record.content["overwrite"] = True
-
+    record = RunRecord(_beside(table), {**_opened(command, config, work), **kept})
     content = {"schema_version": SCHEMA_VERSION, "records": [record.content]}
-    checks = work is not None and work.checks  # which must not replace the record of the table
-    with _closed(record, save=lambda: None if checks else write_json(record.path, content)):
+    if work is None or not work.checks:  # which must not replace the record of the table
+        record.save = lambda: write_json(record.path, content)
+    with _closed(record):
         yield record
 
 
-def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the record next to a table if it is of the same command and options, and the command did not finish.
-
-    A command that is killed after it wrote the table has not completed its record yet. With this function, the same
-    command can be run again without an error that the table exists.
-
-    Parameters
-    ----------
-    table, command, config
-        As in `record_table`.
-
-    Returns
-    -------
-    mapping or None
-        None if there is no such record.
-    """
+def record_of_table(table: Path) -> dict[str, Any]:
+    """Return the record next to a table; empty if there is none that bchisto wrote."""
     path = _beside(table)
-    if not path.is_file():
-        return None
     try:
-        (record,) = read_json(path, record=True)["records"]
-        same = (record["command"], record["config"]) == (command, json.loads(json.dumps(dict(config))))
-        return record if same and record["status"] != "ok" else None
-    except (InputError, KeyError, TypeError, ValueError):  # not a record of bchisto
-        return None
+        (record,) = read_json(path, record=True)["records"] if path.is_file() else [{}]
+        return {**record, "notes": dict(record.get("notes", {}))}
+    except (InputError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _beside(table: Path) -> Path:
@@ -201,9 +185,9 @@ def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[
 
 
 @contextlib.contextmanager
-def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
+def _closed(record: RunRecord) -> Iterator[None]:
     """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
-    save()
+    record.save()
     clock = time.monotonic()
     named = (value for name, value in record.content["config"].items() if name not in _WRITTEN)
     try:
@@ -219,7 +203,7 @@ def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
     finally:
         with hold_interrupts():
             record.content["seconds"] = round(time.monotonic() - clock, 3)
-            save()
+            record.save()
 
 
 def _save(run: Path, record: RunRecord) -> None:

@@ -5,30 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
-from bchisto.predict import ModelFile, predict
+from bchisto.predict import ModelFile, outputs, predict
 from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
 from PIL import Image
 from written_tables import rows_of as rows
-
-
-@dataclass
-class FakeModel:
-    """What is asked of a model for keys."""
-
-    computed_by: dict[str, Any] = field(default_factory=lambda: {"a": {"weights": "w", "precision": "float32"}})
-
-    @property
-    def bundle(self):
-        return self
 
 
 @pytest.fixture
@@ -41,15 +30,15 @@ def record(tmp_path):
 FILE = ModelFile("model.bchisto", (), "0" * 64, ())
 
 
-def key(record, model=None, file=FILE):
-    (unit,) = image_units([record], file=file, model=model or FakeModel())
+def key(record, file=FILE, **computed_by):
+    model = SimpleNamespace(computed_by=computed_by or {"a": {"weights": "w", "precision": "float32"}})
+    (unit,) = image_units([record], file=file, model=model)
     return unit.key
 
 
 def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path):
-    moved = tmp_path / "elsewhere" / "b.png"
-    moved.parent.mkdir()
-    shutil.copy(record.path, moved)
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.copy(record.path, tmp_path / "elsewhere" / "b.png"))
     same = [
         key(record),
         key(replace(record, image_id="b.png", path=moved, label="benign", group="p")),
@@ -60,9 +49,9 @@ def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path
     other.write_bytes(b"other pixels")
     different = [
         key(record, file=replace(FILE, sha256="1" * 64)),
-        key(record, FakeModel({"a": {"weights": "w", "precision": "bfloat16"}})),
-        key(record, FakeModel({"a": {"weights": "x", "precision": "float32"}})),
-        key(record, FakeModel({"backend": "jax"})),
+        key(record, a={"weights": "w", "precision": "bfloat16"}),
+        key(record, a={"weights": "x", "precision": "float32"}),
+        key(record, backend="jax"),
         key(replace(record, path=other)),
         key(replace(record, box=(0, 0, 2, 2))),
         key(replace(record, stretch=True)),
@@ -124,8 +113,7 @@ def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(boos
     with pytest.raises(ImageError):
         predict(boosted, [images], out=out, work=Work(jobs=1))
     (images / "malignant" / "zz.tif").unlink()
-    model = tmp_path / "model.bchisto"
-    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    model = shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path)
     predict(model, [images], out=tmp_path / "alone.csv", work=Work(jobs=1))
     written.clear()
     shutil.copytree(tmp_path / "p.csv.parts", tmp_path / "kept")
@@ -186,7 +174,9 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     (folder / "Thumbs.db").touch()
     assert (night(), out.read_bytes() == before) == ((4,), True)  # nor does a disk that is not mounted empty the table
     (folder / "first.png").write_bytes(first.read_bytes()[:3000])
+    (folder / "text.png").write_text("x")
     assert (night("--skip-errors"), out.read_bytes() == before) == ((1,), True)  # nor one whose files are all damaged
+    (folder / "text.png").unlink()
     (folder / "first.png").unlink()
     shutil.copy(first, folder)
     with in_turn(tmp_path / "p.csv.parts"):
@@ -195,15 +185,48 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     (folder / "later" / "benign").mkdir(parents=True)  # beside which the first image has no class
     shutil.copy(second, folder / "later" / "benign")
     assert (night(), len(out.read_text().splitlines())) == ((0, 1), 3)
+    spoil(half := folder / "half-copied.tif")
+    assert [night()[0], night()[0]] == [1, 1]  # after which the table is still known
+    half.unlink()
     noted = out.read_text() + "a note by hand\n"
     out.write_text(noted)
     assert (night(), out.read_text()) == ((2,), noted)
 
 
+def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, cli):
+    out, later, disk = tmp_path / "p.csv", tmp_path / "later", shutil.copytree(tissue / "benign", tmp_path / "disk")
+    later.mkdir()
+    words = ("predict", boosted, "--update", "--out", out, "--images", tissue / "malignant", "--images", later)
+    assert cli(*words, "--images", disk)[0] == 0
+    shutil.rmtree(disk)
+    disk.mkdir()
+    code, _, err = cli(*words, "--images", disk)
+    assert (code, len(rows(out))) == (2, 12)
+    assert f"--images {disk}: is empty, so its rows would go; mount its disk or leave it out" in err
+    assert (cli(*words)[0], len(rows(out))) == (0, 6)
+
+
+@pytest.mark.parametrize("at", ["finish", "write_or_remove", "write_html"])
+def test_what_a_night_did_not_reach_is_written_in_the_next(boosted, tissue, tmp_path, cli, monkeypatch, at):
+    images, out = shutil.copytree(tissue / "benign", tmp_path / "images"), tmp_path / "p.csv"
+    sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
+    words = ("predict", boosted, "--images", images, "--update", "--out", out, "--html")
+    assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
+    (images / "benign00.png").unlink()
+    with monkeypatch.context() as killed:
+        killed.setattr(outputs.Table if at == "finish" else outputs, at, lambda *_, **__: 1 / 0)
+        assert cli(*words, sheet)[0] != 0
+    assert [cli(*words, page)[0] for page in (sheet, sheet, other, other)] == [0, 4, 0, 4]
+    assert not [path for path in (out, sheet, other) if "benign00.png" in path.read_text()]
+
+
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
 def test_an_update_replaces_only_what_an_earlier_call_wrote(boosted, tissue, tmp_path, cli, name):
-    mine = tmp_path / name
-    words = ("predict", boosted, "--images", tissue / "benign", "--update", "--out", tmp_path / "p.csv")
+    mine, images = tmp_path / name, shutil.copytree(tissue / "benign", tmp_path / "images")
+    words = ("predict", boosted, "--images", images, "--update", "--out", tmp_path / "p.csv")
+    spoil(images / "half-copied.tif")
+    assert cli(*words, "--html", tmp_path / "sheet.html")[0] == 1  # which wrote neither
+    (images / "half-copied.tif").unlink()
     if name != "p.csv":
         assert cli(*words)[0] == 0
     mine.write_text("mine")
