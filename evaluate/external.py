@@ -156,6 +156,11 @@ def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) 
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired").json()
 
 
+def facts_files(path: Path) -> list[Path]:
+    """Return where a run may have the facts about the images of its predictions."""
+    return [part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")]
+
+
 def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
     """Return the value of a column for each image, from a predictions file, else from the manifest of its run.
 
@@ -186,8 +191,8 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
                     "subgroups are of whole images"
                 )
         return values
-    for folder in (part for run in path.resolve().parents[1:3] for part in (run, run / "features")):
-        known = read_dataset_facts(folder / FACTS_FILE, images_sha256=images_sha256)
+    for file in facts_files(path):
+        known = read_dataset_facts(file, images_sha256=images_sha256)
         if wanted in known.columns:
             return {visible(image): value for image, value in known.columns[wanted].items()}
     raise InputError(

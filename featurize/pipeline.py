@@ -18,10 +18,9 @@ from ..core.jobs import (
     ask_workers,
     do_missing,
     remove_leftovers,
-    remove_output,
     remove_tree,
     set_aside,
-    write_rows,
+    write_or_remove,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
 from ..data import FACTS_FILE, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
@@ -144,16 +143,15 @@ def featurize(
             failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
         else:
             share = _share(work.shard, units, plans)
-        if failures:
+        written, listed = not work.checks or opened.is_settled(folder / FACTS_FILE), run / "failures.csv"
+        if not work.checks and (work.shard is None or not listed.is_file()):  # only a merge knows all failures
             paths = {image.image_id: str(image.path) for image in opened.source.records}
             rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
-            write_rows(run / "failures.csv", ("image_id", "path", "error"), rows)
-        elif work.shard is None:
-            remove_output(run / "failures.csv")
+            write_or_remove(listed, ("image_id", "path", "error"), rows)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
-        share is None,
+        share is None and written,
         len(unique.dataset.records) + len(opened.refused),
         tuple(failures.items()),
         share,
