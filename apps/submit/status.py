@@ -177,7 +177,7 @@ def _stage(queued: Queued) -> Stage | None:
     if state == "done":
         left = 0 if own.command == "featurize" else own.left_out()  # whose list is named below
         reason = f"without {counted(left, 'image')} that cannot be used, see {own.listed}" if left else ""
-    elif queued.over and state not in ("running", "failed"):
+    elif queued.over and state not in ("running", "failed") and not any(entry.outcome == "ok" for entry in entries):
         state, reason = "failed" if queued.failure() else "interrupted", "" if shards else queued.end()
     return Stage(
         command=own.command,
