@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..apps.submit import JobStage, Plan
     from ..data import Dataset
 
-_THEN = "then"
-
 _ROW_BYTES = 100
 """What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
 
@@ -98,8 +96,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     if plan.jobs:
         echo(f"jobs: {', '.join(plan.jobs)}")
     most = max(plan.stages, key=JobStage.left_out)
-    left = most.left_out() if plan.scheduler == "local" else 0
-    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=left, listed=most.listed)
+    # of Slurm none has ended yet
+    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=most.left_out(), listed=most.listed)
 
 
 _Parsed = tuple[click.Context, list[str]]
@@ -110,7 +108,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
     from ..apps.submit import SINGLE, STAGES, typed
 
     program, commands = context.find_root().command, {typed(name): name for name in (*STAGES, *SINGLE)}
-    ends = [at for at, word in enumerate(words) if word == _THEN]
+    ends = [at for at, word in enumerate(words) if word == "then"]
     stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
     for words_of in stages:
         given = next((text for text in commands if [*words_of[: 1 + text.count(" ")]] == text.split()), "")

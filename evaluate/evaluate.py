@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from ..core import InputError, Many, PathInput, converted, counted
 from ..core.formats import read_json
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
+from ..data import facts_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
-from .external import column_values, external_validations, facts_files, of_groups, subgroups
+from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, column_key, read_csv, visible
-from ..data import FACTS_FILE, read_dataset_facts
+from ..data import facts_files, read_dataset_facts
 from .metrics import two_sides
 from .operating import called_point
 from .panel import Panel
@@ -154,11 +154,6 @@ def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) 
     (low, high), (least, most) = first["interval"], second["interval"]
     down, up = float(np.hypot(value - low, most - other)), float(np.hypot(high - value, other - least))
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired").json()
-
-
-def facts_files(path: Path) -> list[Path]:
-    """Return where a run may have the facts about the images of its predictions."""
-    return [part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")]
 
 
 def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
