@@ -85,6 +85,7 @@ class BoostTraining(Training):
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
     command: ClassVar[str] = "boost"
+    tables: ClassVar[tuple[str, ...]] = ("predictions-by-model.csv", "table.csv")
 
     def check(self) -> FolderSettings:
         """Refuse a folder with other folds or parameters, or with a larger result, see `Training.check`.

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess  # nosec B404
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ from .terminal import in_flags, invoked
 if TYPE_CHECKING:
     from ..apps.submit import JobStage, Plan
     from ..data import Dataset
-
-_THEN = "then"
 
 _ROW_BYTES = 100
 """What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
@@ -64,7 +62,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
-    from ..apps.submit import Plan, cancel, new_folder, preview, refuse_live, start
+    from ..apps.submit import JobStage, Plan, cancel, new_folder, preview, refuse_live, start
 
     if options["cancel"]:
         if len(words) > 1:
@@ -74,11 +72,11 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         echo(f"cancelled: {cancelled}" if cancelled else none)
         return
     stages = list(_parsed(context, words))
-    out = _output(stages[0][0])
+    out = Path(stages[0][0].params["out"])
     run = out.parent if stages[0][0].info_name == "predict" else out
     with in_turn(out.absolute().with_name(f"{out.absolute().name}.submit"), seconds=0) as alone:
         if not options["force"]:
-            refuse_live(run)
+            refuse_live(run, [path for stage, _ in stages for path in (*_inputs(stage), stage.params["out"])])
         if not alone:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
         line = f"bchisto submit{given_options(context, context.command, but=('force',))} -- {shlex.join(words)}"
@@ -97,8 +95,9 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         raise BchistoError(f"{plan.stages[ended].command} failed; its logs are in {plan.logs}")
     if plan.jobs:
         echo(f"jobs: {', '.join(plan.jobs)}")
-    left = max(stage.left_out() for stage in plan.stages) if plan.scheduler == "local" else 0
-    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=left, listed=plan.logs)
+    most = max(plan.stages, key=JobStage.left_out)
+    # of Slurm none has ended yet
+    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=most.left_out(), listed=most.listed)
 
 
 _Parsed = tuple[click.Context, list[str]]
@@ -109,7 +108,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
     from ..apps.submit import SINGLE, STAGES, typed
 
     program, commands = context.find_root().command, {typed(name): name for name in (*STAGES, *SINGLE)}
-    ends = [at for at, word in enumerate(words) if word == _THEN]
+    ends = [at for at, word in enumerate(words) if word == "then"]
     stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
     for words_of in stages:
         given = next((text for text in commands if [*words_of[: 1 + text.count(" ")]] == text.split()), "")
@@ -127,10 +126,6 @@ def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
         yield own, rest
 
 
-def _output(context: click.Context) -> Path:
-    return Path(context.params["out"])
-
-
 def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str, Any]) -> list[str]:
     """Check each stage as far as possible now, as its tasks would, and add those that are not complete to the plan.
 
@@ -141,27 +136,32 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
 
     cluster = jobs.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
-    tasks = min(options["tasks"], jobs.most_tasks(cluster) or options["tasks"])
+    tasks = min(options["tasks"], int(cluster.get("MaxArraySize", 1001)) - 1)
     earlier, lines, size = dict[str, click.Context](), [], 0.0
+    last = jobs.last_stages(jobs.read_plans(run.absolute()))
     for context, words in stages:
         command, name = context.command, str(context.info_name)
-        stage = jobs.JobStage(name, words, str(_output(context).absolute()), cpus=context.params.get("jobs"))
+        stage = jobs.JobStage(name, words, str(context.params["out"].absolute()), cpus=context.params.get("jobs"))
         stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"])
         divided = name in jobs.STAGES
-        waits = any(_is_made(path, plan.stages) for path in _inputs(context))
+        stage.rank = sum((own.command, own.run) == (name, stage.run) for own in plan.stages)
+        waits = any(jobs.is_made(path, plan.stages) for path in _inputs(context))
+        submitted = last.get((name, stage.run))
+        same = submitted if submitted is not None and submitted.words in (words, [*words, "--overwrite"]) else None
         with reworded(lambda text: f"{name}: {written(text, in_flags(command))}"):  # noqa: B023 - called inside the block
-            _replace(stage, run, context, waits=waits)
+            _replace(stage, context, again=same is not None, waits=waits)
             if waits:
                 _check_waiting(context, plan.stages, earlier)
         # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
-        earlier_stage = jobs.planned(run, name, words)
-        begun = divided and earlier_stage is not None and any(unit.done for unit in stage.units())
-        stage.megabytes = earlier_stage.megabytes if earlier_stage is not None else 0
+        begun = divided and same is not None and any(unit.done for unit in stage.units())
+        stage.megabytes = 0 if same is None else same.megabytes
         missing = waits or begun or _check(stage)
         stage.options += jobs.memory(cluster, stage)
+        stage.seen = next((entry.started for entry in reversed(stage.records())), "")
         earlier[name] = context
         changed = missing and name in ("featurize", "map", *jobs.SINGLE)  # as its check tells
-        if not (waits or changed) and (not divided or stage.is_complete()):
+        kept = submitted is None or submitted.is_done()  # else its jobs failed, or were cancelled
+        if kept and not (waits or changed) and (not divided or stage.is_complete()):
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
         if divided:  # shards share each folder
@@ -183,28 +183,21 @@ def _inputs(context: click.Context) -> Iterator[Path]:
             value = context.params.get(parameter.name or "")
             yield from map(Path, value if isinstance(value, tuple) else filter(None, [value]))
     if context.command.name == "boost" and not context.params["features"]:
-        yield _output(context) / "features"
+        yield context.params["out"] / "features"
 
 
-def _is_made(path: Path, stages: Iterable[JobStage]) -> bool:
-    """Return whether stages make a file or folder, or a part of it."""
-    made, absolute = [stage.output for stage in stages], path.absolute()
-    return any(absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in made)
-
-
-def _replace(stage: JobStage, run: Path, context: click.Context, *, waits: bool) -> None:
+def _replace(stage: JobStage, context: click.Context, *, again: bool, waits: bool) -> None:
     """Let a stage replace what an earlier submission made, of `predict` only the rows that changed."""
-    from ..apps.submit import planned
     from .use import is_evaluated
 
     if stage.command not in ("predict", "evaluate", "explain") or context.params["overwrite"]:
         return
     if stage.command == "predict":
         stage.words += [] if context.params["update"] else ["--update"]
-    elif planned(run, stage.command, stage.words) and (waits or stage.command == "evaluate"):
+    elif again and (waits or stage.command == "evaluate"):
         stage.words.append("--overwrite")
-    elif waits and stage.command == "evaluate" and is_evaluated(_output(context)):
-        raise InputError("{}: exists already; use {overwrite} with evaluate", _output(context))
+    elif waits and stage.command == "evaluate" and is_evaluated(context.params["out"]):
+        raise InputError("{}: exists already; use {overwrite} with evaluate", context.params["out"])
 
 
 def _check(stage: JobStage) -> bool:
@@ -238,42 +231,35 @@ def _check_waiting(context: click.Context, stages: Sequence[JobStage], earlier: 
         The commands before it.
     """
     from ..apps.explain import settings_of
+    from ..apps.submit import is_made
+    from ..boost import BoostSettings, FeatureChoice
+    from ..data import FoldChoice
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..predict import PredictSettings
 
     command, options = context.command, context.params
     for path in _inputs(context):
-        if not path.exists() and not _is_made(path, stages):
+        if not path.exists() and not is_made(path, stages):
             raise MissingInputError(f"{path}: no such file or folder, and no earlier stage makes it; check the path")
     labelled = earlier.get("featurize", earlier.get("finetune"))
-    if command.name == "boost" and "featurize" in earlier:
-        _check_boost(options, earlier["featurize"])
+    if command.name == "boost" and "featurize" in earlier:  # of images without features yet
+        settings, table = from_options(BoostSettings, options), _images_of(earlier["featurize"])
+        _ = from_options(FeatureChoice, options), settings.lightgbm  # refuses parameters
+        choice = from_options(FoldChoice, options)
+        if "none" in choice.folds:
+            raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
+        from_options(TwoClassView, options).check(table.classes)
+        choice.plans_of([record for record in table.records if record.label is not None], seed=settings.seed)
     elif command.name == "evaluate":
         view = from_options(TwoClassView, options)
         from_options(Aggregation, options)
         from_options(TableChoice, options)
-        if labelled is not None and all(_is_made(source, stages) for source in options["sources"]):
+        if labelled is not None and all(is_made(source, stages) for source in options["sources"]):
             view.check(_images_of(labelled).classes)
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
         settings_of(options["method"], **{name: options[name] for name in ("layer", "target", "mpp", "window")})
-
-
-def _check_boost(options: dict[str, Any], describing: click.Context) -> None:
-    """Check options of boost for images without features yet."""
-    from ..boost import BoostSettings, FeatureChoice
-    from ..data import FoldChoice
-    from ..evaluate import TwoClassView
-
-    settings = from_options(BoostSettings, options)
-    _ = from_options(FeatureChoice, options), settings.lightgbm  # refuses parameters
-    if "none" in from_options(FoldChoice, options).folds:
-        raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
-    table = _images_of(describing)
-    records = [record for record in table.records if record.label is not None]
-    from_options(TwoClassView, options).check(table.classes)
-    from_options(FoldChoice, options).plans_of(records, seed=settings.seed)
 
 
 @functools.lru_cache(maxsize=2)

@@ -32,6 +32,7 @@ def explain(model: Path, **options: Any) -> None:
     """
     from ..apps.explain import explain as run
     from ..apps.explain import settings_of
+    from ..core.formats import read_rows
     from ..core.models import bundle_kind
     from ..core.runs import read_run
     from ..predict import find_bundle
@@ -44,8 +45,11 @@ def explain(model: Path, **options: Any) -> None:
     if options["checks"]:
         *earlier, check = read_run(options["out"])
         made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]
+        files = [options["out"] / method / name for method in methods for name in ("index.html", "explain.csv")]
+        for table in files[1::2]:
+            files += [table.parent / row[name] for row in read_rows(table) for name in ("picture", "arrays")]
         same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
-        click.get_current_context().exit(NOTHING_NEW if same else 0)
+        click.get_current_context().exit(NOTHING_NEW if same and all(map(Path.is_file, files)) else 0)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -192,7 +196,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """
     from ..core.formats import file_sha256
     from ..core.runs import read_run, record_run
-    from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions, tables_of
+    from ..evaluate import Aggregation, TableChoice, TwoClassView, inputs_of, read_predictions, tables_of
     from ..evaluate import evaluate as run
     from ..evaluate.report import comparison_lines, headline, overview, warnings, wrapped, write_evaluation
 
@@ -203,15 +207,15 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     plain["against"] = [str(path) for path in options["against"]]
     config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
     choice, aggregation = from_options(TableChoice, options), from_options(Aggregation, options)
-    read = [path for path, _ in tables_of((*sources, *options["against"]))]
-    contents = key_of("tables 1", tables=[file_sha256(path) for path in read if path.is_file()])
+    read, wrote = (*sources, *options["against"]), [out / name for name in _EVALUATED]
+    contents = key_of("tables 1", tables=[file_sha256(path) for path in inputs_of(read) if path.is_file()])
     if checks:
-        for path in read:
+        for path, _ in tables_of(read):
             for table in read_predictions(path, classes=choice.classes):
                 view.check(table.classes)
         last = read_run(out)[-1] if is_evaluated(out) else None
         same = last is not None and last.config == config and last.notes.get("tables_sha256") == contents
-        click.get_current_context().exit(NOTHING_NEW if same else 0)
+        click.get_current_context().exit(NOTHING_NEW if same and all(path.is_file() for path in wrote) else 0)
     rest = {"tables": choice, "aggregation": aggregation, "bootstrap": options["bootstrap"]}
     with record_run(out, command="evaluate", config=config) as record:
         record.note(tables_sha256=contents)
@@ -229,7 +233,10 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         echo(*wrapped(note), err=True)
     if failed is not None:
         raise failed
-    done([out / "metrics.json", out / "tables.csv", out / "report.html"])
+    done(wrote)
+
+
+_EVALUATED = ("metrics.json", "tables.csv", "report.html")
 
 
 def is_evaluated(out: Path) -> bool:

@@ -29,7 +29,7 @@ from ..data import (
     unknown_groups,
     write_fold_list,
 )
-from ..evaluate import PredictionTable, TwoClassView
+from ..evaluate import PredictionTable, TwoClassView, read_facts
 from ..evaluate.report import reporting, write_run_report
 from .result import CrossValidation
 
@@ -147,6 +147,9 @@ class Training(ABC):
     command: ClassVar[str]
     """Name of the command, and of the folder of a run in which it writes."""
 
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Files that it writes beside those of every cross-validation."""
+
     @abstractmethod
     def folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its content."""
@@ -227,6 +230,15 @@ class Training(ABC):
             )
         return folder
 
+    def is_written(self, folder: Path) -> bool:
+        """Return whether all outputs are there, with this two-class view, and tell the same of the images."""
+        made, used = read_facts(folder / "predictions.csv").run, self.image_settings()["images"]
+        now = [self.images.known.used(used), self.view.recorded(self.images.classes)]
+        names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
+        if any(self.plan.images(fold, "test") for fold in self.plan.folds):
+            names += ["predictions.csv", "../../report.html"]
+        return now == [made.get("flow"), made.get("two_class")] and all((folder / name).is_file() for name in names)
+
     def cross_validate(self, work: Work, folder: FolderSettings) -> CrossValidation:
         """Train the missing units, and write the outputs once all units are trained.
 
@@ -248,7 +260,8 @@ class Training(ABC):
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
-        if folder.loose:  # of other images: its tables are made again although no unit may be missing
+        # of other images or options of outputs: its tables are made again although no unit may be missing
+        if folder.loose or (work.checks and not self.is_written(path)):
             write_listing(path, self.unit, files)
         write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
         finished, _ = do_missing(

@@ -14,6 +14,7 @@ from .dataset import (
     Dataset,
     DatasetFacts,
     ImageRecord,
+    facts_files,
     further_columns,
     given_parts,
     read_dataset_facts,

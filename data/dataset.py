@@ -245,6 +245,11 @@ def write_dataset_facts(path: Path, known: DatasetFacts, *, images_sha256: str) 
     write_json(path, {"images_sha256": images_sha256, **content})
 
 
+def facts_files(path: Path) -> list[Path]:
+    """Return where a run may have the facts about the images of a table of its predictions."""
+    return [part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")]
+
+
 def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
     """Read the facts that `write_dataset_facts` wrote; empty facts if the file is missing or is about other images.
 

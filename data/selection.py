@@ -87,6 +87,11 @@ class OpenedImages(NamedTuple):
         write_dataset_facts(path, known, images_sha256=self.unique.digest)
         return known
 
+    def is_settled(self, path: Path) -> bool:
+        """Return whether a file has these facts, however many images failed while they were read."""
+        made = read_dataset_facts(path, images_sha256=self.unique.digest)
+        return made == replace(self.known(failed=made.flow.get("failed") or 0), copies=made.copies)
+
     def known(self, *, failed: int) -> DatasetFacts:
         """Return the facts about the images, except near-duplicates.
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..core import InputError, Many, PathInput, converted, counted
 from ..core.formats import read_json
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
+from ..data import facts_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
@@ -160,7 +161,7 @@ def evaluate(
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = (aggregation or Aggregation()).steps()
-    inputs = _inputs((*others, *sources))
+    inputs = inputs_of((*others, *sources))
     refuse_overwriting([folder / METRICS], inputs)
     refuse_overwriting([folder], [source for source in (*others, *sources) if Path(source).is_dir()])
     ensure_folder(folder)
@@ -185,10 +186,12 @@ def evaluate(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _inputs(sources: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
+def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
     tables = [path for path, _ in tables_of(sources)]
-    return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
+    ours = [path for path in tables if read_facts(path).run]
+    known = {file for path in ours for file in (*map(path.with_name, (METRICS, "settings.json")), *facts_files(path))}
+    return (*tables, *sorted(filter(Path.is_file, known)))
 
 
 def _measured(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, column_key, read_csv, visible
-from ..data import FACTS_FILE, read_dataset_facts
+from ..data import facts_files, read_dataset_facts
 from .metrics import two_sides
 from .operating import called_point
 from .panel import Panel
@@ -186,8 +186,8 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
                     "subgroups are of whole images"
                 )
         return values
-    for folder in (part for run in path.resolve().parents[1:3] for part in (run, run / "features")):
-        known = read_dataset_facts(folder / FACTS_FILE, images_sha256=images_sha256)
+    for file in facts_files(path):
+        known = read_dataset_facts(file, images_sha256=images_sha256)
         if wanted in known.columns:
             return {visible(image): value for image, value in known.columns[wanted].items()}
     raise InputError(

@@ -144,16 +144,18 @@ def featurize(
             failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
         else:
             share = _share(work.shard, units, plans)
-        if failures:
-            paths = {image.image_id: str(image.path) for image in opened.source.records}
-            rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
-            write_rows(run / "failures.csv", ("image_id", "path", "error"), rows)
-        elif work.shard is None:
-            remove_output(run / "failures.csv")
+        written, listed = not work.checks or opened.is_settled(folder / FACTS_FILE), run / "failures.csv"
+        if not work.checks and (work.shard is None or not listed.is_file()):  # only a merge knows all failures
+            if failures:
+                paths = {image.image_id: str(image.path) for image in opened.source.records}
+                rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
+                write_rows(listed, ("image_id", "path", "error"), rows)
+            else:
+                remove_output(listed)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
-        share is None,
+        share is None and written,
         len(unique.dataset.records) + len(opened.refused),
         tuple(failures.items()),
         share,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core import InputError
 from ...core.formats import read_json
-from ...core.jobs import ensure_folder, write_json
+from ...core.jobs import atomic_output, ensure_folder, write_json
 from ...core.runs import RunEntry, read_listing, read_records
 
 
@@ -83,7 +83,7 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         return
     if command != "featurize":
         for path in sorted(run.glob(f"{command}/*/settings.json")):
-            yield _read(path.parent, path.parent.name, complete=(path.parent / "predictions.csv").is_file())
+            yield _read(path.parent, path.parent.name, complete=(path.parent / "model.bchisto").is_file())
         return
     stores = {path.stem for path in run.glob("features/*.h5")}
     for name in sorted(stores | {path.stem for path in run.glob("features/*.parts/")}):
@@ -150,6 +150,10 @@ class JobStage:
         Memory that a process of it took when it was checked; 0 if that is not known.
     done, idle : int
         Number of units that were done at the last submission, and of submissions in sequence that added none.
+    seen : str or None
+        Start of its last record when it was submitted, which may be empty; None if it was not.
+    rank : int
+        Number of stages of the same command and output before it in the plan.
     """
 
     command: str
@@ -163,13 +167,22 @@ class JobStage:
     megabytes: int = 0
     done: int = 0
     idle: int = 0
+    seen: str | None = None
+    rank: int = 0
 
     @property
     def output(self) -> Path:
         """The file or folder that it makes."""
-        if self.command in STAGES and self.command not in ("reproduce", "map"):
-            return Path(self.run, "features" if self.command == "featurize" else self.command)
-        return Path(self.run)
+        within = {"featurize": "features", "boost": "boost", "finetune": "finetune"}
+        return Path(self.run, within.get(self.command, ""))
+
+    @property
+    def listed(self) -> Path:
+        """The list of the images that it left out, of `explain` that of one of its methods."""
+        if self.command == "predict":
+            return Path(f"{self.run}.failures.csv")
+        within = {"finetune": "finetune/failures.csv", "explain": "*/failures.csv"}.get(self.command, "failures.csv")
+        return next(Path(self.run).glob(within), Path(self.run))
 
     def folders(self) -> list[Folder]:
         """Return its folders, as they are now."""
@@ -181,11 +194,10 @@ class JobStage:
 
     def missing_shards(self) -> list[int]:
         """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
-        folders = self.folders()
+        folders, every = self.folders(), range(1, self.shards + 1)
         begun = any(folder.groups or folder.complete for folder in folders)
-        every = range(1, self.shards + 1)
-        units = {shard: [unit for of in folders for unit in of.of_shard(shard, self.shards)] for shard in every}
-        return [shard for shard in every if not (begun and all(unit.done for unit in units[shard]))]
+        units = [[unit.done for of in folders for unit in of.of_shard(shard, self.shards)] for shard in every]
+        return [shard for shard, done in zip(every, units, strict=True) if not (begun and all(done))]
 
     def is_complete(self) -> bool:
         """Return whether all its folders are merged."""
@@ -196,12 +208,25 @@ class JobStage:
         """Return the records of its command, oldest first."""
         output = Path(self.run)
         paths = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
-        entries = [entry for path in paths if path.is_file() for entry in read_records(path)]
+        entries = (entry for path in paths if path.is_file() for entry in read_records(path))
         return [entry for entry in entries if entry.command == self.command]
 
+    def since(self) -> list[RunEntry]:
+        """Return the records of its command that began since it was submitted; all if it was not."""
+        entries = self.records()
+        last = max((at for at, entry in enumerate(entries, start=1) if entry.started == self.seen), default=0)
+        return entries[last:]
+
+    def is_done(self) -> bool:
+        """Return whether its outputs are there and, if it was submitted, whether it ended well since then."""
+        merged = [entry.status for entry in self.since() if not entry.shard]
+        if self.command in SINGLE:
+            return merged[-1:] == ["ok"] and merged.count("ok") > self.rank
+        return self.is_complete() and (self.seen is None or merged.count("ok") > self.rank)
+
     def left_out(self) -> int:
-        """Return how many images its last call left out; 0 if it failed."""
-        last = next(reversed(self.records()), None)
+        """Return how many images its last call left out since it was submitted; 0 if it failed."""
+        last = next(reversed(self.since()), None)
         return int(last.notes.get("failures", 0)) if last is not None and last.status == "ok" else 0
 
     def progress(self, task: str = MERGE) -> int:
@@ -209,13 +234,11 @@ class JobStage:
         folders = self.folders()
         index, count = (1, 1) if task == MERGE else (int(task), self.shards)
         units = [unit for folder in folders for unit in folder.of_shard(index, count)]
-        epochs = sum(unit.epochs for unit in units)
-        if not self.shards:
-            apart = ("jobs", "records")
-            output, parts = Path(self.run), Path(f"{self.run}.parts")
-            files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
-            return sum(names[1] not in apart for names in files) + epochs
-        return sum(unit.done for unit in units) + epochs + sum(folder.complete for folder in folders)
+        if self.shards:
+            return sum(unit.done + unit.epochs for unit in units) + sum(folder.complete for folder in folders)
+        output, parts = Path(self.run), Path(f"{self.run}.parts")
+        files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
+        return sum(names[1] not in ("jobs", "records") for names in files) + sum(unit.epochs for unit in units)
 
 
 @dataclass
@@ -271,14 +294,15 @@ class Plan:
     def lines(self, position: int) -> list[str]:
         """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
         stage = self.stages[position]
+        change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
         use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         return [
             "#!/bin/bash",
             f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; "
             + (use if stage.shards else f"one job, the task {MERGE}, does it:"),
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
-            f"cd -- {shlex.quote(self.cwd)} || exit 1",
-            *self.before,
+            *([change, *self.before] if self.before else []),
+            change,  # which a line before may change
             f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "
             '"${1:-$SLURM_ARRAY_TASK_ID}"',
         ]
@@ -288,7 +312,8 @@ class Plan:
         ensure_folder(self.logs)
         for position in range(len(self.stages)):
             if not (script := self.script(position)).is_file():  # a task may read it at this moment
-                script.write_text("\n".join([*self.lines(position), ""]), encoding="utf-8")
+                with atomic_output(script) as draft:
+                    draft.write_text("\n".join([*self.lines(position), ""]), encoding="utf-8")
         content, run = asdict(self), self.folder.parent.parent
         del content["folder"]
         for stage in content["stages"]:
@@ -325,7 +350,12 @@ def read_plans(run: Path) -> list[Plan]:
     return [read_plan(path.parent) for path in sorted(run.glob("jobs/*/plan.json"))]
 
 
-def planned(run: Path, command: str, words: Sequence[str]) -> JobStage | None:
-    """Return the stage that last submitted the same command; None if there is none."""
-    stages = (stage for plan in read_plans(run) for stage in plan.stages)
-    return ([None] + [stage for stage in stages if (stage.command, stage.words) == (command, list(words))])[-1]
+def is_made(path: Path, stages: Iterable[JobStage]) -> bool:
+    """Return whether stages make a file or folder, or a part of it."""
+    made, absolute = [stage.output.absolute() for stage in stages], path.absolute()
+    return any(absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in made)
+
+
+def last_stages(plans: Iterable[Plan]) -> dict[tuple[str, str], JobStage]:
+    """Return, by command and output, the stage that was last submitted."""
+    return {(stage.command, stage.run): stage for plan in plans for stage in plan.stages}

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...core import BchistoError, Terminated, few
-from ...core.jobs import NOTHING_NEW, when_orphaned
+from ...core.jobs import NOTHING_NEW, when_orphaned, write_json
 from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
 
 _MOST_SECONDS = 60
@@ -82,19 +82,20 @@ def submit(plan: Plan, first: int = 0) -> None:
         typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
         raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
     plan.write()
-    after, numbers = None, list[str]()
+    after = None
     try:
         for position in range(first, len(plan.stages)):
             stage, array = plan.stages[position], ""
             stage.jobs = []
             for task, words in commands(plan, position, after=after):
                 number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
-                numbers.append(number)
                 stage.jobs.append(number)
                 plan.write()
                 array, after = (number, after) if task == "array" else (array, number)
     except BchistoError:
-        cancel(numbers)  # jobs that plan.json does not name would go on although a stage before them failed
+        cancel(
+            [job for stage in plan.stages[first:] for job in stage.jobs]
+        )  # jobs that plan.json does not name would go on although a stage before them failed
         raise
 
 
@@ -122,12 +123,6 @@ def settings() -> dict[str, str]:
     except BchistoError:
         return {}
     return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
-
-
-def most_tasks(of: Mapping[str, str]) -> int | None:
-    """Return the largest number of tasks of an array; None if the configuration does not tell it."""
-    size = of.get("MaxArraySize", "")
-    return int(size) - 1 if size.isdecimal() else None
 
 
 def memory(of: Mapping[str, str], stage: JobStage) -> list[str]:
@@ -212,8 +207,7 @@ def main(words: Sequence[str]) -> int:
     if idle >= MOST_IDLE:
         _print(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
         return 1
-    rounds.parent.mkdir(exist_ok=True)
-    rounds.write_text(str(idle))
+    write_json(rounds, idle)
     requeue()
     return code
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...core import MissingInputError, counted
-from ...core.runs import RunEntry, read_run
-from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders, read_plans, typed
-from .submission import Queued, ask
+from ...core.runs import RunEntry
+from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
+from .submission import ENDS, Queued, ask
+
+_CODES = {"running": 3, "queued": 3, "failed": 1, "interrupted": 1, "ready to merge": 3, "not started": 4, "done": 0}
+"""The exit code of a state, by what people must know first."""
 
 _WORKING = ("running", "queued")
-_STUCK = ("failed", "interrupted")
-
-_ENDS = "its log ends with:"
 
 _FULL_BYTES = 1_000_000
 """Free space below which work that ended without its results probably had too little."""
@@ -65,6 +65,8 @@ class Stage:
     shards : tuple of ShardState
     reason : str
         As of a shard, of the job that does or merges all of it.
+    output : str
+        Name of the folder or table that it makes.
     """
 
     command: str
@@ -75,6 +77,7 @@ class Stage:
     folders: tuple[tuple[str, bool], ...] = ()
     shards: tuple[ShardState, ...] = ()
     reason: str = ""
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,108 +124,71 @@ def read_status(run: Path) -> RunStatus:
     """
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder")
-    plan = next(reversed(read_plans(run)), None)
-    queued = ask(plan)  # before the files are read: a job that ends in between has written all its files
-    entries = read_run(run) if (run / "run.json").is_file() else []
-    whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
+    asked = list(ask(read_plans(run)))  # before files are read: a job that ends in between has written all its files
+    planned = [(queued.stage.command, queued.stage.run) for queued in asked]
+    whole = "reproduce" in dict(planned) or bool(JobStage("reproduce", [], str(run)).records())
     commands = [command for command in STAGES if (command == "reproduce") == whole]  # which contains the others
-    known = [_stage(run, command, entries, queued.get(command, Queued())) for command in commands]
-    known += [_single(of) for command, of in queued.items() if command in SINGLE]
-    stages = _left_alone([stage for stage in known if stage is not None], queued)
-    state = _whole([stage.state for stage in stages])
-    read = (stage.command for stage in stages if stage.state == "failed" or stage.reason.startswith(_ENDS))
-    failed = next(read, None)
-    failures = run / "failures.csv"
-    log = (queued[failed].log if failed in queued else None) or run / "run.json"
+    further = [Queued(JobStage(name, [], str(run))) for name in commands if (name, str(run)) not in planned]
+    known = [(queued, stage) for queued in (*further, *asked) if (stage := _stage(queued)) is not None]
+    known.sort(key=lambda item: (*STAGES, item[1].command).index(item[1].command))
+    stages = tuple(stage for _, stage in known)
+    state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
+    waits = state == "not started" and any(queued.stage.jobs for queued in asked)  # Slurm does not answer
+    read = (queued for queued, stage in known if stage.state == "failed" or stage.reason.startswith(ENDS))
+    failed, failures = next(read, None), run / "failures.csv"
     return RunStatus(
         run=str(run),
         state=state,
-        exit_code=_exit_code(state, queued),
+        exit_code=3 if waits else _CODES[state],
         stages=stages,
         failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
-        log=str(log) if failed is not None else "",
-        full=state in _STUCK and shutil.disk_usage(run).free < _FULL_BYTES,
-        then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
+        log="" if failed is None else str(failed.log or run / "run.json"),
+        full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
+        then=_then(run, state, known),
     )
 
 
-def _whole(states: Sequence[str]) -> str:
-    order = (_WORKING, _STUCK, ("ready to merge", "not started"))
-    whole = (state for kinds in order for state in states if state in kinds)
-    return next(whole, "done" if states else "not started")
-
-
-def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[Stage, ...]:
-    """Return the stages; if no job is left, the first submitted one that is not done is failed or interrupted."""
-    first = next((stage for stage in stages if stage.state != "done" and stage.command in queued), None)
-    if first is None or first.state not in ("not started", "interrupted") or not queued[first.command].over:
-        return tuple(stages)
-    failure, line = queued[first.command].failure(), queued[first.command].last_line
-    state = "failed" if failure else "interrupted"
-    ends = f"{_ENDS} {line}" if line else "no job is left that does it"
-    reason = "" if first.shards else failure or ends
-    return tuple(replace(stage, state=state, reason=reason) if stage is first else stage for stage in stages)
-
-
-def _exit_code(state: str, queued: Mapping[str, Queued]) -> int:
-    if state in ("done", *_WORKING):
-        return 0 if state == "done" else 3
-    if state in _STUCK or any(own.over for own in queued.values()):
-        return 1
-    submitted = any(own.stage is not None and own.stage.jobs for own in queued.values())
-    return 3 if state == "ready to merge" or submitted else 4
-
-
-def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, recorded: set[str]) -> str:
+def _then(run: Path, state: str, known: Sequence[tuple[Queued, Stage]]) -> str:
     if state in _WORKING:
         return f"bchisto status {shlex.quote(str(run))} --watch"
-    lacking = next((stage for stage in stages if stage.state != "done"), None)
+    lacking = next((queued for queued, stage in known if stage.state != "done"), None)
     if lacking is None:
         return ""
-    if plan is not None:
+    if (plan := lacking.plan) is not None:
         return plan.line if plan.cwd == str(Path.cwd()) else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
-    if lacking.command not in recorded:  # it was only checked, so no record has its options
+    if not lacking.stage.records():  # it was only checked, so no record has its options
         return ""
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
-    return f"bchisto {typed(lacking.command)} --config {config} --out {out}"  # the run may have been moved
+    return f"bchisto {typed(lacking.stage.command)} --config {config} --out {out}"  # the run may have been moved
 
 
-def _single(queued: Queued) -> Stage | None:
-    """Return the stage of a planned command that one job does, from its own record."""
-    assert queued.stage is not None
-    command, own = queued.stage.command, queued.stage.records()
-    states = {"ok": "done", "error": "failed", "not checked": "running"}
-    state = states.get(own[-1].status, own[-1].status) if own else "not started"
-    left = queued.stage.left_out()
-    reason = (
-        own[-1].error if state == "failed" else f"without {counted(left, 'image')} that cannot be used" * (left > 0)
-    )
-    state, reason = queued.tasks.get(MERGE, (state, reason))
-    return Stage(command, state, "units", 0, 0, reason=reason)
-
-
-def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued) -> Stage | None:
+def _stage(queued: Queued) -> Stage | None:
     """Return the stage of a command; None if the run has nothing of it."""
-    folders = list(read_folders(run, command))
-    own = [entry for entry in entries if entry.command == command]
-    if not folders and not own and queued.stage is None:
+    own, folders, entries = queued.stage, queued.stage.folders(), queued.stage.since()
+    if queued.plan is None and not folders and not entries:
         return None
-    latest = _latest(own, shards=queued.shards)
+    latest = _latest(entries, shards=own.shards if queued.tasks.keys() - {MERGE} else 0)
     shards = [_shard(entry, shard, folders, queued) for shard, entry in latest.items()]
     units = [unit for folder in folders for unit in folder.units]
     merge, reason = queued.tasks.get(MERGE, ("", ""))
     if "" in latest:
-        single = shards.pop()
-        merge, reason = single.state, single.reason
+        merge, reason = (single := shards.pop()).state, single.reason
+    state = _stage_state(own, [*(shard.state for shard in shards), merge], units)
+    if state == "done":
+        left = 0 if own.command == "featurize" else own.left_out()  # whose list is named below
+        reason = f"without {counted(left, 'image')} that cannot be used, see {own.listed}" if left else ""
+    elif queued.over and state not in ("running", "failed") and not any(entry.outcome == "ok" for entry in entries):
+        state, reason = "failed" if queued.failure() else "interrupted", "" if shards else queued.end()
     return Stage(
-        command=command,
-        state=_stage_state(folders, [*(shard.state for shard in shards), merge], units),
+        command=own.command,
+        state=state,
         unit=next((folder.unit for folder in folders if folder.unit), "units"),
         units=len(units),
         done=sum(unit.done for unit in units),
         folders=tuple((folder.name, folder.complete) for folder in folders),
         shards=tuple(shards),
         reason="" if queued.tasks.keys() - {MERGE} else reason,  # the merge waits for these
+        output=Path(own.run).name,
     )
 
 
@@ -240,29 +206,24 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     task = str(index) if shard else MERGE
     units = [unit for folder in folders for unit in folder.of_shard(index, count)]
     done = sum(unit.done for unit in units)
-    reason = ""
+    whole = done == len(units)  # without it, a call that ended well lacks units that were added since
+    states = {"running": "running", "error": "failed", "ok": "done" if whole else "interrupted"}
     if task in queued.tasks:
         state, reason = queued.tasks[task]
     elif entry is None:
-        state = "done" if units and done == len(units) else "not started"
+        state, reason = "done" if units and whole else "not started", ""
     elif entry.status == "not checked" and not queued.answered:
         state, reason = "running", f"since {entry.started}, on a machine that is not asked from here"
-    elif entry.status == "running":
-        state = "running"
-    elif entry.status == "ok":
-        state = "done" if done == len(units) else "interrupted"  # it lacks units that were added since
-    elif entry.status == "error":
-        state, reason = "failed", entry.error
     else:
-        state, reason = "interrupted", queued.failure(task)
+        state = states.get(entry.status, "interrupted")
+        reason = entry.error if state == "failed" else queued.failure(task) * (state == "interrupted")
     return ShardState(shard, state, len(units), done, reason)
 
 
-def _stage_state(folders: Sequence[Folder], states: Sequence[str], units: Sequence[Unit]) -> str:
-    for state in _WORKING:
-        if state in states:
-            return state
-    if folders and all(folder.complete for folder in folders):
+def _stage_state(stage: JobStage, states: Sequence[str], units: Sequence[Unit]) -> str:
+    if working := [state for state in _WORKING if state in states]:
+        return working[0]
+    if stage.is_done():
         return "done"
     if "failed" in states:
         return "failed"
@@ -275,8 +236,10 @@ def _stage_state(folders: Sequence[Folder], states: Sequence[str], units: Sequen
 def status_lines(status: RunStatus) -> list[str]:
     """Return a status as lines for people."""
     lines = [f"{status.run}: {status.state}"]
+    commands = [stage.command for stage in status.stages]
     for stage in status.stages:
-        parts = [f"{stage.command}: {stage.state}" + (f" ({stage.reason})" if stage.reason else "")]
+        name = f"{stage.command} {stage.output}" if commands.count(stage.command) > 1 else stage.command
+        parts = [f"{name}: {stage.state}" + (f" ({stage.reason})" if stage.reason else "")]
         if stage.units:
             parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
         whole = sum(complete for _, complete in stage.folders)

@@ -9,14 +9,14 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process
 from . import scheduler
-from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, read_plans
+from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans
 
 _MEGABYTE = 10**6
 
@@ -45,7 +45,7 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     """
     stage.shards = min(tasks, most or tasks)
     stage.tasks = stage.missing_shards() if listed else list(range(1, stage.shards + 1))
-    if stage.shards == 1:  # one job does it all
+    if stage.shards == 1 or not stage.tasks:  # one job does it all
         stage.shards, stage.tasks = 0, []
     stage.done = stage.progress()
 
@@ -145,6 +145,8 @@ def start(plan: Plan) -> int:
     return ended
 
 
+ENDS = "its log ends with:"
+
 _LAST = 3
 """How many lines at the end of a log may be errors of one failure."""
 
@@ -160,27 +162,24 @@ class Queued:
 
     Attributes
     ----------
-    stage : JobStage or None
-        The stage as planned.
+    stage : JobStage
+    plan : Plan or None
+        None if it was not submitted.
     tasks : mapping
         By shard or ``merge``, the state (running or queued) and the scheduler's reason.
     answered : bool
         Whether Slurm answered, so that only `tasks` run or wait.
     over : bool
-        Whether the plan was submitted and none of its tasks is in the queue any more, so that nothing continues.
+        Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
     logs : tuple of Path
     """
 
-    stage: JobStage | None = None
+    stage: JobStage
+    plan: Plan | None = None
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     answered: bool = False
     over: bool = False
     logs: tuple[Path, ...] = ()
-
-    @property
-    def shards(self) -> int:
-        """Number of shards if one of them is in the queue; else 0."""
-        return self.stage.shards if self.stage is not None and self.tasks.keys() - {MERGE} else 0
 
     @property
     def log(self) -> Path | None:
@@ -194,10 +193,10 @@ class Queued:
         log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None) if task else self.log
         return "" if log is None else _failure(log)
 
-    @property
-    def last_line(self) -> str:
-        """The last line of the log to read, such as a shell's own words for what it cannot start."""
-        return "" if self.log is None else _last_lines(self.log)[0]
+    def end(self) -> str:
+        """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
+        line = "" if self.log is None else _last_lines(self.log)[0]
+        return self.failure() or (f"{ENDS} {line}" if line else "no job is left that does it")
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -212,28 +211,27 @@ def _failure(log: Path) -> str:
     return errors[-1] if errors else ""
 
 
-def ask(plan: Plan | None) -> dict[str, Queued]:
-    """Return, by command, what a plan and the queue show of it."""
-    if plan is None:
-        return {}
-    jobs = scheduler.queue([plan]) if plan.scheduler == "slurm" else None
-    waits = bool(plan.process) and is_running(plan.process) is not False
-    over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
-    known = {}
-    for position, stage in enumerate(plan.stages, start=1):
-        tasks = {
-            task or MERGE: ("queued" if state in _WAITING else "running", reason)
-            for number, task, state, reason in jobs or ()
-            if number in stage.jobs
-        }
-        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-        tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_complete() else {})
-        known[stage.command] = Queued(stage, tasks, jobs is not None, over, logs)
-    return known
+def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
+    """Yield, for each output, what its last plan and the queue show of it."""
+    last = last_stages(plans)
+    jobs = scheduler.queue([plan for plan in plans if any(stage in plan.stages for stage in last.values())])
+    for plan in plans:
+        answered = jobs is not None and plan.scheduler == "slurm"
+        live = [row for row in jobs or () if row[0] in plan.jobs]
+        waits = bool(plan.process) and is_running(plan.process) is not False
+        over = answered and bool(plan.jobs) and not live if plan.scheduler == "slurm" else not waits
+        for position, stage in enumerate(plan.stages, start=1):
+            if last[stage.command, stage.run] is stage:
+                tasks = {task or MERGE: ("queued" if state in _WAITING else "running", reason)
+                         for number, task, state, reason in live if number in stage.jobs}  # fmt: skip
+                logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+                tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_done() else {})
+                yield Queued(stage, plan, tasks, answered, over, logs)
+                over = over and stage.is_done()
 
 
-def refuse_live(run: Path) -> None:
-    """Refuse a run if jobs of it run or wait, or if that is not known.
+def refuse_live(run: Path, paths: Sequence[Path]) -> None:
+    """Refuse a run if jobs of it that make one of these files or folders run or wait, or if that is not known.
 
     Raises
     ------
@@ -242,7 +240,7 @@ def refuse_live(run: Path) -> None:
     BchistoError
         It is not known.
     """
-    plans = read_plans(run)
+    plans = [plan for plan in read_plans(run) if any(is_made(path, plan.stages) for path in paths)]
     for plan in plans:
         if plan.process and is_running(plan.process) is not False:
             pid = plan.process.get("pid")

@@ -55,7 +55,19 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path)
     assert (code, "featurize: 1 task of 2 and a merge; " in out) == (0, True), err
     assert (run / "evaluation" / "metrics.json").read_bytes() != first
     assert cli(*words)[:2] == (4, "nothing is missing\n")
+    # options that only change outputs, and outputs that are lacking
+    at = words.index("--folds")
+    given = (*words[:at], "--sensitivity", "0.9", *words[at:])
+    code, out, err = cli(*given)
+    assert (code, out.startswith("boost: one job; 0 of 6 models left\n")) == (0, True), err
+    assert cli(*given)[:2] == (4, "nothing is missing\n")
+    assert cli(*words)[0] == 0
+    for lacking in ("boost/3-lightgbm/model.bchisto", "why/map/index.html", "evaluation/report.html"):
+        (run / lacking).unlink()
+        assert (cli(*words)[0], (run / lacking).is_file()) == (0, True)
     (images / "benign" / "other.png").unlink()
+    # a round that fails after one that was done
+    assert (cli(LOCAL[0], "--before", "exit 3", *words[1:])[0], cli("status", run)[0]) == (1, 1)
     assert cli(*words)[0] == 0
     again = (run / "evaluation" / "metrics.json").read_bytes()
     assert json.loads(again)["tables"] == json.loads(first)["tables"]

@@ -117,6 +117,13 @@ def planned_stages(run, stages, **values):
     (run / "jobs" / "1" / "plan.json").write_text(json.dumps(content))
 
 
+def done_earlier(run, change):
+    """A stage that was submitted again after it was done, and whose jobs never began."""
+    merged(run, change)
+    seen = json.loads((run / "run.json").read_text())["records"][-1]["started"]
+    planned_stages(run, [{"command": "featurize", "run": str(run), "words": [], "seen": seen}])
+
+
 def without_an_answer(run, change):
     """The queue does not answer with this machine's `squeue` out of reach, see the fixture `no_slurm`."""
     planned(run, change, scheduler="slurm")
@@ -183,6 +190,7 @@ STATES = {
     "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
     "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted (no job is left that does it)",
                                                                 "&& bchisto submit -- ..."]),
+    "done before it was submitted": (done_earlier, 1, "interrupted", ["(no job is left that does it)"]),
     "planned, and Slurm does not answer": (without_an_answer, 3, "not started", ["&& bchisto submit -- ..."]),
     "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),

@@ -212,6 +212,8 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     programs(squeue="echo '10|N/A|PENDING|Priority'; echo '9|1|PENDING|Priority'")
     code, _, err = cli("submit", "--", "boost", "--out", run)
     assert (code, "its jobs 9, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
+    code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")  # has nothing of these
+    assert (code, "in the queue" in err) == (2, False), err
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
     assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
     assert (run / "cancelled").read_text() == "8\n"
@@ -268,8 +270,10 @@ def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_pat
     # without this image, and one that is not even an image, the chain goes on to its end
     (images / "benign" / "benign04.png").write_bytes(b"")
     at = words.index("then")
-    done = cli("submit", "--scheduler", "local", "--tasks", 2, "--", *words[:at], "--skip-errors", *words[at:])
-    assert (done[0], "2 images were left out" in done[2]) == (1, True), done
+    words = ("submit", "--scheduler", "local", "--tasks", 2, "--", *words[:at], "--skip-errors", *words[at:])
+    done = cli(*words)
+    assert (done[0], f"2 images were left out, listed in {run / 'failures.csv'}" in done[2]) == (1, True), done
+    assert cli(*words)[0] == 4
     code, out, _ = cli("status", run)
     assert (code, "failed images: 2, listed in " in out, "boost: done" in out) == (0, True, True), out
 
