@@ -28,6 +28,7 @@ from .core import (
     Terminated,
     is_out_of_memory,
     message_of,
+    name_trouble,
     one_of,
     os_error,
     printable,
@@ -121,8 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
     _set_up_logging(words)
     outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
     for text in words:
-        if readable_name(text) != text:  # records and tables are UTF-8
-            put(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
+        if (trouble := name_trouble(text)) is not None:  # records and tables are UTF-8
+            put(f"error: {readable_name(text)}: {trouble}", err=True)
             sys.exit(2)
     with _interruptible() as stop:
         try:
@@ -177,6 +178,8 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     elif isinstance(error, OSError):
         line, code = os_error(error)
         line = _spoken(line, words)
+    elif isinstance(error, ImportError):
+        line = f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
     else:
         line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
     text = printable(f"error: {line}")

@@ -22,6 +22,7 @@ from .errors import (
     few,
     how_to_install,
     is_out_of_memory,
+    name_trouble,
     one_of,
     os_error,
     output_error,

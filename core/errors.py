@@ -158,6 +158,23 @@ def readable_name(text: str) -> str:
     return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
 
+def name_trouble(text: str) -> str | None:
+    r"""Return why a file name cannot be printed or written, and how to fix it; None if it can.
+
+    Examples
+    --------
+    >>> name_trouble("caf\udce9.png")
+    'this name is not UTF-8; rename the file or its folder'
+    """
+    if readable_name(text) == text:
+        return None
+    try:
+        text.encode(errors="surrogateescape").decode()
+    except UnicodeError:
+        return "this name is not UTF-8; rename the file or its folder"
+    return "this name is UTF-8, which the present locale does not read; export PYTHONUTF8=1"
+
+
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal acts on: control characters except the tab, and those that change the text direction."""
 

@@ -19,6 +19,7 @@ from ...core import (
     PathInput,
     converted,
     message_of,
+    name_trouble,
     readable_name,
 )
 from ...core.formats import decode_image
@@ -168,8 +169,8 @@ def _files(sources: Sequence[Path]) -> list[Path]:
             raise MissingInputError(f"{source}: no such image or folder")
     stems: dict[str, Path] = {}
     for path in files:
-        if readable_name(str(path)) != str(path):
-            raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
+        if (trouble := name_trouble(str(path))) is not None:
+            raise InputError(f"{readable_name(str(path))}: {trouble}")
         if f"{path.stem}.png" == _TABLES[2]:
             raise InputError(f"{path}: has the name of the contact sheet, {_TABLES[2]}; rename it")
         if stems.setdefault(path.stem, path) != path:
