@@ -210,7 +210,7 @@ def trim(most: int) -> int:
     networks = kept_networks()
     total, removed = sum(size for _, size in networks), 0
     for folder, size in networks:
-        if total <= most:
+        if total <= most > 0:
             break
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, WeightsError
-from bchisto.encoders import Encoder, get_spec, list_encoders
+from bchisto.encoders import Encoder, get_spec, kept_networks, list_encoders
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ PUBLISHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 @pytest.mark.slow
-def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilenet, crops, capsys):
+def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilenet, crops, capsys, monkeypatch):
     files, cache = keras_server
     legacy(files / PUBLISHED, mobilenet.model)
     fetched = Encoder("mobilenetv2")
@@ -213,6 +213,21 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilene
     assert (cache / PUBLISHED).is_file()
     (files / PUBLISHED).unlink()
     np.testing.assert_array_equal(Encoder("mobilenetv2").encode(crops), mobilenet.encode(crops))
+    monkeypatch.setenv("BCHISTO_CACHE", str(cache / "kept"))
+
+    def on_openvino():
+        encoder = Encoder("mobilenetv2", engine="openvino")
+        encoder.prepare(dense=False)
+        return encoder.weights_sha256
+
+    assert on_openvino() == mobilenet.weights_sha256
+    legacy(cache / PUBLISHED, Encoder("mobilenetv2", weights="random", seed=5).model)  # replaced in its place
+    assert on_openvino() == on_openvino() != mobilenet.weights_sha256
+    assert len(kept_networks()) == 2
+    (cache / PUBLISHED).unlink()
+    (cache / PUBLISHED).mkdir()
+    with pytest.raises(WeightsError, match="not a file, but weights of this name are fetched there"):
+        Encoder("mobilenetv2")
 
 
 def test_no_network_names_file_address_place_and_parameter(keras_server):

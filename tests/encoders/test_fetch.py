@@ -211,25 +211,28 @@ def test_names_and_sizes_of_another_type(hub, fetch, name, size):
     assert (code, "cannot be fetched into" in err) == (2, True), err
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 @pytest.mark.parametrize("harm", ["altered", "deleted"])
-def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm):
+def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm, name):
     from bchisto.core import WeightsError
     from bchisto.encoders import EncoderChoice, open_encoder, weights_of
 
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     assert fetch("--yes")[0] == 0
-    file = tmp_path / "encoders" / NAME / "model.safetensors"
-    if harm == "altered":
-        file.write_bytes(hub.files["model.safetensors"][::-1])
-        message = f"{file}: altered since it was fetched; run `bchisto encoder fetch` again"
-    else:
-        file.unlink()
-        message = f"{NAME}: its weights are not part of bchisto (Apache-2.0); run `bchisto encoder fetch {NAME}`, or "
-    with pytest.raises(WeightsError) as refused:
-        open_encoder(EncoderChoice(NAME), weights=weights_of((), NAME))
-    assert str(refused.value).startswith(message)
+    file = tmp_path / "encoders" / NAME / name
+    file.unlink() if harm == "deleted" else file.write_bytes(hub.files[name] + b" ")
+    monkeypatch.chdir(tmp_path)
+    whole = str(file.with_name("model.safetensors"))
+    ways = [(NAME, weights_of((), NAME)), (NAME, f"encoders/{NAME}"), (f"hub:encoders/{NAME}", "imagenet")]
+    for text, weights in [*ways, *([] if (harm, name) == ("deleted", "model.safetensors") else [(NAME, whole)])]:
+        with pytest.raises(
+            WeightsError, match=f"{name}: altered or removed since it was fetched; run `bchisto encoder"
+        ):
+            open_encoder(EncoderChoice(text), weights=weights)
+    left = file.parent / ".cache" / "huggingface" / "download" / "x.0123.incomplete"  # by a fetch that was killed
+    left.touch()
     code, _, err = fetch("--yes")
-    assert (code, file.read_bytes() == hub.files["model.safetensors"]) == (0, True), err
+    assert (code, file.read_bytes() == hub.files[name], left.exists()) == (0, True, False), err
 
 
 @pytest.mark.parametrize(
