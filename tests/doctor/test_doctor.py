@@ -268,9 +268,7 @@ def test_a_check_that_breaks_stops_no_other():
     both = {"a": breaks, "b": lambda: [Check("b", "note", "in /home/me/x")]}
     checks = run_checks(both, hide={"/home/me": "~"}, write=in_python)
     assert statuses(checks) == {"a": "failure", "b": "note"}
-    first, remedy, last = as_lines(checks)
-    assert (first, last) == ("failure  a  RuntimeError: x", "2 checks, 1 failure; -v lists it all")
-    assert "more memory (ulimit -v)" in remedy
+    assert as_lines(checks)[::2] == ["failure  a  RuntimeError: x", "2 checks, 1 failure; -v lists it all"]
     assert as_lines(checks, every=True)[2] == "note     b  in ~/x"
 
 

@@ -192,10 +192,7 @@ def _two_inputs(model):
     [
         (lambda: network(operator="Own", domain="com.example"), "has the custom operator com.example::Own; export"),
         (_inside_a_branch, "has the custom operator evil::Load"),
-        (
-            lambda: _altered(_two_inputs),
-            r"takes .*'more': \(1,\).*; an encoder takes only images",
-        ),
+        (lambda: _altered(_two_inputs), r"takes .*'more': \(1,\).*; an encoder takes only images"),
         (lambda: _altered(_half), "ONNX Runtime cannot load it"),
         (lambda: network(shape=("n", 3, 20, 20)), "cannot be run on images of 16x16 pixels .*Expected: 20"),
         (lambda: network(shape=("n", 4, 16, 16)), r"takes .*\(0, 4, 16, 16\).*; an encoder takes only"),
