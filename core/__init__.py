@@ -2,6 +2,7 @@
 
 from .errors import (
     DAMAGE,
+    NOT_UTF_8,
     BchistoError,
     BundleError,
     DependencyError,
@@ -22,7 +23,6 @@ from .errors import (
     few,
     how_to_install,
     is_out_of_memory,
-    name_trouble,
     one_of,
     os_error,
     output_error,

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,14 +52,12 @@ _REFUSED = frozenset(
 """Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 
 _FIXES = {
-    errno.EACCES: "change its permissions",
-    errno.EPERM: "change its permissions",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions"),
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EROFS: "this disk is read-only, choose a folder on another one",
     errno.ENOTDIR: "a part of this path is a file, choose another",
     errno.ENOENT: "check this path",
-    errno.ENOSPC: "what is done is kept, free some space and run the command again",
-    errno.EDQUOT: "what is done is kept, free some space and run the command again",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "what is done is kept, free some space and run the command again"),
     errno.EFBIG: "what is done is kept, allow larger files (ulimit -f) and run the command again",
 }
 """What to do about a system error."""
@@ -158,22 +157,10 @@ def readable_name(text: str) -> str:
     return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
 
-def name_trouble(text: str) -> str | None:
-    r"""Return why a file name cannot be printed or written, and how to fix it; None if it can.
-
-    Examples
-    --------
-    >>> name_trouble("caf\udce9.png")
-    'this name is not UTF-8; rename the file or its folder'
-    """
-    if readable_name(text) == text:
-        return None
-    try:
-        text.encode(errors="surrogateescape").decode()
-    except UnicodeError:
-        return "this name is not UTF-8; rename the file or its folder"
-    return "this name is UTF-8, which the present locale does not read; export PYTHONUTF8=1"
-
+NOT_UTF_8 = "this name is not UTF-8; rename the file or its folder"
+"""Why a name cannot be printed or written."""
+if sys.getfilesystemencoding() != "utf-8":
+    NOT_UTF_8 = "this locale does not read names as UTF-8; export PYTHONUTF8=1"
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal acts on: control characters except the tab, and those that change the text direction."""
@@ -304,11 +291,8 @@ class Terminated(KeyboardInterrupt):
 
 def error_number(error: BaseException) -> int | None:
     """Return the number of a system error, which HDF5 often has only in its text; None if it is not a system error."""
-    number = getattr(error, "errno", None)
-    if isinstance(number, int):
-        return number
-    match = re.search(r"errno = (\d+)", str(error))
-    return int(match[1]) if match else None
+    number, match = getattr(error, "errno", None), re.search(r"errno = (\d+)", str(error))
+    return number if isinstance(number, int) else int(match[1]) if match else None
 
 
 def output_error(error: BaseException, what: str, *, then: str = "") -> OutputError:

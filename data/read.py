@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, Parameter, few, name_trouble, readable_name
+from ..core import NOT_UTF_8, InputError, Message, MissingInputError, Parameter, few, readable_name
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
@@ -127,8 +127,8 @@ def _choose_layout(root: Path, dataset: str | None, classes: Sequence[str], chos
             raise InputError(f"{root}: one image, not a folder or a manifest; give the folder of the images")
         if (trouble := mistaken(root, "a folder or a manifest of images")) is not None:
             raise InputError(trouble)
-    if (trouble := name_trouble(str(root.resolve()))) is not None:
-        raise InputError(f"{readable_name(str(root.resolve()))}: {trouble}")
+    if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
+        raise InputError(f"{name}: {NOT_UTF_8}")
     if classes:
         check_order(classes)
     layout = get_layout(dataset) if dataset else recognise_layout(root)
@@ -238,4 +238,4 @@ def _unwritable(text: str) -> str | None:
         return "holds a null character; give it another name"
     if len(text) > limits.ID_LETTERS:
         return f"has {len(text):,} letters, which is too long; give it one of at most {limits.ID_LETTERS:,}"
-    return name_trouble(text)
+    return None if readable_name(text) == text else NOT_UTF_8

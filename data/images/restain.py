@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import (
+    NOT_UTF_8,
     ImageError,
     InputError,
     Many,
@@ -19,7 +20,6 @@ from ...core import (
     PathInput,
     converted,
     message_of,
-    name_trouble,
     readable_name,
 )
 from ...core.formats import decode_image
@@ -169,8 +169,8 @@ def _files(sources: Sequence[Path]) -> list[Path]:
             raise MissingInputError(f"{source}: no such image or folder")
     stems: dict[str, Path] = {}
     for path in files:
-        if (trouble := name_trouble(str(path))) is not None:
-            raise InputError(f"{readable_name(str(path))}: {trouble}")
+        if readable_name(str(path)) != str(path):
+            raise InputError(f"{readable_name(str(path))}: {NOT_UTF_8}")
         if f"{path.stem}.png" == _TABLES[2]:
             raise InputError(f"{path}: has the name of the contact sheet, {_TABLES[2]}; rename it")
         if stems.setdefault(path.stem, path) != path:

@@ -89,7 +89,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     assert r"caf\xe9.txt: not a picture, left out" in err
     environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     _, err = start("data", "list", "--images", images / "\u2265 2", env=environment).communicate(timeout=120)
-    assert "this name is UTF-8, which the present locale does not read; export PYTHONUTF8=1" in err
+    assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 
 
 def test_python_gets_one_line_too(tmp_path):

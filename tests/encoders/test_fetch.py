@@ -24,10 +24,7 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.files = {
-            "config.json": b'{"auto_map": {"AutoModel": "x.Own"}}',
-            "model.safetensors": bytes(range(256)) * 60_000,
-        }
+        self.files = {"config.json": b'{"auto_map": {"A": "x"}}', "model.safetensors": bytes(range(256)) * 60_000}
         self.published, self.size, self.name = dict(self.files), int, None
         self.refusal, self.cuts, self.ranges, self.repository = "", [], [], REPOSITORY
         self.commits, self.large, self.licence = {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER}, True, "apache-2.0"
@@ -218,11 +215,12 @@ def test_names_and_sizes_of_another_type(hub, fetch, name, size):
 @pytest.mark.parametrize("harm", ["altered", "deleted"])
 def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm, name):
     from bchisto.core import WeightsError
-    from bchisto.encoders import EncoderChoice, open_encoder, weights_of
+    from bchisto.encoders import EncoderChoice, open_encoder, source_sha256, weights_of
 
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     assert fetch("--yes")[0] == 0
     file = tmp_path / "encoders" / NAME / name
+    source_sha256(file.parent)  # its config is not refused, since bchisto knows what to build
     file.unlink() if harm == "deleted" else file.write_bytes(hub.files[name] + b" ")
     monkeypatch.chdir(tmp_path)
     whole = str(file.with_name("model.safetensors"))
