@@ -22,6 +22,7 @@ import click
 from . import __version__
 from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 from .core import (
+    NOT_UTF_8,
     BchistoError,
     DependencyError,
     Message,
@@ -120,10 +121,9 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
     outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
-    for text in words:
-        if readable_name(text) != text:  # records and tables are UTF-8
-            put(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
-            sys.exit(2)
+    if strange := [text for text in words if readable_name(text) != text]:  # records and tables are UTF-8
+        put(f"error: {readable_name(strange[0])}: {NOT_UTF_8}", err=True)
+        sys.exit(2)
     with _interruptible() as stop:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome)
@@ -171,15 +171,16 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     """Print an error in one line, and return the exit code."""
     code = 1
     if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
-        line, code = _spoken(message_of(error), words), error.exit_code
+        line, code = message_of(error), error.exit_code
     elif is_out_of_memory(error):
         line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
     elif isinstance(error, OSError):
         line, code = os_error(error)
-        line = _spoken(line, words)
+    elif isinstance(error, ImportError):
+        line = f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
     else:
         line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
-    text = printable(f"error: {line}")
+    text = printable(f"error: {_spoken(line, words)}")
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
     put(text, err=True)

@@ -93,9 +93,7 @@ def show(name: str) -> None:
 
 def _fetch_options() -> Iterator[click.Parameter]:
     yield argument("name")
-    yield flag(
-        "--revision", group="Input", metavar="COMMIT", help="A commit, branch or tag; default: the newest commit."
-    )
+    yield flag("--revision", group="Input", metavar="COMMIT", help="A commit, branch or tag; default: the newest one.")
     yield flag("--yes", group="Input", is_flag=True, help="Accept licence and size without a question, as a job must.")
 
 

@@ -93,15 +93,13 @@ class HelpfulCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group, and how to show the remaining ones."""
         every = ctx.meta.get(_EVERY, False)
-        shown = 0  # without the options of every command
+        hidden = sum(getattr(option, "group", "") in GROUPS and option.name not in COMMON for option in self.params)
         for title, options in sections(self.get_params(ctx), first=self.first, every=every):
             records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
-            shown += len(options)
+            hidden -= len(options)
             with formatter.section(title):
                 formatter.write_dl(records)
         if not every:
-            own = sum(getattr(option, "group", "") in GROUPS and option.name not in COMMON for option in self.params)
-            hidden = own - shown
             formatter.write_paragraph()
             formatter.write_text(
                 "Every command also has --config FILE, -v, --quiet, -h."

@@ -2,6 +2,7 @@
 
 from .errors import (
     DAMAGE,
+    NOT_UTF_8,
     BchistoError,
     BundleError,
     DependencyError,

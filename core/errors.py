@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,14 +52,12 @@ _REFUSED = frozenset(
 """Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 
 _FIXES = {
-    errno.EACCES: "change its permissions",
-    errno.EPERM: "change its permissions",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions"),
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EROFS: "this disk is read-only, choose a folder on another one",
     errno.ENOTDIR: "a part of this path is a file, choose another",
     errno.ENOENT: "check this path",
-    errno.ENOSPC: "what is done is kept, free some space and run the command again",
-    errno.EDQUOT: "what is done is kept, free some space and run the command again",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "what is done is kept, free some space and run the command again"),
     errno.EFBIG: "what is done is kept, allow larger files (ulimit -f) and run the command again",
 }
 """What to do about a system error."""
@@ -157,6 +156,11 @@ def readable_name(text: str) -> str:
     named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
     return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
 
+
+NOT_UTF_8 = "this name is not UTF-8; rename the file or its folder"
+"""Why a name cannot be printed or written."""
+if sys.getfilesystemencoding() != "utf-8":
+    NOT_UTF_8 = "this locale does not read names as UTF-8; export PYTHONUTF8=1"
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal acts on: control characters except the tab, and those that change the text direction."""
@@ -287,11 +291,8 @@ class Terminated(KeyboardInterrupt):
 
 def error_number(error: BaseException) -> int | None:
     """Return the number of a system error, which HDF5 often has only in its text; None if it is not a system error."""
-    number = getattr(error, "errno", None)
-    if isinstance(number, int):
-        return number
-    match = re.search(r"errno = (\d+)", str(error))
-    return int(match[1]) if match else None
+    number, match = getattr(error, "errno", None), re.search(r"errno = (\d+)", str(error))
+    return number if isinstance(number, int) else int(match[1]) if match else None
 
 
 def output_error(error: BaseException, what: str, *, then: str = "") -> OutputError:

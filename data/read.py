@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, Parameter, few, readable_name
+from ..core import NOT_UTF_8, InputError, Message, MissingInputError, Parameter, few, readable_name
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
@@ -119,7 +119,7 @@ def _choose_layout(root: Path, dataset: str | None, classes: Sequence[str], chos
         if (trouble := mistaken(root, "a folder or a manifest of images")) is not None:
             raise InputError(trouble)
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
-        raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
+        raise InputError(f"{name}: {NOT_UTF_8}")
     if classes:
         check_order(classes)
     layout = recognise_layout(root, dataset)
@@ -229,8 +229,4 @@ def _unwritable(text: str) -> str | None:
         return "holds a null character; give it another name"
     if len(text) > limits.ID_LETTERS:
         return f"has {len(text):,} letters, which is too long; give it one of at most {limits.ID_LETTERS:,}"
-    if (shown := readable_name(text)) == text:
-        return None
-    if "\\x" in shown:
-        return "this name is not UTF-8; rename the file or its folder"
-    return "this name is UTF-8, which the present locale does not read; set LANG=C.UTF-8 or PYTHONUTF8=1"
+    return None if readable_name(text) == text else NOT_UTF_8

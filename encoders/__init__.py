@@ -38,7 +38,7 @@ from .registry import (
     weights_of,
 )
 from .vectors import VectorSpec
-from .weights import fill_weights, weights_folder
+from .weights import fill_weights, published_file, weights_folder
 
 __all__ = [
     "Encoder",

@@ -207,7 +207,8 @@ class Encoder:
             if (facts := kept.facts()) and layers in ((), tuple(facts["layers"])):
                 break
         else:
-            facts = self._facts()
+            facts, again = self._facts(), _keys(name, layers, weights, seed) if openvino else keys
+            keys = again if keys in (again, ("", "")) else ("", "")  # Keras may have fetched the weights only now
             kept = KeptNetwork(keys[0] if facts["default_layers"] else keys[1])
             if openvino:
                 refuse_other_backends()
@@ -226,9 +227,7 @@ class Encoder:
         self.backend = "openvino" if openvino else prepare_backend()
         if openvino:
             graph = functools.partial(kept.graph, facts=facts)
-            self._compiled = compile_openvino(
-                lambda: self._network, lambda form, convert: graph(form, convert=convert), precision=precision
-            )
+            self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
         else:
             self._compiled = compile_keras(self._network)
 
@@ -319,9 +318,11 @@ def _keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> tuple[
     """Return the keys under which the network with default layers, and with these, is kept; empty if unknown."""
     if name.casefold() not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):  # another package builds it
         return "", ""
-    fixed = {"imagenet": "imagenet", "random": f"random {seed}"}
-    content = fixed.get(weights) or weight_files.content_key(Path(weights))
+    published = weights == "imagenet"
+    file = weight_files.published_file(name.casefold()) if published else Path(weights)
+    content = f"random {seed}" if weights == "random" else weight_files.content_key(file)
     if not content:
         return "", ""
-    network_key = functools.partial(kept_key, ("keras", "tensorflow"), name=name.casefold(), weights=content)
+    decisive = {"name": name.casefold(), "weights": content, "published": published}
+    network_key = functools.partial(kept_key, ("keras", "tensorflow"), **decisive)
     return network_key(layers=()), network_key(layers=layers)

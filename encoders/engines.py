@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory
+from ..core import BchistoError, DependencyError, InputError, Message, how_to_install, is_out_of_memory
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -364,7 +364,7 @@ class OpenvinoFunction:
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
             return self._core.compile_model(fixed, "CPU", self._settings)
         except Exception as error:  # an operation that OpenVINO lacks or implements differently
-            if is_out_of_memory(error):
+            if isinstance(error, BchistoError) or is_out_of_memory(error):
                 raise
             reason = first_line(error).rstrip(": ")
             raise DependencyError(

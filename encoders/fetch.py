@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,38 @@ _WEIGHTS = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
 
 def encoders_folder() -> Path:
     """Return the folder of fetched weights: ``BCHISTO_ENCODERS``, or ``encoders`` below `cache_folder`."""
-    given = os.environ.get("BCHISTO_ENCODERS")
-    return Path(given) if given else cache_folder() / "encoders"
+    return Path(os.environ.get("BCHISTO_ENCODERS") or cache_folder() / "encoders")
 
 
 def fetched_folder(name: str) -> Path | None:
     """Return the folder of a published encoder's weights if all its files were fetched and are there, else None."""
     folder = encoders_folder() / name
-    return folder if _is_complete(folder) else None
+    files = _record(folder).get("files", {})
+    return folder if files and all((folder / file).is_file() for file in files) else None
 
 
-def altered_file(folder: Path) -> Path | None:
-    """Return the first weights file of a fetched folder that is no longer as it was fetched, if any."""
-    if folder.parent != encoders_folder():
+def refuse_altered(path: Path) -> None:
+    """Refuse a fetched folder, or a file of one, of which a file is no longer as it was fetched.
+
+    Raises
+    ------
+    WeightsError
+        A file was altered or removed.
+    """
+    if (file := _altered_file(path.parent if path.is_file() else path)) is not None:
+        raise WeightsError(f"{file}: altered or removed since it was fetched; run `bchisto encoder fetch` again")
+
+
+def _altered_file(folder: Path) -> Path | None:
+    """Return the first file of a fetched folder that is no longer as it was fetched, if any."""
+    if encoders_folder().resolve() not in (folder.absolute().parent.resolve(), folder.resolve().parent):
         return None
-    for name, sha256 in _record(folder).get("files", {}).items():
-        file = folder / str(name)
-        if file.suffix == ".safetensors" and file.is_file() and content_sha256(file) != sha256:
-            return file
-    return None
+    files = _record(folder).get("files", {})
+    return next((folder / name for name in files if not _is_same(folder / name, files[name])), None)
+
+
+def _is_same(file: Path, sha256: str) -> bool:
+    return file.is_file() and content_sha256(file) == sha256
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -57,11 +71,6 @@ def _record(folder: Path) -> dict[str, Any]:
         if isinstance(record.get("files"), dict):
             return record
     return {}
-
-
-def _is_complete(folder: Path) -> bool:
-    files = _record(folder).get("files", {})
-    return bool(files) and all((folder / name).is_file() for name in files)
 
 
 def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = None) -> Path:
@@ -97,8 +106,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
             "OWNER/NAME --local-dir DIR` makes; Keras fetches the weights of its own networks when they are first used"
         )
     folder, repository = encoders_folder() / name, named.repository
-    fetched, altered = _record(folder).get("revision"), altered_file(folder) is not None
-    if _is_complete(folder) and not altered and revision in (None, fetched):
+    fetched, before = _record(folder).get("revision"), _record(folder).get("files", {})
+    if before and _altered_file(folder) is None and revision in (None, fetched):
         return folder
     for module in ("huggingface_hub.errors", "huggingface_hub.utils.sha"):
         import_library(module, name, extra="huggingface-hub")
@@ -106,6 +115,7 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
 
     hashes = {}
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log repeats our messages
+    warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)  # as does this
     with _explained(hub, repository, folder):
         info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
         files = _needed(named, info.siblings or ())
@@ -117,7 +127,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     for file in files:
         _log.info("%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
         with _explained(hub, repository, folder):
-            wanted = {"local_dir": folder, "force_download": altered}
+            forced = file.rfilename in before and not _is_same(folder / file.rfilename, before[file.rfilename])
+            wanted = {"local_dir": folder, "force_download": forced}
             path = Path(hub.hf_hub_download(repository, file.rfilename, revision=info.sha, **wanted))
         hashes[file.rfilename] = file_sha256(path)
         published = file.lfs.sha256 if file.lfs else file.blob_id  # small files are known by their name in Git
@@ -125,6 +136,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
             path.unlink()
             raise WeightsError(f"{path}: {repository} publishes another checksum; it was removed, fetch it again")
     write_json(folder / RECORD, {"repository": repository, "revision": info.sha, "files": hashes})
+    for part in (folder / ".cache").rglob("*.incomplete"):  # of a fetch that was killed; it is never gone on with
+        part.unlink(missing_ok=True)
     return folder
 
 
@@ -151,6 +164,9 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except WeightsError:
+        raise
+    except KeyboardInterrupt:
+        _log.warning("%s: what is fetched of the last file is lost; files before it are kept", repository)
         raise
     except Exception as error:
         # of a file that cannot be looked up, the reason is behind a general text

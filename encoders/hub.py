@@ -15,7 +15,6 @@ import numpy as np
 from ..core import InputError, WeightsError
 from .card import WEIGHTS_KINDS, EncoderCard, treated_card
 from .catalogue import NamedEncoder
-from .fetch import altered_file
 from .loading import WeightsFolder, import_library, read_folder, refused, side_of, unchanged
 from .timm_encoder import timm_folder, timm_network
 from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
@@ -66,10 +65,7 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
         terms = named.card.terms()
         raise WeightsError("{}: its weights are not part of bchisto ({}); {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name
-    path = Path(request.choice.source if named is None else request.weights)
-    if (file := altered_file(path)) is not None:
-        raise WeightsError(f"{file}: altered since it was fetched; run `bchisto encoder fetch` again")
-    folder = read_folder(path, config=named is None)
+    folder = read_folder(Path(request.choice.source if named is None else request.weights), config=named is None)
     with unchanged(folder.files) as sha256:
         if named is not None:
             network = _named(folder, named)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -37,6 +38,9 @@ MOST_BYTES = 2_000_000_000
 """Size of all kept networks together, above which those are removed that were not used for the longest time."""
 
 _NETWORKS, _GRAPH, _RECORD = "networks", ("network.xml", "network.bin"), "record.json"
+
+_OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
+"""Names of folders that are written here; those with a dot are not finished, or were left by a killed process."""
 
 
 def cache_folder() -> Path:
@@ -87,17 +91,17 @@ class KeptNetwork:
         """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
         return next((facts for form in FORMS if (facts := self._read(form)) is not None), None)
 
-    def graph(self, form: str, *, facts: Mapping[str, Any], convert: Callable[[], Any]) -> Any:
+    def graph(self, form: str, convert: Callable[[], Any], *, facts: Mapping[str, Any]) -> Any:
         """Return the graph of a form, as an ``openvino.Model``; if it is not kept, convert it, and keep it.
 
         Parameters
         ----------
         form : str
             One of `FORMS`.
-        facts : mapping
-            What the encoder tells of itself, JSON-ready.
         convert : callable
             Makes the graph.
+        facts : mapping
+            What the encoder tells of itself, JSON-ready.
         """
         import openvino
 
@@ -125,8 +129,8 @@ class KeptNetwork:
         try:
             _refuse_shared(folder.parent)
             record = json.loads((folder / _RECORD).read_bytes())
-            whole = record["sha256"] == {name: content_sha256(folder / name) for name in _GRAPH}
             facts = dict(record["facts"])
+            whole = record["sha256"] == _hashes(folder, facts)
         except (BchistoError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
@@ -148,7 +152,7 @@ class KeptNetwork:
             openvino.save_model(graph, str(new / _GRAPH[0]), compress_to_fp16=False)
             if sum((new / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
                 raise OSError("larger than all networks together may be")
-            record = {"facts": facts, "sha256": {name: content_sha256(new / name) for name in _GRAPH}}
+            record = {"facts": facts, "sha256": _hashes(new, facts)}
             (new / _RECORD).write_text(json.dumps(record))
             if self._read(form) is None:  # otherwise another process has just written it
                 shutil.rmtree(folder, ignore_errors=True)
@@ -156,6 +160,12 @@ class KeptNetwork:
         finally:
             shutil.rmtree(new, ignore_errors=True)
         trim(MOST_BYTES)
+
+
+def _hashes(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the checksums of a network's files, and of what an encoder tells of itself."""
+    told = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return {_RECORD: told, **{name: content_sha256(folder / name) for name in _GRAPH}}
 
 
 def _refuse_shared(folder: Path) -> None:
@@ -183,12 +193,15 @@ def _made_folder() -> Path:
 
 
 def kept_networks() -> list[tuple[Path, int]]:
-    """Return the folders of kept networks with their bytes, the longest unused first."""
+    """Return the folders of kept networks with their bytes, the longest unused first; not what others put there."""
     sizes = []
     for folder in kept_folder().glob("*"):
+        if not _OWN.fullmatch(folder.name) or folder.is_symlink():
+            continue
         with contextlib.suppress(OSError):  # another process removes it
-            size = sum(file.stat().st_size for file in folder.iterdir())
-            sizes.append((folder.stat().st_mtime, folder, size))
+            files = {file.name: file.lstat().st_size for file in folder.iterdir()}
+            if files.keys() <= {*_GRAPH, _RECORD}:
+                sizes.append((folder.stat().st_mtime, folder, sum(files.values())))
     return [(folder, size) for _, folder, size in sorted(sizes)]
 
 
@@ -197,8 +210,9 @@ def trim(most: int) -> int:
     networks = kept_networks()
     total, removed = sum(size for _, size in networks), 0
     for folder, size in networks:
-        if total <= most:
+        if total <= most > 0:
             break
         shutil.rmtree(folder, ignore_errors=True)
-        total, removed = total - size, removed + 1
+        if not folder.exists():
+            total, removed = total - size, removed + 1
     return removed

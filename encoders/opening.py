@@ -18,6 +18,7 @@ from ..core.formats import content_sha256
 from .card import EncoderCard
 from .catalogue import CATALOGUE
 from .encoder import Encoder
+from .fetch import encoders_folder, refuse_altered
 from .hub import open_hub
 from .kept import KeptNetwork, kept_key
 from .loading import joint_sha256, read_folder, read_json_object, side_of, stated_mpp
@@ -129,17 +130,20 @@ def open_encoder(
     request = EncoderRequest(choice, weights, precision, engine)
     if offered is not None:
         return open_vectors(offered, request)
-    if kind in ("hub", "timm") and engine == "openvino":
-        request = replace(request, kept=KeptNetwork(_kept_key(request)))
-        if (facts := request.kept.facts()) is not None:
-            return from_facts(facts, openvino_run(request, facts, _is_gone), engine=engine)
+    if kind in ("hub", "timm"):
+        path = Path(choice.source if choice.runner == "hub" else weights)
+        # of weights that were fetched and are not found, a file is missing
+        refuse_altered(encoders_folder() / choice.name if weights == "imagenet" and named else path)
+        if engine == "openvino":
+            request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
+            if (facts := request.kept.facts()) is not None:
+                return from_facts(facts, openvino_run(request, facts, _is_gone), engine=engine)
     return {"onnx": open_onnx, "timm": open_timm}[kind](request) if kind != "hub" else open_hub(request, named=named)
 
 
-def _kept_key(request: EncoderRequest) -> str:
+def _kept_key(choice: EncoderChoice, path: Path) -> str:
     """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
-    choice = request.choice
-    content = _content_of(Path(choice.source if choice.runner == "hub" else request.weights))
+    content = _content_of(path)
     network = "hub" if choice.runner == "hub" else choice.name
     decisive = {"name": choice.label, "network": network, "layers": choice.layers, "content": content}
     return kept_key(("torch", "timm", "transformers"), **decisive) if content else ""
@@ -176,12 +180,16 @@ def source_sha256(path: Path) -> str:
 
 
 def _content_of(path: Path) -> str:
-    """Return a checksum of a folder or file and of the JSON files next to it; empty if they cannot be read."""
+    """Return a checksum of a folder or file, of the JSON files next to it, and of the model card, with the licence.
+
+    It is empty if they cannot be read.
+    """
     try:
         hashes = [source_sha256(path)]
         folder = path if path.is_dir() else path.parent
-        beside = [file for file in sorted(folder.glob("*.json")) if path.is_dir() or file.stem in (path.stem, "config")]
-        hashes += [content_sha256(file) for file in beside]
+        texts = [file for file in (*sorted(folder.glob("*.json")), folder / "README.md") if file.is_file()]
+        beside = [file for file in texts if path.is_dir() or file.stem in (path.stem, "config")]
+        hashes += [file.name + content_sha256(file) for file in beside]
     except (BchistoError, OSError):
         return ""
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -29,7 +29,7 @@ _OUTPUT = r"(?:cls|mean|block[1-9]\d{0,2}|vector)"
 _OUTPUTS = re.compile(rf"(.+):({_OUTPUT}(?:\+{_OUTPUT})*)")
 
 
-_WEIGHTS_OF = {RESNET50_KERAS213: "resnet50"}
+WEIGHTS_OF = {RESNET50_KERAS213: "resnet50"}
 """Encoders that share the weights of another encoder, and therefore accept ``OTHER=...``."""
 
 
@@ -110,18 +110,12 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     another one also accepts the option of that encoder, but its own comes first. Without an option, a published encoder
     uses the weights that were fetched.
     """
-    chosen, named, shared = "imagenet", None, None
+    name, given = encoder.casefold(), {"": "imagenet"}
     for option in options:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
-        if match is None:
-            chosen = option
-        elif match[1].casefold() == encoder.casefold():
-            named = match[2]
-        elif match[1].casefold() == _WEIGHTS_OF.get(encoder.casefold()):
-            shared = match[2]
-    published = chosen == "imagenet" and encoder.casefold() in CATALOGUE
-    fetched = fetched_folder(encoder.casefold()) if published else None
-    return named or shared or (str(fetched) if fetched else chosen)
+        given |= {match[1].casefold(): match[2]} if match else {"": option}
+    fetched = fetched_folder(name) if name in CATALOGUE and given[""] == "imagenet" else None
+    return given.get(name) or given.get(WEIGHTS_OF.get(name, name)) or str(fetched or given[""])
 
 
 def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:

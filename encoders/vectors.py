@@ -137,15 +137,8 @@ class VectorEncoder:
 def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
     """Return an encoder from its fields as JSON, but for those that follow from others."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
-    texts = {name: facts[name] for name in _PLAIN}
-    layers, parts = tuple(facts["layers"]), tuple(facts["parts"])
-    return VectorEncoder(
-        **texts, layers=layers, parts=parts, dim=sum(parts), card=card, backend=engine, engine=engine, run=run
-    )
-
-
-_PLAIN = ("name", "default_layers", "runner", "weights_sha256", "weights_file_sha256", "parameters")
-"""Fields of a `VectorEncoder` that JSON returns as they were."""
+    known = {**facts, "layers": tuple(facts["layers"]), "parts": tuple(facts["parts"]), "card": card}
+    return VectorEncoder(**known, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, i
 from ..core.formats import check_tree, content_sha256
 from .loading import first_line, unchanged
 from .network import variables_of
-from .registry import EncoderSpec
+from .registry import WEIGHTS_OF, EncoderSpec
 
 
 class Filled(NamedTuple):
@@ -118,11 +118,11 @@ def keras_trouble(path: Path) -> str | None:
     return None
 
 
-def content_key(path: Path) -> str:
+def content_key(path: Path | None) -> str:
     """Return the SHA-256 of a weights file; empty if it cannot be read, which loading then reports."""
     try:
-        return content_sha256(path)
-    except ImageError:
+        return content_sha256(path) if path is not None and path.is_file() else ""
+    except (ImageError, OSError):
         return ""
 
 
@@ -167,6 +167,8 @@ def load_imagenet(spec: EncoderSpec) -> Any:
     WeightsError
         The weights are not cached and cannot be downloaded. The message names the file, its address and its folder.
     """
+    if (path := published_file(spec.name)) is not None and not path.is_file():  # Keras would read a device for ever
+        raise WeightsError(f"{path}: not a file, but weights of this name are fetched there; remove it")
     try:
         # Keras prints its progress bar to stdout, which is reserved for results. Its warning that weights of one input
         # size are used for another does not matter, because the features are global averages.
@@ -195,8 +197,19 @@ def load_imagenet(spec: EncoderSpec) -> Any:
 
 def weights_folder() -> Path | None:
     """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
-    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - as Keras
-    return home / "models" if os.access(home, os.W_OK) else None
+    given = os.environ.get("KERAS_HOME")
+    home = Path(os.path.expanduser(given or "~/.keras"))  # noqa: PTH111 - as Keras
+    nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
+    written = (nearest, nearest if given else home.parent)  # Keras makes folders that are not there
+    return home / "models" if all(path.is_dir() and os.access(path, os.W_OK) for path in written) else None
+
+
+def published_file(name: str) -> Path | None:
+    """Return where the published weights are that Keras would load for one of its networks; None if nowhere yet."""
+    folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
+    kind = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")  # of all its ways to write names
+    files = folder.iterdir() if folder.is_dir() else ()
+    return next((file for file in files if kind.fullmatch(re.sub(r"[\W_]", "", file.name.casefold()))), None)
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> str:

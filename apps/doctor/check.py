@@ -25,6 +25,9 @@ Status = Literal["ok", "note", "warning", "failure"]
 _MOST_SECONDS = 180
 """Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
 
+_BROKEN = "more memory (ulimit -v); if there is enough, install the packages again that are named here"
+"""What helps if a library fails in a way of its own."""
+
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
 
@@ -100,7 +103,7 @@ def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     except BchistoError as error:
         return [Check(name, "failure", message_of(error))]
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything
-        return [Check(name, "failure", f"{type(error).__name__}: {error}")]
+        return [Check(name, "failure", f"{type(error).__name__}: {error}", _BROKEN)]
 
 
 def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -110,16 +113,15 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process = context.Process(target=_send, args=(sender, name, check))
     process.start()
     sender.close()
-    remedy = "more memory (ulimit -v); if there is enough, install the packages again"
     if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
         process.kill()
-        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", remedy)]
+        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _BROKEN)]
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    return [Check(name, "failure", f"its process ended with {end}", remedy)]
+    return [Check(name, "failure", f"its process ended with {end}", _BROKEN)]
 
 
 def _send(sender: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:

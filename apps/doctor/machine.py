@@ -111,7 +111,9 @@ _OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-head
 
 
 def check_python() -> Iterator[Check]:
-    """Check the version of Python and the system."""
+    """Check the version of Python, the system, and how names of files are read."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        yield Check("locale", "warning", f"file names beyond {encoding} are refused", "export PYTHONUTF8=1")
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if platform.system() == "Linux" and sys.version_info[:2] <= _NEWEST:
         yield Check("Python", "ok", text)

@@ -1,4 +1,7 @@
-"""All checks in one call, and those of Keras and of what a user names (dataset, run, model file, scheduler)."""
+"""All checks in one call, and those of Keras and of what a user names (dataset, run, model file, scheduler).
+
+What needs a package is imported within its check, so that others still run if the package is broken.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...core import BchistoError, StoreError, Write, counted, in_python, message_of
-from ...core.formats import check_tree
 from ...core.jobs import prepare_backend, visible_gpus
-from ...core.runs import read_run
-from ...data import read_dataset
-from ...encoders import kept_folder, kept_networks, kept_trouble, weights_folder
-from ...featurize import open_store
-from ...predict import find_bundle, ready_model
 from . import machine
 from .check import Check, Status, private_texts, run_checks
 
@@ -70,6 +65,8 @@ def examine(
 
 def check_dataset(images: Path) -> Iterator[Check]:
     """Check the listing and the labels of a dataset; no image is decoded."""
+    from ...data import read_dataset
+
     dataset = read_dataset(images)
     labels = Counter(record.label for record in dataset.records if record.label)
     text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
@@ -85,6 +82,9 @@ def check_dataset(images: Path) -> Iterator[Check]:
 
 def check_run(run: Path) -> Iterator[Check]:
     """Check how each command of a run ended, and read its feature files and the weights that it names."""
+    from ...core.runs import read_run
+    from ...featurize import open_store
+
     entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
     outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
     for command, entry in entries.items():
@@ -108,17 +108,14 @@ def check_run(run: Path) -> Iterator[Check]:
 
 def check_model(model: Path) -> Iterator[Check]:
     """Check that a model file can be read, and its networks can be built with their weights."""
+    from ...predict import find_bundle, ready_model
+
     _, loaded = ready_model(find_bundle(model))
     yield Check("model", "ok", f"{len(loaded.bundle.classes)} classes; its networks have their weights")
 
 
-PUBLISHED = {
-    "inceptionv3": "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "mobilenetv2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-    "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-}
-"""Encoders of the presets to the weights files that Keras fetches."""
+_OF_PRESETS = ("inceptionv3", "mobilenetv2", "resnet50", "vgg16")
+"""Encoders of the presets, whose weights Keras fetches."""
 
 _CLOSE = 1e-4
 """Relative difference from NumPy that rounding can explain; on GPUs, which may round float32, 100 times as much."""
@@ -128,6 +125,7 @@ def check_backend() -> Iterator[Check]:
     """Compute a convolution on the device that networks will use, and compare it with NumPy."""
     backend, gpus = prepare_backend(), visible_gpus()
     import keras
+    import numpy as np
 
     rng = np.random.default_rng(0)
     crops, kernel = rng.random((2, 8, 8, 3), np.float32), rng.random((1, 1, 3, 4), np.float32)
@@ -145,24 +143,28 @@ def check_backend() -> Iterator[Check]:
 
 def check_weights() -> Iterator[Check]:
     """Check for the published weights in Keras's folder."""
+    from ...encoders import BUILT_IN, published_file, weights_folder
+
     folder = weights_folder()
     if folder is None:
         yield Check("weights", "warning", "Keras's folder for weights cannot be written: each run fetches them again",
                     "export KERAS_HOME=DIR")  # fmt: skip
         return
-    files = {name: folder / file for name, file in PUBLISHED.items()}
-    missing = [name for name, path in files.items() if not path.is_file()]
-    damaged = list(_damage(files[name] for name in files if name not in missing))
+    files = {name: path for name in sorted(BUILT_IN) if (path := published_file(name)) is not None}
+    missing = [name for name in _OF_PRESETS if name not in files]
+    damaged = list(_damage(dict.fromkeys(files.values())))
     for reason in damaged:
         yield Check("weights", "failure", reason, "remove this file, which is then fetched again")
     if not missing and not damaged:
-        yield Check("weights", "ok", f"{', '.join(PUBLISHED)} in {folder}")
+        yield Check("weights", "ok", f"{', '.join(files)} in {folder}")
     if missing:
         yield Check("weights", "note", f"{', '.join(missing)} not in {folder}; fetched at first use")
 
 
 def check_kept() -> Iterator[Check]:
     """Name the folder of networks that were converted on this machine, and its size."""
+    from ...encoders import kept_folder, kept_networks, kept_trouble
+
     networks = kept_networks()
     size = sum(size for _, size in networks) / 1e6
     text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
@@ -173,6 +175,8 @@ def check_kept() -> Iterator[Check]:
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:
     """Yield what is wrong with files of Keras weights."""
+    from ...core.formats import check_tree
+
     for path in paths:
         try:
             check_tree(path)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import (
+    NOT_UTF_8,
     ImageError,
     InputError,
     Many,
@@ -169,7 +170,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     stems: dict[str, Path] = {}
     for path in files:
         if readable_name(str(path)) != str(path):
-            raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
+            raise InputError(f"{readable_name(str(path))}: {NOT_UTF_8}")
         if f"{path.stem}.png" == _TABLES[2]:
             raise InputError(f"{path}: has the name of the contact sheet, {_TABLES[2]}; rename it")
         if stems.setdefault(path.stem, path) != path:

@@ -73,7 +73,7 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
         code, out, _ = cli("data", "check", "--images", images, *options)
         assert (code, "xe9.png" in out) == (1, True)
     code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")
-    assert (code, r"caf\xe9.png: this name is not UTF-8; rename the file or folder" in err) == (2, True)
+    assert (code, r"caf\xe9.png: this name is not UTF-8; rename the file or its folder" in err) == (2, True)
 
 
 def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
@@ -87,6 +87,9 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     assert (process.returncode, "Traceback" in err) == (0, False), err
     assert len(out.splitlines()) == 13
     assert r"caf\xe9.txt: not a picture, left out" in err
+    environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    _, err = start("data", "list", "--images", images / "\u2265 2", env=environment).communicate(timeout=120)
+    assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 
 
 def test_python_gets_one_line_too(tmp_path):

@@ -175,6 +175,13 @@ def test_in_bfloat16_on_one_thread(tiny):
     assert 0 < np.abs(rounded - wanted).max() < 0.05
 
 
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs OpenVINO")
+def test_a_kept_network_has_the_licence_of_its_card(copied):
+    for licence in ("mit", "cc-by-nc-4.0"):
+        (copied / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
+        assert dict(check_encoder(f"hub:{copied}", engine="openvino"))["licence of the weights"].startswith(licence)
+
+
 def test_a_folder_in_several_files(copied):
     """As large models are published: an index, and files that hold some tensors each; in half precision too."""
     from safetensors.torch import load_file, save_file
@@ -367,9 +374,7 @@ def test_a_crop_is_resized_and_its_middle_taken(tiny):
 
 
 def test_a_named_encoder_says_how_to_get_its_weights():
-    known = (
-        "uni2-h: its weights are not part of bchisto .*CC-BY-NC-ND-4.0, non-commercial use only, gated.*hf auth login"
-    )
+    known = "uni2-h: its weights are not .*CC-BY-NC-ND-4.0, non-commercial use only, gated.*hf auth login"
     with pytest.raises(WeightsError, match=f'{known}.*`weights="uni2-h=DIR"`'):
         open_encoder(EncoderChoice("uni2-h"))
 

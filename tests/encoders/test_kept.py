@@ -15,7 +15,7 @@ from bchisto.encoders.kept import KeptNetwork, kept_key
 from conftest import write_tissue
 from page_server import serving
 
-FACTS = {"name": "doubling", "parts": [3]}
+FACTS, A = {"name": "doubling", "parts": [3]}, "a" * 64
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def doubling():
 
 
 def graph(key, convert=doubling, form="crops"):
-    return KeptNetwork(key).graph(form, facts=FACTS, convert=convert)
+    return KeptNetwork(key * 64).graph(form, facts=FACTS, convert=convert)
 
 
 def refuse():
@@ -47,26 +47,27 @@ def result(model):
 
 
 def test_a_network_is_converted_once(folder):
-    assert KeptNetwork("a").facts() is None
+    assert KeptNetwork(A).facts() is None
     assert result(graph("a")) == result(graph("a", refuse)) == [[2.0, 2.0, 2.0]]
-    assert KeptNetwork("a").facts() == FACTS
-    assert KeptNetwork("b").facts() is None
+    assert KeptNetwork(A).facts() == FACTS
+    assert KeptNetwork("b" * 64).facts() is None
     with pytest.raises(AssertionError, match="converted again"):
         graph("a", refuse, form="windows")
-    assert [path.name for path, _ in kept_networks()] == ["a-crops"]
-    assert {oct(path.stat().st_mode)[-3:] for path in (folder, folder / "a-crops")} == {"700"}
+    assert [path.name for path, _ in kept_networks()] == [f"{A}-crops"]
+    assert {oct(path.stat().st_mode)[-3:] for path in (folder, folder / f"{A}-crops")} == {"700"}
 
 
 @pytest.mark.parametrize("name", ["network.xml", "network.bin", "record.json"])
 @pytest.mark.parametrize(
-    "change", [lambda data: data[:-1], lambda data: data + b" x", lambda _: b"", lambda _: b"[" * 200_000, None]
+    "change",
+    [lambda data: data[:-1], lambda data: data.replace(b'"parts"', b'"p"') + b" ", lambda _: b"[" * 200_000, None],
 )
 def test_what_is_damaged_is_converted_again(folder, name, change, caplog):
     graph("a")
-    file = folder / "a-crops" / name
+    file = folder / f"{A}-crops" / name
     file.unlink() if change is None else file.write_bytes(change(file.read_bytes()))
     with caplog.at_level(logging.DEBUG, logger="bchisto"):
-        assert KeptNetwork("a").facts() is None
+        assert KeptNetwork(A).facts() is None
         assert result(graph("a")) == [[2.0, 2.0, 2.0]]
     assert any("built anew" in message for message in caplog.messages)
     assert result(graph("a", refuse)) == [[2.0, 2.0, 2.0]]
@@ -76,10 +77,10 @@ def test_a_folder_in_which_others_write_is_not_used(folder, caplog):
     graph("a")
     folder.chmod(0o777)
     with caplog.at_level(logging.DEBUG, logger="bchisto"):
-        assert KeptNetwork("a").facts() is None
+        assert KeptNetwork(A).facts() is None
         assert result(graph("b")) == [[2.0, 2.0, 2.0]]
     assert "others can write to this folder" in caplog.text
-    assert [path.name for path in folder.iterdir()] == ["a-crops"]
+    assert [path.name for path in folder.iterdir()] == [f"{A}-crops"]
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch, caplog):
@@ -93,15 +94,22 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch, caplog)
 def test_the_longest_unused_go_first(folder, monkeypatch, cli):
     for number, key in enumerate("abc"):
         graph(key)
-        os.utime(folder / f"{key}-crops", (number, number))
+        os.utime(folder / f"{key * 64}-crops", (number, number))
     graph("a", refuse)  # was used
     (_, size), *_ = kept_networks()
     # OpenVINO numbers its nodes, so that files differ by some letters
     monkeypatch.setattr("bchisto.encoders.kept.MOST_BYTES", 5 * size // 2)
     graph("d")
-    assert {path.name for path, _ in kept_networks()} == {"a-crops", "d-crops"}
+    assert {path.name for path, _ in kept_networks()} == {f"{A}-crops", f"{'d' * 64}-crops"}
+    (folder / f".{A}-windows-0123abcd").mkdir()  # of a killed process
+    others = [folder / f"{'e' * 64}-crops", folder / f"{'f' * 64}-crops", folder / "mine"]
+    others[0].symlink_to(folder.parent)
+    for other in others[1:]:
+        other.mkdir()
+        (other / "thesis.txt").write_text("mine")
     code, out, err = cli("encoder", "clear")
-    assert (code, out) == (0, "removed: 2 networks\n"), err
+    assert (code, out) == (0, "removed: 3 networks\n"), err
+    assert sorted(folder.iterdir()) == sorted(others)
     assert kept_networks() == []
     assert trim_networks(0) == 0
 
@@ -118,11 +126,8 @@ def test_the_folder_follows_the_usual_variables(tmp_path, monkeypatch):
 
 
 def test_a_key_is_of_all_that_decides_a_network():
-    keys = {
-        kept_key(("keras",), name="a", weights="1"), kept_key(("keras",), name="a", weights="2"),
-        kept_key(("keras",), name="b", weights="1"), kept_key(("torch",), name="a", weights="1"),
-    }  # fmt: skip
-    assert len(keys) == 4
+    ways = [("keras", "a", "1"), ("keras", "a", "2"), ("keras", "b", "1"), ("torch", "a", "1")]
+    assert len({kept_key((library,), name=name, weights=weights) for library, name, weights in ways}) == 4
 
 
 @pytest.mark.parametrize("name", ["convs", "efficientnetb0", "xception"])

@@ -34,8 +34,7 @@ def test_encoders_by_text():
 
 def test_weights_per_encoder():
     options = ("random", "VGG16=/w/vgg.h5", "resnet50=imagenet")
-    assert weights_of(options, "vgg16") == "/w/vgg.h5"
-    assert weights_of(options, "resnet50") == "imagenet"
-    assert weights_of(options, "inceptionv3") == "random"
+    expected = {"vgg16": "/w/vgg.h5", "resnet50": "imagenet", "inceptionv3": "random"}
+    assert {name: weights_of(options, name) for name in expected} == expected
     assert weights_of((), "vgg16") == "imagenet"
     assert weights_of(("/path/with=sign.h5",), "vgg16") == "/path/with=sign.h5"
