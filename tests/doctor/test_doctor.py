@@ -212,7 +212,7 @@ def test_files_of_a_run(described, run_copy):
     run = run_copy(described)
     store = next((run / "features").glob("*.h5"))
     with h5py.File(store, "r") as file:
-        begins = file["features"].id.get_offset()
+        begins = file["features"].id.get_chunk_info(0).byte_offset
     content = bytearray(store.read_bytes())
     content[begins + 40 : begins + 60] = b"\xff" * 20
     store.unlink()
@@ -221,7 +221,7 @@ def test_files_of_a_run(described, run_copy):
     done, weights, damaged = named.check_run(run)
     assert [check.status for check in (done, weights, damaged)] == ["ok", "failure", "failure"]
     assert "gone.weights.h5: not a whole HDF5 file, or not readable (No such file or directory)" in weights.finding
-    assert damaged.finding.startswith(f"{store}: a feature of ")
+    assert damaged.finding.startswith(f"{store}: damaged, ")
     store.unlink()
     assert str(store) in list(named.check_run(run))[-1].finding
     with pytest.raises(InputError, match="nope: no such folder"):
