@@ -45,9 +45,10 @@ def explain(model: Path, **options: Any) -> None:
     if options["checks"]:
         *earlier, check = read_run(options["out"])
         made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]
-        files = [options["out"] / method / name for method in methods for name in ("index.html", "explain.csv")]
-        for table in files[1::2]:
-            files += [table.parent / row[name] for row in read_rows(table) for name in ("picture", "arrays")]
+        folders = [options["out"] / method for method in methods]
+        files = [folder / name for folder in folders for name in ("index.html", "explain.csv")]
+        rows = ((folder, row) for folder in folders for row in read_rows(folder / "explain.csv"))
+        files += [folder / row[name] for folder, row in rows for name in ("picture", "arrays")]
         same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
         click.get_current_context().exit(NOTHING_NEW if same and all(map(Path.is_file, files)) else 0)
     echo(*results[0].banners)

@@ -106,7 +106,8 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
             "OWNER/NAME --local-dir DIR` makes; Keras fetches the weights of its own networks when they are first used"
         )
     folder, repository = encoders_folder() / name, named.repository
-    fetched, before = _record(folder).get("revision"), _record(folder).get("files", {})
+    earlier = _record(folder)
+    fetched, before = earlier.get("revision"), earlier.get("files", {})
     if before and _altered_file(folder) is None and revision in (None, fetched):
         return folder
     for module in ("huggingface_hub.errors", "huggingface_hub.utils.sha"):

@@ -135,8 +135,7 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
         ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
-    sessions: list[Any] = []
-    # an interrupt is the normal end
+    sessions: list[Any] = []  # to be asked after an interrupt, which leaves no return value and is the normal end
     with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:
         asyncio.run(_serve(paths, options, settings, listener, folder, token, ready, sessions))
     return all(session.is_kept for session in sessions)

@@ -72,8 +72,9 @@ class Guard:
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, public_url: str) -> None:
         self._app, self._token, self._csrf = app, token, csrf
         public = urlsplit(public_url)
-        place = public.netloc.casefold().removesuffix(":443" if public.scheme == "https" else ":80")
-        self._origin, self._root = f"{public.scheme}://{place}", public.path  # as browsers write them
+        address = public.netloc.casefold().removesuffix(":443" if public.scheme == "https" else ":80")
+        self._origin, self._root = f"{public.scheme}://{address}", public.path  # as browsers write them
+        self._prefix = unquote(public.path)  # as requests arrive
         self._folder, self._ticket = f"/{secrets.token_urlsafe(12)}", secrets.token_urlsafe(32)
         # checked since the host name of an attacker could point to this machine (DNS rebinding)
         names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), public.hostname or "localhost")
@@ -93,7 +94,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        path = scope["path"].removeprefix(unquote(self._root))
+        path = scope["path"].removeprefix(self._prefix)
         inside = path.removeprefix(self._folder)
         scope = {**scope, "path": inside or "/"}
         answer = await self._refusal(scope, receive) or self._app

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import math
 import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,8 +24,9 @@ _log = logging.getLogger(__name__)
 _MOST_FOLDERS = 50
 """Largest number of folders in an image's name, since folders are removed one inside the other."""
 
-_KEEP_SECONDS = 60.0
-"""Time after which what is kept is written although images wait."""
+_KEEP_SECONDS, _TIMES_ITS_COST = 60.0, 9
+"""Time after which what is kept is written although images wait; and the least such time as a multiple of the time that
+writing takes, so that this is a tenth at most."""
 
 
 class Session:
@@ -54,7 +54,7 @@ class Session:
         self, engine: Engine, models: Sequence[dict[str, Any]], folder: Path, *, keep: Path | None = None
     ) -> None:
         self.engine, self.models, self.version, self.folder = engine, models, 0, folder
-        self.is_kept, self._kept_at = True, math.inf if keep is None else time.monotonic()
+        self.is_kept, self._due = True, time.monotonic() + _KEEP_SECONDS
         self._keep: list[Path] = []
         if keep is not None:
             self._keep = [keep] if len(models) == 1 else [keep / f"model-{n + 1}" for n in range(len(models))]
@@ -205,7 +205,8 @@ class Session:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
             item = next((item for item in waiting if not item.width), waiting[0] if waiting else None)
-            if time.monotonic() - self._kept_at > _KEEP_SECONDS:
+            begun = time.monotonic()
+            if self._keep and begun > self._due:
                 item = None
             try:
                 await (self.keep() if item is None else self._advance(item))
@@ -213,6 +214,8 @@ class Session:
                 _log.exception("%s", "tables" if item is None else item.name)
                 if item is not None:
                     item.state, item.error = "failed", f"unexpected {type(error).__name__}: {error}"
+            if item is None:
+                self._due = (now := time.monotonic()) + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
             if not waiting:
                 await self._changed.wait()
 
@@ -253,18 +256,14 @@ class Session:
 
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
-        if self._keep:
-            self._kept_at = time.monotonic()
         if (version := self.version) == self._written:
             return
-        self.is_kept = True
-        for number, folder in enumerate(self._keep):
-            answer = await self.write(number, folder, prefix="images/")
-            if "error" in answer:
-                self.is_kept = False
-                _log.warning("%s", answer["error"])
-        if self.is_kept:
-            self._written = version  # only now, since the end of the page may interrupt this
+        answers = [await self.write(number, folder, prefix="images/") for number, folder in enumerate(self._keep)]
+        errors = [answer["error"] for answer in answers if "error" in answer]
+        for error in errors:
+            _log.warning("%s", error)
+        self.is_kept = not errors
+        self._written = -1 if errors else version  # only now, since the end of the page may interrupt this
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
@@ -285,7 +284,7 @@ class Session:
     async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> dict[str, Any]:
         """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
 
-        Without an image that is done or failed there is no report, and with it no table.
+        If no image is done or failed, writing with the report removes all three.
 
         Parameters
         ----------

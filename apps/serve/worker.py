@@ -138,12 +138,12 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
     """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
     record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"])
     if record.mpp is None:
-        above = [record.path.parents[1] for _ in image["beside"][:1]]
-        for root in (Path(image["folder"]), *above):
-            # as `predict` knows them from the names of a published data set
-            with suppress(BchistoError, OSError, ValueError):
-                for name in image["beside"]:  # BACH is known by its folders
-                    (above[0] / Path(name).name).mkdir(exist_ok=True)
+        above = record.path.parents[1]
+        with suppress(OSError, ValueError):  # names that no folder can have
+            for name in image["beside"]:  # BACH is known by its folders
+                (above / Path(name).name).mkdir(exist_ok=True)
+        for root in (Path(image["folder"]), *([above] if image["beside"] else [])):
+            with suppress(BchistoError):  # as `predict` knows them from the names of a published data set
                 (published,) = ImageSelection(root, **model.bundle.reading).table().records
                 record = replace(record, mpp=record.mpp or published.mpp)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
@@ -223,10 +223,11 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
     with TemporaryDirectory() as folder, suppress(BchistoError):
         for name, image in images.items():
             link = Path(folder, name)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(image["path"])
-        roots = {name.partition("/")[0] for name in images if "/" in name}
-        root = Path(folder, *roots) if len(roots) == 1 and all("/" in name for name in images) else Path(folder)
+            with suppress(OSError):  # a file and a folder of one name have no patient
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(image["path"])
+        dropped = {name.rpartition("/")[0].partition("/")[0] for name in images}  # empty for a file by itself
+        root = Path(folder, *dropped) if len(dropped) == 1 else Path(folder)
         records = ImageSelection(root, **model.bundle.reading).table().records
         return {record.path.relative_to(folder).as_posix(): record.group for record in records}
     return {}

@@ -93,9 +93,8 @@ def submit(plan: Plan, first: int = 0) -> None:
                 plan.write()
                 array, after = (number, after) if task == "array" else (array, number)
     except BchistoError:
-        cancel(
-            [job for stage in plan.stages[first:] for job in stage.jobs]
-        )  # jobs that plan.json does not name would go on although a stage before them failed
+        # they would go on although a stage before them failed
+        cancel([job for stage in plan.stages[first:] for job in stage.jobs])
         raise
 
 

@@ -222,12 +222,14 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-    sides = []
-    for record in records:
+
+    def sides(record: ImageRecord) -> tuple[int, ...]:
         with suppress(ImageError):  # of the pixels, too
             header = read_header(record.path)
-            sides.append(record.sides(header.width, header.height))
-    scale = _scale(sides)
+            return record.sides(header.width, header.height)
+        return ()
+
+    scale = _scale([*filter(None, in_threads(sides, records))])
 
     def describe(record: ImageRecord) -> Fingerprint | None:
         kept = None if known is None else known.get(record.image_id)

@@ -93,6 +93,9 @@ def test_names_of_folders_are_no_labels(page, content):
     assert set(page.wait()) == {"benign/a.png", "malignant/a.png"}
     rows = rows_of(page.client.get("/api/predictions.csv").text)
     assert {row.get("label", "") for row in rows} == {""}
+    page.add("benign", content)  # of the name of a folder
+    page.wait()
+    assert "benign" in {row["path"] for row in rows_of(page.client.get("/api/predictions.csv").text)}
     assert "Names of folders are not read as labels" in page.client.get("/").text
 
 
