@@ -180,7 +180,7 @@ async def _serve(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
             access_log=False, log_level="critical", server_header=False, proxy_headers=False, lifespan="on", ws="none",
             timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
-            log_config=None, backlog=most_connections(),
+            log_config=None, backlog=max(1, most_connections() // 3),  # asyncio accepts so many before it makes room
         )  # fmt: skip
         server = uvicorn.Server(config)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored

@@ -456,7 +456,7 @@ def test_slow_clients_keep_nobody_waiting(run_folders, content, opened):
             line.sendall(text.encode())
             return line
 
-        silent = [connected("GET / HTTP/1.1\r\nHost: loc") for _ in range(400)]
+        silent = [connected("GET / HTTP/1.1\r\nHost: loc") for _ in range(3 * opened // 8 + 80)]
         again = connected("GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT")
         until = time.monotonic() + 20
         while b"</form>" not in (text := again.recv(100_000)):
