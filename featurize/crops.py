@@ -174,12 +174,8 @@ def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int
         lefts = tile_starts(width, crop=crop)
         return [Crop(top, left, 0, False, False) for top in tile_starts(height, crop=crop) for left in lefts]
     rng = np.random.default_rng(np.random.SeedSequence(augmentation.entropy, spawn_key=(crop,)))
-    boxes = []
-    for _ in range(count):
-        top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
-        turns, rows, columns = (int(value) for value in rng.integers([4, 2, 2]))
-        boxes.append(Crop(top, left, turns, bool(rows), bool(columns)))
-    return boxes
+    drawn = rng.integers([[height - crop + 1, width - crop + 1, 4, 2, 2]] * count).tolist()
+    return [Crop(top, left, turns, bool(rows), bool(columns)) for top, left, turns, rows, columns in drawn]
 
 
 def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -210,7 +209,7 @@ class DescribingCost:
 def time_describing(
     record: ImageRecord, *, settings: FeaturizeSettings, targets: Mapping[str, tuple[CropEncoder, View]]
 ) -> DescribingCost:
-    """Measure the cost of an image: the time to decode and normalise it, and that of one augmentation.
+    """Measure the cost of an image, from those of its first augmentation and of one more.
 
     Parameters
     ----------
@@ -223,17 +222,17 @@ def time_describing(
         The image cannot be used.
     """
     crops = min(settings.crops, settings.batch_size)
-    small = replace(settings, augmentations=1, crops=crops)
-
-    def describe() -> list[object]:
-        return list(describe_images([record], settings=small, targets=targets, ticker=Ticker(None)))
-
-    describe()  # the first run compiles, so it is not timed
-    views = tuple(dict.fromkeys(view for _, view in targets.values()))
-    prepare = functools.partial(normalise_images, [record], settings=small, views=views, skip_errors=False)
-    prepared = min(timeit.repeat(lambda: list(prepare()), number=1, repeat=2))  # the least, as it is subtracted
     times = settings.crops / crops if crops and settings.mode == "exact" else 1.0  # a grid, or a frame, is timed whole
-    image = prepared + max(0.0, timeit.timeit(describe, number=1) - prepared) * settings.augmentations * times
+
+    def describe(augmentations: int) -> float:
+        small = replace(settings, augmentations=augmentations, crops=crops)
+        described = describe_images([record], settings=small, targets=targets, ticker=Ticker(None))
+        return timeit.timeit(lambda: list(described), number=1)
+
+    describe(1)  # the first run compiles, so it is not timed
+    image, others = describe(1), settings.augmentations * times - 1
+    if others:
+        image += max(0.0, describe(2) - image) * others
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))
 
 

@@ -126,7 +126,7 @@ def predict(
         earlier = record_of_table(table)
         # what calls tell later ones, however they end: of each output the keys of its content, of which it has several
         # until it is whole, and the folders that were empty
-        written, known = (earlier.get("notes", {}).get(name, none) for name, none in (("written", {}), ("empty", [])))
+        written, known = (earlier["notes"][name] for name in ("written", "empty"))
         begun = earlier.get("config") == config and earlier.get("status") != "ok"
         overwrite = work.overwrite or (begun and earlier.get("overwrite") is True)
         ours = written if (begun or settings.update) and not overwrite else {}

@@ -149,13 +149,15 @@ def record_table(
 
 
 def record_of_table(table: Path) -> dict[str, Any]:
-    """Return the record next to a table; empty if there is none that bchisto wrote."""
-    path = _beside(table)
+    """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
+    path, none = _beside(table), dict[str, Any](written={}, empty=[])
     try:
         (record,) = read_json(path, record=True)["records"] if path.is_file() else [{}]
-        return {**record, "notes": dict(record.get("notes", {}))}
-    except (InputError, KeyError, TypeError, ValueError):
-        return {}
+        notes = none | record.get("notes", {})
+        notes["written"] = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
+        return {**record, "notes": {**notes, "empty": list(notes["empty"])}}
+    except (InputError, AttributeError, KeyError, TypeError, ValueError):
+        return {"notes": none}
 
 
 def _beside(table: Path) -> Path:

@@ -85,7 +85,7 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
 
 def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
     encoder = cached_encoder(EncoderChoice("tiny"), weights="random", precision="float32", engine="keras", seed=0)
-    calls = []  # two of them measure the time of an image
+    calls = []  # four of them measure the time of an image
 
     def broken(crops):
         calls.append(1)

@@ -59,10 +59,7 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
     shutil.copy(one, other)
     result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert result.images == 2
-    assert [(row["image_id"], row["label"]) for row in rows(tmp_path / "p.csv")] == [
-        ("benign00.png", ""),
-        ("x/a.png", ""),
-    ]
+    assert {row["image_id"]: row["label"] for row in rows(tmp_path / "p.csv")} == {"benign00.png": "", "x/a.png": ""}
 
 
 def unfinish(table):
@@ -86,10 +83,13 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
     with pytest.raises(OutputError, match="was changed since bchisto wrote it"):
         predict(model, [tissue], out=table, work=Work(jobs=1))
     assert table.read_text() == "mine"
-    for strange in ("[", "{}", '{"records": [1]}', '{"records": [{"config": {}}]}'):
+    records = ("1", '{"config": {}}', *(f'{{"notes": {{"written": {kept}}}}}' for kept in ("3", '{"p.csv": 3}')))
+    for strange in ("[", "{}", *(f'{{"records": [{record}]}}' for record in records)):
         (tmp_path / "p.csv.run.json").write_text(strange)
         with pytest.raises(OutputError, match="exists already"):
             predict(model, [tissue], out=table, work=Work(jobs=1))
+    table.unlink()
+    predict(model, [tissue], out=table, work=Work(jobs=1))
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):
