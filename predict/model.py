@@ -45,7 +45,7 @@ def find_bundle(model: Path) -> Path:
         if path.is_file() and not is_set_aside(path)
     ]
     if not bundles:
-        text = "{}: no {} in this folder; bchisto boost and finetune write one, after shards without {shard}"
+        text = "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call"
         raise MissingInputError(text, model, _BUNDLE)
     if len(bundles) > 1:
         raise InputError(f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}")

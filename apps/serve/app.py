@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
@@ -13,6 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException as Refusal
 from starlette.requests import ClientDisconnect
 
@@ -35,7 +38,7 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await session.keep()
+        await session.finish()
 
     async def refused(request: Request, error: Exception) -> Response:
         status, reason, headers = 422, "", None
@@ -159,17 +162,17 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
     async def table(model: int = 0) -> Response:
         session.check_model(model)
-        folder = session.folder / f"table-{model}"
-        folder.mkdir(parents=True, exist_ok=True)
+        # of its own: another answer may write while this one is sent
+        folder = session.folder / f"table-{secrets.token_hex(8)}"
         answer = await session.write(model, folder, html=name.endswith(".html"))
         if "error" in answer:
             raise HTTPException(422, answer["error"])
-        return _file(folder / name, name)
+        return _file(folder / name, name, background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True))
 
     return table
 
 
-def _file(path: Path, name: str | None = None) -> Response:
+def _file(path: Path, name: str | None = None, **options: Any) -> Response:
     if not path.is_file():
         raise HTTPException(404, "there is no such file, or it was removed")
-    return FileResponse(path, filename=name)
+    return FileResponse(path, filename=name, **options)

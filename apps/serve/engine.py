@@ -99,6 +99,8 @@ async def load_models(
             kind = InputError if answer.get("exit_code") == InputError.exit_code else BchistoError
             raise kind(Message(text.replace(MARKS[0], "{").replace(MARKS[1], "}")))
         models.append({**model, **answer})
+    if weights and not any(model["weights"] for model in models):
+        raise InputError("{weights} {}: each model holds the weights of its networks; leave it out", weights[0])
     for name, model in zip(_distinct_names([PurePath(model["path"]) for model in models]), models, strict=True):
         model["name"] = name
     return models
@@ -111,10 +113,12 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
     --------
     >>> _distinct_names([PurePath("m1/boost/2-svm/model.bchisto"), PurePath("m3/boost/2-svm/model.bchisto")])
     ['m1/boost/2-svm', 'm3/boost/2-svm']
+    >>> _distinct_names([PurePath("/m/model.bchisto"), PurePath("/m/model.bchisto")])
+    ['/m', '/m']
     """
     most = max(len(path.parts) for path in paths)
     for count in range(1, most + 1):
-        names = ["/".join(path.parent.parts[-count:]) or path.stem for path in paths]
+        names = ["/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths]
         if len({*names}) == len(names):
             break
     return names
@@ -122,8 +126,6 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
 
 def free_memory() -> float:
     """Return the bytes of memory that are free; infinity if the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return float("inf")
+    facts = Path("/proc/meminfo")
+    lines = facts.read_text(encoding="ascii").splitlines() if facts.is_file() else []
     return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))

@@ -123,4 +123,4 @@ def readable(name: str) -> str:
     'slide/a.png'
     """
     text = "".join(sign for sign in name if sign.isprintable())
-    return "/".join(part.strip() for part in text.replace("\\", "/").split("/") if part.strip(" ."))
+    return "/".join(part for part in text.split("/") if part.strip(" ."))

@@ -48,19 +48,15 @@ def show_stains(model: Model, record: ImageRecord, path: Path) -> None:
     TissueError
         The image has too little tissue.
     """
-    stain = own_stain(model)
     image = shrink_image(decode_record(record), _STAINED)
-    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(image)
+    image, _ = make_normalizer(own_stain(model) or "macenko").normalize_with_estimate(image)
     write_picture(shrink_image(image, _SHOWN), path)
 
 
 def own_stain(model: Model) -> str:
     """Return the stain normalisation method of a model; empty if it has none."""
-    if isinstance(model, BoostedModel):
-        stain = next(iter(model.settings.values())).stain
-    else:
-        stain = model.bundle.settings.stain
-    return stain if stain in CHECKED else ""
+    settings = next(iter(model.settings.values())) if isinstance(model, BoostedModel) else model.bundle.settings
+    return settings.stain if settings.stain in CHECKED else ""
 
 
 def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file: Path) -> dict[str, Any]:
@@ -82,14 +78,8 @@ def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file
     low, high = colour_limits(explanation)
     write_picture(lay_over(explanation), path)
     ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
-    return {
-        "title": explanation.title,
-        "target": explanation.target,
-        "margin": explanation.margin,
-        "caution": explanation.caution,
-        "alt": where_highest(explanation),
-        "ends": {name: float(value) for name, value in ends.items()},
-    }
+    facts = {name: getattr(explanation, name) for name in ("title", "target", "margin", "caution")}
+    return facts | {"alt": where_highest(explanation), "ends": {name: float(value) for name, value in ends.items()}}
 
 
 def write_picture(image: Picture, path: Path) -> None:

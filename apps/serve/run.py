@@ -19,7 +19,7 @@ from ...core import DependencyError, InputError, Many, PathInput, Settings, Text
 from ...core.formats import limits
 from ...core.jobs import ensure_folder, scratch_folder
 
-_ADDRESS = r"https?://[^/?#@\s]+(/(?!\.\.?(/|$))[\w.~%@:+!$&'()*,;=-]*)*"
+_ADDRESS = r"https?://(?:(?![/?#@])[!-~])+(/(?!\.\.?(/|$))[\w.~%@:+!$&'()*,;=-]*)*"
 """An address without a query and without the parts "." and ".."."""
 
 _LEAST_TOKEN = 20
@@ -152,15 +152,9 @@ def _listening(settings: ServeSettings) -> socket.socket:
 
 
 async def _serve(
-    paths: Sequence[Path],
-    options: Sequence[str],
-    settings: ServeSettings,
-    listener: socket.socket,
-    folder: Path,
-    token: str,
-    ready: Callable[[str], object],
-    sessions: list[Any],
-) -> None:
+    paths: Sequence[Path], options: Sequence[str], settings: ServeSettings, listener: socket.socket, folder: Path,
+    token: str, ready: Callable[[str], object], sessions: list[Any],
+) -> None:  # fmt: skip
     import uvicorn
 
     from .app import make_app

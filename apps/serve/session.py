@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from ...core import counted
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
 from .engine import Engine, free_memory
@@ -55,11 +56,10 @@ class Session:
     ) -> None:
         self.engine, self.models, self.version, self.folder = engine, models, 0, folder
         self.is_kept, self._due = True, time.monotonic() + _KEEP_SECONDS
-        self._keep: list[Path] = []
+        self._keep, self._removed = list[Path](), set[Path]()  # folders of what is kept; images to be removed there
         if keep is not None:
             self._keep = [keep] if len(models) == 1 else [keep / f"model-{n + 1}" for n in range(len(models))]
-        self._items: dict[int, Item] = {}
-        self._changed = asyncio.Event()
+        self._items, self._changed = dict[int, Item](), asyncio.Event()
         self._next = self._held = self._written = self._pixels = 0
         self._seconds = 0.0
 
@@ -123,7 +123,7 @@ class Session:
                 return twin
             self._items[item.number] = item
             if self._keep:
-                target = self._kept(item)
+                self._removed.discard(target := self._kept(item))
                 ensure_folder(target.parent)
                 await asyncio.to_thread(shutil.copyfile, item.path, target)
         except BaseException as error:
@@ -185,8 +185,16 @@ class Session:
             work.cancel()
         self._discard(item)
         if self._keep:
-            self._kept(item).unlink(missing_ok=True)
+            self._removed.add(kept := self._kept(item))
+            self._remove_kept(kept)
         self._change()
+
+    def _remove_kept(self, *paths: Path) -> None:
+        """Remove what is kept of removed images, as far as it can be removed now."""
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                self._removed.discard(path)
 
     def review(self, number: int, label: str | None) -> Item:
         """Mark an image as reviewed, with the class that a person gives; with None, as not reviewed."""
@@ -259,11 +267,20 @@ class Session:
         if (version := self.version) == self._written:
             return
         answers = [await self.write(number, folder, prefix="images/") for number, folder in enumerate(self._keep)]
+        self._remove_kept(*self._removed)
         errors = [answer["error"] for answer in answers if "error" in answer]
+        errors += [f"{path}: cannot be removed" for path in self._removed]
         for error in errors:
             _log.warning("%s", error)
         self.is_kept = not errors
         self._written = -1 if errors else version  # only now, since the end of the page may interrupt this
+
+    async def finish(self) -> None:
+        """Write what is kept for the last time, and name the images that were not predicted."""
+        await self.keep()
+        for number, folder in enumerate(self._keep):
+            if left := sum(item.state in ("waiting", "working") for item in self.items(number)):
+                _log.warning("%s: %s not predicted; give them to predict", folder / "images", counted(left, "image"))
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""

@@ -24,7 +24,7 @@ import numpy as np
 from ...core import BchistoError, Message, is_out_of_memory, message_of, printable, written
 from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
-from ...core.models import bundle_lines, bundle_view
+from ...core.models import bundle_lines, bundle_stores, bundle_view
 from ...data import ImageRecord, ImageSelection, read_headers
 from ...evaluate import apply_temperature
 from ...evaluate.report import measured
@@ -121,7 +121,7 @@ def _named(value: Any, task: Task) -> Any:
         return [_named(item, task) for item in value]
     if not isinstance(value, str):
         return value
-    if (image := task.get("image")) is not None:
+    for image in [task["image"]] if "image" in task else task.get("images", ()):
         value = value.replace(image["path"], image["name"])
     return value.replace(task["model"]["copy"], task["model"]["path"])
 
@@ -155,7 +155,7 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
 def _facts(task: Task) -> dict[str, Any]:
     """Copy and load a model, and return facts on it for the page."""
     path, copy = find_bundle(Path(task["model"]["path"])), Path(task["model"]["copy"])
-    given = task["model"]["weights"]
+    given = task["model"]["weights"] if bundle_stores(path) else []  # a CNN holds its own
     weights = [*given, *(f"{encoder}={file}" for encoder, file in recorded_weights(path, given))]
     shutil.copyfile(path, copy)
     file, model = _model({"model": {"copy": str(copy), "weights": weights}})

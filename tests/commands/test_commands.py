@@ -55,7 +55,7 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     assert "  boost  ok, shard 4/4  " in cli("runs", "list", run)[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
-        assert (code, "bchisto boost and finetune write one, after shards without" in err) == (2, True), err
+        assert (code, "bchisto boost and finetune write one, after shards in one more call" in err) == (2, True), err
     assert cli(*boost)[0] == 0
     assert "  boost  ok  " in cli("runs", "list", run)[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import re
 import subprocess
 import threading
 import time
@@ -31,14 +32,12 @@ def chrome(browser):
 @pytest.fixture
 def tab(chrome, page):
     """Return a function that opens the page in a window of that width; at the end nothing may be on its console."""
-    contexts, said = [], []
+    contexts, said, kinds = [], [], ("error", "warning")
 
     def opened(width=1200, height=900, served=None, **options):
         contexts.append(chrome.new_context(viewport={"width": width, "height": height}, **options))
         window = contexts[-1].new_page()
-        window.on(
-            "console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None
-        )
+        window.on("console", lambda message: said.append(message.text) if message.type in kinds else None)
         window.on("pageerror", lambda error: said.append(str(error)))
         window.goto((served or page).address)
         window.wait_for_selector("#files")
@@ -77,9 +76,8 @@ def listed(window, count):
 
 def shown(window):
     """Wait until every picture is there."""
-    window.evaluate(
-        "Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
-    )
+    eager = "Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
+    window.evaluate(eager)
 
 
 def confidences(window):
@@ -193,7 +191,8 @@ def folders_of(files, root, count):
     for at, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(files[at % len(files)].read_bytes())
-        (root / name).with_name("Thumbs.db").write_bytes(b"no image")
+        for other in ("Thumbs.db", ".hidden.png"):
+            (root / name).with_name(other).write_bytes(b"no image")
     return sorted(names)
 
 
@@ -320,15 +319,11 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         proxy.strips, proxy.instead = strips, 0
         public = f"http://localhost:{proxy.server_port}/node/me%40uni/8600"
-        with serving(
-            start, run_folders / "first run", "--public-url", public.replace("localhost", "LocalHost")
-        ) as page:
-            assert page.address.startswith(public.replace("localhost", "LocalHost") + "/?token=")
-            (port,) = {
-                connection.split()[3].rpartition(":")[2]
-                for connection in subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()
-                if f"pid={page.process.pid}," in connection
-            }
+        typed = public.replace("localhost", "LocalHost")
+        with serving(start, run_folders / "first run", "--public-url", typed) as page:
+            assert page.address.startswith(typed + "/?token=")
+            connections = subprocess.check_output(["ss", "-ltnpH"], text=True)
+            (port,) = {*re.findall(rf":(\d+) .*pid={page.process.pid},", connections)}
             proxy.target = f"http://127.0.0.1:{port}"
             window = tab(served=page)
             assert window.url.startswith(f"{public}/")
@@ -355,7 +350,7 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             gone.unlink()
             proxy.instead = 0
             window.context.set_offline(False)
-            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 2.")
+            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 4.")
             listed(window, 2 + len(names))
             assert window.inner_text("#refused") == "gone.png: cannot be read any more; add it again"
             proxy.instead = 413

@@ -71,9 +71,8 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     for row in rows:
         image = images[row["image_id"]]
         assert image["state"] == "done"
-        assert [repr(image["probabilities"][name]) for name in ("benign", "malignant")] == [
-            row["p_benign"], row["p_malignant"],
-        ]  # fmt: skip
+        expected = [row["p_benign"], row["p_malignant"]]
+        assert [repr(image["probabilities"][name]) for name in ("benign", "malignant")] == expected
         assert max(image["calibrated"].values()) == pytest.approx(image["confidence"])
         assert sum(image["calibrated"].values()) == pytest.approx(1)
         assert image["further"] == {name: row[name] for name in image["further"]}
@@ -195,9 +194,8 @@ def test_names_are_shown_as_text(page, content):
 def test_the_same_name_again(page, tissue):
     """An image is never renamed, nor added twice; one that failed is tried again."""
     first, second = (path.read_bytes() for path in sorted(tissue.rglob("*.png"))[:2])
-    numbers = [
-        page.add(f"{patient}/img1.png", first).json()["number"] for patient in ("patient1", "patient2", "patient1")
-    ]
+    names = [f"{patient}/img1.png" for patient in ("patient1", "patient2", "patient1")]
+    numbers = [page.add(name, first).json()["number"] for name in names]
     assert numbers == [numbers[0], numbers[1], numbers[0]]
     assert set(page.wait()) == {"patient1/img1.png", "patient2/img1.png"}
     for content, mpp in ((second, ""), (first, "0.5")):
@@ -226,13 +224,8 @@ def scaled(tissue, tmp_path_factory):
     from bchisto.featurize import FeaturizeSettings, View, featurize
 
     run, work = tmp_path_factory.mktemp("scaled") / "run", Work(jobs=1)
-    settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),),
-        weights=("random",),
-        views=(View.parse("0.5um:64"),),
-        augmentations=2,
-        crops=3,
-    )
+    views, small = (View.parse("0.5um:64"),), {"weights": ("random",), "augmentations": 2, "crops": 3}
+    settings = FeaturizeSettings(encoders=(EncoderChoice("tiny"),), views=views, **small)
     featurize(ImageSelection(tissue, mpp=0.49), out=run, settings=settings, work=work)
     params = {"min_data_in_leaf": 2, "num_iterations": 8}
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=params), work=work)
@@ -317,9 +310,7 @@ def test_openapi_names_what_there_is(page):
 
 def worker_of(process):
     """The process number of the worker of a page."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (worker,) = [int(pid) for pid in children]
-    return worker
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
 
 @pytest.mark.parametrize("what", ["predictions.html", "predictions.csv"])
@@ -341,6 +332,12 @@ def test_many_requests_while_an_image_is_in_work(page, content, what):
         os.kill(worker, signal.SIGCONT)
     page.add("c.png", content)
     assert [image["state"] for image in page.wait().values()] == ["done"] * 3
+
+
+def test_tables_that_are_asked_for_at_once_while_there_are_none(page):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = pool.map(page.client.get, ("/api/predictions.csv", "/api/predictions.html") * 20)
+        assert {answer.status_code for answer in answers} == {200, 404}
 
 
 def test_a_worker_that_cannot_start(monkeypatch):
@@ -381,9 +378,10 @@ def test_a_review(page, tissue):
         assert (answer.json()["reviewed"], answer.json()["label"]) == (True, label)
     page.client.put(f"/api/images/{numbers[2]}/review", params={"reviewed": False})
     rows = rows_of(page.client.get("/api/predictions.csv").text)
-    assert {row["image_id"]: (row["reviewed"], row["label"]) for row in rows} == dict(
-        zip([path.name for path in paths], [("yes", "malignant"), ("yes", ""), ("", "")], strict=True)
-    )
+    reviews = [("yes", "malignant"), ("yes", ""), ("", "")]
+    assert [(row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])] == reviews
+    text = page.client.get("/").text + page.client.get(f"/image?number={numbers[0]}").text
+    assert text.count('<option value="benign"') >= 2 + ("of-class" in text)  # without it two spaces would be one
     assert page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code == 404
 
 
@@ -486,13 +484,8 @@ def test_an_image_that_needs_more_memory_than_there_is(run_folders, content):
 def test_a_full_disk(on_small_disk, run_folders, content, tmp_path):
     def start(*words):
         command = on_small_disk(tmp_path, "100m", sys.executable, "-m", "bchisto", *words)
-        return subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(tmp_path)},
-        )
+        own = {**os.environ, "TMPDIR": str(tmp_path)}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 
     with serving(start, run_folders / "first run") as page:
         refused = page.add("a.png", content)
@@ -524,7 +517,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
     kept, files = tmp_path / "kept", sorted(tissue.rglob("*.png"))[:4]
     folders, table = ["patient 1", "patient 1", "patient 2", "patient 2"], kept / "predictions.csv"
     with serving(start, run_folders / "first run", "--keep", kept) as page:
-        names = [f"{folder}/e\u0301 {path.name}" for folder, path in zip(folders, files, strict=True)]
+        names = [f"{folder}/ e\u0301\\ {path.name}" for folder, path in zip(folders, files, strict=True)]
         numbers = [page.add(*pair).json()["number"] for pair in zip(names, map(Path.read_bytes, files), strict=True)]
         for first, second in (("a", "a/b.png"), ("d/b.png", "d")):
             numbers += [page.add(first, files[0].read_bytes()).json()["number"]]
@@ -561,21 +554,30 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
 
 def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
     """It is told in the end; and an image that is removed while its map is drawn holds up no other."""
-    with serving(start, run_folders / "first run", "--keep", tmp_path / "kept") as page:
-        (tmp_path / "kept" / "predictions.csv").mkdir()
+    images = tmp_path / "kept" / "images"
+    with serving(start, run_folders / "first run", "--keep", images.parent) as page:
+        (images.parent / "predictions.csv").mkdir()
         number = page.add("a.png", content).json()["number"]
         page.wait()
         os.kill(worker_of(page.process), signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             drawn = pool.submit(httpx.get, f"{page.base}/api/images/{number}/map.jpg", headers=page.headers, timeout=60)
             time.sleep(1)
-            page.client.delete(f"/api/images/{number}")
+            (images / "a.png").rename(tmp_path / "away")
+            (images / "a.png").mkdir()  # so that it cannot be removed for a while
+            assert page.client.delete(f"/api/images/{number}").status_code == 204
             assert drawn.result().json()["detail"] == "a.png: was removed"
+            assert page.client.get("/api/images").json() == []
+        (images / "a.png").rmdir()
+        (tmp_path / "away").rename(images / "a.png")
         page.add("b.png", content)
         assert page.wait()["b.png"]["state"] == "done"
+        os.kill(worker_of(page.process), signal.SIGSTOP)
+        page.add("c.png", content)
         code, _, err = page.stop()
     assert code == 1
-    assert err.splitlines()[-1].startswith("warning: ")
+    assert [path.name for path in sorted(images.iterdir())] == ["b.png", "c.png"]
+    assert err.splitlines()[-1] == f"warning: {images}: 1 image not predicted; give them to predict"
 
 
 def test_two_models(start, run_folders, tissue, tmp_path):
@@ -622,6 +624,7 @@ def test_a_model_that_is_replaced_meanwhile(start, run_folders, scaled, content,
         (["--host", "0.0.0.0"], "--host 0.0.0.0: others can reach this address; give a --token-file"),
         (["--token-file", "short"], "short: no token of at least 20"),
         (["--token-file", "missing"], "missing: cannot be read"),
+        (["--public-url", "https://hub.ex\xe4mple"], "give an address such as https://HOST"),
         (["--public-url", "hospital.example"], "--public-url hospital.example: give an address such as https://HOST"),
         (["--host", "192.0.2.1", "--token-file", "long"], "--host 192.0.2.1, --port 8600: cannot answer there"),
     ],

@@ -148,7 +148,7 @@
   results.addEventListener("change", (event) => { if (CHOICES.includes(event.target.id)) arrange(); });
   arrange();
 
-  const isImage = ([name]) => !name.includes("/") || known.some((suffix) => name.toLowerCase().endsWith(suffix));
+  const isImage = ([name]) => !name.includes("/") || (!/\/\./.test("/" + name) && known.some((suffix) => name.toLowerCase().endsWith(suffix)));
   async function filesOf(entry, folder) {
     if (entry.isFile) return [[folder + entry.name, await new Promise((go, stop) => entry.file(go, stop))]];
     const reader = entry.createReader(), all = [];
