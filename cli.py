@@ -17,10 +17,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any
 
-import click
-
 from . import __version__
-from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 from .core import (
     NOT_UTF_8,
     BchistoError,
@@ -35,6 +32,15 @@ from .core import (
     readable_name,
     written,
 )
+
+try:
+    import click
+    from click.exceptions import NoArgsIsHelpError  # click before 8.2 has none
+
+    from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
+except Exception as error:  # doctor, which names packages that do not load, is itself a command
+    trouble = import_module(".apps.doctor", __package__).click_trouble(error)
+    raise SystemExit(f"error: {printable(trouble)}") from error
 
 __all__ = ["cli", "main"]
 
@@ -152,7 +158,7 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
 
 def _usage(error: click.ClickException) -> str:
     """Return an error of click in one line; the help, if a command was called without arguments."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, NoArgsIsHelpError):
         return error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one

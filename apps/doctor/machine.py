@@ -161,6 +161,14 @@ def check_packages() -> Iterator[Check]:
             yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
 
 
+def click_trouble(error: Exception) -> str:
+    """Return, for a click with which no command can start, its version, the version that is needed, and the remedy."""
+    remedy = how_to_install("click")
+    needed = shlex.split(remedy)[-1]
+    remedy = remedy.replace("install", "install --force-reinstall", 1)  # the files of one that seems right are damaged
+    return f"click {_version('click') or 'is missing'}; needs {needed} ({error}): {remedy}"
+
+
 def _is_of(need: Requirement, extra: str) -> bool:
     """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
     without, with_it = (need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra))

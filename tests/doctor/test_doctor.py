@@ -42,7 +42,7 @@ def named_checks(checks, name):
     return [check for check in checks if check.name == name]
 
 
-def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch):
+def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch, start):
     package(on_path, "click", "7.0")
     for module in ("lightgbm", "openpyxl"):  # as with a library of the system that is not there
         (on_path / f"{module}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
@@ -56,6 +56,10 @@ def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch):
     assert {check.status for check in (old, lightgbm)} == {"failure"}
     (excel,) = named_checks(checks, "extra excel")
     assert (excel.status, "libgomp" in excel.finding) == ("warning", True)
+    (on_path / "click.py").touch()
+    tried = start("doctor", env={**os.environ, "PYTHONPATH": f"{on_path}:{os.environ['PYTHONPATH']}"})
+    err = tried.communicate(timeout=60)[1]
+    assert (tried.returncode, err.startswith("error: click 7.0; needs click>=8"), len(err.splitlines())) == (1, True, 1)
 
 
 @pytest.mark.slow
