@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import Message, few
+from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding
@@ -228,15 +228,17 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     if UNCLEAR in at:
         (first, names, *_), (second, inner, *_) = (level for level in levels if level.kind == UNCLEAR)
         message = Message(
-            "folders at level {} ({}) may be the classes, or those at level {} ({})",
-            first, few(names), second, few(inner),
+            "folders at level {}{} may be the classes, or those at level {}{}",
+            first, Names(f" ({few(names)})"), second, Names(f" ({few(inner)})"),
             remedies=[
                 Message("{label_from:{}} takes the first", first),
                 Message("{label_from:{}} the second (and {group_from:{}} if the first are patients)", second, first),
             ],
         )  # fmt: skip
         return [Finding("error", str(root), message, labels_only=True)]
-    roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
+    texts = [(level.kind, level.number, f" ({few(level.parts or level.names)})") for level in levels]
+    parts = [(kind, number, text if kind in ("classes", SPLIT) else Names(text)) for kind, number, text in texts]
+    roles = Message(", ".join(["{} at level {}{}"] * len(parts)), *(value for part in parts for value in part))
     outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
     remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
     if "classes" not in at:

@@ -178,8 +178,9 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("module", ["h5py", "numpy"])
 def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
-    (tmp_path / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}", "LC_ALL": "C",
+    (folder := tmp_path / "site-packages").mkdir()
+    (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}", "LC_ALL": "C",
                    "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "KERAS_BACKEND": "nonsense"}  # fmt: skip
     out, _ = start("doctor", env=environment).communicate(timeout=120)
     assert f"{module} does not load: ImportError: libhdf5" in out
@@ -187,6 +188,9 @@ def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
     assert "failure  networks" in out
     _, err = start("featurize", "--images", tmp_path, "--out", "run", env=environment).communicate(timeout=120)
     assert "a package does not load (libhdf5.so.200: cannot open); `bchisto doctor` names" in err
+    (folder / f"{module}.py").write_text("import os; os.abort()")  # as of a library that was cut
+    out, _ = start("doctor", env=environment).communicate(timeout=120)
+    assert f"its process ended with SIGABRT in {module}" in out
 
 
 def test_a_dataset(tissue, tmp_path):
@@ -270,8 +274,18 @@ def test_a_check_that_breaks_stops_no_other():
     assert as_lines(checks, every=True)[2] == "note     b  in ~/x"
 
 
-def test_nothing_names_a_person(tmp_path, monkeypatch, tissue):
-    """Neither a user's folder on another disk nor a patient after whom a file is named."""
+def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
+    """Neither a user's folder on another disk nor a patient after whom a file or a folder is named."""
+    for kind in ("Anna Meier/benign", "Anna Meier/malign", "b/benign"):
+        (tmp_path / kind).mkdir(parents=True)
+        (tmp_path / kind / "1.png").touch()
+    for name in ("BCHISTO_CACHE", "BCHISTO_ENCODERS", "KERAS_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "Anna Meier" / name))
+    code, out, _ = cli("doctor", "-v", "--images", tmp_path, "--out", tmp_path / "Anna Meier/new/run")
+    assert (code, "Anna" in out, "renamed in DIR/../.." in out) == (1, False, True)
+    assert all(
+        text in out for text in ("level 1 may be the classes", "--label-from 1 takes", "not in KERAS_HOME/models")
+    )
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setattr("pathlib.Path.home", lambda: named.Path("/home/mueller"))
     hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run")})
