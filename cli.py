@@ -39,8 +39,7 @@ try:
 
     from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 except Exception as error:  # doctor, which names packages that do not load, is itself a command
-    trouble = import_module(".apps.doctor", __package__).click_trouble(error)
-    raise SystemExit(f"error: {printable(trouble)}") from error
+    raise SystemExit(import_module(".apps.doctor.machine", __package__).click_trouble(error)) from error
 
 __all__ = ["cli", "main"]
 
@@ -81,9 +80,8 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by group."""
         for title, names in GROUPS.items():
-            rows = [
-                (name, command.get_short_help_str(WIDTH)) for name in names if (command := self.get_command(ctx, name))
-            ]
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [(name, command.get_short_help_str(WIDTH)) for name, command in commands.items() if command]
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=12)
 
@@ -281,12 +279,11 @@ class _Formatter(logging.Formatter):
         self._words = words
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        ours = record.name.partition(".")[0] == "bchisto"
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
         elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
             record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
-        return printable(super().formatMessage(record), lines=not ours)
+        return printable(super().formatMessage(record), lines=record.name.partition(".")[0] != "bchisto")
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record), lines=True)  # may include a traceback

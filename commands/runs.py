@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -74,24 +71,19 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
     from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
-
-        def write(name: str, value: str) -> str:
-            with contextlib.suppress(Exception):  # of a broken package, which a check names
-                return apart.submit(_as_flag, name, value).result()
-            return in_flags(doctor)(name, value)
-
-        write.lacks = lambda name: not write(name, "").startswith("-")  # type: ignore[attr-defined]
-        checks = examine(out, **named, write=write)
+    checks = examine(out, **named, write=_as_flag)
     echo(*([json.dumps(plain(checks), indent=2)] if as_json else as_lines(checks, every=every)), lines=as_json)
     click.get_current_context().exit(1 if plain(checks)["failed"] else 0)
 
 
 def _as_flag(name: str, value: str) -> str:
-    """Write a parameter as an option of doctor or featurize, whose packages may end the process that loads them."""
+    """Write a parameter as an option of doctor or featurize; loads packages, which doctor's own process never does."""
     from .train import featurize
 
     return in_flags(doctor, featurize)(name, value)
+
+
+_as_flag.lacks = lambda name: not _as_flag(name, "").startswith("-")  # type: ignore[attr-defined]
 
 
 @click.group(cls=Group)

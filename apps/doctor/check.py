@@ -10,7 +10,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import __version__
-from ...core import BchistoError, Write, counted, message_of, public, written
+from ...core import BchistoError, Write, counted, in_python, message_of, public, written
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -95,11 +95,15 @@ def run_checks(
             text = re.sub(_as_path(private), word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
-    cleaned = [
-        Check(c.name, c.status, *(anonymous(written(public(text), write)) for text in (c.finding, c.remedy)))
-        for c in done
-    ]
+    said = _apart("words", partial(_said, done, write))
+    done = said if len(said) == len(done) else [*_said(done, in_python)]  # without the packages of the options
+    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(c.remedy)) for c in done]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
+
+
+def _said(checks: Iterable[Check], write: Write) -> Iterator[Check]:
+    for c in checks:
+        yield Check(c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy)))
 
 
 def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -129,8 +133,7 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
     found = re.search(r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace"))
-    where = f" in {found[1]}" if found else ""
-    return [Check(name, "failure", f"its process ended with {end}{where}", _BROKEN)]
+    return [Check(name, "failure", f"its process ended with {end}{f' in {found[1]}' if found else ''}", _BROKEN)]
 
 
 def _send(sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
@@ -177,20 +180,19 @@ def _as_path(private: str) -> str:
 
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Return the texts that `run_checks` hides: home, user, the given paths and those in variables, all by their names.
+    """Return the texts that `run_checks` hides: home, user, the given paths and those in variables, by their names.
 
     A folder above a path, but not one at the root such as ``/tmp``, is written as the path and ``/..``.
     """
     hidden: dict[str, str] = {}
-    above: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
     hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
     of_variables = {name: Path(value).expanduser() for name in _FOLDERS if (value := os.environ.get(name))}
     for word, path in {**paths, **of_variables}.items():
         for form in () if path is None else (path.absolute(), path.resolve(), path):
-            hidden |= {str(form): word} if len(str(form)) > 2 else {}  # "." would match in every sentence
-            for steps, parent in enumerate(form.parents, 1):
-                if len(parent.parts) > (2 if form.is_absolute() else 0):
-                    above.setdefault(str(parent), word + "/.." * steps)
-    return above | hidden
+            for steps, folder in enumerate((form, *form.parents)):
+                # a path such as "." would match in every sentence
+                if len(str(folder)) > 2 and (not steps or len(folder.parts) > 2 * form.is_absolute()):
+                    hidden.setdefault(str(folder), word + "/.." * steps)
+    return hidden

@@ -38,7 +38,8 @@ def examine(
     images, run, model : Path, optional
         A dataset, a run folder and a model file to check as well.
     write : callable
-        Writes names of parameters in findings: as in Python, or with flags.
+        Writes names of parameters in findings: as in Python, or with flags; a function of a module, which another
+        process can find.
 
     Returns
     -------
@@ -58,10 +59,9 @@ def examine(
         "run": run and partial(check_run, run),
         "model": model and partial(check_model, model),
     }
-    hide = private_texts({"IMAGES": images, "RUN": run, "MODEL": model, "DIR": folder})
+    hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
     chosen = {name: check for name, check in checks.items() if check}
-    apart = {*chosen} - {"Python", "memory", "folder", "OpenCV"}  # all others load packages
-    return run_checks(chosen, apart=apart, hide=hide, write=write)
+    return run_checks(chosen, apart={*chosen} - {"Python", "memory", "folder", "OpenCV"}, hide=hide, write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:

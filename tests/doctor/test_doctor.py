@@ -109,12 +109,14 @@ def test_memory_for_fewer_processes_than_cores():
         assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
 
 
-@pytest.mark.parametrize("name", ["disk", "temporary files", "shared memory"])
-def test_little_room(tmp_path, on_small_disk, name):
+@pytest.mark.parametrize(
+    ("name", "small"), [("disk", ""), ("temporary files", ""), ("shared memory", "/dev/shm"), ("shared memory", "/dev")]
+)
+def test_little_room(tmp_path, on_small_disk, name, small):
     code = "import sys; from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
-    small = "/dev/shm" if name == "shared memory" else tmp_path
-    command = on_small_disk(small, "9m", sys.executable, "-c", code, str(tmp_path if name == "disk" else "."))
+    folder = str(tmp_path if name == "disk" else ".")
+    command = on_small_disk(small or tmp_path, "9m", sys.executable, "-c", code, folder)
     environment = {**os.environ, "TMPDIR": str(tmp_path)} if name == "temporary files" else os.environ
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert {"folder ok", f"{name} warning"} <= {*ended.stdout.splitlines()}
