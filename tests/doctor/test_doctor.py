@@ -12,6 +12,7 @@ import pytest
 from bchisto.apps.doctor import Check, as_lines, machine, named, run_checks
 from bchisto.apps.doctor.check import private_texts
 from bchisto.core import InputError, in_python
+from bchisto.encoders import get_spec, published_file
 
 
 def statuses(checks):
@@ -32,14 +33,8 @@ def package(folder, name, version):
 
 @pytest.fixture
 def on_path(tmp_path, monkeypatch):
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
-
-
-def named_checks(checks, name):
-    return [check for check in checks if check.name == name]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
 
 
 def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch, start):
@@ -48,13 +43,13 @@ def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch, start):
         (on_path / f"{module}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
         monkeypatch.delitem(sys.modules, module, raising=False)
     checks = list(machine.check_packages())
-    old, lightgbm = sorted(named_checks(checks, "packages"), key=lambda check: check.finding)
+    old, lightgbm = sorted((c for c in checks if c.name == "packages"), key=lambda check: check.finding)
     assert old.finding.startswith("click 7.0; needs click>=")
     assert old.remedy.startswith("pip install 'click>=")
     assert lightgbm.finding.startswith("lightgbm does not load: OSError: libgomp.so.1")
     assert lightgbm.remedy == "install the system's library libgomp (Debian: apt-get install libgomp1)"
     assert {check.status for check in (old, lightgbm)} == {"failure"}
-    (excel,) = named_checks(checks, "extra excel")
+    (excel,) = (check for check in checks if check.name == "extra excel")
     assert (excel.status, "libgomp" in excel.finding) == ("warning", True)
     (on_path / "click.py").touch()
     tried = start("doctor", env={**os.environ, "PYTHONPATH": f"{on_path}:{os.environ['PYTHONPATH']}"})
@@ -95,28 +90,23 @@ def test_a_second_opencv(on_path):
 
 
 def test_memory_for_fewer_processes_than_cores():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\n"
-    code += "from bchisto.apps.doctor import machine\n"
-    code += "print(*(check.status + ' ' + check.remedy for check in machine.check_memory()))"
+    code = "from bchisto.apps.doctor.machine import check_memory, resource as r; r.setrlimit(r.RLIMIT_AS, ({0}, {0}))\n"
+    code += "print(*(check.status + ' ' + check.remedy for check in check_memory()))"
 
     def limited(size):
-        command = [sys.executable, "-c", code.format(size)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.check_output([sys.executable, "-c", code.format(size)], text=True).strip()
 
     assert limited(1 << 30).startswith("failure more memory")
-    cores = machine.default_jobs()
-    if cores > 1:
+    if (cores := machine.default_jobs()) > 1:
         assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
 
 
-@pytest.mark.parametrize(
-    ("name", "small"), [("disk", ""), ("temporary files", ""), ("shared memory", "/dev/shm"), ("shared memory", "/dev")]
-)
-def test_little_room(tmp_path, on_small_disk, name, small):
+@pytest.mark.parametrize("name", ["disk", "temporary files", "/dev/shm", "/dev"])
+def test_little_room(tmp_path, on_small_disk, name):
+    small, name = (name, "shared memory") if name.startswith("/") else (tmp_path, name)
     code = "import sys; from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
-    folder = str(tmp_path if name == "disk" else ".")
-    command = on_small_disk(small or tmp_path, "9m", sys.executable, "-c", code, folder)
+    command = on_small_disk(small, "9m", sys.executable, "-c", code, str(tmp_path if name == "disk" else "."))
     environment = {**os.environ, "TMPDIR": str(tmp_path)} if name == "temporary files" else os.environ
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert {"folder ok", f"{name} warning"} <= {*ended.stdout.splitlines()}
@@ -162,7 +152,6 @@ def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["convnexttiny", "efficientnetv2b0", "mobilenet", "resnet50-keras213", "xception"])
 def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch, name):
     """Of each way in which Keras writes their names."""
-    from bchisto.encoders import get_spec, published_file
 
     def asked(fname, *_, **__):
         raise LookupError(fname)
@@ -171,8 +160,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(LookupError) as raised:
         get_spec(name).build(weights="imagenet")
-    file = tmp_path / "models" / str(raised.value)
-    file.parent.mkdir()
+    (file := tmp_path / "models" / str(raised.value)).parent.mkdir()
     assert published_file(name) is None
     file.touch()
     assert published_file(name) == file
@@ -240,15 +228,13 @@ def test_files_of_a_run(described, run_copy):
 
 def test_a_model(boosted, tmp_path):
     assert only(named.check_model(boosted)).status == "ok"
-    damaged = tmp_path / "model.bchisto"
-    damaged.write_bytes(b"PK not a zip")
+    (damaged := tmp_path / "model.bchisto").write_bytes(b"PK not a zip")
     checks = run_checks({"model": lambda: named.check_model(damaged)}, hide={}, write=in_python)
     assert statuses(checks) == {"model": "failure"}
 
 
 def test_the_command(cli, tmp_path, monkeypatch):
-    private = tmp_path / "Dr Müller"
-    private.mkdir()
+    (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
     code, out, _ = cli("doctor", "--out", private / "run", "--images", private / "none")

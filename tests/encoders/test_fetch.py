@@ -9,6 +9,8 @@ import re
 import threading
 
 import pytest
+from bchisto.core import WeightsError
+from bchisto.encoders import EncoderChoice, fetch_encoder, open_encoder, source_sha256, weights_of
 from conftest import need
 
 NAME, REPOSITORY, COMMIT, OTHER = "dinov2-small", "facebook/dinov2-small", "0123456789abcdef" * 2 + "01234567", "f" * 40
@@ -114,8 +116,6 @@ def fetch(hub, tmp_path, start):
 
 
 def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path, monkeypatch):
-    from bchisto.encoders import weights_of
-
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     options = ([], ["random"], [f"{NAME}=other"])
     assert [weights_of(given, NAME) for given in options] == ["imagenet", "random", "other"]
@@ -134,9 +134,6 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
 
 
 def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):
-    from bchisto.core import WeightsError
-    from bchisto.encoders import fetch_encoder
-
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     code, _, err = fetch()
@@ -214,9 +211,6 @@ def test_names_and_sizes_of_another_type(hub, fetch, name, size):
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 @pytest.mark.parametrize("harm", ["altered", "deleted"])
 def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monkeypatch, harm, name):
-    from bchisto.core import WeightsError
-    from bchisto.encoders import EncoderChoice, open_encoder, source_sha256, weights_of
-
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     assert fetch("--yes")[0] == 0
     file = tmp_path / "encoders" / NAME / name
