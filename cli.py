@@ -17,10 +17,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any
 
-import click
-
 from . import __version__
-from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 from .core import (
     NOT_UTF_8,
     BchistoError,
@@ -35,6 +32,14 @@ from .core import (
     readable_name,
     written,
 )
+
+try:
+    import click
+    from click.exceptions import NoArgsIsHelpError  # click before 8.2 has none
+
+    from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
+except Exception as error:  # doctor, which names packages that do not load, is itself a command
+    raise SystemExit(import_module(".apps.doctor.machine", __package__).click_trouble(error)) from error
 
 __all__ = ["cli", "main"]
 
@@ -75,9 +80,8 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by group."""
         for title, names in GROUPS.items():
-            rows = [
-                (name, command.get_short_help_str(WIDTH)) for name in names if (command := self.get_command(ctx, name))
-            ]
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [(name, command.get_short_help_str(WIDTH)) for name, command in commands.items() if command]
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=12)
 
@@ -152,7 +156,7 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
 
 def _usage(error: click.ClickException) -> str:
     """Return an error of click in one line; the help, if a command was called without arguments."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, NoArgsIsHelpError):
         return error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one
@@ -275,12 +279,11 @@ class _Formatter(logging.Formatter):
         self._words = words
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        ours = record.name.partition(".")[0] == "bchisto"
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
         elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
             record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
-        return printable(super().formatMessage(record), lines=not ours)
+        return printable(super().formatMessage(record), lines=record.name.partition(".")[0] != "bchisto")
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record), lines=True)  # may include a traceback

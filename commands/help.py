@@ -64,9 +64,8 @@ def sections(
         Include the groups of `RARE`, and the options of every command.
     """
     options = [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
-    named = {option.name: option for option in options}
     if first:
-        yield "Most used", [named[name] for name in first]
+        yield "Most used", [option for name in first for option in options if option.name == name]
     others = [option for option in options if option.name not in first and (every or option.name not in COMMON)]
     for group in (group for group in GROUPS if every or group not in RARE):
         if rows := [option for option in others if getattr(option, "group", "Advanced") == group]:

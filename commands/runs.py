@@ -69,16 +69,21 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
     """
     from ..apps.doctor import as_json as plain
     from ..apps.doctor import as_lines, examine
-    from .train import featurize
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    try:
-        write = in_flags(doctor, featurize)
-    except ImportError:  # of a broken package, which a check names
-        write = in_flags(doctor)
-    checks = examine(out, **named, write=write)
+    checks = examine(out, **named, write=_as_flag)
     echo(*([json.dumps(plain(checks), indent=2)] if as_json else as_lines(checks, every=every)), lines=as_json)
     click.get_current_context().exit(1 if plain(checks)["failed"] else 0)
+
+
+def _as_flag(name: str, value: str) -> str:
+    """Write a parameter as an option of doctor or featurize; loads packages, which doctor's own process never does."""
+    from .train import featurize
+
+    return in_flags(doctor, featurize)(name, value)
+
+
+_as_flag.lacks = lambda name: not _as_flag(name, "").startswith("-")  # type: ignore[attr-defined]
 
 
 @click.group(cls=Group)

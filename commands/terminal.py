@@ -31,8 +31,7 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    parameters = [parameter for each in (*others, command) for parameter in each.params]
-    options = {parameter.name: parameter for parameter in parameters if isinstance(parameter, click.Option)}
+    options = {one.name: one for each in (*others, command) for one in each.params if isinstance(one, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)

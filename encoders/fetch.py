@@ -68,7 +68,7 @@ def _record(folder: Path) -> dict[str, Any]:
     """Return what was fetched into a folder; nothing if the file is missing or damaged, so that it is fetched again."""
     with contextlib.suppress(InputError, OSError):
         record = read_json_object(folder / RECORD)
-        if isinstance(record.get("files"), dict):
+        if isinstance(record.get("files"), dict) and isinstance(record.get("revision"), str):
             return record
     return {}
 
@@ -114,11 +114,11 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
         import_library(module, name, extra="huggingface-hub")
     import huggingface_hub as hub
 
-    hashes = {}
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log repeats our messages
+    api, hashes = hub.HfApi(), {}
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log, which that import set, repeats our messages
     warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)  # as does this
     with _explained(hub, repository, folder):
-        info = hub.HfApi().model_info(repository, revision=revision or fetched, files_metadata=True)
+        info = api.model_info(repository, revision=revision or fetched, files_metadata=True)
         files = _needed(named, info.siblings or ())
         size = sum(file.size or 0 for file in files) / 1e6
     if fetched not in (None, info.sha):

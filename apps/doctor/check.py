@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import getpass
 import multiprocessing
 import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import __version__
-from ...core import BchistoError, Write, counted, message_of, written
+from ...core import BchistoError, Write, counted, in_python, message_of, public, written
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -30,6 +31,9 @@ _BROKEN = "more memory (ulimit -v); if there is enough, install the packages aga
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
+
+_FOLDERS = ("BCHISTO_CACHE", "BCHISTO_ENCODERS", "KERAS_HOME", "TMPDIR", "XDG_CACHE_HOME")
+"""Variables of the environment that name a user's folders."""
 
 _IMAGE = re.compile(r"[^\s:;,()'\"]+\.(tiff?|png|jpe?g|dcm|dicom|ljpeg)\b", re.IGNORECASE)
 """Matches file names of images, which may contain the name of a patient."""
@@ -87,14 +91,19 @@ def run_checks(
     hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder inside the home folder is replaced first
 
     def anonymous(text: str) -> str:
-        for private, public in hidden:
-            text = re.sub(_as_path(private), public, text)
+        for private, word in hidden:
+            text = re.sub(_as_path(private), word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
-    cleaned = [
-        Check(c.name, c.status, *(anonymous(written(text, write)) for text in (c.finding, c.remedy))) for c in done
-    ]
+    said = _apart("words", partial(_said, done, write))
+    done = said if len(said) == len(done) else [*_said(done, in_python)]  # without the packages of the options
+    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(c.remedy)) for c in done]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
+
+
+def _said(checks: Iterable[Check], write: Write) -> Iterator[Check]:
+    for c in checks:
+        yield Check(c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy)))
 
 
 def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -110,9 +119,11 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     """Run a check in a new process, since a library may end the process that loads it, as TensorFlow without memory."""
     context = multiprocessing.get_context("spawn")
     outcomes, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, name, check))
+    traces, tracer = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, tracer, name, check))
     process.start()
     sender.close()
+    tracer.close()
     if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
         process.kill()
         return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _BROKEN)]
@@ -121,10 +132,12 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process.join()
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    return [Check(name, "failure", f"its process ended with {end}", _BROKEN)]
+    found = re.search(r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace"))
+    return [Check(name, "failure", f"its process ended with {end}{f' in {found[1]}' if found else ''}", _BROKEN)]
 
 
-def _send(sender: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
+def _send(sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
+    faulthandler.enable(tracer.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
     sender.send(_outcome(name, check))
 
@@ -167,14 +180,19 @@ def _as_path(private: str) -> str:
 
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Return the texts that `run_checks` hides: the home folder, the user name, and the given paths by their names."""
+    """Return the texts that `run_checks` hides: home, user, the given paths and those in variables, by their names.
+
+    A folder above a path, but not one at the root such as ``/tmp``, is written as the path and ``/..``.
+    """
     hidden: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
     hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
-    for word, path in paths.items():
-        if path is not None:
-            hidden |= {str(path.absolute()): word, str(path.resolve()): word}
-            if len(str(path)) > 2:  # a path such as "." would match in every sentence
-                hidden[str(path)] = word
+    of_variables = {name: Path(value).expanduser() for name in _FOLDERS if (value := os.environ.get(name))}
+    for word, path in {**paths, **of_variables}.items():
+        for form in () if path is None else (path.absolute(), path.resolve(), path):
+            for steps, folder in enumerate((form, *form.parents)):
+                # a path such as "." would match in every sentence
+                if len(str(folder)) > 2 and (not steps or len(folder.parts) > 2 * form.is_absolute()):
+                    hidden.setdefault(str(folder), word + "/.." * steps)
     return hidden

@@ -87,13 +87,14 @@ def check_folder(folder: Path) -> Iterator[Check]:
 def _free_space(folder: Path) -> Iterator[Check]:
     """Check the free space for results, for temporary files, and in shared memory."""
     temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
+    more = "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more" if shared.is_dir() else "mount /dev/shm"
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
-        ("shared memory", shared, _SHM_GB, "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"),
+        ("shared memory", shared, _SHM_GB, more),
     ):
-        if path.is_dir():
-            free = shutil.disk_usage(path).free / _GB
+        if path.is_dir() or platform.system() == "Linux":
+            free = shutil.disk_usage(path).free / _GB if path.is_dir() else 0.0
             enough = free >= least
             yield Check(name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy)
 
@@ -159,6 +160,12 @@ def check_packages() -> Iterator[Check]:
         yield from broken
         if not other and not broken:
             yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
+
+
+def click_trouble(error: Exception) -> str:
+    """Return a line on a click with which no command can start: its version, the one that is needed, and the remedy."""
+    remedy = how_to_install("click").replace("install", "install --force-reinstall", 1)  # its files may be damaged
+    return f"error: click {_version('click') or 'is missing'}; needs {shlex.split(remedy)[-1]} ({error}): {remedy}"
 
 
 def _is_of(need: Requirement, extra: str) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...core import BchistoError, StoreError, Write, counted, in_python, message_of
+from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -38,7 +38,8 @@ def examine(
     images, run, model : Path, optional
         A dataset, a run folder and a model file to check as well.
     write : callable
-        Writes names of parameters in findings: as in Python, or with flags.
+        Writes names of parameters in findings: as in Python, or with flags; a function of a module, which another
+        process can find.
 
     Returns
     -------
@@ -58,9 +59,9 @@ def examine(
         "run": run and partial(check_run, run),
         "model": model and partial(check_model, model),
     }
-    hide = private_texts({"IMAGES": images, "RUN": run, "MODEL": model, "DIR": folder})
+    hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
     chosen = {name: check for name, check in checks.items() if check}
-    return run_checks(chosen, apart=("packages", "networks", "model"), hide=hide, write=write)
+    return run_checks(chosen, apart={*chosen} - {"Python", "memory", "folder", "OpenCV"}, hide=hide, write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -73,9 +74,9 @@ def check_dataset(images: Path) -> Iterator[Check]:
     outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
     for level, status in outcomes.items():
         # only the message, since a file may be named after a patient
-        if messages := [finding.message for finding in dataset.findings if finding.level == level]:
-            yield Check("dataset", status, f"{text}; {counted(len(messages), level)}, first: {messages[0]}",
-                        "bchisto data check --images IMAGES lists all")  # fmt: skip
+        if messages := [finding.kind or finding.message for finding in dataset.findings if finding.level == level]:
+            found = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
+            yield Check("dataset", status, found, "bchisto data check --images IMAGES lists all")
             return
     yield Check("dataset", "ok", text)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import Message, few
+from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding
@@ -227,23 +227,23 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     at = {level.kind: level for level in levels}
     if UNCLEAR in at:
         (first, names, *_), (second, inner, *_) = (level for level in levels if level.kind == UNCLEAR)
-        message = Message(
-            "folders at level {} ({}) may be the classes, or those at level {} ({})",
-            first, few(names), second, few(inner),
+        return [Finding("error", str(root), Message(
+            "folders at level {}{} may be the classes, or those at level {}{}",
+            first, Names(f" ({few(names)})"), second, Names(f" ({few(inner)})"),
             remedies=[
                 Message("{label_from:{}} takes the first", first),
                 Message("{label_from:{}} the second (and {group_from:{}} if the first are patients)", second, first),
             ],
-        )  # fmt: skip
-        return [Finding("error", str(root), message, labels_only=True)]
-    roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
+        ), labels_only=True)]  # fmt: skip
+    roles = [Message("{} at level {}{}", of.kind, of.number, Names(f" ({few(of.parts or of.names)})")) for of in levels]
+    text = f"folders are taken for {', '.join(['{}'] * len(roles))}"
     outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
     remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
     if "classes" not in at:
-        text = "folders are taken for {}, not for classes, so images have no label"
+        text += ", not for classes, so images have no label"
         remedies[:0] = [Message("make a folder for each class"), Message("{labels:TABLE} takes them from a table")]
-        return [Finding("warning", str(root), Message(text, roles, remedies=remedies), labels_only=True)]
-    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
+        return [Finding("warning", str(root), Message(text, *roles, remedies=remedies), labels_only=True)]
+    return [Finding("note", str(root), Message(text, *roles, remedies=remedies), labels_only=True)]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:

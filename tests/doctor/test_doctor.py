@@ -12,6 +12,7 @@ import pytest
 from bchisto.apps.doctor import Check, as_lines, machine, named, run_checks
 from bchisto.apps.doctor.check import private_texts
 from bchisto.core import InputError, in_python
+from bchisto.encoders import get_spec, published_file
 
 
 def statuses(checks):
@@ -32,30 +33,28 @@ def package(folder, name, version):
 
 @pytest.fixture
 def on_path(tmp_path, monkeypatch):
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
 
 
-def named_checks(checks, name):
-    return [check for check in checks if check.name == name]
-
-
-def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch):
+def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch, start):
     package(on_path, "click", "7.0")
     for module in ("lightgbm", "openpyxl"):  # as with a library of the system that is not there
         (on_path / f"{module}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
         monkeypatch.delitem(sys.modules, module, raising=False)
     checks = list(machine.check_packages())
-    old, lightgbm = sorted(named_checks(checks, "packages"), key=lambda check: check.finding)
+    old, lightgbm = sorted((c for c in checks if c.name == "packages"), key=lambda check: check.finding)
     assert old.finding.startswith("click 7.0; needs click>=")
     assert old.remedy.startswith("pip install 'click>=")
     assert lightgbm.finding.startswith("lightgbm does not load: OSError: libgomp.so.1")
     assert lightgbm.remedy == "install the system's library libgomp (Debian: apt-get install libgomp1)"
     assert {check.status for check in (old, lightgbm)} == {"failure"}
-    (excel,) = named_checks(checks, "extra excel")
+    (excel,) = (check for check in checks if check.name == "extra excel")
     assert (excel.status, "libgomp" in excel.finding) == ("warning", True)
+    (on_path / "click.py").touch()
+    tried = start("doctor", env={**os.environ, "PYTHONPATH": f"{on_path}:{os.environ['PYTHONPATH']}"})
+    err = tried.communicate(timeout=60)[1]
+    assert (tried.returncode, err.startswith("error: click 7.0; needs click>=8"), len(err.splitlines())) == (1, True, 1)
 
 
 @pytest.mark.slow
@@ -91,25 +90,22 @@ def test_a_second_opencv(on_path):
 
 
 def test_memory_for_fewer_processes_than_cores():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\n"
-    code += "from bchisto.apps.doctor import machine\n"
-    code += "print(*(check.status + ' ' + check.remedy for check in machine.check_memory()))"
+    code = "from bchisto.apps.doctor.machine import check_memory, resource as r; r.setrlimit(r.RLIMIT_AS, ({0}, {0}))\n"
+    code += "print(*(check.status + ' ' + check.remedy for check in check_memory()))"
 
     def limited(size):
-        command = [sys.executable, "-c", code.format(size)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.check_output([sys.executable, "-c", code.format(size)], text=True).strip()
 
     assert limited(1 << 30).startswith("failure more memory")
-    cores = machine.default_jobs()
-    if cores > 1:
+    if (cores := machine.default_jobs()) > 1:
         assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
 
 
-@pytest.mark.parametrize("name", ["disk", "temporary files", "shared memory"])
+@pytest.mark.parametrize("name", ["disk", "temporary files", "/dev/shm", "/dev"])
 def test_little_room(tmp_path, on_small_disk, name):
+    small, name = (name, "shared memory") if name.startswith("/") else (tmp_path, name)
     code = "import sys; from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
-    small = "/dev/shm" if name == "shared memory" else tmp_path
     command = on_small_disk(small, "9m", sys.executable, "-c", code, str(tmp_path if name == "disk" else "."))
     environment = {**os.environ, "TMPDIR": str(tmp_path)} if name == "temporary files" else os.environ
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -156,7 +152,6 @@ def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["convnexttiny", "efficientnetv2b0", "mobilenet", "resnet50-keras213", "xception"])
 def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch, name):
     """Of each way in which Keras writes their names."""
-    from bchisto.encoders import get_spec, published_file
 
     def asked(fname, *_, **__):
         raise LookupError(fname)
@@ -165,8 +160,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(LookupError) as raised:
         get_spec(name).build(weights="imagenet")
-    file = tmp_path / "models" / str(raised.value)
-    file.parent.mkdir()
+    (file := tmp_path / "models" / str(raised.value)).parent.mkdir()
     assert published_file(name) is None
     file.touch()
     assert published_file(name) == file
@@ -174,8 +168,9 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("module", ["h5py", "numpy"])
 def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
-    (tmp_path / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}", "LC_ALL": "C",
+    (folder := tmp_path / "site-packages").mkdir()
+    (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}", "LC_ALL": "C",
                    "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "KERAS_BACKEND": "nonsense"}  # fmt: skip
     out, _ = start("doctor", env=environment).communicate(timeout=120)
     assert f"{module} does not load: ImportError: libhdf5" in out
@@ -183,6 +178,9 @@ def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
     assert "failure  networks" in out
     _, err = start("featurize", "--images", tmp_path, "--out", "run", env=environment).communicate(timeout=120)
     assert "a package does not load (libhdf5.so.200: cannot open); `bchisto doctor` names" in err
+    (folder / f"{module}.py").write_text("import os; os.abort()")  # as of a library that was cut
+    out, _ = start("doctor", env=environment).communicate(timeout=120)
+    assert f"its process ended with SIGABRT in {module}" in out
 
 
 def test_a_dataset(tissue, tmp_path):
@@ -230,15 +228,13 @@ def test_files_of_a_run(described, run_copy):
 
 def test_a_model(boosted, tmp_path):
     assert only(named.check_model(boosted)).status == "ok"
-    damaged = tmp_path / "model.bchisto"
-    damaged.write_bytes(b"PK not a zip")
+    (damaged := tmp_path / "model.bchisto").write_bytes(b"PK not a zip")
     checks = run_checks({"model": lambda: named.check_model(damaged)}, hide={}, write=in_python)
     assert statuses(checks) == {"model": "failure"}
 
 
 def test_the_command(cli, tmp_path, monkeypatch):
-    private = tmp_path / "Dr Müller"
-    private.mkdir()
+    (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
     code, out, _ = cli("doctor", "--out", private / "run", "--images", private / "none")
@@ -266,8 +262,18 @@ def test_a_check_that_breaks_stops_no_other():
     assert as_lines(checks, every=True)[2] == "note     b  in ~/x"
 
 
-def test_nothing_names_a_person(tmp_path, monkeypatch, tissue):
-    """Neither a user's folder on another disk nor a patient after whom a file is named."""
+def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
+    """Neither a user's folder on another disk nor a patient after whom a file or a folder is named."""
+    for kind in ("Anna Meier/benign", "Anna Meier/malign", "b/benign"):
+        (tmp_path / kind).mkdir(parents=True)
+        (tmp_path / kind / "1.png").touch()
+    for name in ("BCHISTO_CACHE", "BCHISTO_ENCODERS", "KERAS_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "Anna Meier" / name))
+    code, out, _ = cli("doctor", "-v", "--images", tmp_path, "--out", tmp_path / "Anna Meier/new/run")
+    assert (code, "Anna" in out, "renamed in DIR/../.." in out) == (1, False, True)
+    assert all(
+        text in out for text in ("level 1 may be the classes", "--label-from 1 takes", "not in KERAS_HOME/models")
+    )
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setattr("pathlib.Path.home", lambda: named.Path("/home/mueller"))
     hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run")})
