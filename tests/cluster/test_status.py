@@ -1,5 +1,6 @@
 """`bchisto status` against prepared runs: its words, its exit code, and that it writes nothing."""
 
+import contextlib
 import json
 import os
 import re
@@ -31,6 +32,8 @@ def status(cli):
         again, lines, _ = cli("status", run)
         assert again == code
         assert lines.startswith(f"{run}: {content['state']}\n")
+        with contextlib.chdir(run):
+            assert cli("status", ".", "--json")[0] == cli("status", f"../{run.name}/jobs/..")[0] == code
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
         stages = {stage["command"]: stage for stage in content["stages"]}
         return code, content["state"], stages[command] if command else content, lines
@@ -191,7 +194,8 @@ STATES = {
     "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted (no job is left that does it)",
                                                                 "&& bchisto submit -- ..."]),
     "done before it was submitted": (done_earlier, 1, "interrupted", ["(no job is left that does it)"]),
-    "planned, and Slurm does not answer": (without_an_answer, 3, "not started", ["&& bchisto submit -- ..."]),
+    "planned, and Slurm does not answer": (without_an_answer, 3, "unknown", [
+        "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "]),
     "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),
     "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),

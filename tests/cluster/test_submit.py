@@ -208,16 +208,18 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     monkeypatch.setattr("bchisto.apps.submit.scheduler._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
-    assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")
-    programs(squeue="echo '10|N/A|PENDING|Priority'; echo '9|1|PENDING|Priority'")
+    code, out, _ = cli("status", run)
+    assert (code, out.splitlines()[1]) == (3, "boost: unknown (Slurm does not answer here, and was not asked)")
+    # the first of a submit that was killed before it could read the number
+    programs(squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'")
     code, _, err = cli("submit", "--", "boost", "--out", run)
-    assert (code, "its jobs 9, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
+    assert (code, "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")  # has nothing of these
     assert (code, "in the queue" in err) == (2, False), err
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
     assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
     assert (run / "cancelled").read_text() == "8\n"
-    programs(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")  # of one that ended long ago
+    programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
     assert cli("submit", "--cancel", run)[:2] == (
         0,
         "no job of this run is in the queue, and no local submit works on it\n",
@@ -307,6 +309,32 @@ def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(slur
         wait(lambda: cli("status", run)[1].startswith(f"{run}: queued\nfeaturize: queued (BeginTime); "), 60)
     finally:
         cli("submit", "--cancel", run)
+
+
+@pytest.mark.slow
+def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli, start, tissue, tmp_path, monkeypatch):
+    """Each interrupt arrives when Slurm has a job, of which sbatch has not told the number."""
+    run, sbatch = tmp_path / "run %", tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" || exit\n[ "$2" = --test-only ] || sleep 3\n')
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=os.pathsep)
+    words = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour", "--", "featurize", "--images", tissue)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process = start(*words, "--out", run, *FEATURES)
+        wait(lambda: f"{run}/jobs/" in squeue("-o", "%o"), process=process)
+        process.send_signal(number)
+        ended = process.communicate()
+        assert process.returncode == {2: 130, 15: 143, 9: -9}[number], ended
+        assert (f"{run}/jobs/" in squeue("-o", "%o")) == (number == signal.SIGKILL), number
+    code, _, err = cli(*words, "--out", run, *FEATURES)
+    assert (code, "are in the queue; wait for them, or use --cancel" in err) == (3, True), err
+    assert cli("status", run)[0] == 3
+    assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
+    wait(lambda: f"{run}/jobs/" not in squeue("-o", "%o"), 30)
+    (folder,) = (path.parent for path in run.glob("jobs/*/cancelled.json"))
+    merge = subprocess.run(["bash", folder / "1-featurize.sh", "merge"], capture_output=True, text=True, check=False)
+    assert (merge.returncode, merge.stdout.startswith("stopped: ")) == (1, True), merge
 
 
 def squeue(*words):
