@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...core import BchistoError, Terminated, few
-from ...core.jobs import NOTHING_NEW, hold_interrupts, when_orphaned, write_json
+from ...core.jobs import NOTHING_NEW, UnderWayError, hold_interrupts, when_orphaned, write_json
 from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
 
 _MOST_SECONDS = 60
@@ -61,10 +61,9 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
         "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
         "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_NOTICE_SECONDS}", *stage.options,
     ]  # fmt: skip
-    logs, each = str(plan.logs).replace("%", "%%"), "%a"
-    if "\\" in logs:  # then Slurm knows no %, neither of a path nor of the tasks, which get one log
-        logs, each = str(plan.logs).replace("\\", "\\\\"), "array"
-    begin = f"{logs}/{position + 1}-{stage.command}"
+    # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
+    sign, each = ("\\", "array") if "\\" in str(plan.logs) else ("%", "%a")
+    begin = f"{str(plan.logs).replace(sign, sign * 2)}/{position + 1}-{stage.command}"
     waits = [] if after is None else [f"--dependency=afterok:{after}"]
     script, submitted = str(plan.script(position)), []
     if stage.tasks:
@@ -180,12 +179,9 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
         return None
     owners = {key: (plan, stage) for plan in plans for at, stage in enumerate(plan.stages)
               for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(at).name}")}  # fmt: skip
-    jobs: list[Job] = []
-    for row in (line.split("|", 4) for line in lines):
-        script = "/".join(row[-1].removesuffix(f" {MERGE}").split("/")[-2:])
-        if owner := owners.get(row[0], owners.get(script)):
-            jobs.append((row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner))
-    return jobs
+    rows = [(*line.split("|", 4), "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])) for line in lines]
+    return [(row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner)
+            for row in rows if (owner := owners.get(row[0], owners.get(row[-1])))]  # fmt: skip
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -217,6 +213,8 @@ def main(words: Sequence[str]) -> int:
         return _again(plan, position, missing)
     before = stage.progress(task)
     code, at_limit = _run(plan, position, task)
+    if code == UnderWayError.exit_code and plan.scheduler == "slurm":  # predict --update, typed by hand beside it
+        requeue()
     if not at_limit or code != Terminated.exit_code:
         return code
     rounds = folder / "rounds" / f"{position + 1}-{task}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import MissingInputError, counted
+from ...core import MissingInputError, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
 from .scheduler import NOT_ASKED
@@ -124,8 +124,10 @@ def read_status(run: Path) -> RunStatus:
     InputError
         ``run.json`` or a list of units is damaged.
     """
+    run = converted(run, "run", Path)
     if not run.is_dir():
-        raise MissingInputError(f"{run}: no such folder")
+        kind = "not a" if run.exists() else "no such"
+        raise MissingInputError(f"{run}: {kind} folder; give that of a run, or of a table of predict")
     asked = list(ask(read_plans(run)))  # before files are read: a job that ends in between has written all its files
     planned = [(queued.stage.command, queued.stage.run) for queued in asked]
     whole = "reproduce" in dict(planned) or bool(JobStage("reproduce", [], str(run)).records())
@@ -151,7 +153,7 @@ def read_status(run: Path) -> RunStatus:
 
 def _then(run: Path, state: str, known: Sequence[tuple[Queued, Stage]]) -> str:
     if state in (*_WORKING, "unknown"):
-        return f"bchisto status {shlex.quote(str(run))} --watch"
+        return f"bchisto status {'./' * str(run).startswith('-')}{shlex.quote(str(run))} --watch"
     lacking = next((queued for queued, stage in known if stage.state != "done"), None)
     if lacking is None:
         return ""

@@ -196,7 +196,8 @@ class Queued:
     def end(self) -> str:
         """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
         line = "" if self.log is None else _last_lines(self.log)[0]
-        return self.failure() or (f"{ENDS} {line}" if line else "no job is left that does it")
+        before = "; a line of --before may have ended it" if self.log and self.plan and self.plan.before else ""
+        return self.failure() or (f"{ENDS} {line}" if line else f"no job is left that does it{before}")
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from bchisto.apps.submit.plan import JobStage
+from bchisto.apps.submit import JobStage, read_status
 from bchisto.core.jobs import this_process
 from job_chain import wait
 
@@ -33,7 +33,7 @@ def status(cli):
         assert again == code
         assert lines.startswith(f"{run}: {content['state']}\n")
         with contextlib.chdir(run):
-            assert cli("status", ".", "--json")[0] == cli("status", f"../{run.name}/jobs/..")[0] == code
+            assert cli("status", ".")[0] == code
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
         stages = {stage["command"]: stage for stage in content["stages"]}
         return code, content["state"], stages[command] if command else content, lines
@@ -71,7 +71,10 @@ def copied(killed, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
-    assert cli("status", tmp_path / "run") == (2, "", f"error: {tmp_path / 'run'}: no such folder\n")
+    run, then = tmp_path / "run", "folder; give that of a run, or of a table of predict\n"
+    assert cli("status", run) == (2, "", f"error: {run}: no such {then}")
+    run.touch()
+    assert cli("status", run) == (2, "", f"error: {run}: not a {then}")
 
 
 def other_host(run, change):
@@ -128,17 +131,19 @@ def done_earlier(run, change):
 
 
 def without_an_answer(run, change):
-    """The queue does not answer with this machine's `squeue` out of reach, see the fixture `no_slurm`."""
+    """The queue does not answer, see the fixture `no_slurm`; the job was put back into it."""
     planned(run, change, scheduler="slurm")
     path = run / "jobs" / "1" / "plan.json"
     content = json.loads(path.read_text())
     content["stages"][1]["jobs"] = ["12"]
     path.write_text(json.dumps(content))
+    log = "12 images\nslurmstepd-vm: error: *** JOB 12 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO JOB REQUEUE ***\n"
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text(log)
 
 
-def failed_log(run, change):
+def failed_log(run, change, **values):
     """A task that failed before it had a record, and the merge that gave up later."""
-    planned(run, change)
+    planned(run, change, **values)
     logs = run / "jobs" / "1" / "logs"
     (logs / "2-evaluate-1.log").write_text("12 images\nerror: no such column\n")
     os.utime(logs / "2-evaluate-1.log", (time.time() - 60,) * 2)
@@ -198,6 +203,8 @@ STATES = {
         "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "]),
     "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),
+    "it ended before Slurm was silent": (lambda run, change: failed_log(run, change, scheduler="slurm"), 1, "failed",
+                                         ["evaluate: failed (stopped: shard 1 of 1 lacks units)\n", "&& bchisto submit"]),
     "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),
     "Slurm killed a command": (killed_by_slurm, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"]),
     "a command cannot begin": (no_python, 1, "interrupted", ["(its log ends with: line 5: exec: ", "read: "]),
@@ -313,6 +320,7 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     groups = [[f"models/fold{fold}-abc.npz"] for fold in (1, 2, 3)]
     (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "folds", "groups": groups}))
     shards, one_job = JobStage("finetune", [], run, shards=3), JobStage("finetune", [], run)
+    assert [stage.units for stage in read_status(run).stages] == [3]
     before = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     log = folder / "logs" / "fold2.csv"
     log.write_text("epoch,loss\n1,0.5\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.submit import JobStage, Plan, options_of
+from bchisto.apps.submit.scheduler import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
@@ -208,8 +209,10 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     monkeypatch.setattr("bchisto.apps.submit.scheduler._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
-    code, out, _ = cli("status", run)
-    assert (code, out.splitlines()[1]) == (3, "boost: unknown (Slurm does not answer here, and was not asked)")
+    (tmp_path / "-run").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    assert cli("status", "./-run")[:2] == (3, "-run: unknown\nboost: unknown (Slurm does not answer here, and was not "
+                                              "asked)\nnext: bchisto status ./-run --watch\n")  # fmt: skip
     # the first of a submit that was killed before it could read the number
     programs(squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'")
     code, _, err = cli("submit", "--", "boost", "--out", run)
@@ -224,6 +227,10 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
         0,
         "no job of this run is in the queue, and no local submit works on it\n",
     )
+    monkeypatch.setattr("bchisto.apps.submit.scheduler._run", lambda *_: (3, False))  # a predict --update beside it
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    programs(scontrol=f'echo "$@" > {run}/requeued')
+    assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
     plan.cluster = "far"
     plan.write()
     programs(squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'")
@@ -314,20 +321,21 @@ def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(slur
 @pytest.mark.slow
 def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli, start, tissue, tmp_path, monkeypatch):
     """Each interrupt arrives when Slurm has a job, of which sbatch has not told the number."""
-    run, sbatch = tmp_path / "run %", tmp_path / "bin" / "sbatch"
+    run, sbatch = tmp_path / "a\\b %a", tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
     sbatch.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" || exit\n[ "$2" = --test-only ] || sleep 3\n')
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", str(sbatch.parent), prepend=os.pathsep)
-    words = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour", "--", "featurize", "--images", tissue)
+    later = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour")
+    words = ("--", "featurize", "--images", tissue, "--out", run, *FEATURES)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        process = start(*words, "--out", run, *FEATURES)
+        process = start(*later, *words)
         wait(lambda: f"{run}/jobs/" in squeue("-o", "%o"), process=process)
         process.send_signal(number)
         ended = process.communicate()
         assert process.returncode == {2: 130, 15: 143, 9: -9}[number], ended
         assert (f"{run}/jobs/" in squeue("-o", "%o")) == (number == signal.SIGKILL), number
-    code, _, err = cli(*words, "--out", run, *FEATURES)
+    code, _, err = cli(*later, *words)
     assert (code, "are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     assert cli("status", run)[0] == 3
     assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
@@ -335,6 +343,11 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli
     (folder,) = (path.parent for path in run.glob("jobs/*/cancelled.json"))
     merge = subprocess.run(["bash", folder / "1-featurize.sh", "merge"], capture_output=True, text=True, check=False)
     assert (merge.returncode, merge.stdout.startswith("stopped: ")) == (1, True), merge
+    assert cli(*later[:3], *words)[0] == 0
+    wait(lambda: cli("status", run)[0] == 0, 120)
+    logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
+    assert (logs.keys(), "shard 2/2" in logs["1-featurize-array.log"]) == (
+        {"1-featurize-array.log", "1-featurize-merge.log"}, True)  # fmt: skip
 
 
 def squeue(*words):
