@@ -40,10 +40,8 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
 @pytest.mark.slow
 def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path):
     images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
-    words = (
-        *LOCAL, "--", *chain(images, run),
-        "then", "explain", boosted / "boost" / "3-lightgbm", "--images", images / "benign", "--out", run / "why",
-    )  # fmt: skip
+    why = ("explain", boosted / "boost" / "3-lightgbm", "--images", images / "benign", "--out", run / "why")
+    words = (*LOCAL, "--", *chain(images, run), "then", *why)
     completed(*words)
     assert (run / "why" / "map" / "index.html").is_file()
     first = (run / "evaluation" / "metrics.json").read_bytes()
