@@ -37,7 +37,7 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
 
 def quoted(path: Path | str) -> str:
     """Return a path quoted for a shell, for commands that users copy."""
-    return shlex.quote(str(path))
+    return "./" * str(path).startswith("-") + shlex.quote(str(path))  # else a folder "-x" is read as an option
 
 
 def results(lines: Sequence[str]) -> None:

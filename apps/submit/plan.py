@@ -206,10 +206,8 @@ class JobStage:
 
     def records(self) -> list[RunEntry]:
         """Return the records of its command, oldest first."""
-        output = Path(self.run)
-        paths = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
-        entries = (entry for path in paths if path.is_file() for entry in read_records(path))
-        return [entry for entry in entries if entry.command == self.command]
+        paths = filter(Path.is_file, (Path(self.run, "run.json"), Path(f"{self.run}.run.json")))  # of a folder, a table
+        return [entry for path in paths for entry in read_records(path) if entry.command == self.command]
 
     def since(self) -> list[RunEntry]:
         """Return the records of its command that began since it was submitted; all if it was not."""

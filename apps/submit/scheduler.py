@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...core import BchistoError, Terminated, few
-from ...core.jobs import NOTHING_NEW, when_orphaned, write_json
+from ...core.jobs import NOTHING_NEW, UnderWayError, hold_interrupts, when_orphaned, write_json
 from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
 
 _MOST_SECONDS = 60
@@ -33,8 +33,11 @@ _PROCESS_MEGABYTES = 2000
 _MARGIN, _TASK_MEGABYTES, _LEAST_MEGABYTES = 1.25, 150, 500
 """What a process may take beyond what was measured, what the task itself takes, and the least request."""
 
-_FORGOTTEN = "Invalid job id"
-"""What squeue answers if it is asked for only one job, and that ended some minutes ago."""
+CANCELLED = "cancelled.json"
+"""The file in the folder of a plan that tells its merges that it was cancelled."""
+
+NOT_ASKED = "Slurm does not answer here, and was not asked"
+"""What is said of a Slurm that cannot be asked."""
 
 
 def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
@@ -58,12 +61,14 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
         "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
         "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_NOTICE_SECONDS}", *stage.options,
     ]  # fmt: skip
-    begin = f"{str(plan.logs).replace('%', '%%')}/{position + 1}-{stage.command}"
+    # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
+    sign, each = ("\\", "array") if "\\" in str(plan.logs) else ("%", "%a")
+    begin = f"{str(plan.logs).replace(sign, sign * 2)}/{position + 1}-{stage.command}"
     waits = [] if after is None else [f"--dependency=afterok:{after}"]
     script, submitted = str(plan.script(position)), []
     if stage.tasks:
         array = ",".join(map(str, stage.tasks)) + (f"%{plan.at_once}" if plan.at_once else "")
-        submitted.append(("array", [*common, f"--output={begin}-%a.log", f"--array={array}", *waits, script]))
+        submitted.append(("array", [*common, f"--output={begin}-{each}.log", f"--array={array}", *waits, script]))
         # an array that was cancelled, since the stage before it failed, has ended too
         waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
     return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
@@ -88,13 +93,14 @@ def submit(plan: Plan, first: int = 0) -> None:
             stage, array = plan.stages[position], ""
             stage.jobs = []
             for task, words in commands(plan, position, after=after):
-                number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
-                stage.jobs.append(number)
-                plan.write()
+                with hold_interrupts():  # a call that is ended half-way leaves a job whose number nobody knows
+                    number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
+                    stage.jobs.append(number)
+                    plan.write()
                 array, after = (number, after) if task == "array" else (array, number)
-    except BchistoError:
-        # they would go on although a stage before them failed
-        cancel([job for stage in plan.stages[first:] for job in stage.jobs])
+    except (BchistoError, KeyboardInterrupt):
+        with hold_interrupts():  # they would go on although a stage before them failed
+            cancel([job for stage in plan.stages[first:] for job in stage.jobs])
         raise
 
 
@@ -147,27 +153,35 @@ def trial(stage: JobStage) -> str:
     return _call(["sbatch", "--test-only", "--ntasks=1", *stage.options, "--wrap=true"]).strip()
 
 
-def queue(plans: Sequence[Plan]) -> list[tuple[str, str, str, str]] | None:
+Job = tuple[str, str, str, str, Plan, JobStage]
+"""Number; task, ``merge`` if it is not of an array; state as PENDING; reason why it waits; what it is of."""
+
+
+def queue(plans: Sequence[Plan]) -> list[Job] | None:
     """Return the jobs and tasks of plans that have not ended, whoever submitted them.
+
+    A job is known by its script, too: a submit that was killed may not have read its number.
 
     Returns
     -------
-    list of (number, task, state, reason), or None
-        The task is empty for a job that is not an array, the state is PENDING, RUNNING, ..., and the reason is why it
-        waits. None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
+    list of Job, or None
+        None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
     """
-    known = [job for plan in plans for job in plan.jobs]
-    if not known:
+    plans = [plan for plan in plans if plan.scheduler == "slurm"]
+    if not plans:
         return []
-    clusters = {plan.cluster for plan in plans if plan.jobs and plan.cluster}
+    clusters = {plan.cluster for plan in plans if plan.cluster}
     if clusters and clusters != {settings().get("ClusterName")}:
         return None
     try:
-        lines = _call(["squeue", "-h", "-r", f"--jobs={','.join(known)}", "-o", "%F|%K|%T|%r"]).splitlines()
-    except BchistoError as error:
-        return [] if _FORGOTTEN in str(error) else None
-    rows = [row for line in lines if len(row := line.split("|", 3)) == 4]
-    return [(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3]) for row in rows]
+        lines = _call(["squeue", "-h", "-r", "-o", "%F|%K|%T|%r|%o"]).splitlines()
+    except BchistoError:
+        return None
+    owners = {key: (plan, stage) for plan in plans for at, stage in enumerate(plan.stages)
+              for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(at).name}")}  # fmt: skip
+    rows = [(*line.split("|", 4), "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])) for line in lines]
+    return [(row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner)
+            for row in rows if (owner := owners.get(row[0], owners.get(row[-1])))]  # fmt: skip
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -199,6 +213,8 @@ def main(words: Sequence[str]) -> int:
         return _again(plan, position, missing)
     before = stage.progress(task)
     code, at_limit = _run(plan, position, task)
+    if code == UnderWayError.exit_code and plan.scheduler == "slurm":  # predict --update, typed by hand beside it
+        requeue()
     if not at_limit or code != Terminated.exit_code:
         return code
     rounds = folder / "rounds" / f"{position + 1}-{task}"
@@ -255,6 +271,9 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     plan.write()
     if stage.idle >= MOST_IDLE:
         _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
+        return 1
+    if (plan.folder / CANCELLED).is_file():
+        _print("stopped: submit --cancel cancelled this chain, so that no shard is submitted again")
         return 1
     _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
     if plan.scheduler == "local":

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import MissingInputError, counted
+from ...core import MissingInputError, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
+from .scheduler import NOT_ASKED
 from .submission import ENDS, Queued, ask
 
-_CODES = {"running": 3, "queued": 3, "failed": 1, "interrupted": 1, "ready to merge": 3, "not started": 4, "done": 0}
+_CODES = {"running": 3, "queued": 3, "failed": 1, "unknown": 3, "interrupted": 1, "ready to merge": 3, "not started": 4,
+          "done": 0}  # fmt: skip
 """The exit code of a state, by what people must know first."""
 
 _WORKING = ("running", "queued")
@@ -34,7 +36,7 @@ class ShardState:
     shard : str
         ``K/N``; empty for a stage without shards.
     state : str
-        not started, queued, running, interrupted, failed or done.
+        not started, queued, running, interrupted, failed or done; unknown if files do not tell, nor Slurm.
     units, done : int
     reason : str
         The scheduler's reason; the error, or the signal, that ended it.
@@ -122,8 +124,10 @@ def read_status(run: Path) -> RunStatus:
     InputError
         ``run.json`` or a list of units is damaged.
     """
+    run = converted(run, "run", Path)
     if not run.is_dir():
-        raise MissingInputError(f"{run}: no such folder")
+        kind = "not a" if run.exists() else "no such"
+        raise MissingInputError(f"{run}: {kind} folder; give that of a run, or of a table of predict")
     asked = list(ask(read_plans(run)))  # before files are read: a job that ends in between has written all its files
     planned = [(queued.stage.command, queued.stage.run) for queued in asked]
     whole = "reproduce" in dict(planned) or bool(JobStage("reproduce", [], str(run)).records())
@@ -133,13 +137,12 @@ def read_status(run: Path) -> RunStatus:
     known.sort(key=lambda item: (*STAGES, item[1].command).index(item[1].command))
     stages = tuple(stage for _, stage in known)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
-    waits = state == "not started" and any(queued.stage.jobs for queued in asked)  # Slurm does not answer
     read = (queued for queued, stage in known if stage.state == "failed" or stage.reason.startswith(ENDS))
     failed, failures = next(read, None), run / "failures.csv"
     return RunStatus(
         run=str(run),
         state=state,
-        exit_code=3 if waits else _CODES[state],
+        exit_code=_CODES[state],
         stages=stages,
         failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log="" if failed is None else str(failed.log or run / "run.json"),
@@ -149,8 +152,8 @@ def read_status(run: Path) -> RunStatus:
 
 
 def _then(run: Path, state: str, known: Sequence[tuple[Queued, Stage]]) -> str:
-    if state in _WORKING:
-        return f"bchisto status {shlex.quote(str(run))} --watch"
+    if state in (*_WORKING, "unknown"):
+        return f"bchisto status {'./' * str(run).startswith('-')}{shlex.quote(str(run))} --watch"
     lacking = next((queued for queued, stage in known if stage.state != "done"), None)
     if lacking is None:
         return ""
@@ -177,6 +180,8 @@ def _stage(queued: Queued) -> Stage | None:
     if state == "done":
         left = 0 if own.command == "featurize" else own.left_out()  # whose list is named below
         reason = f"without {counted(left, 'image')} that cannot be used, see {own.listed}" if left else ""
+    elif queued.answered is False and state != "running":
+        state, reason = ("failed", end) if (end := queued.failure(MERGE)) else ("unknown", NOT_ASKED)
     elif queued.over and state not in ("running", "failed") and not any(entry.outcome == "ok" for entry in entries):
         state, reason = "failed" if queued.failure() else "interrupted", "" if shards else queued.end()
     return Stage(
@@ -188,7 +193,7 @@ def _stage(queued: Queued) -> Stage | None:
         folders=tuple((folder.name, folder.complete) for folder in folders),
         shards=tuple(shards),
         reason="" if queued.tasks.keys() - {MERGE} else reason,  # the merge waits for these
-        output=Path(own.run).name,
+        output=Path(own.run).absolute().name,
     )
 
 
@@ -217,6 +222,7 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     else:
         state = states.get(entry.status, "interrupted")
         reason = entry.error if state == "failed" else queued.failure(task) * (state == "interrupted")
+    state = "unknown" if queued.answered is False and state not in ("running", "done") else state
     return ShardState(shard, state, len(units), done, reason)
 
 

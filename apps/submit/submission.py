@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core import BchistoError, InputError, MissingInputError, counted
-from ...core.jobs import UnderWayError, is_running, this_process
+from ...core.jobs import UnderWayError, is_running, this_process, write_json
 from . import scheduler
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans
 
@@ -118,7 +118,7 @@ def preview(plan: Plan) -> list[str]:
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
-            answer = scheduler.trial(stage) if plan.cluster else "Slurm does not answer here, and was not asked"
+            answer = scheduler.trial(stage) if plan.cluster else scheduler.NOT_ASKED
             lines += [*(shlex.join(words) for _, words in calls), f"# {answer}"]
     return lines
 
@@ -152,7 +152,7 @@ _LAST = 3
 
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
-_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):")
+_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):(?!.* DUE TO JOB REQUEUE)")
 """Beginning of the last lines of a log: of a command or a job that failed, and of a task that stops for good."""
 
 
@@ -167,8 +167,8 @@ class Queued:
         None if it was not submitted.
     tasks : mapping
         By shard or ``merge``, the state (running or queued) and the scheduler's reason.
-    answered : bool
-        Whether Slurm answered, so that only `tasks` run or wait.
+    answered : bool or None
+        Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
     over : bool
         Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
     logs : tuple of Path
@@ -177,7 +177,7 @@ class Queued:
     stage: JobStage
     plan: Plan | None = None
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    answered: bool = False
+    answered: bool | None = None
     over: bool = False
     logs: tuple[Path, ...] = ()
 
@@ -196,7 +196,8 @@ class Queued:
     def end(self) -> str:
         """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
         line = "" if self.log is None else _last_lines(self.log)[0]
-        return self.failure() or (f"{ENDS} {line}" if line else "no job is left that does it")
+        before = "; a line of --before may have ended it" if self.log and self.plan and self.plan.before else ""
+        return self.failure() or (f"{ENDS} {line}" if line else f"no job is left that does it{before}")
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -216,14 +217,14 @@ def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
     last = last_stages(plans)
     jobs = scheduler.queue([plan for plan in plans if any(stage in plan.stages for stage in last.values())])
     for plan in plans:
-        answered = jobs is not None and plan.scheduler == "slurm"
-        live = [row for row in jobs or () if row[0] in plan.jobs]
+        answered = jobs is not None if plan.scheduler == "slurm" else None
+        live = [job for job in jobs or () if job[4] is plan]
         waits = bool(plan.process) and is_running(plan.process) is not False
-        over = answered and bool(plan.jobs) and not live if plan.scheduler == "slurm" else not waits
+        over = not waits if answered is None else answered and bool(plan.jobs) and not live
         for position, stage in enumerate(plan.stages, start=1):
             if last[stage.command, stage.run] is stage:
-                tasks = {task or MERGE: ("queued" if state in _WAITING else "running", reason)
-                         for number, task, state, reason in live if number in stage.jobs}  # fmt: skip
+                tasks = {task: ("queued" if state in _WAITING else "running", reason)
+                         for _, task, state, reason, _, own in live if own is stage}  # fmt: skip
                 logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
                 tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_done() else {})
                 yield Queued(stage, plan, tasks, answered, over, logs)
@@ -275,6 +276,8 @@ def cancel(run: Path) -> list[str]:
     elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
     if elsewhere:
         raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
+    for *_, plan, _ in waiting:  # a merge that begins at this moment submits nothing
+        write_json(plan.folder / scheduler.CANCELLED, True)
     live = _numbers(waiting)
     scheduler.cancel(live)
     processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
@@ -283,7 +286,7 @@ def cancel(run: Path) -> list[str]:
     return [*live, *(f"process {process}" for process in processes)]
 
 
-def _numbers(jobs: Iterable[tuple[str, ...]]) -> list[str]:
+def _numbers(jobs: Iterable[scheduler.Job]) -> list[str]:
     return sorted({number for number, *_ in jobs}, key=int)
 
 

@@ -1,5 +1,6 @@
 """`bchisto status` against prepared runs: its words, its exit code, and that it writes nothing."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import time
 
 import pytest
-from bchisto.apps.submit.plan import JobStage
+from bchisto.apps.submit import JobStage, read_status
 from bchisto.core.jobs import this_process
 from job_chain import wait
 
@@ -31,6 +32,8 @@ def status(cli):
         again, lines, _ = cli("status", run)
         assert again == code
         assert lines.startswith(f"{run}: {content['state']}\n")
+        with contextlib.chdir(run):
+            assert cli("status", ".")[0] == code
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
         stages = {stage["command"]: stage for stage in content["stages"]}
         return code, content["state"], stages[command] if command else content, lines
@@ -52,15 +55,13 @@ def killed(tmp_path_factory, tissue, start):
 @pytest.fixture
 def copied(killed, tmp_path):
     """A copy of the killed run, whose record a function changes."""
-    run = tmp_path / "run"
-    shutil.copytree(killed, run)
+    run = shutil.copytree(killed, tmp_path / "run")
 
     def change(**values):
         content = json.loads((run / "run.json").read_text())
+        record = content["records"][-1]
         for name, value in values.items():
-            content["records"][-1][name] = (
-                {**content["records"][-1][name], **value} if isinstance(value, dict) else value
-            )
+            record[name] = {**record[name], **value} if isinstance(value, dict) else value
         (run / "run.json").write_text(json.dumps(content))
         return run
 
@@ -68,11 +69,10 @@ def copied(killed, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
-    assert cli("status", tmp_path / "run") == (2, "", f"error: {tmp_path / 'run'}: no such folder\n")
-
-
-def other_host(run, change):
-    change(process={"host": "other"})
+    run, then = tmp_path / "run", "folder; give that of a run, or of a table of predict\n"
+    assert cli("status", run) == (2, "", f"error: {run}: no such {then}")
+    run.touch()
+    assert cli("status", run) == (2, "", f"error: {run}: not a {then}")
 
 
 def all_parts(run, change):
@@ -101,12 +101,12 @@ def first_shard(run, change):
     change(shard="1/2", config={"shard": "1/2"})
 
 
-def planned(run, change, **values):
+def planned(run, change, jobs=(), **values):
     """What `submit` writes of features and an evaluation."""
     merged(run, change)
     stage = {"words": [], "jobs": []}
     stages = [{**stage, "command": "featurize", "run": str(run)},
-              {**stage, "command": "evaluate", "run": str(run / "evaluation")}]  # fmt: skip
+              {**stage, "command": "evaluate", "run": str(run / "evaluation"), "jobs": jobs}]  # fmt: skip
     planned_stages(run, stages, **values)
 
 
@@ -125,17 +125,15 @@ def done_earlier(run, change):
 
 
 def without_an_answer(run, change):
-    """The queue does not answer with this machine's `squeue` out of reach, see the fixture `no_slurm`."""
-    planned(run, change, scheduler="slurm")
-    path = run / "jobs" / "1" / "plan.json"
-    content = json.loads(path.read_text())
-    content["stages"][1]["jobs"] = ["12"]
-    path.write_text(json.dumps(content))
+    """The queue does not answer, its `squeue` is out of reach; the job was put back into it."""
+    planned(run, change, ["12"], scheduler="slurm")
+    log = "12 images\nslurmstepd-vm: error: *** JOB 12 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO JOB REQUEUE ***\n"
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text(log)
 
 
-def failed_log(run, change):
+def failed_log(run, change, **values):
     """A task that failed before it had a record, and the merge that gave up later."""
-    planned(run, change)
+    planned(run, change, **values)
     logs = run / "jobs" / "1" / "logs"
     (logs / "2-evaluate-1.log").write_text("12 images\nerror: no such column\n")
     os.utime(logs / "2-evaluate-1.log", (time.time() - 60,) * 2)
@@ -182,7 +180,8 @@ STATES = {
     "empty": (lambda run, _: [shutil.rmtree(path) if path.is_dir() else path.unlink() for path in run.iterdir()],
               4, "not started", []),
     "killed": (lambda run, _: None, 1, "interrupted", ["next: bchisto featurize --config"]),
-    "on another host": (other_host, 3, "running", ["featurize: running (since ", "not asked from here)", "--watch"]),
+    "on another host": (lambda _, change: change(process={"host": "other"}), 3, "running",
+                        ["featurize: running (since ", "not asked from here)", "--watch"]),
     "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
     "merged": (merged, 0, "done", ["feature files complete: 1 of 1"]),
@@ -191,9 +190,12 @@ STATES = {
     "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted (no job is left that does it)",
                                                                 "&& bchisto submit -- ..."]),
     "done before it was submitted": (done_earlier, 1, "interrupted", ["(no job is left that does it)"]),
-    "planned, and Slurm does not answer": (without_an_answer, 3, "not started", ["&& bchisto submit -- ..."]),
+    "planned, and Slurm does not answer": (without_an_answer, 3, "unknown", [
+        "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "]),
     "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
                                                                      "read: ", "2-evaluate-1.log"]),
+    "it gave up, and Slurm does not answer": (lambda run, change: failed_log(run, change, scheduler="slurm"), 1,
+                                              "failed", ["evaluate: failed (stopped: shard 1 of 1 ", "&& bchisto sub"]),
     "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),
     "Slurm killed a command": (killed_by_slurm, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"]),
     "a command cannot begin": (no_python, 1, "interrupted", ["(its log ends with: line 5: exec: ", "read: "]),
@@ -204,13 +206,9 @@ STATES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def no_slurm(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-
-
 @pytest.mark.parametrize("name", STATES)
-def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied, no_slurm):
+def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     prepare, code, state, words = STATES[name]
     run = copied()
     prepare(run, copied)
@@ -254,8 +252,7 @@ def test_a_full_disk_is_named(killed, tmp_path, on_small_disk):
 
 
 def test_a_watched_status_tells_the_time(start, copied):
-    run = copied()
-    other_host(run, copied)
+    run = copied(process={"host": "other"})
     process = start("status", run, "--watch", env={**os.environ, "TZ": "UTC", "PYTHONUNBUFFERED": "1"})
     try:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", process.stdout.readline())
@@ -266,8 +263,7 @@ def test_a_watched_status_tells_the_time(start, copied):
 
 
 def test_shards_until_they_are_merged(status, cli, described, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(described, run)
+    run = shutil.copytree(described, tmp_path / "run")
     assert status(run)[:2] == (0, "done")
     options = ("boost", "--out", run, *BOOST, "--seeds", 2)
     assert cli(*options, "--shard", "1/3")[0] == 0
@@ -309,6 +305,7 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     groups = [[f"models/fold{fold}-abc.npz"] for fold in (1, 2, 3)]
     (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "folds", "groups": groups}))
     shards, one_job = JobStage("finetune", [], run, shards=3), JobStage("finetune", [], run)
+    assert [stage.units for stage in read_status(run).stages] == [3]
     before = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     log = folder / "logs" / "fold2.csv"
     log.write_text("epoch,loss\n1,0.5\n")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.submit import JobStage, Plan, options_of
+from bchisto.apps.submit.scheduler import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
 from job_chain import BOOST, FEATURES, assert_equal, chain, stages, wait
 
-LATER = ("boost", "--out", "RUN", "--folds", "3", "then")
+BEFORE = ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then")
+LATER = (*BEFORE, "boost", "--out", "RUN", "--folds", "3", "then")
 
 
 @pytest.mark.slow
@@ -27,15 +29,11 @@ def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
     given = ("--before", "echo loaded", "--python", f"env {sys.executable}", "--at-once", "1")
     words = ("submit", "--scheduler", "local", "--tasks", "2", *given, "--", *chain(tissue, run, network=False))
     out, _ = completed(*words)
-    assert out.splitlines()[:3] == [
-        "featurize: 2 tasks of 2 and a merge; 2 blocks",
-        "boost: 2 tasks of 2 and a merge",
-        "evaluate: one job",
-    ]
+    divided = "2 tasks of 2 and a merge"
+    assert out.splitlines()[:3] == [f"featurize: {divided}; 2 blocks", f"boost: {divided}", "evaluate: one job"]
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
-    assert {
-        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
-    } <= logs.keys()
+    of_tasks = {f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")}
+    assert of_tasks <= logs.keys()
     assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
     assert all(log.startswith("loaded\n") for log in logs.values())
     assert_equal(run, alone)
@@ -58,55 +56,34 @@ def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
         (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"), "--shard: does not go with submit"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"), "featurize: "),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
-          "--folds", "50"), "boost: "),
+        ((*BEFORE, "boost", "--out", "RUN", "--folds", "50"), "boost: "),
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
         (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: does not go with submit"),
         (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such predictions file"),
         (("evaluate", "TABLE", "--out", "RUN"), "evaluate: ... table.csv:2: the probabilities of 1 sum to"),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
+        ((*BEFORE, "boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
+        ((*BEFORE, "boost", "--out", "RUN", "--param", "num_iterations=abc"), "boost: --param num_iterations=abc"),
+        ((*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"), "boost: nosuch: no such feature file"),
+        ((*BEFORE, "boost", "--out", "RUN", "--labels", "nosuch.csv"), "boost: nosuch.csv: no such file"),
+        ((*BEFORE, "boost", "--out", "OTHER"), "other: no such run folder"),
+        ((*BEFORE, "boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
+        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
+        ((*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"), "evaluate: --positive nosuch"),
+        ((*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold=5"), "predict: --threshold 5"),
+        ((*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"), "predict: nosuch: no such file or folder"),
+        ((*LATER, "explain", "nosuch", "--images", "IMAGES", "--out", "OTHER"), "explain: nosuch: no such model file"),
+        ((*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"), "explain: "),
     ],
 )  # fmt: skip
 def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, tissue, tmp_path, words, named):
-    run, table = tmp_path / "run", tmp_path / "table.csv"
+    run, other, table = tmp_path / "run", tmp_path / "other", tmp_path / "table.csv"
     table.write_text("image_id,label,p_a,p_b\n1,a,0.5,0.9\n")
-    words = [{"IMAGES": tissue, "RUN": run, "TABLE": table}.get(word, word) for word in words]
+    words = [{"IMAGES": tissue, "RUN": run, "TABLE": table, "OTHER": other}.get(word, word) for word in words]
     code, out, err = cli("submit", "--scheduler", "local", "--", *words)
     assert (code, out) == (2, ""), err
     assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err  # click words it by its version
-    assert not (run / "jobs").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (("boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
-        (("boost", "--out", "RUN", "--param", "num_iterations=abc"), "boost: --param num_iterations=abc"),
-        (("boost", "--out", "RUN", "--features", "nosuch"), "boost: nosuch: no such feature file"),
-        (("boost", "--out", "RUN", "--labels", "nosuch.csv"), "boost: nosuch.csv: no such file"),
-        (("boost", "--out", "OTHER"), "other: no such run folder"),
-        (("boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
-        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
-        ((*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
-         "evaluate: --positive nosuch"),
-        ((*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold", "5"),
-         "predict: --threshold 5"),
-        ((*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"),
-         "predict: nosuch: no such file or folder"),
-        ((*LATER, "explain", "nosuch", "--images", "IMAGES", "--out", "OTHER"),
-         "explain: nosuch: no such model file"),
-        ((*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"),
-         "explain: "),
-    ],
-)  # fmt: skip
-def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli, tissue, tmp_path, words, named):
-    run = tmp_path / "run"
-    words = [{"IMAGES": tissue, "RUN": run, "OTHER": tmp_path / "other"}.get(word, word) for word in words]
-    before = ("featurize", "--images", tissue, "--out", run, *FEATURES, "then")
-    code, out, err = cli("submit", "--scheduler", "local", "--", *before, *words)
-    assert (code, out) == (2, ""), err
-    assert named in err.splitlines()[-1], err
     assert not (run / "jobs").exists()
 
 
@@ -169,14 +146,14 @@ def test_options_of_sbatch_that_would_break_a_chain_are_refused(option, named):
 def programs(tmp_path, monkeypatch):
     """Put programs in the place of those of Slurm, by the lines of their scripts; without any, there is no Slurm."""
 
-    def put(**scripts):
+    def put(*path, **scripts):
         folder = tmp_path / "programs"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name, lines in scripts.items():
             (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
             (folder / name).chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder))
+        monkeypatch.setenv("PATH", os.pathsep.join([str(folder), *path]))
 
     return put
 
@@ -195,33 +172,36 @@ def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(cli, de
 def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monkeypatch):
     run = tmp_path / "run"
     programs()
-    assert cli("submit", "--cancel", run) == (
-        2, "", f"error: {run}: no such folder; give the run whose jobs to cancel\n"
-    )  # fmt: skip
+    gone = f"error: {run}: no such folder; give the run whose jobs to cancel\n"
+    assert cli("submit", "--cancel", run) == (2, "", gone)
     plan = Plan(run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])])
-    plan.logs.mkdir(parents=True)
     plan.write()
-    silent = (
-        f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: scancel 7 8\n"
-    )
+    silent = f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: "
+    silent += "scancel 7 8\n"
     assert cli("submit", "--cancel", run) == (1, "", silent)
     monkeypatch.setattr("bchisto.apps.submit.scheduler._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
-    assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")
-    programs(squeue="echo '10|N/A|PENDING|Priority'; echo '9|1|PENDING|Priority'")
+    (tmp_path / "-run").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    assert cli("status", "./-run")[:2] == (3, "-run: unknown\nboost: unknown (Slurm does not answer here, and was not "
+                                              "asked)\nnext: bchisto status ./-run --watch\n")  # fmt: skip
+    # the first of a submit that was killed before it could read the number
+    programs(squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'")
     code, _, err = cli("submit", "--", "boost", "--out", run)
-    assert (code, "its jobs 9, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
+    assert (code, "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")  # has nothing of these
     assert (code, "in the queue" in err) == (2, False), err
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
     assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
     assert (run / "cancelled").read_text() == "8\n"
-    programs(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")  # of one that ended long ago
-    assert cli("submit", "--cancel", run)[:2] == (
-        0,
-        "no job of this run is in the queue, and no local submit works on it\n",
-    )
+    programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
+    none = "no job of this run is in the queue, and no local submit works on it\n"
+    assert cli("submit", "--cancel", run)[:2] == (0, none)
+    monkeypatch.setattr("bchisto.apps.submit.scheduler._run", lambda *_: (3, False))  # a predict --update beside it
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    programs(scontrol=f'echo "$@" > {run}/requeued')
+    assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
     plan.cluster = "far"
     plan.write()
     programs(squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'")
@@ -240,9 +220,8 @@ def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued
     code, out, err = cli(*dry, *words, 2000)
     # 12 images, 2000 augmentations, 100 bytes beside the numbers; twice during the merge
     assert (code, out) == (2, ""), err
-    assert err.splitlines()[-1] == (
-        f"error: {run}: 1 MB are free, but the files take about 5 MB; make room, or use another folder"
-    )
+    full = "1 MB are free, but the files take about 5 MB; make room, or use another folder"
+    assert err.splitlines()[-1] == f"error: {run}: {full}"
     assert not (run / "jobs").exists()
     assert cli(*dry, *words[:-1], "--augmentations", 60)[0] == 0
     free = 10**9
@@ -251,19 +230,16 @@ def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued
 
 @pytest.mark.slow
 def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_path):
-    images, run = tmp_path / "images", tmp_path / "run"
-    shutil.copytree(tissue, images)
+    images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
     broken = images / "benign" / "benign03.png"
     broken.write_bytes(broken.read_bytes()[:-2000])
     words = ("featurize", "--images", images, "--out", run, *FEATURES, "then", "boost", "--out", run, *BOOST)
     code, _, err = cli("submit", "--scheduler", "local", "--tasks", 2, "--", *words)
     assert (code, "error: featurize failed; its logs are in " in err) == (1, True)
     (log,) = run.glob("jobs/*/logs/1-featurize-merge.log")
-    again = "shards 1 of 2 lack units; they are submitted again"
-    assert again in log.read_text()
-    assert (
-        log.read_text().splitlines()[-1].startswith("stopped: shards 1 of 2 lack units, and another round added none")
-    )
+    *lines, last = log.read_text().splitlines()
+    assert "shards 1 of 2 lack units; they are submitted again" in lines
+    assert last.startswith("stopped: shards 1 of 2 lack units, and another round added none")
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
     assert out.endswith(f"bchisto submit --scheduler local --tasks 2 -- {' '.join(map(str, words))}\n")
@@ -309,6 +285,34 @@ def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(slur
         cli("submit", "--cancel", run)
 
 
+@pytest.mark.slow
+def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli, start, tissue, tmp_path, programs):
+    """Each interrupt arrives when Slurm has a job, of which sbatch has not told the number."""
+    run, sbatch = tmp_path / "a\\b %a", f'{shutil.which("sbatch")} "$@" || exit; [ "$1" = --test-only ] || sleep 3'
+    programs(os.environ["PATH"], sbatch=sbatch)
+    later = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour")
+    words = ("--", "featurize", "--images", tissue, "--out", run, *FEATURES)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process = start(*later, *words)
+        wait(lambda: f"{run}/jobs/" in squeue("-o", "%o"), process=process)
+        process.send_signal(number)
+        ended = process.communicate()
+        assert process.returncode == {2: 130, 15: 143, 9: -9}[number], ended
+        assert (f"{run}/jobs/" in squeue("-o", "%o")) == (number == signal.SIGKILL), number
+    code, _, err = cli(*later, *words)
+    assert (code, "are in the queue; wait for them, or use --cancel" in err) == (3, True), err
+    assert cli("status", run)[0] == 3
+    assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
+    wait(lambda: f"{run}/jobs/" not in squeue("-o", "%o"), 30)
+    (mark,) = run.glob("jobs/*/cancelled.json")
+    merge = subprocess.run(["bash", mark.parent / "1-featurize.sh", "merge"], stdout=subprocess.PIPE, check=False)
+    assert (merge.returncode, merge.stdout[:9]) == (1, b"stopped: "), merge
+    assert cli(*later[:3], *words)[0] == 0
+    wait(lambda: cli("status", run)[0] == 0, 120)
+    logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/1-featurize-*.log")}
+    assert ("shard 2/2" in logs.pop("1-featurize-array.log"), [*logs]) == (True, ["1-featurize-merge.log"])
+
+
 def squeue(*words):
     return subprocess.run(["squeue", "-h", "-r", *words], capture_output=True, text=True, check=True).stdout
 
@@ -349,9 +353,8 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(
 @pytest.mark.slow
 def test_a_network_that_saves_epochs_goes_on_after_each_limit(completed, tissue, tmp_path, programs, monkeypatch):
     """A fold may take more than two limits; the signal of Slurm is sent by hand."""
-    run, path = tmp_path / "run", os.environ["PATH"]
-    programs(sbatch="echo 7", scontrol=f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued', squeue="")
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{path}")
+    run, scontrol = tmp_path / "run", f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued'
+    programs(os.environ["PATH"], sbatch="echo 7", scontrol=scontrol, squeue="")
     networks = ("--network", "speck", "--folds", "2", "--epochs", "100000", "--size", "32", "--weights", "random")
     completed("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
     (script,) = run.glob("jobs/*/1-finetune.sh")
