@@ -60,11 +60,15 @@ def write_images(folder, sources, number, suffix):
 
 def command(folder, options):
     """Measure the command."""
-    records = write_images(folder, sorted(options.images.rglob("*.png")), options.number, options.suffix)
+    sources = sorted(options.images.rglob("*.png"))
+    records = write_images(folder / "all", sources, options.number, options.suffix)
+    write_images(folder / "one", sources, 1, options.suffix)
     weights = f"mobilenetv2={options.weights.resolve()}"
-    words = [sys.executable, "-m", "bchisto", "featurize", "--images", folder / "images", "--preset", "quick"]
-    words = [str(word) for word in (*words, "--weights", weights, "--view", "0.5:400", "--jobs", 1, "--out")]
-    subprocess.run([*words, str(folder / "warm")], check=True, capture_output=True)  # the network is kept
+    words = [sys.executable, "-m", "bchisto", "featurize", "--preset", "quick", "--weights", weights]
+    words += ["--view", "0.5:400", "--jobs", "1", "--images"]
+    one = [*words, str(folder / "one" / "images"), "--out", str(folder / "warm")]
+    subprocess.run(one, check=True, capture_output=True)  # the network is kept
+    words += [str(folder / "all" / "images"), "--out"]
     settings = FeaturizeSettings(
         encoders=("mobilenetv2",), weights=(weights,), views=(View(0.5, 400),), augmentations=12, mode="dense",
         engine="openvino",
