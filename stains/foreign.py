@@ -137,11 +137,13 @@ def foreign_pixels(image: Image) -> Mask | None:
     apart = _colours_apart(sample)
     if not apart and all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
         return None
-    strength = (beyond_tissue(optical_density(image)) * scales).max(axis=0)
-    ink = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
-    if ink.any():  # then less is ink too, as letters beside a scale bar
+    strength = np.empty(image.shape[:2], np.float32)
+    for top in range(0, len(image), 32):  # rows at a time, whose densities stay in the cache of a core
+        strength[top : top + 32] = (beyond_tissue(optical_density(image[top : top + 32])) * scales).max(axis=0)
+    mask = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
+    if mask.any():  # then less is ink too, as letters beside a scale bar
         ink = large_areas(strength >= _PALER, _LEAST)
-    mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
+        mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
     if apart:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
         for colours in apart:
@@ -224,6 +226,8 @@ def _components(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32
 
 def large_areas(mask: Mask, least: float) -> Mask:
     """Return the connected areas of a mask that have at least so many pixels."""
+    if np.count_nonzero(mask) < least:
+        return np.zeros_like(mask)
     labels, areas, _ = _components(mask)
     return np.asarray((areas >= least)[labels])
 

@@ -89,7 +89,7 @@ def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, t
 
     def broken(crops):
         calls.append(1)
-        return np.full((len(crops), 16), np.nan if len(calls) > 4 else 1.0, np.float32)
+        return np.full((len(crops), 16), np.nan if len(calls) > 6 else 1.0, np.float32)
 
     monkeypatch.setattr(encoder, "encode", broken)
     with pytest.raises(ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"):
