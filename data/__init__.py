@@ -45,7 +45,7 @@ from .layouts.registry import (
 from .names import PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
-from .walk import list_images, walk_files
+from .walk import SYSTEM, list_images, walk_files
 
 __all__ = [
     "Copy",

@@ -20,7 +20,7 @@ _Inode = tuple[int, int]
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
-_SYSTEM = re.compile(
+SYSTEM = re.compile(
     r"\._.*|\.ds_store|\.ipynb_checkpoints|\.appledouble|__macosx|@eadir|[@#]recycle|lost\+found|icon\r|desktop\.ini|"
     r"(eh)?thumbs\.db.*|system volume information|\$recycle\.bin",
     re.IGNORECASE | re.DOTALL,
@@ -71,7 +71,7 @@ def walk_files(
             return
         for entry in entries:
             name, path = entry.name, folder / entry.name
-            if _SYSTEM.fullmatch(name):
+            if SYSTEM.fullmatch(name):
                 continue
             visible = hidden or not name.startswith(".")
             try:
@@ -103,7 +103,7 @@ def walk_files(
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder, and not one of a system; False if it cannot be read, which `walk_files` reports."""
     try:
-        return path.is_dir() and not _SYSTEM.fullmatch(path.name)
+        return path.is_dir() and not SYSTEM.fullmatch(path.name)
     except OSError:
         return False
 

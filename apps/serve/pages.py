@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from ...core.formats import limits
 from ...core.jobs import format_seconds
+from ...data import SYSTEM
 from ...evaluate.report import page_templates, style_of
 from ..slides import FILES
 from .session import Item, Session
@@ -66,7 +67,7 @@ class Pages:
             place = done.index(item) if item in done else 0
             return self._page(
                 "image.html", title=item.name, goal="image", item=item, model=self._models[item.model], map=drawn,
-                target=target or item.predicted, columns=_columns(item), models=self._models,
+                target=target or item.predicted, columns=_columns(item),
                 place=place + 1, total=len(done), before=done[place - 1 : place], after=done[place + 1 : place + 2],
             )  # fmt: skip
 
@@ -98,7 +99,8 @@ class Pages:
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         page = self._templates.get_template(template)
-        return HTMLResponse(page.render(**values, csrf=self._csrf, limits=limits, slides=self._slides), status)
+        facts = {"models": self._models, "slides": self._slides, "csrf": self._csrf}
+        return HTMLResponse(page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
@@ -106,7 +108,6 @@ class Pages:
         by_class = Counter(item.predicted for item in done)
         uncertain = Counter(item.predicted for item in done if item.uncertain)
         return {
-            "models": self._models,
             "model": self._models[model],
             "number": model,
             "counts": session.counts(model),

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,8 @@ def serve(
     """
     settings = settings or ServeSettings()
     paths, options = converted(models, "models", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
-    try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}") from error
+    if not all(map(find_spec, ("fastapi", "uvicorn"))):
+        raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
     if settings.keep is not None:
         if settings.keep.exists() and (not settings.keep.is_dir() or any(settings.keep.iterdir())):
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)

@@ -319,4 +319,6 @@ class Session:
             for item in ended
         ]  # fmt: skip
         task = {"do": "write", "model": self.models[model], "images": images, "folder": str(folder), "html": html}
-        return await self.engine.ask(task)
+        answer = await self.engine.ask(task)
+        again = "error" in answer and any(item.number not in self._items for item in ended)  # removed meanwhile
+        return await self.write(model, folder, prefix=prefix, html=html) if again else answer

@@ -69,8 +69,8 @@ def _answer(task: Task) -> dict[str, Any]:
     with _noted(task) as notes:
         try:
             answer = _TASKS[task["do"]](task)
-        except BchistoError as error:
-            answer = {"error": _in_words(message_of(error), task), "exit_code": error.exit_code}
+        except (BchistoError, OSError) as error:
+            answer = {"error": _in_words(message_of(error), task), "exit_code": getattr(error, "exit_code", 1)}
         except Exception as error:
             if is_out_of_memory(error):
                 answer = {"error": "takes more memory than there is"}

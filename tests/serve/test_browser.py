@@ -189,10 +189,10 @@ def folders_of(files, root, count):
     """Folders of patients whose images have the same names, and the names that the page gives them."""
     names = [f"patient{patient}/deep/img{number}.png" for patient in range(count) for number in range(2)]
     for at, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).parent.joinpath("__MACOSX").mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(files[at % len(files)].read_bytes())
-        for other in ("Thumbs.db", ".hidden.png"):
-            (root / name).with_name(other).write_bytes(b"no image")
+        for other in ("Thumbs.db", ".hidden.png", "__MACOSX/c.png"):
+            (root / name).parent.joinpath(other).write_bytes(b"no image")
     return sorted(names)
 
 
@@ -350,7 +350,7 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             gone.unlink()
             proxy.instead = 0
             window.context.set_offline(False)
-            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 4.")
+            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 6.")
             listed(window, 2 + len(names))
             assert window.inner_text("#refused") == "gone.png: cannot be read any more; add it again"
             proxy.instead = 413

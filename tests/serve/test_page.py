@@ -315,8 +315,8 @@ def worker_of(process):
 
 @pytest.mark.parametrize("what", ["predictions.html", "predictions.csv"])
 def test_many_requests_while_an_image_is_in_work(page, content, what):
-    """Each gets its answer, and the queue goes on."""
-    page.add("a.png", content)
+    """Each gets its answer, also if an image is removed meanwhile, and the queue goes on."""
+    first, _ = (page.add(name, content).json()["number"] for name in ("a.png", "d.png"))
     page.wait()
     worker = worker_of(page.process)
     os.kill(worker, signal.SIGSTOP)
@@ -326,6 +326,7 @@ def test_many_requests_while_an_image_is_in_work(page, content, what):
             address = f"{page.base}/api/{what}"
             answers = [pool.submit(httpx.get, address, headers=page.headers, timeout=120) for _ in range(60)]
             time.sleep(1)
+            page.client.delete(f"/api/images/{first}")
             os.kill(worker, signal.SIGCONT)
             assert {answer.result().status_code for answer in answers} == {200}
     finally:

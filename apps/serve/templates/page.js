@@ -148,7 +148,8 @@
   results.addEventListener("change", (event) => { if (CHOICES.includes(event.target.id)) arrange(); });
   arrange();
 
-  const isImage = ([name]) => !name.includes("/") || (!/\/\./.test("/" + name) && known.some((suffix) => name.toLowerCase().endsWith(suffix)));
+  const system = new RegExp("^(\\.|(" + drop.dataset.system + ")$)", "i"); // what `predict` leaves out of a folder, too
+  const isImage = ([name]) => !name.includes("/") || (!name.split("/").some((part) => system.test(part)) && known.some((suffix) => name.toLowerCase().endsWith(suffix)));
   async function filesOf(entry, folder) {
     if (entry.isFile) return [[folder + entry.name, await new Promise((go, stop) => entry.file(go, stop))]];
     const reader = entry.createReader(), all = [];
@@ -167,9 +168,12 @@
     const named = await Promise.all(dropped.map((entry) => filesOf(entry, "")));
     add(named.flat());
   });
-  ["files", "folder"].forEach((id) => byId(id).addEventListener("change", (event) => {
-    add([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]));
-    event.target.value = "";
-  }));
+  [byId("files"), byId("folder")].forEach((field) => {
+    field.disabled = false; // nobody would take what is chosen before
+    field.addEventListener("change", () => {
+      add([...field.files].map((file) => [file.webkitRelativePath || file.name, file]));
+      field.value = "";
+    });
+  });
   look();
 })();
