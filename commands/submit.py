@@ -67,7 +67,11 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     if options["cancel"]:
         if len(words) > 1:
             raise click.UsageError(f"{words[1]!r}: --cancel takes one run; leave it out")
-        cancelled = ", ".join(cancel(Path(words[0])))
+        cancelled, run = ", ".join(cancel(Path(words[0]))), Path(words[0]).resolve()
+        for lock in () if cancelled else (Path(f"{run}.submit"), *run.glob("*.submit")):
+            with in_turn(lock, seconds=0) as alone:
+                if not alone:
+                    raise UnderWayError(f"{words[0]}: a submit works on it at this moment; let it end, then cancel")
         none = "no job of this run is in the queue, and no local submit works on it"
         echo(f"cancelled: {cancelled}" if cancelled else none)
         return

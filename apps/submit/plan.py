@@ -95,10 +95,8 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     if listing is None:
         return Folder(name, complete)
     unit, files = listing
-    groups = tuple(
-        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group) for group in files
-    )
-    return Folder(name, False, unit, groups)
+    units = ([Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group] for group in files)
+    return Folder(name, False, unit, tuple(map(tuple, units)))
 
 
 def _epochs(folder: Path, file: str) -> int:

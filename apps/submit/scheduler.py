@@ -34,7 +34,7 @@ _MARGIN, _TASK_MEGABYTES, _LEAST_MEGABYTES = 1.25, 150, 500
 """What a process may take beyond what was measured, what the task itself takes, and the least request."""
 
 CANCELLED = "cancelled.json"
-"""The file in the folder of a plan that tells its merges that it was cancelled."""
+"""The file in the folder of a plan that tells its submit and its tasks that it was cancelled."""
 
 NOT_ASKED = "Slurm does not answer here, and was not asked"
 """What is said of a Slurm that cannot be asked."""
@@ -97,6 +97,8 @@ def submit(plan: Plan, first: int = 0) -> None:
                     number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
                     stage.jobs.append(number)
                     plan.write()
+                if (plan.folder / CANCELLED).is_file():
+                    raise BchistoError(f"{plan.folder}: submit --cancel cancelled it meanwhile")  # noqa: TRY301
                 array, after = (number, after) if task == "array" else (array, number)
     except (BchistoError, KeyboardInterrupt):
         with hold_interrupts():  # they would go on although a stage before them failed
@@ -209,6 +211,9 @@ def main(words: Sequence[str]) -> int:
     folder, position, task = Path(words[0]), int(words[1]), words[2]
     plan = read_plan(folder)
     stage = plan.stages[position]
+    if (folder / CANCELLED).is_file():  # also of a submit that was killed before its job was in the queue
+        _print("submit --cancel cancelled this chain")
+        return 1
     if task == MERGE and stage.shards and (missing := stage.missing_shards()):
         return _again(plan, position, missing)
     before = stage.progress(task)
@@ -271,9 +276,6 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     plan.write()
     if stage.idle >= MOST_IDLE:
         _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
-        return 1
-    if (plan.folder / CANCELLED).is_file():
-        _print("stopped: submit --cancel cancelled this chain, so that no shard is submitted again")
         return 1
     _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
     if plan.scheduler == "local":

@@ -270,13 +270,12 @@ def cancel(run: Path) -> list[str]:
     waiting = scheduler.queue(plans)
     if waiting is None:
         typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
-        raise BchistoError(
-            f"{run}: {_slurm_of(plans)} does not answer here whether its jobs run; on one of its machines type: {typed}"
-        )
+        text = "{}: {} does not answer here whether its jobs run; on one of its machines type: {}"
+        raise BchistoError(text, run, _slurm_of(plans), typed)
     elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
     if elsewhere:
         raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
-    for *_, plan, _ in waiting:  # a merge that begins at this moment submits nothing
+    for plan in plans:  # what begins at this moment does, and submits, nothing
         write_json(plan.folder / scheduler.CANCELLED, True)
     live = _numbers(waiting)
     scheduler.cancel(live)

@@ -192,16 +192,15 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     assert (code, "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")  # has nothing of these
     assert (code, "in the queue" in err) == (2, False), err
-    programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
-    assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
-    assert (run / "cancelled").read_text() == "8\n"
-    programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
-    none = "no job of this run is in the queue, and no local submit works on it\n"
-    assert cli("submit", "--cancel", run)[:2] == (0, none)
     monkeypatch.setattr("bchisto.apps.submit.scheduler._run", lambda *_: (3, False))  # a predict --update beside it
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
+    programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
+    assert (cli("submit", "--cancel", run)[:2], (run / "cancelled").read_text()) == ((0, "cancelled: 8\n"), "8\n")
+    programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
+    none = "no job of this run is in the queue, and no local submit works on it\n"
+    assert cli("submit", "--cancel", run)[:2] == (0, none)
     plan.cluster = "far"
     plan.write()
     programs(squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'")
@@ -292,21 +291,25 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli
     programs(os.environ["PATH"], sbatch=sbatch)
     later = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour")
     words = ("--", "featurize", "--images", tissue, "--out", run, *FEATURES)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGINT, 0, signal.SIGTERM, signal.SIGKILL):
         process = start(*later, *words)
+        if not number:
+            wait(Path(f"{run}.submit").is_dir, process=process)  # it checks its commands
+            assert cli("submit", "--cancel", run)[0] == 3
         wait(lambda: f"{run}/jobs/" in squeue("-o", "%o"), process=process)
+        assert number or cli("submit", "--cancel", run)[0] == 0
         process.send_signal(number)
         ended = process.communicate()
-        assert process.returncode == {2: 130, 15: 143, 9: -9}[number], ended
+        assert process.returncode == {2: 130, 0: 1, 15: 143, 9: -9}[number], ended
         assert (f"{run}/jobs/" in squeue("-o", "%o")) == (number == signal.SIGKILL), number
     code, _, err = cli(*later, *words)
     assert (code, "are in the queue; wait for them, or use --cancel" in err) == (3, True), err
     assert cli("status", run)[0] == 3
     assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
     wait(lambda: f"{run}/jobs/" not in squeue("-o", "%o"), 30)
-    (mark,) = run.glob("jobs/*/cancelled.json")
+    mark = max(run.glob("jobs/*/cancelled.json"))
     merge = subprocess.run(["bash", mark.parent / "1-featurize.sh", "merge"], stdout=subprocess.PIPE, check=False)
-    assert (merge.returncode, merge.stdout[:9]) == (1, b"stopped: "), merge
+    assert (merge.returncode, merge.stdout[:9]) == (1, b"submit --"), merge
     assert cli(*later[:3], *words)[0] == 0
     wait(lambda: cli("status", run)[0] == 0, 120)
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/1-featurize-*.log")}
@@ -318,9 +321,7 @@ def squeue(*words):
 
 
 @pytest.mark.slow
-def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(
-    slurm, cli, completed, tissue, alone, tmp_path
-):
+def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(slurm, cli, completed, tissue, alone, tmp_path):
     """The limit's signal is sent by hand, since Slurm counts limits in minutes; it begins a task anew after two."""
     run = tmp_path / "Läufe" / "ein Lauf"
     words = ("submit", "--tasks", 2, "--", *chain(tissue, run))
