@@ -36,10 +36,10 @@ from .core import (
 try:
     import click
     from click.exceptions import NoArgsIsHelpError  # click before 8.2 has none
-
-    from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 except Exception as error:  # doctor, which names packages that do not load, is itself a command
     raise SystemExit(import_module(".apps.doctor.machine", __package__).click_trouble(error)) from error
+
+from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 
 __all__ = ["cli", "main"]
 

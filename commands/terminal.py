@@ -31,7 +31,7 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    options = {one.name: one for each in (*others, command) for one in each.params if isinstance(one, click.Option)}
+    options = {flag.name: flag for each in (*others, command) for flag in each.params if isinstance(flag, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)

@@ -139,8 +139,8 @@ def normalise_images(
         _normalise, settings=settings, views=tuple(views), skip_errors=skip_errors, crop_seed=crop_seed
     )
     numbered = list(enumerate(records))
-    alone = processes == 1 or len(numbered) == 1
-    yield from map(normalise, numbered) if alone else map_ahead(normalise, numbered, processes=processes)
+    in_turn = processes == 1 or len(numbered) == 1
+    yield from map(normalise, numbered) if in_turn else map_ahead(normalise, numbered, processes=processes)
 
 
 def _normalise(

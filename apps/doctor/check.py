@@ -95,13 +95,13 @@ def run_checks(
             text = re.sub(_as_path(private), word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
-    said = _apart("words", partial(_said, done, write))
-    done = said if len(said) == len(done) else [*_said(done, in_python)]  # without the packages of the options
+    texts = _apart("words", partial(_in_words, done, write))
+    done = texts if len(texts) == len(done) else [*_in_words(done, in_python)]  # without the packages of the options
     cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(c.remedy)) for c in done]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
 
 
-def _said(checks: Iterable[Check], write: Write) -> Iterator[Check]:
+def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
     for c in checks:
         yield Check(c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy)))
 
@@ -132,8 +132,8 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process.join()
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    found = re.search(r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace"))
-    return [Check(name, "failure", f"its process ended with {end}{f' in {found[1]}' if found else ''}", _BROKEN)]
+    package = re.search(r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace"))
+    return [Check(name, "failure", f"its process ended with {end}{f' in {package[1]}' if package else ''}", _BROKEN)]
 
 
 def _send(sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:

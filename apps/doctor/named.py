@@ -75,8 +75,8 @@ def check_dataset(images: Path) -> Iterator[Check]:
     for level, status in outcomes.items():
         # only the message, since a file may be named after a patient
         if messages := [finding.kind or finding.message for finding in dataset.findings if finding.level == level]:
-            found = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
-            yield Check("dataset", status, found, "bchisto data check --images IMAGES lists all")
+            line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
+            yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
             return
     yield Check("dataset", "ok", text)
 

@@ -116,8 +116,7 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
     >>> _distinct_names([PurePath("/m/model.bchisto"), PurePath("/m/model.bchisto")])
     ['/m', '/m']
     """
-    most = max(len(path.parts) for path in paths)
-    for count in range(1, most + 1):
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths]
         if len({*names}) == len(names):
             break

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import BchistoError, Message, is_out_of_memory, message_of, printable, written
+from ...core import BchistoError, Message, is_out_of_memory, message_of, os_error, printable, written
 from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
 from ...core.models import bundle_lines, bundle_stores, bundle_view
@@ -70,7 +70,8 @@ def _answer(task: Task) -> dict[str, Any]:
         try:
             answer = _TASKS[task["do"]](task)
         except (BchistoError, OSError) as error:
-            answer = {"error": _in_words(message_of(error), task), "exit_code": getattr(error, "exit_code", 1)}
+            text, code = (message_of(error), error.exit_code) if isinstance(error, BchistoError) else os_error(error)
+            answer = {"error": _in_words(text, task), "exit_code": code}
         except Exception as error:
             if is_out_of_memory(error):
                 answer = {"error": "takes more memory than there is"}

@@ -37,7 +37,7 @@ CANCELLED = "cancelled.json"
 """The file in the folder of a plan that tells its submit and its tasks that it was cancelled."""
 
 NOT_ASKED = "Slurm does not answer here, and was not asked"
-"""What is said of a Slurm that cannot be asked."""
+"""What is printed of a Slurm that cannot be asked."""
 
 
 def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
