@@ -51,7 +51,7 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
 def _doctor_options() -> Iterator[click.Parameter]:
     yield flag("--out", group="Output", type=PATH, default=".", help="Where results will go: is there room?")
-    yield flag("--images", group="Input", type=PATH, help="A dataset: can it be read?")
+    yield flag("--images", group="Input", type=PATH, help="A dataset: can it be listed?")
     yield flag("--run", group="Input", type=PATH, help="A run folder: how did its commands end?")
     yield flag("--model", group="Input", type=PATH, help="A model file: does it load with its weights?")
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print JSON.")

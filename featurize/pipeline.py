@@ -18,10 +18,9 @@ from ..core.jobs import (
     ask_workers,
     do_missing,
     remove_leftovers,
-    remove_output,
     remove_tree,
     set_aside,
-    write_rows,
+    write_or_remove,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
 from ..data import FACTS_FILE, Fingerprint, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
@@ -146,12 +145,9 @@ def featurize(
             share = _share(work.shard, units, plans)
         written, listed = not work.checks or opened.is_settled(folder / FACTS_FILE), run / "failures.csv"
         if not work.checks and (work.shard is None or not listed.is_file()):  # only a merge knows all failures
-            if failures:
-                paths = {image.image_id: str(image.path) for image in opened.source.records}
-                rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
-                write_rows(listed, ("image_id", "path", "error"), rows)
-            else:
-                remove_output(listed)
+            paths = {image.image_id: str(image.path) for image in opened.source.records}
+            rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
+            write_or_remove(listed, ("image_id", "path", "error"), rows)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
         tuple(plan.path for plan in plans),

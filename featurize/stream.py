@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
-from ..core.jobs import Ticker, visible_gpus
+from ..core.jobs import Ticker, default_jobs, visible_gpus
 from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation, norm_pool
@@ -87,7 +87,8 @@ def describe_images(
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
-        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, mapped, ticker)
+        ready = prefetch(crops, ahead=_AHEAD) if default_jobs() > 1 else crops  # else a thread only takes the cache
+        described = _crop_by_crop(ready, records, settings, targets, mapped, ticker)
     for item in described:
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]

@@ -23,6 +23,9 @@ Image = npt.NDArray[np.uint8]
 TRANSMITTED_LIGHT: Final = 240.0
 """Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
 
+_ROWS: Final = 64
+"""Rows that are changed at a time: their densities stay in the cache of a core."""
+
 
 def check_rgb(image: npt.NDArray[Any]) -> Image:
     """Return `image` unchanged after checking that it is a uint8 RGB image.
@@ -98,7 +101,7 @@ class HeAugmenter:
 
     def __init__(self, image: Image) -> None:
         self._density = optical_density(image)
-        self._buffer = np.empty_like(self._density)
+        self._buffer = np.empty_like(self._density[: _ROWS + 1])
 
     def augment(self, *, hematoxylin: float, eosin: float) -> Image:
         """Scale the two stains of the image.
@@ -117,10 +120,16 @@ class HeAugmenter:
 
         mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T  # cv2.transform takes columns
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
-        bright = cv2.exp(cv2.transform(self._density, affine, dst=self._buffer), dst=self._buffer)
-        # Subtract 1 as published, and 0.5 because this cast rounds and the published code truncates. Very dark pixels
-        # become negative and must saturate at 0; convertScaleAbs would return their absolute values.
-        return np.asarray(cv2.subtract(bright, (1.5, 1.5, 1.5, 0.0), dtype=cv2.CV_8U), dtype=np.uint8)
+        augmented = np.empty(self._density.shape, np.uint8)
+        for top in range(0, len(augmented), _ROWS):
+            # one row more, as the last pixels of a call are computed by other instructions, which round otherwise
+            rows, kept = self._density[top : top + _ROWS + 1], augmented[top : top + _ROWS]
+            bright = self._buffer[: len(rows)]
+            cv2.exp(cv2.transform(rows, affine, dst=bright), dst=bright)
+            # Subtract 1 as published, and 0.5 because this cast rounds and the published code truncates. Very dark
+            # pixels become negative and must saturate at 0; convertScaleAbs would return their absolute values.
+            cv2.subtract(bright[: len(kept)], (1.5, 1.5, 1.5, 0.0), dst=kept, dtype=cv2.CV_8U)
+        return augmented
 
 
 def augmentation_matrix(*, hematoxylin: float, eosin: float) -> npt.NDArray[np.float64]:

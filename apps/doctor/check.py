@@ -193,6 +193,6 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
         for form in () if path is None else (path.absolute(), path.resolve(), path):
             for steps, folder in enumerate((form, *form.parents)):
                 # a path such as "." would match in every sentence
-                if len(str(folder)) > 2 and (not steps or len(folder.parts) > 2 * form.is_absolute()):
+                if str(folder).strip("./") and (not steps or len(folder.parts) > 2 * form.is_absolute()):
                     hidden.setdefault(str(folder), word + "/.." * steps)
     return hidden

@@ -77,6 +77,9 @@ def check_folder(folder: Path) -> Iterator[Check]:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
+            if (most := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
+                text = f"no file gets larger than {most / _GB:.1g} GB by ulimit -f"
+                yield Check("folder", "warning" if most >= _DISK_GB * _GB else "failure", text, "ulimit -f unlimited")
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = error.strerror or error

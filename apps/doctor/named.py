@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
+from ...core import BchistoError, Message, StoreError, WeightsError, Write, counted, in_python, message_of
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -78,7 +78,7 @@ def check_dataset(images: Path) -> Iterator[Check]:
             line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
             yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
             return
-    yield Check("dataset", "ok", text)
+    yield Check("dataset", "ok", f"{text}; `bchisto data check` decodes its images")
 
 
 def check_run(run: Path) -> Iterator[Check]:
@@ -143,9 +143,14 @@ def check_backend() -> Iterator[Check]:
 
 
 def check_weights() -> Iterator[Check]:
-    """Check for the published weights in Keras's folder."""
-    from ...encoders import BUILT_IN, published_file, weights_folder
+    """Check the weights that were fetched from a hub, and for the published ones in Keras's folder."""
+    from ...encoders import BUILT_IN, encoders_folder, published_file, refuse_altered, weights_folder
 
+    for fetched in sorted(encoders_folder().glob("*")):
+        try:
+            refuse_altered(fetched)
+        except WeightsError as error:
+            yield Check("weights", "failure", message_of(error))
     folder = weights_folder()
     if folder is None:
         yield Check("weights", "warning", "Keras's folder for weights cannot be written: each run fetches them again",

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.background import BackgroundTask
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as Refusal
 from starlette.requests import ClientDisconnect
 
@@ -24,7 +24,7 @@ from ...core.formats import limits
 from ...data import spacing_of
 from .engine import TABLES
 from .item import ImageAnswer, Item
-from .pages import Pages
+from .pages import Pages, file_response
 from .session import Session
 
 
@@ -143,7 +143,7 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
     @app.get("/api/images/{number}/small.jpg")
     async def small(number: int) -> Response:
-        return _file(session.item(number).folder / "small.jpg")
+        return await file_response(session.item(number).folder / "small.jpg")
 
     @app.get("/api/images/{number}/{kind}.jpg")
     async def picture(number: int, kind: Literal["picture", "pixels", "stains", "map"], target: str = "") -> Response:
@@ -151,12 +151,14 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
         `target` is the class of the map, by default the predicted one.
         """
-        return _file(await shown(number, kind, target))
+        return await file_response(await shown(number, kind, target))
 
     @app.get("/api/images/{number}/regions.geojson")
     async def regions(number: int, target: str = "") -> Response:
         path = await shown(number, "map", target)
-        return _file(path.with_suffix(".geojson"), f"{Path(session.item(number).name).stem}.geojson")
+        name = quote(f"{Path(session.item(number).name).stem}.geojson")
+        attached = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
+        return await file_response(path.with_suffix(".geojson"), attached)
 
 
 def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
@@ -164,15 +166,12 @@ def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
         session.check_model(model)
         # of its own: another answer may write while this one is sent
         folder = session.folder / f"table-{secrets.token_hex(8)}"
-        answer = await session.write(model, folder, html=name.endswith(".html"))
-        if "error" in answer:
-            raise HTTPException(422, answer["error"])
-        return _file(folder / name, name, background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True))
+        try:
+            answer = await session.write(model, folder, html=name.endswith(".html"))
+            if "error" in answer:
+                raise HTTPException(422, answer["error"])
+            return await file_response(folder / name, {"content-disposition": f"attachment; filename={name}"})
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     return table
-
-
-def _file(path: Path, name: str | None = None, **options: Any) -> Response:
-    if not path.is_file():
-        raise HTTPException(404, "there is no such file, or it was removed")
-    return FileResponse(path, filename=name, **options)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...core import printable
+
 
 @dataclass
 class ImageAnswer:
@@ -115,12 +117,11 @@ class Item(ImageAnswer):
 
 
 def readable(name: str) -> str:
-    """Return a name of an upload for display: any alphabet, one line, and without parts such as "..".
+    r"""Return a name of an upload as `predict` has it, without parts such as "..", and control characters escaped.
 
     Examples
     --------
-    >>> readable("../slide/./a.png")
-    'slide/a.png'
+    >>> print(readable("../slide/./a\n.png"))
+    slide/a\x0a.png
     """
-    text = "".join(sign for sign in name if sign.isprintable())
-    return "/".join(part for part in text.split("/") if part.strip(" ."))
+    return "/".join(part for part in printable(name).split("/") if part not in ("", ".", ".."))

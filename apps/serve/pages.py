@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from ...core.formats import limits
 from ...core.jobs import format_seconds
@@ -82,9 +84,9 @@ class Pages:
             @app.get("/slides/{name}/{file}", include_in_schema=False)
             async def of_slide(name: str, file: str) -> Response:
                 path = maps / name / file
-                if file not in FILES or path.resolve() != path or not path.is_file():
+                if file not in FILES or path.resolve() != path:
                     raise HTTPException(404, "there is no such map")
-                return FileResponse(path, headers={"content-security-policy": _MAP_POLICY})
+                return await file_response(path, {"content-security-policy": _MAP_POLICY})
 
         @app.get("/static/{name}", include_in_schema=False)
         async def static(name: str) -> Response:
@@ -135,3 +137,12 @@ def _columns(item: Item) -> list[tuple[str, str]]:
     """Return the further cells of the table, with readable titles."""
     further = (item.further or {}).items()
     return [(_NAMES.get(name, name.replace("_", " ").capitalize()), cell) for name, cell in further if cell]
+
+
+async def file_response(path: Path, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a file as an answer. It is read whole, as it may be removed while it is sent."""
+    try:
+        content = await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError as error:
+        raise HTTPException(404, "there is no such file, or it was removed") from error
+    return Response(content, headers=headers, media_type=guess_type(path.name)[0] or "text/plain")

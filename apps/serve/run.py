@@ -58,10 +58,8 @@ class ServeSettings(Settings):
         with contextlib.suppress(ValueError):  # a name is not of this machine only
             local = local or ipaddress.ip_address(self.host).is_loopback
         if not local and self.token_file is None:
-            raise InputError(
-                "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",
-                self.host,
-            )
+            text = "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L"
+            raise InputError(text, self.host)
 
     def token(self) -> str:
         """Return the token of the file.
@@ -144,9 +142,8 @@ def _listening(settings: ServeSettings) -> socket.socket:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        raise InputError(
-            "{host} {}, {port} {}: cannot answer there ({})", settings.host, settings.port, error.strerror
-        ) from error
+        text = "{host} {}, {port} {}: cannot answer there ({})"
+        raise InputError(text, settings.host, settings.port, error.strerror) from error
 
 
 async def _serve(
@@ -177,9 +174,7 @@ async def _serve(
         server = uvicorn.Server(config)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.handle_exit, signal.SIGTERM, None)
-        answering = asyncio.create_task(
-            server.serve(sockets=[listener])
-        )  # as a task, so that repeated interrupts end it
+        answering = asyncio.create_task(server.serve(sockets=[listener]))  # a task, so that repeated interrupts end it
         # a token of a file would stay in the history of the browser
         ready((public or _address(listener, settings.host)) + ("/" if settings.token_file else f"/?token={token}"))
         await answering
@@ -190,5 +185,5 @@ async def _serve(
 def _address(listener: socket.socket, host: str) -> str:
     """Return the address of the page for a browser."""
     if host in ("0.0.0.0", "::"):  # nosec B104 - compared, not bound
-        host = socket.getfqdn()
+        host = socket.gethostname() if (name := socket.getfqdn()).startswith("localhost") else name
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

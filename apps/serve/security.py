@@ -111,7 +111,7 @@ class Guard:
             own = _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers)
             if scope["method"] in ("GET", "HEAD") or own:
                 return None
-            return PlainTextResponse("This was not asked by the page itself; load it again.\n", 403)
+            return PlainTextResponse("Not asked by the page itself; behind a proxy, give --public-url.\n", 403)
         given = scope["query_string"]
         if scope["method"] == "POST" and headers.get("content-type") == "application/x-www-form-urlencoded":
             with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token

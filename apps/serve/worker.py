@@ -23,7 +23,7 @@ import numpy as np
 
 from ...core import BchistoError, Message, is_out_of_memory, message_of, os_error, printable, written
 from ...core.formats import read_json
-from ...core.jobs import Ticker, prepare_worker, remove_output, write_rows
+from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
 from ...data import ImageRecord, ImageSelection, read_headers
 from ...evaluate import apply_temperature
@@ -78,8 +78,7 @@ def _answer(task: Task) -> dict[str, Any]:
             else:
                 logging.getLogger(__name__).debug("the error in full", exc_info=True)
                 answer = {"error": f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"}
-    answer["notes"] = notes
-    return {name: _named(value, task) for name, value in answer.items()}
+    return {name: _named(value, task) for name, value in {**answer, "notes": notes}.items()}
 
 
 @contextmanager
@@ -262,10 +261,7 @@ def _write(task: Task) -> dict[str, Any]:
     report = replace(shown, table=replace(shown.table, further=[*shown.table.further, *filled]))
     if task["html"]:
         write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
-    if shown.failures:
-        write_rows(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
-    else:
-        remove_output(folder / "failures.csv")
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
     return {}
 
 

@@ -23,7 +23,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .resources import THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
+from .resources import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -207,6 +207,7 @@ def _here_first(
 def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
     """Set this process up as a worker; of several GPUs it sees one, also where there are more workers than GPUs."""
     prepare_worker(parent, folder)
+    os.environ[SHARE] = str(resources.helpers(resources.processes))
     if folder is not None and len(resources.gpus) > 1:
         number = claim_number(folder, resources.processes)
         os.environ["CUDA_VISIBLE_DEVICES"] = resources.gpus[number % len(resources.gpus)]

@@ -137,8 +137,14 @@ class Resources:
         return max(1, self.cores // max(1, min(self.processes, units)))
 
 
+SHARE = "BCHISTO_CORES"
+"""Variable of a worker process: its share of the cores."""
+
+
 def default_jobs() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use; in a worker process, its share of them."""
+    if share := os.environ.get(SHARE):
+        return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

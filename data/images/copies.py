@@ -90,12 +90,11 @@ def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
     """Return the reduced grey levels of an image, float32 of shape (height, width)."""
     import cv2
 
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    step = scale.reduction
+    grey, step = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), scale.reduction
     if step == 1 or min(grey.shape) < step:
-        return np.asarray(grey)
+        return np.asarray(grey, np.float32)
     height, width = grey.shape[0] // step, grey.shape[1] // step
-    whole = np.ascontiguousarray(grey[: height * step, : width * step])
+    whole = grey[: height * step, : width * step].astype(np.float32)
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
@@ -120,12 +119,11 @@ def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fin
     if grey.std() < LEAST_SPREAD:
         return result
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
-    strength = np.abs(narrow - wide)
+    strength = cv2.absdiff(narrow, wide)
     side, margin = scale.cell + 1, scale.cell * _CELLS // 2
     peaks = (strength == cv2.dilate(strength, np.ones((side, side), np.uint8))) & (strength > 1.0)
-    inside = np.zeros_like(peaks)  # of a descriptor that is completely inside the image
-    inside[margin:-margin, margin:-margin] = True
-    points = np.argwhere(peaks & inside).astype(np.int32)
+    inside = peaks[margin:-margin, margin:-margin]  # descriptors that are completely inside the image
+    points = (np.argwhere(inside) + margin).astype(np.int32)
     points = points[np.argsort(-strength[points[:, 0], points[:, 1]], kind="stable")[:_MOST_POINTS]]
     reach = np.arange(1 - _CELLS, _CELLS, 2) * scale.cell // 2
     means = cv2.blur(grey, (side, side))

@@ -89,16 +89,17 @@ def test_a_second_opencv(on_path):
     assert check.remedy.startswith("pip uninstall -y opencv-python && ")
 
 
-def test_memory_for_fewer_processes_than_cores():
-    code = "from bchisto.apps.doctor.machine import check_memory, resource as r; r.setrlimit(r.RLIMIT_AS, ({0}, {0}))\n"
-    code += "print(*(check.status + ' ' + check.remedy for check in check_memory()))"
+def test_memory_for_fewer_processes_than_cores_and_too_small_files():
+    code = "from pathlib import Path; from bchisto.apps.doctor.machine import *; from resource import *\n"
+    code += "setrlimit({0}, ({1}, {1})); print(*(check.status + ' ' + check.remedy for check in {2}))"
 
-    def limited(size):
-        return subprocess.check_output([sys.executable, "-c", code.format(size)], text=True).strip()
+    def limited(size, limit="RLIMIT_AS", check="check_memory()"):
+        return subprocess.check_output([sys.executable, "-c", code.format(limit, size, check)], text=True).strip()
 
     assert limited(1 << 30).startswith("failure more memory")
     if (cores := machine.default_jobs()) > 1:
         assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
+    assert "failure ulimit -f unlimited" in limited(10_000, "RLIMIT_FSIZE", "check_folder(Path())")
 
 
 @pytest.mark.parametrize("name", ["disk", "temporary files", "/dev/shm", "/dev"])
@@ -122,6 +123,7 @@ def test_a_device_that_computes_wrong_numbers(monkeypatch):
 
 def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     assert only(named.check_weights()).status == "note"
     files = [tmp_path / "models" / f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5" for name in named._OF_PRESETS]
     files[0].parent.mkdir(exist_ok=True)
@@ -134,7 +136,10 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     files[2].write_text("<html>a page of a login</html>")
     files[3].unlink()
     files[3].symlink_to("/dev/zero")
-    checks = list(named.check_weights())
+    (fetched := tmp_path / "encoders" / "uni").mkdir(parents=True)
+    (fetched / "fetched.json").write_text('{"files": {"model.safetensors": "0"}, "revision": "main"}')
+    altered, *checks = named.check_weights()
+    assert (altered.status, "altered or removed since it was fetched" in altered.finding) == ("failure", True)
     assert [check.status for check in checks] == ["failure"] * 4
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files)}
 
@@ -276,16 +281,16 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
     )
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setattr("pathlib.Path.home", lambda: named.Path("/home/mueller"))
-    hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run")})
+    hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run"), "DIR": named.Path("JD")})
     texts = (
         "/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x",
-        "onnxruntime; run boost again", "run/run.json: damaged", "/home/mueller/.keras, /home/muellerin",
+        "onnxruntime; run boost again", "run/run.json, JD/a: damaged", "/home/mueller/.keras, /home/muellerin",
     )  # fmt: skip
     findings = [Check("a", "note", text) for text in texts]
     checks = run_checks({"a": lambda: findings}, hide=hide, write=in_python)
     assert [check.finding for check in checks] == [
         "/scratch/USER/keras is full", "cannot read IMAGE: damaged", "IMAGES/x", "onnxruntime; run boost again",
-        "RUN/run.json: damaged", "~/.keras, /home/muellerin",
+        "RUN/run.json, DIR/a: damaged", "~/.keras, /home/muellerin",
     ]  # fmt: skip
 
 
