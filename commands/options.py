@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
-from ..core.jobs import check_output, named_files, reading, scratch_folder
+from ..core.jobs import check_output, named_files, reading, scratch_folder, use_scratch
 from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
 
@@ -302,7 +302,7 @@ class Command(HelpfulCommand):
         before = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # without room for a folder, only code that needs it fails
-                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
+                use_scratch(stack.enter_context(scratch_folder()))
             try:
                 return super().invoke(ctx)
             finally:

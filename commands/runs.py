@@ -61,8 +61,8 @@ def _doctor_options() -> Iterator[click.Parameter]:
 def doctor(out: Any, as_json: bool, **named: Any) -> None:
     """Check this machine: what will fail, and what helps.
 
-    Prints what needs attention, with -v everything. Exit code 1 if something will fail. Nothing that it prints names a
-    person or a folder of yours, so that it can be pasted into a report.
+    Prints what needs attention, with -v everything. Exit code 1 if something will fail. Your user name and the folders
+    that you name are hidden; read it before you share it, as it may quote other names.
 
     \b
     Example: bchisto doctor --out run --model model.bchisto

@@ -9,7 +9,7 @@ from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16, openvino_core
-from .fetch import encoders_folder, refuse_altered
+from .fetch import encoders_folder, fetched_folder
 from .fetch import fetch as fetch_encoder
 from .kept import kept_folder, kept_networks, kept_trouble
 from .kept import trim as trim_networks

@@ -187,8 +187,13 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     hidden: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
-    hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
-    of_variables = {name: Path(value).expanduser() for name in _FOLDERS if (value := os.environ.get(name))}
+
+    def expanded(value: str) -> Path:
+        return Path(os.path.expanduser(value))  # noqa: PTH111 - without such a user, `Path.expanduser` fails
+
+    if (home := expanded("~")).is_absolute() and home.name:
+        hidden |= {f"{home}/": "~/", str(home): "~"}
+    of_variables = {name: expanded(value) for name in _FOLDERS if (value := os.environ.get(name))}
     for word, path in {**paths, **of_variables}.items():
         for form in () if path is None else (path.absolute(), path.resolve(), path):
             for steps, folder in enumerate((form, *form.parents)):

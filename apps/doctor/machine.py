@@ -78,7 +78,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
             write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
             if (most := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
-                text = f"no file gets larger than {most / _GB:.1g} GB by ulimit -f"
+                text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
                 yield Check("folder", "warning" if most >= _DISK_GB * _GB else "failure", text, "ulimit -f unlimited")
             yield from _free_space(Path(scratch))
     except OSError as error:
@@ -179,6 +179,7 @@ def _is_of(need: Requirement, extra: str) -> bool:
 
 def _trouble(module: str) -> str:
     """Return why a module cannot be loaded; empty if it can."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # OpenVINO is loaded without it
     try:
         import_module(module)
     except Exception as error:  # noqa: BLE001 - a broken binary may raise anything

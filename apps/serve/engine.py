@@ -64,6 +64,7 @@ class Engine:
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
+            self.restarts += self._process is not None
             self._process = await start_process(
                 sys.executable, "-m", f"{__package__}.worker",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,

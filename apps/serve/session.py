@@ -114,7 +114,7 @@ class Session:
         if len(self._items) >= limits.SERVED_IMAGES:
             raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
         self._next = number = self._next + 1
-        item = Item(number, name, folder=self.folder / str(number), **facts)
+        item = Item(number, name, folder=self.folder / str(number), mpp=facts.get("given"), **facts)
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item)

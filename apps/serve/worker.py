@@ -185,7 +185,6 @@ def _read(task: Task) -> dict[str, Any]:
 def _predict(task: Task) -> dict[str, Any]:
     """Predict an image, and return its probabilities and its cells of the table."""
     file, model = _model(task)
-    classes = model.bundle.classes
     record, _ = _record(task["image"], model)
     with advised():
         result = predict_records(model, [record], ticker=Ticker(None), skip_errors=True)[record.image_id]
@@ -203,8 +202,8 @@ def _predict(task: Task) -> dict[str, Any]:
         "confidence": row.confidence,
         "uncertain": row.unsure,
         "next_class": row.next_class,
-        "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),
-        "calibrated": dict(zip(classes, calibrated.tolist(), strict=True)),
+        "probabilities": dict(zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)),
+        "calibrated": dict(zip(model.bundle.classes, calibrated.tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 

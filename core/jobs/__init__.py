@@ -34,6 +34,7 @@ from .processes import (
     prepare_worker,
     scratch_folder,
     this_process,
+    use_scratch,
     when_orphaned,
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration

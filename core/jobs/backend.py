@@ -30,7 +30,7 @@ _AMPERE = 8
 
 def named_backend() -> str:
     """Return the name of Keras's backend without importing it: of ``KERAS_BACKEND``, else of ``keras.json``."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - raises nothing
     named = None
     with contextlib.suppress(OSError, ValueError, AttributeError):  # Keras reads it too, and says what is wrong
         named = json.loads((home / "keras.json").read_text()).get("backend")

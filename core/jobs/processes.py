@@ -76,14 +76,19 @@ def prepare_worker(parent: int, folder: Path | None = None) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     if folder is not None:
-        tempfile.tempdir = str(folder)
-        home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one
-        if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
-            os.environ.setdefault("MPLCONFIGDIR", str(folder))
+        use_scratch(folder)
     if logging.lastResort is not None:  # this handler prints the warnings of a worker
         logging.lastResort.setFormatter(_Printable())
     hush_readers()
     when_orphaned(functools.partial(os._exit, 1), parent=parent)
+
+
+def use_scratch(folder: Path) -> None:
+    """Let this process put its temporary files into a folder that is removed before the process ends."""
+    tempfile.tempdir = str(folder)
+    home = os.path.join("/", os.path.expanduser("~"))  # noqa: PTH111, PTH118 - a user without one has "/~"
+    if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
+        os.environ.setdefault("MPLCONFIGDIR", str(folder))
 
 
 def hush_readers() -> None:

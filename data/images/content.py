@@ -30,6 +30,7 @@ _MOST_CONTRADICTIONS = 50
 _NEAR, _APART = 8, 0.001
 """An image without content has all but this fraction of its pixels within so many grey levels of its mean colour. Noise
 of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patches, 23 % of the pixels are farther."""
+
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
 _BLANK = Message("white, black or of another single colour, so that it shows nothing; leave it out or export it again")

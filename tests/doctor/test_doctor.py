@@ -136,10 +136,11 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     files[2].write_text("<html>a page of a login</html>")
     files[3].unlink()
     files[3].symlink_to("/dev/zero")
-    (fetched := tmp_path / "encoders" / "uni").mkdir(parents=True)
-    (fetched / "fetched.json").write_text('{"files": {"model.safetensors": "0"}, "revision": "main"}')
-    altered, *checks = named.check_weights()
-    assert (altered.status, "altered or removed since it was fetched" in altered.finding) == ("failure", True)
+    (fetched := tmp_path / "encoders" / "dinov2-small" / "model.safetensors").parent.mkdir(parents=True)
+    fetched.write_bytes(b"cut")
+    fetched.with_name("fetched.json").write_text('{"files": {"model.safetensors": "0"}, "revision": "main"}')
+    cut, *checks = named.check_weights()
+    assert (cut.status, cut.remedy) == ("failure", "bchisto encoder fetch dinov2-small")
     assert [check.status for check in checks] == ["failure"] * 4
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files)}
 
@@ -280,7 +281,8 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
         text in out for text in ("level 1 may be the classes", "--label-from 1 takes", "not in KERAS_HOME/models")
     )
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
-    monkeypatch.setattr("pathlib.Path.home", lambda: named.Path("/home/mueller"))
+    monkeypatch.setenv("TMPDIR", "~nobody-here/x")
+    monkeypatch.setenv("HOME", "/home/mueller")
     hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run"), "DIR": named.Path("JD")})
     texts = (
         "/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x",

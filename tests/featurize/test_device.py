@@ -133,21 +133,21 @@ def test_processes_ahead_change_nothing(tissue, tmp_path):
             assert_same_descriptors(c.features[name], values)
 
 
-@pytest.mark.parametrize("helpers", [1, 2])
-def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
+@pytest.mark.parametrize(("on_device", "cores"), [(True, 1), (True, 2), (False, 1), (False, 2)])
+def test_an_error_comes_in_its_place(tissue, tmp_path, monkeypatch, on_device, cores):
+    monkeypatch.setenv("BCHISTO_CORES", str(cores))
     broken = tmp_path / "images" / "broken.png"
     broken.parent.mkdir()
     broken.write_bytes(b"no image")
     paths = sorted(tissue.rglob("*.png"))[:4]
     records = [ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]]
-    counts = tmp_path / "counts"
-    counts.mkdir()
+    (counts := tmp_path / "counts").mkdir()
     options = {
         "settings": SETTINGS,
         "targets": {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])},
         "ticker": Ticker(counts),
-        "on_device": True,
-        "helpers": helpers,
+        "on_device": on_device,
+        "helpers": cores,
     }
     items = describe_images(records, **options)
     assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
