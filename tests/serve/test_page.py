@@ -345,19 +345,19 @@ def test_removing_the_image_in_work(page, content):
     worker = worker_of(page.process)
     page.add("a.png", content)
     page.wait()
-    numbers = []
-    while (queue := page.client.get("/api/queue").json())["working"] == 0:
-        if queue["waiting"] == 0:  # at first, or if it was faster than this
+    numbers, working = [], None
+    while working is None:
+        if page.client.get("/api/queue").json()["waiting"] == 0:  # at first, or if it was faster than this
             page.clear()
             numbers = [page.add(f"{number}.png", content).json()["number"] for number in range(3)]
         os.kill(worker, signal.SIGCONT)
         time.sleep(0.01)
         os.kill(worker, signal.SIGSTOP)
-    (working,) = [image["number"] for image in page.client.get("/api/images").json() if image["state"] == "working"]
+        time.sleep(0.1)  # until an answer that was under way has come
+        working = next((i["number"] for i in page.client.get("/api/images").json() if i["state"] == "working"), None)
     page.client.delete(f"/api/images/{working}")
-    assert {image["number"]: image["state"] for image in page.wait().values()} == dict.fromkeys(
-        set(numbers) - {working}, "done"
-    )
+    states = {image["number"]: image["state"] for image in page.wait().values()}
+    assert states == dict.fromkeys(set(numbers) - {working}, "done")
     assert not Path(f"/proc/{worker}").exists()
 
 
