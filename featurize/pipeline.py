@@ -144,7 +144,8 @@ def featurize(
         else:
             share = _share(work.shard, units, plans)
         written, listed = not work.checks or opened.is_settled(folder / FACTS_FILE), run / "failures.csv"
-        if not work.checks and (work.shard is None or not listed.is_file()):  # only a merge knows all failures
+        # only a merge knows all failures
+        if (failures or listed.exists()) and not work.checks and (work.shard is None or not listed.is_file()):
             paths = {image.image_id: str(image.path) for image in opened.source.records}
             rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
             write_or_remove(listed, ("image_id", "path", "error"), rows)
