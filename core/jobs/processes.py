@@ -86,8 +86,9 @@ def prepare_worker(parent: int, folder: Path | None = None) -> None:
 def use_scratch(folder: Path) -> None:
     """Let this process put its temporary files into a folder that is removed before the process ends."""
     tempfile.tempdir = str(folder)
-    home = os.path.join("/", os.path.expanduser("~"))  # noqa: PTH111, PTH118 - a user without one has "/~"
-    if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - `Path.home` fails for a user without one, who keeps "~"
+    # matplotlib's own folder would be gone before matplotlib removes it at exit
+    if not (home.is_absolute() and os.access(home, os.W_OK)):
         os.environ.setdefault("MPLCONFIGDIR", str(folder))
 
 
