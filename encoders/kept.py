@@ -46,7 +46,7 @@ _OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
 def cache_folder() -> Path:
     """Return the folder for what can be made again: ``BCHISTO_CACHE``, or ``bchisto`` below ``XDG_CACHE_HOME``."""
     given, base = os.environ.get("BCHISTO_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    # unlike Path.home(), this raises nothing if there is no home folder; nobody writes to /~
+    # unlike Path.home(), this raises nothing if there is no home folder; /~ takes no files of such a user
     return Path(given or os.path.join("/", base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
 
 

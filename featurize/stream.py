@@ -1,4 +1,4 @@
-"""Compute features of images while a thread prepares the next ones, and measure how long this takes."""
+"""Compute features of images while a thread prepares the next ones if a core is free, and measure how long it takes."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ def describe_units(
 ) -> None:
     """Compute the missing features of units, one unit after the other, and keep them in packs.
 
-    Images of the next unit are prepared while the previous one is computed.
+    If a core is free, images of the next unit are prepared while the previous one is computed.
 
     Parameters
     ----------

@@ -79,19 +79,19 @@ def command(folder, options):
     _encode_frames(targets, frames[0])
     shares = []
 
-    def encoder():
-        (seconds,) = interleaved({"alone": lambda: [_encode_frames(targets, f) for f in frames]}, rounds=2).values()
+    def encoder_seconds():
+        (seconds,) = interleaved({"encoder": lambda: [_encode_frames(targets, f) for f in frames]}, rounds=2).values()
         return np.mean(seconds) * len(records) / 4
 
     for number in range(options.rounds):
-        alone = encoder()  # before and after, as the speed of a machine changes
+        encoding = encoder_seconds()  # before and after, as the speed of a machine changes
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([*words, str(folder / f"out{number}")], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        alone = (alone + encoder()) / 2
-        shares.append(alone / whole)
-        print(f"{len(records)} images, 12 augmentations: bchisto {whole:.1f} CPU seconds, encoder alone {alone:.1f}")
+        encoding = (encoding + encoder_seconds()) / 2
+        shares.append(encoding / whole)
+        print(f"{len(records)} images, 12 augmentations: bchisto {whole:.1f} CPU seconds, encoder alone {encoding:.1f}")
     print(f"\nbchisto runs at {100 * np.median(shares):.0f} % of the encoder alone")
 
 
