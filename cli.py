@@ -37,7 +37,9 @@ try:
     import click
     from click.exceptions import NoArgsIsHelpError  # click before 8.2 has none
 except Exception as error:  # doctor, which names packages that do not load, is itself a command
-    raise SystemExit(import_module(".apps.doctor.machine", __package__).click_trouble(error)) from error
+    raise SystemExit(
+        import_module(".apps.doctor.machine", __package__).click_trouble(error)
+    ) from error
 
 from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 
@@ -81,14 +83,20 @@ class _LazyGroup(click.Group):
         """Write the commands by group."""
         for title, names in GROUPS.items():
             commands = {name: self.get_command(ctx, name) for name in names}
-            rows = [(name, command.get_short_help_str(WIDTH)) for name, command in commands.items() if command]
+            rows = [
+                (name, command.get_short_help_str(WIDTH))
+                for name, command in commands.items()
+                if command
+            ]
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=12)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name)
+        command = getattr(
+            import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name
+        )
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
@@ -96,11 +104,16 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command for the words; for an unknown command, raise an error with similar names."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx)
+            raise click.UsageError(
+                f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx
+            )
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+)
 @click.version_option(__version__, prog_name="bchisto")
 def cli() -> None:
     """Classify breast-tissue images from a few hundred labelled ones, with numbers you can defend.
@@ -119,18 +132,27 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit codes: 0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
-    if sys.platform.startswith("win"):  # bchisto syncs folders, watches processes and replaces files as in POSIX
-        click.echo("error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)", err=True)
+    if sys.platform.startswith(
+        "win"
+    ):  # bchisto syncs folders, watches processes and replaces files as in POSIX
+        click.echo(
+            "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)",
+            err=True,
+        )
         sys.exit(2)
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
     outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
-    if strange := [text for text in words if readable_name(text) != text]:  # records and tables are UTF-8
+    if strange := [
+        text for text in words if readable_name(text) != text
+    ]:  # records and tables are UTF-8
         put(f"error: {readable_name(strange[0])}: {NOT_UTF_8}", err=True)
         sys.exit(2)
     with _interruptible() as stop:
         try:
-            status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome)
+            status = cli.main(
+                args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome
+            )
         except click.ClickException as error:
             put(_usage(error), err=True)
             status = error.exit_code
@@ -174,14 +196,18 @@ def _spoken(text: Any, words: Sequence[str]) -> Any:
 def _failed(error: Exception, words: Sequence[str]) -> int:
     """Print an error in one line, and return the exit code."""
     code = 1
-    if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
+    if isinstance(error, BchistoError) and not (
+        isinstance(error, DependencyError) and is_out_of_memory(error)
+    ):
         line, code = message_of(error), error.exit_code
     elif is_out_of_memory(error):
         line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
     elif isinstance(error, OSError):
         line, code = os_error(error)
     elif isinstance(error, ImportError):
-        line = f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
+        line = (
+            f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
+        )
     else:
         line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
     text = printable(f"error: {_spoken(line, words)}")
@@ -206,12 +232,18 @@ class _Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:
             now = time.monotonic()
-            if now - self._raised < _AGAIN_SECONDS:  # schedulers often signal a process and then its group
+            if (
+                now - self._raised < _AGAIN_SECONDS
+            ):  # schedulers often signal a process and then its group
                 return
             self._raised = now
             self.again(number, _AGAIN_SECONDS + 0.1)
         self.received = number
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(signal.Signals(number).name)
+        raise (
+            KeyboardInterrupt
+            if number == signal.SIGINT
+            else Terminated(signal.Signals(number).name)
+        )
 
     def again(self, number: int, seconds: float) -> None:
         """Send the signal again after some seconds."""
@@ -238,7 +270,10 @@ def _interruptible() -> Iterator[_Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    }
     hook = sys.unraisablehook
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a signal that is ignored, as with nohup, stays ignored
@@ -281,9 +316,13 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
-        elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
+        elif isinstance(record.args, tuple) and any(
+            isinstance(item, Message) for item in record.args
+        ):
             record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
-        return printable(super().formatMessage(record), lines=record.name.partition(".")[0] != "bchisto")
+        return printable(
+            super().formatMessage(record), lines=record.name.partition(".")[0] != "bchisto"
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record), lines=True)  # may include a traceback

@@ -41,7 +41,9 @@ def main(wheel: str) -> None:
     version = path.name.split("-")[1]
     with (ROOT / "tools" / "licences.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
-    licences = {re.sub(r"[-_.]+", "-", name).lower(): (licence, by) for name, _, licence, by in rows}
+    licences = {
+        re.sub(r"[-_.]+", "-", name).lower(): (licence, by) for name, _, licence, by in rows
+    }
     bom = Bom()
     bom.metadata.component = root = Component(
         type=ComponentType.APPLICATION,
@@ -50,11 +52,17 @@ def main(wheel: str) -> None:
         bom_ref=f"bchisto=={version}",
         supplier=OrganizationalEntity(name="The bchisto developers"),
         purl=PackageURL("pypi", None, "bchisto", version),
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(path.read_bytes()).hexdigest())],
+        hashes=[
+            HashType(
+                alg=HashAlgorithm.SHA_256, content=hashlib.sha256(path.read_bytes()).hexdigest()
+            )
+        ],
         licenses=[DisjunctiveLicense(id="Apache-2.0")],
     )
     lines = re.findall(
-        r"^(\S+)==(\S+) --hash=sha256:(\w+)$", (ROOT / "tools/requirements.lock").read_text(), re.MULTILINE
+        r"^(\S+)==(\S+) --hash=sha256:(\w+)$",
+        (ROOT / "tools/requirements.lock").read_text(),
+        re.MULTILINE,
     )
     for name, number, digest in lines:
         one = component(name, number, digest, *licences[name])
@@ -62,7 +70,9 @@ def main(wheel: str) -> None:
         if one.scope is ComponentScope.REQUIRED:
             bom.register_dependency(root, [one])
     out = path.with_suffix(".cdx.json")
-    make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_to_file(str(out), allow_overwrite=True, indent=2)
+    make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_to_file(
+        str(out), allow_overwrite=True, indent=2
+    )
     sys.stdout.write(f"bill of materials: {len(lines)} packages in {out.name}\n")
 
 

@@ -14,7 +14,9 @@ HELP_SECONDS = 0.3
 def main(wheel: str) -> None:
     """Raise SystemExit with what is wrong."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
     wanted = {f"{package.replace('.', '/')}/__init__.py" for package in packages}
     wanted |= {
         "bchisto/py.typed",
@@ -24,7 +26,9 @@ def main(wheel: str) -> None:
     }
     missing = sorted(wanted - names)
     stray = sorted(
-        name for name in names if name.startswith(("bchisto/tests", "bchisto/docs", "bchisto/tools", "tests"))
+        name
+        for name in names
+        if name.startswith(("bchisto/tests", "bchisto/docs", "bchisto/tools", "tests"))
     )
     if missing or stray:
         sys.exit(f"wheel: missing {missing}, stray {stray}")
@@ -37,7 +41,9 @@ def main(wheel: str) -> None:
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        done = subprocess.run([command, "-c", script], capture_output=True, text=True, check=False, cwd="/")
+        done = subprocess.run(
+            [command, "-c", script], capture_output=True, text=True, check=False, cwd="/"
+        )
         times.append(time.perf_counter() - started)
         if done.returncode or "Usage: bchisto" not in done.stdout:
             sys.exit(f"wheel: bchisto --help fails\n{done.stderr}")

@@ -13,19 +13,30 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK, TABLE, PAGE = ROOT / "tools/requirements.lock", ROOT / "tools/licences.csv", ROOT / "docs" / "licences.md"
+LOCK, TABLE, PAGE = (
+    ROOT / "tools/requirements.lock",
+    ROOT / "tools/licences.csv",
+    ROOT / "docs" / "licences.md",
+)
 
 EXTRAS = ("", "excel", "dask", "jax", "onnx", "slides", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {
-    "Apache Software License": "Apache-2.0", "MIT License": "MIT", "BSD License": "BSD",
-    "Python Software Foundation License": "PSF-2.0", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "ISC License (ISCL)": "ISC", "Apache 2.0": "Apache-2.0", "Apache License 2.0": "Apache-2.0",
-    "BSD 3-Clause License": "BSD-3-Clause", "BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause",
+    "Apache Software License": "Apache-2.0",
+    "MIT License": "MIT",
+    "BSD License": "BSD",
+    "Python Software Foundation License": "PSF-2.0",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "ISC License (ISCL)": "ISC",
+    "Apache 2.0": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
+    "BSD 3-Clause License": "BSD-3-Clause",
+    "BSD 3-Clause": "BSD-3-Clause",
+    "3-Clause BSD License": "BSD-3-Clause",
     "2-clause BSD": "BSD-2-Clause",
     "Public Domain or BSD or GNU General Public License (GPL)": "public domain, BSD or GPL",
-}  # fmt: skip
+}
 
 HEAD = """# Licences of what bchisto needs
 
@@ -39,7 +50,9 @@ GPL-3.0-or-later (see NOTICE); and the weights of networks, which have [licences
 
 PARTS = {
     "bchisto itself": ("bchisto",),
-    "the extras excel, dask, jax, onnx and slides": tuple(f"bchisto[{name}]" for name in EXTRAS[1:6]),
+    "the extras excel, dask, jax, onnx and slides": tuple(
+        f"bchisto[{name}]" for name in EXTRAS[1:6]
+    ),
     "tests, documents and lint": ("bchisto[test]", "bchisto[docs]", "bchisto[lint]"),
 }
 """Sections of the page, and what needs the packages of each."""
@@ -58,18 +71,26 @@ def page(rows: list[list[str]]) -> str:
             if needs in by:
                 names_of.setdefault(licence_name, []).append(name)
         parts.append(f"\n## For {title}\n\n")
-        parts += [f"- **{licence_name}**: {', '.join(names)}\n" for licence_name, names in sorted(names_of.items())]
+        parts += [
+            f"- **{licence_name}**: {', '.join(names)}\n"
+            for licence_name, names in sorted(names_of.items())
+        ]
     return "".join(parts)
 
 
 def licence(package: dict) -> str:
     """Return what a package says of its licence, in few words; older pips leave its expression out of their report."""
     with contextlib.suppress(metadata.PackageNotFoundError):
-        package = {"license_expression": metadata.metadata(package["name"]).get("License-Expression"), **package}
+        package = {
+            "license_expression": metadata.metadata(package["name"]).get("License-Expression"),
+            **package,
+        }
     if package.get("license_expression"):
         return package["license_expression"]
     classes = [
-        entry.rpartition(" :: ")[2] for entry in package.get("classifier", ()) if entry.startswith("License :: ")
+        entry.rpartition(" :: ")[2]
+        for entry in package.get("classifier", ())
+        if entry.startswith("License :: ")
     ]
     classes = [NAMED.get(entry, entry) for entry in classes if entry != "OSI Approved"]
     first, *_ = [*(package.get("license") or "").strip().splitlines(), ""]
@@ -115,7 +136,9 @@ def main(report: str) -> None:
         for name, facts in sorted(packages.items())
     ]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["package", "version", "licence", "needed by"], *rows])
+        csv.writer(file, lineterminator="\n").writerows(
+            [["package", "version", "licence", "needed by"], *rows]
+        )
     PAGE.write_text(page(rows))
 
 

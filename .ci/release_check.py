@@ -28,7 +28,8 @@ def find(version: str) -> str | None:
     """Return the interpreter of a version, of PATH or of pyenv, whose shims may be of versions that are not there."""
     home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for python in filter(
-        None, (shutil.which(f"python{version}"), *(home / "versions").glob(f"{version}.*/bin/python"))
+        None,
+        (shutil.which(f"python{version}"), *(home / "versions").glob(f"{version}.*/bin/python")),
     ):
         if subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0:
             return str(python)
@@ -42,7 +43,9 @@ def check(name: str, python: str, *, constraints: Path | None = None) -> bool:
     log = folder.with_name(f"{name}.log")  # a suffix would be that of 3.12
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     bounds = [] if constraints is None else ["-c", str(constraints)]
-    subprocess.run([own, "-m", "pip", "install", "--quiet", *bounds, "-e", f"{ROOT}[{EXTRAS}]"], check=True)
+    subprocess.run(
+        [own, "-m", "pip", "install", "--quiet", *bounds, "-e", f"{ROOT}[{EXTRAS}]"], check=True
+    )
     started = time.monotonic()
     with log.open("w") as handle:
         line = [own, "-m", "pytest", *FAST, *PARALLEL, *(OLD if constraints else ())]
@@ -51,9 +54,13 @@ def check(name: str, python: str, *, constraints: Path | None = None) -> bool:
     text = log.read_text()
     ending = text.splitlines()[-1].strip("= ") if text.strip() else "no output"
     counts = re.match(r"(\d+ \w+(?:, )?)+", ending)
-    version = subprocess.run([own, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run(
+        [own, "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     with_ = "the newest packages" if constraints is None else "the oldest packages"
-    sys.stdout.write(f"{version}, {with_}: {counts[0] if counts else ending} ({seconds / 60:.0f} min; {log})\n")
+    sys.stdout.write(
+        f"{version}, {with_}: {counts[0] if counts else ending} ({seconds / 60:.0f} min; {log})\n"
+    )
     sys.stdout.flush()
     return code == 0
 
@@ -62,11 +69,18 @@ def main() -> int:
     """Return the exit status."""
     chosen = sys.argv[1:] or [*PYTHONS, "lowest"]
     if unknown := set(chosen) - {*PYTHONS, "lowest"}:
-        sys.stderr.write(f"release-check: {', '.join(sorted(unknown))}: choose of {', '.join(PYTHONS)} and lowest\n")
+        sys.stderr.write(
+            f"release-check: {', '.join(sorted(unknown))}: choose of {', '.join(PYTHONS)} and lowest\n"
+        )
         return 2
-    pythons = {version: find(version) for version in (PYTHONS[0] if name == "lowest" else name for name in chosen)}
+    pythons = {
+        version: find(version)
+        for version in (PYTHONS[0] if name == "lowest" else name for name in chosen)
+    }
     if missing := [version for version, python in pythons.items() if python is None]:
-        sys.stderr.write(f"release-check: missing Python {', '.join(missing)}; install it, on PATH or by pyenv\n")
+        sys.stderr.write(
+            f"release-check: missing Python {', '.join(missing)}; install it, on PATH or by pyenv\n"
+        )
         return 2
     (ROOT / ".venv").mkdir(exist_ok=True)
     oldest = ROOT / ".venv" / "lowest.txt"

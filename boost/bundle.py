@@ -62,7 +62,10 @@ class Bundle(BundleFacts):
     @property
     def model_names(self) -> tuple[str, ...]:
         """Names of the classifier and its encoders."""
-        return (self.head, *dict.fromkeys(str(header["encoder"]) for header in self.stores.values()))
+        return (
+            self.head,
+            *dict.fromkeys(str(header["encoder"]) for header in self.stores.values()),
+        )
 
     @property
     def takes_embeddings(self) -> bool:
@@ -89,7 +92,9 @@ class Bundle(BundleFacts):
     @property
     def constant(self) -> int:
         """Number of models that give all images the same probabilities. Models that do not report this count as 0."""
-        return sum(getattr(model, "constant", False) for models in self.models.values() for model in models)
+        return sum(
+            getattr(model, "constant", False) for models in self.models.values() for model in models
+        )
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, feature files and augmentations, as published.
@@ -110,9 +115,15 @@ class Bundle(BundleFacts):
         """
         missing = sorted(set(self.models) - set(features))
         if missing:
-            raise BundleError(f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}")
+            raise BundleError(
+                f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}"
+            )
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
-        if not (mean.shape[1:] == (len(self.classes),) and (mean >= -1e-6).all() and np.isfinite(mean).all()):
+        if not (
+            mean.shape[1:] == (len(self.classes),)
+            and (mean >= -1e-6).all()
+            and np.isfinite(mean).all()
+        ):
             raise BundleError(
                 "the models in this model file give values that are not probabilities; the file is corrupt"
             )
@@ -132,7 +143,9 @@ class Bundle(BundleFacts):
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
-        each = [probabilities(store, model) for store, models in self.models.items() for model in models]
+        each = [
+            probabilities(store, model) for store, models in self.models.items() for model in models
+        ]
         return np.asarray(np.mean(each, axis=0))
 
     @property
@@ -142,7 +155,11 @@ class Bundle(BundleFacts):
         Trees derive them from their counts of training rows; other classifiers predict the mean features of training.
         None if a classifier does not offer them.
         """
-        if any(getattr(model, "base", None) is None for models in self.models.values() for model in models):
+        if any(
+            getattr(model, "base", None) is None
+            for models in self.models.values()
+            for model in models
+        ):
             return None
         return self._mean(lambda _, classifier: classifier.base)
 
@@ -160,7 +177,9 @@ class Bundle(BundleFacts):
         ndarray of float64, shape (images, classes)
         """
         share = 1 / self.count
-        return np.asarray(np.sum([model.predict_proba(features) * share for model in self.models[store]], axis=0))
+        return np.asarray(
+            np.sum([model.predict_proba(features) * share for model in self.models[store]], axis=0)
+        )
 
     @staticmethod
     def save(
@@ -186,7 +205,10 @@ class Bundle(BundleFacts):
         reference : bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
-        own: dict[str, Any] = {"head": head, "stores": {name: dict(header) for name, header in stores.items()}}
+        own: dict[str, Any] = {
+            "head": head,
+            "stores": {name: dict(header) for name, header in stores.items()},
+        }
         if renamed := {name: _folder(name) for name in stores if not _FOLDER.fullmatch(name)}:
             own["folders"] = renamed
         members = [
@@ -203,22 +225,32 @@ class Bundle(BundleFacts):
         """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
         head, stores = str(manifest["head"]), manifest["stores"]
-        plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
+        plain = (
+            isinstance(stores, dict)
+            and stores
+            and all(isinstance(header, dict) for header in stores.values())
+        )
         renamed = manifest.get("folders", {})
         store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
         if not store_of or len(store_of) < len(stores):
-            raise BundleError(f"{path}: names no feature sets, or one folder for several; the model file is corrupt")
+            raise BundleError(
+                f"{path}: names no feature sets, or one folder for several; the model file is corrupt"
+            )
         spec = known_head(head)
         models: dict[str, list[Classifier]] = {name: [] for name in stores}
         model_ids, reference = [], None
         if REFERENCE_MEMBER in archive.members:
-            reference = parse_reference(archive.read(REFERENCE_MEMBER), classes=len(manifest["classes"]))
+            reference = parse_reference(
+                archive.read(REFERENCE_MEMBER), classes=len(manifest["classes"])
+            )
         for member in archive.members:
             if member == REFERENCE_MEMBER:
                 continue
             match = _MEMBER.fullmatch(member)
             if match is None:
-                raise BundleError(f"{path}: its members are not those of a boosted model ({member[:99]}); altered")
+                raise BundleError(
+                    f"{path}: its members are not those of a boosted model ({member[:99]}); altered"
+                )
             folder, seed, fold, suffix = match.groups()
             if suffix != spec.suffix:
                 raise BundleError(
@@ -231,20 +263,29 @@ class Bundle(BundleFacts):
             store = store_of[folder]
             model_ids.append((store, int(fold), int(seed)))
             if parse:
-                models[store].append(_parse(path, archive, member, spec, classes=len(manifest["classes"])))
+                models[store].append(
+                    _parse(path, archive, member, spec, classes=len(manifest["classes"]))
+                )
         if len(set(model_ids)) < len(model_ids):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
         if without_models := set(stores).difference(store for store, _, _ in model_ids):
-            raise BundleError(f"{path}: has no model of its feature set {min(without_models)}; it was altered")
+            raise BundleError(
+                f"{path}: has no model of its feature set {min(without_models)}; it was altered"
+            )
         for store, own in models.items():
             if len({getattr(model, "features", None) for model in own} - {None}) > 1:
-                raise BundleError(f"{path}: models of its feature set {store} take different features; it was altered")
+                raise BundleError(
+                    f"{path}: models of its feature set {store} take different features; it was altered"
+                )
         bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
         if not bundle.constant:
             return bundle
         # replaces the banner of training, which recommends settings that cannot be changed in a trained model
         banners = [banner for banner in bundle.banners if not banner.startswith(NOTHING_LEARNT)]
-        return replace(bundle, banners=(*banners, nothing_learnt(f"{bundle.constant} of {bundle.count} models")))
+        return replace(
+            bundle,
+            banners=(*banners, nothing_learnt(f"{bundle.constant} of {bundle.count} models")),
+        )
 
 
 def _folder(store: str) -> str:
@@ -255,7 +296,9 @@ def _folder(store: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
-def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int) -> Classifier:
+def _parse(
+    path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int
+) -> Classifier:
     """Return a model; refuse one whose number of classes differs from that of the model file."""
     data = archive.read(member)
     try:
@@ -263,5 +306,7 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     except BundleError as error:
         raise BundleError("{}: {}: {}", path, member, error) from error
     if (own := getattr(classifier, "classes", classes)) != classes:
-        raise BundleError(f"{path}: {member} has {own} classes, the model file {classes}; it is corrupt")
+        raise BundleError(
+            f"{path}: {member} has {own} classes, the model file {classes}; it is corrupt"
+        )
     return classifier

@@ -23,7 +23,9 @@ _TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Factors of squared distances that are tried. A distance between vectors of length 1 is at most 2."""
 
 
-def unit_rows(features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def unit_rows(
+    features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
     """Return the mean features of each image, centred, scaled, and normalised to length 1.
 
     Parameters
@@ -89,7 +91,9 @@ class PrototypeModel(StandardisedModel):
 
     def _scores(self, features: Features) -> Probabilities:
         a = self.arrays
-        far = squared_distances(unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64))
+        far = squared_distances(
+            unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64)
+        )
         return np.asarray(a["intercepts"] - float(a["temperature"]) * far)
 
 
@@ -124,7 +128,9 @@ def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     votes = np.eye(part.classes, dtype=np.float32)[labels]
 
     def held_out_by(neighbours: int) -> Callable[[Places, Places], Probabilities]:
-        return lambda train, held: softmax(_vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior)
+        return lambda train, held: softmax(
+            _vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior
+        )
 
     tried = [count for count in _NEIGHBOURS if count <= len(labels)]
     best = _chosen(part, tried, held_out_by)
@@ -161,14 +167,18 @@ def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
         return np.asarray(of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0))
 
     def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
-        return lambda train, held: softmax(prior - temperature * squared_distances(rows[held], means(train)))
+        return lambda train, held: softmax(
+            prior - temperature * squared_distances(rows[held], means(train))
+        )
 
     best = _chosen(part, _TEMPERATURES, held_out_by)
     arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
     return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
 
 
-def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
+def _prepared(
+    part: TrainingPart,
+) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
     """Return rows, labels, mean and scale of a training part, and scores that exclude classes without images."""
     means = part.features.mean(axis=1, dtype=np.float64)
     mean = means.mean(axis=0).astype(np.float32)
@@ -178,13 +188,17 @@ def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, F
 
 
 def _chosen(
-    part: TrainingPart, tried: Sequence[Any], held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]]
+    part: TrainingPart,
+    tried: Sequence[Any],
+    held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]],
 ) -> Any:
     """Return the value with the smallest loss on the images that inner folds hold out."""
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
 
     def loss(value: Any) -> float:
-        return held_out_loss(out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)), part.labels)
+        return held_out_loss(
+            out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)), part.labels
+        )
 
     return min(tried, key=loss)
 
@@ -247,8 +261,14 @@ def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     variances = (1 - shrinkage) * singular**2 / len(rows) + ridge
     weights = means / ridge + (means @ axes.T) * (1 / variances - 1 / ridge) @ axes
     with np.errstate(divide="ignore"):
-        offsets = np.where(present, np.log(counts / len(rows)) - 0.5 * (weights * means).sum(axis=1), ABSENT)
-    arrays = {"coefficients": weights * present[:, None], "intercepts": offsets, "shrinkage": np.array(shrinkage)}
+        offsets = np.where(
+            present, np.log(counts / len(rows)) - 0.5 * (weights * means).sum(axis=1), ABSENT
+        )
+    arrays = {
+        "coefficients": weights * present[:, None],
+        "intercepts": offsets,
+        "shrinkage": np.array(shrinkage),
+    }
     return {"mean": mean, "scale": scale, **arrays}
 
 

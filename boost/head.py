@@ -140,7 +140,9 @@ class HeadSpec:
     fit: Callable[[TrainingPart, Sequence[Mapping[str, Any]]], Iterator[FittedModel]]
     parse: Callable[[bytes], Classifier]
     seeded: bool = False
-    params: Callable[..., Mapping[str, Any]] = lambda terms, *, classes, **seed_and_fold: seed_and_fold
+    params: Callable[..., Mapping[str, Any]] = lambda terms, *, classes, **seed_and_fold: (
+        seed_and_fold
+    )
     settings: Callable[[TrainingTerms], Mapping[str, Any]] = lambda terms: {}
     shown: Callable[[TrainingTerms], Mapping[str, str]] = lambda terms: {}
     method: str = ""

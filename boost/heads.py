@@ -70,7 +70,9 @@ def get_head(name: str) -> HeadSpec:
     return spec
 
 
-def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+def fit_head(
+    name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]
+) -> Iterator[FittedModel]:
     """Fit a classifier on one thread, once per set of parameters.
 
     Parameters

@@ -46,7 +46,9 @@ def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
     return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
 
 
-def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS) -> Places:
+def few_images(
+    labels: Places, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
+) -> Places:
     """Select images at random if there are more than `most`.
 
     Every class keeps its share, but at least two images if it has them. Within a class, patients take turns: no patient
@@ -66,7 +68,9 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
     """
     if len(labels) <= most:
         return np.arange(len(labels))
-    order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(len(labels))
+    order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(
+        len(labels)
+    )
     chosen: list[int] = []
     for label in np.unique(labels):
         turns: dict[str, int] = {}
@@ -124,9 +128,14 @@ def array_head(
     return HeadSpec(
         name=name,
         suffix=".npz",
-        fit=lambda part, params: (FittedModel(pack_arrays(fit(few_images_of(part) if few else part))) for _ in params),
+        fit=lambda part, params: (
+            FittedModel(pack_arrays(fit(few_images_of(part) if few else part))) for _ in params
+        ),
         parse=lambda data: model(unpack_arrays(data, every)),
-        settings=lambda terms: {"inner_seed": terms.inner_seed, **({f"{name}_images": MOST_ROWS} if few else {})},
+        settings=lambda terms: {
+            "inner_seed": terms.inner_seed,
+            **({f"{name}_images": MOST_ROWS} if few else {}),
+        },
         method=method,
         packages=("scikit-learn",),
         notice=notice,
@@ -186,7 +195,11 @@ def check_held_out(folds: Folds, labels: Places) -> None:
             Message(
                 "this classifier turns its decisions into probabilities by folds inside the training set, and "
                 "these hold out no image of one of the classes",
-                remedies=[Message("use {heads:lightgbm} or {heads:logistic}"), Message("more {folds}"), _MORE],
+                remedies=[
+                    Message("use {heads:lightgbm} or {heads:logistic}"),
+                    Message("more {folds}"),
+                    _MORE,
+                ],
             )
         )
 

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from ..core import BundleError
 from .head import TrainingPart
-from .inner import array_head, check_held_out, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .inner import (
+    array_head,
+    check_held_out,
+    inner_folds,
+    out_of_fold,
+    spread_augmentations,
+    standardisation,
+)
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 from .trees import Features, Places, Probabilities
 
@@ -24,8 +31,13 @@ _MOST_PREDICTED = 20_000
 """Rows that are predicted at a time. With 3,000 vectors the kernel then takes half a gigabyte."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
-    "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",), "weights": ("k", "p"), "gamma": (), "cost": (),
-}  # fmt: skip
+    "vectors": ("m", "d"),
+    "pairs": ("p", "m"),
+    "offsets": ("p",),
+    "weights": ("k", "p"),
+    "gamma": (),
+    "cost": (),
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,12 @@ class KernelModel(StandardisedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (self.classes - 1):
-            raise BundleError("the arrays of a model are of no support-vector machine; train it again")
+        if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (
+            self.classes - 1
+        ):
+            raise BundleError(
+                "the arrays of a model are of no support-vector machine; train it again"
+            )
 
     @property
     def constant(self) -> bool:
@@ -51,7 +67,9 @@ class KernelModel(StandardisedModel):
         return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
 
     def _scores(self, features: Features) -> Probabilities:
-        return np.asarray(self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
+        return np.asarray(
+            self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
+        )
 
     def _decisions(self, features: Features) -> Probabilities:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
@@ -59,7 +77,10 @@ class KernelModel(StandardisedModel):
         images, augmentations, d = features.shape
         share = max(1, _MOST_PREDICTED // augmentations)
         if images > share:
-            parts = [self._decisions(features[start : start + share]) for start in range(0, images, share)]
+            parts = [
+                self._decisions(features[start : start + share])
+                for start in range(0, images, share)
+            ]
             return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
         kernel = np.exp(-float(a["gamma"]) * squared_distances(rows, a["vectors"]))
@@ -126,7 +147,9 @@ def fit_probabilities(
     kept = means[place[0], np.arange(len(first))] > means[place[1], np.arange(len(first))]
     weights = np.zeros((classes, len(first)))
     if kept.any():
-        weights[:, kept], intercepts = multinomial(decisions[:, kept], labels, C=1.0, classes=classes)
+        weights[:, kept], intercepts = multinomial(
+            decisions[:, kept], labels, C=1.0, classes=classes
+        )
         return weights, intercepts
     shares = np.bincount(labels, minlength=classes) / len(labels)
     return weights, np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
@@ -170,18 +193,24 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     def rows_of(chosen: Places) -> Places:
         return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
 
-    def evaluate(kernel: npt.NDArray[np.float64], cost: float) -> tuple[float, Probabilities, Probabilities]:
+    def evaluate(
+        kernel: npt.NDArray[np.float64], cost: float
+    ) -> tuple[float, Probabilities, Probabilities]:
         """Return the loss on held-out images, and the logistic regression on their decisions."""
 
         def decide(train: Places, held: Places) -> Probabilities:
             training = rows_of(train)
-            support, pairs, offsets = _fit_pairs(kernel[np.ix_(training, training)], row_labels[training], cost)
+            support, pairs, offsets = _fit_pairs(
+                kernel[np.ix_(training, training)], row_labels[training], cost
+            )
             decisions = kernel[np.ix_(rows_of(held), training[support])] @ pairs.T + offsets
             return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
 
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
         held_out = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = fit_probabilities(decisions[held_out], labels[held_out], classes=classes)
+        weights, intercepts = fit_probabilities(
+            decisions[held_out], labels[held_out], classes=classes
+        )
         loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
         return loss, weights, intercepts
 

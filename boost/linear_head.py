@@ -77,7 +77,9 @@ class StandardisedModel(ABC):
             The number of features is wrong.
         """
         if features.shape[-1] != self.features:
-            raise BundleError(f"the model takes {self.features} features, this feature file has {features.shape[-1]}")
+            raise BundleError(
+                f"the model takes {self.features} features, this feature file has {features.shape[-1]}"
+            )
         return softmax(self._scores(features))
 
     @property
@@ -143,7 +145,10 @@ def multinomial(
         model.fit(rows, labels)
     weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(model.classes_) == 2:
-        weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
+        weights, offsets = (
+            np.concatenate([-weights, weights]) / 2,
+            np.concatenate([-offsets, offsets]) / 2,
+        )
     coefficients, intercepts = np.zeros((classes, weights.shape[1])), np.full(classes, ABSENT)
     coefficients[model.classes_], intercepts[model.classes_] = weights, offsets
     return coefficients, intercepts
@@ -174,7 +179,12 @@ def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     augmentations, d = rows.shape[1:]
 
     def fit(images: Places, C: float) -> Any:
-        return multinomial(rows[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
+        return multinomial(
+            rows[images].reshape(-1, d),
+            np.repeat(labels[images], augmentations),
+            C=C,
+            classes=classes,
+        )
 
     def loss(C: float) -> float:
         def predict(train: Places, held: Places) -> Probabilities:

@@ -39,7 +39,10 @@ _NETWORKS = {
     "mobilenetv2": "sandler2018",
 }
 
-_WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with random weights, untrained"}
+_WEIGHTS = {
+    "imagenet": "pretrained on ImageNet [@deng2009]",
+    "random": "with random weights, untrained",
+}
 
 
 def methods_of(
@@ -76,7 +79,9 @@ def methods_of(
     ]
 
 
-def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, StainOutcome]) -> Iterator[str]:
+def _described(
+    headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, StainOutcome]
+) -> Iterator[str]:
     for name, header in headers.items():
         if header["mode"] == IMPORTED:
             yield _embedded(header)
@@ -95,9 +100,13 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
             )
         network = header["encoder"]
         cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
-        weights = _WEIGHTS.get(header["weights"], f"with weights from a file ({_weights_hash(header)})")
+        weights = _WEIGHTS.get(
+            header["weights"], f"with weights from a file ({_weights_hash(header)})"
+        )
         layers = ", ".join(header["layers"])
-        seen = f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
+        seen = (
+            f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
+        )
         cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
         if header["crops"] == 1:
             cut = cut.replace("windows", "window").replace("crops", "crop")
@@ -143,10 +152,16 @@ def shown_store(h: Mapping[str, Any]) -> str:
 
 def _scale(header: Mapping[str, Any], word: str) -> str:
     """Return the scale of a view as text: micrometres per pixel, or `word` and the scale factor."""
-    return f"{header['scale']:g} um per pixel" if header.get("unit") else f"{word}{header['scale']:g}"
+    return (
+        f"{header['scale']:g} um per pixel" if header.get("unit") else f"{word}{header['scale']:g}"
+    )
 
 
 def _weights_hash(header: Mapping[str, Any]) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
-    return f"sha256 {of_file[:12]}" if of_file else f"sha256 of the arrays {header['weights_sha256'][:12]}"
+    return (
+        f"sha256 {of_file[:12]}"
+        if of_file
+        else f"sha256 of the arrays {header['weights_sha256'][:12]}"
+    )

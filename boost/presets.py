@@ -20,29 +20,75 @@ from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
 from .trees import fit_text, import_lightgbm, pack_text, parse_model
 
-_ROUND_NAMES = {"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"}
+_ROUND_NAMES = {
+    "num_iterations",
+    "num_boost_round",
+    "n_estimators",
+    "num_trees",
+    "num_rounds",
+    "num_round",
+}
 
 _BY_PROTOCOL = {
-    "objective", "num_class", "num_threads", "n_jobs", "nthread", "deterministic", "feature_fraction_seed",
-    "bagging_seed", "force_row_wise", "force_col_wise",
-}  # fmt: skip
+    "objective",
+    "num_class",
+    "num_threads",
+    "n_jobs",
+    "nthread",
+    "deterministic",
+    "feature_fraction_seed",
+    "bagging_seed",
+    "force_row_wise",
+    "force_col_wise",
+}
 """Parameters that bchisto sets: classes, one thread per process, and the published seed rule."""
 
 _BY_VALIDATION = {"early_stopping_round", "early_stopping_min_delta", "first_metric_only"}
 
 _UNSUPPORTED = {
-    "monotone_constraints", "interaction_constraints", "feature_contri", "max_bin_by_feature",
-    "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled", "categorical_feature", "forcedbins_filename",
-    "forcedsplits_filename", "config", "task", "data", "valid", "input_model", "output_model", "output_result",
-    "save_binary", "snapshot_freq", "machines", "num_machines", "machine_list_filename", "local_listen_port",
-    "time_out", "header", "label_column", "weight_column", "group_column", "ignore_column", "two_round",
-    "convert_model", "convert_model_language",
-}  # fmt: skip
+    "monotone_constraints",
+    "interaction_constraints",
+    "feature_contri",
+    "max_bin_by_feature",
+    "cegb_penalty_feature_lazy",
+    "cegb_penalty_feature_coupled",
+    "categorical_feature",
+    "forcedbins_filename",
+    "forcedsplits_filename",
+    "config",
+    "task",
+    "data",
+    "valid",
+    "input_model",
+    "output_model",
+    "output_result",
+    "save_binary",
+    "snapshot_freq",
+    "machines",
+    "num_machines",
+    "machine_list_filename",
+    "local_listen_port",
+    "time_out",
+    "header",
+    "label_column",
+    "weight_column",
+    "group_column",
+    "ignore_column",
+    "two_round",
+    "convert_model",
+    "convert_model_language",
+}
 
 _REFUSED = (
     (_BY_PROTOCOL, "is set by bchisto and cannot be changed"),
-    (_BY_VALIDATION, "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}"),
-    (_UNSUPPORTED, "is not supported: it refers to individual features, or belongs to LightGBM's own program"),
+    (
+        _BY_VALIDATION,
+        "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",
+    ),
+    (
+        _UNSUPPORTED,
+        "is not supported: it refers to individual features, or belongs to LightGBM's own program",
+    ),
 )
 
 _TRIAL = (60, 8, 3)
@@ -72,7 +118,9 @@ class Preset:
         """The parameters as text; of a learning rate of LightGBM 2 both that, and what today's LightGBM gets."""
         texts = {key: str(value) for key, value in self.params.items()}
         if self.of_version_2 not in (None, self.params["learning_rate"]):
-            texts["learning_rate"] = f"{self.of_version_2} as of LightGBM 2, {self.params['learning_rate']:.3g} here"
+            texts["learning_rate"] = (
+                f"{self.of_version_2} as of LightGBM 2, {self.params['learning_rate']:.3g} here"
+            )
         return ", ".join(f"{key}={text}" for key, text in texts.items())
 
     def for_classes(self, classes: int) -> Preset:
@@ -103,9 +151,15 @@ class Preset:
         rounds = self.rounds
         for name in filter(_ROUND_NAMES.__contains__, changes):
             value = changed.pop(name)
-            whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+            whole = (
+                isinstance(value, (int, float))
+                and not isinstance(value, bool)
+                and value == int(value)
+            )
             if not whole or value < 1:
-                raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
+                raise InputError(
+                    "{params} {}={}: give at least 1 round, as a whole number", name, value
+                )
             rounds = int(value)
         known: set[str] = {"bagging_freq", "max_depth"}
         if changed:  # the names of LightGBM's parameters stand in the text of a model
@@ -117,7 +171,8 @@ class Preset:
                 raise InputError("{params} {}: " + reason, name)
             if name not in known:
                 raise InputError(
-                    "{params} {}: LightGBM has no parameter of this name; use its main name, no alias", name
+                    "{params} {}: LightGBM has no parameter of this name; use its main name, no alias",
+                    name,
                 )
         base = model_params(self, classes=_TRIAL[2], seed=0, fold_position=0)
         if changed and (reason := _refusal({**base, **changed})) is not None:
@@ -230,7 +285,9 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         try:
             value = _number_of(parse_yaml(text))
         except InputError as error:
-            raise InputError("{params} {}: its value cannot be read; write it as key=value", option) from error
+            raise InputError(
+                "{params} {}: its value cannot be read; write it as key=value", option
+            ) from error
         if parsed.setdefault(name, value) != value:
             raise InputError("{params} {}: given twice, as {} and {}", name, parsed[name], value)
     return parsed
@@ -263,7 +320,9 @@ def _plain(name: str, value: Any) -> Any:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
         shown = "nothing" if value is None else str(value)
-        raise InputError("{params} {}: cannot be {}; give a number, a word, true or false", name, shown)
+        raise InputError(
+            "{params} {}: cannot be {}; give a number, a word, true or false", name, shown
+        )
     return value
 
 
@@ -282,7 +341,14 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
         try:
             text = fit_text(values, np.arange(rows) % classes, params=params, rounds=2)
             parse_model(pack_text(text)).predict_proba(values)
-        except (lightgbm.basic.LightGBMError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        except (
+            lightgbm.basic.LightGBMError,
+            ValueError,
+            TypeError,
+            LookupError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             return _reason(str(error))
     return None
 

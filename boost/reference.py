@@ -66,7 +66,10 @@ def fit_gaussian(rows: Values) -> Reference:
     """
     images, d = rows.shape
     spread = rows.std(axis=0)
-    mean, scale = rows.mean(axis=0).astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32)
+    mean, scale = (
+        rows.mean(axis=0).astype(np.float32),
+        np.where(spread > 0, spread, 1.0).astype(np.float32),
+    )
     centred = (rows - mean) / scale
     products = centred @ centred.T
     target = float(np.trace(products)) / images / d or 1.0  # 1 if all images are equal
@@ -130,9 +133,16 @@ _LEAST_IMAGES = 20
 """Minimum number of training images; with fewer a percentile means nothing."""
 
 _SHAPES: dict[str, tuple[str | int, ...]] = {
-    "mean": ("d",), "scale": ("d",), "axes": ("d", "q"), "variances": ("q",), "rest": (), "vectors": ("m", "q"),
-    "classes": ("m",), "hashes": ("m", 32), "left_out": ("r",),
-}  # fmt: skip
+    "mean": ("d",),
+    "scale": ("d",),
+    "axes": ("d", "q"),
+    "variances": ("q",),
+    "rest": (),
+    "vectors": ("m", "q"),
+    "classes": ("m",),
+    "hashes": ("m", 32),
+    "left_out": ("r",),
+}
 
 
 def parse_reference(data: bytes, *, classes: int) -> Reference:
@@ -156,7 +166,9 @@ def parse_reference(data: bytes, *, classes: int) -> Reference:
     known = ((a["classes"] >= 0) & (a["classes"] < classes)).sum()
     positive = all((a[name] > 0).all() for name in ("variances", "scale", "rest"))
     if not (NEAREST <= known == len(a["classes"]) and positive and a["left_out"].size):
-        raise BundleError("what a model file holds of its training images does not fit; it was altered")
+        raise BundleError(
+            "what a model file holds of its training images does not fit; it was altered"
+        )
     return a
 
 
@@ -181,9 +193,14 @@ def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -
     BundleError
         The number of features is wrong.
     """
-    rows, left_out = np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]), reference["left_out"]
+    rows, left_out = (
+        np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]),
+        reference["left_out"],
+    )
     if rows.shape[1] != len(reference["mean"]):
-        raise BundleError("the training images have features of another length than the models; it was altered")
+        raise BundleError(
+            "the training images have features of another length than the models; it was altered"
+        )
     distances, vectors = placed(rows, reference)
     cosine = np.clip(1 - vectors @ reference["vectors"].astype(np.float64).T, 0, 2)
     order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
@@ -208,16 +225,22 @@ def nearest_names(
     """
     hashes = [row.astype(np.int8).tobytes().hex() for row in reference["hashes"]]
     labels = [classes[number] for number in reference["classes"].astype(int)]
-    texts = [f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)]
+    texts = [
+        f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)
+    ]
     pairs = (zip(image[1 : 1 + NEAREST], image[1 + NEAREST :], strict=True) for image in compared)
-    return ["; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs]
+    return [
+        "; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs
+    ]
 
 
 TrainingImage = tuple[int, int, str, str]
 """Position in each feature file, class number, SHA-256 of its pixels, and its patient or slide, or else itself."""
 
 
-def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, seed: int) -> bytes | None:
+def fit_reference(
+    stores: Iterable[Path], images: Sequence[TrainingImage], *, seed: int
+) -> bytes | None:
     """Summarise the training images, so that new images can be compared with them.
 
     Parameters
@@ -233,7 +256,10 @@ def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, se
     bytes or None
         The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
-    drawn = [images[n] for n in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])]
+    drawn = [
+        images[n]
+        for n in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])
+    ]
     if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
         return None
     positions, labels, hashes, names = zip(*drawn, strict=True)
@@ -241,11 +267,18 @@ def fit_reference(stores: Iterable[Path], images: Sequence[TrainingImage], *, se
     means = []
     for path in stores:
         with open_store(path) as store:
-            means.append([store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions])
+            means.append(
+                [
+                    store.features([position])[0].mean(axis=0, dtype=np.float64)
+                    for position in positions
+                ]
+            )
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
     fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
     fitted["classes"] = np.array(labels, np.int32)
-    fitted["hashes"] = np.array([np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes])
+    fitted["hashes"] = np.array(
+        [np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes]
+    )
     fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
     return pack_arrays(fitted)

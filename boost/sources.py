@@ -10,10 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, Settings, StoreError, converted, few, option
+from ..core import (
+    InputError,
+    Message,
+    MissingInputError,
+    Settings,
+    StoreError,
+    converted,
+    few,
+    option,
+)
 from ..core.runs import ImageChange
 from ..crossval import LabelledImages
-from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
+from ..data import (
+    FACTS_FILE,
+    SYNTHETIC_BANNER,
+    DatasetFacts,
+    check_order,
+    read_dataset_facts,
+    spell_labels,
+)
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, open_store
 from .heads import HEADS, get_head, list_heads
@@ -34,9 +50,13 @@ class FeatureChoice(Settings):
         "or a folder of .h5, one a slide.",
     )
     labels: Path | None = option(
-        None, group="Input", help="Labels of embeddings that hold none: a table image_id,label[,group]."
+        None,
+        group="Input",
+        help="Labels of embeddings that hold none: a table image_id,label[,group].",
     )
-    classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the feature files.")
+    classes: tuple[str, ...] = option(
+        (), commas=True, help="Class order; default: that of the feature files."
+    )
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,10 @@ class BoostSettings(Settings):
         "classifiers (nearest neighbours, class means, discriminant analysis).",
     )
     seeds: int = option(
-        5, group="Training", least=1, help="Ensemble members per fold, of classifiers that have a seed."
+        5,
+        group="Training",
+        least=1,
+        help="Ensemble members per fold, of classifiers that have a seed.",
     )
     preset: str = option(
         "published",
@@ -68,7 +91,9 @@ class BoostSettings(Settings):
         flag="param",
         metavar="KEY=VALUE",
         form=lambda value, name: (
-            dict(value) if isinstance(value, Mapping) else parse_params(converted(value or (), name, tuple[str, ...]))
+            dict(value)
+            if isinstance(value, Mapping)
+            else parse_params(converted(value or (), name, tuple[str, ...]))
         ),
         plain=lambda params: [f"{key}={json.dumps(value)}" for key, value in params.items()],
         help="A LightGBM parameter on top of the preset.",
@@ -85,7 +110,8 @@ class BoostSettings(Settings):
         super().__post_init__()
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(
-                "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name
+                "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder",
+                self.name,
             )
         for head in self.heads:
             get_head(head)
@@ -131,7 +157,11 @@ class Sources:
 
     def banners(self) -> list[str]:
         """Return the notices that must appear with any result of these features."""
-        notes = [SYNTHETIC_BANNER] if any(header["synthetic"] for header in self.headers.values()) else []
+        notes = (
+            [SYNTHETIC_BANNER]
+            if any(header["synthetic"] for header in self.headers.values())
+            else []
+        )
         random = sorted({h["encoder"] for h in self.headers.values() if h["weights"] == "random"})
         if random:
             notes.append(
@@ -144,9 +174,17 @@ class Sources:
                 f"UNKNOWN ENCODER: {', '.join(unnamed)} are embeddings whose encoder is unknown, so "
                 "nobody can check that new embeddings are of the same kind."
             )
-        cards = {h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None}
-        if bound := [f"{name} ({card.licence})" for name, card in sorted(cards.items()) if card.non_commercial]:
-            notes.append(f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(bound)} excludes commercial use.")
+        cards = {
+            h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None
+        }
+        if bound := [
+            f"{name} ({card.licence})"
+            for name, card in sorted(cards.items())
+            if card.non_commercial
+        ]:
+            notes.append(
+                f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(bound)} excludes commercial use."
+            )
         return notes
 
 
@@ -183,14 +221,18 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             images = list(zip(store.image_ids, store.labels, compared, strict=True))
             if not described:
                 described, files = images, dict(zip(store.image_ids, hashes, strict=True))
-                groups = {image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)}
+                groups = {
+                    image: group or None
+                    for image, group in zip(store.image_ids, store.groups, strict=True)
+                }
         if images != described:
             raise _different(path, images, next(iter(paths.values())), described)
     modes = {str(header["mode"]): name for name, header in headers.items()}
     if len(modes) > 1:
         named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
         raise InputError(
-            "{}: do not mix features of different modes in one model; give those of one with {features}", named
+            "{}: do not mix features of different modes in one model; give those of one with {features}",
+            named,
         )
     name, path = next(iter(paths.items()))
     digest = str(headers[name].get("images_sha256", ""))
@@ -204,7 +246,9 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         raise _unknown(unknown, order)
     present = tuple(label for label in order if label in labels.values())
     if len(present) < 2:
-        raise InputError(f"all images are of class {present[0]}; boost needs images of at least two classes")
+        raise InputError(
+            f"all images are of class {present[0]}; boost needs images of at least two classes"
+        )
     datasets = {header["dataset"] for header in headers.values()}
     left_out = {str(image) for header in headers.values() for image, _ in header["failures"]}
     labelled = LabelledImages(
@@ -215,14 +259,20 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         # patients may have been added or corrected after the feature files were written
         groups={image: known.groups.get(image) for image in groups} if known.groups else groups,
         known=known,
-        pixels={image: value for outcome in stains.values() for image, value in outcome.pixels.items()},
+        pixels={
+            image: value for outcome in stains.values() for image, value in outcome.pixels.items()
+        },
         blank={image for outcome in stains.values() for image in outcome.blank},
         files=files,
     )
-    return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, keys)
+    return Sources(
+        paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, keys
+    )
 
 
-def _different(path: Path, images: Sequence[Described], other: Path, others: Sequence[Described]) -> InputError:
+def _different(
+    path: Path, images: Sequence[Described], other: Path, others: Sequence[Described]
+) -> InputError:
     """Return the error about two feature files of different images; a group that one of them lacks does not matter."""
     changed, known = ({image: (label, "") for image, label, _ in some} for some in (images, others))
     change = str(ImageChange.between(known, changed)) or "other content under the same names"
@@ -239,8 +289,17 @@ def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError
         else "put the images into a folder for each class, or name the column of their manifest that holds them by "
         "bchisto featurize --label-column NAME, which extracts nothing again"
     )
-    unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
-    return InputError("none of the {} images has a label; boost needs labels to train on: {}{}", count, cure, unused)
+    unused = (
+        f"; the manifest also has the columns {few(known.columns)}"
+        if known.columns and not imported
+        else ""
+    )
+    return InputError(
+        "none of the {} images has a label; boost needs labels to train on: {}{}",
+        count,
+        cure,
+        unused,
+    )
 
 
 def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
@@ -258,7 +317,10 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
 def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
     more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
     return InputError(
-        "label {} is not among the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
+        "label {} is not among the classes {}{}; name every class in {classes}",
+        labels[0],
+        ", ".join(classes),
+        more,
     )
 
 
@@ -282,18 +344,30 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
         elif source.exists():
             files.append(source)
         else:
-            raise MissingInputError(f"{source}: no such feature file or folder; run bchisto featurize first")
+            raise MissingInputError(
+                f"{source}: no such feature file or folder; run bchisto featurize first"
+            )
     paths: dict[str, Path] = {}
     for path in files:
         name, shown = path.stem, path.stem.encode("utf-8", "backslashreplace").decode()
         if shown != name or name in (".", ".."):
-            raise InputError(f"{shown}.h5: the name of this feature file cannot name a folder; rename the file")
+            raise InputError(
+                f"{shown}.h5: the name of this feature file cannot name a folder; rename the file"
+            )
         if (other := paths.setdefault(path.stem, path)) != path:
             raise InputError(
                 f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"
             )
     if not paths:
-        below = [path for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz")) if path.exists()]
-        how = f"give {below[0]}" if below else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+        below = [
+            path
+            for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz"))
+            if path.exists()
+        ]
+        how = (
+            f"give {below[0]}"
+            if below
+            else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+        )
         raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; {how}")
     return paths

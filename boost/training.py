@@ -56,7 +56,15 @@ _log = logging.getLogger(__name__)
 
 _BACH_IMAGES = 400
 
-_ONLY_TRAINING = {"failures", "images_sha256", "classes", "backend", "device", "selection", "mpp_sha256"}
+_ONLY_TRAINING = {
+    "failures",
+    "images_sha256",
+    "classes",
+    "backend",
+    "device",
+    "selection",
+    "mpp_sha256",
+}
 """Entries of the header of a feature file that `predict` does not need."""
 
 
@@ -98,7 +106,9 @@ class BoostTraining(Training):
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         stores, seeds = self.sources.paths, self.settings.seeds
-        check_archive_size(members=len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1))
+        check_archive_size(
+            members=len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1)
+        )
         folder = super().check()
         made = () if self.overwrite else read_rows(folder.folder / "predictions-by-model.csv")
         held = {(row["store"], int(row["seed"])) for row in made}
@@ -135,7 +145,9 @@ class BoostTraining(Training):
     def terms(self) -> TrainingTerms:
         """Settings that all classifiers share."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
-        return TrainingTerms(self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest)
+        return TrainingTerms(
+            self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest
+        )
 
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return one process per core, because no network runs."""
@@ -147,7 +159,9 @@ class BoostTraining(Training):
         seeds = self.settings.seeds if head.seeded else 1
         for store in self.sources.paths:
             for seed, (fold_position, part) in product(range(seeds), enumerate(self._parts[store])):
-                params = head.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
+                params = head.params(
+                    self.terms, classes=classes, seed=seed, fold_position=fold_position
+                )
                 units.append(ModelUnit(part, head.name, seed, self.terms, params, folder))
         return units
 
@@ -185,13 +199,18 @@ class BoostTraining(Training):
         fusion, of_stores, by_seed, paper = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=folder
         )
-        augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
+        augmentations = {
+            name: int(header["augmentations"]) for name, header in sources.headers.items()
+        }
         facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(paper)}
         notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        paths = {row["sha256"]: Path(row["path"]) for row in read_rows(self.run / "features" / "images.csv")}
+        paths = {
+            row["sha256"]: Path(row["path"])
+            for row in read_rows(self.run / "features" / "images.csv")
+        }
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
             if not paths:  # embeddings have no images
@@ -229,13 +248,17 @@ class BoostTraining(Training):
         models: dict[str, list[Member]] = {}
         for unit in units:
             name = f"seed{unit.seed}-fold{unit.part.fold}{self.spec.suffix}"
-            models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
+            models.setdefault(unit.part.store, []).append(
+                (name, functools.partial(read_model, unit))
+            )
         stores = {
             name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
             for name, header in self.sources.headers.items()
         }
         reference = self._reference(path.parent)
-        return Bundle.save(path, facts, stores=stores, models=models, head=self.spec.name, reference=reference)
+        return Bundle.save(
+            path, facts, stores=stores, models=models, head=self.spec.name, reference=reference
+        )
 
     def _reference(self, folder: Path) -> bytes | None:
         """Return the summary of the training images for the model file, and write their names to a separate file.
@@ -247,14 +270,23 @@ class BoostTraining(Training):
         trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
         reference = None
         if trained <= hashes.keys():
-            units = {image: str(images.groups[image] or plan.units.get(image, image)) for image in trained}
+            units = {
+                image: str(images.groups[image] or plan.units.get(image, image))
+                for image in trained
+            }
             described = [
                 (position, images.classes.index(label), hashes[image], units[image])
                 for position, (image, label) in enumerate(images.labels.items())
                 if image in trained
             ]
-            reference = fit_reference(self.sources.paths.values(), described, seed=self.settings.seed)
-        rows = [(image, hashes[image]) for image in images.labels if image in trained] if reference else []
+            reference = fit_reference(
+                self.sources.paths.values(), described, seed=self.settings.seed
+            )
+        rows = (
+            [(image, hashes[image]) for image in images.labels if image in trained]
+            if reference
+            else []
+        )
         write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], rows)
         return reference
 
@@ -312,7 +344,11 @@ def train(
     settings, choice, work = settings or BoostSettings(), FoldChoice.of(folds), work or Work()
     view = TwoClassView() if view is None else view
     if "none" in choice.folds:
-        raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
+        raise InputError(
+            Message(
+                "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
+            )
+        )
     if not chosen.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
         raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
@@ -322,7 +358,11 @@ def train(
         stores: Sequence[Path] = chosen.features
         if stores or chosen.labels is not None:
             stores = import_features(
-                stores, folder=run / "features", labels=chosen.labels, classes=chosen.classes, overwrite=work.overwrite
+                stores,
+                folder=run / "features",
+                labels=chosen.labels,
+                classes=chosen.classes,
+                overwrite=work.overwrite,
             )
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         images = sources.images
@@ -339,15 +379,28 @@ def train(
         remarks = (*remarks, *sources.banners())
         trainings: list[BoostTraining] = []
         for plan, head in product(plans, settings.heads):
-            trainings.append(BoostTraining(
-                plan=plan, images=images, view=view, notes=remarks, overwrite=work.overwrite,
-                run=run, sources=sources, spec=get_head(head), settings=settings, preset=preset,
-            ))  # fmt: skip
+            trainings.append(
+                BoostTraining(
+                    plan=plan,
+                    images=images,
+                    view=view,
+                    notes=remarks,
+                    overwrite=work.overwrite,
+                    run=run,
+                    sources=sources,
+                    spec=get_head(head),
+                    settings=settings,
+                    preset=preset,
+                )
+            )
         return cross_validate(trainings, run=run, work=work, record=record)
 
 
 def _default_folds(sources: Sources) -> str:
-    bach = all(header["dataset"] == "bach" and not header["synthetic"] for header in sources.headers.values())
+    bach = all(
+        header["dataset"] == "bach" and not header["synthetic"]
+        for header in sources.headers.values()
+    )
     if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES:
         _log.info(Message("the 400 BACH images: using the published folds, {folds:rakhlin10}"))
         return "rakhlin10"

@@ -40,7 +40,9 @@ def import_lightgbm() -> Any:
     return lightgbm
 
 
-def fit_texts(features: Features, labels: Places, *, params: Sequence[Mapping[str, Any]], rounds: int) -> Iterator[str]:
+def fit_texts(
+    features: Features, labels: Places, *, params: Sequence[Mapping[str, Any]], rounds: int
+) -> Iterator[str]:
     """Train models that differ only in seeds, so that they share LightGBM's bins, and yield the text of each.
 
     Parameters
@@ -170,7 +172,9 @@ class Forest:
         """
         images, augmentations, dim = features.shape
         if self.features != dim:
-            raise BundleError(f"the model takes {self.features} features, this feature file has {dim}")
+            raise BundleError(
+                f"the model takes {self.features} features, this feature file has {dim}"
+            )
         shares = self.predict_rows(features.reshape(images * augmentations, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
@@ -182,15 +186,21 @@ class Forest:
         share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
         total = np.zeros((self.classes, len(rows)))
         for start in range(0, len(rows), share):
-            values = np.array(rows[start : start + share].T, order="C")  # a copy, because the next line changes it
+            values = np.array(
+                rows[start : start + share].T, order="C"
+            )  # a copy, because the next line changes it
             values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
             scores = self.value.take(self._leaves(values))
-            for scores_of_round in scores.reshape(-1, self.classes, values.shape[1]):  # in the order of LightGBM
+            for scores_of_round in scores.reshape(
+                -1, self.classes, values.shape[1]
+            ):  # in the order of LightGBM
                 total[:, start : start + share] += scores_of_round
         scores = (total / (len(self.roots) // self.classes) if self.averaged else total).T
         below = scores - scores.max(axis=1, keepdims=True)
         # the C library's exp, and sums in the order of classes: NumPy's exp differs from it in the last bit
-        powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(below.shape)
+        powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(
+            below.shape
+        )
         whole = np.zeros(len(powers))
         for column in powers.T:
             whole += column
@@ -204,7 +214,9 @@ class Forest:
         children = self.children.ravel()
         leaves, pairs = node, None
         for level in range(self.depth):
-            left = flat.take(self.feature.take(node) * np.int32(count) + row) <= self.threshold.take(node)
+            left = flat.take(
+                self.feature.take(node) * np.int32(count) + row
+            ) <= self.threshold.take(node)
             node = children.take(2 * node + left)
             if level % _LEVELS == _LEVELS - 1 and level + 1 < self.depth:
                 unfinished = node < self.splits
@@ -223,20 +235,32 @@ class Forest:
 
 
 _SHAPES: dict[str, tuple[str, ...]] = {
-    "classes": (), "features": (), "averaged": (), "leaves": ("trees",), "feature": ("splits",),
-    "threshold": ("splits",), "left": ("splits",), "right": ("splits",), "value": ("leaves",),
-    "split_rows": ("splits",), "leaf_rows": ("leaves",),
-}  # fmt: skip
+    "classes": (),
+    "features": (),
+    "averaged": (),
+    "leaves": ("trees",),
+    "feature": ("splits",),
+    "threshold": ("splits",),
+    "left": ("splits",),
+    "right": ("splits",),
+    "value": ("leaves",),
+    "split_rows": ("splits",),
+    "leaf_rows": ("leaves",),
+}
 """Arrays of a file and their shapes. Splits and leaves are ordered by tree. A child is the number of a split of its
 tree or, if negative, the bitwise complement of the number of a leaf, as in LightGBM's text."""
 
 _FLOATS = frozenset({"threshold", "value"})
 
 _PER_NODE = {
-    "feature": ("split_feature", np.int32), "threshold": ("threshold", np.float64), "left": ("left_child", np.int32),
-    "right": ("right_child", np.int32), "value": ("leaf_value", np.float64),
-    "split_rows": ("internal_count", np.int32), "leaf_rows": ("leaf_count", np.int32),
-}  # fmt: skip
+    "feature": ("split_feature", np.int32),
+    "threshold": ("threshold", np.float64),
+    "left": ("left_child", np.int32),
+    "right": ("right_child", np.int32),
+    "value": ("leaf_value", np.float64),
+    "split_rows": ("internal_count", np.int32),
+    "leaf_rows": ("leaf_count", np.int32),
+}
 """Arrays of a file, each with its name and type in LightGBM's text."""
 
 _DECISIONS = frozenset({"0", "2"})
@@ -262,11 +286,14 @@ def pack_text(text: str) -> bytes:
         for part in (head, *blocks)
     )
     plain = all(
-        tree["num_cat"] == tree["is_linear"] == "0" and _DECISIONS.issuperset(tree["decision_type"].split())
+        tree["num_cat"] == tree["is_linear"] == "0"
+        and _DECISIONS.issuperset(tree["decision_type"].split())
         for tree in trees
     )
     if not plain or not facts["objective"].startswith("multiclass "):
-        raise InputError("only trees of classes are kept that split by a threshold, and not linear ones")
+        raise InputError(
+            "only trees of classes are kept that split by a threshold, and not linear ones"
+        )
     return pack_arrays(
         {
             "classes": np.array(int(facts["num_class"])),
@@ -274,7 +301,9 @@ def pack_text(text: str) -> bytes:
             "averaged": np.array(int("average_output" in facts)),
             "leaves": np.array([int(tree["num_leaves"]) for tree in trees]),
             **{
-                name: np.fromstring(" ".join(filter(None, (tree[line] for tree in trees))), dtype=kind, sep=" ")
+                name: np.fromstring(
+                    " ".join(filter(None, (tree[line] for tree in trees))), dtype=kind, sep=" "
+                )
                 for name, (line, kind) in _PER_NODE.items()
             },
         }
@@ -300,15 +329,22 @@ def parse_model(data: bytes) -> Forest:
     leaves, value = arrays["leaves"].astype(np.int64), arrays["value"]
     trees = len(leaves)
     _refuse_if(trees == 0 or trees % classes > 0, f"{trees:,} trees for {classes} classes")
-    _refuse_if(((leaves < 1) | (leaves > len(value))).any() or leaves.sum() != len(value), "its leaves are miscounted")
+    _refuse_if(
+        ((leaves < 1) | (leaves > len(value))).any() or leaves.sum() != len(value),
+        "its leaves are miscounted",
+    )
     total = len(value) - trees
     feature = arrays["feature"]
     _refuse_if(len(feature) != total, "its splits are miscounted")
-    _refuse_if(((feature < 0) | (feature >= features)).any(), "a split by a feature that it does not have")
+    _refuse_if(
+        ((feature < 0) | (feature >= features)).any(), "a split by a feature that it does not have"
+    )
     _refuse_if((np.abs(value) > limits.TREE_SCORE).any(), "leaves that are not scores")
     counts = np.concatenate([arrays["split_rows"], arrays["leaf_rows"]]).astype(np.int64)
     _refuse_if(((counts < 0) | (counts >= 2**31)).any(), "its counts are not numbers of rows")
-    roots, children, depth = _links(leaves, np.stack([arrays["right"], arrays["left"]], axis=1).astype(np.int64))
+    roots, children, depth = _links(
+        leaves, np.stack([arrays["right"], arrays["left"]], axis=1).astype(np.int64)
+    )
     at_leaves = np.arange(total, total + len(value))
     return Forest(
         classes=classes,
@@ -319,7 +355,9 @@ def parse_model(data: bytes) -> Forest:
         depth=depth,
         feature=np.concatenate([feature, np.zeros(len(value))]).astype(np.int32),
         threshold=np.concatenate([arrays["threshold"], np.zeros(len(value))]).astype(np.float64),
-        children=np.concatenate([children, np.stack([at_leaves, at_leaves], axis=1)]).astype(np.int32),
+        children=np.concatenate([children, np.stack([at_leaves, at_leaves], axis=1)]).astype(
+            np.int32
+        ),
         value=np.concatenate([np.zeros(total), value]).astype(np.float64),
         counts=counts,
     )
@@ -338,7 +376,9 @@ def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
     _refuse_if(outside.any(), "a split with a child that its tree does not have")
     total = len(sides)
     first, first_leaf = np.cumsum(splits) - splits, total + np.cumsum(leaves) - leaves
-    children = np.where(sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides)
+    children = np.where(
+        sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides
+    )
     roots = np.where(splits > 0, first, first_leaf)
     parents = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
     parents[roots] += 1
@@ -346,5 +386,8 @@ def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
     while len(level) and (parents == 1).all() and depth < limits.TREE_DEPTH:
         below = children[level].ravel()
         reached, depth, level = reached + len(below), depth + 1, below[below < total]
-    _refuse_if(reached != len(parents), f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}")
+    _refuse_if(
+        reached != len(parents),
+        f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}",
+    )
     return roots, children, depth

@@ -64,7 +64,10 @@ class FoldPart:
         """Key of the training and test data, independent of the location of the feature file."""
         return key_of(
             "part 2",
-            **{name: getattr(self, name) for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")},
+            **{
+                name: getattr(self, name)
+                for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")
+            },
         )
 
 
@@ -97,9 +100,14 @@ class ModelUnit:
     def key(self) -> str:
         """Key of everything that determines the model and its predictions."""
         return key_of(
-            MODEL_KIND, head=self.head, settings=get_head(self.head).settings(self.terms), params=self.params,
-            rounds=self.terms.preset.rounds, inner_seed=self.terms.inner_seed, part=self.part.key,
-        )  # fmt: skip
+            MODEL_KIND,
+            head=self.head,
+            settings=get_head(self.head).settings(self.terms),
+            params=self.params,
+            rounds=self.terms.preset.rounds,
+            inner_seed=self.terms.inner_seed,
+            part=self.part.key,
+        )
 
     @property
     def file(self) -> Path:
@@ -151,7 +159,9 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     with open_store(part.path) as store:
         positions = {key: position for position, key in enumerate(store.keys.values())}
         if not positions.keys() >= set(part.rows):
-            raise StoreError(f"{part.path}: its images changed while the command ran; run the same command again")
+            raise StoreError(
+                f"{part.path}: its images changed while the command ran; run the same command again"
+            )
         images, count = [positions[key] for key in part.rows], len(part.train_ids)
         learnt, tested = store.features(images[:count]), store.features(images[count:])
         training = TrainingPart(
@@ -165,7 +175,9 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit, model in zip(units, fitted, strict=True):
-            classifier = known_head(unit.head).parse(model.data)  # before writing: every finished model is readable
+            classifier = known_head(unit.head).parse(
+                model.data
+            )  # before writing: every finished model is readable
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -234,13 +246,18 @@ def models_without_split(
         ``models``, ``without_split``, and numbers that explain why: ``training_rows``, ``min_data_in_leaf``, and
         ``suggested_min_data_in_leaf`` (None if a smaller value would not help); empty if every model has a split.
     """
-    trees = [(unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
+    trees = [
+        (unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"
+    ]
     idle = [unit for unit, model in trees if model.constant]
     if not idle:
         return {}
     facts = []
     for unit in idle:
-        rows, needed = augmentations[unit.part.store], int(unit.params.get("min_data_in_leaf", _LEAF_ROWS))
+        rows, needed = (
+            augmentations[unit.part.store],
+            int(unit.params.get("min_data_in_leaf", _LEAF_ROWS)),
+        )
         suggested = max(1, min(Counter(unit.part.labels).values()) * rows // _LEAVES_PER_CLASS)
         smaller = suggested if suggested < needed else None
         facts.append((smaller or needed, needed, smaller, len(unit.part.labels) * rows))
@@ -269,12 +286,20 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     return Message(
         "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "
         "x augmentations); use {param:min_data_in_leaf={}}, or more augmentations.",
-        notice, needed, facts["training_rows"], suggested,
-    )  # fmt: skip
+        notice,
+        needed,
+        facts["training_rows"],
+        suggested,
+    )
 
 
 def gather(
-    units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, images: LabelledImages, protocol: str, folder: Path
+    units: Sequence[ModelUnit],
+    fitted: Sequence[FittedUnit],
+    *,
+    images: LabelledImages,
+    protocol: str,
+    folder: Path,
 ) -> tuple[PredictionTable, dict[str, PredictionTable], list[PredictionTable], PaperTable]:
     """Combine the predictions of all units, and write both prediction tables.
 
@@ -297,7 +322,8 @@ def gather(
     seeds = sorted({unit.seed for unit in units})
     trained = {unit.part.fold: unit.part.labels for unit in units}
     keys = sorted(
-        {(image, unit.part.fold) for unit in units for image in unit.part.test_ids}, key=lambda key: key[::-1]
+        {(image, unit.part.fold) for unit in units for image in unit.part.test_ids},
+        key=lambda key: key[::-1],
     )
     position = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.part.store for unit in units))
@@ -307,13 +333,20 @@ def gather(
         cube[names.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
 
     table = functools.partial(images.table, keys=keys, protocol=protocol, trained=trained)
-    by_seed = {name: [table(name, probabilities=cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
+    by_seed = {
+        name: [table(name, probabilities=cube[i, j]) for j in range(len(seeds))]
+        for i, name in enumerate(names)
+    }
     whole = [table("fusion", probabilities=cube[:, j].mean(axis=0)) for j in range(len(seeds))]
-    averaged = {name: table(name, probabilities=cube[i].mean(axis=0)) for i, name in enumerate(names)}
+    averaged = {
+        name: table(name, probabilities=cube[i].mean(axis=0)) for i, name in enumerate(names)
+    }
     fused = np.asarray(cube.mean(axis=(0, 1)))
     fusion = table("fusion", probabilities=fused)
     written = [(image, images.labels[image], images.groups[image], fold) for image, fold in keys]
-    write_predictions(folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fused)
+    write_predictions(
+        folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fused
+    )
     count = len(names) * len(seeds)
     write_predictions(
         folder / "predictions-by-model.csv",

@@ -14,7 +14,17 @@ import click
 
 from ..core import InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, argument, flag, options_of, preset_option
+from .options import (
+    OUT_FILE,
+    OUT_FOLDER,
+    PATH,
+    Command,
+    Group,
+    argument,
+    flag,
+    options_of,
+    preset_option,
+)
 from .terminal import in_flags
 from .train import featurize
 
@@ -25,7 +35,11 @@ def _options() -> Iterator[click.Parameter]:
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
     yield flag(
-        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the images and the contact sheet."
+        "--out",
+        group="Output",
+        type=OUT_FOLDER,
+        required=True,
+        help="Folder for the images and the contact sheet.",
     )
     yield from options_of(FeaturizeSettings, "stain")
     yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
@@ -55,9 +69,16 @@ def data() -> None:
 def _make_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
 
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield flag(
+        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into."
+    )
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
-    yield flag("--size", group="Input", default="2048x1536", help="Pixels; the field of view stays the same.")
+    yield flag(
+        "--size",
+        group="Input",
+        default="2048x1536",
+        help="Pixels; the field of view stays the same.",
+    )
     yield flag("--seed", type=click.IntRange(0), default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
@@ -76,7 +97,9 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
     jobs = default_jobs() if jobs is None else jobs
-    root = make_bach(out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs)
+    root = make_bach(
+        out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs
+    )
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
 
@@ -117,7 +140,12 @@ def _check_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield preset_option(". Default without other settings: quick.")
-    yield flag("--decode", group="Input", is_flag=True, help="Also decode every image, which finds truncated files.")
+    yield flag(
+        "--decode",
+        group="Input",
+        is_flag=True,
+        help="Also decode every image, which finds truncated files.",
+    )
     yield flag(
         "--copies/--no-copies",
         group="Speed",
@@ -181,7 +209,9 @@ def _folds_options() -> Iterator[click.Parameter]:
     from ..data import FoldChoice, ImageSelection
 
     yield from options_of(ImageSelection, "images")
-    yield from options_of(FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False})
+    yield from options_of(
+        FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False}
+    )
     yield flag("--seed", type=int, default=0, help="Random seed of folds that are drawn.")
     yield flag("--out", group="Output", type=OUT_FILE, required=True, help="The CSV file to write.")
     yield from options_of(ImageSelection, but=("images", "only"))
@@ -197,13 +227,20 @@ def folds(out: Path, **options: Any) -> None:
     from ..core.jobs import refuse_among, refuse_overwriting
     from ..data import ImageSelection, dataset_plan, find_copies, unknown_groups, write_fold_list
 
-    if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # unless an earlier call wrote it
+    if not (
+        out.is_file() and out.read_bytes().startswith(b"image_id,")
+    ):  # unless an earlier call wrote it
         refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
-    refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
+    refuse_overwriting(
+        [out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)]
+    )
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    copies, drawn = find_copies(dataset.records) or (), {"group_by": options["group_by"], "seed": options["seed"]}
+    copies, drawn = (
+        find_copies(dataset.records) or (),
+        {"group_by": options["group_by"], "seed": options["seed"]},
+    )
     plan = dataset_plan(dataset, options["folds"], copies=copies, **drawn)
     divided = dict.fromkeys(image for image, _, _ in plan.rows)
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):

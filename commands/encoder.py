@@ -40,14 +40,18 @@ def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, 
     """Download missing weights of encoders; if there is no terminal to ask on, only with ``--yes``."""
     from ..encoders import unfetched
 
-    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):  # `submit` checks commands with redirected output
+    if yes or (
+        sys.stdin.isatty() and sys.stderr.isatty()
+    ):  # `submit` checks commands with redirected output
         for name in unfetched(encoders, weights):
             fetch_with_consent(name, yes=yes)
 
 
 def yes_flag() -> click.Option:
     """Return the option ``--yes``, with which a job downloads without asking."""
-    return flag("--yes", group="Features", is_flag=True, help="Download missing weights without asking.")
+    return flag(
+        "--yes", group="Features", is_flag=True, help="Download missing weights without asking."
+    )
 
 
 @click.group(cls=Group)
@@ -93,8 +97,18 @@ def show(name: str) -> None:
 
 def _fetch_options() -> Iterator[click.Parameter]:
     yield argument("name")
-    yield flag("--revision", group="Input", metavar="COMMIT", help="A commit, branch or tag; default: the newest one.")
-    yield flag("--yes", group="Input", is_flag=True, help="Accept licence and size without a question, as a job must.")
+    yield flag(
+        "--revision",
+        group="Input",
+        metavar="COMMIT",
+        help="A commit, branch or tag; default: the newest one.",
+    )
+    yield flag(
+        "--yes",
+        group="Input",
+        is_flag=True,
+        help="Accept licence and size without a question, as a job must.",
+    )
 
 
 @encoder.command(options=_fetch_options)

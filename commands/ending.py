@@ -37,18 +37,26 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
 
 def quoted(path: Path | str) -> str:
     """Return a path quoted for a shell, for commands that users copy."""
-    return "./" * str(path).startswith("-") + shlex.quote(str(path))  # else a folder "-x" is read as an option
+    return "./" * str(path).startswith("-") + shlex.quote(
+        str(path)
+    )  # else a folder "-x" is read as an option
 
 
 def results(lines: Sequence[str]) -> None:
     """Print one result, its first sentence in bold, or a table of several, of which the best are."""
-    first = next((k for k, line in enumerate(lines) if k and not line.startswith(_CONTINUED)), len(lines))
+    first = next(
+        (k for k, line in enumerate(lines) if k and not line.startswith(_CONTINUED)), len(lines)
+    )
     for k, line in enumerate(lines):
         echo(line, **({"bold": True} if k < first or line.startswith(_BEST) else {}))
 
 
 def done(
-    wrote: Sequence[Path | str], *, then: str | Sequence[str] = (), failures: int = 0, listed: Path | str = ""
+    wrote: Sequence[Path | str],
+    *,
+    then: str | Sequence[str] = (),
+    failures: int = 0,
+    listed: Path | str = "",
 ) -> None:
     """Print the files that were written and what to run next; exit with 1 if images failed.
 
@@ -64,7 +72,9 @@ def done(
     """
     count_repeated()
     for path in wrote:
-        click.echo(printable(f"wrote {path}"), err=True)  # in one line, so that a path can be copied
+        click.echo(
+            printable(f"wrote {path}"), err=True
+        )  # in one line, so that a path can be copied
     for command in [then] if isinstance(then, str) else then:
         if command.startswith("bchisto "):
             show_commands([command], label="next: ", err=True)
@@ -123,18 +133,27 @@ def print_results(
     if failed is not None:
         raise failed
     made = [result for result in best_first(trained) if result.assembled]
-    wrote: list[Path | str] = [path for result in made[:1] for path in (result.model, result.report)]
+    wrote: list[Path | str] = [
+        path for result in made[:1] for path in (result.model, result.report)
+    ]
     if made[1:]:
-        wrote = [f"{made[0].folder.parent}: of each result a folder with model.bchisto and report.html"]
+        wrote = [
+            f"{made[0].folder.parent}: of each result a folder with model.bchisto and report.html"
+        ]
     wrote += [shown] if any(result.panel is not None for result in made) else []
-    following = then(made[0].model) if made else "the other shards, then the same command without --shard"
+    following = (
+        then(made[0].model) if made else "the other shards, then the same command without --shard"
+    )
     done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
 
 
 def fewer_folds(dataset: Dataset) -> str:
     """Return the option of boost for fewer than ten folds, with a space in front; empty if ten are possible."""
     groups = {record.group for record in dataset.records}
-    most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
+    most = min(
+        (*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)),
+        default=0,
+    )
     return f" --folds {most}" if 1 < most < 10 else ""
 
 
@@ -147,8 +166,13 @@ _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSou
 def typed_names(context: click.Context) -> set[str]:
     """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
     given = context.default_map or {}
-    of_preset = {name for name, value in context.meta.get(PRESET, {}).items() if given.get(name) is value}
-    names = {one.name or "": context.get_parameter_source(one.name or "") for one in context.command.params}
+    of_preset = {
+        name for name, value in context.meta.get(PRESET, {}).items() if given.get(name) is value
+    }
+    names = {
+        one.name or "": context.get_parameter_source(one.name or "")
+        for one in context.command.params
+    }
     return {
         name
         for name, source in names.items()
@@ -156,7 +180,9 @@ def typed_names(context: click.Context) -> set[str]:
     }
 
 
-def given_options(context: click.Context, command: click.Command, *, but: Sequence[str] = ()) -> str:
+def given_options(
+    context: click.Context, command: click.Command, *, but: Sequence[str] = ()
+) -> str:
     """Return the options of this command that another command also has, as they are typed.
 
     Parameters
@@ -177,7 +203,9 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     words = [
         word
         for parameter in context.command.params
-        if isinstance(parameter, click.Option) and parameter.name in theirs and parameter.name not in but
+        if isinstance(parameter, click.Option)
+        and parameter.name in theirs
+        and parameter.name not in but
         if parameter.name in typed
         for word in _words(parameter, context.params.get(parameter.name or ""))
     ]
@@ -194,7 +222,11 @@ def _words(parameter: click.Option, value: object) -> Iterator[str]:
             yield from (flag, shlex.quote(str(item)))
     elif isinstance(value, tuple):
         texts = map(str, value)
-        yield from (flag, *map(shlex.quote, texts)) if parameter.nargs > 1 else (flag, shlex.quote(",".join(texts)))
+        yield from (
+            (flag, *map(shlex.quote, texts))
+            if parameter.nargs > 1
+            else (flag, shlex.quote(",".join(texts)))
+        )
     elif value is not None:
         yield from (flag, shlex.quote(str(value)))
 
@@ -229,18 +261,28 @@ def next_commands(
     """
     where = f"--images {shlex.quote(images)}"
     if result.refused:
-        return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
+        return [
+            f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"
+        ]
     if not result.planned_views or result.untrainable:
         return []
     planned, named = result.planned, "" if preset is None else f" --preset {preset}"
     fewer = planned.encoders != result.requested.encoders
-    but = ("images", "preset", *(() if automatic else ("views", "stain", *(["encoders"] if fewer else []))))
+    but = (
+        "images",
+        "preset",
+        *(() if automatic else ("views", "stain", *(["encoders"] if fewer else []))),
+    )
     line = f"bchisto featurize {where} --out run{named}{given_options(context, featurize, but=but)}"
     if not automatic:
         line += _fitted_options(result)
     lines = [line + (" --skip-errors" if result.skips else "")]
     if (protocol := result.protocol) is not None:
-        bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
+        bach = (
+            result.dataset.name == "bach"
+            and len(result.dataset) == 400
+            and not result.dataset.synthetic
+        )
         default = "rakhlin10" if bach else "10"
         line = f"bchisto boost --out run{named}"
         line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != default else ""

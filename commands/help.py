@@ -42,7 +42,10 @@ class GroupedOption(click.Option):
             return record
         words, _, choices = record[0].removesuffix("]").partition(" [")
         text, _, default = record[1].partition("  [")
-        return f"{words} NAME", f"{text} One of {choices.replace('|', ', ')}.{default and f'  [{default}'}"
+        return (
+            f"{words} NAME",
+            f"{text} One of {choices.replace('|', ', ')}.{default and f'  [{default}'}",
+        )
 
 
 def flag(*names: str, **attributes: Any) -> GroupedOption:
@@ -63,10 +66,16 @@ def sections(
     every : bool
         Include the groups of `RARE`, and the options of every command.
     """
-    options = [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
+    options = [
+        option for option in parameters if isinstance(option, click.Option) and not option.hidden
+    ]
     if first:
         yield "Most used", [option for name in first for option in options if option.name == name]
-    others = [option for option in options if option.name not in first and (every or option.name not in COMMON)]
+    others = [
+        option
+        for option in options
+        if option.name not in first and (every or option.name not in COMMON)
+    ]
     for group in (group for group in GROUPS if every or group not in RARE):
         if rows := [option for option in others if getattr(option, "group", "Advanced") == group]:
             yield group, rows
@@ -92,9 +101,14 @@ class HelpfulCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group, and how to show the remaining ones."""
         every = ctx.meta.get(_EVERY, False)
-        hidden = sum(getattr(option, "group", "") in GROUPS and option.name not in COMMON for option in self.params)
+        hidden = sum(
+            getattr(option, "group", "") in GROUPS and option.name not in COMMON
+            for option in self.params
+        )
         for title, options in sections(self.get_params(ctx), first=self.first, every=every):
-            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+            records = [
+                record for option in options if (record := option.get_help_record(ctx)) is not None
+            ]
             hidden -= len(options)
             with formatter.section(title):
                 formatter.write_dl(records)
@@ -102,7 +116,11 @@ class HelpfulCommand(click.Command):
             formatter.write_paragraph()
             formatter.write_text(
                 "Every command also has --config FILE, -v, --quiet, -h."
-                + (f" --help-all shows {hidden} more option{'' if hidden == 1 else 's'}." if hidden else "")
+                + (
+                    f" --help-all shows {hidden} more option{'' if hidden == 1 else 's'}."
+                    if hidden
+                    else ""
+                )
             )
 
 
@@ -120,4 +138,10 @@ def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 def help_all() -> click.Option:
     """Return the option ``--help-all``."""
-    return GroupedOption(["--help-all"], is_flag=True, callback=_show_all, help="Show every option and exit.", **EAGER)
+    return GroupedOption(
+        ["--help-all"],
+        is_flag=True,
+        callback=_show_all,
+        help="Show every option and exit.",
+        **EAGER,
+    )

@@ -65,7 +65,9 @@ _TYPES: Mapping[Any, Any] = {int: int, float: float, Path: PATH}
 _FILES: Mapping[str, Any] = {"input": FILE, "output": OUT_FILE}
 
 
-def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[str, Any]) -> Iterator[click.Option]:
+def options_of(
+    kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[str, Any]
+) -> Iterator[click.Option]:
     """Yield the options that the fields of a settings class declare.
 
     Parameters
@@ -84,7 +86,9 @@ def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[
         yield _option_of(*declared[name], changed.get(name, {}))
 
 
-def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]) -> click.Option:
+def _option_of(
+    field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]
+) -> click.Option:
     parts = [part for part in typing.get_args(hint) if part is not type(None)]
     several = typing.get_origin(hint) in (tuple, Mapping)
     pair = typing.get_origin(hint) is tuple and parts[-1] is not Ellipsis
@@ -134,7 +138,13 @@ def weights_flag() -> click.Option:
 def bundle_options() -> Iterator[click.Parameter]:
     """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
     yield argument("model", type=PATH, metavar="MODEL|RUN")
-    yield flag("--images", group="Input", multiple=True, type=PATH, help="A folder, manifest or image; repeatable.")
+    yield flag(
+        "--images",
+        group="Input",
+        multiple=True,
+        type=PATH,
+        help="A folder, manifest or image; repeatable.",
+    )
     yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
     yield weights_flag()
 
@@ -150,7 +160,13 @@ def preset_option(default: str) -> click.Option:
     from ..featurize import PRESETS, preset_options
 
     choose = preset_flag(preset_options)
-    return flag("--preset", group="Features", type=Offered(tuple(PRESETS)), help=f"{_PRESETS}{default}", **choose)
+    return flag(
+        "--preset",
+        group="Features",
+        type=Offered(tuple(PRESETS)),
+        help=f"{_PRESETS}{default}",
+        **choose,
+    )
 
 
 def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
@@ -193,10 +209,15 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     known = {parameter.name: parameter for parameter in context.command.params}
     options = {name: value for name, value in options.items() if value is not None}
     if unknown := sorted(options.keys() - known.keys()):
-        names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
-        raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
+        names = ", ".join(
+            sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"})
+        )
+        raise InputError(
+            f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}"
+        )
     context.default_map = {**(context.default_map or {})} | {
-        name: _as_typed(context, known[name], given, f"--config {value}: {name}") for name, given in options.items()
+        name: _as_typed(context, known[name], given, f"--config {value}: {name}")
+        for name, given in options.items()
     }
 
 
@@ -223,14 +244,18 @@ def _word(value: Any, what: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        kind = {dict: "a mapping", list: "a list in a list", type(None): "empty"}.get(type(value), "of another kind")
+        kind = {dict: "a mapping", list: "a list in a list", type(None): "empty"}.get(
+            type(value), "of another kind"
+        )
         raise InputError(f"{what} is {kind}; give a value or a list of them")
     if (text := str(value)) != readable_name(text) or "\0" in text:
         raise InputError(f"{what} holds characters that no command line can hold; remove them")
     return text
 
 
-def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+def split_names(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
     """Split a comma-separated list of names."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
@@ -241,9 +266,13 @@ def _kept(context: click.Context) -> Iterator[None]:
 
     A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
     """
-    written = [parameter for parameter in context.command.params if isinstance(parameter.type, Output)]
+    written = [
+        parameter for parameter in context.command.params if isinstance(parameter.type, Output)
+    ]
     names = {parameter.name for parameter in written}
-    read = list(named_files(*(value for name, value in context.params.items() if name not in names)))
+    read = list(
+        named_files(*(value for name, value in context.params.items() if name not in names))
+    )
     config = context.meta.get(_CONFIG)
     if config is not None and b'"records"' not in config.read_bytes()[:100]:
         read.append(config)
@@ -263,7 +292,10 @@ class Command(HelpfulCommand):
     """
 
     def __init__(
-        self, *arguments: Any, options: Callable[[], Iterable[click.Parameter]] = tuple, **attributes: Any
+        self,
+        *arguments: Any,
+        options: Callable[[], Iterable[click.Parameter]] = tuple,
+        **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
         self._own, self._options = self.params, options
@@ -291,7 +323,9 @@ class Command(HelpfulCommand):
                 help="Print more; -vv for libraries too.",
                 **EAGER,
             ),
-            flag("--quiet", is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
+            flag(
+                "--quiet", is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER
+            ),
             help_all(),
         ]
 
@@ -301,7 +335,9 @@ class Command(HelpfulCommand):
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         before = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # without room for a folder, only code that needs it fails
+            with contextlib.suppress(
+                OSError
+            ):  # without room for a folder, only code that needs it fails
                 use_scratch(stack.enter_context(scratch_folder()))
             try:
                 return super().invoke(ctx)

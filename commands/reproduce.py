@@ -45,12 +45,16 @@ def _trial_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, default="trial", help="The run folder.")
     yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()})
+    yield from options_of(
+        FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()}
+    )
     yield from options_of(Work, "skip_errors", "jobs")
     yield yes_flag()
 
 
-@click.command(cls=Command, options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs"))
+@click.command(
+    cls=Command, options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs")
+)
 @click.pass_context
 def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
@@ -66,10 +70,16 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
-    selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
+    selection, work, out = (
+        from_options(ImageSelection, options),
+        from_options(Work, options),
+        options["out"],
+    )
     encoders, weights = options["encoders"], options["weights"]
     fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
-    outcome, failed = reported_last(lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work))
+    outcome, failed = reported_last(
+        lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
+    )
     first = outcome.results[0]
     results(summary_of(outcome.results))
     if failed is not None:
@@ -78,9 +88,16 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     if not (encoders or weights):
         given = given_options(context, featurize, but=("out",))
         if outcome.standard is not None:
-            echo(f"The features of the preset standard take about {rough_duration(outcome.standard)} here.", err=True)
-        then.insert(0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard")
-    done([out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv")
+            echo(
+                f"The features of the preset standard take about {rough_duration(outcome.standard)} here.",
+                err=True,
+            )
+        then.insert(
+            0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard"
+        )
+    done(
+        [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
+    )
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -106,9 +123,15 @@ def _options() -> Iterator[click.Parameter]:
         is_flag=True,
         help="Print every setting that would be used, defaults included, with its source, and stop.",
     )
-    yield flag("--weights", multiple=True, help="imagenet, random, PATH or ENCODER=PATH; default: those of the recipe.")
+    yield flag(
+        "--weights",
+        multiple=True,
+        help="imagenet, random, PATH or ENCODER=PATH; default: those of the recipe.",
+    )
     yield from options_of(Scope, "test_images", "seeds", "engine")
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks")
+    yield from options_of(
+        Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks"
+    )
     yield yes_flag()
 
 
@@ -137,15 +160,26 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
     work = from_options(Work, options)
-    fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes)
+    fetch_missing(
+        [EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes
+    )
     if options["plan"]:
-        stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)
+        stages = estimate_recipe(
+            name, options["images"], scope=scope, weights=options["weights"], work=work
+        )
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
     result, failed = reported_last(
-        lambda: run(name, options["images"], out=options["out"], weights=options["weights"], scope=scope, work=work)
+        lambda: run(
+            name,
+            options["images"],
+            out=options["out"],
+            weights=options["weights"],
+            scope=scope,
+            work=work,
+        )
     )
     if work.shard is not None:
         done([], then="the other shards, then the same command without --shard")

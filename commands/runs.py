@@ -24,7 +24,9 @@ _WATCHED, _WATCH_SECONDS = 3, 10.0
 def _status_options() -> Iterator[click.Parameter]:
     yield argument("run", type=PATH)
     yield flag("--json", is_flag=True, help="Print all of it as JSON.")
-    yield flag("--watch", is_flag=True, help="Print it again every 10 seconds while work is in progress.")
+    yield flag(
+        "--watch", is_flag=True, help="Print it again every 10 seconds while work is in progress."
+    )
 
 
 @click.command(cls=Command, options=_status_options)
@@ -50,10 +52,18 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
 
 def _doctor_options() -> Iterator[click.Parameter]:
-    yield flag("--out", group="Output", type=PATH, default=".", help="Where results will go: is there room?")
+    yield flag(
+        "--out",
+        group="Output",
+        type=PATH,
+        default=".",
+        help="Where results will go: is there room?",
+    )
     yield flag("--images", group="Input", type=PATH, help="A dataset: can it be listed?")
     yield flag("--run", group="Input", type=PATH, help="A run folder: how did its commands end?")
-    yield flag("--model", group="Input", type=PATH, help="A model file: does it load with its weights?")
+    yield flag(
+        "--model", group="Input", type=PATH, help="A model file: does it load with its weights?"
+    )
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print JSON.")
 
 
@@ -72,7 +82,10 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **named, write=_as_flag)
-    echo(*([json.dumps(plain(checks), indent=2)] if as_json else as_lines(checks, every=every)), lines=as_json)
+    echo(
+        *([json.dumps(plain(checks), indent=2)] if as_json else as_lines(checks, every=every)),
+        lines=as_json,
+    )
     click.get_current_context().exit(1 if plain(checks)["failed"] else 0)
 
 
@@ -138,7 +151,9 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     """
     from ..core.runs import diff_runs
 
-    rows = sorted(diff_runs(first, second), key=lambda row: None in row)  # values that only one run has come last
+    rows = sorted(
+        diff_runs(first, second), key=lambda row: None in row
+    )  # values that only one run has come last
     lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)

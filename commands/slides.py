@@ -23,13 +23,23 @@ def _cut_options() -> Iterator[click.Parameter]:
     from ..apps.slides import CutSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for fields and their manifest.")
-    yield flag("--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing.")
+    yield flag(
+        "--out",
+        group="Output",
+        type=OUT_FOLDER,
+        required=True,
+        help="Folder for fields and their manifest.",
+    )
+    yield flag(
+        "--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing."
+    )
     yield from options_of(CutSettings)
     yield from options_of(Work, "skip_errors", "jobs", "overwrite")
 
 
-@slides.command(options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run"))
+@slides.command(
+    options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run")
+)
 def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> None:
     """Cut fields out of slides, into images and a manifest that every other command takes.
 
@@ -44,12 +54,20 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     result = app.cut(sources, out=out, settings=settings, dry_run=dry_run, work=work)
     echo(str(result))
     manifest = out / "manifest.csv"
-    wrote, then = [manifest, out / "overview.html"], f"bchisto trial --images {quoted(manifest)} --out RUN"
+    wrote, then = (
+        [manifest, out / "overview.html"],
+        f"bchisto trial --images {quoted(manifest)} --out RUN",
+    )
     if len({*result.classes} - {""}) < 2:
         then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
     if dry_run:
         wrote, then = [], "the same command without --dry-run"
-    done(wrote, then=then if result.classes else (), failures=len(result.failures), listed=out / "failures.csv")
+    done(
+        wrote,
+        then=then if result.classes else (),
+        failures=len(result.failures),
+        listed=out / "failures.csv",
+    )
 
 
 def _map_options() -> Iterator[click.Parameter]:
@@ -64,7 +82,9 @@ def _map_options() -> Iterator[click.Parameter]:
 
 
 @slides.command("map", options=_map_options, first=("out", "field", "scale", "labels", "jobs"))
-def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, ...], **options: Any) -> None:
+def map_(
+    model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, ...], **options: Any
+) -> None:
     """Move a model over slides, tile by tile: a map of each slide, regions for QuPath, and a table for evaluate.
 
     It shows what the model says of each tile, and is not a diagnosis.
@@ -80,8 +100,15 @@ def map_(model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, 
         tiles = sum(len(each.tiles) for each in result.maps)
         banners = dict.fromkeys(banner for each in result.maps for banner in each.shown.banners)
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
-        table, pages = out / "slides.csv", [out / "maps" / each.grid.name / "index.html" for each in result.maps]
-        then = f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}" if settings.labels else ()
+        table, pages = (
+            out / "slides.csv",
+            [out / "maps" / each.grid.name / "index.html" for each in result.maps],
+        )
+        then = (
+            f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}"
+            if settings.labels
+            else ()
+        )
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
     elif result.share is not None:
         echo(str(result.share))

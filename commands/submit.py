@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, InputError, Message, MissingInputError, from_options, reworded, written
+from ..core import (
+    BchistoError,
+    InputError,
+    Message,
+    MissingInputError,
+    from_options,
+    reworded,
+    written,
+)
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
@@ -28,18 +36,52 @@ _ROW_BYTES = 100
 
 
 def _options() -> Iterator[click.Parameter]:
-    yield flag("--scheduler", type=click.Choice(["slurm", "local"]), default="slurm", help="local: this machine.")
-    yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
-    yield flag("--at-once", type=click.IntRange(1), help="Tasks that run at the same time, at most; default: all.")
-    yield flag("--time", help="Limit of a task as for sbatch; it continues in another round. Default: the partition's.")
-    yield flag("--gpus", type=click.IntRange(0), default=0, help="GPUs of each task that computes networks.")
-    yield flag("--before", multiple=True, metavar="LINE", help="A line of shell first, as 'module load x'; repeatable.")
-    yield flag("--python", metavar="WORDS", help="What starts Python in a task, as 'apptainer exec b.sif python3'.")
+    yield flag(
+        "--scheduler",
+        type=click.Choice(["slurm", "local"]),
+        default="slurm",
+        help="local: this machine.",
+    )
+    yield flag(
+        "--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most."
+    )
+    yield flag(
+        "--at-once",
+        type=click.IntRange(1),
+        help="Tasks that run at the same time, at most; default: all.",
+    )
+    yield flag(
+        "--time",
+        help="Limit of a task as for sbatch; it continues in another round. Default: the partition's.",
+    )
+    yield flag(
+        "--gpus",
+        type=click.IntRange(0),
+        default=0,
+        help="GPUs of each task that computes networks.",
+    )
+    yield flag(
+        "--before",
+        multiple=True,
+        metavar="LINE",
+        help="A line of shell first, as 'module load x'; repeatable.",
+    )
+    yield flag(
+        "--python",
+        metavar="WORDS",
+        help="What starts Python in a task, as 'apptainer exec b.sif python3'.",
+    )
     other = "Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable."
     yield flag("--sbatch", multiple=True, metavar="[COMMAND:]KEY=VALUE", help=other)
-    yield flag("--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing.")
-    yield flag("--cancel", is_flag=True, help="Cancel the jobs of a run: bchisto submit --cancel RUN.")
-    yield flag("--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live.")
+    yield flag(
+        "--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing."
+    )
+    yield flag(
+        "--cancel", is_flag=True, help="Cancel the jobs of a run: bchisto submit --cancel RUN."
+    )
+    yield flag(
+        "--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live."
+    )
     stages = "-- COMMAND ... [then COMMAND ...]"
     yield argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar=stages)
 
@@ -71,7 +113,9 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         for lock in () if cancelled else (Path(f"{run}.submit"), *run.glob("*.submit")):
             with in_turn(lock, seconds=0) as alone:
                 if not alone:
-                    raise UnderWayError(f"{words[0]}: a submit works on it at this moment; let it end, then cancel")
+                    raise UnderWayError(
+                        f"{words[0]}: a submit works on it at this moment; let it end, then cancel"
+                    )
         none = "no job of this run is in the queue, and no local submit works on it"
         echo(f"cancelled: {cancelled}" if cancelled else none)
         return
@@ -80,7 +124,10 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     run = out.parent if stages[0][0].info_name == "predict" else out
     with in_turn(out.absolute().with_name(f"{out.absolute().name}.submit"), seconds=0) as alone:
         if not options["force"]:
-            refuse_live(run, [path for stage, _ in stages for path in (*_inputs(stage), stage.params["out"])])
+            refuse_live(
+                run,
+                [path for stage, _ in stages for path in (*_inputs(stage), stage.params["out"])],
+            )
         if not alone:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
         line = f"bchisto submit{given_options(context, context.command, but=('force',))} -- {shlex.join(words)}"
@@ -101,7 +148,12 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         echo(f"jobs: {', '.join(plan.jobs)}")
     most = max(plan.stages, key=JobStage.left_out)
     # of Slurm none has ended yet
-    done([plan.folder], then=f"bchisto status {quoted(run)}", failures=most.left_out(), listed=most.listed)
+    done(
+        [plan.folder],
+        then=f"bchisto status {quoted(run)}",
+        failures=most.left_out(),
+        listed=most.listed,
+    )
 
 
 _Parsed = tuple[click.Context, list[str]]
@@ -111,26 +163,44 @@ _Parsed = tuple[click.Context, list[str]]
 def _parsed(context: click.Context, words: Sequence[str]) -> Iterator[_Parsed]:
     from ..apps.submit import SINGLE, STAGES, typed
 
-    program, commands = context.find_root().command, {typed(name): name for name in (*STAGES, *SINGLE)}
+    program, commands = (
+        context.find_root().command,
+        {typed(name): name for name in (*STAGES, *SINGLE)},
+    )
     ends = [at for at, word in enumerate(words) if word == "then"]
-    stages = [words[begin:end] for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)]
+    stages = [
+        words[begin:end]
+        for begin, end in zip([0, *(at + 1 for at in ends)], [*ends, len(words)], strict=True)
+    ]
     for words_of in stages:
-        given = next((text for text in commands if [*words_of[: 1 + text.count(" ")]] == text.split()), "")
+        given = next(
+            (text for text in commands if [*words_of[: 1 + text.count(" ")]] == text.split()), ""
+        )
         if not given:
             first = words_of[0] if words_of else ""
-            raise click.UsageError(f"{first!r}: each stage begins with one of {', '.join(commands)}")
-        name, rest, command = commands[given], [*words_of[1 + given.count(" ") :]], invoked(program, given.split())
+            raise click.UsageError(
+                f"{first!r}: each stage begins with one of {', '.join(commands)}"
+            )
+        name, rest, command = (
+            commands[given],
+            [*words_of[1 + given.count(" ") :]],
+            invoked(program, given.split()),
+        )
         own = command.make_context(name, list(rest))
         refused = ("shard", "dask", "overwrite", "plan", "show") if name in STAGES else ("dask",)
         for parameter in command.params:
             if parameter.name in refused and own.params[parameter.name]:
-                raise click.UsageError(f"{name} {parameter.opts[0]}: does not go with submit; leave it out")
+                raise click.UsageError(
+                    f"{name} {parameter.opts[0]}: does not go with submit; leave it out"
+                )
         if own.params["out"] is None:
             raise click.UsageError(f"{name}: give --out")
         yield own, rest
 
 
-def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str, Any]) -> list[str]:
+def _plan(
+    plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str, Any]
+) -> list[str]:
     """Check each stage as far as possible now, as its tasks would, and add those that are not complete to the plan.
 
     A stage is checked by a process of its own, which lists its units. If it needs what a stage of the plan makes, only
@@ -145,13 +215,19 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
     last = jobs.last_stages(jobs.read_plans(run.absolute()))
     for context, words in stages:
         command, name = context.command, str(context.info_name)
-        stage = jobs.JobStage(name, words, str(context.params["out"].absolute()), cpus=context.params.get("jobs"))
+        stage = jobs.JobStage(
+            name, words, str(context.params["out"].absolute()), cpus=context.params.get("jobs")
+        )
         stage.options = jobs.options_of(stage, options["sbatch"], options["time"], options["gpus"])
         divided = name in jobs.STAGES
         stage.rank = sum((own.command, own.run) == (name, stage.run) for own in plan.stages)
         waits = any(jobs.is_made(path, plan.stages) for path in _inputs(context))
         submitted = last.get((name, stage.run))
-        same = submitted if submitted is not None and submitted.words in (words, [*words, "--overwrite"]) else None
+        same = (
+            submitted
+            if submitted is not None and submitted.words in (words, [*words, "--overwrite"])
+            else None
+        )
         with reworded(lambda text: f"{name}: {written(text, in_flags(command))}"):  # noqa: B023 - called inside the block
             _replace(stage, context, again=same is not None, waits=waits)
             if waits:
@@ -169,7 +245,11 @@ def _plan(plan: Plan, run: Path, stages: Sequence[_Parsed], options: Mapping[str
             continue
         listed = divided and not waits and name != "reproduce"  # whose later steps have other units
         if divided:  # shards share each folder
-            pieces = max((len(folder.groups) for folder in stage.folders()), default=0) if listed else None
+            pieces = (
+                max((len(folder.groups) for folder in stage.folders()), default=0)
+                if listed
+                else None
+            )
             jobs.divide(stage, tasks, pieces, listed=not waits)
         if name == "featurize":
             done = [unit.done for unit in stage.units()] if listed else []
@@ -209,10 +289,24 @@ def _check(stage: JobStage) -> bool:
     from ..apps.submit import STAGES, typed
 
     alone = ["--shard", "1/1"] if stage.command in STAGES else []  # so that nothing is merged
-    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check", *alone, *stage.words]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as ended:  # nosec B603
+    words = [
+        sys.executable,
+        "-m",
+        "bchisto",
+        *typed(stage.command).split(),
+        "--check",
+        *alone,
+        *stage.words,
+    ]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as ended:  # nosec B603
         assert ended.stderr is not None
-        lines = [line for line in ended.stderr.read().splitlines() if not line.startswith(("wrote ", "next: "))]
+        lines = [
+            line
+            for line in ended.stderr.read().splitlines()
+            if not line.startswith(("wrote ", "next: "))
+        ]
         _, status, used = os.wait4(ended.pid, 0)
         ended.returncode = os.waitstatus_to_exitcode(status)
     if ended.returncode in (0, NOTHING_NEW) or stage.left_out():
@@ -223,7 +317,9 @@ def _check(stage: JobStage) -> bool:
     raise InputError(text) if ended.returncode == InputError.exit_code else BchistoError(text)
 
 
-def _check_waiting(context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]) -> None:
+def _check_waiting(
+    context: click.Context, stages: Sequence[JobStage], earlier: Mapping[str, click.Context]
+) -> None:
     """Check paths and options of a stage without what earlier stages make.
 
     Parameters
@@ -244,16 +340,24 @@ def _check_waiting(context: click.Context, stages: Sequence[JobStage], earlier: 
     command, options = context.command, context.params
     for path in _inputs(context):
         if not path.exists() and not is_made(path, stages):
-            raise MissingInputError(f"{path}: no such file or folder, and no earlier stage makes it; check the path")
+            raise MissingInputError(
+                f"{path}: no such file or folder, and no earlier stage makes it; check the path"
+            )
     labelled = earlier.get("featurize", earlier.get("finetune"))
     if command.name == "boost" and "featurize" in earlier:  # of images without features yet
         settings, table = from_options(BoostSettings, options), _images_of(earlier["featurize"])
         _ = from_options(FeatureChoice, options), settings.lightgbm  # refuses parameters
         choice = from_options(FoldChoice, options)
         if "none" in choice.folds:
-            raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
+            raise InputError(
+                Message(
+                    "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
+                )
+            )
         from_options(TwoClassView, options).check(table.classes)
-        choice.plans_of([record for record in table.records if record.label is not None], seed=settings.seed)
+        choice.plans_of(
+            [record for record in table.records if record.label is not None], seed=settings.seed
+        )
     elif command.name == "evaluate":
         view = from_options(TwoClassView, options)
         from_options(Aggregation, options)
@@ -263,7 +367,10 @@ def _check_waiting(context: click.Context, stages: Sequence[JobStage], earlier: 
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
-        settings_of(options["method"], **{name: options[name] for name in ("layer", "target", "mpp", "window")})
+        settings_of(
+            options["method"],
+            **{name: options[name] for name in ("layer", "target", "mpp", "window")},
+        )
 
 
 @functools.lru_cache(maxsize=2)
@@ -281,5 +388,7 @@ def _size_of(context: click.Context) -> int:
 
     settings, _ = resolve_settings(context.params)
     rows = len(_images_of(context).records) * settings.augmentations * len(settings.views)
-    sizes = [rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders]
+    sizes = [
+        rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in settings.encoders
+    ]
     return sum(sizes) + max(sizes) // len(settings.views)

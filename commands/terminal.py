@@ -31,14 +31,21 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    options = {flag.name: flag for each in (*others, command) for flag in each.params if isinstance(flag, click.Option)}
+    options = {
+        flag.name: flag
+        for each in (*others, command)
+        for flag in each.params
+        if isinstance(flag, click.Option)
+    }
 
     def write(name: str, value: str) -> str:
         option = options.get(name)
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
         flag = max(option.opts, key=len)  # --verbose rather than -v
-        if {*value} & {*"()[]\\*?$|"} or (" " in value and option.nargs == 1 and not option.multiple):
+        if {*value} & {*"()[]\\*?$|"} or (
+            " " in value and option.nargs == 1 and not option.multiple
+        ):
             value = shlex.quote(value)
         if option.is_flag:
             return option.secondary_opts[0] if value == "False" else flag
@@ -53,7 +60,11 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
     """Return the command (or subcommand) that the words of a command line call."""
     for word in words:
-        inner = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        inner = (
+            command.get_command(click.Context(command), word)
+            if isinstance(command, click.Group)
+            else None
+        )
         if inner is None:
             break
         command = inner
@@ -133,7 +144,9 @@ def _kind(record: logging.LogRecord) -> str:
     """Return the fixed words of a message's template; empty if it has no words."""
     arguments = record.args if isinstance(record.args, tuple) else ()
     parts = (record.msg, *(item for item in arguments if isinstance(item, Message)))
-    words = re.sub(r"%\w|{.*?}", "", " ".join(str(getattr(part, "template", part)) for part in parts))
+    words = re.sub(
+        r"%\w|{.*?}", "", " ".join(str(getattr(part, "template", part)) for part in parts)
+    )
     return words if re.search("[a-z]{3}", words) else ""
 
 

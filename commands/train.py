@@ -15,7 +15,17 @@ from ..core.jobs import NOTHING_NEW, Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, fewer_folds, print_results, quoted, typed_names
 from .help import GroupedOption
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, Group, flag, options_of, preset_flag, preset_option
+from .options import (
+    OUT_FILE,
+    OUT_FOLDER,
+    PATH,
+    Command,
+    Group,
+    flag,
+    options_of,
+    preset_flag,
+    preset_option,
+)
 
 if TYPE_CHECKING:
     from ..featurize import Embeddings
@@ -28,8 +38,12 @@ def features() -> None:
 
 @features.command()
 @click.argument("source", type=PATH)
-@click.option("--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help="An .npz file.")
-@click.option("--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help="An .npz file."
+)
+@click.option(
+    "--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file."
+)
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
 
@@ -92,10 +106,20 @@ def _options() -> Iterator[click.Parameter]:
     yield preset_option(", which is also the default.")
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders")
-    yield from options_of(FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad")
+    yield from options_of(
+        FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad"
+    )
     yield from options_of(ImageSelection, "only")
     yield from options_of(
-        FeaturizeSettings, "stain", "stain_fallback", "weights", "precision", "mode", "engine", "batch_size", "seed"
+        FeaturizeSettings,
+        "stain",
+        "stain_fallback",
+        "weights",
+        "precision",
+        "mode",
+        "engine",
+        "batch_size",
+        "seed",
     )
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
     yield yes_flag()
@@ -117,7 +141,9 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     out: Path = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    named = from_options(FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")})
+    named = from_options(
+        FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")}
+    )
     fetch_missing(named.encoders, named.weights, yes=yes)
     settings, automatic, brought = choose_settings(options, keep=typed_names(context))
     if automatic:
@@ -128,7 +154,9 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         context.exit(NOTHING_NEW if result.merged else 0)
     if result.merged:
         described = result.images - len(result.failures)
-        echo(f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}")
+        echo(
+            f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}"
+        )
         wrote = list(result.stores)
         then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
         then += fewer_folds(selection.table()) + (LINEAR if brought else "")
@@ -148,10 +176,16 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield from options_of(FinetuneSettings, "network")
-    yield from options_of(FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)})
+    yield from options_of(
+        FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)}
+    )
     yield from options_of(ImageSelection, "only")
     yield from options_of(FinetuneSettings, but=("network", "seed"))
-    yield flag("--tensorboard", is_flag=True, help="Also write curves, weights and the graph for TensorBoard.")
+    yield flag(
+        "--tensorboard",
+        is_flag=True,
+        help="Also write curves, weights and the graph for TensorBoard.",
+    )
     yield from options_of(FinetuneSettings, "seed")
     yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
@@ -159,7 +193,9 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads", "checks")
 
 
-@click.command(cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
+@click.command(
+    cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs")
+)
 def finetune(**options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
@@ -197,14 +233,18 @@ def _boost_options() -> Iterator[click.Parameter]:
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
-    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "name", preset=with_preset)
+    yield from options_of(
+        BoostSettings, "preset", "heads", "seeds", "params", "name", preset=with_preset
+    )
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
     yield from options_of(TwoClassView)
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
-@click.command(cls=Command, options=_boost_options, first=("out", "preset", "heads", "folds", "jobs"))
+@click.command(
+    cls=Command, options=_boost_options, first=("out", "preset", "heads", "folds", "jobs")
+)
 def boost(**options: Any) -> None:
     """Stage 2: train classifiers on features, cross-validated.
 
@@ -234,5 +274,7 @@ def _new(model: Path) -> str:
     from ..core.models import bundle_stores
     from ..featurize import IMPORTED
 
-    imported = [settings for settings in bundle_stores(model).values() if settings.get("mode") == IMPORTED]
+    imported = [
+        settings for settings in bundle_stores(model).values() if settings.get("mode") == IMPORTED
+    ]
     return " ".join(["--features FILE"] * len(imported)) or "--images DIR"

@@ -11,7 +11,17 @@ import click
 from ..core import OutputError, counted, from_options
 from ..core.jobs import NOTHING_NEW, Work, key_of
 from .ending import done, echo, quoted, reported_last, results
-from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of, weights_flag
+from .options import (
+    OUT_FILE,
+    OUT_FOLDER,
+    PATH,
+    Command,
+    argument,
+    bundle_options,
+    flag,
+    options_of,
+    weights_flag,
+)
 
 
 def _explain_options() -> Iterator[click.Parameter]:
@@ -19,7 +29,9 @@ def _explain_options() -> Iterator[click.Parameter]:
 
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield flag(
+        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into."
+    )
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
@@ -37,20 +49,26 @@ def explain(model: Path, **options: Any) -> None:
     from ..core.runs import read_run
     from ..predict import find_bundle
 
-    methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
+    methods = options["method"] or (
+        "map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",
+    )
     asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
     images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
     given = {name: options[name] for name in ("out", "weights")}
     results = run(model, images, settings=settings, work=from_options(Work, options), **given)
     if options["checks"]:
         *earlier, check = read_run(options["out"])
-        made = [entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")]
+        made = [
+            entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")
+        ]
         folders = [options["out"] / method for method in methods]
         files = [folder / name for folder in folders for name in ("index.html", "explain.csv")]
         rows = ((folder, row) for folder in folders for row in read_rows(folder / "explain.csv"))
         files += [folder / row[name] for folder, row in rows for name in ("picture", "arrays")]
         same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
-        click.get_current_context().exit(NOTHING_NEW if same and all(map(Path.is_file, files)) else 0)
+        click.get_current_context().exit(
+            NOTHING_NEW if same and all(map(Path.is_file, files)) else 0
+        )
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -103,14 +121,18 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
         echo(address)
         echo("open this address in a browser; Ctrl-C ends the page", err=True)
 
-    return int(not run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready))
+    return int(
+        not run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
+    )
 
 
 def _options() -> Iterator[click.Parameter]:
     from ..predict import PredictSettings
 
     yield from bundle_options()
-    yield flag("--out", group="Output", type=OUT_FILE, required=True, help="The CSV table to write.")
+    yield flag(
+        "--out", group="Output", type=OUT_FILE, required=True, help="The CSV table to write."
+    )
     yield flag(
         "--features",
         group="Input",
@@ -165,7 +187,13 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
+    yield flag(
+        "--out",
+        group="Output",
+        type=OUT_FOLDER,
+        required=True,
+        help="Folder for metrics and report.",
+    )
     yield from options_of(TwoClassView)
     yield flag(
         "--bootstrap",
@@ -184,11 +212,15 @@ def _evaluate_options() -> Iterator[click.Parameter]:
         "validation.",
     )
     yield from options_of(TableChoice)
-    yield flag("--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there.")
+    yield flag(
+        "--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there."
+    )
     yield from options_of(Work, "checks")
 
 
-@click.command(cls=Command, options=_evaluate_options, first=("out", "positive", "levels", "by", "against"))
+@click.command(
+    cls=Command, options=_evaluate_options, first=("out", "positive", "levels", "by", "against")
+)
 def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere.
 
@@ -197,26 +229,52 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """
     from ..core.formats import file_sha256
     from ..core.runs import read_run, record_run
-    from ..evaluate import Aggregation, TableChoice, TwoClassView, inputs_of, read_predictions, tables_of
+    from ..evaluate import (
+        Aggregation,
+        TableChoice,
+        TwoClassView,
+        inputs_of,
+        read_predictions,
+        tables_of,
+    )
     from ..evaluate import evaluate as run
-    from ..evaluate.report import comparison_lines, headline, overview, warnings, wrapped, write_evaluation
+    from ..evaluate.report import (
+        comparison_lines,
+        headline,
+        overview,
+        warnings,
+        wrapped,
+        write_evaluation,
+    )
 
     if not options.pop("overwrite") and is_evaluated(out):
-        raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
+        raise OutputError(
+            f"{out / 'metrics.json'}: exists already; use --overwrite or another --out"
+        )
     view, checks = from_options(TwoClassView, options), options.pop("checks")
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
+    }
     plain["against"] = [str(path) for path in options["against"]]
     config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
     choice, aggregation = from_options(TableChoice, options), from_options(Aggregation, options)
     read, wrote = (*sources, *options["against"]), [out / name for name in _EVALUATED]
-    contents = key_of("tables 1", tables=[file_sha256(path) for path in inputs_of(read) if path.is_file()])
+    contents = key_of(
+        "tables 1", tables=[file_sha256(path) for path in inputs_of(read) if path.is_file()]
+    )
     if checks:
         for path, _ in tables_of(read):
             for table in read_predictions(path, classes=choice.classes):
                 view.check(table.classes)
         last = read_run(out)[-1] if is_evaluated(out) else None
-        same = last is not None and last.config == config and last.notes.get("tables_sha256") == contents
-        click.get_current_context().exit(NOTHING_NEW if same and all(path.is_file() for path in wrote) else 0)
+        same = (
+            last is not None
+            and last.config == config
+            and last.notes.get("tables_sha256") == contents
+        )
+        click.get_current_context().exit(
+            NOTHING_NEW if same and all(path.is_file() for path in wrote) else 0
+        )
     rest = {"tables": choice, "aggregation": aggregation, "bootstrap": options["bootstrap"]}
     with record_run(out, command="evaluate", config=config) as record:
         record.note(tables_sha256=contents)
@@ -226,7 +284,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         if failed is not None:
             record.note(unwritten=str(failed))
         tables = result["tables"].items()
-        record.note(results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in tables})
+        record.note(
+            results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in tables}
+        )
     several = len(evaluation.panels) > 1
     results(overview(evaluation.panels) if several else headline(*next(iter(tables))))
     echo(*comparison_lines(result, evaluation.panels))

@@ -45,10 +45,22 @@ Use it only in an ``except`` around the reading of a file, since these classes a
 
 _REFUSED = frozenset(
     {
-        errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-        errno.ELOOP, errno.EROFS, errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY, errno.ENXIO, errno.EILSEQ,
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EROFS,
+        errno.EINVAL,
+        errno.ENOTEMPTY,
+        errno.EBUSY,
+        errno.ENXIO,
+        errno.EILSEQ,
     }
-)  # fmt: skip
+)
 """Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 
 _FIXES = {
@@ -57,7 +69,10 @@ _FIXES = {
     errno.EROFS: "this disk is read-only, choose a folder on another one",
     errno.ENOTDIR: "a part of this path is a file, choose another",
     errno.ENOENT: "check this path",
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "what is done is kept, free some space and run the command again"),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT),
+        "what is done is kept, free some space and run the command again",
+    ),
     errno.EFBIG: "what is done is kept, allow larger files (ulimit -f) and run the command again",
 }
 """What to do about a system error."""
@@ -97,10 +112,16 @@ def how_to_install(extra: str) -> str:
 
     mark = re.compile(rf"""^{extra}\b|extra\s*==\s*["']{extra}["']""")
     try:
-        needs = [line.partition(";")[0].strip() for line in metadata.requires("bchisto") or () if mark.search(line)]
+        needs = [
+            line.partition(";")[0].strip()
+            for line in metadata.requires("bchisto") or ()
+            if mark.search(line)
+        ]
     except metadata.PackageNotFoundError:  # run from its sources
         needs = []
-    return shlex.join(["pip", "install", *(needs or [f"{Path(__file__).resolve().parents[1]}[{extra}]"])])
+    return shlex.join(
+        ["pip", "install", *(needs or [f"{Path(__file__).resolve().parents[1]}[{extra}]"])]
+    )
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
@@ -112,7 +133,9 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     'resnet50'
     """
     plain = {re.sub(r"[\W_]+", "", known).casefold(): known for known in names}
-    matches = difflib.get_close_matches(re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7)
+    matches = difflib.get_close_matches(
+        re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7
+    )
     return plain[matches[0]] if matches else None
 
 
@@ -154,7 +177,9 @@ def readable_name(text: str) -> str:
     if re.search("[\ud800-\udfff]", text) is None:
         return text  # a `Message` keeps its parts
     named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
-    return named.encode("utf-8", "backslashreplace").decode()  # other surrogates, which cannot come from a file name
+    return named.encode(
+        "utf-8", "backslashreplace"
+    ).decode()  # other surrogates, which cannot come from a file name
 
 
 NOT_UTF_8 = "this name is not UTF-8; rename the file or its folder"
@@ -183,7 +208,13 @@ def printable(text: str, *, lines: bool = False) -> str:
 
     def escaped(match: re.Match[str]) -> str:
         sign = match[0]
-        return sign if lines and sign == "\n" else f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
+        return (
+            sign
+            if lines and sign == "\n"
+            else f"\\x{ord(sign):02x}"
+            if ord(sign) < 256
+            else f"\\u{ord(sign):04x}"
+        )
 
     return _CONTROL.sub(escaped, text)
 
@@ -315,7 +346,12 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
     if number in _REFUSED:
-        return OutputError("{} ({})", what, reason, remedies=[then or _FIXES.get(number or 0, "choose another path")])
+        return OutputError(
+            "{} ({})",
+            what,
+            reason,
+            remedies=[then or _FIXES.get(number or 0, "choose another path")],
+        )
     return DiskFullError(f"{what} ({reason}); {_FIXES.get(number or 0, _FIXES[errno.ENOSPC])}")
 
 
@@ -323,7 +359,11 @@ def os_error(error: OSError) -> tuple[str, int]:
     """Return a one-line message that names the file of a system error, and the exit code: 2 for an unusable name."""
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    names = [
+        os.fsdecode(name)
+        for name in (error.filename, error.filename2)
+        if isinstance(name, str | bytes)
+    ]
     if not names and number is not None and error.strerror and error.strerror != reason:
         reason = error.strerror.splitlines()[0]
     line = f"{' -> '.join(names)}: {reason}" if names else reason

@@ -58,7 +58,9 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         return None
     packages = [entry.value if entry.dist is None else entry.dist.name for entry in offered]
     if len(offered) > 1:
-        raise InputError(f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one")
+        raise InputError(
+            f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one"
+        )
     (entry,), (package,) = offered, packages
     try:
         loaded = entry.load()
@@ -71,8 +73,12 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         text = "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}"
         raise InputError(text, what, name, type(error).__name__, error, package) from error
     if not isinstance(offer, kind):
-        kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
-        raise InputError(f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}")
+        kinds = " or ".join(
+            expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,))
+        )
+        raise InputError(
+            f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}"
+        )
     if isinstance(kind, type) and offer.name.casefold() != name.casefold():
         raise misnamed(offer.name, name, what=what, package=package)
     return offer

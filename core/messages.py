@@ -77,7 +77,11 @@ class Message(str):
     known: frozenset[str] | None
 
     def __new__(
-        cls, template: str, *values: Any, remedies: Sequence[str] = (), known: frozenset[str] | None = None
+        cls,
+        template: str,
+        *values: Any,
+        remedies: Sequence[str] = (),
+        known: frozenset[str] | None = None,
     ) -> Message:
         """Create the message, with its parameters written as in Python code."""
         parts = (template, values, tuple(remedies), known)
@@ -117,7 +121,11 @@ class Message(str):
         """
         parts = map(_parts_of, self.values)
         values = tuple(part.limited(known) if isinstance(part, Message) else part for part in parts)
-        left = tuple(part for part in self.remedies if not (isinstance(part, Message) and part.names() - {*known}))
+        left = tuple(
+            part
+            for part in self.remedies
+            if not (isinstance(part, Message) and part.names() - {*known})
+        )
         return Message(self.template, *values, remedies=left, known=frozenset(known))
 
 
@@ -172,7 +180,11 @@ def _parts_of(value: Any) -> Any:
 
 
 def _written(
-    template: str, values: tuple[Any, ...], remedies: tuple[str, ...], known: frozenset[str] | None, write: Write
+    template: str,
+    values: tuple[Any, ...],
+    remedies: tuple[str, ...],
+    known: frozenset[str] | None,
+    write: Write,
 ) -> str:
     """Fill a template, and add the remedies; parameters that are not `known` belong to a model."""
     pieces, upcoming = [], iter(values)
@@ -186,19 +198,27 @@ def _written(
             form = form.replace("{}", str(next(upcoming)), 1)
         if isinstance(value, Parameter):
             is_known = known is None or value.name in known
-            pieces.append(write(value.name, form) if is_known else f"this model's {value.name} {form}".rstrip())
+            pieces.append(
+                write(value.name, form)
+                if is_known
+                else f"this model's {value.name} {form}".rstrip()
+            )
         elif isinstance(value, Message):
             pieces.append(value.written(write))
         else:
             pieces.append(repr(value) if conversion == "r" else format(value, form))
     text = "".join(pieces)
-    lacks = getattr(write, "lacks", None)  # of a command: it leaves out remedies that need an option it does not have
+    lacks = getattr(
+        write, "lacks", None
+    )  # of a command: it leaves out remedies that need an option it does not have
     offered = [
         remedy
         for remedy in remedies
         if lacks is None or not (isinstance(remedy, Message) and any(map(lacks, remedy.names())))
     ]
-    return "; ".join(filter(None, [text, ", or ".join(written(remedy, write) for remedy in offered)]))
+    return "; ".join(
+        filter(None, [text, ", or ".join(written(remedy, write) for remedy in offered)])
+    )
 
 
 def counted(number: int, name: str) -> str:
@@ -242,7 +262,9 @@ def neutral(cell: Any) -> Any:
     >>> neutral("=1+1"), neutral("'=1+1"), neutral("-1.5"), neutral("benign"), neutral(-2)
     ("'=1+1", "''=1+1", '-1.5', 'benign', -2)
     """
-    return _MARK + cell if isinstance(cell, str) and cell[:1] in _BEGIN and _is_formula(cell) else cell
+    return (
+        _MARK + cell if isinstance(cell, str) and cell[:1] in _BEGIN and _is_formula(cell) else cell
+    )
 
 
 def unneutral(cell: str) -> str:
@@ -294,7 +316,9 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[obje
     """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     shown = islice(rows, MOST_SHOWN)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in shown)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in shown
+    )
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -37,7 +37,16 @@ Many: TypeAlias = V | Iterable[V]
 
 _KEY = "option"
 
-GROUPS = ("Input", "Features", "Training", "Evaluation", "Speed", "Output", "Particular data sets", "Advanced")
+GROUPS = (
+    "Input",
+    "Features",
+    "Training",
+    "Evaluation",
+    "Speed",
+    "Output",
+    "Particular data sets",
+    "Advanced",
+)
 """Groups of options, in the order of ``--help``."""
 
 _NEEDS: Mapping[Any, str] = {
@@ -208,7 +217,9 @@ class Settings:
             if (declared := getattr(cls.__dict__.get(name), "metadata", {}).get(_KEY)) is not None
         ]
         if texts and "Attributes\n" not in (cls.__doc__ or ""):
-            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts])
+            cls.__doc__ = "\n".join(
+                [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts]
+            )
 
     @classmethod
     def of(cls, value: Any) -> Self:
@@ -219,7 +230,11 @@ class Settings:
     def __post_init__(self) -> None:
         for member, hint, declared in declared_options(self):
             value, name = getattr(self, member.name), member.name
-            value = converted(value, name, hint) if declared.form is None else declared.form(value, name)
+            value = (
+                converted(value, name, hint)
+                if declared.form is None
+                else declared.form(value, name)
+            )
             low, high, choices = declared.least, declared.most, declared.choices
             for item in value if isinstance(value, tuple) else (value,):
                 if item is None or value == member.default:
@@ -230,8 +245,12 @@ class Settings:
                 if choices and item not in choices:
                     known = choices if declared.more is None else declared.more()
                     if item not in known:
-                        raise InputError("{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known)))
-            object.__setattr__(self, name, tuple(dict.fromkeys(value)) if declared.distinct else value)
+                        raise InputError(
+                            "{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known))
+                        )
+            object.__setattr__(
+                self, name, tuple(dict.fromkeys(value)) if declared.distinct else value
+            )
 
 
 def _sentence(declared: Option) -> str:

@@ -70,7 +70,9 @@ class Outputs:
     members: Sequence[PredictionTable] = ()
     shown: int | None = None
 
-    def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]) -> CrossValidation:
+    def write(
+        self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]
+    ) -> CrossValidation:
         """Write all outputs.
 
         ``metrics.json`` and the model file come first. If the model card, ``table.csv`` or ``report.html`` cannot be
@@ -109,20 +111,31 @@ class Outputs:
                 header, *rows = self.paper.lines()
                 write_rows(folder / "table.csv", header, rows)
         run, view = read_facts(folder / "predictions.csv").run, self.training.view
-        panels = [Panel(table, metrics[table.name], run=run, view=view) for table in tables[: self.shown]]
+        panels = [
+            Panel(table, metrics[table.name], run=run, view=view) for table in tables[: self.shown]
+        ]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
             result = replace(result, panel=panels[0])
         with reporting(folder / "report.html", failed):
             if panels:
-                panels[0] = replace(panels[0], samples=choose_samples(panels[0].table, self.picture))
+                panels[0] = replace(
+                    panels[0], samples=choose_samples(panels[0].table, self.picture)
+                )
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
         return replace(result, assembled=True, unreported=tuple(failed))
 
-    def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
+    def _bundle_facts(
+        self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
+    ) -> BundleFacts:
         plan, images = self.training.plan, self.training.images
-        trained = {image for fold in plan.folds for part in ("train", "val") for image in plan.images(fold, part)}
+        trained = {
+            image
+            for fold in plan.folds
+            for part in ("train", "val")
+            for image in plan.images(fold, part)
+        }
         facts = BundleFacts(
             classes=images.classes,
             protocol=result.protocol,
@@ -138,12 +151,18 @@ class Outputs:
             "rule": view["rule"],
             "thresholds": [point["threshold"] for point in view["thresholds"]],
             "wanted": [
-                {"sensitivity": point["wanted"], "threshold": point["threshold"], "enough": point["enough"]}
+                {
+                    "sensitivity": point["wanted"],
+                    "threshold": point["threshold"],
+                    "enough": point["enough"],
+                }
                 for point in view["wanted"]
             ],
         }
         # for new images: fitted on all out-of-fold predictions
-        temperature = shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
+        temperature = (
+            shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
+        )
         rule = unsure_rule(table)
         if rule is not None and rule["calibrated"] != (temperature is not None):
             rule = None  # it was fitted on another scale than the confidence of new images
@@ -175,7 +194,11 @@ class Outputs:
             layout = None
         # sources of the spread of the accuracy, if there is more than one set of folds
         members = self.members or self.tables[:1]
-        spread = variance_split(members, splits=plan.repeats) if len(members) > 1 or plan.repeats > 1 else None
+        spread = (
+            variance_split(members, splits=plan.repeats)
+            if len(members) > 1 or plan.repeats > 1
+            else None
+        )
         return {
             "command": self.training.command,
             "dataset": images.dataset,

@@ -84,7 +84,10 @@ class CrossValidation:
         if not self.assembled:
             return [f"{name}: {self.share}"]
         if self.panel is None:
-            return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
+            return [
+                *self.banners,
+                f"{name}: trained on all images, none tested. Protocol: {self.protocol}",
+            ]
         return headline(name, self.panel.metrics, banners=self.banners)
 
 
@@ -107,7 +110,11 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
     above : Path, optional
         The folder whose names of results tell them apart; by default the one that they are in.
     """
-    lines, panels, several = list[str](), list[Panel](), sum(result.panel is not None for result in results) > 1
+    lines, panels, several = (
+        list[str](),
+        list[Panel](),
+        sum(result.panel is not None for result in results) > 1,
+    )
     for result in results:
         name = str(result.folder.relative_to(above or result.folder.parent))
         if several and result.panel is not None:

@@ -110,7 +110,10 @@ class LabelledImages:
             groups=[self.groups[image] for image, _ in keys],
             protocol=protocol,
         )
-        counts = (np.bincount(trained[fold], minlength=len(self.classes)).tolist() for fold in table.fold_numbers)
+        counts = (
+            np.bincount(trained[fold], minlength=len(self.classes)).tolist()
+            for fold in table.fold_numbers
+        )
         return replace(table, trained=tuple(map(tuple, counts)))
 
 
@@ -173,7 +176,9 @@ class Training(ABC):
         """Return the result of a finished unit, or None if it is unfinished or damaged."""
 
     @abstractmethod
-    def finish(self, result: CrossValidation, units: Sequence[Any], outcomes: Sequence[Any]) -> CrossValidation:
+    def finish(
+        self, result: CrossValidation, units: Sequence[Any], outcomes: Sequence[Any]
+    ) -> CrossValidation:
         """Combine the outcomes of all units, write the outputs, and return the completed result."""
 
     def steps(self, unit: Any) -> int:
@@ -212,13 +217,20 @@ class Training(ABC):
         folder = self.folder()
         if self.overwrite or not folder.begun:
             return folder
-        old = {row["image_id"]: (row["label"], row["group"]) for row in read_rows(folder.folder / _FOLDS)}
+        old = {
+            row["image_id"]: (row["label"], row["group"])
+            for row in read_rows(folder.folder / _FOLDS)
+        }
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
-        new = {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
+        new = {
+            image: (self.images.labels[image], self.images.groups[image] or "") for image in images
+        }
         change = ImageChange.between(old, new)
         if len(change.removed) > _MOST_REMOVED * len(old):
             raise SettingsConflictError(
-                "{}: trained on other images: {}; use another {out}, or {overwrite}", folder.folder, change
+                "{}: trained on other images: {}; use another {out}, or {overwrite}",
+                folder.folder,
+                change,
             )
         changed = change != ImageChange()
         if changed:
@@ -226,7 +238,9 @@ class Training(ABC):
         folder.check()
         if changed:
             _log.warning(
-                "%s: %s since its models were trained; only what this changes is trained", folder.folder, change
+                "%s: %s since its models were trained; only what this changes is trained",
+                folder.folder,
+                change,
             )
         return folder
 
@@ -237,7 +251,9 @@ class Training(ABC):
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):
             names += ["predictions.csv", "../../report.html"]
-        return now == [made.get("flow"), made.get("two_class")] and all((folder / name).is_file() for name in names)
+        return now == [made.get("flow"), made.get("two_class")] and all(
+            (folder / name).is_file() for name in names
+        )
 
     def cross_validate(self, work: Work, folder: FolderSettings) -> CrossValidation:
         """Train the missing units, and write the outputs once all units are trained.
@@ -259,11 +275,16 @@ class Training(ABC):
         units = self.units(path, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
-        files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
+        files = [
+            [unit.file.relative_to(path).as_posix() for unit in group]
+            for group in self.groups(units)
+        ]
         # of other images or options of outputs: its tables are made again although no unit may be missing
         if folder.loose or (work.checks and not self.is_written(path)):
             write_listing(path, self.unit, files)
-        write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
+        write_fold_list(
+            path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups
+        )
         finished, _ = do_missing(
             self.train,
             units,
@@ -278,7 +299,10 @@ class Training(ABC):
             begin=lambda: self._begin(files, work=work, folder=folder, resources=resources),
         )
         # units without an outcome were trained just now, or by other shards
-        read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, finished, strict=True)]
+        read = [
+            self.read(unit) if outcome is None else outcome
+            for unit, outcome in zip(units, finished, strict=True)
+        ]
         outcomes = [outcome for outcome in read if outcome is not None]
         missing = len(units) - len(outcomes)
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
@@ -294,23 +318,35 @@ class Training(ABC):
         )
         if work.shard is not None:
             own = sum(map(len, work.shard.select(self.groups(units))))
-            return replace(result, share=Share(work.shard, own, len(outcomes), len(units), self.unit))
+            return replace(
+                result, share=Share(work.shard, own, len(outcomes), len(units), self.unit)
+            )
         folder.hold()
         if missing:
-            raise BchistoError(f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again")
+            raise BchistoError(
+                f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
+            )
         result = self.finish(result, units, outcomes)
         remove_listing(path)
         return result
 
-    def _begin(self, files: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
+    def _begin(
+        self, files: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources
+    ) -> None:
         """Record the environment in which the missing units are trained, and the list of the files of all units."""
         path = folder.folder
-        environments = [{}] if work.dask is None else ask_workers(work.dask, folder=path, packages=folder.made_with)
+        environments = (
+            [{}]
+            if work.dask is None
+            else ask_workers(work.dask, folder=path, packages=folder.made_with)
+        )
         folder.note_work(environments, **resources.recorded)
         write_listing(path, self.unit, files)
 
 
-def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord) -> list[CrossValidation]:
+def cross_validate(
+    trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord
+) -> list[CrossValidation]:
     """Run several trainings, write the report of the run, and record the results.
 
     Parameters
@@ -343,14 +379,19 @@ def cross_validate(trainings: Sequence[Training], *, run: Path, work: Work, reco
     # overwrite all folders before any training, so that an interrupted run can be resumed
     for training, folder in zip(trainings, folders, strict=True):
         folder.begin(overwrite=training.overwrite)
-    results = [training.cross_validate(work, folder) for training, folder in zip(trainings, folders, strict=True)]
+    results = [
+        training.cross_validate(work, folder)
+        for training, folder in zip(trainings, folders, strict=True)
+    ]
     record.note(
         results={
             str(result.folder.relative_to(run)): {
                 "protocol": result.protocol,
                 result.unit: result.models,
                 "finished": result.finished,
-                "accuracy": None if result.panel is None else result.panel.metrics["accuracy"]["value"],
+                "accuracy": None
+                if result.panel is None
+                else result.panel.metrics["accuracy"]["value"],
             }
             for result in results
         }

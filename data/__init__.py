@@ -26,7 +26,14 @@ from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .images import ImageFiles, is_blank, read_headers
-from .images.content import UniqueImages, crop_key, pixel_findings, pixels_sha256, record_sha256, unique_images
+from .images.content import (
+    UniqueImages,
+    crop_key,
+    pixel_findings,
+    pixels_sha256,
+    record_sha256,
+    unique_images,
+)
 from .images.copies import FINGERPRINT, Copy, Fingerprint, find_copies, fingerprint
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images

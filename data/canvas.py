@@ -56,7 +56,9 @@ class Canvas:
         self.haem: Field = np.zeros((height, width), np.float32)
         self.eosin: Field = np.zeros((height, width), np.float32)
 
-    def noise(self, size: float, *, stretch: float = 1.0, shape: tuple[int, int] | None = None) -> Field:
+    def noise(
+        self, size: float, *, stretch: float = 1.0, shape: tuple[int, int] | None = None
+    ) -> Field:
         """Return smooth noise of unit variance with structures of `size` micrometres, `stretch` times longer in x.
 
         It covers the canvas, or `shape` (rows and columns of pixels) if given.
@@ -83,11 +85,17 @@ class Canvas:
         u = np.cos(angle) * x + np.sin(angle) * y + self.noise(220.0) * (waviness / self.mpp)
         v = -np.sin(angle) * x + np.cos(angle) * y + bend
         fibres: Field = cv2.remap(
-            bundle, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            bundle,
+            u.astype(np.float32),
+            v.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
         )
         return fibres
 
-    def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
+    def scatter(
+        self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None
+    ) -> list[Point]:
         """Return points about `distance` micrometres apart (a jittered hexagonal grid), optionally inside a mask."""
         grid = [
             (x, y)
@@ -97,7 +105,12 @@ class Canvas:
         places = np.array(grid) + self.rng.uniform(-0.3, 0.3, size=(len(grid), 2)) * distance
         if inside is not None:
             columns, rows = (places / self.mpp).astype(np.int64).T
-            visible = (rows >= 0) & (rows < inside.shape[0]) & (columns >= 0) & (columns < inside.shape[1])
+            visible = (
+                (rows >= 0)
+                & (rows < inside.shape[0])
+                & (columns >= 0)
+                & (columns < inside.shape[1])
+            )
             places = places[visible][inside[rows[visible], columns[visible]]]
         return [(x, y) for x, y in places.tolist()]
 
@@ -108,14 +121,23 @@ class Canvas:
         angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         r = np.ones_like(angle)
         for wave in range(2, 7):
-            r += roughness / wave * self.rng.normal() * np.cos(wave * angle + self.rng.uniform(0, 2 * np.pi))
+            r += (
+                roughness
+                / wave
+                * self.rng.normal()
+                * np.cos(wave * angle + self.rng.uniform(0, 2 * np.pi))
+            )
         r = radius * np.clip(r, 0.35, 1.8)
-        points = np.stack([r * np.cos(angle) * np.sqrt(stretch), r * np.sin(angle) / np.sqrt(stretch)], axis=1)
+        points = np.stack(
+            [r * np.cos(angle) * np.sqrt(stretch), r * np.sin(angle) / np.sqrt(stretch)], axis=1
+        )
         turn = self.rng.uniform(0, np.pi)
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         return np.asarray(points @ rotation + np.asarray(centre))
 
-    def mask(self, outline: npt.NDArray[np.float64], *, blur: float = 0.0, line: float = 0.0) -> Field:
+    def mask(
+        self, outline: npt.NDArray[np.float64], *, blur: float = 0.0, line: float = 0.0
+    ) -> Field:
         """Return a mask of the inside of a contour, 0 to 1, with an edge softened over `blur` micrometres.
 
         With `line`, the mask is of a line of so many micrometres along the contour.
@@ -129,7 +151,9 @@ class Canvas:
         field[box] = cv2.GaussianBlur(drawn, (0, 0), sigma) if sigma > 0.3 and drawn.size else drawn
         return field
 
-    def _drawn(self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0) -> tuple[Box, Field]:
+    def _drawn(
+        self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0
+    ) -> tuple[Box, Field]:
         """Draw a contour; return the box of its part of the canvas, `pixels` wider on each side, and a mask, 0 to 1.
 
         The columns of the part begin and end at multiples of `_LANES`. The contour is filled, or with `width` it is a
@@ -137,13 +161,19 @@ class Canvas:
         """
         import cv2
 
-        left, top = np.maximum(np.floor(outline.min(axis=0) / self.mpp).astype(int) - pixels, 0).tolist()
-        right, bottom = np.maximum(np.ceil(outline.max(axis=0) / self.mpp).astype(int) + pixels + 1, 0).tolist()
+        left, top = np.maximum(
+            np.floor(outline.min(axis=0) / self.mpp).astype(int) - pixels, 0
+        ).tolist()
+        right, bottom = np.maximum(
+            np.ceil(outline.max(axis=0) / self.mpp).astype(int) + pixels + 1, 0
+        ).tolist()
         left = left // _LANES * _LANES
         box = slice(top, max(top, bottom)), slice(left, -(-right // _LANES) * _LANES)
         drawn = np.zeros(self.haem[box].shape, np.uint8)
         # coordinates in sixteenths of a pixel (shift=4 of OpenCV)
-        points = np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([left, top], np.int32) * 16
+        points = (
+            np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([left, top], np.int32) * 16
+        )
         if drawn.size and width:
             cv2.polylines(drawn, [points], True, 255, width, cv2.LINE_AA, 4)
         elif drawn.size:
@@ -157,7 +187,9 @@ class Canvas:
             high = slice(rows[0], rows[-1] + 1)
             columns = np.flatnonzero(mask[high].any(axis=0))
             box = high, slice(columns[0], columns[-1] + 1)
-            haem, eosin = (value[box] if isinstance(value, np.ndarray) else value for value in (haem, eosin))
+            haem, eosin = (
+                value[box] if isinstance(value, np.ndarray) else value for value in (haem, eosin)
+            )
             self._blend(box, mask[box], haem, eosin)
 
     def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
@@ -178,7 +210,10 @@ class Canvas:
         reach = int(max(a, b) * 1.3) + 2
         column, row = round(centre[0] * scale), round(centre[1] * scale)
         top, left = max(row - reach, 0), max(column - reach, 0)
-        bottom, right = min(row + reach + 1, self.haem.shape[0]), min(column + reach + 1, self.haem.shape[1])
+        bottom, right = (
+            min(row + reach + 1, self.haem.shape[0]),
+            min(column + reach + 1, self.haem.shape[1]),
+        )
         if top >= bottom or left >= right:
             return
         dx = np.arange(left, right) - centre[0] * scale
@@ -255,7 +290,14 @@ def lymphocytes(canvas: Canvas, *, clusters: int) -> None:
 
 
 def gland(
-    canvas: Canvas, centre: Point, radius: float, *, lumen: float, layers: int, roughness: float, stretch: float
+    canvas: Canvas,
+    centre: Point,
+    radius: float,
+    *,
+    lumen: float,
+    layers: int,
+    roughness: float,
+    stretch: float,
 ) -> None:
     """Draw an open gland: a basement membrane, rows of regular nuclei, and a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)
@@ -276,7 +318,13 @@ def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.fl
 
 
 def _row(
-    canvas: Canvas, outline: npt.NDArray[np.float64], depth: float, kind: Nuclei, *, spacing: float, along: bool
+    canvas: Canvas,
+    outline: npt.NDArray[np.float64],
+    depth: float,
+    kind: Nuclei,
+    *,
+    spacing: float,
+    along: bool,
 ) -> None:
     """Draw nuclei along a contour scaled by `depth`, parallel to it (`along`) or pointing inwards."""
     path, middle = _scaled(outline, depth), outline.mean(axis=0)
@@ -301,7 +349,11 @@ def filled_duct(canvas: Canvas, centre: Point, radius: float, *, pattern: str) -
     empty = np.zeros_like(cells)
     if pattern == "comedo":
         core = _scaled(outline, canvas.rng.uniform(0.35, 0.5))
-        canvas.paint(canvas.mask(core, blur=3.0), haem=0.15, eosin=np.clip(0.8 + 0.25 * canvas.noise(3.0), 0.2, None))
+        canvas.paint(
+            canvas.mask(core, blur=3.0),
+            haem=0.15,
+            eosin=np.clip(0.8 + 0.25 * canvas.noise(3.0), 0.2, None),
+        )
         empty = canvas.mask(core) > 0.5
     elif pattern == "cribriform":
         for hole in canvas.scatter(radius * 0.5, inside=canvas.mask(_scaled(outline, 0.75)) > 0.5):

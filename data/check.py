@@ -93,10 +93,19 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     known = {record.image_id: record for record in dataset.records}
     for image, error in sorted(unreadable.items()):
         text, path = message_of(error), f"{known[image].path}: "
-        findings.append(Finding("error", image, text.removeprefix(path) if text.startswith(path) else text))
-    findings += header_findings((record for record in sound if record.image_id not in unreadable), headers)
+        findings.append(
+            Finding("error", image, text.removeprefix(path) if text.startswith(path) else text)
+        )
+    findings += header_findings(
+        (record for record in sound if record.image_id not in unreadable), headers
+    )
     findings += [
-        Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")
+        Finding(
+            "warning",
+            copy,
+            f"the same image as {original}; used once",
+            kind="the same as other images; used once",
+        )
         for copy, original in unique.repeated
     ]
     findings += contradictions
@@ -107,14 +116,20 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
         findings.append(Finding("note", str(dataset.root), text))
     # of images with the same pixels only the first, which `pixel_findings` names
     originals = {*{sha: image for image, sha in sorted(seen.pixels.items(), reverse=True)}.values()}
-    findings += [_alike(pair, known) for pair in pairs or () if {pair.first, pair.second} <= originals]
+    findings += [
+        _alike(pair, known) for pair in pairs or () if {pair.first, pair.second} <= originals
+    ]
     return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
 
 
 def _alike(pair: Copy, known: Mapping[str, ImageRecord]) -> Finding:
     """Return a finding on a near-duplicate: a note if folds by patient keep the pair together, else a warning."""
     first, second = known[pair.first], known[pair.second]
-    label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
+    label = (
+        f", under another label ({first.label} and {second.label})"
+        if first.label != second.label
+        else ""
+    )
     together = first.group is not None and first.group == second.group and not label
     how = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
     message = f"seems to show the same pixels as {pair.first} {how}{label}"

@@ -69,7 +69,9 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
         key = simplified(name)
         fitting = [known for known in classes if key and simplified(known) == key]
         if len(fitting) > 1:
-            raise InputError(f"{name!r} fits two classes, {fitting[0]} and {fitting[1]}; write one of them exactly")
+            raise InputError(
+                f"{name!r} fits two classes, {fitting[0]} and {fitting[1]}; write one of them exactly"
+            )
         if fitting:
             return fitting[0]
     return None
@@ -99,7 +101,9 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
 def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
     """Return the labels that mean an unknown class, such as ``NA``, unless they are names of classes."""
     return [
-        label for label in sorted(set(labels)) if label and is_missing(label) and match_class(label, classes) is None
+        label
+        for label in sorted(set(labels))
+        if label and is_missing(label) and match_class(label, classes) is None
     ]
 
 
@@ -114,10 +118,14 @@ def check_order(classes: Sequence[str]) -> None:
     named = Counter(map(_spelling, classes))
     twice = [name for name in classes if named[_spelling(name)] > 1]
     if twice:
-        raise InputError("{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0])
+        raise InputError(
+            "{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0]
+        )
 
 
-def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
+def join_labels(
+    labels: Iterable[str], *, classes: Sequence[str] = ()
+) -> tuple[dict[str, str], list[Finding]]:
     """Join labels that are equal as numbers, or differ only in case, Unicode form or characters that nobody sees.
 
     The most frequent spelling becomes the class name; whole numbers lose their decimals.
@@ -140,7 +148,10 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     spellings: dict[str, Counter[str]] = {}
     for label, count in counts.items():
         spellings.setdefault(_spelling(label), Counter())[_spelling(label, cased=True)] += count
-    best = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
+    best = {
+        key: min(forms_of, key=lambda name: (-forms_of[name], name))
+        for key, forms_of in spellings.items()
+    }
     # whole numbers lose the decimals that programs add to them
     names = {key: re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", name) for key, name in best.items()}
     chosen = {_spelling(name): name for name in classes}
@@ -148,18 +159,28 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     findings = []
     for key, forms_of in sorted(spellings.items()):
         if len(forms_of) > 1:
-            texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
+            texts = ", ".join(
+                f"{name} ({count} images)" for name, count in sorted(forms_of.items())
+            )
             why = "the most frequent spelling" if names[key] == best[key] else "the whole number"
             why = "as in the order of classes" if key in chosen else why
             message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif names[key] not in forms_of and _NUMBER.fullmatch(key):
-            findings.append(Finding("warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"))
+            findings.append(
+                Finding(
+                    "warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"
+                )
+            )
     alike: dict[str, list[str]] = {}
     for name in sorted(names.values()):
         alike.setdefault(loosely(name), []).append(name)
     findings.extend(
-        Finding("warning", ", ".join(forms_of), "differ only in spaces, _ or -; they stay separate classes")
+        Finding(
+            "warning",
+            ", ".join(forms_of),
+            "differ only in spaces, _ or -; they stay separate classes",
+        )
         for forms_of in alike.values()
         if len(forms_of) > 1
     )

@@ -19,9 +19,7 @@ from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 
-SYNTHETIC_BANNER = (
-    "SYNTHETIC IMAGES: generated tissue, made to try the software; the results mean nothing for medicine."
-)
+SYNTHETIC_BANNER = "SYNTHETIC IMAGES: generated tissue, made to try the software; the results mean nothing for medicine."
 """First line of every output about synthetic images."""
 
 SYNTHETIC_MARK = "bchisto-synthetic.json"
@@ -178,14 +176,18 @@ class Dataset:
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
             text = "{}: its label {!r} is not among the classes {}{}; name every class in {classes}"
             raise InputError(text, first.path, strange[0], ", ".join(classes), more)
-        records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
+        records = [
+            r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records
+        ]
         return replace(self, records=tuple(records), classes=tuple(classes))
 
 
 FACTS_FILE = "dataset.json"
 """Name of the file with these facts, next to feature files and in the folder of networks."""
 
-NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
+NO_FLOW: Mapping[str, int | None] = dict.fromkeys(
+    ("found", "refused", "duplicates", "failed", "used")
+)
 """Counts of images if none are known, see `DatasetFacts.flow`."""
 
 GIVEN = "folder"
@@ -247,7 +249,9 @@ def write_dataset_facts(path: Path, known: DatasetFacts, *, images_sha256: str) 
 
 def facts_files(path: Path) -> list[Path]:
     """Return where a run may have the facts about the images of a table of its predictions."""
-    return [part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")]
+    return [
+        part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")
+    ]
 
 
 def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
@@ -268,7 +272,9 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
         copies = None if pairs is None else tuple((first, second) for first, second in pairs)
         return DatasetFacts(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError("{}: damaged ({}); remove it and run bchisto featurize again", path, error) from error
+        raise InputError(
+            "{}: damaged ({}); remove it and run bchisto featurize again", path, error
+        ) from error
 
 
 def part_of(name: str) -> str | None:
@@ -287,7 +293,9 @@ def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
     """Return the column with the parts of a given split, and a dict from image ID to part; None if there is none."""
     for column in itertools.chain.from_iterable(PART.matching(known.columns)):
         values = known.columns.get(column, {})
-        parts = {image: part for image, value in values.items() if (part := part_of(value)) is not None}
+        parts = {
+            image: part for image, value in values.items() if (part := part_of(value)) is not None
+        }
         if parts and len(parts) == len(values):
             return column, parts
     return None

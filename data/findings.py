@@ -73,7 +73,9 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     order = ("error", "warning", "note")
     return [
         (level, text if len(same) > 1 else same[0].message, [finding.file for finding in same])
-        for (level, text), same in sorted(together.items(), key=lambda group: order.index(group[0][0]))
+        for (level, text), same in sorted(
+            together.items(), key=lambda group: order.index(group[0][0])
+        )
     ]
 
 
@@ -109,7 +111,9 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
     if not findings:
         return
     findings = [
-        candidate for candidate in findings if labels or not candidate.labels_only or candidate.level == "error"
+        candidate
+        for candidate in findings
+        if labels or not candidate.labels_only or candidate.level == "error"
     ]
     raise_errors(finding for finding in findings if labels or not finding.labels_only)
     for levels, log in ((("error", "warning"), _log.warning), (("note",), _log.info)):
@@ -117,4 +121,8 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
         for names, message in lines[:_LINES]:
             log("%s: %s", few(names), message)
         if len(lines) > _LINES:
-            log("%d further %ss; `bchisto data check` shows them all", len(lines) - _LINES, levels[-1])
+            log(
+                "%d further %ss; `bchisto data check` shows them all",
+                len(lines) - _LINES,
+                levels[-1],
+            )

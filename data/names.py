@@ -61,16 +61,23 @@ class PathRule:
         """
         if not text or len(text) > _LONGEST:
             raise InputError(
-                "{}: give a level such as 2, or a pattern of 1 to {} characters", Parameter(name), _LONGEST
+                "{}: give a level such as 2, or a pattern of 1 to {} characters",
+                Parameter(name),
+                _LONGEST,
             )
         if re.fullmatch(r"[+-]?[0-9]+", text):
             if int(text) == 0:
-                raise InputError("{} 0: level 1 is the first folder, -1 the one that holds the image", Parameter(name))
+                raise InputError(
+                    "{} 0: level 1 is the first folder, -1 the one that holds the image",
+                    Parameter(name),
+                )
             return cls(name, int(text))
         try:
             return cls(name, pattern=re.compile(unicodedata.normalize("NFC", text)))
         except (re.error, OverflowError, RecursionError) as error:
-            raise InputError("{} {}: no level, and no regular expression ({})", Parameter(name), text, error) from error
+            raise InputError(
+                "{} {}: no level, and no regular expression ({})", Parameter(name), text, error
+            ) from error
 
     def find(self, paths: Iterable[str]) -> dict[str, str | None]:
         """Return a dict from each POSIX path to what the rule finds in it; None if it finds nothing.
@@ -105,14 +112,24 @@ class PathRule:
             return []
         if len(without) == len(values):
             message = Message(
-                "{} fits none of the {} paths, such as {}; correct it", Parameter(self.name), len(values), without[0]
+                "{} fits none of the {} paths, such as {}; correct it",
+                Parameter(self.name),
+                len(values),
+                without[0],
             )
             return [Finding("error", str(root), message, labels_only=True)]
         fits = Message(
             "{} fits {} of {} paths; the others have no {}, so",
-            Parameter(self.name), len(values) - len(without), len(values), what,
-        )  # fmt: skip
-        so = "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
+            Parameter(self.name),
+            len(values) - len(without),
+            len(values),
+            what,
+        )
+        so = (
+            "folds cannot keep patients whole"
+            if what == "group"
+            else "they are neither trained nor tested"
+        )
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
@@ -142,7 +159,9 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     table.log_columns({IMAGE: ids})
     listed = frozenset(row[ids] for _, row in table.rows)
     if not listed:
-        raise InputError("{} {}: lists no image; name one below the header", Parameter(option), path)
+        raise InputError(
+            "{} {}: lists no image; name one below the header", Parameter(option), path
+        )
     return listed
 
 
@@ -155,7 +174,9 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
         See `read_image_list`; or a listed image is not in the dataset.
     """
     listed = read_image_list(path, option="only")
-    names, findings = match_names(sorted(listed), (record.image_id for record in dataset.records), where=str(path))
+    names, findings = match_names(
+        sorted(listed), (record.image_id for record in dataset.records), where=str(path)
+    )
     if absent := sorted(listed - names.keys()):
         text = "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows"
         raise InputError(text, path, len(absent), len(listed), absent[0])
@@ -164,7 +185,9 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     return replace(dataset, records=records, findings=(*dataset.findings, *findings))
 
 
-def match_names(rows: Iterable[str], images: Iterable[str], *, where: str) -> tuple[dict[str, str], list[Finding]]:
+def match_names(
+    rows: Iterable[str], images: Iterable[str], *, where: str
+) -> tuple[dict[str, str], list[Finding]]:
     r"""Return the image that each name of a table means: with or without folder and suffix, if only one fits.
 
     Unicode forms, characters that nobody sees, and ``\`` in place of ``/`` do not matter.
@@ -189,10 +212,16 @@ def match_names(rows: Iterable[str], images: Iterable[str], *, where: str) -> tu
     names = {row: row for row in rows if row in images}
     for short in (_plain, _bare, _last, lambda name: _bare(_last(name))):
         left = _alone(images.difference(names.values()), short)
-        names |= {row: left[key] for key, row in _alone(set(rows) - names.keys(), short).items() if key in left}
+        names |= {
+            row: left[key]
+            for key, row in _alone(set(rows) - names.keys(), short).items()
+            if key in left
+        }
     other = [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
     message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
-    return names, [Finding("note", where, f"{message}, such as {row} for {names[row]}") for row in other[:1]]
+    return names, [
+        Finding("note", where, f"{message}, such as {row} for {names[row]}") for row in other[:1]
+    ]
 
 
 def _plain(name: str) -> str:
@@ -215,7 +244,9 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
     return {short(name): name for name in names if counts[short(name)] == 1}
 
 
-BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE)
+BARCODE = re.compile(
+    r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE
+)
 _END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"
 """End of a name by which slides of one patient may differ."""
 
@@ -255,15 +286,26 @@ def settle_groups(
         Also a warning of groups that may be slides of one patient.
     """
     findings = _slides(records, root, ruled="group_from" in chosen)
-    if not ("group_from" in chosen or "group_column" in chosen or any(record.group for record in records)):
+    if not (
+        "group_from" in chosen
+        or "group_column" in chosen
+        or any(record.group for record in records)
+    ):
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
         named = [record.group for record in records if record.group]
         if named:
             patients = Names(f": {few(dict.fromkeys(named))}")
-            message = Message("TCGA barcodes name the patient of {} of {} images{}", len(named), len(records), patients)
+            message = Message(
+                "TCGA barcodes name the patient of {} of {} images{}",
+                len(named),
+                len(records),
+                patients,
+            )
             findings.append(Finding("note", root.name, message, labels_only=True))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
-    return [r if r.group is None else replace(r, group=group_of[r.group]) for r in records], findings + joined
+    return [
+        r if r.group is None else replace(r, group=group_of[r.group]) for r in records
+    ], findings + joined
 
 
 def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[Finding]:
@@ -278,17 +320,25 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
     stem_of = {name: re.sub(f"(?<=.){_END}$", "", name) for name in names}
     counts = Counter(stem_of.values())
     shared = sorted(stem for stem, count in counts.items() if count > 1)
-    if not shared or max(counts.values()) > _MOST_SLIDES or (len(shared) == 1 and not re.search(r"\d", shared[0])):
+    if (
+        not shared
+        or max(counts.values()) > _MOST_SLIDES
+        or (len(shared) == 1 and not re.search(r"\d", shared[0]))
+    ):
         return []
     cure = Message("name the patients by {group_from}, or in the column group of a manifest")
     if column:
-        cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$")
+        cure = Message(
+            "{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$"
+        )
     alike = Names(f" ({few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))})")
     text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
     return [Finding("warning", root.name, Message(text, alike, cure), labels_only=True)]
 
 
-def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
+def join_groups(
+    groups: Iterable[str | None], *, where: str
+) -> tuple[dict[str, str | None], list[Finding]]:
     """Join names of groups that differ only in case, Unicode form or zeros of a number, under the most frequent name.
 
     ``001``, ``1`` and ``1.0`` are joined, because spreadsheets convert one into another. In doubt, names are joined:
@@ -320,7 +370,10 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
     findings = []
     if slides := [name for name, code in plain.items() if name != code]:
-        patients, example = len({plain[name] for name in slides}), Names(f", such as {plain[slides[0]]} of {slides[0]}")
+        patients, example = (
+            len({plain[name] for name in slides}),
+            Names(f", such as {plain[slides[0]]} of {slides[0]}"),
+        )
         text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
         findings.append(Finding("note", where, Message(text, patients, len(slides), example)))
     if named := [f"{name} ({counts[name]} rows)" for name in settled if name]:
@@ -346,4 +399,8 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
 def _key(name: str) -> str:
     name = visible(name)
     number = re.fullmatch(r"0*([0-9]+?)(\.0+)?", name)
-    return number[1] if number else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return (
+        number[1]
+        if number
+        else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    )

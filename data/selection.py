@@ -10,7 +10,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..core import ImageError, InputError, Message, PathInput, Settings, converted, limited, message_of, option
+from ..core import (
+    ImageError,
+    InputError,
+    Message,
+    PathInput,
+    Settings,
+    converted,
+    limited,
+    message_of,
+    option,
+)
 from ..core.formats import ImageHeader, limits
 from ..core.jobs import ensure_folder, in_threads, in_turn, refuse_overwriting
 from .dataset import (
@@ -24,8 +34,23 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
-from .images import Fingerprint, ImageFiles, UniqueImages, find_copies, header_findings, unique_images
-from .layouts import CONTEXTS, LABEL_LEVELS, LESIONS, built_in_layouts, check_stain, find_layout, list_layouts
+from .images import (
+    Fingerprint,
+    ImageFiles,
+    UniqueImages,
+    find_copies,
+    header_findings,
+    unique_images,
+)
+from .layouts import (
+    CONTEXTS,
+    LABEL_LEVELS,
+    LESIONS,
+    built_in_layouts,
+    check_stain,
+    find_layout,
+    list_layouts,
+)
 from .names import only_listed
 from .read import read_images
 
@@ -63,7 +88,9 @@ class OpenedImages(NamedTuple):
     unique: UniqueImages
     refused: tuple[tuple[str, str], ...]
 
-    def settle(self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None) -> DatasetFacts:
+    def settle(
+        self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None
+    ) -> DatasetFacts:
         """Return all facts about the images, including near-duplicates, and write them to a file.
 
         Parameters
@@ -75,13 +102,22 @@ class OpenedImages(NamedTuple):
         fingerprints : mapping, optional
             Of images that were decoded already, see `find_copies`.
         """
-        earlier = read_dataset_facts(path, images_sha256=self.unique.digest) if path.is_file() else DatasetFacts()
+        earlier = (
+            read_dataset_facts(path, images_sha256=self.unique.digest)
+            if path.is_file()
+            else DatasetFacts()
+        )
         copies = earlier.copies
-        if copies is None and (pairs := find_copies(self.unique.dataset.records, known=fingerprints)) is not None:
+        if (
+            copies is None
+            and (pairs := find_copies(self.unique.dataset.records, known=fingerprints)) is not None
+        ):
             copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
             _log.warning(
-                "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
+                "%s, first %s; `bchisto data check` names them",
+                pairs_alike(len(copies)),
+                " and ".join(copies[0]),
             )
         known = replace(self.known(failed=failed), copies=copies)
         write_dataset_facts(path, known, images_sha256=self.unique.digest)
@@ -108,7 +144,11 @@ class OpenedImages(NamedTuple):
         }
         if (unlabelled := sum(record.label is None for record in self.unique.dataset.records)) != 0:
             flow["unlabelled"] = unlabelled
-        groups = {record.image_id: record.group for record in self.unique.dataset.records if record.group is not None}
+        groups = {
+            record.image_id: record.group
+            for record in self.unique.dataset.records
+            if record.group is not None
+        }
         return DatasetFacts(flow, further_columns(self.unique.dataset), groups)
 
 
@@ -116,7 +156,9 @@ class OpenedImages(NamedTuple):
 class ImageSelection(Settings):
     """A selection of images, and options for reading them."""
 
-    images: Path = option(group="Input", help="A folder, or a manifest path,label,group[,image_id].")
+    images: Path = option(
+        group="Input", help="A folder, or a manifest path,label,group[,image_id]."
+    )
     dataset: str | None = option(
         None,
         group="Particular data sets",
@@ -170,9 +212,15 @@ class ImageSelection(Settings):
     label_from: str | None = option(
         None, metavar="LEVEL|PATTERN", help="The same for labels; default: the class folder."
     )
-    path_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the path.")
-    label_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the label.")
-    group_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds patient or slide.")
+    path_column: str | None = option(
+        None, metavar="NAME", help="Column of a manifest that holds the path."
+    )
+    label_column: str | None = option(
+        None, metavar="NAME", help="Column of a manifest that holds the label."
+    )
+    group_column: str | None = option(
+        None, metavar="NAME", help="Column of a manifest that holds patient or slide."
+    )
     mpp: float | None = option(
         None,
         group="Input",
@@ -181,7 +229,9 @@ class ImageSelection(Settings):
         help="Micrometres per pixel of all images; default: those of the dataset, of the column mpp of a manifest, or "
         "of each TIFF or DICOM.",
     )
-    only: Path | None = option(None, file="input", help="CSV with a column image_id: use only these images.")
+    only: Path | None = option(
+        None, file="input", help="CSV with a column image_id: use only these images."
+    )
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
@@ -197,9 +247,18 @@ class ImageSelection(Settings):
         InputError
         """
         if out.is_dir() and not (out / "run.json").exists() and self._is_in(out):
-            raise InputError("{out} {}: the images are there; name another folder, which may be inside this one", out)
-        written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
-        refuse_overwriting(written, [path for path in (self.images, self.labels, self.only) if path is not None])
+            raise InputError(
+                "{out} {}: the images are there; name another folder, which may be inside this one",
+                out,
+            )
+        written = (
+            out / "failures.csv",
+            out / "features" / "images.csv",
+            out / "features" / FACTS_FILE,
+        )
+        refuse_overwriting(
+            written, [path for path in (self.images, self.labels, self.only) if path is not None]
+        )
 
     def _is_in(self, folder: Path) -> bool:
         if not self.images.is_dir():
@@ -222,7 +281,9 @@ class ImageSelection(Settings):
         MissingInputError, InputError
             See `bchisto.data.read_dataset` and `bchisto.data.names.only_listed`.
         """
-        options = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
+        options = {
+            name: value for name, value in vars(self).items() if name not in ("images", "only")
+        }
         dataset = read_images(self.images, **options)
         return dataset if self.only is None else only_listed(dataset, self.only)
 
@@ -293,11 +354,15 @@ class ImageSelection(Settings):
                 files = ImageFiles(cache)
             usable = dataset.records
             refused: tuple[tuple[str, str], ...] = ()
-            checked = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
+            checked = check_headers(
+                dataset.records, needs=needs, skip_errors=skip_errors, files=files
+            )
             if not (keep_refused and skip_errors):
                 usable, refused = checked
             ensure_folder(cache.parent)
-            return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=files), refused)
+            return OpenedImages(
+                dataset, unique_images(replace(dataset, records=usable), cache=files), refused
+            )
 
 
 class _ReadOnce(ImageSelection):
@@ -376,21 +441,33 @@ def check_headers(
             return message_of(error)
         width, height = record.sides(header.width, header.height)
         for need in needs:
-            if (message := need.misfit(record.scaled_by(header), width=width, height=height)) is not None:
+            if (
+                message := need.misfit(record.scaled_by(header), width=width, height=height)
+            ) is not None:
                 return message if known is None else limited(message, known)
         return None
 
     problems = list(in_threads(problem, records))
-    refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
+    refused = tuple(
+        (record.image_id, text)
+        for record, text in zip(records, problems, strict=True)
+        if text is not None
+    )
     if refused and not skip_errors:
         more = Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
         raise InputError("{}{}", refused[0][1], more if len(refused) > 1 else "")
     for _, text in refused:
         _log.warning("left out: %s", text)
     unusable = dict(refused)
-    usable = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in unusable)
+    usable = tuple(
+        record.scaled_by(headers[record.image_id])
+        for record in records
+        if record.image_id not in unusable
+    )
     if refused and not usable:
-        raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
+        raise InputError(
+            "none of the {} images can be used; first: {}", len(records), refused[0][1]
+        )
     if any(header.deep or header.remarks for header in headers.values()):
         report_findings(header_findings(usable, headers, most=_MOST_DEEP))
     return usable, refused

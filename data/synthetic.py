@@ -31,7 +31,15 @@ def _lobule(canvas: Canvas) -> None:
     canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
     for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
         radius = canvas.rng.uniform(15, 20)
-        gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
+        gland(
+            canvas,
+            centre,
+            radius,
+            lumen=canvas.rng.uniform(0.25, 0.45),
+            layers=1,
+            roughness=0.10,
+            stretch=1.1,
+        )
 
 
 def _normal(canvas: Canvas) -> None:
@@ -40,7 +48,15 @@ def _normal(canvas: Canvas) -> None:
         _lobule(canvas)
     for _ in range(int(canvas.rng.integers(1, 3))):
         x, y = canvas.rng.uniform(0.1, 0.9, size=2) * (canvas.width, canvas.height)
-        gland(canvas, (x, y), canvas.rng.uniform(40, 60), lumen=0.72, layers=2, roughness=0.15, stretch=1.5)
+        gland(
+            canvas,
+            (x, y),
+            canvas.rng.uniform(40, 60),
+            lumen=0.72,
+            layers=2,
+            roughness=0.15,
+            stretch=1.5,
+        )
 
 
 def _benign(canvas: Canvas) -> None:
@@ -50,7 +66,13 @@ def _benign(canvas: Canvas) -> None:
             lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
             stretch = canvas.rng.uniform(1.2, 3.0)
             gland(
-                canvas, centre, canvas.rng.uniform(34, 52), lumen=lumen, layers=layers, roughness=0.35, stretch=stretch
+                canvas,
+                centre,
+                canvas.rng.uniform(34, 52),
+                lumen=lumen,
+                layers=layers,
+                roughness=0.35,
+                stretch=stretch,
             )
 
 
@@ -82,7 +104,9 @@ TISSUE_CLASSES = tuple(_COMPOSE)
 """The four classes, in the order of BACH."""
 
 
-def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)) -> npt.NDArray[np.uint8]:
+def make_tissue(
+    label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)
+) -> npt.NDArray[np.uint8]:
     """Draw one synthetic H&E image.
 
     Parameters
@@ -109,7 +133,9 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
     classes, so that the classes differ only in architecture.
     """
     if label not in _COMPOSE:
-        raise InputError(f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}")
+        raise InputError(
+            f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}"
+        )
     width, height = size
     if min(size) < 64:
         raise InputError("{size} {}x{}: give at least 64 pixels a side", width, height)
@@ -118,14 +144,18 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
     stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))
     fat(canvas, share=max(0.0, rng.uniform(-0.1, 0.25)))
     spindles(canvas, distance=rng.uniform(26, 40))
-    if label != "Normal" and rng.random() < 0.5:  # images of other classes may contain normal tissue, too
+    if (
+        label != "Normal" and rng.random() < 0.5
+    ):  # images of other classes may contain normal tissue, too
         _lobule(canvas)
     _COMPOSE[label](canvas)
     lymphocytes(canvas, clusters=int(rng.integers(0, 4)))
     return _stain(canvas, rng=rng, laboratories=np.random.default_rng([seed, 2018]))
 
 
-def _stain(canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _stain(
+    canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator
+) -> npt.NDArray[np.uint8]:
     """Stain the concentrations with the vectors of a random laboratory, to a random mean colour."""
     import cv2
 
@@ -143,7 +173,9 @@ def _stain(canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.
 
 
 def _match_colour(
-    amounts: npt.NDArray[np.float32], vectors: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
+    amounts: npt.NDArray[np.float32],
+    vectors: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """Return factors of the two stains that result in the mean transmission `target` in red and green (Newton)."""
     scale = np.ones(2)
@@ -159,7 +191,12 @@ _Task = tuple[str, str, int, int, tuple[int, int]]
 
 
 def make_bach(
-    out: str | Path, *, images_per_class: int = 10, seed: int = 0, size: tuple[int, int] = (2048, 1536), jobs: int = 1
+    out: str | Path,
+    *,
+    images_per_class: int = 10,
+    seed: int = 0,
+    size: tuple[int, int] = (2048, 1536),
+    jobs: int = 1,
 ) -> Path:
     """Write a synthetic dataset in the official layout of BACH, and keep existing images.
 
@@ -190,18 +227,34 @@ def make_bach(
         The folder cannot be written, or contains other images or a synthetic dataset with other settings.
     """
     if not 1 <= images_per_class <= 999:
-        raise InputError("{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)", images_per_class)
+        raise InputError(
+            "{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)",
+            images_per_class,
+        )
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
-    _claim(root / SYNTHETIC_MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)})
+    _claim(
+        root / SYNTHETIC_MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)}
+    )
     tasks: list[_Task] = []
     for label in TISSUE_CLASSES:
         for number in range(1, images_per_class + 1):
             path = photos / label / f"{PREFIX[label]}{number:03d}.tif"
             if not path.is_file():
                 tasks.append((str(path), label, seed, number, size))
-    run_units(_draw, tasks, steps=lambda _: 1, resources=cpu_resources(jobs), label="data make", step_name="images")
-    lines = [f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))]
+    run_units(
+        _draw,
+        tasks,
+        steps=lambda _: 1,
+        resources=cpu_resources(jobs),
+        label="data make",
+        step_name="images",
+    )
+    lines = [
+        f"{path.name},{label}\n"
+        for label in TISSUE_CLASSES
+        for path in sorted((photos / label).glob("*.tif"))
+    ]
     with atomic_output(photos / GROUND_TRUTH) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return root
@@ -212,10 +265,14 @@ def _claim(mark: Path, content: dict[str, object]) -> None:
         entries = read_json(mark)
         if entries != content:
             raise OutputError(
-                "{}: holds a synthetic dataset with other settings ({}); choose another {out}", mark.parent, entries
+                "{}: holds a synthetic dataset with other settings ({}); choose another {out}",
+                mark.parent,
+                entries,
             )
     elif any((mark.parent / "Photos").rglob("*.tif")):
-        raise OutputError("{}: holds images that are not synthetic; choose another {out}", mark.parent)
+        raise OutputError(
+            "{}: holds images that are not synthetic; choose another {out}", mark.parent
+        )
     write_json(mark, content)
 
 

@@ -29,7 +29,11 @@ SYSTEM = re.compile(
 
 
 def walk_files(
-    root: Path, findings: list[Finding], *, skip: Mapping[str, str] | None = None, hidden: bool = False
+    root: Path,
+    findings: list[Finding],
+    *,
+    skip: Mapping[str, str] | None = None,
+    hidden: bool = False,
 ) -> Iterator[Path]:
     """Yield every regular file below a folder that is not a whole slide, in the order of names.
 
@@ -60,7 +64,9 @@ def walk_files(
             inode = (status.st_dev, status.st_ino)
             visits[inode] += inode not in above
             if inode in above or visits[inode] > limits.FOLDER_VISITS:
-                often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+                often = (
+                    f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+                )
                 message = "a circular link; remove it" if inode in above else often
                 findings.append(Finding("error", shown(folder), message))
                 return
@@ -87,11 +93,17 @@ def walk_files(
                 if name.casefold() in skip:
                     findings.append(Finding("note", shown(path), skip[name.casefold()]))
                 elif os.path.isfile(path / "run.json") and os.path.isdir(path / "records"):  # noqa: PTH112, PTH113 - without errors
-                    findings.append(Finding("note", shown(path), "a run folder of bchisto, left out"))
+                    findings.append(
+                        Finding("note", shown(path), "a run folder of bchisto, left out")
+                    )
                 elif not name.startswith("."):
                     yield from walk(path, (*above, inode))
             elif not is_file:
-                findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
+                findings.append(
+                    Finding(
+                        "warning", shown(path), "a pipe, socket or device and no file, left out"
+                    )
+                )
             elif visible and path.suffix.casefold() in SLIDE_SUFFIXES:
                 findings.append(Finding("warning", shown(path), f"{SLIDE}; left out"))
             elif visible:
@@ -115,7 +127,9 @@ def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     if link and Path(name).suffix.casefold() not in _MATTERS:
         level = "warning"
     what = "a link that leads nowhere" if link else "cannot be read"
-    return Finding(level, name, f"{what} ({error.strerror or error}); correct it, or remove it from the images")
+    return Finding(
+        level, name, f"{what} ({error.strerror or error}); correct it, or remove it from the images"
+    )
 
 
 def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
@@ -150,7 +164,13 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
     if slides and not files:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
     if not files and all(finding.level != "error" for finding in findings):
-        there = few((f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items()), most=5)
+        there = few(
+            (f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items()),
+            most=5,
+        )
         cure = "; save the pictures as PNG or TIFF" if any(map(UNREAD.fullmatch, others)) else ""
-        raise InputError(f"{root}: no {IMAGE_KINDS} image in this folder" + (f", but {there}{cure}" if there else ""))
+        raise InputError(
+            f"{root}: no {IMAGE_KINDS} image in this folder"
+            + (f", but {there}{cure}" if there else "")
+        )
     return files

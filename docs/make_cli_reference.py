@@ -121,7 +121,11 @@ def pages():
             f"| [{name}]({page}.md#bchisto-{name}) | {command.get_short_help_str(WIDTH)} |"
             for name, command in commands.items()
         ]
-        own = (text for name, command in commands.items() for text in sections(command, ["bchisto", name], 2))
+        own = (
+            text
+            for name, command in commands.items()
+            for text in sections(command, ["bchisto", name], 2)
+        )
         texts[f"{page}.md"] = "\n".join([f"# {title}\n", *own])
     sample = cli.get_command(context, "featurize")
     parts = "\n".join(texts.values()).split("# bchisto ")
@@ -140,7 +144,11 @@ def main():
     texts = pages()
     there = {"cli.md", *(f"commands/{path.name}" for path in (DOCS / "commands").glob("*.md"))}
     if "--check" in sys.argv:
-        stale = [name for name, text in texts.items() if name not in there or (DOCS / name).read_text("utf-8") != text]
+        stale = [
+            name
+            for name, text in texts.items()
+            if name not in there or (DOCS / name).read_text("utf-8") != text
+        ]
         sys.stdout.write("".join(f"{name}\n" for name in sorted({*stale, *(there - texts.keys())})))
         return int(bool(stale or there - texts.keys()))
     (DOCS / "commands").mkdir(exist_ok=True)

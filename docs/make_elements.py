@@ -48,13 +48,21 @@ def listed(pairs):
 
 
 def table_of(pairs, *, name, text):
-    return "\n".join([f"| {name} | {text} |", "| --- | --- |", *(f"| {left} | {right} |" for left, right in pairs)])
+    return "\n".join(
+        [
+            f"| {name} | {text} |",
+            "| --- | --- |",
+            *(f"| {left} | {right} |" for left, right in pairs),
+        ]
+    )
 
 
 def section_of(name):
     """Yield the blocks of the section of a recipe."""
     recipe = load_recipe(name)
-    tests, differences = comments_of((DOCS.parent / "apps" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8"))
+    tests, differences = comments_of(
+        (DOCS.parent / "apps" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
 
     def marked(section, key, value=None):
         return named(key if value is None else f"{key}={value}", tests.get((section, key), []))
@@ -70,7 +78,12 @@ def section_of(name):
     yield table_of(
         ours_last(
             [
-                (marked(step, key, ", ".join(map(str, value)) if isinstance(value, list) else value), source)
+                (
+                    marked(
+                        step, key, ", ".join(map(str, value)) if isinstance(value, list) else value
+                    ),
+                    source,
+                )
                 for step, settings in recipe.sections.items()
                 for key, (value, source) in settings.items()
             ]
@@ -88,14 +101,21 @@ def section_of(name):
     for table in recipe.published:
         claims = [*table.get("claims", []), *([table["claim"]] if "claim" in table else [])]
         says = "; ".join(c["says"] + (" (not judged)" if "why" in c else "") for c in claims)
-        rows.append((f"{marked('published', table['key'])}", says or "none: shown beside the result"))
+        rows.append(
+            (f"{marked('published', table['key'])}", says or "none: shown beside the result")
+        )
     yield table_of(listed(rows), name="tables", text="conclusions")
     yield "\n".join(f"- {line}" for line in [*recipe.notes, *differences])
 
 
 def page():
     """Return the text of the page."""
-    return "\n\n".join([INTRODUCTION.rstrip(), *(block for name in SYSTEMS for block in section_of(name))]) + "\n"
+    return (
+        "\n\n".join(
+            [INTRODUCTION.rstrip(), *(block for name in SYSTEMS for block in section_of(name))]
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

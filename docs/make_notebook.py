@@ -48,11 +48,16 @@ def shrink(notebook):
         cell.metadata = {name: text for name, text in cell.metadata.items() if name == "alt"}
         for output in cell.get("outputs", ()):
             if "image/png" in output.get("data", {}):
-                picture = Image.open(io.BytesIO(base64.b64decode(output.data.pop("image/png")))).convert("RGB")
+                picture = Image.open(
+                    io.BytesIO(base64.b64decode(output.data.pop("image/png")))
+                ).convert("RGB")
                 picture.thumbnail((WIDEST, 10 * WIDEST))
                 held = io.BytesIO()
                 picture.save(held, "JPEG", quality=85, optimize=True)
-                output.data = {"image/jpeg": base64.b64encode(held.getvalue()).decode(), "text/plain": "a picture"}
+                output.data = {
+                    "image/jpeg": base64.b64encode(held.getvalue()).decode(),
+                    "text/plain": "a picture",
+                }
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
     notebook.metadata["language_info"] = {"name": "python"}
 
@@ -72,7 +77,9 @@ def page(notebook):
                 pictures[name] = base64.b64decode(data["image/jpeg"])
                 parts.append(f"![{cell.metadata['alt']}](images/{name})")
             elif "text/html" in data:
-                parts.append(f'```{{raw}} html\n<div style="overflow-x: auto">{data["text/html"]}</div>\n```')
+                parts.append(
+                    f'```{{raw}} html\n<div style="overflow-x: auto">{data["text/html"]}</div>\n```'
+                )
             else:
                 parts.append(f"```text\n{(output.get('text') or data['text/plain']).rstrip()}\n```")
     return MADE + "\n\n".join(parts) + "\n", pictures

@@ -29,7 +29,10 @@ IMAGES = DOCS / "images"
 SHARED = Path(os.environ.get("BCHISTO_SHARED", DOCS.parents[1] / "shared")) / "data"
 WEIGHTS = f"mobilenetv2={SHARED / 'weights' / 'mobilenetv2_imagenet.weights.h5'}"
 REFERENCE = SHARED.parent / "reference"
-PUBLISHED, PREDICTED = REFERENCE / "rakhlin2018" / "crossvalidation.csv", REFERENCE / "bach" / "predictions"
+PUBLISHED, PREDICTED = (
+    REFERENCE / "rakhlin2018" / "crossvalidation.csv",
+    REFERENCE / "bach" / "predictions",
+)
 EVERY = {"benign": 5, "malignant": 12}
 """Every so many images are new ones; their slides also trained, so that the pictures show pages and prove nothing."""
 
@@ -58,7 +61,9 @@ def write_manifests(folder):
 def write_patches(folder):
     """Write up to 24 patches of each of the slides of IDC; return the path."""
     taken, rows = Counter(), [("path", "label", "patient")]
-    for path in sorted(SHARED.glob("idc/**/*.png"), key=lambda path: hashlib.sha256(path.name.encode()).digest()):
+    for path in sorted(
+        SHARED.glob("idc/**/*.png"), key=lambda path: hashlib.sha256(path.name.encode()).digest()
+    ):
         slide = path.name.partition("_")[0]
         taken[slide] += 1
         if taken[slide] <= 24:
@@ -114,10 +119,16 @@ def draw_way():
     ]
     for place, (name, *lines) in enumerate(STEPS):
         left = gap + place * step
-        parts.append(f'<rect x="{left}" y="16" width="{wide}" height="{high}" rx="6" fill="#f4eef8" stroke="#6b3fa0"/>')
-        parts.append(f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{name}</text>')
+        parts.append(
+            f'<rect x="{left}" y="16" width="{wide}" height="{high}" rx="6" fill="#f4eef8" stroke="#6b3fa0"/>'
+        )
+        parts.append(
+            f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{name}</text>'
+        )
         for row, line in enumerate(lines):
-            parts.append(f'<text x="{left + 9}" y="{58 + 17 * row}" font-size="11.5" fill="#222">{line}</text>')
+            parts.append(
+                f'<text x="{left + 9}" y="{58 + 17 * row}" font-size="11.5" fill="#222">{line}</text>'
+            )
         if place:
             parts.append(
                 f'<path d="M{left - gap + 2} 53h9m-4 -4l5 4l-5 4" fill="none" stroke="#6b3fa0" stroke-width="1.5"/>'
@@ -142,7 +153,11 @@ def draw_results():
     rows = []
     for number, title, colour in RESULTS:
         rows.append((title, None, colour))
-        found = re.findall(r"^\| `?(\w+)`? \| ([\d.]+) \(([\d.]+) to ([\d.]+)\)", tables[number], flags=re.MULTILINE)
+        found = re.findall(
+            r"^\| `?(\w+)`? \| ([\d.]+) \(([\d.]+) to ([\d.]+)\)",
+            tables[number],
+            flags=re.MULTILINE,
+        )
         rows += [(name, figures, colour) for name, *figures in found]
     high = 24 * len(rows) + 52
     parts = [
@@ -153,15 +168,21 @@ def draw_results():
     for percent in range(40, 101, 10):
         left = 240 + 8 * (percent - 40)
         parts.append(f'<path d="M{left} 14v{high - 44}" stroke="#dde"/>')
-        parts.append(f'<text x="{left}" y="{high - 12}" text-anchor="middle" fill="#222">{percent} %</text>')
+        parts.append(
+            f'<text x="{left}" y="{high - 12}" text-anchor="middle" fill="#222">{percent} %</text>'
+        )
     for row, (name, figures, colour) in enumerate(rows):
         top = 28 + 24 * row
         if figures is None:
-            parts.append(f'<text x="16" y="{top + 4}" font-weight="bold" fill="{colour}">{name}</text>')
+            parts.append(
+                f'<text x="16" y="{top + 4}" font-weight="bold" fill="{colour}">{name}</text>'
+            )
             continue
         right, low, most = (240 + 8 * (float(figure) - 40) for figure in figures)
         parts.append(f'<text x="128" y="{top + 4}" text-anchor="end" fill="#222">{name}</text>')
-        parts.append(f'<text x="196" y="{top + 4}" text-anchor="end" fill="{colour}">{figures[0]}</text>')
+        parts.append(
+            f'<text x="196" y="{top + 4}" text-anchor="end" fill="{colour}">{figures[0]}</text>'
+        )
         parts.append(f'<path d="M{low:g} {top}H{most:g}" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<circle cx="{right:g}" cy="{top}" r="5" fill="{colour}"/>')
     return "\n".join([*parts, "</svg>\n"])
@@ -170,9 +191,17 @@ def draw_results():
 def overview(report, sheet, heat_map):
     """Return the beginning of a report and, beside it, a row of a prediction report above a heat map."""
     parts = [
-        (report.convert("RGB").crop((0, 0, 1100, 520)).resize((760, 360), Image.Resampling.LANCZOS), (0, 0)),
+        (
+            report.convert("RGB")
+            .crop((0, 0, 1100, 520))
+            .resize((760, 360), Image.Resampling.LANCZOS),
+            (0, 0),
+        ),
         (sheet.crop((16, 245, 572, 548)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
-        (heat_map.crop((8, 52, 1288, 432)).resize((418, 124), Image.Resampling.LANCZOS), (768, 236)),
+        (
+            heat_map.crop((8, 52, 1288, 432)).resize((418, 124), Image.Resampling.LANCZOS),
+            (768, 236),
+        ),
     ]
     whole = Image.new("RGB", (1186, 360), "white")
     for part, corner in parts:
@@ -186,7 +215,11 @@ def typed(*commands, width=96):
     for words in commands:
         environment = os.environ | {"COLUMNS": str(width)}
         shown = subprocess.run(
-            [sys.executable, "-m", "bchisto", *words], capture_output=True, text=True, env=environment, check=False
+            [sys.executable, "-m", "bchisto", *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         texts.append(f"$ bchisto {' '.join(words)}\n{shown.stdout}{shown.stderr}")
     style = "margin: 12px; font: 13px/1.4 'DejaVu Sans Mono', monospace; color: #1c1f24"
@@ -195,7 +228,18 @@ def typed(*commands, width=96):
 
 def typed_under_way(chain):
     """Return what `status` prints of a chain of commands while its classifiers are trained, as HTML."""
-    words = [sys.executable, "-m", "bchisto", "submit", "--scheduler", "local", "--tasks", "2", "--", *chain]
+    words = [
+        sys.executable,
+        "-m",
+        "bchisto",
+        "submit",
+        "--scheduler",
+        "local",
+        "--tasks",
+        "2",
+        "--",
+        *chain,
+    ]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not list(Path("run").glob("boost/*/units.json")):
             time.sleep(0.2)
@@ -207,8 +251,17 @@ def write_regions(path):
     features = []
     for label, left, right in (("stroma", 0, 1120), ("epidermis", 1130, 2220)):
         ring = [[left, 0], [right, 0], [right, 2967], [left, 2967], [left, 0]]
-        geometry, named = {"type": "Polygon", "coordinates": [ring]}, {"classification": {"name": label}}
-        features.append({"type": "Feature", "geometry": geometry, "properties": {"objectType": "annotation", **named}})
+        geometry, named = (
+            {"type": "Polygon", "coordinates": [ring]},
+            {"classification": {"name": label}},
+        )
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": geometry,
+                "properties": {"objectType": "annotation", **named},
+            }
+        )
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
@@ -219,16 +272,56 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
     os.chdir(folder)  # the pages name the paths that they were given
     training, new = write_manifests(folder)
-    run("data", "check", "--images", training.name, "--stain", "macenko-robust", "--html", "check.html", codes=(0, 1))
+    run(
+        "data",
+        "check",
+        "--images",
+        training.name,
+        "--stain",
+        "macenko-robust",
+        "--html",
+        "check.html",
+        codes=(0, 1),
+    )
     run("trial", "--images", training.name, "--out", "study", "--weights", WEIGHTS, "--jobs", "1")
     model = Path("study/boost/5-grouped-lightgbm/model.bchisto")
-    run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
+    run(
+        "predict",
+        model,
+        "--images",
+        new.name,
+        "--out",
+        "predictions.csv",
+        "--html",
+        "predictions.html",
+    )
     run("evaluate", PREDICTED / "rakhlin10-svm.csv", "--out", "bach")
     run("evaluate", PUBLISHED, *sorted(PREDICTED.glob("rakhlin10-*.csv")), "--out", "compared")
-    run("explain", model, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
+    run(
+        "explain",
+        model,
+        "--images",
+        new.name,
+        "--method",
+        "map",
+        "--target",
+        "malignant",
+        "--out",
+        "why",
+    )
     write_regions(folder / "drawn.geojson")
     slide = SHARED / "slides" / "CMU-1-Small-Region.svs"
-    run("slides", "cut", slide, "--field", "112", "--annotations", "drawn.geojson", "--out", "fields")
+    run(
+        "slides",
+        "cut",
+        slide,
+        "--field",
+        "112",
+        "--annotations",
+        "drawn.geojson",
+        "--out",
+        "fields",
+    )
     run("slides", "map", model, slide, "--out", "maps", "--weights", WEIGHTS)
     patches = ("--images", write_patches(folder).name, "--out", "patches", "--jobs", "1")
     run("featurize", *patches, "--preset", "quick", "--weights", WEIGHTS)
@@ -236,31 +329,61 @@ def main():
     run("finetune", *patches, "--folds", "5", "--network", "patch-resnet", "--epochs", "12")
     (features,) = Path("patches/features").glob("*.h5")
     run("features", "export", features, "--out", "embeddings.npz")
-    describing = ("--images", training.name, "--weights", WEIGHTS, "--preset", "quick", "--jobs", "1")
+    describing = (
+        "--images",
+        training.name,
+        "--weights",
+        WEIGHTS,
+        "--preset",
+        "quick",
+        "--jobs",
+        "1",
+    )
     boosting = ("boost", "--out", "run", "--folds", "5", "--seeds", "20")
     compared = ("patches/boost/5-grouped-lightgbm", "patches/finetune/5-grouped-patch-resnet")
     terminals = {
         "embeddings": typed(
             ["features", "show", "embeddings.npz"],
-            ["boost", "--out", "embedded", "--features", "embeddings.npz", "--folds", "5", "--preset", "quick"],
+            [
+                "boost",
+                "--out",
+                "embedded",
+                "--features",
+                "embeddings.npz",
+                "--folds",
+                "5",
+                "--preset",
+                "quick",
+            ],
         ),
         "finetune": typed(["evaluate", *compared, "--out", "both"]),
         "cluster": typed_under_way(["featurize", "--out", "run", *describing, "then", *boosting]),
     }
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         save_small(screenshot(browser, folder / "bach" / "report.html"), "report.png")
         save_small(screenshot(browser, folder / "compared" / "report.html"), "compared.png")
-        save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
-        save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
+        save_small(
+            screenshot(browser, folder / "predictions.html", height=760, scroll="#content"),
+            "sheet.jpg",
+        )
+        save_small(
+            screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg"
+        )
         page = folder / "fields" / "overview.html"
         save_small(screenshot(browser, page, width=560, height=860, scroll="main"), "slides.jpg")
         page = folder / "maps" / "maps" / "CMU-1-Small-Region" / "index.html"
-        save_small(screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg")
+        save_small(
+            screenshot(browser, page, width=560, height=860, scroll="main img"), "slide-map.jpg"
+        )
         for name, text in terminals.items():
             (folder / "terminal.html").write_text(text, encoding="utf-8")
-            save_small(screenshot(browser, folder / "terminal.html", width=800, height=None), f"{name}.png")
+            save_small(
+                screenshot(browser, folder / "terminal.html", width=800, height=None), f"{name}.png"
+            )
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]

@@ -74,11 +74,17 @@ class EncoderCard:
         >>> [EncoderCard(licence=name).non_commercial for name in names]
         [True, True, False]
         """
-        return re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", self.licence.casefold()) is not None
+        return (
+            re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", self.licence.casefold())
+            is not None
+        )
 
     def terms(self) -> str:
         """Describe the licence of the weights."""
-        use, login = ", non-commercial use only" if self.non_commercial else "", ", gated" if self.gated else ""
+        use, login = (
+            ", non-commercial use only" if self.non_commercial else "",
+            ", gated" if self.gated else "",
+        )
         return f"{self.licence or 'licence not known'}{use}{login}"
 
 
@@ -105,7 +111,9 @@ def treated_card(
     """
     means, stds = np.array(mean, np.float64), np.array(std, np.float64)
     fits = type(size) is type(resize) is int and 8 <= size <= resize <= limits.NETWORK_SIDE
-    fits = fits and means.shape == stds.shape == (3,) and bool((np.isfinite(means) & (stds > 0)).all())
+    fits = (
+        fits and means.shape == stds.shape == (3,) and bool((np.isfinite(means) & (stds > 0)).all())
+    )
     # neither of pixels in 0..255
     if not fits or (max(means) > 1 and max(stds) > 1) or interpolation not in _INTERPOLATIONS:
         stated = f"{size} of {resize} pixels, mean {mean}, deviation {std}, {interpolation}"
@@ -115,10 +123,15 @@ def treated_card(
         )
     return EncoderCard(
         **{
-            "size": size, "resize": None if resize == size else resize, "margin": round((resize - size) / 2),
-            "mean": tuple(means.tolist()), "std": tuple(stds.tolist()), "interpolation": interpolation, **known,
+            "size": size,
+            "resize": None if resize == size else resize,
+            "margin": round((resize - size) / 2),
+            "mean": tuple(means.tolist()),
+            "std": tuple(stds.tolist()),
+            "interpolation": interpolation,
+            **known,
         }
-    )  # fmt: skip
+    )
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:

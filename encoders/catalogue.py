@@ -69,98 +69,212 @@ class NamedEncoder:
         """Return one line on how to get the weights."""
         if self.pickled:
             return self.convert()
-        return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", self._login, self.name, self.name)
+        return Message(
+            "{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}",
+            self._login,
+            self.name,
+            self.name,
+        )
 
     def convert(self) -> Message:
         """Return one line on how to convert pickled weights to a format that bchisto reads."""
         return Message(
             "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "
-            "give {weights:{}=DIR}", self._login, self.repository, self.name,
-        )  # fmt: skip
+            "give {weights:{}=DIR}",
+            self._login,
+            self.repository,
+            self.name,
+        )
 
     @property
     def _login(self) -> str:
-        return f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
+        return (
+            f"accept its terms at {self.card.source}, run hf auth login, then "
+            if self.card.gated
+            else ""
+        )
 
 
 def _card(source: str, licence: str, **known: Any) -> EncoderCard:
-    return EncoderCard(size=224, licence=licence, source=f"https://huggingface.co/{source}", **known)
+    return EncoderCard(
+        size=224, licence=licence, source=f"https://huggingface.co/{source}", **known
+    )
 
 
 def _vit(width: int, depth: int, heads: int, *, patch: int = 14, **further: Any) -> dict[str, Any]:
     return {
-        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch, **further,
-    }  # fmt: skip
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "patch_size": patch,
+        **further,
+    }
 
 
 _SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
 _VIRCHOW = {"mlp_ratio": 5.3375, "init_values": 1e-5, "dynamic_img_size": True, **_SWIGLU}
 _H_OPTIMUS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}
 _OF_H_OPTIMUS: dict[str, Any] = {
-    "mpp": _HALF, "gated": True, "mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517),
-}  # fmt: skip
-_OF_KAIKO: dict[str, Any] = {"mpp": _MIXED, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear"}
+    "mpp": _HALF,
+    "gated": True,
+    "mean": (0.707223, 0.578729, 0.703617),
+    "std": (0.211883, 0.230117, 0.177517),
+}
+_OF_KAIKO: dict[str, Any] = {
+    "mpp": _MIXED,
+    "mean": (0.5,) * 3,
+    "std": (0.5,) * 3,
+    "interpolation": "bilinear",
+}
 _OF_LUNIT: dict[str, Any] = {
-    "mpp": (0.5, 0.25), "mean": (0.70322989, 0.53606487, 0.66096631), "std": (0.21716536, 0.26081574, 0.20723464),
-}  # fmt: skip
+    "mpp": (0.5, 0.25),
+    "mean": (0.70322989, 0.53606487, 0.66096631),
+    "std": (0.21716536, 0.26081574, 0.20723464),
+}
 
 _ALL = (
     NamedEncoder(
-        "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True, interpolation="bilinear"),
-        "vit_large_patch16_224", {"init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 303, pickled=True,
+        "uni",
+        "UNI, ViT-L/16",
+        _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True, interpolation="bilinear"),
+        "vit_large_patch16_224",
+        {"init_values": 1e-5, "dynamic_img_size": True},
+        ("cls",),
+        303,
+        pickled=True,
     ),
     NamedEncoder(
-        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers",
-        _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True, interpolation="bilinear"), "vit_giant_patch14_224",
-        {"depth": 24, "num_heads": 24, "embed_dim": 1536, "mlp_ratio": 2.66667 * 2, "init_values": 1e-5,
-         "no_embed_class": True, "reg_tokens": 8, "dynamic_img_size": True, **_SWIGLU}, ("cls",), 681, pickled=True,
+        "uni2-h",
+        "UNI2-h, ViT-H/14 with 8 registers",
+        _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True, interpolation="bilinear"),
+        "vit_giant_patch14_224",
+        {
+            "depth": 24,
+            "num_heads": 24,
+            "embed_dim": 1536,
+            "mlp_ratio": 2.66667 * 2,
+            "init_values": 1e-5,
+            "no_embed_class": True,
+            "reg_tokens": 8,
+            "dynamic_img_size": True,
+            **_SWIGLU,
+        },
+        ("cls",),
+        681,
+        pickled=True,
     ),
     NamedEncoder(
-        "virchow", "Virchow, ViT-H/14", _card("paige-ai/Virchow", "Apache-2.0", mpp=_HALF, gated=True),
-        "vit_huge_patch14_224", _VIRCHOW, ("cls", "mean"), 631,
+        "virchow",
+        "Virchow, ViT-H/14",
+        _card("paige-ai/Virchow", "Apache-2.0", mpp=_HALF, gated=True),
+        "vit_huge_patch14_224",
+        _VIRCHOW,
+        ("cls", "mean"),
+        631,
     ),
     NamedEncoder(
-        "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
-        "vit_huge_patch14_224", {**_VIRCHOW, "reg_tokens": 4}, ("cls", "mean"), 631,
+        "virchow2",
+        "Virchow2, ViT-H/14 with 4 registers",
+        _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
+        "vit_huge_patch14_224",
+        {**_VIRCHOW, "reg_tokens": 4},
+        ("cls", "mean"),
+        631,
     ),
     NamedEncoder(
-        "gigapath", "Prov-GigaPath, ViT-g/16",
-        _card("prov-gigapath/prov-gigapath", "Apache-2.0 with conditions, non-commercial", mpp=_HALF, gated=True,
-              resize=256, margin=16), "vit_giant_patch14_dinov2",
-        {"img_size": 224, "patch_size": 16, "embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 5.33334,
-         "init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 1135, pickled=True,
+        "gigapath",
+        "Prov-GigaPath, ViT-g/16",
+        _card(
+            "prov-gigapath/prov-gigapath",
+            "Apache-2.0 with conditions, non-commercial",
+            mpp=_HALF,
+            gated=True,
+            resize=256,
+            margin=16,
+        ),
+        "vit_giant_patch14_dinov2",
+        {
+            "img_size": 224,
+            "patch_size": 16,
+            "embed_dim": 1536,
+            "depth": 40,
+            "num_heads": 24,
+            "mlp_ratio": 5.33334,
+            "init_values": 1e-5,
+            "dynamic_img_size": True,
+        },
+        ("cls",),
+        1135,
+        pickled=True,
     ),
     NamedEncoder(
-        "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
-        _card("bioptimus/H-optimus-0", "Apache-2.0", **_OF_H_OPTIMUS), "vit_giant_patch14_reg4_dinov2", _H_OPTIMUS,
-        ("cls",), 1135, pickled=True,
+        "h-optimus-0",
+        "H-optimus-0, ViT-g/14 with 4 registers",
+        _card("bioptimus/H-optimus-0", "Apache-2.0", **_OF_H_OPTIMUS),
+        "vit_giant_patch14_reg4_dinov2",
+        _H_OPTIMUS,
+        ("cls",),
+        1135,
+        pickled=True,
     ),
     NamedEncoder(
-        "h-optimus-1", "H-optimus-1, ViT-g/14 with 4 registers", _card("bioptimus/H-optimus-1", _NC, **_OF_H_OPTIMUS),
-        "vit_giant_patch14_reg4_dinov2", _H_OPTIMUS, ("cls",), 1135,
+        "h-optimus-1",
+        "H-optimus-1, ViT-g/14 with 4 registers",
+        _card("bioptimus/H-optimus-1", _NC, **_OF_H_OPTIMUS),
+        "vit_giant_patch14_reg4_dinov2",
+        _H_OPTIMUS,
+        ("cls",),
+        1135,
     ),
     NamedEncoder(
-        "h0-mini", "H0-mini, ViT-B/14 with 4 registers", _card("bioptimus/H0-mini", _NC, **_OF_H_OPTIMUS),
-        "vit_base_patch14_reg4_dinov2", {**_H_OPTIMUS, "mlp_ratio": 5.33334, **_SWIGLU}, ("cls",), 86,
+        "h0-mini",
+        "H0-mini, ViT-B/14 with 4 registers",
+        _card("bioptimus/H0-mini", _NC, **_OF_H_OPTIMUS),
+        "vit_base_patch14_reg4_dinov2",
+        {**_H_OPTIMUS, "mlp_ratio": 5.33334, **_SWIGLU},
+        ("cls",),
+        86,
     ),
     NamedEncoder(
-        "phikon", "Phikon, ViT-B/16", _card("owkin/phikon", _OWKIN, mpp=_HALF, interpolation="bilinear"),
-        "vit", _vit(768, 12, 12, patch=16, intermediate_size=3072), ("cls",), 86,
+        "phikon",
+        "Phikon, ViT-B/16",
+        _card("owkin/phikon", _OWKIN, mpp=_HALF, interpolation="bilinear"),
+        "vit",
+        _vit(768, 12, 12, patch=16, intermediate_size=3072),
+        ("cls",),
+        86,
     ),
     NamedEncoder(
-        "phikon-v2", "Phikon-v2, ViT-L/16", _card("owkin/phikon-v2", _OWKIN, mpp=_HALF),
-        "dinov2", _vit(1024, 24, 16, patch=16, use_swiglu_ffn=False), ("cls",), 304,
+        "phikon-v2",
+        "Phikon-v2, ViT-L/16",
+        _card("owkin/phikon-v2", _OWKIN, mpp=_HALF),
+        "dinov2",
+        _vit(1024, 24, 16, patch=16, use_swiglu_ffn=False),
+        ("cls",),
+        304,
     ),
     NamedEncoder(
-        "midnight-12k", "Midnight-12k, ViT-g/14", _card("kaiko-ai/midnight", "MIT", **_OF_KAIKO),
-        "dinov2", _vit(1536, 40, 24, use_swiglu_ffn=True), ("cls", "mean"), 1137,
+        "midnight-12k",
+        "Midnight-12k, ViT-g/14",
+        _card("kaiko-ai/midnight", "MIT", **_OF_KAIKO),
+        "dinov2",
+        _vit(1536, 40, 24, use_swiglu_ffn=True),
+        ("cls", "mean"),
+        1137,
     ),
     *(
         NamedEncoder(
-            f"kaiko-{name}", title,
-            _card(f"1aurent/{architecture}.kaiko_ai_towards_large_pathology_fms",
-                  "Kaiko Non-Commercial Public License", **_OF_KAIKO),
-            architecture, {"dynamic_img_size": True}, ("cls",), parameters,
+            f"kaiko-{name}",
+            title,
+            _card(
+                f"1aurent/{architecture}.kaiko_ai_towards_large_pathology_fms",
+                "Kaiko Non-Commercial Public License",
+                **_OF_KAIKO,
+            ),
+            architecture,
+            {"dynamic_img_size": True},
+            ("cls",),
+            parameters,
         )
         for name, title, architecture, parameters in (
             ("vits16", "Kaiko ViT-S/16", "vit_small_patch16_224", 22),
@@ -172,24 +286,38 @@ _ALL = (
     ),
     *(
         NamedEncoder(
-            f"lunit-vits{patch}", f"Lunit's DINO, ViT-S/{patch}",
-            _card(f"1aurent/vit_small_patch{patch}_224.lunit_dino", "Lunit non-commercial licence", **_OF_LUNIT),
-            f"vit_small_patch{patch}_224", {"dynamic_img_size": True}, ("cls",), 22,
+            f"lunit-vits{patch}",
+            f"Lunit's DINO, ViT-S/{patch}",
+            _card(
+                f"1aurent/vit_small_patch{patch}_224.lunit_dino",
+                "Lunit non-commercial licence",
+                **_OF_LUNIT,
+            ),
+            f"vit_small_patch{patch}_224",
+            {"dynamic_img_size": True},
+            ("cls",),
+            22,
         )
         for patch in (16, 8)
     ),
     *(
         NamedEncoder(
-            f"dinov2-{size}", f"DINOv2 {size} (natural images)",
-            _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16), "dinov2",
-            _vit(*network, use_swiglu_ffn=size == "giant"), ("cls",), parameters,
+            f"dinov2-{size}",
+            f"DINOv2 {size} (natural images)",
+            _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16),
+            "dinov2",
+            _vit(*network, use_swiglu_ffn=size == "giant"),
+            ("cls",),
+            parameters,
         )
         for size, parameters, network in (
-            ("small", 22, (384, 12, 6)), ("base", 87, (768, 12, 12)), ("large", 304, (1024, 24, 16)),
+            ("small", 22, (384, 12, 6)),
+            ("base", 87, (768, 12, 12)),
+            ("large", 304, (1024, 24, 16)),
             ("giant", 1137, (1536, 40, 24)),
         )
     ),
-)  # fmt: skip
+)
 
 CATALOGUE: Mapping[str, NamedEncoder] = {named.name: named for named in _ALL}
 """Published encoders, by name."""

@@ -33,7 +33,10 @@ def list_all_encoders() -> list[tuple[str, str]]:
     rows += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     return [
         *rows,
-        ("hub:DIR", "config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any network of timm"),
+        (
+            "hub:DIR",
+            "config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any network of timm",
+        ),
         ("onnx:FILE", "an ONNX file with a JSON next to it"),
         ("timm:NAME", "a network of timm, on PyTorch"),
     ]
@@ -58,16 +61,31 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
     named = CATALOGUE.get(choice.name)
-    card = timm_card(choice.name, choice.source) if choice.runner == "timm" else stated_card(choice, "imagenet")
+    card = (
+        timm_card(choice.name, choice.source)
+        if choice.runner == "timm"
+        else stated_card(choice, "imagenet")
+    )
     if card is None:
         get_spec(choice.name)
         return [
-            ("encoder", f"{choice.name}, with feature maps: takes crops of any size, and dense mode"),
-            ("weights", Message("ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras")),
+            (
+                "encoder",
+                f"{choice.name}, with feature maps: takes crops of any size, and dense mode",
+            ),
+            (
+                "weights",
+                Message(
+                    "ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras"
+                ),
+            ),
         ]
     lines = [("encoder", named.title if named else choice.name), *_card_lines(card)]
     if named is None:
-        return [*lines, ("weights", Message("{weights:{}=PATH}, or those of its package", choice.label))]
+        return [
+            *lines,
+            ("weights", Message("{weights:{}=PATH}, or those of its package", choice.label)),
+        ]
     return [
         *lines,
         ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(named.outputs)}"),
@@ -82,7 +100,10 @@ def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
     return [
         ("takes", f"{card.size}x{card.size} pixels{middle} ({card.interpolation})"),
         ("micrometres per pixel", ", ".join(f"{value:g}" for value in card.mpp) or "not known"),
-        ("mean and deviation", " and ".join(" ".join(map("{:.4g}".format, three)) for three in (card.mean, card.std))),
+        (
+            "mean and deviation",
+            " and ".join(" ".join(map("{:.4g}".format, three)) for three in (card.mean, card.std)),
+        ),
         ("licence of the weights", card.terms()),
         ("source", card.source or "not known"),
     ]
@@ -130,9 +151,13 @@ def check_encoder(
     batch = np.random.default_rng(0).integers(0, 256, (_CROPS, side, side, 3), dtype=np.uint8)
     vectors = built.encode(batch)  # the first call compiles, so it is not timed
     if not np.isfinite(vectors).all():
-        raise WeightsError(f"{encoder}: gives numbers that are not finite; check the weights or use float32")
+        raise WeightsError(
+            f"{encoder}: gives numbers that are not finite; check the weights or use float32"
+        )
     if np.ptp(vectors, axis=0).max() == 0:
-        raise WeightsError(f"{encoder}: gives the same vector for every crop; check the weights and the output")
+        raise WeightsError(
+            f"{encoder}: gives the same vector for every crop; check the weights and the output"
+        )
     speed = _CROPS / min(timeit.repeat(lambda: built.encode(batch), number=1, repeat=_ROUNDS))
     return [
         *_built_lines(built),

@@ -19,7 +19,13 @@ from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
 from .card import EncoderCard
-from .engines import Network, OpenvinoFunction, compile_keras, compile_openvino, refuse_other_backends
+from .engines import (
+    Network,
+    OpenvinoFunction,
+    compile_keras,
+    compile_openvino,
+    refuse_other_backends,
+)
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
@@ -106,18 +112,29 @@ def build_backbone(
 
     spec = get_spec(name)
     with network.precision_policy(precision):
-        base = weight_files.load_imagenet(spec) if weights == "imagenet" else spec.build(weights=None)
+        base = (
+            weight_files.load_imagenet(spec) if weights == "imagenet" else spec.build(weights=None)
+        )
         default = spec.layers or (network.default_layer(base),)
         chosen = tuple(layers) or default
-        model = keras.Model(base.input, [layer.output for layer in network.find_layers(base, chosen, encoder=name)])
+        model = keras.Model(
+            base.input, [layer.output for layer in network.find_layers(base, chosen, encoder=name)]
+        )
     file_sha256 = ""
     if weights == "random":
         weight_files.randomize(model, seed=seed)
     elif weights != "imagenet":
-        file_sha256 = weight_files.load_encoder_file(Path(weights), spec=spec, base=base, part=model)
+        file_sha256 = weight_files.load_encoder_file(
+            Path(weights), spec=spec, base=base, part=model
+        )
     model.trainable = False
     return Backbone(
-        spec, model, chosen, chosen == default, weights if weights in ("imagenet", "random") else "file", file_sha256
+        spec,
+        model,
+        chosen,
+        chosen == default,
+        weights if weights in ("imagenet", "random") else "file",
+        file_sha256,
     )
 
 
@@ -197,9 +214,13 @@ class Encoder:
         openvino = engine == "openvino"
         # OpenVINO needs a float32 network and lowers the precision itself
         build = functools.partial(
-            build_backbone, name, layers=layers, weights=weights,
-            precision="float32" if openvino else precision, seed=seed,
-        )  # fmt: skip
+            build_backbone,
+            name,
+            layers=layers,
+            weights=weights,
+            precision="float32" if openvino else precision,
+            seed=seed,
+        )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
         facts, keys = None, _keys(name, layers, weights, seed) if openvino else ("", "")
         for key in dict.fromkeys(keys):
@@ -208,7 +229,9 @@ class Encoder:
                 break
         else:
             facts, again = self._facts(), _keys(name, layers, weights, seed) if openvino else keys
-            keys = again if keys in (again, ("", "")) else ("", "")  # Keras may have fetched the weights only now
+            keys = (
+                again if keys in (again, ("", "")) else ("", "")
+            )  # Keras may have fetched the weights only now
             kept = KeptNetwork(keys[0] if facts["default_layers"] else keys[1])
             if openvino:
                 refuse_other_backends()
@@ -220,7 +243,9 @@ class Encoder:
         self.weights_file_sha256: str = facts["weights_file_sha256"]
         self.parts: tuple[int, ...] = tuple(facts["parts"])
         self.parameters: int = facts["parameters"]
-        self.geometry = Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
+        self.geometry = (
+            Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
+        )
         self.dim = sum(self.parts)
         self.card = EncoderCard(outputs=self.layers)
         self.runner, self.engine = "keras", engine
@@ -255,12 +280,16 @@ class Encoder:
         """Build the network, and return what it tells of itself, JSON-ready."""
         backbone = self._backbone()
         return {
-            "name": backbone.spec.name, "layers": backbone.layers, "default_layers": backbone.default_layers,
-            "weights": backbone.weights, "weights_sha256": backbone.weights_sha256,
+            "name": backbone.spec.name,
+            "layers": backbone.layers,
+            "default_layers": backbone.default_layers,
+            "weights": backbone.weights,
+            "weights_sha256": backbone.weights_sha256,
             "weights_file_sha256": backbone.weights_file_sha256,
             "parts": [int(output.shape[-1]) for output in backbone.model.outputs],
-            "parameters": int(backbone.model.count_params()), "geometry": Geometry.of(backbone.model).plain,
-        }  # fmt: skip
+            "parameters": int(backbone.model.count_params()),
+            "geometry": Geometry.of(backbone.model).plain,
+        }
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.
@@ -281,10 +310,14 @@ class Encoder:
             The array has another dtype or shape.
         """
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
+            raise ImageError(
+                f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
+            )
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def encode_windows(
+        self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.
@@ -308,7 +341,9 @@ class Encoder:
             The array has another dtype or shape.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")
+            raise ImageError(
+                f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}"
+            )
         height, width = frame.shape[:2]
         places = self.geometry.places(windows, height=height, width=width)
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
@@ -316,7 +351,9 @@ class Encoder:
 
 def _keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> tuple[str, str]:
     """Return the keys under which the network with default layers, and with these, is kept; empty if unknown."""
-    if name.casefold() not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):  # another package builds it
+    if name.casefold() not in BUILT_IN.difference(
+        extension_names(ENTRY_POINT_GROUP)
+    ):  # another package builds it
         return "", ""
     published = weights == "imagenet"
     file = weight_files.published_file(name.casefold()) if published else Path(weights)

@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BchistoError, DependencyError, InputError, Message, how_to_install, is_out_of_memory
+from ..core import (
+    BchistoError,
+    DependencyError,
+    InputError,
+    Message,
+    how_to_install,
+    is_out_of_memory,
+)
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -88,7 +95,9 @@ def _forms(outputs: int) -> dict[str, Any]:
 def compile_keras(network: Network) -> Compiled:
     """Compile a network for Keras's backend."""
     specs = _forms(len(network.model.outputs))
-    return Compiled(**{form: compile_function(getattr(network, form), specs[form]) for form in specs})
+    return Compiled(
+        **{form: compile_function(getattr(network, form), specs[form]) for form in specs}
+    )
 
 
 def compile_openvino(
@@ -123,7 +132,9 @@ def compile_openvino(
             utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
         built = network()
         refuse_other_backends()
-        signature = [tf.TensorSpec(shape, dtype) for dtype, shape in _forms(len(built.model.outputs))[form]]
+        signature = [
+            tf.TensorSpec(shape, dtype) for dtype, shape in _forms(len(built.model.outputs))[form]
+        ]
         return openvino.convert_model(tf.function(getattr(built, form), input_signature=signature))
 
     def compiled(form: str) -> OpenvinoFunction:
@@ -144,7 +155,9 @@ def refuse_other_backends() -> None:
 
     if keras.backend.backend() != "tensorflow":
         raise DependencyError(
-            Message("{engine:openvino}: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow")
+            Message(
+                "{engine:openvino}: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow"
+            )
         )
 
 
@@ -185,7 +198,9 @@ def compile_tensors(
     """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, specs)
+    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
+        function, specs
+    )
 
 
 def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[Any]]:
@@ -207,7 +222,10 @@ def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[An
 
     def maps(images: Any) -> list[Any]:
         outputs = forward(preprocess(ops.cast(images, "float32")))
-        return [ops.cast(m, "float32") for m in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+        return [
+            ops.cast(m, "float32")
+            for m in (outputs if isinstance(outputs, (list, tuple)) else [outputs])
+        ]
 
     return maps
 
@@ -281,7 +299,9 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         OpenVINO does not compute in this precision on this CPU.
     """
     if executed_precision(precision, engine="openvino") != precision:
-        raise InputError("{precision} {}: OpenVINO computes in float32 on this CPU; use float32", precision)
+        raise InputError(
+            "{precision} {}: OpenVINO computes in float32 on this CPU; use float32", precision
+        )
     return _openvino_core(precision)
 
 
@@ -306,7 +326,10 @@ def executed_precision(precision: str, *, engine: str) -> str:
     kernel = opset13.constant(np.ones((1, 1, 1, 1), np.float32))
     convolved = opset13.convolution(pixels, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
     compiled = core.compile_model(Model([convolved], [pixels]), "CPU", settings)
-    executed = {node.get_rt_info()["runtimePrecision"].astype(str) for node in compiled.get_runtime_model().get_ops()}
+    executed = {
+        node.get_rt_info()["runtimePrecision"].astype(str)
+        for node in compiled.get_runtime_model().get_ops()
+    }
     return precision if "bf16" in executed else "float32"
 
 
@@ -322,7 +345,9 @@ def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     try:
         import openvino
     except ImportError as error:
-        raise DependencyError("{engine:openvino}: OpenVINO is missing; {}", how_to_install("openvino")) from error
+        raise DependencyError(
+            "{engine:openvino}: OpenVINO is missing; {}", how_to_install("openvino")
+        ) from error
     return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
@@ -347,7 +372,9 @@ class OpenvinoFunction:
         shapes = tuple(array.shape for array in arrays)
         ready = self._compiled.pop(shapes, None)
         if ready is None:
-            if len(self._compiled) >= _MOST_SHAPES:  # free memory before compiling: each network is large
+            if (
+                len(self._compiled) >= _MOST_SHAPES
+            ):  # free memory before compiling: each network is large
                 del self._compiled[next(iter(self._compiled))]
             ready = self._compile(shapes)
         self._compiled[shapes] = ready  # moves it to the end, as the most recently used
@@ -368,5 +395,6 @@ class OpenvinoFunction:
                 raise
             reason = first_line(error).rstrip(": ")
             raise DependencyError(
-                "{engine:openvino}: OpenVINO cannot run this network ({}); use {engine:keras}", reason
+                "{engine:openvino}: OpenVINO cannot run this network ({}); use {engine:keras}",
+                reason,
             ) from error

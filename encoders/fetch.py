@@ -49,12 +49,17 @@ def refuse_altered(path: Path) -> None:
         A file was altered or removed.
     """
     if (file := _altered_file(path.parent if path.is_file() else path)) is not None:
-        raise WeightsError(f"{file}: altered or removed since it was fetched; run `bchisto encoder fetch` again")
+        raise WeightsError(
+            f"{file}: altered or removed since it was fetched; run `bchisto encoder fetch` again"
+        )
 
 
 def _altered_file(folder: Path) -> Path | None:
     """Return the first file of a fetched folder that is no longer as it was fetched, if any."""
-    if encoders_folder().resolve() not in (folder.absolute().parent.resolve(), folder.resolve().parent):
+    if encoders_folder().resolve() not in (
+        folder.absolute().parent.resolve(),
+        folder.resolve().parent,
+    ):
         return None
     files = _record(folder).get("files", {})
     return next((folder / name for name in files if not _is_same(folder / name, files[name])), None)
@@ -115,29 +120,49 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     import huggingface_hub as hub
 
     api, hashes = hub.HfApi(), {}
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its log, which that import set, repeats our messages
+    logging.getLogger("huggingface_hub").setLevel(
+        logging.ERROR
+    )  # its log, which that import set, repeats our messages
     warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)  # as does this
     with _explained(hub, repository, folder):
         info = api.model_info(repository, revision=revision or fetched, files_metadata=True)
         files = _needed(named, info.siblings or ())
         size = sum(file.size or 0 for file in files) / 1e6
     if fetched not in (None, info.sha):
-        raise InputError(f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}")
-    if not agrees(f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
+        raise InputError(
+            f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}"
+        )
+    if not agrees(
+        f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"
+    ):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
     for file in files:
-        _log.info("%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
+        _log.info(
+            "%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}"
+        )
         with _explained(hub, repository, folder):
-            forced = file.rfilename in before and not _is_same(folder / file.rfilename, before[file.rfilename])
+            forced = file.rfilename in before and not _is_same(
+                folder / file.rfilename, before[file.rfilename]
+            )
             wanted = {"local_dir": folder, "force_download": forced}
-            path = Path(hub.hf_hub_download(repository, file.rfilename, revision=info.sha, **wanted))
+            path = Path(
+                hub.hf_hub_download(repository, file.rfilename, revision=info.sha, **wanted)
+            )
         hashes[file.rfilename] = file_sha256(path)
-        published = file.lfs.sha256 if file.lfs else file.blob_id  # small files are known by their name in Git
-        if published != (hashes[file.rfilename] if file.lfs else hub.utils.sha.git_hash(path.read_bytes())):
+        published = (
+            file.lfs.sha256 if file.lfs else file.blob_id
+        )  # small files are known by their name in Git
+        if published != (
+            hashes[file.rfilename] if file.lfs else hub.utils.sha.git_hash(path.read_bytes())
+        ):
             path.unlink()
-            raise WeightsError(f"{path}: {repository} publishes another checksum; it was removed, fetch it again")
+            raise WeightsError(
+                f"{path}: {repository} publishes another checksum; it was removed, fetch it again"
+            )
     write_json(folder / RECORD, {"repository": repository, "revision": info.sha, "files": hashes})
-    for part in (folder / ".cache").rglob("*.incomplete"):  # of a fetch that was killed; it is never gone on with
+    for part in (folder / ".cache").rglob(
+        "*.incomplete"
+    ):  # of a fetch that was killed; it is never gone on with
         part.unlink(missing_ok=True)
     return folder
 
@@ -167,14 +192,18 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
     except WeightsError:
         raise
     except KeyboardInterrupt:
-        _log.warning("%s: what is fetched of the last file is lost; files before it are kept", repository)
+        _log.warning(
+            "%s: what is fetched of the last file is lost; files before it are kept", repository
+        )
         raise
     except Exception as error:
         # of a file that cannot be looked up, the reason is behind a general text
-        reason = (isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__) or error
-        remedy = (
-            "check the network and the folder (BCHISTO_ENCODERS), or fetch it on another machine and copy the folder"
-        )
+        reason = (
+            isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__
+        ) or error
+        remedy = "check the network and the folder (BCHISTO_ENCODERS), or fetch it on another machine and copy the folder"
         if isinstance(reason, hub.errors.GatedRepoError):
             remedy = f"accept the terms at https://huggingface.co/{repository}, run `hf auth login`, and fetch again"
-        raise WeightsError(f"{repository}: cannot be fetched into {folder} ({first_line(reason)}); {remedy}") from error
+        raise WeightsError(
+            f"{repository}: cannot be fetched into {folder} ({first_line(reason)}); {remedy}"
+        ) from error

@@ -82,10 +82,16 @@ class Step(NamedTuple):
                 left = max((cells - 1) * stride + reach - before.cells, 0) // 2
             else:
                 cells = (before.cells - reach) // stride + 1
-            return Axis(before.first + ((reach - 1) / 2 - left) * before.stride, before.stride * stride, cells)
+            return Axis(
+                before.first + ((reach - 1) / 2 - left) * before.stride,
+                before.stride * stride,
+                cells,
+            )
         if self.kind == "cut":
             left, right = self.numbers[axis]
-            return Axis(before.first + left * before.stride, before.stride, before.cells - left - right)
+            return Axis(
+                before.first + left * before.stride, before.stride, before.cells - left - right
+            )
         if self.kind == "mean":
             return Axis(
                 float(np.average([source.first for source in sources], weights=self.numbers)),
@@ -134,7 +140,10 @@ class Geometry:
     @classmethod
     def from_plain(cls, plain: Sequence[Any]) -> Geometry:
         """Return the geometry that `plain` describes."""
-        return cls([Step(kind, tuple(sources), tuple(numbers)) for kind, sources, numbers in plain[0]], plain[1])
+        return cls(
+            [Step(kind, tuple(sources), tuple(numbers)) for kind, sources, numbers in plain[0]],
+            plain[1],
+        )
 
     def _axes(self, *, size: int, axis: int) -> list[Axis]:
         """Return the geometry of each output along one axis.
@@ -154,10 +163,14 @@ class Geometry:
         known = {"image": Axis(0.5, 1.0, size), "none": Axis(size / 2, float(size), 1)}
         axes: list[Axis] = []
         for step in self.steps:
-            axes.append(known.get(step.kind) or step.after([axes[source] for source in step.sources], axis))
+            axes.append(
+                known.get(step.kind) or step.after([axes[source] for source in step.sources], axis)
+            )
         return [axes[position] for position in self.outputs]
 
-    def places(self, windows: npt.NDArray[np.int64], *, height: int, width: int) -> npt.NDArray[np.float32]:
+    def places(
+        self, windows: npt.NDArray[np.int64], *, height: int, width: int
+    ) -> npt.NDArray[np.float32]:
         """Return windows of a frame in cells of each map.
 
         A window covers the cells that the feature map of a crop at this place would have, each one stride wide. So for
@@ -202,12 +215,18 @@ def _follow(model: Any, inputs: Sequence[int | None], steps: list[Step]) -> list
         if missing:
             waiting.extend(missing)
             continue
-        known[id(tensor)] = _through(operation, [(s, known[id(s)]) for s in sources], tensor, index, steps)
+        known[id(tensor)] = _through(
+            operation, [(s, known[id(s)]) for s in sources], tensor, index, steps
+        )
     return [known[id(tensor)] for tensor in model.outputs]
 
 
 def _through(
-    operation: Any, sources: Sequence[tuple[Any, int | None]], tensor: Any, index: int, steps: list[Step]
+    operation: Any,
+    sources: Sequence[tuple[Any, int | None]],
+    tensor: Any,
+    index: int,
+    steps: list[Step],
 ) -> int | None:
     """Add the step of an operation, if it moves cells, and return the step of its output; None without a position."""
     import keras
@@ -222,7 +241,9 @@ def _through(
     positions = tuple(position for _, position in located)
     if len(located) > 1:
         joined = isinstance(operation, layers.Concatenate)
-        step = Step("mean", positions, tuple(source.shape[-1] if joined else 1 for source, _ in located))
+        step = Step(
+            "mean", positions, tuple(source.shape[-1] if joined else 1 for source, _ in located)
+        )
     elif isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
         dilated = zip(operation.dilation_rate, operation.kernel_size, strict=True)
         reaches = [rate * (kernel - 1) + 1 for rate, kernel in dilated]
@@ -233,17 +254,27 @@ def _through(
         step = Step("cut", positions, tuple((-left, -right) for left, right in operation.padding))
     elif isinstance(operation, layers.Cropping2D):
         step = Step("cut", positions, tuple(operation.cropping))
-    elif type(operation).__name__ in _POINTWISE or len(sources) > 1:  # the others of several are gates of channels
+    elif (
+        type(operation).__name__ in _POINTWISE or len(sources) > 1
+    ):  # the others of several are gates of channels
         return positions[0]
     else:
-        step = Step("resized", positions, cells_of=functools.partial(_cells_behind, operation, located[0][0]))
+        step = Step(
+            "resized",
+            positions,
+            cells_of=functools.partial(_cells_behind, operation, located[0][0]),
+        )
     steps.append(step)
     return len(steps) - 1
 
 
 def _slid(sources: tuple[int, ...], reaches: Sequence[int], operation: Any) -> Step:
     same = int(operation.padding == "same")
-    return Step("slid", sources, tuple((reach, operation.strides[axis], same) for axis, reach in enumerate(reaches)))
+    return Step(
+        "slid",
+        sources,
+        tuple((reach, operation.strides[axis], same) for axis, reach in enumerate(reaches)),
+    )
 
 
 def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
@@ -260,8 +291,23 @@ def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
         return cells
 
 
-_POINTWISE = frozenset({
-    "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "GroupNormalization", "LayerNormalization",
-    "LayerScale", "LeakyReLU", "Normalization", "PReLU", "ReLU", "Rescaling", "Softmax", "SpatialDropout2D",
-})  # fmt: skip
+_POINTWISE = frozenset(
+    {
+        "Activation",
+        "BatchNormalization",
+        "Dense",
+        "Dropout",
+        "ELU",
+        "GroupNormalization",
+        "LayerNormalization",
+        "LayerScale",
+        "LeakyReLU",
+        "Normalization",
+        "PReLU",
+        "ReLU",
+        "Rescaling",
+        "Softmax",
+        "SpatialDropout2D",
+    }
+)
 """Layers that leave every cell in its place, so that their output shape need not be computed."""

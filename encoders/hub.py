@@ -21,10 +21,15 @@ from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder, prepared
 
 _MODELS = {
-    "convnext": ("ConvNextModel", None), "convnextv2": ("ConvNextV2Model", None), "deit": ("DeiTModel", 2),
-    "dinov2": ("Dinov2Model", 1), "dinov2_with_registers": ("Dinov2WithRegistersModel", 1), "swin": ("SwinModel", 0),
-    "swinv2": ("Swinv2Model", 0), "vit": ("ViTModel", 1),
-}  # fmt: skip
+    "convnext": ("ConvNextModel", None),
+    "convnextv2": ("ConvNextV2Model", None),
+    "deit": ("DeiTModel", 2),
+    "dinov2": ("Dinov2Model", 1),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", 1),
+    "swin": ("SwinModel", 0),
+    "swinv2": ("Swinv2Model", 0),
+    "vit": ("ViTModel", 1),
+}
 """``model_type`` of a config: class of transformers, and number of tokens before registers and patches.
 
 None instead of a number: the network returns feature maps.
@@ -63,14 +68,20 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     """
     if named is not None and request.weights in WEIGHTS_KINDS:
         terms = named.card.terms()
-        raise WeightsError("{}: its weights are not part of bchisto ({}); {}", named.name, terms, named.download())
+        raise WeightsError(
+            "{}: its weights are not part of bchisto ({}); {}", named.name, terms, named.download()
+        )
     source = f"hub:{request.choice.source}" if named is None else named.name
-    folder = read_folder(Path(request.choice.source if named is None else request.weights), config=named is None)
+    folder = read_folder(
+        Path(request.choice.source if named is None else request.weights), config=named is None
+    )
     with unchanged(folder.files) as sha256:
         if named is not None:
             network = _named(folder, named)
         else:
-            network = (timm_folder if "architecture" in folder.config else _of_transformers)(folder, source)
+            network = (timm_folder if "architecture" in folder.config else _of_transformers)(
+                folder, source
+            )
     return torch_encoder(request, network, folder, runner="hub", sha256=sha256)
 
 
@@ -81,7 +92,10 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> TorchNetwork:
         network = timm_network(named.name, named.architecture, named.arguments, tensors)
     else:
         config = {**named.arguments, "model_type": named.architecture}
-        positions = next((value for name, value in tensors.items() if name.endswith(".position_embeddings")), None)
+        positions = next(
+            (value for name, value in tensors.items() if name.endswith(".position_embeddings")),
+            None,
+        )
         tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
         # transformers interpolates the position embeddings to the size of the images
         config["image_size"] = round((tokens - 1) ** 0.5) * config["patch_size"]
@@ -110,7 +124,11 @@ def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, A
     """Return the entries of a config that define the network, without those on its origin or on loading."""
     chosen = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
-    names = [name for name in inspect.signature(chosen).parameters if name not in common and not name.startswith("_")]
+    names = [
+        name
+        for name in inspect.signature(chosen).parameters
+        if name not in common and not name.startswith("_")
+    ]
     return {name: config[name] for name in names if name in config}
 
 
@@ -127,17 +145,26 @@ def _built(
         settings = chosen.config_class(**_network_config(transformers, config))
         check_size(path, lambda: chosen(settings), tensors)
         model, report = chosen.from_pretrained(
-            None, config=settings, state_dict=tensors, output_loading_info=True, dtype=torch.float32,
-            attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
-        )  # fmt: skip
+            None,
+            config=settings,
+            state_dict=tensors,
+            output_loading_info=True,
+            dtype=torch.float32,
+            attn_implementation="sdpa" if chosen._supports_sdpa else "eager",
+            ignore_mismatched_sizes=True,
+        )
     report["mismatched_keys"] = [name for name, *_ in report["mismatched_keys"]]
     for kind in ("missing", "unexpected", "mismatched"):
         if names := sorted(name for name in report[f"{kind}_keys"] if not _UNUSED.match(name)):
             raise WeightsError(
                 f"{path}: not the weights of this network ({len(names)} {kind} tensors: {names[0][:80]})"
             )
-    blocks = tuple(f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1))
-    outputs = ("vector", "mean") if before is None else ("cls", "mean", *blocks) if before else ("mean",)
+    blocks = tuple(
+        f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1)
+    )
+    outputs = (
+        ("vector", "mean") if before is None else ("cls", "mean", *blocks) if before else ("mean",)
+    )
     first = (before or 0) + int(getattr(settings, "num_register_tokens", 0))
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
@@ -149,7 +176,8 @@ def _built(
             "vector": lambda: given.pooler_output.flatten(1),
         }
         return [
-            take[name]() if name in take else given.hidden_states[int(name[5:])][:, first:].mean(1) for name in chosen
+            take[name]() if name in take else given.hidden_states[int(name[5:])][:, first:].mean(1)
+            for name in chosen
         ]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
@@ -168,7 +196,9 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
     path = folder.path
     from PIL import Image
 
-    with refused(InputError, f"{path}: no preprocessor_config.json that defines how pixels are treated"):
+    with refused(
+        InputError, f"{path}: no preprocessor_config.json that defines how pixels are treated"
+    ):
         processor = transformers.AutoImageProcessor.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False, backend="pil"
         )
@@ -180,14 +210,22 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
             size = side_of(steps["crop_size"])
         plain = not steps.get("do_normalize")
         card = treated_card(
-            path, size=size, resize=resize, margin=(resize - size) // 2,
+            path,
+            size=size,
+            resize=resize,
+            margin=(resize - size) // 2,
             mean=(0.0, 0.0, 0.0) if plain else steps["image_mean"],
             std=(1.0, 1.0, 1.0) if plain else steps["image_std"],
             interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
-            licence=folder.licence(folder.config.get("license")), source=str(folder.config.get("_name_or_path") or ""),
-        )  # fmt: skip
-        picture = np.random.default_rng(0).integers(0, 256, (size + 40, size + 40, 3), dtype=np.uint8)
-        wanted = np.asarray(processor(Image.fromarray(picture), return_tensors="np")["pixel_values"])
+            licence=folder.licence(folder.config.get("license")),
+            source=str(folder.config.get("_name_or_path") or ""),
+        )
+        picture = np.random.default_rng(0).integers(
+            0, 256, (size + 40, size + 40, 3), dtype=np.uint8
+        )
+        wanted = np.asarray(
+            processor(Image.fromarray(picture), return_tensors="np")["pixel_values"]
+        )
         pixels = prepared(picture[np.newaxis], card).transpose(0, 3, 1, 2)
     if pixels.shape != wanted.shape or not np.allclose(pixels, wanted, atol=1e-5):
         raise InputError(

@@ -65,7 +65,9 @@ def kept_key(libraries: tuple[str, ...], **decisive: Any) -> str:
     **decisive : JSON values
         Name, layers, the content of its weights.
     """
-    return key_of("network 1", code=_code(), versions=versions_of((*libraries, "openvino")), **decisive)
+    return key_of(
+        "network 1", code=_code(), versions=versions_of((*libraries, "openvino")), **decisive
+    )
 
 
 @functools.cache

@@ -66,7 +66,9 @@ def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
             return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
         reason = first_line(error)
-        raise DependencyError(f"{source}: {name} cannot be loaded ({reason}); {how_to_install(extra)}") from error
+        raise DependencyError(
+            f"{source}: {name} cannot be loaded ({reason}); {how_to_install(extra)}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -115,17 +117,23 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         The file is missing, damaged, of another format, or unpacks to more than a network can hold.
     """
     if not path.is_file():
-        raise WeightsError("{}: no such weights file; give a .npz or .safetensors file, or {weights:random}", path)
+        raise WeightsError(
+            "{}: no such weights file; give a .npz or .safetensors file, or {weights:random}", path
+        )
     try:
         arrays = _read(path, values=values)
     except DAMAGE as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{path}: not a weights file, or damaged ({first_line(error)})") from error
+        raise WeightsError(
+            f"{path}: not a weights file, or damaged ({first_line(error)})"
+        ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
             held = array.dtype if isinstance(array, np.ndarray) else "bytes"
-            raise WeightsError(f"{path}: {printable(name[:100])} holds {held}, not numbers that are weights")
+            raise WeightsError(
+                f"{path}: {printable(name[:100])} holds {held}, not numbers that are weights"
+            )
     return arrays
 
 
@@ -136,8 +144,12 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
         check_zip(path, members=limits.WEIGHTS_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-            if unpacked > min(limits.WEIGHTS_BYTES, max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)):
-                raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
+            if unpacked > min(
+                limits.WEIGHTS_BYTES, max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)
+            ):
+                raise WeightsError(
+                    f"{path}: unpacks to more than a network can hold; it is not read"
+                )
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] if values else np.empty(0) for name in file.files}
     if path.suffix == ".safetensors":
@@ -251,9 +263,16 @@ class WeightsFolder(NamedTuple):
             Values of ``license`` in configs. Values that are not text are ignored.
         """
         texts = [text for text in licences if isinstance(text, str)]
-        with contextlib.suppress(OSError), (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
-            before, *header = re.split(r"^---[ \t]*$", card.read(limits.CARD_HEADER), maxsplit=2, flags=re.MULTILINE)
-            for value in _LICENCES.findall(header[0] if len(header) == 2 and not before.strip() else ""):
+        with (
+            contextlib.suppress(OSError),
+            (self.path / "README.md").open(encoding="utf-8", errors="replace") as card,
+        ):
+            before, *header = re.split(
+                r"^---[ \t]*$", card.read(limits.CARD_HEADER), maxsplit=2, flags=re.MULTILINE
+            )
+            for value in _LICENCES.findall(
+                header[0] if len(header) == 2 and not before.strip() else ""
+            ):
                 texts += re.split(r"\n[ \t]*-|,", value)
         plain = (printable(text).strip(" -[]'\"\t")[:100] for text in texts)
         return ", ".join({text.casefold(): text for text in plain if text}.values())
@@ -280,15 +299,23 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
     if path.is_file():
         refuse_pickled(path)
         if config or path.suffix != ".safetensors":
-            raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
+            raise InputError(
+                f"{path}: give the folder with config.json and .safetensors, and not a file of it"
+            )
         return WeightsFolder(path, {}, (path,))
     if not path.is_dir():
-        raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
+        raise MissingInputError(
+            f"{path}: no such folder; give one with config.json and .safetensors"
+        )
     if config and not (path / "config.json").is_file():
-        raise InputError(f"{path}: no config.json in this folder; it takes config.json and .safetensors")
+        raise InputError(
+            f"{path}: no config.json in this folder; it takes config.json and .safetensors"
+        )
     texts = [path / "config.json", path / "preprocessor_config.json"]
     content, processor = (read_json_object(text) if text.is_file() else {} for text in texts)
-    if config and (content.get("auto_map") or processor.get("auto_map")):  # others are built as bchisto knows them
+    if config and (
+        content.get("auto_map") or processor.get("auto_map")
+    ):  # others are built as bchisto knows them
         raise InputError(
             f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
             "export the network to ONNX and use onnx:FILE"
@@ -302,7 +329,9 @@ def _weights(path: Path) -> tuple[Path, ...]:
     files = [path / "model.safetensors"]
     if index.is_file():
         named = read_json_object(index).get("weight_map")
-        files = sorted({path / str(name) for name in named.values()} if isinstance(named, dict) else ())
+        files = sorted(
+            {path / str(name) for name in named.values()} if isinstance(named, dict) else ()
+        )
     elif not files[0].is_file():
         files = sorted(path.glob("*.safetensors"))
         if len(files) > 1:
@@ -312,10 +341,16 @@ def _weights(path: Path) -> tuple[Path, ...]:
     if not files:
         for file in sorted(path.iterdir()):
             refuse_pickled(file)
-        raise WeightsError(f"{path}: no .safetensors in this folder; fetch the weights of the model too")
+        raise WeightsError(
+            f"{path}: no .safetensors in this folder; fetch the weights of the model too"
+        )
     for file in files:
         if file.parent != path or file.suffix != ".safetensors":
-            raise WeightsError(f"{index}: names {file.name[:60]}, which is not a .safetensors file of this folder")
+            raise WeightsError(
+                f"{index}: names {file.name[:60]}, which is not a .safetensors file of this folder"
+            )
         if not file.is_file():
-            raise WeightsError(f"{path}: {file.name[:60]} is missing, which its index names; fetch all files")
+            raise WeightsError(
+                f"{path}: {file.name[:60]} is missing, which its index names; fetch all files"
+            )
     return tuple(files)

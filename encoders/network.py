@@ -72,7 +72,9 @@ def variables_of(model: Any) -> Iterator[tuple[str, str, Any]]:
 def default_layer(model: Any) -> str:
     """Return the canonical name of the layer whose output is the model's output."""
     last = model.layers[-1].name
-    return next(canonical for canonical, present in canonical_names(model).items() if present == last)
+    return next(
+        canonical for canonical, present in canonical_names(model).items() if present == last
+    )
 
 
 def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]:
@@ -90,11 +92,15 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
             import difflib
 
             close = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
-            raise InputError("{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(close))
+            raise InputError(
+                "{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(close)
+            )
         layer = model.get_layer(names[name])
         if len(layer.output.shape) != 4:
             raise InputError(
-                "{encoders} {}: layer {} gives no feature map; choose a convolution or block", encoder, name
+                "{encoders} {}: layer {} gives no feature map; choose a convolution or block",
+                encoder,
+                name,
             )
         chosen.append(layer)
     return chosen
@@ -134,7 +140,11 @@ def build_resnet50_keras213(*, weights: str | None = None, include_top: bool = F
     for stack, (filters, blocks, stride) in enumerate(_STACKS, start=2):
         for block in range(1, blocks + 1):
             x = _block(
-                x, filters, stride=stride if block == 1 else 1, first=block == 1, name=f"conv{stack}_block{block}"
+                x,
+                filters,
+                stride=stride if block == 1 else 1,
+                first=block == 1,
+                name=f"conv{stack}_block{block}",
             )
     x = layers.AveragePooling2D(7, name="avg_pool7")(x)
     if include_top:
@@ -168,8 +178,12 @@ def _block(x: Any, filters: int, *, stride: int, first: bool, name: str) -> Any:
     for number, (features, size, step) in enumerate(
         ((filters, 1, stride), (filters, 3, 1), (4 * filters, 1, 1)), start=1
     ):
-        x = layers.Conv2D(features, size, strides=step, padding="same", name=f"{name}_{number}_conv")(x)
+        x = layers.Conv2D(
+            features, size, strides=step, padding="same", name=f"{name}_{number}_conv"
+        )(x)
         x = _normalised(x, f"{name}_{number}_bn")
         if number < 3:
             x = layers.Activation("relu", name=f"{name}_{number}_relu")(x)
-    return layers.Activation("relu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, x]))
+    return layers.Activation("relu", name=f"{name}_out")(
+        layers.Add(name=f"{name}_add")([shortcut, x])
+    )

@@ -62,9 +62,13 @@ def read_onnx(path: Path) -> OnnxFile:
         The package onnx is not installed.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON next to it")
+        raise MissingInputError(
+            f"{path}: no such file; give an ONNX file, with its JSON next to it"
+        )
     if not 0 < path.stat().st_size <= limits.ONNX_BYTES:
-        raise WeightsError(f"{path}: not a complete ONNX file (it is empty, or larger than one can be)")
+        raise WeightsError(
+            f"{path}: not a complete ONNX file (it is empty, or larger than one can be)"
+        )
     onnx = import_library("onnx", path, extra="onnx")
     beside: dict[str, Path] = {}
     with refused(WeightsError, f"{path}: not a complete ONNX file, export or copy it again"):
@@ -102,10 +106,18 @@ def _parts(message: Any) -> Iterator[Any]:
 def _beside(path: Path, location: str) -> Path:
     """Return the path of a file of external values; refuse one outside the folder of the ONNX file."""
     target = path.parent / location
-    if not location or Path(location).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"{path}: its values are in {location[:80]}, outside its folder; put them next to it")
+    if (
+        not location
+        or Path(location).is_absolute()
+        or not target.resolve().is_relative_to(path.parent.resolve())
+    ):
+        raise InputError(
+            f"{path}: its values are in {location[:80]}, outside its folder; put them next to it"
+        )
     if not target.is_file():
-        raise WeightsError(f"{path}: {location[:80]} is missing, which holds its values; copy it too")
+        raise WeightsError(
+            f"{path}: {location[:80]} is missing, which holds its values; copy it too"
+        )
     return target
 
 
@@ -138,7 +150,9 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         card, wanted, prefix = read_sidecar(path)
         output = wanted or next(iter(file.outputs), "at all")
         if output not in file.outputs:
-            raise InputError(f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}")
+            raise InputError(
+                f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}"
+            )
         name, shape = next(iter(file.inputs.items()), ("", ()))
         if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(
@@ -151,8 +165,15 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     def run(images: Floats) -> Floats:
         batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if shape[1] == 3 else images
         single = shape[0] == 1  # it accepts only one image at a time
-        with refused(WeightsError, f"{path}: cannot be run on images of {images.shape[1]}x{images.shape[2]} pixels"):
-            parts = [network(batch[at : at + 1]) for at in range(len(batch))] if single else [network(batch)]
+        with refused(
+            WeightsError,
+            f"{path}: cannot be run on images of {images.shape[1]}x{images.shape[2]} pixels",
+        ):
+            parts = (
+                [network(batch[at : at + 1]) for at in range(len(batch))]
+                if single
+                else [network(batch)]
+            )
             return np.concatenate([np.asarray(part) for part in parts])
 
     side = card.size or 0
@@ -167,10 +188,19 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         return np.concatenate([pick[name](given) for name in chosen], axis=1)
 
     return VectorEncoder(
-        name=request.choice.label, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default,
-        card=card, runner="onnx", backend=engine, engine=engine, weights_file_sha256=sha256, run=vectors,
+        name=request.choice.label,
+        layers=chosen,
+        parts=parts,
+        dim=sum(parts),
+        default_layers=chosen == default,
+        card=card,
+        runner="onnx",
+        backend=engine,
+        engine=engine,
+        weights_file_sha256=sha256,
+        run=vectors,
         weights_sha256=identity(card, weights=sha256, output=output),
-    )  # fmt: skip
+    )
 
 
 def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
@@ -205,23 +235,40 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
         )
     content = read_json_object(sidecar)
     mpp = stated_mpp(content, sidecar)
-    with refused(InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"):
+    with refused(
+        InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
+    ):
         steps = {step["name"]: step.get("arguments") or {} for step in content["transform"]}
-        if [step["name"] for step in content["transform"]] != [name for name in _STEPS if name in steps]:
-            raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
+        if [step["name"] for step in content["transform"]] != [
+            name for name in _STEPS if name in steps
+        ]:
+            raise InputError(
+                f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order"
+            )
         patch, resizing = side_of(content.get("patch_size_pixels")), steps.get("Resize", {})
         resize = side_of(resizing.get("size", patch))
         normalising = steps.get("Normalize") or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         prefix = operator.index(content.get("prefix_tokens", 1))
         card = treated_card(
-            sidecar, size=side_of(steps.get("CenterCrop", {}).get("size", resize)), resize=resize,
-            mean=normalising["mean"], std=normalising["std"], interpolation=resizing.get("interpolation", "bilinear"),
-            licence=str(content.get("license") or ""), source=str(content.get("source") or ""),
-        )  # fmt: skip
+            sidecar,
+            size=side_of(steps.get("CenterCrop", {}).get("size", resize)),
+            resize=resize,
+            mean=normalising["mean"],
+            std=normalising["std"],
+            interpolation=resizing.get("interpolation", "bilinear"),
+            licence=str(content.get("license") or ""),
+            source=str(content.get("source") or ""),
+        )
         scale = float(patch or resize) / resize
         if scale <= 0 or not 0 <= prefix <= limits.NETWORK_SIDE:
-            raise ValueError("prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels")
-    return dataclasses.replace(card, mpp=tuple(value * scale for value in mpp)), str(content.get("output", "")), prefix
+            raise ValueError(
+                "prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels"
+            )
+    return (
+        dataclasses.replace(card, mpp=tuple(value * scale for value in mpp)),
+        str(content.get("output", "")),
+        prefix,
+    )
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
@@ -244,10 +291,15 @@ def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     onnxruntime = import_library("onnxruntime", path, extra="onnx")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
+    options.intra_op_num_threads = options.inter_op_num_threads = (
+        1  # processes, not threads, use the cores
+    )
     options.log_severity_level = 4  # the exception is enough
     # without enable_fallback=0 it tries again after a failure; old versions print the failure to stdout in any case
-    with refused(WeightsError, f"{path}: ONNX Runtime cannot load it"), contextlib.redirect_stdout(None):
+    with (
+        refused(WeightsError, f"{path}: ONNX Runtime cannot load it"),
+        contextlib.redirect_stdout(None),
+    ):
         providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         session = onnxruntime.InferenceSession(str(path), options, **providers)
     return lambda images: session.run([output], {name: images})[0]

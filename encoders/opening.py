@@ -13,7 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core import DAMAGE, BchistoError, BundleError, InputError, WeightsError, extension_names, load_extension
+from ..core import (
+    DAMAGE,
+    BchistoError,
+    BundleError,
+    InputError,
+    WeightsError,
+    extension_names,
+    load_extension,
+)
 from ..core.formats import content_sha256
 from .card import EncoderCard
 from .catalogue import CATALOGUE
@@ -32,9 +40,12 @@ CropEncoder: TypeAlias = Encoder | VectorEncoder
 """Every encoder, as feature extraction, `predict` and `explain` use it."""
 
 _ENGINES = {
-    "keras": ("keras", "openvino"), "onnx": ("onnxruntime", "openvino"), "hub": ("torch", "openvino"),
-    "timm": ("torch", "openvino"), "package": ("keras",),
-}  # fmt: skip
+    "keras": ("keras", "openvino"),
+    "onnx": ("onnxruntime", "openvino"),
+    "hub": ("torch", "openvino"),
+    "timm": ("torch", "openvino"),
+    "package": ("keras",),
+}
 """Engines that run each kind of encoder. ``keras``, the default of feature extraction, means the first."""
 
 
@@ -120,13 +131,22 @@ def open_encoder(
     kind = choice.runner or ("hub" if named else "package" if offered else "keras")
     engines = _ENGINES[kind]
     if engine not in ("keras", *engines):
-        raise InputError("{engine} {}: does not run {}; leave it out, or use {}", engine, choice.name, engines[-1])
+        raise InputError(
+            "{engine} {}: does not run {}; leave it out, or use {}",
+            engine,
+            choice.name,
+            engines[-1],
+        )
     engine = engines[0] if engine == "keras" else engine
     if precision != "float32" and (engine == "onnxruntime" or offered is not None):
-        raise InputError("{precision} {}: {} is computed as it is; leave it out", precision, choice.name)
+        raise InputError(
+            "{precision} {}: {} is computed as it is; leave it out", precision, choice.name
+        )
     if kind == "keras":
         name, layers = choice.name, choice.layers
-        return Encoder(name, layers=layers, weights=weights, precision=precision, engine=engine, seed=seed)
+        return Encoder(
+            name, layers=layers, weights=weights, precision=precision, engine=engine, seed=seed
+        )
     request = EncoderRequest(choice, weights, precision, engine)
     if offered is not None:
         return open_vectors(offered, request)
@@ -138,14 +158,23 @@ def open_encoder(
             request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
             if (facts := request.kept.facts()) is not None:
                 return from_facts(facts, openvino_run(request, facts, _is_gone), engine=engine)
-    return {"onnx": open_onnx, "timm": open_timm}[kind](request) if kind != "hub" else open_hub(request, named=named)
+    return (
+        {"onnx": open_onnx, "timm": open_timm}[kind](request)
+        if kind != "hub"
+        else open_hub(request, named=named)
+    )
 
 
 def _kept_key(choice: EncoderChoice, path: Path) -> str:
     """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
     content = _content_of(path)
     network = "hub" if choice.runner == "hub" else choice.name
-    decisive = {"name": choice.label, "network": network, "layers": choice.layers, "content": content}
+    decisive = {
+        "name": choice.label,
+        "network": network,
+        "layers": choice.layers,
+        "content": content,
+    }
     return kept_key(("torch", "timm", "transformers"), **decisive) if content else ""
 
 
@@ -187,7 +216,11 @@ def _content_of(path: Path) -> str:
     try:
         hashes = [source_sha256(path)]
         folder = path if path.is_dir() else path.parent
-        texts = [file for file in (*sorted(folder.glob("*.json")), folder / "README.md") if file.is_file()]
+        texts = [
+            file
+            for file in (*sorted(folder.glob("*.json")), folder / "README.md")
+            if file.is_file()
+        ]
         beside = [file for file in texts if path.is_dir() or file.stem in (path.stem, "config")]
         hashes += [file.name + content_sha256(file) for file in beside]
     except (BchistoError, OSError):
@@ -214,7 +247,9 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
     if runner == "timm":
         name = f"timm:{str(header.get('network', '')).removeprefix('timm:')}"
     if name == "timm:" or (":" in name) != (runner == "timm"):
-        raise BundleError(f"{name[:60]}: is not the name of an encoder that a model file could name; it was altered")
+        raise BundleError(
+            f"{name[:60]}: is not the name of an encoder that a model file could name; it was altered"
+        )
     own = runner in ("hub", "onnx") and name not in CATALOGUE
     return EncoderChoice(f"{runner}:{source}" if own else name, tuple(header["layers"]))
 

@@ -98,7 +98,9 @@ class EncoderChoice:
             return self.name
         last = Path(self.source).absolute() if self.runner != "timm" else Path(self.source)
         stem = last.stem if self.runner == "onnx" else last.name
-        letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()  # removes accents
+        letters = (
+            unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+        )  # removes accents
         plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
         return f"{self.runner}-{plain or hashlib.sha256(stem.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
@@ -140,16 +142,33 @@ VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 """Global average pooling of four internal blocks, after ReLU and before pooling (128 + 256 + 512 + 512
 features). Rakhlin et al. 2018, sec. 2.4."""
 
-_MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
+_MACS_PER_PIXEL = {
+    "resnet50": 82e3,
+    RESNET50_KERAS213: 82e3,
+    "inceptionv3": 64e3,
+    "vgg16": 306e3,
+    "mobilenetv2": 6e3,
+}
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes. They only determine
 the size of a work unit."""
 
 _UNKNOWN_MACS_PER_PIXEL = 60e3
 
-_DIMS = {"resnet50": 2048, RESNET50_KERAS213: 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
+_DIMS = {
+    "resnet50": 2048,
+    RESNET50_KERAS213: 2048,
+    "inceptionv3": 2048,
+    "vgg16": 1408,
+    "mobilenetv2": 1280,
+}
 """Number of features, with the default layers."""
 
-_LEAST = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71, RESNET50_KERAS213: LEAST_KERAS213}
+_LEAST = {
+    "inceptionv3": 75,
+    "inceptionresnetv2": 75,
+    "xception": 71,
+    RESNET50_KERAS213: LEAST_KERAS213,
+}
 """Smallest side of an image in pixels, as Keras states it. For the other networks of Keras it is 32."""
 
 _LEAST_OF_OTHERS = 32
@@ -187,11 +206,20 @@ class EncoderSpec:
 
 _OF_KERAS = (
     *(f"convnext{size}" for size in ("base", "large", "small", "tiny", "xlarge")),
-    "densenet121", "densenet169", "densenet201", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "inceptionresnetv2",
+    "inceptionv3",
+    "mobilenet",
+    "mobilenetv2",
     *(f"efficientnetb{number}" for number in range(8)),
     *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
-    *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")), "vgg16", "vgg19", "xception",
-)  # fmt: skip
+    *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")),
+    "vgg16",
+    "vgg19",
+    "xception",
+)
 """Networks of keras.applications that accept images of any size, listed so that Keras need not be loaded."""
 
 BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
@@ -233,7 +261,11 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     if not choice.runner and choice.name not in known:
         like = closest(choice.name, known)
         meant = f"did you mean {like}? " if like else ""
-        raise InputError("{encoders} {}: no such encoder; {}`bchisto encoder list` prints all", choice.name, meant)
+        raise InputError(
+            "{encoders} {}: no such encoder; {}`bchisto encoder list` prints all",
+            choice.name,
+            meant,
+        )
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -245,23 +277,39 @@ def get_spec(name: str) -> EncoderSpec:
         There is no such encoder, or it is one of another package that cannot be loaded.
     """
     name = name.casefold()
-    if (offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")) is not None:
+    if (
+        offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")
+    ) is not None:
         return offered
     check_encoder_name(EncoderChoice(name))
     applications = _applications()
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input
-        return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name])
+        return EncoderSpec(
+            name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name]
+        )
     if name not in applications:  # an encoder without feature maps
-        raise InputError("{encoders} {}: no such encoder with feature maps; {}", name, one_of(name, list_encoders()))
+        raise InputError(
+            "{encoders} {}: no such encoder with feature maps; {}",
+            name,
+            one_of(name, list_encoders()),
+        )
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:
         shape = None if include_top else (None, None, 3)
-        return getattr(module, function)(weights=weights, include_top=include_top, input_shape=shape)
+        return getattr(module, function)(
+            weights=weights, include_top=include_top, input_shape=shape
+        )
 
     layers = VGG16_LAYERS if name == "vgg16" else ()
-    return EncoderSpec(name, build, module.preprocess_input, layers, _MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL))
+    return EncoderSpec(
+        name,
+        build,
+        module.preprocess_input,
+        layers,
+        _MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
+    )
 
 
 LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}
@@ -303,9 +351,15 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, macs_per_crop=None)
     """
     if choice.runner or choice.name in CATALOGUE:
-        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, _TOKENS * _parameters(choice))
+        return EncoderFacts(
+            _UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, _TOKENS * _parameters(choice)
+        )
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
-    macs = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL) if offered is None else offered.macs_per_pixel
+    macs = (
+        _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL)
+        if offered is None
+        else offered.macs_per_pixel
+    )
     dim = None if offered is not None or choice.layers else _DIMS.get(choice.name)
     return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS))
 

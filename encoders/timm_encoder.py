@@ -18,12 +18,27 @@ from .vectors import EncoderRequest, VectorEncoder
 _MLP_LAYERS = ("GluMlp", "SwiGLU", "SwiGLUPacked")
 """Feed-forward layers that a config may name. timm needs the class, so the name is looked up."""
 
-_LOADING_ARGUMENTS = ("checkpoint", "device", "dtype", "feature", "num_classes", "out_indices", "pretrained")
+_LOADING_ARGUMENTS = (
+    "checkpoint",
+    "device",
+    "dtype",
+    "feature",
+    "num_classes",
+    "out_indices",
+    "pretrained",
+)
 """Prefixes of arguments that control how timm builds or loads a network. A config must not contain them."""
 
 _PREPROCESSING = (
-    "mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "fixed_input_size", "classifier",
-)  # fmt: skip
+    "mean",
+    "std",
+    "input_size",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "fixed_input_size",
+    "classifier",
+)
 """Entries of a folder's config that are passed on to timm."""
 
 
@@ -69,17 +84,31 @@ def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
     """
     config = folder.config
     with refused(InputError, f"{folder.path}: config.json is not a config of timm"):
-        architecture, published = str(config["architecture"]), {**(config.get("pretrained_cfg") or config)}
+        architecture, published = (
+            str(config["architecture"]),
+            {**(config.get("pretrained_cfg") or config)},
+        )
         pool = {"global_pool": config.get("global_pool", published.get("global_pool"))}
-        arguments = {**(pool if pool["global_pool"] is not None else {}), **(config.get("model_args") or {})}
+        arguments = {
+            **(pool if pool["global_pool"] is not None else {}),
+            **(config.get("model_args") or {}),
+        }
     arguments.pop("num_classes", None)
     # where its weights are is left out on purpose
-    known = {name: value for name, value in published.items() if name in _PREPROCESSING and value is not None}
+    known = {
+        name: value
+        for name, value in published.items()
+        if name in _PREPROCESSING and value is not None
+    }
     licence = folder.licence(config.get("license"), published.get("license"))
     source_of = str(published.get("hf_hub_id") or architecture)
     known |= {"license": licence, "hf_hub_id": source_of}
-    network = timm_network(source, architecture, arguments, read_tensors(folder.files), published=known)
-    return dataclasses.replace(network, decisive={"architecture": architecture, "arguments": arguments})
+    network = timm_network(
+        source, architecture, arguments, read_tensors(folder.files), published=known
+    )
+    return dataclasses.replace(
+        network, decisive={"architecture": architecture, "arguments": arguments}
+    )
 
 
 def timm_network(
@@ -115,7 +144,9 @@ def timm_network(
     timm = _imported(source, architecture)
     options = _options(timm, source, arguments)
     own = timm.get_pretrained_cfg(architecture)
-    config = dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
+    config = (
+        dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
+    )
     heads = config.get("classifier") or (own and own.classifier) or ()
 
     def build(classes: int = 0, **weights: Any) -> Any:
@@ -132,7 +163,9 @@ def timm_network(
             model.reset_classifier(0)
     model.pretrained_cfg.pop("state_dict")
     if (own_patch := _patch_shape(model.state_dict())) != patch:  # timm would silently resize it
-        raise WeightsError(f"{source}: not the weights of this network: patches of {patch} and not {own_patch}")
+        raise WeightsError(
+            f"{source}: not the weights of this network: patches of {patch} and not {own_patch}"
+        )
     return _with_outputs(model, _card(timm, {**model.pretrained_cfg, **(published or {})}, source))
 
 
@@ -144,11 +177,17 @@ def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, 
     """Return the arguments of an architecture in the form that timm accepts."""
     options = dict(arguments)
     for name in options:
-        if name in inspect.signature(timm.create_model).parameters or name.startswith(_LOADING_ARGUMENTS):
-            raise InputError(f"{source}: model_args.{name[:60]} of config.json is not read; leave it out")
+        if name in inspect.signature(timm.create_model).parameters or name.startswith(
+            _LOADING_ARGUMENTS
+        ):
+            raise InputError(
+                f"{source}: model_args.{name[:60]} of config.json is not read; leave it out"
+            )
     if (layer := options.get("mlp_layer")) is not None:
         if layer not in _MLP_LAYERS:
-            raise InputError(f"{source}: mlp_layer {str(layer)[:40]} is not known; choose of {', '.join(_MLP_LAYERS)}")
+            raise InputError(
+                f"{source}: mlp_layer {str(layer)[:40]} is not known; choose of {', '.join(_MLP_LAYERS)}"
+            )
         options["mlp_layer"] = getattr(timm.layers, layer)
     return options
 
@@ -157,8 +196,18 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
     """Return a network of timm with the outputs that it offers."""
     prefix = getattr(model, "num_prefix_tokens", None)  # only transformers have it
     pooled = getattr(model, "global_pool", None) != ""
-    tokens = () if prefix is None else ("cls", "mean") if getattr(model, "cls_token", None) is not None else ("mean",)
-    blocks = tuple(f"block{number}" for number in range(1, len(model.blocks) + 1)) if prefix is not None else ()
+    tokens = (
+        ()
+        if prefix is None
+        else ("cls", "mean")
+        if getattr(model, "cls_token", None) is not None
+        else ("mean",)
+    )
+    blocks = (
+        tuple(f"block{number}" for number in range(1, len(model.blocks) + 1))
+        if prefix is not None
+        else ()
+    )
     outputs = (*(("vector",) if pooled else ()), *tokens, *blocks)
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
@@ -166,10 +215,15 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
         if {"cls", "mean"} & {*chosen}:
             last = model.forward_features(images)
             vectors |= {"cls": last[:, 0], "mean": last[:, prefix:].mean(1)}
-        if indices := [int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")]:
-            maps = model.forward_intermediates(images, indices=indices, output_fmt="NLC", intermediates_only=True)
+        if indices := [
+            int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")
+        ]:
+            maps = model.forward_intermediates(
+                images, indices=indices, output_fmt="NLC", intermediates_only=True
+            )
             vectors |= {
-                f"block{index + 1}": patches.mean(1) for index, patches in zip(sorted(indices), maps, strict=True)
+                f"block{index + 1}": patches.mean(1)
+                for index, patches in zip(sorted(indices), maps, strict=True)
             }
         return [vectors[name] for name in chosen]
 
@@ -193,7 +247,9 @@ def _imported(source: str, architecture: str) -> Any:
     """Import timm, and check that it has this network."""
     timm = import_library("timm", source)
     if not timm.is_model(architecture):
-        raise InputError(f"{source}: timm {timm.__version__} has no {architecture[:60]}; see timm.list_models()")
+        raise InputError(
+            f"{source}: timm {timm.__version__} has no {architecture[:60]}; see timm.list_models()"
+        )
     return timm
 
 
@@ -203,9 +259,16 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
         known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
         channels, height, width = known["input_size"]
         if channels != 3 or height != width:
-            raise InputError(f"{source}: takes {channels} channels of {height}x{width}; not supported")
+            raise InputError(
+                f"{source}: takes {channels} channels of {height}x{width}; not supported"
+            )
         return treated_card(
-            source, size=height, resize=math.floor(height / float(known["crop_pct"])), mean=known["mean"],
-            std=known["std"], interpolation=known["interpolation"], licence=str(config.get("license") or ""),
+            source,
+            size=height,
+            resize=math.floor(height / float(known["crop_pct"])),
+            mean=known["mean"],
+            std=known["std"],
+            interpolation=known["interpolation"],
+            licence=str(config.get("license") or ""),
             source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
-        )  # fmt: skip
+        )

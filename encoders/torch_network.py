@@ -61,7 +61,10 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
     for file in files:
         with refused(WeightsError, f"{file}: not a safetensors file, or damaged"):
             tensors |= safetensors.load_file(file)
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
 
 
 def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any]) -> None:
@@ -91,7 +94,12 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
 
 
 def torch_encoder(
-    request: EncoderRequest, network: TorchNetwork, folder: WeightsFolder, *, runner: str, sha256: str
+    request: EncoderRequest,
+    network: TorchNetwork,
+    folder: WeightsFolder,
+    *,
+    runner: str,
+    sha256: str,
 ) -> VectorEncoder:
     """Return an encoder that runs a network.
 
@@ -115,30 +123,52 @@ def torch_encoder(
         The network cannot run on images of the size that its card states.
     """
     source, engine = request.choice.name, request.engine
-    card = dataclasses.replace(network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp)
-    chosen = chosen_outputs(request.choice.layers, default=network.default, known=card.outputs, of=source)
+    card = dataclasses.replace(
+        network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp
+    )
+    chosen = chosen_outputs(
+        request.choice.layers, default=network.default, known=card.outputs, of=source
+    )
     import torch
 
     network.module.train(False).requires_grad_(False)
     side = card.size or 0
-    with refused(WeightsError, f"{source}: cannot be run on {side}x{side} pixels"), torch.inference_mode():
+    with (
+        refused(WeightsError, f"{source}: cannot be run on {side}x{side} pixels"),
+        torch.inference_mode(),
+    ):
         trial = network.compute(torch.zeros(1, 3, side, side), chosen)
-        parts = [int(numbers) for _, numbers in (value.shape for value in trial)]  # a vector for each image
+        parts = [
+            int(numbers) for _, numbers in (value.shape for value in trial)
+        ]  # a vector for each image
     facts = {
-        "name": request.choice.label, "layers": chosen, "parts": parts,
-        "default_layers": chosen == network.default, "card": dataclasses.asdict(card), "runner": runner,
-        "weights_sha256": identity(card, weights=sha256, **network.decisive), "weights_file_sha256": sha256,
+        "name": request.choice.label,
+        "layers": chosen,
+        "parts": parts,
+        "default_layers": chosen == network.default,
+        "card": dataclasses.asdict(card),
+        "runner": runner,
+        "weights_sha256": identity(card, weights=sha256, **network.decisive),
+        "weights_file_sha256": sha256,
         "parameters": sum(parameter.numel() for parameter in network.module.parameters()),
-    }  # fmt: skip
+    }
     on_openvino = engine == "openvino"
-    run = openvino_run(request, facts, _converted(network, chosen)) if on_openvino else _torch(network, chosen, request)
+    run = (
+        openvino_run(request, facts, _converted(network, chosen))
+        if on_openvino
+        else _torch(network, chosen, request)
+    )
     return from_facts(facts, run, engine=engine)
 
 
-def openvino_run(request: EncoderRequest, facts: Mapping[str, Any], convert: Callable[[], Any]) -> Run:
+def openvino_run(
+    request: EncoderRequest, facts: Mapping[str, Any], convert: Callable[[], Any]
+) -> Run:
     """Return the function that runs a network of PyTorch on OpenVINO, from its kept graph or a converted one."""
     core, settings = openvino_core(request.precision)
-    function = OpenvinoFunction(core, settings, lambda: request.kept.graph("crops", facts=facts, convert=convert))
+    function = OpenvinoFunction(
+        core, settings, lambda: request.kept.graph("crops", facts=facts, convert=convert)
+    )
     return lambda images: np.asarray(function(_channels_first(images)), np.float32)
 
 
@@ -178,8 +208,12 @@ def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], A
         import openvino
 
         with hushed_start(), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # about code that tracing does not follow; tests compare the results
-            return openvino.convert_model(Vectors().train(False), example_input=torch.zeros(2, 3, side, side))
+            warnings.simplefilter(
+                "ignore"
+            )  # about code that tracing does not follow; tests compare the results
+            return openvino.convert_model(
+                Vectors().train(False), example_input=torch.zeros(2, 3, side, side)
+            )
 
     return convert
 

@@ -45,7 +45,10 @@ def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.
         from PIL import Image
 
         kernel = Image.Resampling[card.interpolation.upper()]
-        pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
+        pictures = [
+            Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel)
+            for crop in crops
+        ]
         crops = np.stack([np.asarray(picture) for picture in pictures])
     if card.size is not None and side != card.size:
         middle = slice(card.margin, card.margin + card.size)
@@ -123,7 +126,9 @@ class VectorEncoder:
             The network returns an array of an unexpected shape.
         """
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
+            raise ImageError(
+                f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
+            )
         vectors = np.asarray(self.run(prepared(crops, self.card)), dtype=np.float32)
         shape = len(crops), self.dim
         if vectors.shape != shape:
@@ -137,7 +142,12 @@ class VectorEncoder:
 def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
     """Return an encoder from its fields as JSON, but for those that follow from others."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
-    known = {**facts, "layers": tuple(facts["layers"]), "parts": tuple(facts["parts"]), "card": card}
+    known = {
+        **facts,
+        "layers": tuple(facts["layers"]),
+        "parts": tuple(facts["parts"]),
+        "card": card,
+    }
     return VectorEncoder(**known, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
 
 
@@ -176,17 +186,29 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         The package refuses its weights.
     """
     default = tuple(spec.outputs)[:1]
-    chosen = chosen_outputs(request.choice.layers, default=default, known=spec.outputs, of=spec.name)
+    chosen = chosen_outputs(
+        request.choice.layers, default=default, known=spec.outputs, of=spec.name
+    )
     parts = tuple(spec.outputs[name] for name in chosen)
     try:
         run, sha256 = spec.build(chosen, request.weights)
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
-        name=spec.name, layers=chosen, parts=parts, dim=sum(parts), default_layers=chosen == default, card=spec.card,
-        runner="package", backend=spec.name, engine=request.engine, run=run, weights_file_sha256=sha256,
-        weights_sha256=identity(spec.card, weights=sha256), weights=WEIGHTS_KINDS.get(request.weights, "file"),
-    )  # fmt: skip
+        name=spec.name,
+        layers=chosen,
+        parts=parts,
+        dim=sum(parts),
+        default_layers=chosen == default,
+        card=spec.card,
+        runner="package",
+        backend=spec.name,
+        engine=request.engine,
+        run=run,
+        weights_file_sha256=sha256,
+        weights_sha256=identity(spec.card, weights=sha256),
+        weights=WEIGHTS_KINDS.get(request.weights, "file"),
+    )
 
 
 def chosen_outputs(
@@ -201,5 +223,7 @@ def chosen_outputs(
     """
     for name in wanted:
         if name not in known:
-            raise InputError("{encoders} {}: no output {}; it has {}", of, name, ", ".join([*known][:8]))
+            raise InputError(
+                "{encoders} {}: no output {}; it has {}", of, name, ", ".join([*known][:8])
+            )
     return wanted or default

@@ -55,7 +55,9 @@ class Filled(NamedTuple):
         return f"it lacks {self.missing[0]}{more}"
 
 
-def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()) -> Filled:
+def fill_weights(
+    model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()
+) -> Filled:
     """Read weights into a network, and find variables that are missing afterwards.
 
     Parameters
@@ -73,7 +75,11 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
     Filled
         If it is not whole, the variables of `model` must not be used.
     """
-    preserved = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
+    preserved = [
+        (variable, np.array(as_float32(variable)))
+        for name, variable in _named(model)
+        if name in keep
+    ]
     for name, variable in _named(model):
         if name not in keep and "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
@@ -86,7 +92,11 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
         error = caught
     for variable, value in preserved:
         variable.assign(value)
-    missing = [name for name, variable in _named(needed or model) if not np.isfinite(as_float32(variable)).all()]
+    missing = [
+        name
+        for name, variable in _named(needed or model)
+        if not np.isfinite(as_float32(variable)).all()
+    ]
     return Filled(error, tuple(missing))
 
 
@@ -151,7 +161,9 @@ def randomize(model: Any, *, seed: int) -> None:
         elif len(shape) < 2:
             value = np.zeros(shape, np.float32)
         else:
-            words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
+            words = np.frombuffer(
+                hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4"
+            ).tolist()
             rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
             depthwise = "depthwise" in name or "depthwise" in layer
             fan_in = np.prod(shape[:2]) if depthwise else np.prod(shape[:-1])
@@ -167,8 +179,12 @@ def load_imagenet(spec: EncoderSpec) -> Any:
     WeightsError
         The weights are not cached and cannot be downloaded. The message names the file, its address and its folder.
     """
-    if (path := published_file(spec.name)) is not None and not path.is_file():  # Keras would read a device for ever
-        raise WeightsError(f"{path}: not a file, but weights of this name are fetched there; remove it")
+    if (
+        path := published_file(spec.name)
+    ) is not None and not path.is_file():  # Keras would read a device for ever
+        raise WeightsError(
+            f"{path}: not a file, but weights of this name are fetched there; remove it"
+        )
     try:
         # Keras prints its progress bar to stdout, which is reserved for results. Its warning that weights of one input
         # size are used for another does not matter, because the features are global averages.
@@ -184,15 +200,26 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             raise WeightsError(
                 "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
                 "or give {weights:{}=PATH}",
-                spec.name, first_line(error), weights_folder() or "the folder of KERAS_HOME", spec.name,
-            ) from error  # fmt: skip
+                spec.name,
+                first_line(error),
+                weights_folder() or "the folder of KERAS_HOME",
+                spec.name,
+            ) from error
         url, file = match[1], match[1].rsplit("/")[-1]
-        folder = weights_folder() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+        folder = (
+            weights_folder()
+            or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+        )
         raise WeightsError(
             "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
             "or give {weights:{}=PATH} (or {weights:random} for a trial)",
-            spec.name, match[2], file, url, folder, spec.name,
-        ) from error  # fmt: skip
+            spec.name,
+            match[2],
+            file,
+            url,
+            folder,
+            spec.name,
+        ) from error
 
 
 def weights_folder() -> Path | None:
@@ -201,15 +228,23 @@ def weights_folder() -> Path | None:
     home = Path(os.path.expanduser(given or "~/.keras"))  # noqa: PTH111 - as Keras
     nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
     written = (nearest, nearest if given else home.parent)  # Keras makes folders that are not there
-    return home / "models" if all(path.is_dir() and os.access(path, os.W_OK) for path in written) else None
+    return (
+        home / "models"
+        if all(path.is_dir() and os.access(path, os.W_OK) for path in written)
+        else None
+    )
 
 
 def published_file(name: str) -> Path | None:
     """Return where the published weights are that Keras would load for one of its networks; None if nowhere yet."""
     folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
-    kind = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")  # of all its ways to write names
+    kind = re.compile(
+        rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5"
+    )  # of all its ways to write names
     files = folder.iterdir() if folder.is_dir() else ()
-    return next((file for file in files if kind.fullmatch(re.sub(r"[\W_]", "", file.name.casefold()))), None)
+    return next(
+        (file for file in files if kind.fullmatch(re.sub(r"[\W_]", "", file.name.casefold()))), None
+    )
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> str:
@@ -243,13 +278,20 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         raise WeightsError("{}: no such weights file; check {weights}", path)
     if not path.name.endswith((".h5", ".hdf5")):
         raise WeightsError(
-            "{}: not Keras weights, a .weights.h5 or published .h5 file; give one, or {weights:imagenet}", path
+            "{}: not Keras weights, a .weights.h5 or published .h5 file; give one, or {weights:imagenet}",
+            path,
         )
     if (trouble := keras_trouble(path)) is not None:
-        raise WeightsError("{}: {}, so no Keras weights could be read; check {weights}", path, trouble)
+        raise WeightsError(
+            "{}: {}, so no Keras weights could be read; check {weights}", path, trouble
+        )
     with unchanged([path]) as sha256:
         first = _try(base, path, needed=part)
-        if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
+        if (
+            first.whole
+            or _try(part, path, needed=part).whole
+            or _load_with_top(path, spec=spec, part=part)
+        ):
             return sha256
     text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
     raise WeightsError(text, path, spec.name, first.reason)

@@ -6,11 +6,26 @@ class or a predicted class.
 
 from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
-from .compare import compare_pairs, compare_tables, holm, precision_difference, selection_notes, unlike_pairs
+from .compare import (
+    compare_pairs,
+    compare_tables,
+    holm,
+    precision_difference,
+    selection_notes,
+    unlike_pairs,
+)
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, read_facts, tables_of
 from .influence import Part
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .metrics import ESTIMAND, TwoClassView, default_positive, measure, positive_mask, two_class_scores, two_sides
+from .metrics import (
+    ESTIMAND,
+    TwoClassView,
+    default_positive,
+    measure,
+    positive_mask,
+    two_class_scores,
+    two_sides,
+)
 from .operating import fold_curves
 from .panel import (
     Panel,

@@ -45,12 +45,20 @@ class Aggregation(Settings):
 
     def steps(self) -> list[tuple[str, str]]:
         """Return each level with each rule; the level of rows has the rule ``""``."""
-        pairs = ((level, rule) for level in self.levels for rule in (self.rules if level != "row" else ("",)))
+        pairs = (
+            (level, rule)
+            for level in self.levels
+            for rule in (self.rules if level != "row" else ("",))
+        )
         return list(dict.fromkeys(pairs))
 
 
 def aggregate(
-    table: PredictionTable, *, rule: str = "average", level: str = "group", positive: Sequence[str] = ()
+    table: PredictionTable,
+    *,
+    rule: str = "average",
+    level: str = "group",
+    positive: Sequence[str] = (),
 ) -> PredictionTable:
     """Make one row per image, or per group, and fold.
 
@@ -82,16 +90,29 @@ def aggregate(
     if level not in LEVELS[1:]:
         raise InputError("{level} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
     if rule in ("average", "sum") and table.probabilities is None:
-        raise InputError("{}: {rule:{}} needs probabilities; this table holds predicted classes only", table.name, rule)
+        raise InputError(
+            "{}: {rule:{}} needs probabilities; this table holds predicted classes only",
+            table.name,
+            rule,
+        )
     join = functools.partial(_join, rule=rule, positive=positive)
     if level == "image":
         return join(table, table.image_ids, "image") if table.patches is not None else table
-    missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
+    missing = [
+        image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None
+    ]
     if missing:
         raise InputError(
-            "{}: {} rows name no group, first {}; {level:group} needs them", table.name, len(missing), missing[0]
+            "{}: {} rows name no group, first {}; {level:group} needs them",
+            table.name,
+            len(missing),
+            missing[0],
         )
-    images = join(table, table.image_ids, "image") if table.patches is not None and rule != "sum" else table
+    images = (
+        join(table, table.image_ids, "image")
+        if table.patches is not None and rule != "sum"
+        else table
+    )
     return join(images, [str(group) for group in images.groups], "group")
 
 
@@ -118,10 +139,14 @@ def _join(
         predicted=predicted,
         folds=tuple(fold for _, fold in members),
         groups=tuple(table.groups[row] for row in first),
-        protocol=f"{table.protocol.removesuffix(f'; by image, rule {rule}')}; by {level}, rule {rule}".lstrip("; "),
+        protocol=f"{table.protocol.removesuffix(f'; by image, rule {rule}')}; by {level}, rule {rule}".lstrip(
+            "; "
+        ),
         patches=None,
         not_new=frozenset(
-            owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
+            owner
+            for (owner, _), rows in members.items()
+            if any(table.image_ids[row] in table.not_new for row in rows)
         ),
         votes=probabilities is not None and (rule == "vote" or table.votes),
     )
@@ -139,7 +164,10 @@ def _predict(
         called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
         return None, np.where(called, yes, no).astype(np.int64)
     shares = np.array(
-        [np.bincount(table.predicted[rows], minlength=len(table.classes)) / len(rows) for rows in members]
+        [
+            np.bincount(table.predicted[rows], minlength=len(table.classes)) / len(rows)
+            for rows in members
+        ]
     )
     if table.probabilities is None:
         return shares, shares.argmax(axis=1)

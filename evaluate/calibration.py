@@ -51,7 +51,9 @@ def apply_temperature(probabilities: Probabilities, temperature: float) -> Proba
     return np.asarray(softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
 
 
-def shrunk_temperature(table: PredictionTable, *, averaged: bool = False, penalty: float = PENALTY) -> float | None:
+def shrunk_temperature(
+    table: PredictionTable, *, averaged: bool = False, penalty: float = PENALTY
+) -> float | None:
     """Return a temperature that a few images cannot drive far from 1.
 
     To the negative log-likelihood ``penalty (log T)^2 / 2`` is added, over the number of units (patients if known, else
@@ -79,21 +81,31 @@ def shrunk_temperature(table: PredictionTable, *, averaged: bool = False, penalt
     if table.probabilities is None or table.votes:
         return None
     temperature = _least(table.probabilities, table.labels, sampling_units(table)[1], penalty)
-    return max(1.0, temperature * float(np.exp(-_AVERAGING))) if averaged and temperature > 1 else temperature
+    return (
+        max(1.0, temperature * float(np.exp(-_AVERAGING)))
+        if averaged and temperature > 1
+        else temperature
+    )
 
 
-def _least(probabilities: Probabilities, labels: Whole, units: Whole, penalty: float = PENALTY) -> float:
+def _least(
+    probabilities: Probabilities, labels: Whole, units: Whole, penalty: float = PENALTY
+) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.maximum(probabilities, _LEAST)).T
-    margins = logs - logs[labels, np.arange(len(labels))]  # of each class over the true one, of shape (classes, n)
+    margins = (
+        logs - logs[labels, np.arange(len(labels))]
+    )  # of each class over the true one, of shape (classes, n)
     weight = penalty / len(np.unique(units))
     # in the logarithm, so that halving and doubling are steps of one size; no margin over the least temperature is too
     # large for the exponential function
     found = minimize_scalar(
         lambda log_temperature: (
-            np.minimum(np.log(np.exp(margins / np.exp(log_temperature)).sum(axis=0)), -np.log(_LEAST)).mean()
+            np.minimum(
+                np.log(np.exp(margins / np.exp(log_temperature)).sum(axis=0)), -np.log(_LEAST)
+            ).mean()
             + weight * log_temperature**2 / 2
         ),
         bounds=tuple(np.log(_BOUNDS)),
@@ -212,10 +224,17 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
     accuracy allows, and each may lose 2, the most there is.
     """
-    loss = np.square(np.asarray(table.probabilities) - np.eye(len(table.classes))[table.labels]).sum(axis=1)
+    loss = np.square(
+        np.asarray(table.probabilities) - np.eye(len(table.classes))[table.labels]
+    ).sum(axis=1)
     brier = float(loss.mean())
-    part = Part(brier, (loss - brier) / len(loss), (np.ones(len(loss), dtype=np.bool_),), finer=np.inf)
-    inside, right = interval([part], units, limits=(0.0, 2.0)), units.share(table.predicted == table.labels)
+    part = Part(
+        brier, (loss - brier) / len(loss), (np.ones(len(loss), dtype=np.bool_),), finer=np.inf
+    )
+    inside, right = (
+        interval([part], units, limits=(0.0, 2.0)),
+        units.share(table.predicted == table.labels),
+    )
     if right is None or right.reason or (table.predicted != table.labels).any():
         return inside
     return replace(inside, high=max(inside.high, brier + (1.0 - right.low) * (2.0 - brier)))
@@ -227,14 +246,23 @@ def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[st
     The expected error of a bin is exact by the distribution of how many of its rows are right, or a normal one's if
     they are many.
     """
-    confidence, hits = probabilities[np.arange(len(table)), table.predicted], table.predicted == table.labels
+    confidence, hits = (
+        probabilities[np.arange(len(table)), table.predicted],
+        table.predicted == table.labels,
+    )
     # bins are (low, high], as in the paper; a confidence of 1 is in the last one
     member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     filled, expected = [], 0.0
     for number in np.unique(member):
         inside = member == number
         chances = confidence[inside]
-        filled.append({"confidence": float(chances.mean()), "accuracy": float(hits[inside].mean()), "n": len(chances)})
+        filled.append(
+            {
+                "confidence": float(chances.mean()),
+                "accuracy": float(hits[inside].mean()),
+                "n": len(chances),
+            }
+        )
         if len(chances) > _MANY:
             expected += float(np.sqrt(2.0 / np.pi * (chances * (1.0 - chances)).sum()))
             continue
@@ -244,7 +272,8 @@ def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[st
         expected += float(right @ np.abs(np.arange(len(right)) - chances.sum()))
     truth = np.eye(len(table.classes))[table.labels]
     return {
-        "ece": sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled) / len(hits),
+        "ece": sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled)
+        / len(hits),
         "brier": float(np.square(probabilities - truth).sum(axis=1).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": filled,
@@ -287,11 +316,15 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
         fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
     for name, (design, offset) in fits.items():
         value, influence, model = _fitted(design, offset, truth, units)
-        fit[name] = normal_interval(value, influence, units, model=model, few=min(len(yes), len(no))).json()
+        fit[name] = normal_interval(
+            value, influence, units, model=model, few=min(len(yes), len(no))
+        ).json()
     return fit
 
 
-def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units) -> tuple[float, Values, float]:
+def _fitted(
+    design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units
+) -> tuple[float, Values, float]:
     """Return the last coefficient of a logistic regression, the influence of each unit on it, and its Wald variance.
 
     The influence is by how much the coefficient changes where a unit is left out, by one Newton step.
@@ -306,19 +339,32 @@ def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units:
     for _ in range(_ROUNDS):
         linear = design @ at + offset
         probability, loss = expit(linear), np.logaddexp(0, sign * linear).sum()
-        step = _solved((design.T * (probability * (1 - probability))) @ design, design.T @ (truth - probability))
-        while np.logaddexp(0, sign * (design @ (at + step) + offset)).sum() > loss and np.abs(step).max() > _CLOSE:
+        step = _solved(
+            (design.T * (probability * (1 - probability))) @ design,
+            design.T @ (truth - probability),
+        )
+        while (
+            np.logaddexp(0, sign * (design @ (at + step) + offset)).sum() > loss
+            and np.abs(step).max() > _CLOSE
+        ):
             step /= 2
         at = at + step
         if np.abs(step).max() <= _CLOSE:
             break
     probability = expit(design @ at + offset)
-    scores, information = np.zeros((units.count, len(at))), np.zeros((units.count, len(at), len(at)))
+    scores, information = (
+        np.zeros((units.count, len(at))),
+        np.zeros((units.count, len(at), len(at))),
+    )
     np.add.at(scores, units.member, design * (truth - probability)[:, np.newaxis])
     weighted = design * (probability * (1 - probability))[:, np.newaxis]
     np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
     whole = information.sum(axis=0)
-    return float(at[-1]), _solved(whole - information, scores)[:, -1], float(_solved(whole, np.eye(len(at))[-1])[-1])
+    return (
+        float(at[-1]),
+        _solved(whole - information, scores)[:, -1],
+        float(_solved(whole, np.eye(len(at))[-1])[-1]),
+    )
 
 
 def _solved(matrices: Values, vectors: Values) -> Values:

@@ -28,7 +28,10 @@ POWER = 0.8
 
 
 def compare_pairs(
-    tables: Sequence[PredictionTable], *, views: Sequence[TwoClassView] = (), margin: float | None = None
+    tables: Sequence[PredictionTable],
+    *,
+    views: Sequence[TwoClassView] = (),
+    margin: float | None = None,
 ) -> list[dict[str, Any]]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
@@ -87,7 +90,9 @@ def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
     order = np.argsort(p, kind="stable")
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
-    return [{**pair, "p_holm": corrected} for pair, corrected in zip(pairs, p.tolist(), strict=True)]
+    return [
+        {**pair, "p_holm": corrected} for pair, corrected in zip(pairs, p.tolist(), strict=True)
+    ]
 
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
@@ -113,7 +118,8 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     return [
         Message("{} and {} are not compared: {}", a.name, b.name, reason)
         for a, b in combinations(tables, 2)
-        if (rows or _keys(a, b).keys() == _keys(b, a).keys()) and (reason := _unlike(a, b)) is not None
+        if (rows or _keys(a, b).keys() == _keys(b, a).keys())
+        and (reason := _unlike(a, b)) is not None
     ]
 
 
@@ -133,7 +139,9 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     for key, row in of_first.items():
         names = [first.classes[first.labels[row]], second.classes[second.labels[of_second[key]]]]
         if names[0] != names[1]:
-            return Message("they name different true classes for the same row{}", Names(f", {key[0]}"))
+            return Message(
+                "they name different true classes for the same row{}", Names(f", {key[0]}")
+            )
         if len({first.groups[row], second.groups[of_second[key]]} - {None}) > 1:
             return Message("they name different groups for the same row{}", Names(f", {key[0]}"))
     return None
@@ -144,12 +152,18 @@ def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str
     keys = {key: row for row, key in enumerate(table.keys)}
     if table.fold_numbers and other.fold_numbers:
         return keys
-    images: dict[tuple[str, str, int | None], int] = {(*key[:2], None): row for key, row in keys.items()}
+    images: dict[tuple[str, str, int | None], int] = {
+        (*key[:2], None): row for key, row in keys.items()
+    }
     return images if len(images) == len(keys) else keys  # else folds test an image several times
 
 
 def compare_tables(
-    first: PredictionTable, second: PredictionTable, *, view: TwoClassView | None = None, margin: float | None = None
+    first: PredictionTable,
+    second: PredictionTable,
+    *,
+    view: TwoClassView | None = None,
+    margin: float | None = None,
 ) -> dict[str, Any]:
     """Test whether two tables differ.
 
@@ -188,15 +202,23 @@ def compare_tables(
         text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
         raise InputError(text, first.name, second.name, reason)
     places = _keys(second, first)
-    other = take_rows(second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64))
-    groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))
-    folds = first.folds if first.fold_numbers else other.folds  # then both have AUCs of the same pairs
+    other = take_rows(
+        second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64)
+    )
+    groups = tuple(
+        a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True)
+    )
+    folds = (
+        first.folds if first.fold_numbers else other.folds
+    )  # then both have AUCs of the same pairs
     first, other = replace(first, groups=groups, folds=folds), replace(other, folds=folds)
     units = Units.of(first)
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     parts_of = difference_parts(first, other, units, view or TwoClassView())
-    differences = {name: difference_interval(parts, units).json() for name, parts in parts_of.items()}
+    differences = {
+        name: difference_interval(parts, units).json() for name, parts in parts_of.items()
+    }
     comparison = {
         "differences": differences,
         **paired_test(change, units),
@@ -208,7 +230,10 @@ def compare_tables(
     }
     if margin is not None:
         ends = differences["accuracy"]["interval"]
-        comparison |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
+        comparison |= {
+            "margin": margin,
+            "not_inferior": None if ends is None else bool(ends[0] > -margin),
+        }
     return comparison
 
 
@@ -257,7 +282,11 @@ def _widened(p: float, factor: float, differ: int) -> float:
     """
     from scipy.stats import norm, t
 
-    return p if factor == 1.0 else min(1.0, float(2.0 * t.sf(norm.isf(p / 2.0) / factor**0.5, max(1, differ - 1))))
+    return (
+        p
+        if factor == 1.0
+        else min(1.0, float(2.0 * t.sf(norm.isf(p / 2.0) / factor**0.5, max(1, differ - 1))))
+    )
 
 
 def sign_flip(changes: npt.NDArray[np.int64]) -> float:
@@ -288,7 +317,9 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     spectrum = np.ones(2 * most + 1)
     for step, times in zip(size.tolist(), count.tolist(), strict=True):
         spectrum *= np.cos(2.0 * np.pi * step * turns) ** times
-    chances = np.fft.fft(spectrum).real / (2 * most + 1)  # of a sum of 0, 1, ... most, -most, ... -1
+    chances = np.fft.fft(spectrum).real / (
+        2 * most + 1
+    )  # of a sum of 0, 1, ... most, -most, ... -1
     reached = abs(int(changes.sum()))
     sums = np.minimum(np.arange(2 * most + 1), 2 * most + 1 - np.arange(2 * most + 1))
     p = chances[sums >= reached].sum() - chances[sums == reached].sum() / 2.0
@@ -317,7 +348,9 @@ def difference_parts(
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
         "accuracy": [_change(hits, everywhere)],
-        "balanced_accuracy": [_change(hits, first.labels == label) for label in np.unique(first.labels)],
+        "balanced_accuracy": [
+            _change(hits, first.labels == label) for label in np.unique(first.labels)
+        ],
     }
     if units.kind == "group":
         parts["by_unit"] = [unit_mean(hits[1] - hits[0], units.member, everywhere)]
@@ -344,11 +377,16 @@ def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
     """Return a table with its columns in the order of another one's classes."""
     order = [table.classes.index(name) for name in other.classes]
     return replace(
-        table, classes=other.classes, labels=other.labels, probabilities=np.asarray(table.probabilities)[:, order]
+        table,
+        classes=other.classes,
+        labels=other.labels,
+        probabilities=np.asarray(table.probabilities)[:, order],
     )
 
 
-def precision_difference(first: PredictionTable, second: PredictionTable, *, f1: bool = False) -> dict[str, Any] | None:
+def precision_difference(
+    first: PredictionTable, second: PredictionTable, *, f1: bool = False
+) -> dict[str, Any] | None:
     """Return by how much more of what the second table calls positive is so, by the classes of a known dataset.
 
     Parameters
@@ -374,5 +412,7 @@ def precision_difference(first: PredictionTable, second: PredictionTable, *, f1:
     called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
-    change = difference(*(f1_part(truth, side) if f1 else share_part(truth, side) for side in called))
+    change = difference(
+        *(f1_part(truth, side) if f1 else share_part(truth, side) for side in called)
+    )
     return None if change is None else difference_interval([change], Units.of(first)).json()

@@ -71,7 +71,9 @@ def read_facts(path: Path) -> Facts:
     """
     metrics = path.parent / "metrics.json"
     content = read_json(metrics) if path.name in _OURS and metrics.is_file() else {}
-    run, tables = (content.get(key) if isinstance(content, dict) else None for key in ("run", "tables"))
+    run, tables = (
+        content.get(key) if isinstance(content, dict) else None for key in ("run", "tables")
+    )
     if not isinstance(run, dict) or not isinstance(tables, dict):
         return Facts({}, {})
     settings = path.with_name("settings.json")
@@ -155,7 +157,10 @@ def evaluate(
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
     """
-    sources, others = converted(sources, "sources", tuple[Path, ...]), converted(against, "against", tuple[Path, ...])
+    sources, others = (
+        converted(sources, "sources", tuple[Path, ...]),
+        converted(against, "against", tuple[Path, ...]),
+    )
     folder = Path(converted(out, "out", Path))
     choice, tables = view or TwoClassView(), tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
@@ -163,24 +168,35 @@ def evaluate(
     steps = (aggregation or Aggregation()).steps()
     inputs = inputs_of((*others, *sources))
     refuse_overwriting([folder / METRICS], inputs)
-    refuse_overwriting([folder], [source for source in (*others, *sources) if Path(source).is_dir()])
+    refuse_overwriting(
+        [folder], [source for source in (*others, *sources) if Path(source).is_dir()]
+    )
     ensure_folder(folder)
     banners: dict[str, None] = {}
-    read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
+    read = functools.partial(
+        _measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners
+    )
     internal = read(tables_of(others), reading=replace(tables, by=()))
     panels = read(tables_of(sources), reading=tables)
-    result: dict[str, Any] = {"schema_version": SCHEMA, "tables": {panel.table.name: panel.metrics for panel in panels}}
+    result: dict[str, Any] = {
+        "schema_version": SCHEMA,
+        "tables": {panel.table.name: panel.metrics for panel in panels},
+    }
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
     margin = None if tables.margin is None else tables.margin / 100
-    result["comparisons"] = compare_pairs(compared, views=[panel.view for panel in panels], margin=margin)
+    result["comparisons"] = compare_pairs(
+        compared, views=[panel.view for panel in panels], margin=margin
+    )
     apart: list[str] = []
     if others:
         result["external"], apart = external_validations(panels, internal, steps=len(steps))
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
-        unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
+        unlike[_MOST_NOTES:] = [
+            f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"
+        ]
     result["notes"] = [*banners, *apart, *selection_notes(compared), *unlike]
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
@@ -190,7 +206,11 @@ def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
     tables = [path for path, _ in tables_of(sources)]
     ours = [path for path in tables if read_facts(path).run]
-    known = {file for path in ours for file in (*map(path.with_name, (METRICS, "settings.json")), *facts_files(path))}
+    known = {
+        file
+        for path in ours
+        for file in (*map(path.with_name, (METRICS, "settings.json")), *facts_files(path))
+    }
     return (*tables, *sorted(filter(Path.is_file, known)))
 
 
@@ -214,11 +234,19 @@ def _measured(
             table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
             digest = str(facts.run.get("images_sha256", ""))
-            values = {column: column_values(path, column, images_sha256=digest) for column in reading.by}
+            values = {
+                column: column_values(path, column, images_sha256=digest) for column in reading.by
+            }
             for level, rule in steps:
-                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
+                made = (
+                    table
+                    if level == "row"
+                    else aggregate(table, rule=rule, level=level, positive=told.positive)
+                )
                 if len(steps) > 1:
-                    made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
+                    made = replace(
+                        made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})"
+                    )
                 metrics = measure(made, told, bootstrap=bootstrap)
                 for column, cells in values.items():
                     of = of_groups(table, cells) if level == "group" else cells
@@ -259,15 +287,26 @@ def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:
     """
     files: list[tuple[Path, Path]] = []
     for source in sources:
-        inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
+        inside = [
+            path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)
+        ]
         if source.is_dir() and not inside:
             raise InputError(
                 f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
             )
-        files += [(path, path.parent) for path in inside] if source.is_dir() else [(source, source.with_suffix(""))]
+        files += (
+            [(path, path.parent) for path in inside]
+            if source.is_dir()
+            else [(source, source.with_suffix(""))]
+        )
     above = os.path.commonpath([named.absolute().parent for _, named in files]) if files else ""
     short = Counter(named.name for _, named in files)
     return [
-        (path, named.name if short[named.name] == 1 else named.absolute().relative_to(above).as_posix())
+        (
+            path,
+            named.name
+            if short[named.name] == 1
+            else named.absolute().relative_to(above).as_posix(),
+        )
         for path, named in files
     ]

@@ -60,7 +60,9 @@ def external_validations(
         if number % steps != at % steps:
             continue
         if (table.patches is None) != (of.patches is None):
-            rows, others = ("whole images" if each.patches is None else "patches" for each in (table, of))
+            rows, others = (
+                "whole images" if each.patches is None else "patches" for each in (table, of)
+            )
             notes.append(
                 f"{table.name} is not compared with {of.name}: its rows are {rows}, those of the other {others}; "
                 "choose a level that both have"
@@ -105,7 +107,9 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     figures = {}
     for key in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
         inside, outside = (
-            (metrics.get("two_class") or {}).get("auc") if key == "two_class_auc" else metrics.get(key)
+            (metrics.get("two_class") or {}).get("auc")
+            if key == "two_class_auc"
+            else metrics.get(key)
             for metrics in (internal, external)
         )
         if inside and outside and (key != "balanced_accuracy" or _present(table) == _present(of)):
@@ -124,10 +128,16 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
 
 def _shared(table: PredictionTable, of: PredictionTable) -> dict[str, int]:
     """Return how many images, and groups, of one table are named in another, where any are."""
-    images, groups = (len(set(names) & set(other) - {None}) for names, other in (
-        (table.image_ids, of.image_ids), (table.groups, of.groups),
-    ))  # fmt: skip
-    rows = table.image_is if table.patches is not None else table.row_is  # groups, where the table is of these
+    images, groups = (
+        len(set(names) & set(other) - {None})
+        for names, other in (
+            (table.image_ids, of.image_ids),
+            (table.groups, of.groups),
+        )
+    )
+    rows = (
+        table.image_is if table.patches is not None else table.row_is
+    )  # groups, where the table is of these
     return {name: count for name, count in {rows: images, table.group_is: groups}.items() if count}
 
 
@@ -143,7 +153,10 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     sides = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
         called = sides.scores >= point["threshold"]
-        yield {"wanted": point["wanted"], **called_point(table, sides.truth, called, point["threshold"])}
+        yield {
+            "wanted": point["wanted"],
+            **called_point(table, sides.truth, called, point["threshold"]),
+        }
 
 
 def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +165,10 @@ def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) 
     if first["interval"] is None or second["interval"] is None:
         return Figure(apart).json()
     (low, high), (least, most) = first["interval"], second["interval"]
-    down, up = float(np.hypot(value - low, most - other)), float(np.hypot(high - value, other - least))
+    down, up = (
+        float(np.hypot(value - low, most - other)),
+        float(np.hypot(high - value, other - least)),
+    )
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired").json()
 
 
@@ -192,11 +208,15 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
             return {visible(image): value for image, value in known.columns[wanted].items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
-        "the table, with a value for each image", path, column,
-    )  # fmt: skip
+        "the table, with a value for each image",
+        path,
+        column,
+    )
 
 
-def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[dict[str, Any]]:
+def subgroups(
+    table: PredictionTable, values: Mapping[str, str], *, column: str
+) -> list[dict[str, Any]]:
     """Measure the rows of each value of a column, and against all other rows.
 
     Parameters
@@ -221,27 +241,43 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     """
     of_rows = np.array([values.get(image) or _UNKNOWN for image in table.image_ids])
     names = sorted(set(of_rows.tolist()), key=lambda name: (name == _UNKNOWN, name))
-    pairs = {pair for pair in zip(of_rows.tolist(), table.groups, strict=True) if pair[1] is not None}
-    of_one = len({value for value, _ in pairs}) == len(pairs)  # else sites, called "1" and "2" as patients may be
+    pairs = {
+        pair for pair in zip(of_rows.tolist(), table.groups, strict=True) if pair[1] is not None
+    }
+    of_one = len({value for value, _ in pairs}) == len(
+        pairs
+    )  # else sites, called "1" and "2" as patients may be
     if len(names) > _MOST or (of_one and set(names) & {group for _, group in pairs}):
         raise InputError(
             "{by} {}: has {} values, or names patients or slides; choose a column of at most {} "
             "values that images of several patients share",
-            column, len(names), _MOST,
-        )  # fmt: skip
+            column,
+            len(names),
+            _MOST,
+        )
     measured = []
     for name in names:
-        mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
+        mine, others = (
+            take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name)
+        )
         accuracy, rest = _accuracy(mine), _accuracy(others) if len(others) else None
-        measured.append({
-            "value": name, "n": len(mine), "units": Units.of(mine).count, "accuracy": accuracy,
-            "difference": rest and independent_difference(accuracy, rest), "tested": mine.tested,
-        })  # fmt: skip
+        measured.append(
+            {
+                "value": name,
+                "n": len(mine),
+                "units": Units.of(mine).count,
+                "accuracy": accuracy,
+                "difference": rest and independent_difference(accuracy, rest),
+                "tested": mine.tested,
+            }
+        )
     return measured
 
 
 def _accuracy(table: PredictionTable) -> dict[str, Any]:
-    return cast("Figure", Units.of(table).share(table.predicted == table.labels)).json()  # there are rows
+    return cast(
+        "Figure", Units.of(table).share(table.predicted == table.labels)
+    ).json()  # there are rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:
@@ -250,4 +286,6 @@ def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, st
     for image, group in zip(table.image_ids, table.groups, strict=True):
         if group is not None:
             seen.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
-    return {group: several.pop() if len(several) == 1 else _SEVERAL for group, several in seen.items()}
+    return {
+        group: several.pop() if len(several) == 1 else _SEVERAL for group, several in seen.items()
+    }

@@ -64,7 +64,9 @@ def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -
         return None
     right = np.asarray(hits, dtype=np.float64)
     value = float(right[inside].mean())
-    return Part(value, np.where(inside, right - value, 0.0) / inside.sum(), (inside,), predictive=predictive)
+    return Part(
+        value, np.where(inside, right - value, 0.0) / inside.sum(), (inside,), predictive=predictive
+    )
 
 
 def f1_part(true: Mask, called: Mask) -> Part | None:
@@ -72,9 +74,14 @@ def f1_part(true: Mask, called: Mask) -> Part | None:
     if not (true | called).any():
         return None
     counted = true.astype(np.float64) + called
-    value, both = float(2.0 * (true & called).sum() / counted.sum()), (true & called).sum() / (true | called).sum()
+    value, both = (
+        float(2.0 * (true & called).sum() / counted.sum()),
+        (true & called).sum() / (true | called).sum(),
+    )
     effect = (2.0 * (true & called) - value * counted) / counted.sum()
-    return Part(value, effect, (true | called,), finer=(1.0 + both) ** 2 / 2.0)  # it is 2 J / (1 + J), and J a share
+    return Part(
+        value, effect, (true | called,), finer=(1.0 + both) ** 2 / 2.0
+    )  # it is 2 J / (1 + J), and J a share
 
 
 def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | None:
@@ -150,7 +157,9 @@ def matrix_part(formula: Formula, labels: Whole, predicted: Whole, classes: int)
     return Part(value, slopes[of_row], (np.ones(len(labels), dtype=np.bool_),))
 
 
-def difference(first: Part | None, second: Part | None, *, moved: float | None = None) -> Part | None:
+def difference(
+    first: Part | None, second: Part | None, *, moved: float | None = None
+) -> Part | None:
     """Return the second less the first, which are of the same rows; None where one is not defined."""
     if first is None or second is None:
         return None
@@ -158,7 +167,11 @@ def difference(first: Part | None, second: Part | None, *, moved: float | None =
     if any(not np.array_equal(a, b) for a, b in zip(first.sides, second.sides, strict=True)):
         sides = tuple(a | b for a, b in zip(first.sides, second.sides, strict=True))
     return replace(
-        second, value=second.value - first.value, effect=second.effect - first.effect, sides=sides, moved=moved
+        second,
+        value=second.value - first.value,
+        effect=second.effect - first.effect,
+        sides=sides,
+        moved=moved,
     )
 
 
@@ -203,7 +216,9 @@ def matthews(matrices: Values) -> Values:
     right = np.einsum("rkk->r", matrices) / whole
     spread = [whole**2 - np.square(side).sum(axis=1) for side in (true, called)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((whole * right * whole - (true * called).sum(axis=1)) / np.sqrt(np.prod(spread, axis=0)))
+        return np.asarray(
+            (whole * right * whole - (true * called).sum(axis=1)) / np.sqrt(np.prod(spread, axis=0))
+        )
 
 
 LEVEL = 0.975
@@ -225,9 +240,17 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
 
     right = share * rows
     # the probabilities of more than these, and of at least as many, by the share of all; their mean is the mid-p
-    more = functools.partial(betainc, right + 1.0, rows - right) if right < rows else (lambda at: 0.0)
-    least = functools.partial(betainc, right, rows - right + 1.0) if right > 0.0 else (lambda at: 1.0)
-    low = brentq(lambda at: (more(at) + least(at)) / 2.0 - (1.0 - LEVEL), 0.0, 1.0) if share > 0.0 else 0.0
+    more = (
+        functools.partial(betainc, right + 1.0, rows - right) if right < rows else (lambda at: 0.0)
+    )
+    least = (
+        functools.partial(betainc, right, rows - right + 1.0) if right > 0.0 else (lambda at: 1.0)
+    )
+    low = (
+        brentq(lambda at: (more(at) + least(at)) / 2.0 - (1.0 - LEVEL), 0.0, 1.0)
+        if share > 0.0
+        else 0.0
+    )
     high = brentq(lambda at: (more(at) + least(at)) / 2.0 - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
     return low, high
 
@@ -289,7 +312,12 @@ class Spread(NamedTuple):
 
 
 def spread(
-    parts: Sequence[Part], member: Whole, *, least: float = 1.0, power: float = 1.0, ranked: float = RANKED
+    parts: Sequence[Part],
+    member: Whole,
+    *,
+    least: float = 1.0,
+    power: float = 1.0,
+    ranked: float = RANKED,
 ) -> Spread:
     """Return the variance of the mean of parts, summed by unit.
 
@@ -323,12 +351,17 @@ def spread(
             sizes.append(float(size.sum()))
             size = np.minimum(size, 1) if part.by_unit else size
             left = 1.0 - size / size.sum()
-            summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / (left + (left <= 0)) ** power
+            summed += (
+                np.bincount(member, np.where(side, part.effect, 0.0), len(total))
+                / (left + (left <= 0)) ** power
+            )
             worths.append(kish(size))
         each.append(float(np.square(summed).sum()))
         by_row = float(np.square(part.effect).sum())
         finer = ranked if part.finer == RANKED else part.finer
-        rows, units = (finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
+        rows, units = (
+            finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths)
+        )
         varies = each[-1] > 1e-12 * by_row > 0.0
         worth.append(min(max(rows * by_row / each[-1], units), rows) if varies else units)
         bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
@@ -353,4 +386,6 @@ def freedom(influence: Values, units: int, most: float) -> float:
     squares = np.square(influence)
     variance = float(squares.sum())
     varying = float(np.square(squares).sum()) - variance**2 / units
-    return max(1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most)
+    return max(
+        1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most
+    )

@@ -105,7 +105,9 @@ class MetricSpec:
                 f"metric {self.name!r}: its name must be lower-case letters, digits and _, at most 40, a letter first"
             )
         if self.unit not in UNITS:
-            raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
+            raise InputError(
+                f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}"
+            )
 
     @property
     def written(self) -> set[str]:
@@ -122,20 +124,42 @@ ENTRY_POINT_GROUP = "bchisto.metrics"
 
 _TAKEN = frozenset(
     {
-        "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "two_class", "units", "table", "trained_per_fold", "subgroups", "tested",
-        "fold", "two_class_auc", "auc_pooled",
+        "n",
+        "protocol",
+        "classes",
+        "folds",
+        "fold_notes",
+        "names",
+        "confusion",
+        "per_class",
+        "calibration",
+        "calibration_note",
+        "two_class",
+        "units",
+        "table",
+        "trained_per_fold",
+        "subgroups",
+        "tested",
+        "fold",
+        "two_class_auc",
+        "auc_pooled",
     }
-)  # fmt: skip
+)
 """What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
 
 
-def _spec(name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any) -> MetricSpec:
+def _spec(
+    name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any
+) -> MetricSpec:
     """Make a metric that is the mean of parts, where all of them are defined."""
     return MetricSpec(
         name,
         title,
-        lambda table: float(np.mean([part.value for part in known])) if (known := all_or_none(parts(table))) else None,
+        lambda table: (
+            float(np.mean([part.value for part in known]))
+            if (known := all_or_none(parts(table)))
+            else None
+        ),
         lambda table: all_or_none(parts(table)),
         **more,
     )
@@ -156,7 +180,11 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
         (table.labels == k, table.probabilities[:, k])
         for k in (range(len(table.classes)) if len(table.classes) > 2 else (1,))
     ]
-    within = [] if pooled or len(table.fold_numbers) < 2 else [auc_part(*side, table.fold_array) for side in sides]
+    within = (
+        []
+        if pooled or len(table.fold_numbers) < 2
+        else [auc_part(*side, table.fold_array) for side in sides]
+    )
     ranked = within and (pooled is False or None not in within)
     return within if ranked else [auc_part(*side) for side in sides]
 
@@ -164,7 +192,9 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
     true, called, auc = table.labels == k, table.predicted == k, None
-    if table.probabilities is not None:  # of pairs within folds; of all pairs if no fold holds a pair
+    if (
+        table.probabilities is not None
+    ):  # of pairs within folds; of all pairs if no fold holds a pair
         scores = table.probabilities[:, k]
         auc = auc_part(true, scores, table.fold_array) or auc_part(true, scores)
     return {
@@ -200,31 +230,49 @@ _AGREEMENT: dict[str, Any] = _NUMBER | {
 
 _BUILT_IN = (
     _spec(
-        "accuracy", "accuracy", unit="percent",
+        "accuracy",
+        "accuracy",
+        unit="percent",
         parts=lambda t: [share_part(t.predicted == t.labels, np.ones(len(t), dtype=np.bool_))],
     ),
     _spec(
-        "balanced_accuracy", "balanced accuracy", unit="percent", per_fold=False,
+        "balanced_accuracy",
+        "balanced accuracy",
+        unit="percent",
+        per_fold=False,
         parts=lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
     ),
     _spec(
-        "macro_f1", "macro F1", unit="percent", **_NUMBER,
-        parts=lambda t: [f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)],
+        "macro_f1",
+        "macro F1",
+        unit="percent",
+        **_NUMBER,
+        parts=lambda t: [
+            f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)
+        ],
     ),
     _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
     _spec(
-        "matthews_corrcoef", "Matthews correlation", **_AGREEMENT,
+        "matthews_corrcoef",
+        "Matthews correlation",
+        **_AGREEMENT,
         parts=lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
     ),
     _spec(
-        "cohen_kappa", "Cohen's kappa", **_AGREEMENT,
+        "cohen_kappa",
+        "Cohen's kappa",
+        **_AGREEMENT,
         parts=lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
     ),
     _spec(
-        "patient_recognition_rate", "accuracy by patient or slide", unit="percent",
-        parts=lambda t: [by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None],
+        "patient_recognition_rate",
+        "accuracy by patient or slide",
+        unit="percent",
+        parts=lambda t: [
+            by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None
+        ],
     ),
-)  # fmt: skip
+)
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
@@ -252,7 +300,9 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is not None:
                 if clash := sorted(spec.written & taken):
-                    raise InputError(f"metric {name}: {clash[0]} is taken already; its package must use another name")
+                    raise InputError(
+                        f"metric {name}: {clash[0]} is taken already; its package must use another name"
+                    )
                 taken |= spec.written
                 specs.append(spec)
         except BchistoError as error:
@@ -260,7 +310,9 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     return tuple(specs)
 
 
-def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> dict[str, Any]:
+def metric_values(
+    spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int
+) -> dict[str, Any]:
     """Compute a metric of a table.
 
     Parameters
@@ -287,17 +339,27 @@ def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, dra
     values: dict[str, Any] = {spec.name: figure and figure.json()}
     if not spec.per_fold:
         return values
-    per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
+    per_fold = [
+        _value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()
+    ]
     mean, spread = mean_spread(per_fold)
-    return values | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
+    return values | {
+        f"{spec.name}_per_fold": per_fold,
+        f"{spec.name}_mean": mean,
+        f"{spec.name}_std": spread,
+    }
 
 
-def _bootstrapped(spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int) -> Figure:
+def _bootstrapped(
+    spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int
+) -> Figure:
     """Return a figure with the interval of draws of units, where the metric is defined for one."""
     rng, known = np.random.default_rng(0), []
     for _ in range(draws):
         counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
-        drawn = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
+        drawn = _value(
+            spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member]))
+        )
         known += [] if drawn is None else [drawn]
     if not known:
         return figure
@@ -316,17 +378,27 @@ def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> f
     return _guarded(
         spec,
         table,
-        lambda: float(value) if (value := spec.compute(table)) is not None and math.isfinite(value) else None,
+        lambda: (
+            float(value)
+            if (value := spec.compute(table)) is not None and math.isfinite(value)
+            else None
+        ),
         warn=warn,
     )
 
 
 def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
-    return () if spec.parts is None else _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
+    return (
+        ()
+        if spec.parts is None
+        else _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
+    )
 
 
-def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:
+def _guarded(
+    spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool
+) -> T | None:
     """Return what a metric gives; None where it needs probabilities and has none, or one of another package fails."""
     if spec.needs_probabilities and table.probabilities is None:
         return None
@@ -341,5 +413,7 @@ def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | No
             raise
         if warn:
             why = f"{type(error).__name__}: {error}"
-            _log.warning("metric %s: failed on %s and is left out there (%s)", spec.name, table.name, why)
+            _log.warning(
+                "metric %s: failed on %s and is left out there (%s)", spec.name, table.name, why
+            )
         return None

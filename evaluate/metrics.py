@@ -14,7 +14,15 @@ from ..core import InputError, Message, Parameter, Settings, converted, option, 
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
 from .influence import LEVEL, Part, auc_part, confusion, spread
-from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, parts_of
+from .known_metrics import (
+    by_patient,
+    class_aucs,
+    class_parts,
+    list_metrics,
+    mean_spread,
+    metric_values,
+    parts_of,
+)
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
 from .variance import Units, interval
@@ -40,7 +48,9 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     """
     for known in known_positive():
         try:
-            matches = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
+            matches = tuple(
+                name for name in (match_class(k, classes) for k in known) if name is not None
+            )
         except InputError:  # two classes fit one, so these are the user's own
             continue
         if len(matches) == len(known) < len(classes):
@@ -51,7 +61,9 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
 def _above_zero(value: Any, name: str, *, most: str) -> tuple[float, ...]:
     """Take shares above 0, up to or below 1."""
     shares = converted(value, name, tuple[float, ...])
-    if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
+    if strange := [
+        share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")
+    ]:
         raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
     return shares
 
@@ -128,7 +140,10 @@ class TwoClassView(Settings):
     def over(self, recorded: TwoClassView) -> TwoClassView:
         """Return the view of a table whose run recorded one."""
         return TwoClassView(
-            **{field.name: getattr(self, field.name) or getattr(recorded, field.name) for field in fields(self)}
+            **{
+                field.name: getattr(self, field.name) or getattr(recorded, field.name)
+                for field in fields(self)
+            }
         )
 
 
@@ -143,10 +158,14 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     names = [match_class(text, classes) for text in positive]
     if None in names:
         strange = positive[names.index(None)]
-        raise InputError("{positive} {}: no such class; choose among {}", strange, ", ".join(classes))
+        raise InputError(
+            "{positive} {}: no such class; choose among {}", strange, ", ".join(classes)
+        )
     mask = np.array([name in names for name in classes])
     if mask.all():
-        raise InputError(Message("{positive}: every class is positive; leave at least one negative"))
+        raise InputError(
+            Message("{positive}: every class is positive; leave at least one negative")
+        )
     return mask
 
 
@@ -186,7 +205,9 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     mask = positive_mask(table.classes, positive)
     called = mask[table.predicted]
     if table.probabilities is None:
-        return TwoSides(mask[table.labels], called.astype(np.float64), np.zeros(len(table), dtype=np.bool_))
+        return TwoSides(
+            mask[table.labels], called.astype(np.float64), np.zeros(len(table), dtype=np.bool_)
+        )
     scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
     return TwoSides(mask[table.labels], scores, ~called & (scores == 0.5) & (len(mask) == 2))
 
@@ -221,7 +242,9 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
     return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
-ESTIMAND = "the trained models on new {units} of the same kind; models and folds are taken as they are"
+ESTIMAND = (
+    "the trained models on new {units} of the same kind; models and folds are taken as they are"
+)
 """What an interval is about; see ``docs/evaluation.md``."""
 
 PRECISE = 0.05
@@ -230,7 +253,9 @@ PRECISE = 0.05
 _HEADLINES = ("accuracy", "patient_recognition_rate")
 
 
-def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000) -> dict[str, Any]:
+def measure(
+    table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
+) -> dict[str, Any]:
     """Compute the metrics of a table with their 95 % intervals, JSON-ready.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
@@ -260,7 +285,10 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
-    chosen, units = TwoClassView(**(view or TwoClassView()).recorded(table.classes)), Units.of(table)
+    chosen, units = (
+        TwoClassView(**(view or TwoClassView()).recorded(table.classes)),
+        Units.of(table),
+    )
     matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
     counts = matrix.sum(axis=1)
     metrics: dict[str, Any] = {
@@ -282,7 +310,10 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
         if spec.parts is not None:
             metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["per_class"] = {
-        name: {figure: part and interval([part], units).json() for figure, part in class_parts(table, k).items()}
+        name: {
+            figure: part and interval([part], units).json()
+            for figure, part in class_parts(table, k).items()
+        }
         | {"n": int(counts[k])}
         for k, name in enumerate(table.classes)
     }
@@ -291,13 +322,23 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
     for spec in specs:  # the bootstrap is the last in a list of methods
         if spec.parts is None:
             metrics |= metric_values(spec, table, units, draws=bootstrap)
-    metrics["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
+    metrics["chance"] = {
+        "largest_class": float(counts.max() / counts.sum()),
+        "balanced": float(1 / (counts > 0).sum()),
+    }
     if metrics["patient_recognition_rate"] is not None:
         shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
-        metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
+        metrics["chance"] |= {
+            "by_group": max(shares),
+            "class_by_group": table.classes[int(np.argmax(shares))],
+        }
     several = metrics["auc"] is not None and len(table.fold_numbers) > 1
-    if several and None not in class_aucs(table, pooled=False):  # else pairs of all folds are ranked in any case
-        metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
+    if several and None not in class_aucs(
+        table, pooled=False
+    ):  # else pairs of all folds are ranked in any case
+        metrics["auc_pooled"] = float(
+            np.mean([part.value for part in class_aucs(table, pooled=True) if part])
+        )
     metrics["units"] = {
         "kind": units.kind,
         "count": units.count,
@@ -305,7 +346,9 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
         "divided": table.divided,
         "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": sum(table.groups[row] is None for row in table.first_rows) if units.kind == "group" else 0,
+        "ungrouped": sum(table.groups[row] is None for row in table.first_rows)
+        if units.kind == "group"
+        else 0,
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {
             spec.name: units_needed(parts_of(spec, table)[0], units)
@@ -322,8 +365,13 @@ def units_needed(part: Part, units: Units) -> int | None:
 
     inside = part.sides[0]
     rows, count = float(inside.sum()), len(np.unique(units.member[inside]))
-    variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)  # as intervals have
-    return int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
+    variance = max(
+        spread([part], units.member).variance, part.value * (1.0 - part.value) / rows
+    )  # as intervals have
+    return (
+        int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2))
+        or None
+    )
 
 
 def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict[str, Any]:
@@ -348,7 +396,9 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
         "accuracy": accuracy and accuracy.json(),
-        "accuracy_std": mean_spread([float(sides.right[inside].mean()) for _, inside in table.fold_rows()])[1],
+        "accuracy_std": mean_spread(
+            [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
+        )[1],
         "auc": auc and interval([auc], units).json(),
         **({"auc_pooled": pooled.value} if within and pooled and per_fold[1:] else {}),
         "auc_per_fold": per_fold,
@@ -356,12 +406,15 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
         "auc_std": auc_std,
         "prevalence": float(truth.mean()),
         "thresholds": [
-            called_point(table, truth, sides.called(value), value, view.prevalences) for value in view.thresholds
+            called_point(table, truth, sides.called(value), value, view.prevalences)
+            for value in view.thresholds
         ],
         "wanted": [
             point
             for wanted in view.sensitivities
             if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
         ],
-        **({} if calibration_note(table) is not None else recalibration(scores, truth, units=units)),
+        **(
+            {} if calibration_note(table) is not None else recalibration(scores, truth, units=units)
+        ),
     }

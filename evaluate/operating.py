@@ -45,10 +45,16 @@ def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure |
         "ppv": units.share(truth, called, predictive=True),
         "npv": units.share(~truth, ~called, predictive=True),
     }
-    yes, no = (units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth)))
+    yes, no = (
+        units.share(*rows, least=LEAST_FREEDOM_OF_TERMS)
+        for rows in ((called, truth), (~called, ~truth))
+    )
     if yes is None or no is None:
         return figures | {"lr_positive": None, "lr_negative": None}
-    return figures | {"lr_positive": _quotient(yes, no.rest()), "lr_negative": _quotient(yes.rest(), no)}
+    return figures | {
+        "lr_positive": _quotient(yes, no.rest()),
+        "lr_negative": _quotient(yes.rest(), no),
+    }
 
 
 def _quotient(over: Figure, under: Figure) -> Figure:
@@ -103,12 +109,19 @@ def sensitive_threshold(
     ((0.1, True), (0.4, False))
     """
     count = len(scores) if units is None else len(np.unique(units))
-    rank, enough = (int((1 - wanted) * (size + 1) + 1e-9) for size in (len(scores), count))  # 0.1 * 10 is not quite 1
+    rank, enough = (
+        int((1 - wanted) * (size + 1) + 1e-9) for size in (len(scores), count)
+    )  # 0.1 * 10 is not quite 1
     return float(np.sort(scores)[max(rank, 1) - 1]), enough > 0
 
 
 def wanted_point(
-    table: PredictionTable, truth: Mask, scores: Scores, wanted: float, *, prevalences: Sequence[float] = ()
+    table: PredictionTable,
+    truth: Mask,
+    scores: Scores,
+    wanted: float,
+    *,
+    prevalences: Sequence[float] = (),
 ) -> dict[str, Any] | None:
     """Return the results of a threshold for a target sensitivity, each fold called by that of the other folds.
 
@@ -138,9 +151,14 @@ def wanted_point(
     if crossed := crossed and all((rest & truth).any() for _, _, rest in fold_rest(table)):
         for fold, inside, rest in fold_rest(table):
             fitted = rest & truth
-            of_fold, enough_outside = sensitive_threshold(scores[fitted], wanted, units=member[fitted])
+            of_fold, enough_outside = sensitive_threshold(
+                scores[fitted], wanted, units=member[fitted]
+            )
             called[inside] = scores[inside] >= of_fold
-            shares = {"sensitivity": _share(called[inside & truth]), "specificity": _share(~called[inside & ~truth])}
+            shares = {
+                "sensitivity": _share(called[inside & truth]),
+                "specificity": _share(~called[inside & ~truth]),
+            }
             per_fold.append({"fold": fold, "threshold": of_fold, **shares})
             enough &= enough_outside
     return {
@@ -158,7 +176,11 @@ def _share(hits: Mask) -> float | None:
 
 
 def called_point(
-    table: PredictionTable, truth: Mask, called: Mask, threshold: float, prevalences: Sequence[float] = ()
+    table: PredictionTable,
+    truth: Mask,
+    called: Mask,
+    threshold: float,
+    prevalences: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Return the results of calling these rows positive.
 
@@ -180,9 +202,16 @@ def called_point(
     figures = point_figures(Units.of(table), truth, called)
     return {
         "threshold": threshold,
-        "confusion": [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)],
-        **{name: (figure := figures[name]) and figure.json() for name in ("sensitivity", "specificity", "ppv", "npv")},
-        "at_prevalence": [_elsewhere(figures, share) for share in prevalences] if figures["lr_positive"] else [],
+        "confusion": [
+            [int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)
+        ],
+        **{
+            name: (figure := figures[name]) and figure.json()
+            for name in ("sensitivity", "specificity", "ppv", "npv")
+        },
+        "at_prevalence": [_elsewhere(figures, share) for share in prevalences]
+        if figures["lr_positive"]
+        else [],
     }
 
 
@@ -195,17 +224,24 @@ def _elsewhere(figures: Mapping[str, Any], share: float) -> dict[str, Any]:
     spared, missed = no.value * (1 - share), (1 - yes.value) * share
     odds = share / (1.0 - share)
     ppv, npv = (
-        replace(ratio, low=1.0 - 1.0 / (1.0 + odds * ratio.low), high=1.0 - 1.0 / (1.0 + odds * ratio.high))
+        replace(
+            ratio,
+            low=1.0 - 1.0 / (1.0 + odds * ratio.low),
+            high=1.0 - 1.0 / (1.0 + odds * ratio.high),
+        )
         for ratio in (positive, negative)
     )
     return {
         "prevalence": share,
         "ppv": ppv.json() | {"value": true / (true + false) if true + false else None},
-        "npv": npv.rest().json() | {"value": spared / (spared + missed) if spared + missed else None},
+        "npv": npv.rest().json()
+        | {"value": spared / (spared + missed) if spared + missed else None},
     }
 
 
-def fold_curves(table: PredictionTable, truth: Mask, scores: Scores) -> tuple[list[float | None], list[Curve]]:
+def fold_curves(
+    table: PredictionTable, truth: Mask, scores: Scores
+) -> tuple[list[float | None], list[Curve]]:
     """Compute the ROC of every fold.
 
     Parameters

@@ -36,12 +36,21 @@ class PaperTable:
             shares, averaged = row["per_fold"], row["averaged"]
             cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
             spread = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
-            lines.append([row["name"], *cells, spread, "" if averaged is None else f"{100 * np.mean(averaged):.1f}"])
+            lines.append(
+                [
+                    row["name"],
+                    *cells,
+                    spread,
+                    "" if averaged is None else f"{100 * np.mean(averaged):.1f}",
+                ]
+            )
         return lines
 
 
 def paper_table(
-    by_seed: Mapping[str, Sequence[PredictionTable]], averaged: Mapping[str, PredictionTable], fusion: PredictionTable
+    by_seed: Mapping[str, Sequence[PredictionTable]],
+    averaged: Mapping[str, PredictionTable],
+    fusion: PredictionTable,
 ) -> PaperTable:
     """Make the table.
 
@@ -103,7 +112,9 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
     rows = np.bincount(fold)
     seeds, folds = len(members), len(numbers) // splits
     of_fold = (right / rows).reshape(seeds, splits, folds)
-    of_split = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(splits, folds).sum(axis=1)
+    of_split = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(splits, folds).sum(
+        axis=1
+    )
     noise_of_fold = of_fold.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
     noise_of_split = of_split.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
 
@@ -115,12 +126,16 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
         "folds": folds,
         "splits": splits,
         "seed": float(np.sqrt(noise_of_split)) if seeds > 1 else None,
-        "fold": rest(of_fold.mean(axis=0).var(axis=1, ddof=1).mean(), noise_of_fold) if folds > 1 else None,
+        "fold": rest(of_fold.mean(axis=0).var(axis=1, ddof=1).mean(), noise_of_fold)
+        if folds > 1
+        else None,
         "split": rest(of_split.mean(axis=0).var(ddof=1), noise_of_split) if splits > 1 else None,
     }
 
 
-def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:
+def fold_error(
+    means: Sequence[float], sizes: Sequence[float], *, share: float
+) -> tuple[float, float]:
     """Return the mean over folds, each weighed by its rows, and its standard error with k - 1 degrees of freedom.
 
     Parameters
@@ -130,7 +145,10 @@ def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) 
     share : float
         Images tested to images trained on; 0 for folds that are independent, such as seeds.
     """
-    values, weight = np.array(means, dtype=np.float64), np.array(sizes, dtype=np.float64) / np.sum(sizes)
+    values, weight = (
+        np.array(means, dtype=np.float64),
+        np.array(sizes, dtype=np.float64) / np.sum(sizes),
+    )
     pooled = float(weight @ values)
     spread = float(weight @ np.square(values - pooled)) / (len(values) - 1)
     return pooled, (spread * (1.0 + len(values) * share)) ** 0.5
@@ -138,9 +156,16 @@ def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) 
 
 def spread_sentence(spread: Mapping[str, Any]) -> str:
     """Return the result of `variance_split` as text, in percentage points."""
-    of = {"seed": f"one of {spread['seeds']} seeds to another", "fold": f"fold to fold of {spread['folds']}"}
+    of = {
+        "seed": f"one of {spread['seeds']} seeds to another",
+        "fold": f"fold to fold of {spread['folds']}",
+    }
     of["split"] = f"one of {spread['splits']} splits to another"
-    parts = [f"{100 * spread[name]:.1f} from {text}" for name, text in of.items() if spread[name] is not None]
+    parts = [
+        f"{100 * spread[name]:.1f} from {text}"
+        for name, text in of.items()
+        if spread[name] is not None
+    ]
     return f"The spread of the accuracy (standard deviation, points) is {listed(parts)}."
 
 
@@ -167,7 +192,11 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def rows_of(metrics: Mapping[str, Any]) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
-    return plural("prediction" if (metrics.get("tested") or {"most": 1})["most"] > 1 else metrics["names"]["row"])
+    return plural(
+        "prediction"
+        if (metrics.get("tested") or {"most": 1})["most"] > 1
+        else metrics["names"]["row"]
+    )
 
 
 def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> str:
@@ -193,8 +222,12 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
-    each, often = ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")
-    return f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
+    each, often = (
+        ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")
+    )
+    return (
+        f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
+    )
 
 
 class Sample(NamedTuple):

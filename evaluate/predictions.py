@@ -26,7 +26,9 @@ def as_frame(columns: Mapping[str, Any]) -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise DependencyError("a frame needs pandas, which is not installed: pip install pandas") from error
+        raise DependencyError(
+            "a frame needs pandas, which is not installed: pip install pandas"
+        ) from error
     return pandas.DataFrame(dict(columns))
 
 
@@ -143,11 +145,20 @@ class PredictionTable:
     @property
     def confidence(self) -> npt.NDArray[np.float64] | None:
         """The probability of the predicted class of each row, which is the largest; None without probabilities."""
-        return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.predicted]
+        return (
+            None
+            if self.probabilities is None
+            else self.probabilities[np.arange(len(self)), self.predicted]
+        )
 
     @classmethod
     def from_probabilities(
-        cls, *, classes: Sequence[str], labels: Sequence[str], probabilities: npt.NDArray[np.float64], **fields: Any
+        cls,
+        *,
+        classes: Sequence[str],
+        labels: Sequence[str],
+        probabilities: npt.NDArray[np.float64],
+        **fields: Any,
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals.
 
@@ -161,10 +172,19 @@ class PredictionTable:
             The other attributes; what rows have may be a list.
         """
         numbers = {label: number for number, label in enumerate(classes)}
-        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        fields = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
         true = np.array([numbers[label] for label in labels], dtype=np.int64)
         predicted = probabilities.argmax(axis=1)
-        return cls(classes=tuple(classes), labels=true, probabilities=probabilities, predicted=predicted, **fields)
+        return cls(
+            classes=tuple(classes),
+            labels=true,
+            probabilities=probabilities,
+            predicted=predicted,
+            **fields,
+        )
 
 
 def write_predictions(
@@ -188,10 +208,26 @@ def write_predictions(
     extra : sequence of (str, sequence)
         Further columns at the end.
     """
-    header = ["image_id", "label", "group", "fold", *(f"p_{name}" for name in classes), *(name for name, _ in extra)]
+    header = [
+        "image_id",
+        "label",
+        "group",
+        "fold",
+        *(f"p_{name}" for name in classes),
+        *(name for name, _ in extra),
+    ]
     body = (
-        [image, label, group or "", fold, *map(repr, values), *(column[number] for _, column in extra)]
-        for number, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))
+        [
+            image,
+            label,
+            group or "",
+            fold,
+            *map(repr, values),
+            *(column[number] for _, column in extra),
+        ]
+        for number, ((image, label, group, fold), values) in enumerate(
+            zip(rows, probabilities.tolist(), strict=True)
+        )
     )
     write_rows(path, header, body)
 
@@ -201,7 +237,10 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
 
     A row without a group in a table that has groups is drawn with the other rows of its image.
     """
-    keys = [(group is None, group or image) for group, image in zip(table.groups, table.image_ids, strict=True)]
+    keys = [
+        (group is None, group or image)
+        for group, image in zip(table.groups, table.image_ids, strict=True)
+    ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
     unit = "group" if any(group is not None for group in table.groups) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
@@ -254,7 +293,8 @@ def constant_folds(table: PredictionTable) -> str | None:
     images, folds = np.array(table.image_ids), table.fold_array
     tested = [folds == fold for fold in np.unique(folds)]
     same = sum(
-        len(set(images[rows])) > 1 and bool((np.ptp(table.probabilities[rows], axis=0) <= _SAME).all())
+        len(set(images[rows])) > 1
+        and bool((np.ptp(table.probabilities[rows], axis=0) <= _SAME).all())
         for rows in tested
     )
     models = "the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds"
@@ -294,7 +334,9 @@ def fold_notes(table: PredictionTable) -> list[str]:
         if lacking:
             right = 100 * float((table.predicted == table.labels)[inside].mean())
             listing = ", ".join(lacking[:_MOST]) + " and further classes" * (len(lacking) > _MOST)
-            notes.append(f"Fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little")
+            notes.append(
+                f"Fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
+            )
         away = np.array(counts) / max(sum(counts), 1) - whole
         if not lacking and table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
             far = int(np.abs(away).argmax())
@@ -303,7 +345,9 @@ def fold_notes(table: PredictionTable) -> list[str]:
                 f"{100 * whole[far]:.0f} % of all images are: its scores do not compare with those of other folds"
             )
     if len(notes) > _MOST:
-        notes = [f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"]
+        notes = [
+            f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"
+        ]
     if len(named) > _MOST:
         named = [f"{len(named)} folds trained on shares of classes far from those of all images"]
     return [*notes, *named]

@@ -13,9 +13,37 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, converted, counted, few, option
-from ..core.formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, column_key, decimal_of, limits, read_csv
-from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
+from ..core import (
+    InputError,
+    Many,
+    MissingInputError,
+    PathInput,
+    Settings,
+    TextInput,
+    converted,
+    counted,
+    few,
+    option,
+)
+from ..core.formats import (
+    FOLD,
+    GROUP,
+    IMAGE,
+    LABEL,
+    PREDICTED,
+    column_key,
+    decimal_of,
+    limits,
+    read_csv,
+)
+from ..data import (
+    join_groups,
+    join_labels,
+    known_classes,
+    missing_labels,
+    report_findings,
+    spell_labels,
+)
 from .predictions import PredictionTable
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
@@ -30,7 +58,9 @@ class TableChoice(Settings):
     """How tables are read and compared."""
 
     classes: tuple[str, ...] = option(
-        (), commas=True, help="Class order; default: that of the run, of a known dataset, or of the table."
+        (),
+        commas=True,
+        help="Class order; default: that of the run, of a known dataset, or of the table.",
     )
     margin: float | None = option(
         None,
@@ -88,7 +118,9 @@ def read_predictions(
     scores = [column for column in table.columns if column.startswith("p_")]
     chosen = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
     for role in chosen:  # a column has one role
-        chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
+        chosen[role] = table.choose(
+            role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()]
+        )
     table.log_columns(chosen, *scores)
     if not scores and not chosen[PREDICTED]:
         raise InputError(
@@ -102,7 +134,9 @@ def read_predictions(
         if role in (LABEL, PREDICTED) and column
     }
     if not mentioned["label"]:
-        raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
+        raise InputError(
+            f"{path}: no row has a label, so nothing can be evaluated; fill in the column label"
+        )
     for names in (named, *mentioned.values()):
         _bounded(path, len(set(names)), limits.EVALUATED_CLASSES, "classes")
         _bounded(path, max(map(len, names), default=0), limits.CLASS_LETTERS, "letters of a class")
@@ -115,15 +149,22 @@ def read_predictions(
     prescribed = order if named or classes or order in known_classes() else ()
     spelled = join_labels(itertools.chain(*mentioned.values()), classes=prescribed)[1]
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in spelled])
-    places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
-    groups, joined = join_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
+    places = {
+        column: _places(path, names, order)
+        for column, names in {**mentioned, "column p_": named}.items()
+    }
+    groups, joined = join_groups(
+        (row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path)
+    )
     report_findings(joined)
     parsed: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
     uneven = {*table.overlong, *table.short}
     for number, row in table.rows:
         if number in uneven:
-            raise InputError(f"{path}:{number}: has another number of cells than the header; correct the row")
+            raise InputError(
+                f"{path}:{number}: has another number of cells than the header; correct the row"
+            )
         cells = row | {role.name: row.get(column, "") for role, column in chosen.items()}
         cells["group"] = groups.get(cells["group"]) or ""
         model = row.get("model", "")
@@ -164,18 +205,28 @@ def _bounded(path: Path, count: int, most: int, what: str) -> None:
         raise InputError(f"{path}: {count:,} {what} are more than the {most:,} that are evaluated")
 
 
-def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
+def _class_order(
+    path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]
+) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
     for known in known_classes():
         try:
-            spelled = [spell_labels(names, known) for names in ([named] if named else mentioned.values())]
+            spelled = [
+                spell_labels(names, known) for names in ([named] if named else mentioned.values())
+            ]
         except InputError:  # two names are one class
             continue
         if {name for spellings in spelled for name in spellings.values()} == set(known):
             return known
-    names, findings = join_labels(named or [name for column in mentioned.values() for name in column])
+    names, findings = join_labels(
+        named or [name for column in mentioned.values() for name in column]
+    )
     if named and len(set(names.values())) < len(named):
-        message = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
+        message = (
+            findings[0].message
+            if findings
+            else next(name for name in named if named.count(name) > 1)
+        )
         raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
     return tuple(names[name] for name in named) or tuple(sorted(set(names.values())))
 
@@ -203,7 +254,9 @@ def _parse(
     def position(text: str, column: str) -> int:
         row = places[column].get(text)
         if row is None:
-            raise InputError(f"{where}: {column} {text!r} is not among the classes {', '.join(classes)}")
+            raise InputError(
+                f"{where}: {column} {text!r} is not among the classes {', '.join(classes)}"
+            )
         return row
 
     label = position(row["label"], "label")
@@ -219,7 +272,9 @@ def _parse(
                 raise InputError(f"{where}: {column} is {value}, not a probability between 0 and 1")
             values[position(column.removeprefix("p_"), "column p_")] = value
         if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
-            raise InputError(f"{where}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
+            raise InputError(
+                f"{where}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1"
+            )
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
         if row["predicted"]:
@@ -240,9 +295,13 @@ def _parse(
     return row | numbers | {"where": where, "probabilities": probabilities}
 
 
-def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:
+def _table(
+    path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int
+) -> PredictionTable:
     if not rows:
-        raise InputError(f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label")
+        raise InputError(
+            f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label"
+        )
     seen: set[tuple[str, str, int | None]] = set()
     for row in rows:
         key = image, patch, fold = row["image_id"], row.get("patch", ""), row["fold"]
@@ -259,12 +318,16 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], un
         classes=classes,
         image_ids=tuple(row["image_id"] for row in rows),
         labels=np.array([row["label"] for row in rows], dtype=np.int64),
-        probabilities=None if rows[0]["probabilities"] is None else np.array([row["probabilities"] for row in rows]),
+        probabilities=None
+        if rows[0]["probabilities"] is None
+        else np.array([row["probabilities"] for row in rows]),
         predicted=np.array([row["predicted"] for row in rows], dtype=np.int64),
         folds=tuple(row["fold"] for row in rows),
         groups=tuple(row["group"] or None for row in rows),
         patches=patches if any(patches) else None,
-        protocol=f"{counted(len(folds - {None}), 'fold')} of the table" if folds - {None} else "no folds",
+        protocol=f"{counted(len(folds - {None}), 'fold')} of the table"
+        if folds - {None}
+        else "no folds",
         not_new=frozenset(row["image_id"] for row in rows if row.get("trained") == "yes"),
         unlabelled=unlabelled,
     )

@@ -17,7 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import plural
-from .influence import LEVEL, RANKED, Mask, Part, Values, Whole, exact, freedom, kish, mid_p, share_part, spread, wilson
+from .influence import (
+    LEVEL,
+    RANKED,
+    Mask,
+    Part,
+    Values,
+    Whole,
+    exact,
+    freedom,
+    kish,
+    mid_p,
+    share_part,
+    spread,
+    wilson,
+)
 from .predictions import PredictionTable, sampling_units
 
 CROSS_VALIDATION = 1.5
@@ -44,7 +58,11 @@ MODEL_ROWS, MODEL_VARIANCES = 10.0, 4.0
 of squared influences may be: without one image a threshold may separate the others, and it has no bound. Chosen as
 above."""
 
-WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
+WILSON, EXACT, EFFECTIVE = (
+    "Wilson, effective rows, t",
+    "Clopper-Pearson",
+    "Clopper-Pearson, effective rows",
+)
 COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
 
 
@@ -76,7 +94,12 @@ class Figure:
 
     def json(self) -> dict[str, Any]:
         """Return ``value``, ``interval``, ``method`` and ``reason``, as ``metrics.json`` holds them."""
-        return {"value": self.value, "interval": self.ends, "method": self.method, "reason": self.reason}
+        return {
+            "value": self.value,
+            "interval": self.ends,
+            "method": self.method,
+            "reason": self.reason,
+        }
 
     def rest(self) -> Figure:
         """Return the share of all that this share leaves."""
@@ -109,7 +132,9 @@ class Units:
         """Return the units of a table: its groups where they are known, else its images."""
         kind, member = sampling_units(table)
         widen = CROSS_VALIDATION if len(table.fold_numbers) > 1 else 1.0
-        return cls(member, widen, kind, table.group_is if kind == "group" else table.image_is, table.row_is)
+        return cls(
+            member, widen, kind, table.group_is if kind == "group" else table.image_is, table.row_is
+        )
 
     @property
     def count(self) -> int:
@@ -136,7 +161,12 @@ class Units:
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
 
     def share(
-        self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0, predictive: bool = False
+        self,
+        hits: npt.ArrayLike,
+        inside: Mask | None = None,
+        *,
+        least: float = 1.0,
+        predictive: bool = False,
     ) -> Figure | None:
         """Return the share of the rows `inside` that are right; None where there are none.
 
@@ -156,7 +186,9 @@ class Units:
         return None if part is None else interval([part], self, least=least)
 
 
-def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Figure:
+def normal_interval(
+    value: float, influence: Values, units: Units, *, model: float, few: int
+) -> Figure:
     """Return a coefficient of a logistic regression, from the influence of each unit.
 
     With few wrong rows a coefficient hangs on each of them, and so does the sum of squared influences. If rows are
@@ -196,14 +228,22 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
         return reason
     if np.ptp(units.member[inside]) == 0 and not units.single:
         return f"only one {units.noun}"
-    counted = units.single and all(part.finer < RANKED for part in parts)  # then one row has an interval
-    if not counted and any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
+    counted = units.single and all(
+        part.finer < RANKED for part in parts
+    )  # then one row has an interval
+    if not counted and any(
+        np.ptp(units.member[side]) == 0 for part in parts for side in part.sides
+    ):
         return f"only one {units.noun} of a class"
     return None
 
 
 def interval(
-    parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0), least: float = 1.0
+    parts: Sequence[Part],
+    units: Units,
+    *,
+    limits: tuple[float, float] = (0.0, 1.0),
+    least: float = 1.0,
 ) -> Figure:
     """Return the mean of parts.
 
@@ -227,32 +267,56 @@ def interval(
     if (reason := _dominance(parts, units)) is not None:
         return Figure(value, reason=reason)
     widen, values = units.factor(parts), np.array([part.value for part in parts])
-    sides, shares = [part.sides[0] for part in parts], len(parts) > 1 and all(part.finer == 1.0 for part in parts)
+    sides, shares = (
+        [part.sides[0] for part in parts],
+        len(parts) > 1 and all(part.finer == 1.0 for part in parts),
+    )
     sizes = [int(side.sum()) for side in sides]
-    if shares and sum(sizes) == len(np.unique(units.member[np.any(sides, axis=0)])):  # of other rows, each a unit
-        bounds = np.array([exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)])
+    if shares and sum(sizes) == len(
+        np.unique(units.member[np.any(sides, axis=0)])
+    ):  # of other rows, each a unit
+        bounds = np.array(
+            [exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)]
+        )
         down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
-        return Figure(value, float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
+        return Figure(
+            value, float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen)
+        )
     origin, scale = limits[0], limits[1] - limits[0]
-    parts = [replace(part, value=(part.value - origin) / scale, effect=part.effect / scale) for part in parts]
+    parts = [
+        replace(part, value=(part.value - origin) / scale, effect=part.effect / scale)
+        for part in parts
+    ]
     share_only = len(parts) == 1 and parts[0].finer == 1.0
     of_matrix = share_only and limits != (0.0, 1.0)
     predictive = any(part.predictive for part in parts)
-    bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only and not predictive else LEAST_FREEDOM
-    variation = spread(parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0)
+    bound = (
+        LEAST_FREEDOM_OF_TERMS
+        if of_matrix
+        else least
+        if share_only and not predictive
+        else LEAST_FREEDOM
+    )
+    variation = spread(
+        parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0
+    )
     values = np.clip([part.value for part in parts], 0.0, 1.0)
     worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:
         own = share * (1.0 - share)
         rows = float(worth[0])
         if variation.variance > 1e-12 * own > 0.0:
-            rows = min(max(own / variation.variance, variation.bounds[0][0]), variation.bounds[0][1])
+            rows = min(
+                max(own / variation.variance, variation.bounds[0][0]), variation.bounds[0][1]
+            )
     else:
         drawn = (values * worth + 1.0) / (worth + 2.0)
         least_each = drawn * (1.0 - drawn) / (worth + 2.0)
         lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
         middle = float(drawn.mean())
-        rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
+        rows = min(
+            max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most
+        )
     if variation.counted:
         low, high = (mid_p if of_matrix else exact)(share, rows / widen)
         method = EXACT if share_only and not of_matrix else EFFECTIVE
@@ -262,7 +326,9 @@ def interval(
     return Figure(value, origin + scale * low, origin + scale * high, named(method, widen))
 
 
-def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0) -> Figure | None:
+def share_interval(
+    hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0
+) -> Figure | None:
     """Return the share of rows that are right, see `Units.share`.
 
     Parameters
@@ -307,15 +373,25 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     if (reason := _dominance(parts, units)) is not None:
         return Figure(mean, reason=reason)
     ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
-    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked)
+    variation = spread(
+        parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked
+    )
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)
-    better, worse = (((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0))
+    better, worse = (
+        ((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0)
+    )
     least_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
     lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
-    half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
+    half = (
+        float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
+    )
     middle = float((better - worse).mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
-    reason = f"too few {plural(units.noun)}: it would be the whole range" if low == -high == -1.0 else None
+    reason = (
+        f"too few {plural(units.noun)}: it would be the whole range"
+        if low == -high == -1.0
+        else None
+    )
     return Figure(mean, low, high, named("influences of units, t", widen), reason)

@@ -54,7 +54,9 @@ def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.flo
         raise InputError("{p} {}: give a finite exponent of at least 1", p)
     values = np.asarray(descriptors, dtype=np.float64)
     if values.ndim != 2 or not len(values):
-        raise InputError(f"expected features of shape (crops, d) with at least one crop, got {values.shape}")
+        raise InputError(
+            f"expected features of shape (crops, d) with at least one crop, got {values.shape}"
+        )
     largest = np.abs(values).max(axis=0)
     scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
     ratio = values / scale
@@ -90,7 +92,9 @@ class Augmentation:
 
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
         turns, flip = (int(value) for value in rng.integers([4, 2]))
-        turned = cv2.transpose(image) if turns % 2 else image  # with one flip at most, faster than np.rot90
+        turned = (
+            cv2.transpose(image) if turns % 2 else image
+        )  # with one flip at most, faster than np.rot90
         axes = ((None, 0, -1, 1), (1, -1, 0, None))[flip][turns]
         return np.asarray(turned if axes is None else cv2.flip(turned, axes), dtype=np.uint8)
 
@@ -106,7 +110,9 @@ class Crop:
     flip_columns: bool
 
 
-def draw_augmentation(key: str, augmentation: int, *, seed: int, color_range: tuple[float, float]) -> Augmentation:
+def draw_augmentation(
+    key: str, augmentation: int, *, seed: int, color_range: tuple[float, float]
+) -> Augmentation:
     """Draw the stain factors of an augmentation.
 
     Parameters
@@ -158,7 +164,9 @@ def tile_starts(side: int, *, crop: int) -> list[int]:
     return [round(start) for start in np.linspace(0, side - crop, math.ceil(side / crop)).tolist()]
 
 
-def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int, count: int) -> list[Crop]:
+def crop_boxes(
+    augmentation: Augmentation, *, height: int, width: int, crop: int, count: int
+) -> list[Crop]:
     """Draw the crops of an augmentation: uniform positions, each with a random quarter turn and random flips.
 
     If `count` is `GRID`, the crops cover the whole image, see `tile_starts`, and are neither turned nor flipped.
@@ -169,13 +177,22 @@ def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int
         The image is smaller than the crop.
     """
     if min(height, width) < crop:
-        raise ImageError(f"{width}x{height} pixels after scaling is smaller than the crop of {crop}")
+        raise ImageError(
+            f"{width}x{height} pixels after scaling is smaller than the crop of {crop}"
+        )
     if count == GRID:
         lefts = tile_starts(width, crop=crop)
-        return [Crop(top, left, 0, False, False) for top in tile_starts(height, crop=crop) for left in lefts]
+        return [
+            Crop(top, left, 0, False, False)
+            for top in tile_starts(height, crop=crop)
+            for left in lefts
+        ]
     rng = np.random.default_rng(np.random.SeedSequence(augmentation.entropy, spawn_key=(crop,)))
     drawn = rng.integers([[height - crop + 1, width - crop + 1, 4, 2, 2]] * count).tolist()
-    return [Crop(top, left, turns, bool(rows), bool(columns)) for top, left, turns, rows, columns in drawn]
+    return [
+        Crop(top, left, turns, bool(rows), bool(columns))
+        for top, left, turns, rows, columns in drawn
+    ]
 
 
 def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArray[np.uint8]:
@@ -216,4 +233,8 @@ def pad_image(image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint
     short = [max(0, crop - side) for side in image.shape[:2]]
     if not any(short):
         return image
-    return np.pad(image, [*((missing // 2, missing - missing // 2) for missing in short), (0, 0)], mode="reflect")
+    return np.pad(
+        image,
+        [*((missing // 2, missing - missing // 2) for missing in short), (0, 0)],
+        mode="reflect",
+    )

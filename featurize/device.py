@@ -79,7 +79,9 @@ class DeviceDescriber:
         `batch_size` limits the crops in one pass, and so its augmentations; there is always at least one.
     """
 
-    def __init__(self, targets: Mapping[str, tuple[Encoder, View]], settings: FeaturizeSettings) -> None:
+    def __init__(
+        self, targets: Mapping[str, tuple[Encoder, View]], settings: FeaturizeSettings
+    ) -> None:
         import keras
 
         self._settings = settings
@@ -105,7 +107,9 @@ class DeviceDescriber:
             ]
             self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
-    def start(self, images: Mapping[str, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> Fetch:
+    def start(
+        self, images: Mapping[str, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]
+    ) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.
 
         Parameters
@@ -123,7 +127,10 @@ class DeviceDescriber:
         from keras import ops
 
         settings = self._settings
-        matrices = np.array([augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn], np.float32)
+        matrices = np.array(
+            [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn],
+            np.float32,
+        )
         shown = {view: images[view.level] for view in self._views}
         if settings.pad != "none":
             shown = {view: pad_image(image, crop=view.crop) for view, image in shown.items()}
@@ -132,9 +139,13 @@ class DeviceDescriber:
         by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
             height, width = shown[view].shape[:2]
-            boxes = [crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops) for a in drawn]
+            boxes = [
+                crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops)
+                for a in drawn
+            ]
             maps = np.array(
-                [[crop_map(box, crop=view.crop, width=width) for box in row] for row in boxes], dtype=self._places
+                [[crop_map(box, crop=view.crop, width=width) for box in row] for row in boxes],
+                dtype=self._places,
             )
             for start in range(0, len(drawn), self._at_once):
                 chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
@@ -143,15 +154,23 @@ class DeviceDescriber:
                     by_store.setdefault(name, []).append(values)
 
         def fetch() -> dict[str, npt.NDArray[np.float32]]:
-            arrays = {name: [ops.convert_to_numpy(part) for part in parts] for name, parts in by_store.items()}
+            arrays = {
+                name: [ops.convert_to_numpy(part) for part in parts]
+                for name, parts in by_store.items()
+            }
             # rows after the last augmentation only padded the last batch
-            return {name: np.concatenate(parts)[: len(drawn)].astype(np.float32) for name, parts in arrays.items()}
+            return {
+                name: np.concatenate(parts)[: len(drawn)].astype(np.float32)
+                for name, parts in arrays.items()
+            }
 
         return fetch
 
 
 @functools.lru_cache(maxsize=8)
-def cached_describer(targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings) -> DeviceDescriber:
+def cached_describer(
+    targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings
+) -> DeviceDescriber:
     """Return the describer for these encoders and views, compiled once per process and shared by its units."""
     return DeviceDescriber({name: (encoder, view) for name, encoder, view in targets}, settings)
 
@@ -189,7 +208,9 @@ def _describe(
         crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
         pooled = []
         for encode in encoders:
-            descriptors = encode(ops.copy(crops))  # Keras's preprocessing changes a tensor of PyTorch in place
+            descriptors = encode(
+                ops.copy(crops)
+            )  # Keras's preprocessing changes a tensor of PyTorch in place
             grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
             pooled.append(_norm_pool(grouped, power))
         return pooled

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, InputError, MissingInputError, OutputError, PathInput, StoreError, converted, counted, few
+from ..core import (
+    DAMAGE,
+    InputError,
+    MissingInputError,
+    OutputError,
+    PathInput,
+    StoreError,
+    converted,
+    counted,
+    few,
+)
 from ..core.formats import (
     FEATURES,
     GROUP,
@@ -72,8 +82,14 @@ def read_embeddings(path: PathInput) -> Embeddings:
     path = Path(converted(path, "path", Path))
     if path.is_dir():
         if not (files := _slide_files(path)):
-            how = _PICKLED if any(path.glob("*.pt")) else "give a .npz or .h5 file, or pictures as images"
-            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {how}")
+            how = (
+                _PICKLED
+                if any(path.glob("*.pt"))
+                else "give a .npz or .h5 file, or pictures as images"
+            )
+            raise MissingInputError(
+                f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {how}"
+            )
         return _read_slides(path, files)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
@@ -150,10 +166,16 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
     refuse_overwriting([path], files_of([given]))
     embeddings = read_embeddings(given)
     ensure_folder(path.parent)
-    rows, columns = embeddings.features, (embeddings.image_ids, embeddings.labels, embeddings.groups)
+    rows, columns = (
+        embeddings.features,
+        (embeddings.image_ids, embeddings.labels, embeddings.groups),
+    )
     arrays = {
         "features": rows if rows.shape[1] > 1 else rows[:, 0],
-        **{name: np.array(column, dtype=np.str_) for name, column in zip(COLUMNS, columns, strict=True)},
+        **{
+            name: np.array(column, dtype=np.str_)
+            for name, column in zip(COLUMNS, columns, strict=True)
+        },
         "bchisto": np.array(json.dumps(dict(embeddings.facts), sort_keys=True)),
     }
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
@@ -169,12 +191,16 @@ def _read_npz(path: Path) -> Embeddings:
     InputError
         The file is damaged, too large, without features or ids, or has Python objects; or see `Embeddings.of`.
     """
-    with reading(path, "not an NPZ file of plain numbers and text, or damaged ({}); write it again"):
+    with reading(
+        path, "not an NPZ file of plain numbers and text, or damaged ({}); write it again"
+    ):
         check_zip(path, members=limits.EMBEDDING_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
         if size > limits.EMBEDDING_BYTES:
-            raise InputError(f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it")
+            raise InputError(
+                f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it"
+            )
         with np.load(path, allow_pickle=False) as file:
             features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
             if features is None:
@@ -185,7 +211,9 @@ def _read_npz(path: Path) -> Embeddings:
             chosen: dict[str, list[str]] = {}
             unread = [name for name in file.files if name not in (features, "bchisto")]
             for role in (IMAGE, LABEL, GROUP):
-                name = choose_column(unread, role, where=path, values=lambda name: _column(file, name))
+                name = choose_column(
+                    unread, role, where=path, values=lambda name: _column(file, name)
+                )
                 if name is not None:
                     chosen[role.name] = _column(file, name)
                     unread.remove(name)
@@ -196,10 +224,14 @@ def _read_npz(path: Path) -> Embeddings:
                         f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {few([features, *unread])}; "
                         "name the rows: numpy.savez(FILE, features=array, image_id=names)"
                     )
-            facts = parse_json(str(file["bchisto"]), most=1_000_000) if "bchisto" in file.files else {}
+            facts = (
+                parse_json(str(file["bchisto"]), most=1_000_000) if "bchisto" in file.files else {}
+            )
             if GROUP.name not in chosen and (may := may_hold_patients(unread)):
                 _log.warning(
-                    "%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0]
+                    "%s: %s may hold the patients, and is not used; if it does, rename it to group",
+                    path,
+                    may[0],
                 )
             return Embeddings.of(path, file[features], chosen, dict(facts))
 
@@ -207,12 +239,18 @@ def _read_npz(path: Path) -> Embeddings:
 def _column(file: Any, name: str) -> list[str]:
     """Return the cells of an array as text; whole numbers too, and NaN as missing."""
     values = file[name]
-    whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
+    whole = values.dtype.kind == "f" and bool(
+        np.all(np.isnan(values) | (values == np.round(values)))
+    )
     if values.ndim != 1 or not (values.dtype.kind in "USiub" or whole):
-        raise InputError(f"{name} is {values.dtype} of shape {values.shape}; it must be one text per image")
+        raise InputError(
+            f"{name} is {values.dtype} of shape {values.shape}; it must be one text per image"
+        )
     if values.dtype.kind == "S":
         return [value.decode("utf-8", errors="replace") for value in values.tolist()]
-    return ["" if value != value else str(int(value) if whole else value) for value in values.tolist()]
+    return [
+        "" if value != value else str(int(value) if whole else value) for value in values.tolist()
+    ]
 
 
 def _read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
@@ -233,17 +271,32 @@ def _read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
             else:
                 slides[source.stem] = slide
     if empty:
-        _log.warning("%s: %d of %d slides hold no tile and are left out: %s", path, len(empty), len(files), few(empty))
+        _log.warning(
+            "%s: %d of %d slides hold no tile and are left out: %s",
+            path,
+            len(empty),
+            len(files),
+            few(empty),
+        )
     if not slides:
         raise InputError(f"{path}: no slide in it holds a tile")
-    kinds = {f"{encoder or 'unnamed'}, {len(row)} numbers": name for name, (row, _, encoder) in slides.items()}
+    kinds = {
+        f"{encoder or 'unnamed'}, {len(row)} numbers": name
+        for name, (row, _, encoder) in slides.items()
+    }
     if len(kinds) > 1:
         kinds_of_slides = few([f"{name} ({kind})" for kind, name in kinds.items()])
         raise InputError(f"{path}: slides of several encoders: {kinds_of_slides}")
     tiles = sorted({count for _, count, _ in slides.values() if count})
-    span = f"{tiles[0]} to {tiles[-1]} tiles" if len(tiles) > 1 else "".join(counted(count, "tile") for count in tiles)
+    span = (
+        f"{tiles[0]} to {tiles[-1]} tiles"
+        if len(tiles) > 1
+        else "".join(counted(count, "tile") for count in tiles)
+    )
     facts = {"encoder": next(iter(slides.values()))[2], "pooled": f"mean of {span}" if span else ""}
-    return Embeddings.of(path, np.stack([row for row, _, _ in slides.values()]), {"image_id": list(slides)}, facts)
+    return Embeddings.of(
+        path, np.stack([row for row, _, _ in slides.values()]), {"image_id": list(slides)}, facts
+    )
 
 
 def _slide(file: Any) -> tuple[npt.NDArray[np.float32], int, str] | None:
@@ -253,16 +306,24 @@ def _slide(file: Any) -> tuple[npt.NDArray[np.float32], int, str] | None:
     """
     name = next((name for name in _FEATURES if name in file.keys()), None)  # noqa: SIM118 - keys() follows no link
     if name is None:
-        raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
+        raise InputError(
+            "not the embeddings of one slide, as the other files of its folder; take it out"
+        )
     features = checked_dataset(file, name, holds="float")
     if features.size * features.dtype.itemsize > limits.EMBEDDING_BYTES:
         raise StoreError(f"features take more than {limits.EMBEDDING_BYTES // 1024**3} GiB")
-    named = _attribute(features, "encoder") or _attribute(file, "encoder") or _attribute(file, "extractor")
+    named = (
+        _attribute(features, "encoder")
+        or _attribute(file, "encoder")
+        or _attribute(file, "extractor")
+    )
     encoder, shape = "" if named == "None" else named, features.shape
     if len(shape) == 1:
         return features[:].astype(np.float32), 0, encoder
     if len(shape) != 2 and (len(shape) != 3 or shape[0] != 1):
-        raise InputError(f"features have the shape {shape}; those of a slide are (tiles, d), (1, tiles, d) or (d,)")
+        raise InputError(
+            f"features have the shape {shape}; those of a slide are (tiles, d), (1, tiles, d) or (d,)"
+        )
     if "coords" not in file and shape[-2] > 1:
         raise InputError(
             f"features of shape {shape} come without coords, so nobody knows what a row is; save rows of images by "
@@ -273,7 +334,9 @@ def _slide(file: Any) -> tuple[npt.NDArray[np.float32], int, str] | None:
     total = np.zeros(shape[-1])
     for start in range(0, tiles, _AT_ONCE):
         at = np.s_[start : start + _AT_ONCE]
-        total += (features[at] if len(shape) == 2 else features[0, at]).astype(np.float64).sum(axis=0)
+        total += (
+            (features[at] if len(shape) == 2 else features[0, at]).astype(np.float64).sum(axis=0)
+        )
     return (total / tiles).astype(np.float32), tiles, encoder
 
 

@@ -26,7 +26,12 @@ IMPORTED = "imported"
 
 def _is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
     """Return whether a value is text that tables and HDF5 can hold."""
-    return isinstance(value, str) and len(value) <= longest and "\0" not in value and readable_name(value) == value
+    return (
+        isinstance(value, str)
+        and len(value) <= longest
+        and "\0" not in value
+        and readable_name(value) == value
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -34,17 +39,32 @@ def _is_number(value: Any) -> bool:
 
 
 KIND_FACTS = {
-    "encoder": _is_name, "layers": [_is_name], "weights_sha256": _is_name, "scale": _is_number, "unit": _is_name,
-    "crop": _is_number, "pool": _is_number, "color_range": [_is_number], "stain": _is_name, "mode": _is_name,
+    "encoder": _is_name,
+    "layers": [_is_name],
+    "weights_sha256": _is_name,
+    "scale": _is_number,
+    "unit": _is_name,
+    "crop": _is_number,
+    "pool": _is_number,
+    "color_range": [_is_number],
+    "stain": _is_name,
+    "mode": _is_name,
     "pad": _is_name,
-}  # fmt: skip
+}
 """Facts, and their forms, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
 
 FACTS = {
-    **KIND_FACTS, "weights": _is_name, "crops": _is_number, "dataset": _is_name, "synthetic": bool,
-    "classes": [_is_name], "runner": _is_name, "card": lambda value: _is_name(value, limits.CARD_LETTERS),
-    "network": _is_name, "pooled": _is_name,
-}  # fmt: skip
+    **KIND_FACTS,
+    "weights": _is_name,
+    "crops": _is_number,
+    "dataset": _is_name,
+    "synthetic": bool,
+    "classes": [_is_name],
+    "runner": _is_name,
+    "card": lambda value: _is_name(value, limits.CARD_LETTERS),
+    "network": _is_name,
+    "pooled": _is_name,
+}
 """Facts, and their forms, that are kept with embeddings if known. The card names the licence of the weights."""
 
 COLUMNS = ("image_id", "label", "group")
@@ -77,7 +97,11 @@ class Embeddings:
 
     @classmethod
     def of(
-        cls, path: Path, features: npt.NDArray[Any], columns: Mapping[str, Sequence[str]], facts: Mapping[str, Any]
+        cls,
+        path: Path,
+        features: npt.NDArray[Any],
+        columns: Mapping[str, Sequence[str]],
+        facts: Mapping[str, Any],
     ) -> Embeddings:
         """Check the content of a file, and convert it to embeddings. Of `COLUMNS`, only ``image_id`` is required.
 
@@ -92,10 +116,14 @@ class Embeddings:
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
                 "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
-        ids, labels, groups = ([cell.strip() for cell in columns.get(name, [""] * len(features))] for name in COLUMNS)
+        ids, labels, groups = (
+            [cell.strip() for cell in columns.get(name, [""] * len(features))] for name in COLUMNS
+        )
         for name, cells in zip(COLUMNS, (ids, labels, groups), strict=True):
             if len(cells) != len(features):
-                raise InputError(f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}")
+                raise InputError(
+                    f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}"
+                )
             if odd := [cell for cell in cells if not _is_name(cell)]:
                 raise InputError(f"{path}: a {name} is not a name: {odd[0][:50]!r}")
         if "" in ids:
@@ -104,7 +132,9 @@ class Embeddings:
             first, _ = Counter(ids).most_common(1)[0]
             raise InputError(f"{path}: the id {first} is in it twice; keep one row per image")
         with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32)
+            rows = np.ascontiguousarray(
+                features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32
+            )
         finite = np.isfinite(rows).all(axis=(1, 2))
         if not finite.all():
             more = f" (and {(~finite).sum() - 1} more)" if (~finite).sum() > 1 else ""
@@ -157,7 +187,8 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
         positions = {image: at for at, image in enumerate(each.image_ids)}
         order = [positions[image] for image in first.image_ids]
         ids, labels, groups = (
-            tuple(column[at] for at in order) for column in (each.image_ids, each.labels, each.groups)
+            tuple(column[at] for at in order)
+            for column in (each.image_ids, each.labels, each.groups)
         )
         ordered.append(Embeddings(each.path, ids, each.features[order], labels, groups, each.facts))
     return ordered
@@ -189,4 +220,6 @@ def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def row_sha256(rows: npt.NDArray[np.float32]) -> str:
     """Return the SHA-256 of an image's embedding, float32 of shape (augmentations, d), which identifies the image."""
-    return hashlib.sha256(f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()).hexdigest()
+    return hashlib.sha256(
+        f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()
+    ).hexdigest()

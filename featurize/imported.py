@@ -57,15 +57,19 @@ def read_labels(path: Path) -> dict[str, LabelRow]:
         There is no such file or column, an id is empty or repeated, or there are no rows.
     """
     if not path.is_file():
-        raise MissingInputError("{labels} {}: no such table; it has the columns {}", path, _EXPECTED)
+        raise MissingInputError(
+            "{labels} {}: no such table; it has the columns {}", path, _EXPECTED
+        )
     table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
     ids = table.choose(IMAGE)
     label = table.choose(LABEL, without=[ids])
     group = table.choose(GROUP, without=[ids, label])
     table.log_columns({IMAGE: ids, LABEL: label, GROUP: group})
     if table.overlong:
-        raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
-                         "comma in quotes")  # fmt: skip
+        raise InputError(
+            f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
+            "comma in quotes"
+        )
     names, joined = join_groups((row.get(group) or None for _, row in table.rows), where=str(path))
     report_findings(joined)
     rows: dict[str, LabelRow] = {}
@@ -73,7 +77,11 @@ def read_labels(path: Path) -> dict[str, LabelRow]:
     for number, row in table.rows:
         image = row[ids]
         if not image or image in lines:
-            why = f"{image} is already in line {lines[image]}" if image else f"an empty {table.columns[ids]}"
+            why = (
+                f"{image} is already in line {lines[image]}"
+                if image
+                else f"an empty {table.columns[ids]}"
+            )
             raise InputError(f"{path}: line {number}: {why}; remove the row")
         lines[image] = number
         cells = {name: cell for name, cell in row.items() if cell and name not in (ids, label)}
@@ -119,7 +127,8 @@ def import_features(
     if not foreign:
         if labels is not None and all(path.exists() for path in sources):
             raise InputError(
-                "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
+                "{labels} {}: goes with embeddings of other programs; leave it out, features have their own",
+                labels,
             )
         refuse_deadly(files_of(sources))
         return list(sources)
@@ -132,7 +141,9 @@ def import_features(
     labelled = []
     for path in foreign:
         embeddings = read_embeddings(path)
-        if labels is not None:  # embeddings of TRIDENT, CLAM and STAMP are named after the slide file without suffix
+        if (
+            labels is not None
+        ):  # embeddings of TRIDENT, CLAM and STAMP are named after the slide file without suffix
             known, findings = match_names(rows, embeddings.image_ids, where=str(labels))
             report_findings(findings)
             rows = {known.get(name, name): row for name, row in rows.items()}
@@ -140,8 +151,9 @@ def import_features(
         elif not any(embeddings.labels):
             raise InputError(
                 "{}: has no labels; give a table of them with {labels}, or call them label, class, diagnosis, target "
-                "or y", path,
-            )  # fmt: skip
+                "or y",
+                path,
+            )
         names, joined = join_classes(filter(None, embeddings.labels), classes)
         report_findings(joined)
         spelled = tuple(names.get(label, "") for label in embeddings.labels)
@@ -156,7 +168,9 @@ def import_features(
     for image in first.image_ids if rows else ():
         for name, cell in rows[image].cells.items():
             columns.setdefault(name, {})[image] = cell
-    groups = {image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group}
+    groups = {
+        image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group
+    }
     facts = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
     write_dataset_facts(folder / FACTS_FILE, facts, images_sha256=_identity(first))
     return stored
@@ -167,7 +181,11 @@ def _labelled(embeddings: Embeddings, rows: Mapping[str, LabelRow], table: Path)
     absent = [image for image in embeddings.image_ids if image not in rows]
     if absent:
         count, example = len(embeddings.image_ids), next(iter(rows))
-        how = f"its rows are named as {example}" if len(absent) == count else "add them, an empty label is unknown"
+        how = (
+            f"its rows are named as {example}"
+            if len(absent) == count
+            else "add them, an empty label is unknown"
+        )
         raise InputError(
             f"{table}: has no row for {len(absent)} of {count} images of {embeddings.path}: {few(absent)}; {how}"
         )
@@ -197,20 +215,31 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
         with open_store(path) as store:
             old = store.settings
             same = (old, store.header["images_sha256"]) == (settings, origin["images_sha256"])
-            if same and (tuple(store.labels), tuple(store.groups)) == (embeddings.labels, embeddings.groups):
+            if same and (tuple(store.labels), tuple(store.groups)) == (
+                embeddings.labels,
+                embeddings.groups,
+            ):
                 return path
         if old["mode"] != IMPORTED or not (same or overwrite):
             raise SettingsConflictError(
                 "{}: was made of images, or of other embeddings than {} holds now; another {out} keeps both, and "
-                "{overwrite} replaces embeddings", path, embeddings.path,
-            )  # fmt: skip
-    contents = {image: row_sha256(rows) for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)}
+                "{overwrite} replaces embeddings",
+                path,
+                embeddings.path,
+            )
+    contents = {
+        image: row_sha256(rows)
+        for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)
+    }
     unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
     write_store(
         path,
         embeddings.records(),
         [(0, (embeddings.features, stain_columns([unknown] * len(contents))))],
-        keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
+        keys={
+            image: key_of("imported rows 1", image_id=image, sha256=sha)
+            for image, sha in contents.items()
+        },
         contents=contents,
         settings=settings,
         origin=origin,
@@ -228,7 +257,9 @@ def _settings(embeddings: Embeddings) -> dict[str, Any]:
         "layers": list(embeddings.facts.get("layers", [UNKNOWN])),
         "weights_sha256": embeddings.facts.get("weights_sha256", ""),
         "dim": embeddings.features.shape[2],
-        "features_sha256": hashlib.sha256(np.ascontiguousarray(embeddings.features, "<f4").tobytes()).hexdigest(),
+        "features_sha256": hashlib.sha256(
+            np.ascontiguousarray(embeddings.features, "<f4").tobytes()
+        ).hexdigest(),
         IMPORTED: {"source": embeddings.path.name, "facts": facts, "pooled": embeddings.pooled},
     }
 
@@ -245,6 +276,10 @@ def _origin(embeddings: Embeddings) -> dict[str, Any]:
         "classes": known if known and set(labels) <= set(known) else list(order_classes(labels)),
         "images_sha256": _identity(embeddings),
         "selection": "{}",
-        **{name: embeddings.facts[name] for name in ("runner", "card", "network") if name in embeddings.facts},
+        **{
+            name: embeddings.facts[name]
+            for name in ("runner", "card", "network")
+            if name in embeddings.facts
+        },
         "bchisto_version": __version__,
     }

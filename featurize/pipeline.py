@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import ImageError, Message, OutputError, OverwrittenError, PathInput, StoreError, converted, plain_options
+from ..core import (
+    ImageError,
+    Message,
+    OutputError,
+    OverwrittenError,
+    PathInput,
+    StoreError,
+    converted,
+    plain_options,
+)
 from ..core.jobs import (
     Shard,
     Share,
@@ -23,7 +32,15 @@ from ..core.jobs import (
     write_or_remove,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
-from ..data import FACTS_FILE, Fingerprint, ImageFiles, ImageSelection, OpenedImages, pixel_findings, report_findings
+from ..data import (
+    FACTS_FILE,
+    Fingerprint,
+    ImageFiles,
+    ImageSelection,
+    OpenedImages,
+    pixel_findings,
+    report_findings,
+)
 from ..encoders import Encoder, check_encoder_name
 from ..stains import stain_notes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
@@ -130,12 +147,17 @@ def featurize(
             synthetic=unique.dataset.synthetic,
             blocks=sum(map(bool, units)),
             images_per_block=size,
-            weights_sha256={own["encoder"]: own["weights_sha256"] for own in (plan.parts.settings for plan in plans)},
+            weights_sha256={
+                own["encoder"]: own["weights_sha256"]
+                for own in (plan.parts.settings for plan in plans)
+            },
         )
         if finished:
             _describe(units, plans, settings, keys, size=size, work=work)
         else:
-            complete = "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are"
+            complete = (
+                "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are"
+            )
             _log.info("%s complete already", complete)
         failures: dict[str, str] = dict(opened.refused)
         share = None
@@ -143,13 +165,22 @@ def featurize(
             failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
         else:
             share = _share(work.shard, units, plans)
-        written, listed = not work.checks or opened.is_settled(folder / FACTS_FILE), run / "failures.csv"
+        written, listed = (
+            not work.checks or opened.is_settled(folder / FACTS_FILE),
+            run / "failures.csv",
+        )
         # only a merge knows all failures
-        if (failures or listed.exists()) and not work.checks and (work.shard is None or not listed.is_file()):
+        if (
+            (failures or listed.exists())
+            and not work.checks
+            and (work.shard is None or not listed.is_file())
+        ):
             paths = {image.image_id: str(image.path) for image in opened.source.records}
             rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
             write_or_remove(listed, ("image_id", "path", "error"), rows)
-        record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
+        record.note(
+            stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures)
+        )
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
         share is None and written,
@@ -161,7 +192,13 @@ def featurize(
 
 
 def _look(
-    folder: Path, selection: ImageSelection, settings: FeaturizeSettings, work: Work, record: RunRecord, *, size: int
+    folder: Path,
+    selection: ImageSelection,
+    settings: FeaturizeSettings,
+    work: Work,
+    record: RunRecord,
+    *,
+    size: int,
 ) -> tuple[OpenedImages, list[StorePlan], dict[str, dict[str, str]], dict[str, Finished]]:
     """Open the images, plan the feature files, and find which of their rows are finished, before any work.
 
@@ -186,12 +223,16 @@ def _look(
     )
     unique = opened.unique
     records = unique.dataset.records
-    if any(view.unit for view in settings.views) or all(record.mpp is not None for record in records):
+    if any(view.unit for view in settings.views) or all(
+        record.mpp is not None for record in records
+    ):
         for seen in seen_scales(records, settings):
             if seen.warning:
                 _log.warning("%s", seen.warning)
     chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
-    plans = plan_stores(unique, settings=settings, folder=folder, selection=chosen, skip_errors=work.skip_errors)
+    plans = plan_stores(
+        unique, settings=settings, folder=folder, selection=chosen, skip_errors=work.skip_errors
+    )
     mpp = {record.image_id: record.mpp for record in records}
     keys: dict[str, dict[str, str]] = {}
     finished: dict[str, Finished] = {}
@@ -200,7 +241,9 @@ def _look(
         if work.overwrite:
             set_aside(plan.path)
             set_aside(plan.parts.folder)
-        keys[plan.name] = row_keys(plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
+        keys[plan.name] = row_keys(
+            plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp
+        )
         images = () if work.shard is None else list(keys[plan.name].values())
         blocks = [images[start : start + size] for start in range(0, len(images), size)]
         if (state := find_finished(plan, unique, blocks=blocks)) is not None:
@@ -256,7 +299,9 @@ def _describe(
                 files.append(packs or [whole.name if whole.is_file() else ""])
             write_listing(plan.parts.folder, "blocks", files)
 
-    bundled = functools.partial(bundle_units, resources=resources, size=size) if resources.gpus else None
+    bundled = (
+        functools.partial(bundle_units, resources=resources, size=size) if resources.gpus else None
+    )
     do_missing(
         functools.partial(
             describe_units,
@@ -283,7 +328,10 @@ def _cost(unit: Unit, *, plans: Mapping[str, StorePlan], settings: FeaturizeSett
     """Return the seconds of a unit, as the first of its images takes them in this process."""
     seconds = 0.0
     for alike in unit:
-        targets = {name: (encoder_of(plans[name].choice, settings), plans[name].view) for name in alike.keys}
+        targets = {
+            name: (encoder_of(plans[name].choice, settings), plans[name].view)
+            for name in alike.keys
+        }
         with contextlib.suppress(ImageError):  # raised in its turn
             cost = time_describing(alike.records[0], settings=settings, targets=targets)
             seconds += cost.seconds * len(alike.records)
@@ -306,7 +354,11 @@ def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> S
 
 
 def _merge(
-    plan: StorePlan, finished: Finished, units: Sequence[Unit], keys: Mapping[str, str], opened: OpenedImages
+    plan: StorePlan,
+    finished: Finished,
+    units: Sequence[Unit],
+    keys: Mapping[str, str],
+    opened: OpenedImages,
 ) -> dict[str, Fingerprint]:
     """Write a feature file from earlier rows and the packs of the units; return the fingerprints in these, by image."""
     for alike in (alike for unit in units for alike in unit if plan.name in alike.keys):
@@ -315,16 +367,22 @@ def _merge(
             take_over(finished, path, pack)
     files = {key: path for key, path in finished.items() if isinstance(path, Path)}
     whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in files]
-    failed = [(image, text) for image, key in keys.items() if isinstance(text := finished.get(key), str)]
+    failed = [
+        (image, text) for image, key in keys.items() if isinstance(text := finished.get(key), str)
+    ]
     if lacking := len(keys) - len(whole) - len(failed):
-        raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
+        raise StoreError(
+            f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again"
+        )
     if plan.parts.begun:
         plan.parts.hold()
     described, kept = [keys[record.image_id] for record in whole], dict[str, Fingerprint]()
     write_store(
         plan.path,
         whole,
-        read_rows(files, described, augmentations=plan.augmentations, dim=plan.dim, fingerprints=kept),
+        read_rows(
+            files, described, augmentations=plan.augmentations, dim=plan.dim, fingerprints=kept
+        ),
         keys=keys,
         contents=opened.unique.sha256,
         settings=plan.parts.settings,
@@ -366,17 +424,23 @@ def _finish(
             outcomes.append(store.stain_outcome())
         try:
             remove_tree(plan.parts.folder)
-        except OutputError as error:  # harmless: the feature file is complete, and packs are no longer read
+        except (
+            OutputError
+        ) as error:  # harmless: the feature file is complete, and packs are no longer read
             _log.warning("%s", error)
     lost = len(failures) - len(opened.refused)
-    known = opened.settle(plans[0].path.with_name(FACTS_FILE), failed=lost, fingerprints=fingerprints)
+    known = opened.settle(
+        plans[0].path.with_name(FACTS_FILE), failed=lost, fingerprints=fingerprints
+    )
     record.note(flow={**known.flow})
     images = opened.unique.dataset.records
     facts = {image.image_id: (image.label, image.group) for image in images}
     foreign: dict[str, float] = {}
     for outcome in outcomes:
         report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
-        foreign |= {image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()}
+        foreign |= {
+            image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()
+        }
     skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)
     doubtful = dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful)
     for text in stain_notes(skipped, doubtful, foreign, images=len(images), stain=stain):

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import DependencyError, InputError, Message, SettingsConflictError, WeightsError, extension_names
+from ..core import (
+    DependencyError,
+    InputError,
+    Message,
+    SettingsConflictError,
+    WeightsError,
+    extension_names,
+)
 from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
@@ -101,7 +108,14 @@ class StorePlan:
 
     def is_whole(self, store: Store) -> bool:
         """Return whether a feature file matches this plan, with all images and augmentations."""
-        decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations", "mpp_sha256")
+        decisive = (
+            "dataset",
+            "synthetic",
+            "classes",
+            "images_sha256",
+            "augmentations",
+            "mpp_sha256",
+        )
         return (
             differences(store.settings, self.parts.settings).keys() <= _AGREEING
             and all(store.header.get(name) == self.origin[name] for name in decisive)
@@ -123,7 +137,12 @@ class StorePlan:
 
 
 def plan_stores(
-    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, selection: Mapping[str, Any], skip_errors: bool
+    unique: UniqueImages,
+    *,
+    settings: FeaturizeSettings,
+    folder: Path,
+    selection: Mapping[str, Any],
+    skip_errors: bool,
 ) -> list[StorePlan]:
     """Plan the feature files. This builds each encoder once, and so loads and checks its weights.
 
@@ -156,7 +175,11 @@ def plan_stores(
         raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
     mpp_of = {record.image_id: record.mpp for record in unique.dataset.records}
     known = [mpp for mpp in mpp_of.values() if mpp is not None]
-    bounds = {"mpp_least": min(known), "mpp_most": max(known)} if known and len(known) == len(mpp_of) else {}
+    bounds = (
+        {"mpp_least": min(known), "mpp_most": max(known)}
+        if known and len(known) == len(mpp_of)
+        else {}
+    )
     shared = {
         "dataset": unique.dataset.name,
         "synthetic": unique.dataset.synthetic,
@@ -169,27 +192,47 @@ def plan_stores(
     }
     device = "gpu" if on_gpu(settings, encoders) else "cpu"
     plans: list[StorePlan] = []
-    for (choice, encoder), view in product(zip(settings.encoders, encoders, strict=True), settings.views):
+    for (choice, encoder), view in product(
+        zip(settings.encoders, encoders, strict=True), settings.views
+    ):
         name = f"{encoder.name}-{view.level}-{view.crop}"
         if not encoder.default_layers or settings.mode != "exact":
             name += f"-{key_of('store', layers=list(encoder.layers), mode=settings.mode)[:8]}"
         if choice.runner and name in (plan.name for plan in plans):
-            raise InputError("{encoders}: two of them are named {}; rename the folder or file of one", encoder.name)
+            raise InputError(
+                "{encoders}: two of them are named {}; rename the folder or file of one",
+                encoder.name,
+            )
         own = {"weights": encoder.weights, "weights_file_sha256": encoder.weights_file_sha256}
         origin = {"augmentations": settings.augmentations, **own, **shared}
         if encoder.runner != "keras":
-            origin |= {"runner": encoder.runner, "card": json.dumps(asdict(encoder.card), ensure_ascii=False)}
+            origin |= {
+                "runner": encoder.runner,
+                "card": json.dumps(asdict(encoder.card), ensure_ascii=False),
+            }
         if encoder.runner == "timm":
             origin["network"] = choice.name
         parts = FolderSettings(
             folder=folder / f"{name}.parts",
             settings=store_settings(settings, encoder, view, device=device),
             work=("*.npz",),
-            made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)),
+            made_with=versions_of(
+                ("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)
+            ),
         )
         path = folder / f"{name}.h5"
         plans.append(
-            StorePlan(name, path, choice, view, encoder.dim, settings.augmentations, parts, origin, skip_errors)
+            StorePlan(
+                name,
+                path,
+                choice,
+                view,
+                encoder.dim,
+                settings.augmentations,
+                parts,
+                origin,
+                skip_errors,
+            )
         )
     return plans
 
@@ -198,32 +241,50 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
     """Return an encoder built with the settings; see `bchisto.encoders.cached_encoder`."""
     weights = weights_of(settings.weights, choice.label)
     return cached_encoder(
-        choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+        choice,
+        weights=weights,
+        precision=settings.precision,
+        engine=settings.engine,
+        seed=settings.seed,
     )
 
 
 def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
     known = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
-    if any(choice.name not in known for choice in encoders) or named_backend() != "tensorflow" or visible_gpus():
+    if (
+        any(choice.name not in known for choice in encoders)
+        or named_backend() != "tensorflow"
+        or visible_gpus()
+    ):
         return "keras"
     try:
         openvino_core("float32")
     except DependencyError as error:
-        _log.warning(Message("{}; {engine:keras} takes up to {} times the time", error, _KERAS_TIMES))
+        _log.warning(
+            Message("{}; {engine:keras} takes up to {} times the time", error, _KERAS_TIMES)
+        )
         return "keras"
     return "openvino"
 
 
-def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool) -> FeaturizeSettings:
+def executed_settings(
+    settings: FeaturizeSettings, records: Path, *, anew: bool
+) -> FeaturizeSettings:
     """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
 
     The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
     """
     if settings.engine == "auto":
         begun = read_records(records) if records.is_file() and not anew else []
-        engines = [own for record in begun if record.command == "featurize" and (own := record.config.get("engine"))]
-        settings = replace(settings, engine=engines[-1] if engines else best_engine(settings.encoders))
+        engines = [
+            own
+            for record in begun
+            if record.command == "featurize" and (own := record.config.get("engine"))
+        ]
+        settings = replace(
+            settings, engine=engines[-1] if engines else best_engine(settings.encoders)
+        )
     if settings.engine != "openvino":
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
@@ -238,7 +299,9 @@ def executed_settings(settings: FeaturizeSettings, records: Path, *, anew: bool)
 
 def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:
     """Return the resources for the features of settings: OpenVINO runs on the CPU, even if Keras finds a GPU."""
-    on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
+    on_keras = settings.engine in ("keras", "torch") and any(
+        choice.runner != "onnx" for choice in settings.encoders
+    )
     return network_resources(jobs, on_keras=on_keras)
 
 
@@ -285,26 +348,41 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
         texts["weights_sha256"] = "the same weights, but their JSON differs"
     differing = describe_differences(store.settings, plan.parts.settings, texts=texts)
     if store.augmentations > plan.augmentations:
-        differing = ", ".join(filter(None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")))
+        differing = ", ".join(
+            filter(
+                None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")
+            )
+        )
     if differing:
         raise other_settings(store.path, differing)
-    contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
+    contents = {
+        image: sha.decode()
+        for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)
+    }
     other = [image for image, sha in unique.sha256.items() if contents.get(image, sha) != sha]
     if other:
         more = f" (and {len(other) - 1} more)" if other[1:] else ""
         raise SettingsConflictError(
             "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
             "new one another name, or use {overwrite} to extract all features again",
-            store.path, other[0], more,
-        )  # fmt: skip
+            store.path,
+            other[0],
+            more,
+        )
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
         text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
         raise SettingsConflictError(text, store.path, len(store.image_ids), left)
-    old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
+    old: dict[str, Known] = dict(
+        zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True)
+    )
     records = unique.dataset.records
-    change = ImageChange.between(old, {record.image_id: (record.label or "", record.group or "") for record in records})
+    change = ImageChange.between(
+        old, {record.image_id: (record.label or "", record.group or "") for record in records}
+    )
     selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
     if change.removed and (differing := describe_differences(*selections)):
-        raise other_settings(store.path, differing)  # images are present, but the options no longer select them
+        raise other_settings(
+            store.path, differing
+        )  # images are present, but the options no longer select them
     return change

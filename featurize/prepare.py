@@ -16,8 +16,25 @@ import numpy.typing as npt
 from ..core import ImageError, Message, TissueError, message_of
 from ..core.formats import read_header
 from ..core.jobs import map_ahead
-from ..data import Fingerprint, ImageRecord, crop_key, decode_record, fingerprint, is_blank, pixels_sha256, resize_image
-from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
+from ..data import (
+    Fingerprint,
+    ImageRecord,
+    crop_key,
+    decode_record,
+    fingerprint,
+    is_blank,
+    pixels_sha256,
+    resize_image,
+)
+from ..stains import (
+    CHECKED,
+    HeAugmenter,
+    MacenkoNormalizer,
+    Normalizer,
+    StainCheck,
+    check_stains,
+    make_normalizer,
+)
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
 
@@ -136,11 +153,17 @@ def normalise_images(
         An image cannot be used. With `skip_errors` an `ImageFailure` is yielded instead.
     """
     normalise = functools.partial(
-        _normalise, settings=settings, views=tuple(views), skip_errors=skip_errors, crop_seed=crop_seed
+        _normalise,
+        settings=settings,
+        views=tuple(views),
+        skip_errors=skip_errors,
+        crop_seed=crop_seed,
     )
     numbered = list(enumerate(records))
     in_turn = processes == 1 or len(numbered) == 1
-    yield from map(normalise, numbered) if in_turn else map_ahead(normalise, numbered, processes=processes)
+    yield from (
+        map(normalise, numbered) if in_turn else map_ahead(normalise, numbered, processes=processes)
+    )
 
 
 def _normalise(
@@ -162,7 +185,9 @@ def _normalise(
         normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.level not in scales:
-                scales[view.level], stain, checked = _at_scale(record, image, view, settings, normalizer)
+                scales[view.level], stain, checked = _at_scale(
+                    record, image, view, settings, normalizer
+                )
                 stains.append(stain)
                 checks += checked
     except ImageError as error:
@@ -188,11 +213,18 @@ def _normalise(
 
 
 def _at_scale(
-    record: ImageRecord, image: npt.NDArray[np.uint8], view: View, settings: FeaturizeSettings, normalizer: Normalizer
+    record: ImageRecord,
+    image: npt.NDArray[np.uint8],
+    view: View,
+    settings: FeaturizeSettings,
+    normalizer: Normalizer,
 ) -> tuple[npt.NDArray[np.uint8], StainInfo, list[StainCheck]]:
     """Resize an image for a view and normalise it; also return its stains, and a check of them where there is one."""
     height, width = image.shape[:2]
-    if view in settings.needs and (message := view.misfit(record, width=width, height=height)) is not None:
+    if (
+        view in settings.needs
+        and (message := view.misfit(record, width=width, height=height)) is not None
+    ):
         raise ImageError(message)
     resized = resize_image(image, view.factor(record.mpp))
     tissue = float(MacenkoNormalizer().tissue(resized).mean())
@@ -204,12 +236,17 @@ def _at_scale(
             raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
         return resized, StainInfo(None, tissue, math.nan, skipped=True), []
     checks = [check_stains(resized, normalised, estimate)] if settings.stain in CHECKED else []
-    vectors, residual = (None, math.nan) if estimate is None else (estimate.stains, estimate.residual)
+    vectors, residual = (
+        (None, math.nan) if estimate is None else (estimate.stains, estimate.residual)
+    )
     return normalised, StainInfo(vectors, tissue, residual, skipped=False), checks
 
 
 def prepare_crops(
-    images: Iterable[NormalisedImage | ImageFailure], *, settings: FeaturizeSettings, views: Sequence[View]
+    images: Iterable[NormalisedImage | ImageFailure],
+    *,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
 ) -> Iterator[PreparedCrops | ImageFailure]:
     """Yield the crops of each image for each augmentation; in dense mode, turned frames and windows."""
     for image in images:
@@ -219,25 +256,36 @@ def prepare_crops(
         changed = image.scales if settings.color_range != (1.0, 1.0) else {}
         augmenters = {scale: HeAugmenter(pixels) for scale, pixels in changed.items()}
         for number in range(settings.augmentations):
-            drawn = draw_augmentation(image.key, number, seed=settings.seed, color_range=settings.color_range)
+            drawn = draw_augmentation(
+                image.key, number, seed=settings.seed, color_range=settings.color_range
+            )
             item = PreparedCrops(image.index, number, image.stain)
             coloured = image.scales | {
                 scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
                 for scale, augmenter in augmenters.items()
             }
             if settings.mode == "dense":
-                item.frames.update({scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()})
+                item.frames.update(
+                    {scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()}
+                )
             for view in views:
                 pixels = (item.frames or coloured)[view.level]
                 if settings.pad != "none":
                     pixels = pad_image(pixels, crop=view.crop)
                 height, width = pixels.shape[:2]
-                boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
+                boxes = crop_boxes(
+                    drawn, height=height, width=width, crop=view.crop, count=settings.crops
+                )
                 if settings.mode == "dense":
-                    corners = [(box.top, box.left, box.top + view.crop, box.left + view.crop) for box in boxes]
+                    corners = [
+                        (box.top, box.left, box.top + view.crop, box.left + view.crop)
+                        for box in boxes
+                    ]
                     item.windows[view] = np.array(corners, dtype=np.int64)
                 else:
-                    item.crops[view] = np.stack([cut_crop(pixels, box, crop=view.crop) for box in boxes])
+                    item.crops[view] = np.stack(
+                        [cut_crop(pixels, box, crop=view.crop) for box in boxes]
+                    )
             yield item
 
 

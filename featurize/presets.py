@@ -20,7 +20,12 @@ AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
 """Automatic values of ``--view``: the published views, or others that fit the images; or only the smaller view."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 12, "mode": "dense"},
+    "quick": {
+        "encoders": ("mobilenetv2",),
+        "views": ("auto:1",),
+        "augmentations": 12,
+        "mode": "dense",
+    },
     "standard": {
         "encoders": ("inceptionv3:mixed5+mixed7+mixed8", "mobilenetv2"),
         "views": ("auto",),
@@ -125,15 +130,30 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
         if view.unit:
             values = [view.scale * factor]
         else:
-            values = [mpp / view.scale * factor for mpp in resolutions if mpp is not None and None not in resolutions]
+            values = [
+                mpp / view.scale * factor
+                for mpp in resolutions
+                if mpp is not None and None not in resolutions
+            ]
         bounds = (min(values), max(values)) if values else ()
-        seen, warning = " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known", ""
-        if any(min(max(bound / mpp, mpp / bound) for mpp in card.mpp) > FAR for bound in bounds if card.mpp):
+        seen, warning = (
+            " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known",
+            "",
+        )
+        if any(
+            min(max(bound / mpp, mpp / bound) for mpp in card.mpp) > FAR
+            for bound in bounds
+            if card.mpp
+        ):
             trained = ", ".join(f"{mpp:g}" for mpp in card.mpp)
             warning = Message(
                 "{} was trained at {} micrometres per pixel, and sees {} at {views:{}}; use {views:{}}",
-                choice.label, trained, seen, view, suited_view(card),
-            )  # fmt: skip
+                choice.label,
+                trained,
+                seen,
+                view,
+                suited_view(card),
+            )
         scales.append(SeenScale(choice.label, view, seen, card.mpp, warning))
     return scales
 
@@ -152,35 +172,56 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
         Options that the user set, which are left out of the result.
     """
     chosen = from_options(
-        FeaturizeSettings, {name: options[name] for name in ("encoders", "weights") if name in options}
+        FeaturizeSettings,
+        {name: options[name] for name in ("encoders", "weights") if name in options},
     )
-    cards = [stated_card(choice, weights_of(chosen.weights, choice.label)) for choice in chosen.encoders]
+    cards = [
+        stated_card(choice, weights_of(chosen.weights, choice.label)) for choice in chosen.encoders
+    ]
     views = [None if card is None else suited_view(card) for card in cards]
     if None in views:
         return {}
     defaults = {
-        "views": tuple(dict.fromkeys(views)), "augmentations": 1, "stain": "none", "color_range": (1.0, 1.0),
+        "views": tuple(dict.fromkeys(views)),
+        "augmentations": 1,
+        "stain": "none",
+        "color_range": (1.0, 1.0),
         "mode": "exact",
-    }  # fmt: skip
+    }
     automatic = str(next(iter(options.get("views", ())), "")) in AUTO
-    return {name: value for name, value in defaults.items() if name not in keep or (name == "views" and automatic)}
+    return {
+        name: value
+        for name, value in defaults.items()
+        if name not in keep or (name == "views" and automatic)
+    }
 
 
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
     """Return one line that lists the default options of encoders."""
-    named = (choice.name for choice in settings.encoders if choice.name in CATALOGUE and not choice.layers)
+    named = (
+        choice.name
+        for choice in settings.encoders
+        if choice.name in CATALOGUE and not choice.layers
+    )
     published = {name: CATALOGUE[name].outputs for name in named}
     outputs = [f"{name}:{'+'.join(of)}" for name, of in published.items()]
     words = {"encoders": outputs, **brought} if outputs else brought
-    words = {name: value for name, value in words.items() if name != "mode"}  # exact is the only mode of these encoders
+    words = {
+        name: value for name, value in words.items() if name != "mode"
+    }  # exact is the only mode of these encoders
     values = (value if isinstance(value, list | tuple) else [value] for value in words.values())
-    texts = [" ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items) for items in values]
+    texts = [
+        " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items)
+        for items in values
+    ]
     template = ", ".join(f"{{{name}:{{}}}}" for name in words)
     names = ", ".join(choice.label for choice in settings.encoders)
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
 
 
-def choose_settings(options: Mapping[str, Any], *, keep: Collection[str]) -> tuple[FeaturizeSettings, bool, bool]:
+def choose_settings(
+    options: Mapping[str, Any], *, keep: Collection[str]
+) -> tuple[FeaturizeSettings, bool, bool]:
     """Return the settings of some options with the defaults that an encoder brings, which are logged.
 
     Parameters

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from ..core import InputError, Message, Settings, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
-from ..encoders import ENGINES, LEAST_OF_PARTIAL, EncoderChoice, encoder_facts, gives_maps, weights_of
+from ..encoders import (
+    ENGINES,
+    LEAST_OF_PARTIAL,
+    EncoderChoice,
+    encoder_facts,
+    gives_maps,
+    weights_of,
+)
 from ..stains import STAIN_METHODS
 from .crops import crop_count
 
@@ -100,7 +107,13 @@ class View:
             return cls(scale, crop)
         scale = scale if scale <= limits.MOST_MPP else float(f"{scale / crop:.6g}")
         if plausible_mpp(scale) is None:
-            raise InputError("{views} {}: {} um a pixel; give {} to {}", text, scale, limits.LEAST_MPP, limits.MOST_MPP)
+            raise InputError(
+                "{views} {}: {} um a pixel; give {} to {}",
+                text,
+                scale,
+                limits.LEAST_MPP,
+                limits.MOST_MPP,
+            )
         return cls(scale, crop, "um")
 
     def factor(self, mpp: float | None) -> float:
@@ -108,7 +121,9 @@ class View:
         if not self.unit:
             return self.scale
         if mpp is None:
-            raise InputError("{views} {}: the micrometres per pixel of an image are not known; give {mpp}", self)
+            raise InputError(
+                "{views} {}: the micrometres per pixel of an image are not known; give {mpp}", self
+            )
         return mpp / self.scale
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
@@ -117,25 +132,43 @@ class View:
         The image may be smaller than the crop, or its micrometres per pixel may be unknown or too coarse.
         """
         if self.unit and record.mpp is None:
-            remedies = [Message("{mpp} gives them for all images, a column mpp of a manifest for each")]
+            remedies = [
+                Message("{mpp} gives them for all images, a column mpp of a manifest for each")
+            ]
             text = "{}: its micrometres per pixel are not known, which the view {} needs"
             return Message(text, record.path, self, remedies=remedies)
         factor = self.factor(record.mpp)
         across, down = scaled_side(width, factor), scaled_side(height, factor)
         if self.unit and factor > _MOST_ENLARGED:
-            return Message("{}: its pixels of {} um show nothing at the {} of {views:{}}; use a coarser one",
-                           record.path, f"{record.mpp:.3g}", f"{self.scale:.3g}", self)  # fmt: skip
+            return Message(
+                "{}: its pixels of {} um show nothing at the {} of {views:{}}; use a coarser one",
+                record.path,
+                f"{record.mpp:.3g}",
+                f"{self.scale:.3g}",
+                self,
+            )
         if min(across, down) >= self.crop:
             return None
         pad = Message("{pad:reflect}")
         if self.unit:
             largest = replace(self, crop=min(across, down))
-            remedies = [Message("the largest field that fits is {} ({views:{}})", largest.field, largest), pad]
+            remedies = [
+                Message("the largest field that fits is {} ({views:{}})", largest.field, largest),
+                pad,
+            ]
             size = f"{across * self.scale:.3g} x {down * self.scale:.3g} um"
-            return Message("{}: {} is smaller than the field of {}", record.path, size, self.field, remedies=remedies)
+            return Message(
+                "{}: {} is smaller than the field of {}",
+                record.path,
+                size,
+                self.field,
+                remedies=remedies,
+            )
         size = f"{across}x{down} at scale {self.scale}"
         remedies = [Message("use a smaller {views}"), pad]
-        return Message("{}: {} is smaller than the crop of {}", record.path, size, self.crop, remedies=remedies)
+        return Message(
+            "{}: {} is smaller than the crop of {}", record.path, size, self.crop, remedies=remedies
+        )
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
@@ -161,7 +194,9 @@ class FeaturizeSettings(Settings):
         help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop); or auto, two views that fit "
         "the images, or auto:1, the smaller one.",
     )
-    augmentations: int = option(50, group="Features", least=1, help="Colour augmentations per image.")
+    augmentations: int = option(
+        50, group="Features", least=1, help="Colour augmentations per image."
+    )
     crops: int = option(
         20,
         least=0,
@@ -173,7 +208,9 @@ class FeaturizeSettings(Settings):
     pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
     pad: str = option(
-        "none", choices=PADS, help="Images smaller than the crop: refuse them, or extend them by mirroring."
+        "none",
+        choices=PADS,
+        help="Images smaller than the crop: refuse them, or extend them by mirroring.",
     )
     stain: str = option(
         "macenko",
@@ -182,9 +219,13 @@ class FeaturizeSettings(Settings):
         help="How stains are treated; macenko-robust is for pale or eosin-rich tissue, which macenko may turn white.",
     )
     stain_fallback: str = option(
-        "skip-normalisation", choices=STAIN_FALLBACKS, help="What to do with an image of too little tissue."
+        "skip-normalisation",
+        choices=STAIN_FALLBACKS,
+        help="What to do with an image of too little tissue.",
     )
-    weights: tuple[str, ...] = option(("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH.")
+    weights: tuple[str, ...] = option(
+        ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
+    )
     precision: str = option("float32", choices=PRECISIONS, help="In which the encoder computes.")
     mode: str = option(
         "exact",
@@ -199,7 +240,9 @@ class FeaturizeSettings(Settings):
         help="What runs the encoder; auto is openvino for networks of Keras on a CPU, else keras, which means "
         "onnxruntime with onnx:FILE, and torch with timm:NAME and hub:DIR.",
     )
-    batch_size: int = option(4, least=1, help="Crops in one pass, at most; results differ by it in rounding.")
+    batch_size: int = option(
+        4, least=1, help="Crops in one pass, at most; results differ by it in rounding."
+    )
     seed: int = option(0, least=0, help="Random seed of crops and colours.")
 
     def __post_init__(self) -> None:
@@ -207,15 +250,23 @@ class FeaturizeSettings(Settings):
         super().__post_init__()
         low, high = self.color_range
         if not 0 < low <= high:
-            raise InputError("{color_range} {} {}: give two positive factors, the lower one first", low, high)
+            raise InputError(
+                "{color_range} {} {}: give two positive factors, the lower one first", low, high
+            )
         if self.pad != "none" and self.mode == "dense":
-            raise InputError("{pad:{}} goes with {mode:exact}; dense mode encodes frames as they are", self.pad)
+            raise InputError(
+                "{pad:{}} goes with {mode:exact}; dense mode encodes frames as they are", self.pad
+            )
         for choice in self.encoders:
             if self.mode == "dense" and not gives_maps(choice):
                 raise InputError(
-                    "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}", choice.name
+                    "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
+                    choice.name,
                 )
-            if choice.runner in ("hub", "onnx") and (given := weights_of(self.weights, choice.label)) != "imagenet":
+            if (
+                choice.runner in ("hub", "onnx")
+                and (given := weights_of(self.weights, choice.label)) != "imagenet"
+            ):
                 text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
                 raise InputError(text, given, choice.name, given)
         if not self.encoders or not self.views:
@@ -231,7 +282,9 @@ class FeaturizeSettings(Settings):
                 )
             small = [view for view in self.views if view.crop < least]
             if small:
-                raise InputError("{views} {}: {} takes no crop under {} pixels", small[0], choice, least)
+                raise InputError(
+                    "{views} {}: {} takes no crop under {} pixels", small[0], choice, least
+                )
 
     @property
     def needs(self) -> tuple[View, ...]:
@@ -256,12 +309,23 @@ def recorded_seconds(settings: FeaturizeSettings) -> float:
     """Return the seconds that an image of BACH took on the core on which speeds were recorded."""
     sides = [math.sqrt(_FRAME_PIXELS) * view.factor(BACH_MPP) for view in settings.views]
     counts = [
-        settings.crops or math.ceil(side / view.crop) ** 2 for side, view in zip(sides, settings.views, strict=True)
+        settings.crops or math.ceil(side / view.crop) ** 2
+        for side, view in zip(sides, settings.views, strict=True)
     ]
     seen = sum(count * view.crop**2 for count, view in zip(counts, settings.views, strict=True))
     if settings.mode == "dense":
-        seen = round(sum(_FRAME_PIXELS * scale**2 for scale in {view.factor(BACH_MPP) for view in settings.views}))
+        seen = round(
+            sum(
+                _FRAME_PIXELS * scale**2
+                for scale in {view.factor(BACH_MPP) for view in settings.views}
+            )
+        )
     crops = sum(counts)
     facts = [encoder_facts(choice) for choice in settings.encoders]
-    macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)
-    return _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
+    macs = sum(
+        f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops
+        for f in facts
+    )
+    return _IMAGE_SECONDS + settings.augmentations * (
+        _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND
+    )

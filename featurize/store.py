@@ -126,17 +126,22 @@ class Store(contextlib.AbstractContextManager["Store"]):
         rows = len(self.image_ids) * self.augmentations
         self._features = checked_dataset(file, "features", holds="float", shape=(None, None))
         if self._features.shape[0] != rows:
-            raise StoreError(f"{self._features.shape[0]} rows do not fit {len(self.image_ids)} images")
+            raise StoreError(
+                f"{self._features.shape[0]} rows do not fit {len(self.image_ids)} images"
+            )
         if len(set(self.image_ids)) < len(self.image_ids) or "" in self.image_ids:
             raise StoreError("an image is in it twice, or without a name")
         self.labels, self.groups = (
-            read_texts(file, name, count=rows, step=self.augmentations) for name in ("label", "group")
+            read_texts(file, name, count=rows, step=self.augmentations)
+            for name in ("label", "group")
         )
         if any(self.labels) and not self.header["classes"]:
             raise StoreError("the attribute classes names no class, and images have labels")
         self.dim = int(self._features.shape[1])
         if self.header.get("dim", self.dim) != self.dim:
-            raise StoreError(f"its features have {self.dim} numbers, and its settings {self.header['dim']}")
+            raise StoreError(
+                f"its features have {self.dim} numbers, and its settings {self.header['dim']}"
+            )
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
@@ -162,19 +167,25 @@ class Store(contextlib.AbstractContextManager["Store"]):
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
         try:
-            if isinstance(chosen, range) and chosen.step == 1 and chosen:  # consecutive: one read is enough
+            if (
+                isinstance(chosen, range) and chosen.step == 1 and chosen
+            ):  # consecutive: one read is enough
                 rows = np.s_[chosen.start * self.augmentations : chosen.stop * self.augmentations]
                 self._features.read_direct(result.reshape(-1, self.dim), rows)
             else:
                 for index, image in enumerate(chosen):
                     self._features.read_direct(
-                        result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[index]
+                        result,
+                        np.s_[image * self.augmentations : (image + 1) * self.augmentations],
+                        np.s_[index],
                     )
         except OSError as error:  # only reading; a position out of range raises another error
             raise StoreError(f"{self.path}: damaged, {error}; {_AGAIN}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
-            raise StoreError(f"{self.path}: a feature of {self.image_ids[first]} is not finite; {_AGAIN}")
+            raise StoreError(
+                f"{self.path}: a feature of {self.image_ids[first]} is not finite; {_AGAIN}"
+            )
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
@@ -191,7 +202,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 return np.array([text.encode() for text in texts], dtype=object)
             holds, shape = ("float", ()) if name == "mpp" else PER_IMAGE[name]
             size = (len(self.image_ids), *shape)
-            return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
+            return np.asarray(
+                checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:]
+            )
 
     def stain_outcome(self) -> StainOutcome:
         """Return which images were not normalised, are doubtful, blank or have foreign pixels, and all `pixels`."""
@@ -206,7 +219,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
     @property
     def keys(self) -> dict[str, str]:
         """Image id to the key of its rows, which depends on settings, augmentations, id and content."""
-        return dict(zip(self.image_ids, read_texts(self._file, "images/key", count=len(self.image_ids)), strict=True))
+        return dict(
+            zip(
+                self.image_ids,
+                read_texts(self._file, "images/key", count=len(self.image_ids)),
+                strict=True,
+            )
+        )
 
     @property
     def pixels(self) -> dict[str, str]:
@@ -241,7 +260,10 @@ def open_store(path: PathInput) -> Store:
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     file = open_for_reading(path)
-    with contextlib.ExitStack() as opened, reading(path, f"damaged, {{}}; {_AGAIN}", kind=StoreError):
+    with (
+        contextlib.ExitStack() as opened,
+        reading(path, f"damaged, {{}}; {_AGAIN}", kind=StoreError),
+    ):
         opened.enter_context(file)
         version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
         if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
@@ -252,7 +274,9 @@ def open_store(path: PathInput) -> Store:
         if version != SCHEMA_VERSION:
             writer = printable(str(file.attrs.get("bchisto_version"))[:100])
             wrong = f"{path}: {version} is not a schema number that this bchisto reads, which is {SCHEMA_VERSION}"
-            raise StoreError(f"{wrong}; it was written by bchisto {writer}: install that, or {_AGAIN}")
+            raise StoreError(
+                f"{wrong}; it was written by bchisto {writer}: install that, or {_AGAIN}"
+            )
         store = Store(path, file)
         opened.pop_all()  # the caller closes the file
     return store
@@ -281,11 +305,15 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
 def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
     unknown = np.full((3, 2), np.nan)
-    columns: dict[str, npt.NDArray[Any]] = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
+    columns: dict[str, npt.NDArray[Any]] = {
+        PIXELS: np.array([stain.pixels for stain in stains], dtype=object)
+    }
     for name, (kind, shape) in PER_IMAGE.items():
         values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
         cells = [unknown if value is None else value for value in values]
-        columns[name] = np.array(cells, np.bool_ if kind == "truth" else np.float32).reshape(-1, *shape)
+        columns[name] = np.array(cells, np.bool_ if kind == "truth" else np.float32).reshape(
+            -1, *shape
+        )
     return columns
 
 
@@ -322,10 +350,15 @@ def write_store(
     """
     augmentations, images = int(origin["augmentations"]), len(records)
     ids = [record.image_id for record in records]
-    labels, groups = [record.label or "" for record in records], [record.group or "" for record in records]
+    labels, groups = (
+        [record.label or "" for record in records],
+        [record.group or "" for record in records],
+    )
     texts = {"image_id": ids, "label": labels, "group": groups}
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
-    target = Path(os.path.realpath(path))  # write the target of a link, so that the link stays valid
+    target = Path(
+        os.path.realpath(path)
+    )  # write the target of a link, so that the link stays valid
     size = augmentations * (4 * dim * images + letters)
     with contextlib.ExitStack() as opened:
         temporary = opened.enter_context(atomic_output(target))
@@ -337,22 +370,36 @@ def write_store(
         # a dataset, because HDF5 limits attributes to 64 KiB
         file.create_dataset("failures", data=json.dumps(list(failures)), dtype=TEXT)
         matrix, chunk = (images * augmentations, dim), (min(augmentations, _CHUNK // dim + 1), dim)
-        features = file.create_dataset("features", matrix, np.float32, chunks=chunk, fletcher32=True)
+        features = file.create_dataset(
+            "features", matrix, np.float32, chunks=chunk, fletcher32=True
+        )
         for name, column in texts.items():
             dataset = file.create_dataset(name, (images * augmentations,), TEXT)
             for start in range(0, images, _AT_ONCE):
-                repeated = np.repeat(np.array(column[start : start + _AT_ONCE], dtype=object), augmentations)
+                repeated = np.repeat(
+                    np.array(column[start : start + _AT_ONCE], dtype=object), augmentations
+                )
                 dataset[start * augmentations : start * augmentations + len(repeated)] = repeated
         file["augmentation"] = np.tile(np.arange(augmentations, dtype=np.int32), images)
         group = file.create_group("images")
-        own = {"image_id": ids, "key": [keys[image] for image in ids], "sha256": [contents[image] for image in ids]}
+        own = {
+            "image_id": ids,
+            "key": [keys[image] for image in ids],
+            "sha256": [contents[image] for image in ids],
+        }
         for name, column in own.items():
             group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
         group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
         group.create_dataset(PIXELS, (images,), TEXT)
         for name, (kind, shape) in PER_IMAGE.items():
-            group.create_dataset(name, (images, *shape), np.bool_ if kind == "truth" else np.float32)
+            group.create_dataset(
+                name, (images, *shape), np.bool_ if kind == "truth" else np.float32
+            )
         for start, (values, columns) in rows:
-            features[start * augmentations : (start + len(values)) * augmentations] = values.reshape(-1, dim)
+            features[start * augmentations : (start + len(values)) * augmentations] = (
+                values.reshape(-1, dim)
+            )
             for name, cells in columns.items():
-                group[name][start : start + len(cells)] = cells.astype(object) if name == PIXELS else cells
+                group[name][start : start + len(cells)] = (
+                    cells.astype(object) if name == PIXELS else cells
+                )

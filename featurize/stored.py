@@ -30,13 +30,32 @@ _OF_MANY = ("encoders", "weights", "views", "augmentations")
 """Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
 
 _ORIGIN: dict[str, type] = {
-    "weights": str, "weights_file_sha256": str, "dataset": str, "images_sha256": str, "selection": str,
-    "bchisto_version": str, "runner": str, "card": str, "network": str, "synthetic": bool, "schema_version": int,
-    "augmentations": int, "classes": list, "mpp_sha256": str, "mpp_least": float, "mpp_most": float,
-}  # fmt: skip
+    "weights": str,
+    "weights_file_sha256": str,
+    "dataset": str,
+    "images_sha256": str,
+    "selection": str,
+    "bchisto_version": str,
+    "runner": str,
+    "card": str,
+    "network": str,
+    "synthetic": bool,
+    "schema_version": int,
+    "augmentations": int,
+    "classes": list,
+    "mpp_sha256": str,
+    "mpp_least": float,
+    "mpp_most": float,
+}
 """Attributes that describe the origin of a feature file, and their types; others are not read."""
 
-_WORDS = {str: "text", float: "a number", bool: "true or false", int: "a whole number", list: "a list of texts"}
+_WORDS = {
+    str: "text",
+    float: "a number",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list of texts",
+}
 
 _NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most")
 """Optional attributes: those of encoders other than Keras networks, and those on micrometres per pixel."""
@@ -56,7 +75,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View, *, device: str) -> dict[str, Any]:
+def store_settings(
+    settings: FeaturizeSettings, encoder: CropEncoder, view: View, *, device: str
+) -> dict[str, Any]:
     """Return all settings that determine the rows of one feature file, JSON-ready.
 
     Parameters
@@ -100,14 +121,22 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         raise TypeError("layers are not names")
     for name, (least, most) in _BOUNDS.items():
         value = header[name]
-        if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
+        if not all(
+            least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])
+        ):
             raise InputError(f"{name} is {str(value)[:40]}, out of range")
     if header.get("unit", "") not in ("", "um"):
         raise InputError(f"unit {str(header['unit'])[:40]!r} is not a unit")
     own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
-        views=(View(float(header["scale"]), converted(header["crop"], "crop", int), str(header.get("unit", ""))),),
+        views=(
+            View(
+                float(header["scale"]),
+                converted(header["crop"], "crop", int),
+                str(header.get("unit", "")),
+            ),
+        ),
         augmentations=header["augmentations"],
         **{name: header[name] for name in own},
     )
@@ -119,7 +148,9 @@ def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, An
     for name, value in {**settings, **origin}.items():
         if isinstance(value, list):
             numbers = bool(value) and not isinstance(value[0], str)
-            file.attrs.create(name, value, dtype=np.float64 if numbers else TEXT, shape=(len(value),))
+            file.attrs.create(
+                name, value, dtype=np.float64 if numbers else TEXT, shape=(len(value),)
+            )
         elif not isinstance(value, dict):
             file.attrs[name] = value
 
@@ -140,12 +171,18 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         isinstance(value, str) and len(value) > limits.ID_LETTERS for value in settings.values()
     ):
         raise StoreError("the attribute settings holds none")
-    origin = {name: _attribute(file, name) for name in _ORIGIN if name in file.attrs or name not in _NOT_ALWAYS}
+    origin = {
+        name: _attribute(file, name)
+        for name in _ORIGIN
+        if name in file.attrs or name not in _NOT_ALWAYS
+    }
     if not 1 <= origin["augmentations"] <= limits.AUGMENTATIONS:
         raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
     if not isinstance(json.loads(origin["selection"]), dict):
         raise StoreError("the attribute selection has no options")
-    with contextlib.suppress(ValueError):  # an invalid card is ignored, but endless nesting is an error
+    with contextlib.suppress(
+        ValueError
+    ):  # an invalid card is ignored, but endless nesting is an error
         json.loads(origin.get("card", "{}"))
     try:
         if settings.get("mode") == IMPORTED:
@@ -161,7 +198,8 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError("its failures are too long")
     failures = parse_json(text)
     if not isinstance(failures, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in failures
     ):
         raise StoreError("its failures are not a list of images and messages")
     return settings, {**origin, "failures": failures}
@@ -181,7 +219,9 @@ def _attribute(file: Any, name: str) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
     values = value if isinstance(value, list) else [value]
-    if type(value) is not _ORIGIN[name] or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
+    if type(value) is not _ORIGIN[name] or (
+        isinstance(value, list) and not all(isinstance(v, str) for v in value)
+    ):
         raise StoreError(f"the attribute {name} is not {_WORDS[_ORIGIN[name]]}")
     if any(isinstance(text, str) and len(text) > longest for text in values):
         raise StoreError(f"the attribute {name} is too long")

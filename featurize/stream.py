@@ -17,7 +17,15 @@ from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation, norm_pool
 from .device import Fetch, cached_describer
-from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
+from .prepare import (
+    ImageFailure,
+    NormalisedImage,
+    PreparedCrops,
+    StainInfo,
+    normalise_images,
+    prefetch,
+    prepare_crops,
+)
 from .settings import FeaturizeSettings, View
 
 _AHEAD = 2
@@ -80,18 +88,33 @@ def describe_images(
     """
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
-        records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
+        records,
+        settings=settings,
+        views=views,
+        skip_errors=skip_errors,
+        crop_seed=crop_seed,
+        processes=helpers,
     )
-    mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
+    mapped = {
+        name: (encoder, view)
+        for name, (encoder, view) in targets.items()
+        if isinstance(encoder, Encoder)
+    }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
-        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker)
+        described = _on_device(
+            prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker
+        )
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
-        ready = prefetch(crops, ahead=_AHEAD) if default_jobs() > 1 else crops  # else a thread only takes the cache
+        ready = (
+            prefetch(crops, ahead=_AHEAD) if default_jobs() > 1 else crops
+        )  # else a thread only takes the cache
         described = _crop_by_crop(ready, records, settings, targets, mapped, ticker)
     for item in described:
         if isinstance(item, ImageDescriptors):
-            broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
+            broken = [
+                name for name, values in item.features.items() if not np.isfinite(values).all()
+            ]
             if broken:
                 where = f"{item.record.path}: its features of {broken[0]}"
                 message = f"{where} are not finite; check the weights or use float32"
@@ -102,7 +125,9 @@ def describe_images(
         yield item
 
 
-def on_gpu(settings: FeaturizeSettings, encoders: Collection[CropEncoder], wanted: bool | None = None) -> bool:
+def on_gpu(
+    settings: FeaturizeSettings, encoders: Collection[CropEncoder], wanted: bool | None = None
+) -> bool:
     """Return whether colours, crops and pooling are computed on the device of Keras's backend: if that is a GPU.
 
     If settings and encoders allow it, `wanted` decides instead.
@@ -129,14 +154,19 @@ def _crop_by_crop(
             yield item
             continue
         if item.augmentation == 0:
-            shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
+            shape = {
+                name: (settings.augmentations, encoder.dim)
+                for name, (encoder, _) in targets.items()
+            }
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         encoded = _encode_frames(mapped, item) if settings.mode == "dense" else {}
         for name, (encoder, view) in targets.items():
             if settings.mode != "dense":
                 crops = item.crops[view]
                 starts = range(0, len(crops), settings.batch_size)
-                batches = [encoder.encode(crops[start : start + settings.batch_size]) for start in starts]
+                batches = [
+                    encoder.encode(crops[start : start + settings.batch_size]) for start in starts
+                ]
                 encoded[name] = np.concatenate(batches)
             features[name][item.augmentation] = norm_pool(encoded[name], settings.pool)
         ticker.tick()
@@ -152,12 +182,18 @@ def _on_device(
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Compute features with all steps after normalisation on the device, always one image ahead."""
-    describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
+    describer = cached_describer(
+        tuple((name, *target) for name, target in targets.items()), settings
+    )
     waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
     def finished() -> ImageDescriptors | ImageFailure:
         item = waiting.pop(0)
-        described = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2]())
+        described = (
+            item
+            if isinstance(item, ImageFailure)
+            else ImageDescriptors(item[0], item[1], item[2]())
+        )
         ticker.tick(settings.augmentations)
         return described
 
@@ -168,10 +204,14 @@ def _on_device(
                 waiting.append(item)
             else:
                 drawn = [
-                    draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
+                    draw_augmentation(
+                        item.key, number, seed=settings.seed, color_range=settings.color_range
+                    )
                     for number in range(settings.augmentations)
                 ]
-                waiting.append((records[item.index], item.stain, describer.start(item.scales, drawn)))
+                waiting.append(
+                    (records[item.index], item.stain, describer.start(item.scales, drawn))
+                )
             if len(waiting) > 1:
                 yield finished()
     except ImageError as error:
@@ -208,7 +248,10 @@ class DescribingCost:
 
 
 def time_describing(
-    record: ImageRecord, *, settings: FeaturizeSettings, targets: Mapping[str, tuple[CropEncoder, View]]
+    record: ImageRecord,
+    *,
+    settings: FeaturizeSettings,
+    targets: Mapping[str, tuple[CropEncoder, View]],
 ) -> DescribingCost:
     """Measure the cost of an image, from those of its first augmentation and of one more.
 
@@ -223,7 +266,9 @@ def time_describing(
         The image cannot be used.
     """
     crops = min(settings.crops, settings.batch_size)
-    times = settings.crops / crops if crops and settings.mode == "exact" else 1.0  # a grid, or a frame, is timed whole
+    times = (
+        settings.crops / crops if crops and settings.mode == "exact" else 1.0
+    )  # a grid, or a frame, is timed whole
 
     def describe(augmentations: int) -> float:
         small = replace(settings, augmentations=augmentations, crops=crops)
@@ -234,11 +279,16 @@ def time_describing(
     image, others = describe(1), settings.augmentations * times - 1
     if others:
         image += max(0.0, describe(2) - image) * others
-    return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))
+    return DescribingCost(
+        image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
+    )
 
 
 def rehearse(
-    records: Sequence[ImageRecord], describe: Callable[[ImageRecord], object], *, files: ImageFiles | None = None
+    records: Sequence[ImageRecord],
+    describe: Callable[[ImageRecord], object],
+    *,
+    files: ImageFiles | None = None,
 ) -> None:
     """Describe an image of each of the largest sizes, so that this process takes as much memory as the work will.
 

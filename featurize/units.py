@@ -50,7 +50,11 @@ Rows = tuple[npt.NDArray[np.float32], Columns]
 
 
 def row_keys(
-    settings: Mapping[str, Any], contents: Mapping[str, str], *, augmentations: int, mpp: Mapping[str, float | None]
+    settings: Mapping[str, Any],
+    contents: Mapping[str, str],
+    *,
+    augmentations: int,
+    mpp: Mapping[str, float | None],
 ) -> dict[str, str]:
     """Return a mapping from image id to the key of the image's rows.
 
@@ -78,7 +82,9 @@ def pack_path(folder: Path, keys: Sequence[str]) -> Path:
     return folder / f"{key_of('pack of rows 2', keys=sorted(keys))}.npz"
 
 
-def keep(folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int) -> None:
+def keep(
+    folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int
+) -> None:
     """Write the rows of some images of one feature file as a pack, atomically.
 
     Parameters
@@ -92,15 +98,24 @@ def keep(folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure],
         Number of features.
     """
     images = {key: image for key, image in described.items() if isinstance(image, ImageDescriptors)}
-    failures = {key: image.message for key, image in described.items() if isinstance(image, ImageFailure)}
+    failures = {
+        key: image.message for key, image in described.items() if isinstance(image, ImageFailure)
+    }
     rows = [image.features[store] for image in images.values()]
     features = np.stack(rows) if rows else np.empty((0, 0, dim), np.float32)
     columns = stain_columns([image.stain for image in images.values()])
     path = pack_path(folder, list(described))
-    arrays = {"keys": np.array(list(images), "S64"), "failures": np.frombuffer(json.dumps(failures).encode(), np.uint8)}
+    arrays = {
+        "keys": np.array(list(images), "S64"),
+        "failures": np.frombuffer(json.dumps(failures).encode(), np.uint8),
+    }
     prints = [image.stain.fingerprint for image in images.values()]
     arrays[_PRINTS] = np.array(prints, np.float16).reshape(-1, *FINGERPRINT)
-    write_pack(path, path.stem, {**arrays, "features": features, **columns, PIXELS: columns[PIXELS].astype("S64")})
+    write_pack(
+        path,
+        path.stem,
+        {**arrays, "features": features, **columns, PIXELS: columns[PIXELS].astype("S64")},
+    )
 
 
 @dataclass(frozen=True)
@@ -142,11 +157,14 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     failures = dict(parse_json(arrays["failures"].tobytes().decode()))
     features, columns = arrays["features"], {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
     fault = (
-        "is of another shape" if keys and features.shape != (len(keys), augmentations, dim)
-        else "holds values that are not finite" if not np.isfinite(features).all()
-        else "its columns are of another length" if {len(arrays[name]) for name in [*columns, _PRINTS]} != {len(keys)}
+        "is of another shape"
+        if keys and features.shape != (len(keys), augmentations, dim)
+        else "holds values that are not finite"
+        if not np.isfinite(features).all()
+        else "its columns are of another length"
+        if {len(arrays[name]) for name in [*columns, _PRINTS]} != {len(keys)}
         else ""
-    )  # fmt: skip
+    )
     if fault:
         _log.warning("%s: %s; done again", path, fault)
         return None
@@ -243,7 +261,9 @@ def read_rows(
         for path, run in itertools.groupby(enumerate(keys), key=lambda item: files[item[1]]):
             if path not in held:
                 for pack in [other for other in held if other.suffix == ".npz"]:
-                    del held[pack]  # one pack in memory is enough: images are in the order of their blocks
+                    del held[
+                        pack
+                    ]  # one pack in memory is enough: images are in the order of their blocks
                 if path.suffix == ".npz":
                     kept = read_kept(path, augmentations=augmentations, dim=dim)
                     if kept is None:
@@ -254,14 +274,21 @@ def read_rows(
                     store = opened.enter_context(open_store(path))
                     names, features = store.keys.values(), store.features
                     columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
-                held[path] = {key: position for position, key in enumerate(names)}, features, columns
+                held[path] = (
+                    {key: position for position, key in enumerate(names)},
+                    features,
+                    columns,
+                )
             positions, features, columns = held[path]
             places = list(run)
             if any(key not in positions for _, key in places):
                 raise StoreError(f"{path}: changed meanwhile; run the same command again")
             for start in range(0, len(places), _AT_ONCE):
                 piece = [positions[key] for _, key in places[start : start + _AT_ONCE]]
-                yield places[start][0], (features(piece), {name: column[piece] for name, column in columns.items()})
+                yield (
+                    places[start][0],
+                    (features(piece), {name: column[piece] for name, column in columns.items()}),
+                )
 
 
 @dataclass(frozen=True)
@@ -315,7 +342,10 @@ def make_units(
                 lacking.setdefault(tuple(names), []).append(record)
         units.append(
             tuple(
-                Alike(tuple(images), {name: tuple(keys[name][image.image_id] for image in images) for name in names})
+                Alike(
+                    tuple(images),
+                    {name: tuple(keys[name][image.image_id] for image in images) for name in names},
+                )
                 for names, images in lacking.items()
             )
         )
@@ -362,8 +392,9 @@ def describe_units(
                 raise WeightsError(
                     "{}: the weights of {} changed while the command ran; put back those it began with and run "
                     "it again, or use another {out}",
-                    source, encoder.name,
-                )  # fmt: skip
+                    source,
+                    encoder.name,
+                )
             targets[name] = encoder, plan.view
         items = describe_images(
             [record for alike in parts for record in alike.records],
@@ -385,7 +416,9 @@ def describe_units(
                             raise  # otherwise another process has finished the file and removed its packs
 
 
-def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> list[tuple[Unit, ...]]:
+def bundle_units(
+    units: Sequence[Unit], resources: Resources, *, size: int
+) -> list[tuple[Unit, ...]]:
     """Group units into tasks of several, so that a GPU need not wait between units.
 
     Parameters
@@ -396,4 +429,6 @@ def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> l
         Images in a unit.
     """
     together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
-    return [tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))]
+    return [
+        tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))
+    ]

@@ -28,7 +28,14 @@ AUGMENTATIONS = {
 Rotation, shift and zoom are around the centre, mirrored beyond the edges. Noise is one value per pixel if the image is
 grey. Equal colour channels stay equal under all of them except ``stain``."""
 
-RANGES = {"rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7}
+RANGES = {
+    "rotation": 15.0,
+    "translation": 0.1,
+    "magnification": 0.1,
+    "brightness": 0.2,
+    "noise": 0.05,
+    "crop": 0.7,
+}
 """Default ranges of the augmentations that accept one.
 
 ``rotation``: degrees in either direction. ``translation``: fraction of the side in either direction, along both axes.
@@ -68,10 +75,14 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
         name, colon, written = text.partition(":")
         value, largest = RANGES.get(name), _LIMITS.get(name, 1.0)
         if name not in (*AUGMENTATIONS, OFFLINE):
-            raise InputError("{augmentations} {}: choose one of {}", text, ", ".join((*AUGMENTATIONS, OFFLINE)))
+            raise InputError(
+                "{augmentations} {}: choose one of {}", text, ", ".join((*AUGMENTATIONS, OFFLINE))
+            )
         if colon and value is None:
             takers = ", ".join(RANGES)
-            raise InputError("{augmentations} {}: {} takes no range; those that do are {}", text, name, takers)
+            raise InputError(
+                "{augmentations} {}: {} takes no range; those that do are {}", text, name, takers
+            )
         if colon:
             try:
                 value = float(written)
@@ -81,7 +92,9 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
                 message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
                 raise InputError(message, text, name, largest, name, RANGES[name])
         if ranges.setdefault(name, value) != value:
-            raise InputError("{augmentations} {}: {} is there with another range; keep one", text, name)
+            raise InputError(
+                "{augmentations} {}: {} is there with another range; keep one", text, name
+            )
     return ranges
 
 
@@ -94,10 +107,14 @@ def plain_names(names: Sequence[str]) -> tuple[str, ...]:
     ('mirror', 'rotation', 'noise:0.1')
     """
     ranges = augmentation_ranges(names)
-    return tuple(name if value == RANGES.get(name) else f"{name}:{value:g}" for name, value in ranges.items())
+    return tuple(
+        name if value == RANGES.get(name) else f"{name}:{value:g}" for name, value in ranges.items()
+    )
 
 
-def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.random.SeedSequence], Image]:
+def make_augmenter(
+    names: Sequence[str], *, size: int
+) -> Callable[[Image, np.random.SeedSequence], Image]:
     """Return a function that augments an image (size, size, 3); its random choices depend only on a seed sequence.
 
     Parameters
@@ -132,15 +149,24 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     """Return the transformations in the order of `AUGMENTATIONS`. Rotation, shift and zoom are a single one."""
     import cv2
 
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the package looks for updates on the network
+    os.environ.setdefault(
+        "NO_ALBUMENTATIONS_UPDATE", "1"
+    )  # otherwise the package looks for updates on the network
     import albumentations as package
 
     far = RANGES | {name: value for name, value in ranges.items() if value is not None}
-    turn, shift, zoom = (far[name] if name in ranges else 0.0 for name in ("rotation", "translation", "magnification"))
+    turn, shift, zoom = (
+        far[name] if name in ranges else 0.0
+        for name in ("rotation", "translation", "magnification")
+    )
     warp = package.Affine(
-        rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom), keep_ratio=True,
-        border_mode=cv2.BORDER_REFLECT_101, p=1.0,
-    )  # fmt: skip
+        rotate=(-turn, turn),
+        translate_percent=(-shift, shift),
+        scale=(1.0 - zoom, 1.0 + zoom),
+        keep_ratio=True,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=1.0,
+    )
     if turn and not (shift or zoom):
         warp = package.Rotate(limit=turn, border_mode=cv2.BORDER_REFLECT_101, p=1.0)
     light, most = far["brightness"], far["noise"]
@@ -148,8 +174,12 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
         "isometries": package.D4(p=1.0),
         "mirror": package.HorizontalFlip(p=0.5),
         **dict.fromkeys(("rotation", "translation", "magnification"), warp),
-        "brightness": package.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=1.0),
+        "brightness": package.RandomBrightnessContrast(
+            brightness_limit=light, contrast_limit=light, p=1.0
+        ),
         "noise": package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0),
         "crop": package.RandomResizedCrop(size=(size, size), scale=(far["crop"], 1.0), p=1.0),
     }
-    return package.Compose(list(dict.fromkeys(step for name, step in steps.items() if name in ranges)))
+    return package.Compose(
+        list(dict.fromkeys(step for name, step in steps.items() if name in ranges))
+    )

@@ -46,16 +46,28 @@ class Source:
     workers: int = 1
 
     @classmethod
-    def of(cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1) -> Source:
+    def of(
+        cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1
+    ) -> Source:
         """Return a source whose samples fit the network of these settings."""
         chosen = resolved(settings)
-        return cls(bank, labels, settings.rule, chosen["size"], settings.seed, chosen["batch_size"], workers)
+        return cls(
+            bank,
+            labels,
+            settings.rule,
+            chosen["size"],
+            settings.seed,
+            chosen["batch_size"],
+            workers,
+        )
 
     def samples(self, positions: Indices, *, copies: int = 1) -> Samples:
         """Return every patch of these images as samples, each `copies` times."""
         return Samples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
-    def corners(self, position: int, *, epoch: int | None = None, again: int = 0) -> list[tuple[int, int]]:
+    def corners(
+        self, position: int, *, epoch: int | None = None, again: int = 0
+    ) -> list[tuple[int, int]]:
         """Return the top-left corners of an image's patches.
 
         Random corners depend on the epoch and on `again`, the number of earlier uses of the image in the epoch. Without
@@ -66,7 +78,9 @@ class Source:
             entropy += [epoch, again] if again else [epoch]
         return self.rule.corners(*self.bank.shape(position), entropy=tuple(entropy))
 
-    def read(self, position: int, number: int, *, epoch: int | None = None, again: int = 0) -> Image:
+    def read(
+        self, position: int, number: int, *, epoch: int | None = None, again: int = 0
+    ) -> Image:
         """Return one sample."""
         corner = self.corners(position, epoch=epoch, again=again)[number]
         return self.bank.patch(position, corner, rule=self.rule, size=self.size)
@@ -83,7 +97,11 @@ def _stack(
     import keras
 
     labels = source.labels[samples.images]
-    shares = None if weights is None else np.array([weights[int(label)] for label in labels], dtype=np.float32)
+    shares = (
+        None
+        if weights is None
+        else np.array([weights[int(label)] for label in labels], dtype=np.float32)
+    )
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self, *given: Any) -> None:
@@ -108,7 +126,9 @@ def _stack(
     return Batches(order, labels, shares, picture)
 
 
-def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
+def still_batches(
+    source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None
+) -> Any:
     """Return batches of the samples in order and without augmentation, for validation and prediction.
 
     Parameters
@@ -140,7 +160,11 @@ def training_batches(
         Number of crops of each rotation of ``rotations-crops``.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
-    turn = make_turner(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
+    turn = (
+        make_turner(size=source.size, crops=crops, seed=source.seed)
+        if OFFLINE in augmentations
+        else None
+    )
     online = [name for name in augmentations if name != OFFLINE]
 
     class Pipeline(threading.local):
@@ -152,10 +176,14 @@ def training_batches(
     pipeline = Pipeline() if online else None
 
     def batches(epoch: int) -> Any:
-        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
+        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(
+            len(samples)
+        )
 
         def picture(sample: int) -> Any:
-            position, number, copy = (int(part[sample]) for part in (samples.images, samples.numbers, samples.copies))
+            position, number, copy = (
+                int(part[sample]) for part in (samples.images, samples.numbers, samples.copies)
+            )
             earlier, key = int(again[sample]), source.bank.key(position)
             if turn is None:
                 image = source.read(position, number, epoch=epoch, again=earlier)
@@ -163,7 +191,9 @@ def training_batches(
                 image = turn(source.bank.region(position), key, copy + copies * earlier)
             if pipeline is None:
                 return image
-            return pipeline.augment(image, np.random.SeedSequence([source.seed, key, epoch, sample]))
+            return pipeline.augment(
+                image, np.random.SeedSequence([source.seed, key, epoch, sample])
+            )
 
         return _stack(source, samples, order, picture)
 

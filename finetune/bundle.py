@@ -81,7 +81,11 @@ class CnnBundle(BundleFacts):
         """
         # store resolved values, so that later defaults do not change the network
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
-        own = {"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)}
+        own = {
+            "settings": asdict(replace(settings, **chosen)),
+            "dataset": dataset,
+            "reading": dict(reading),
+        }
         members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
         return CnnBundle.write(path, facts, own=own, members=members)
 
@@ -91,30 +95,54 @@ class CnnBundle(BundleFacts):
         manifest = archive.manifest
         classes = tuple(manifest["classes"])
         # with random weights, since the weights of the archive replace them
-        settings = replace(FinetuneSettings(**manifest["settings"]), weights="random", fresh=(), rate_multipliers=())
+        settings = replace(
+            FinetuneSettings(**manifest["settings"]),
+            weights="random",
+            fresh=(),
+            rate_multipliers=(),
+        )
         chosen = resolved(settings)
         size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
-        if size > limits.TRAINED_SIDE or pixels > limits.TRAINED_BATCH or settings.rule.count > limits.TRAINED_PATCHES:
+        if (
+            size > limits.TRAINED_SIDE
+            or pixels > limits.TRAINED_BATCH
+            or settings.rule.count > limits.TRAINED_PATCHES
+        ):
             # an image would not fit into memory, or take forever
-            raise BundleError(f"{path}: its size, batches or patches are invalid; the model file is corrupt")
+            raise BundleError(
+                f"{path}: its size, batches or patches are invalid; the model file is corrupt"
+            )
         reading = manifest["reading"]
-        if set(reading) != {"label_level", "context"} or not all(isinstance(text, str) for text in reading.values()):
-            raise BundleError(f"{path}: its manifest does not state how images are read; the model file is corrupt")
+        if set(reading) != {"label_level", "context"} or not all(
+            isinstance(text, str) for text in reading.values()
+        ):
+            raise BundleError(
+                f"{path}: its manifest does not state how images are read; the model file is corrupt"
+            )
         members = _folds(path, archive)
-        if settings.network in list_networks() and (needed := weights_bytes(settings, classes=len(classes))):
+        if settings.network in list_networks() and (
+            needed := weights_bytes(settings, classes=len(classes))
+        ):
             for name in members.values():
                 if needed > archive.size(name):
                     why = f"{name} is too small for {settings.network} of this size"
                     raise BundleError(f"{path}: {why}; it was altered")
         models: dict[int, Any] = {}
         for fold, name in members.items() if parse else ():
-            models[fold], content = build_model(settings, classes=len(classes), fold=0), archive.read(name)
+            models[fold], content = (
+                build_model(settings, classes=len(classes), fold=0),
+                archive.read(name),
+            )
             try:
                 load_network(models[fold], content)
             except BundleError as error:
-                raise BundleError("{}: {}: {}; or it is not of {}", path, name, error, settings.network) from error
+                raise BundleError(
+                    "{}: {}: {}; or it is not of {}", path, name, error, settings.network
+                ) from error
         dataset = str(manifest["dataset"])
-        return cls._of(manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading))
+        return cls._of(
+            manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading)
+        )
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
@@ -123,7 +151,9 @@ def _folds(path: Path, archive: Archive) -> dict[int, str]:
     for name in archive.members:
         match = _MEMBER.fullmatch(name)
         if match is None:
-            raise BundleError(f"{path}: its members are not those of a CNN ({name[:100]}); it was altered")
+            raise BundleError(
+                f"{path}: its members are not those of a CNN ({name[:100]}); it was altered"
+            )
         folds[int(match[1])] = name
     if not folds:
         raise BundleError(f"{path}: has no model")
@@ -211,12 +241,18 @@ class CnnModel:
             if isinstance(image, ImageError) and not skip_errors:
                 raise image
             prepared.append(image)
-        usable = {r.image_id: i for r, i in zip(records, prepared, strict=True) if not isinstance(i, ImageError)}
+        usable = {
+            r.image_id: i
+            for r, i in zip(records, prepared, strict=True)
+            if not isinstance(i, ImageError)
+        }
         ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
-            bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])
+            bank = ImageBank.of(
+                [image for image, _ in usable.values()], [key for _, key in usable.values()]
+            )
             source = Source.of(settings, bank, np.zeros(len(bank), dtype=np.int64), workers=helpers)
             total = np.zeros((len(bank), len(self.bundle.classes)))
             for model in self.bundle.models.values():
@@ -238,6 +274,8 @@ def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.floa
     """
     positions = np.arange(len(source.bank))
     batches = [positions] if visible_gpus() else np.split(positions, len(positions))
-    patches = np.concatenate([predict_samples(model, source, batch, classes=classes) for batch in batches])
+    patches = np.concatenate(
+        [predict_samples(model, source, batch, classes=classes) for batch in batches]
+    )
     ends = np.cumsum(source.bank.counts(positions, source.rule))[:-1]
     return np.array([part.mean(axis=0) for part in np.split(patches, ends)])

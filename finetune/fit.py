@@ -39,10 +39,19 @@ class EventLog:
         """Add a point to each curve that has a value, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
-        summary = self._tf.compat.v1.SummaryMetadata  # tells TensorBoard which of its pages shows the value
+        summary = (
+            self._tf.compat.v1.SummaryMetadata
+        )  # tells TensorBoard which of its pages shows the value
         entries: list[tuple[str, Any, str, int]] = [
-            *((name, np.float32(value), "scalars", 1) for name, value in values.items() if value != ""),
-            *((v.path, _histogram(ops.convert_to_numpy(v.value)), "histograms", 2) for v in model.trainable_variables),
+            *(
+                (name, np.float32(value), "scalars", 1)
+                for name, value in values.items()
+                if value != ""
+            ),
+            *(
+                (v.path, _histogram(ops.convert_to_numpy(v.value)), "histograms", 2)
+                for v in model.trainable_variables
+            ),
         ]
         with self._writer.as_default():
             for name, value, plugin, kind in entries:
@@ -57,7 +66,9 @@ class EventLog:
         if keras.backend.backend() != "tensorflow":
             return
         inputs = self._tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
-        traced = self._tf.function(lambda images: model(images, training=False)).get_concrete_function(inputs)
+        traced = self._tf.function(
+            lambda images: model(images, training=False)
+        ).get_concrete_function(inputs)
         with self._writer.as_default():
             self._tf.summary.graph(traced.graph.as_graph_def(add_shapes=True))
         self._writer.flush()
@@ -123,7 +134,9 @@ class StateFile:
 
     def __init__(self, path: Path, model: Any, key: str) -> None:
         self._path, self._model, self._key = path, model, key
-        self._variables = {f"variable{n}": variable for n, variable in enumerate(training_variables(model))}
+        self._variables = {
+            f"variable{n}": variable for n, variable in enumerate(training_variables(model))
+        }
         self._written, self._cost = time.monotonic(), 0.0
 
     def restore(self) -> Progress:
@@ -148,7 +161,9 @@ class StateFile:
         if started - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
             return False
         plain = {name: getattr(progress, name) for name in ("done", "best", "waited", "rows")}
-        arrays = {name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()}
+        arrays = {
+            name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()
+        }
         if progress.waited:  # otherwise the model holds the best weights
             arrays |= {f"best{n}": value for n, value in enumerate(progress.kept)}
         arrays["progress"] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
@@ -234,7 +249,9 @@ def train_model(
     settings, samples = plan.settings, training_samples(source, plan)
     weights = loss_weights(source, samples, plan)
     validated = source.samples(plan.validate)
-    make_epoch = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
+    make_epoch = training_batches(
+        source, samples, augmentations=settings.augmentations, crops=settings.crops
+    )
     state_file = StateFile(state, model, key)
     progress = state_file.restore()
     saved_epochs = progress.done
@@ -258,7 +275,9 @@ def train_model(
             row[3:] = map(float, model.evaluate(validation, verbose=0))
         loss = row[3] if len(validated) else row[1]
         if not math.isfinite(loss):
-            raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0])
+            raise InputError(
+                "{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0]
+            )
         progress.done += 1
         progress.rows.append(row)
         if not stops or loss < progress.best:
@@ -288,7 +307,9 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
         See `sample_training`.
     """
     settings = plan.settings
-    chosen = plan.train[sample_training(source.labels[plan.train], method=settings.sampling, seed=settings.seed)]
+    chosen = plan.train[
+        sample_training(source.labels[plan.train], method=settings.sampling, seed=settings.seed)
+    ]
     chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=settings.seed)]
     return source.samples(chosen, copies=settings.offline_copies)
 
@@ -303,7 +324,11 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
     InputError
         See `class_weights`.
     """
-    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.settings.class_weights else None
+    return (
+        class_weights(source.labels[samples.images], classes=plan.classes)
+        if plan.settings.class_weights
+        else None
+    )
 
 
 def _words(row: list[Any]) -> str:

@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
 from ..core.jobs import Progress, atomic_output, in_threads, one_thread_of_opencv
-from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixel_findings, pixels_sha256, report_findings
+from ..data import (
+    ImageRecord,
+    decode_record,
+    decode_whole,
+    is_blank,
+    pixel_findings,
+    pixels_sha256,
+    report_findings,
+)
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
@@ -26,10 +34,18 @@ _log = logging.getLogger(__name__)
 
 _INDEX = np.dtype(
     [
-        ("offset", np.int64), ("height", np.int64), ("width", np.int64), ("key", np.int64), ("sha256", "S64"),
-        ("region_height", np.int64), ("region_width", np.int64), ("across", float), ("down", float), ("side", float),
+        ("offset", np.int64),
+        ("height", np.int64),
+        ("width", np.int64),
+        ("key", np.int64),
+        ("sha256", "S64"),
+        ("region_height", np.int64),
+        ("region_width", np.int64),
+        ("across", float),
+        ("down", float),
+        ("side", float),
     ]
-)  # fmt: skip
+)
 """Index entry of an image.
 
 Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `Region`, whose pixels
@@ -81,7 +97,9 @@ class ImageBank:
 
     def counts(self, positions: Indices, rule: PatchRule) -> Indices:
         """Return how many patches each of these images has."""
-        return np.array([rule.number(*self.shape(position)) for position in positions], dtype=np.int64)
+        return np.array(
+            [rule.number(*self.shape(position)) for position in positions], dtype=np.int64
+        )
 
     def patch(self, position: int, corner: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
         """Return a patch resized for a network, uint8 of shape (size, size, 3)."""
@@ -94,10 +112,14 @@ class ImageBank:
         if image.shape[:2] == (size, size):
             return image
         interpolation = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
+        return np.asarray(
+            cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8
+        )
 
     @classmethod
-    def of(cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()) -> ImageBank:
+    def of(
+        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()
+    ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
         around: list[Region | None] = [*regions] or [None] * len(images)
@@ -117,7 +139,11 @@ class ImageBank:
 
 
 def _write(
-    handle: IO[bytes], image: Image | None, name: str, region: Region | None = None, sha256: str = ""
+    handle: IO[bytes],
+    image: Image | None,
+    name: str,
+    region: Region | None = None,
+    sha256: str = "",
 ) -> tuple[Any, ...]:
     """Write an image and its region, if any, and return its index entry."""
     offset, shapes = handle.tell(), []
@@ -202,7 +228,9 @@ class StainTreatment:
         """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels."""
         report_findings(pixel_findings({}, self.blank, {}))
         foreign = dict(sorted(self.foreign.items()))
-        for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method):
+        for note in stain_notes(
+            sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method
+        ):
             _log.warning("%s", note)
 
     def treat(self, record: ImageRecord, image: Image) -> Image:
@@ -218,7 +246,12 @@ class StainTreatment:
 
 
 def prepare_images(
-    records: Sequence[ImageRecord], settings: FinetuneSettings, *, digest: str, folder: Path, skip_errors: bool = False
+    records: Sequence[ImageRecord],
+    settings: FinetuneSettings,
+    *,
+    digest: str,
+    folder: Path,
+    skip_errors: bool = False,
 ) -> tuple[Path, dict[str, str], dict[str, str]]:
     """Decode and preprocess every image, or reuse the file of an earlier run.
 
@@ -248,7 +281,12 @@ def prepare_images(
     ImageError
         An image cannot be used and `skip_errors` is False.
     """
-    stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
+    stain, rule, turned, size = (
+        settings.stain,
+        settings.rule,
+        settings.turned,
+        resolved(settings)["size"],
+    )
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}:2".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
@@ -266,8 +304,14 @@ def prepare_images(
 
     bank = _whole_bank(path)
     if bank is not None and (skip_errors or bank.index["height"].all()):
-        failed = [records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()]
-        return path, _hashes(records, bank.index), {record.image_id: str(prepare(record)) for record in failed}
+        failed = [
+            records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()
+        ]
+        return (
+            path,
+            _hashes(records, bank.index),
+            {record.image_id: str(prepare(record)) for record in failed},
+        )
     rows: list[tuple[Any, ...]] = []
     failures: dict[str, str] = {}
     with (

@@ -63,7 +63,10 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     network = network_of(settings.network)
     known = inspect.signature(network.build).parameters
     if settings.norm_momentum is not None and "norm_momentum" not in known:
-        raise InputError("{norm_momentum}: {} trains no batch normalisation with it; leave it out", settings.network)
+        raise InputError(
+            "{norm_momentum}: {} trains no batch normalisation with it; leave it out",
+            settings.network,
+        )
     of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
     chosen = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
     for name in _OF_BUILD:
@@ -73,7 +76,8 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
         **chosen,
-        "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
+        "convention": settings.convention
+        or (input_convention(Path(weights)) if of_file else "signed"),
         "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
     }
 
@@ -83,9 +87,15 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
     network = network_of(settings.network)
     if resolved(settings)["weights"] != "random":
         return None
-    if network.caffe is not None:  # not a warning: the source may train from scratch, which a recipe knows
+    if (
+        network.caffe is not None
+    ):  # not a warning: the source may train from scratch, which a recipe knows
         return f"{settings.network} began untrained; published weights were not given"
-    return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
+    return (
+        f"RANDOM WEIGHTS: {settings.network} began untrained."
+        if network.weights == "imagenet"
+        else None
+    )
 
 
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -127,7 +137,9 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
     waiting = list(global_state.get_global_attribute("uninitialized_variables") or [])
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = build_network(settings.network, classes=classes, size=resolved(settings)["size"])
+            model = build_network(
+                settings.network, classes=classes, size=resolved(settings)["size"]
+            )
     finally:
         global_state.set_global_attribute("uninitialized_variables", waiting)
     return 4 * sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -136,14 +148,20 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
 def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), settings.weights
     if settings.freeze or settings.top != "average":
-        raise InputError("{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network)
+        raise InputError(
+            "{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network
+        )
     if weights == "imagenet":
-        text = "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
+        text = (
+            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
+        )
         raise InputError(text, settings.network)
     options = {name: value for name in _OF_BUILD if (value := getattr(settings, name)) is not None}
     if settings.convention != "signed":
         if network.caffe is None:
-            raise InputError("{convention} {}: belongs to {}", settings.convention, ", ".join(CAFFE_LAYERS))
+            raise InputError(
+                "{convention} {}: belongs to {}", settings.convention, ", ".join(CAFFE_LAYERS)
+            )
         options["convention"] = settings.convention
     model = build_network(settings.network, classes=classes, size=settings.size, **options)
     _seed(model, [settings.seed, fold])
@@ -175,7 +193,9 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
         state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
 
 
-def _plain_encoder(name: str, *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
+def _plain_encoder(
+    name: str, *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0
+) -> Any:
     """Build an encoder with a top; this is the `build` of its `NetworkSpec`."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
     return _encoder_with_top(replace(settings, **resolved(settings)), classes=classes, fold=0)
@@ -185,7 +205,11 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     import keras
 
     if settings.fresh:
-        raise InputError(Message("{fresh}: the top of an encoder is always fresh, and the rest comes from its weights"))
+        raise InputError(
+            Message(
+                "{fresh}: the top of an encoder is always fresh, and the rest comes from its weights"
+            )
+        )
     backbone = build_backbone(
         settings.network, weights=settings.weights, precision=settings.precision, seed=settings.seed
     )
@@ -205,13 +229,22 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     for layer in base.layers:
         # a few hundred images give no statistics that fit the trained weights
         if settings.weights != "random" and isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # freezes its statistics; `training=False` has no effect in a nested model
+            layer.trainable = (
+                False  # freezes its statistics; `training=False` has no effect in a nested model
+            )
     images = keras.Input((settings.size, settings.size, 3), name="image")
     with refuse_small(network_of(settings.network), settings.size):
         features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
-    model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
-                    l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip
+    model = add_top(
+        features,
+        images,
+        classes=classes,
+        top=settings.top,
+        dropout=settings.dropout or 0.0,
+        l2=settings.l2 or 0.0,
+        name=settings.network,
+    )
     _seed(keras.Model(features, model.output), [settings.seed, fold])
     return model
 
@@ -222,11 +255,19 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
 
     # TensorFlow passes its own variable to the optimiser, other backends pass that of Keras
     factors: dict[int, float] = {}
-    for prefix, factor in sorted(settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True):
-        fitting = [v for v in model.trainable_variables if any(part.startswith(prefix) for part in v.path.split("/"))]
+    for prefix, factor in sorted(
+        settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True
+    ):
+        fitting = [
+            v
+            for v in model.trainable_variables
+            if any(part.startswith(prefix) for part in v.path.split("/"))
+        ]
         if not fitting:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
-        factors = {id(owner): factor for variable in fitting for owner in (variable, variable.value)} | factors
+        factors = {
+            id(owner): factor for variable in fitting for owner in (variable, variable.value)
+        } | factors
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 
     class Scaled(kind):  # type: ignore[misc]

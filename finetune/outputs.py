@@ -25,15 +25,28 @@ from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
 _CITED = {
-    "alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
-    "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018", "adam": "kingma2015", "imagenet": "deng2009",
-    **dict.fromkeys(("macenko", "macenko-robust", "macenko-published", "staintools-macenko"), "macenko2009"),
-    "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001",
-}  # fmt: skip
+    "alexnet": "krizhevsky2012",
+    "googlenet": "szegedy2015",
+    "resnet50": "he2016",
+    "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016",
+    "mobilenetv2": "sandler2018",
+    "adam": "kingma2015",
+    "imagenet": "deng2009",
+    **dict.fromkeys(
+        ("macenko", "macenko-robust", "macenko-published", "staintools-macenko"), "macenko2009"
+    ),
+    "staintools-vahadane": "vahadane2016",
+    "staintools-reinhard": "reinhard2001",
+}
 """Networks, optimisers, weights and stain methods, to the key of their citation."""
 
-_WORDS = {"adam": "Adam", "sgd": "stochastic gradient descent", "imagenet": "ImageNet weights",
-          "random": "random weights"}  # fmt: skip
+_WORDS = {
+    "adam": "Adam",
+    "sgd": "stochastic gradient descent",
+    "imagenet": "ImageNet weights",
+    "random": "random weights",
+}
 
 
 def _named(name: str) -> str:
@@ -73,10 +86,17 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image was used {each}, augmented differently each time."
-    met = {f"{settings.sampling}-sampling": settings.sampling != "none", "class weights": settings.class_weights}
+    met = {
+        f"{settings.sampling}-sampling": settings.sampling != "none",
+        "class weights": settings.class_weights,
+    }
     if any(met.values()):
         yield f"Class imbalance was handled by {' and '.join(name for name, used in met.items() if used)}."
-    part = "an eighth of the training part (groups whole)" if inner else "the validation part of the scheme"
+    part = (
+        "an eighth of the training part (groups whole)"
+        if inner
+        else "the validation part of the scheme"
+    )
     trained = f"Networks were trained for {settings.epochs} epochs"
     if not settings.validation:
         yield f"{trained} without validation."
@@ -106,31 +126,52 @@ _Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
 
 
 def write_outputs(
-    training: Any, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
+    training: Any,
+    result: CrossValidation,
+    units: Sequence[FoldUnit],
+    outcomes: Sequence[npt.NDArray[np.float64]],
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
-    settings, records = units[0].plan.settings, {record.image_id: record for record in training.dataset.records}
-    parts = [(unit.test_names, rows[: len(unit.test_names)]) for unit, rows in zip(units, outcomes, strict=True)]
+    settings, records = (
+        units[0].plan.settings,
+        {record.image_id: record for record in training.dataset.records},
+    )
+    parts = [
+        (unit.test_names, rows[: len(unit.test_names)])
+        for unit, rows in zip(units, outcomes, strict=True)
+    ]
     tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
-    held = [(unit.held_names, rows[len(unit.test_names) :]) for unit, rows in zip(units, outcomes, strict=True)]
+    held = [
+        (unit.held_names, rows[len(unit.test_names) :])
+        for unit, rows in zip(units, outcomes, strict=True)
+    ]
     if any(names for names, _ in held):
         _, whole = _table(training, units, held, result)
         _write_table(result.folder / "predictions-validation.csv", whole, training.images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
-    shown = {**asdict(settings), **resolved(settings), "weights": Path(resolved(settings)["weights"]).name}
+    shown = {
+        **asdict(settings),
+        **resolved(settings),
+        "weights": Path(resolved(settings)["weights"]).name,
+    }
     outputs = Outputs(
         training,
         tables=tables,
         methods=list(methods_of(settings, folds=len(units), inner=not validated)),
-        settings={"source": network_of(settings.network).source, **{key: str(value) for key, value in shown.items()}},
+        settings={
+            "source": network_of(settings.network).source,
+            **{key: str(value) for key, value in shown.items()},
+        },
         facts={"curves": {fold: _curve(rows) for fold, rows in logs.items() if rows}},
         picture=lambda image: decode_record(records[image]),
     )
     models = {unit.fold: functools.partial(read_network, unit) for unit in units}
     read = {"dataset": training.dataset.name, "reading": training.reading}
-    bundle = functools.partial(CnnBundle.save, result.model, settings=settings, models=models, **read)
+    bundle = functools.partial(
+        CnnBundle.save, result.model, settings=settings, models=models, **read
+    )
     return outputs.write(result, bundle=bundle)
 
 
@@ -138,10 +179,16 @@ def _table(
     training: Training, units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
-    keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
+    keys = [
+        (image, unit.fold)
+        for unit, (names, _) in zip(units, parts, strict=True)
+        for image, _ in names
+    ]
     trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
     probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].plan.settings
-    table = training.images.table(settings.network, keys, probabilities, protocol=result.protocol, trained=trained)
+    table = training.images.table(
+        settings.network, keys, probabilities, protocol=result.protocol, trained=trained
+    )
     if settings.rule.kind == "resize":
         return table, table
     table = replace(table, patches=tuple(patch for names, _ in parts for _, patch in names))
@@ -159,7 +206,9 @@ def _tables(
         _write_table(result.folder / "predictions-by-patch.csv", table, images)
     _write_table(result.folder / "predictions.csv", whole, images)
     for level, rule in product(levels, AGGREGATIONS):
-        with contextlib.suppress(InputError):  # groups are unknown or have two classes, or the rule needs two
+        with contextlib.suppress(
+            InputError
+        ):  # groups are unknown or have two classes, or the rule needs two
             aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
             tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
     return [whole, *tables]
@@ -170,10 +219,16 @@ def _write_table(path: Path, table: PredictionTable, images: LabelledImages) -> 
     pairs: Any = zip(table.image_ids, table.folds, strict=True)
     rows = [(image, images.labels[image], images.groups[image], fold) for image, fold in pairs]
     patches = [] if table.patches is None else [("patch", table.patches)]
-    write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches)
+    write_predictions(
+        path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches
+    )
 
 
 def _curve(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
     """Return loss and accuracy per epoch, and both on the validation images, if any."""
-    names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if any(row[name] for row in rows)]
+    names = [
+        name
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+        if any(row[name] for row in rows)
+    ]
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}

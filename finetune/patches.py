@@ -68,7 +68,9 @@ class Region(NamedTuple):
         start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
         warp, flags = np.column_stack([rows * step, start]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        turned = cv2.warpAffine(self.pixels, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        turned = cv2.warpAffine(
+            self.pixels, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+        )
         return np.asarray(turned, dtype=np.uint8)
 
 
@@ -102,7 +104,9 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
     pixels = treat(np.ascontiguousarray(image[y0:y1, x0:x1]))
     if factor > 1:
         reduced = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
-        pixels = np.asarray(cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        pixels = np.asarray(
+            cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
     middle = ((left + right) / 2 - x0) / factor, ((top + bottom) / 2 - y0) / factor
     return Region(pixels, *middle, side / factor)
 
@@ -131,7 +135,9 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     """
 
     def turned(region: Region, key: int, copy: int) -> Image:
-        of_turn, of_crop = (np.random.default_rng([seed, key, *own]) for own in ((copy // crops, 0), (copy, 1)))
+        of_turn, of_crop = (
+            np.random.default_rng([seed, key, *own]) for own in ((copy // crops, 0), (copy, 1))
+        )
         angle = float(of_turn.uniform(-180.0, 180.0))
         share, *shift = of_crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
         return region.turned(angle=angle, share=share, shift=(shift[0], shift[1]), size=size)
@@ -169,10 +175,15 @@ class PatchRule:
         """Return an error message if an image of this size is smaller than a patch; otherwise None."""
         if min(height, width) >= self.side:
             return None
-        remedies, text = [Message("use {patches:resize} or smaller ones")], "{}: {}x{} is smaller than patches of {}"
+        remedies, text = (
+            [Message("use {patches:resize} or smaller ones")],
+            "{}: {}x{} is smaller than patches of {}",
+        )
         return Message(text, record.path, width, height, self.side, remedies=remedies)
 
-    def corners(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
+    def corners(
+        self, height: int, width: int, *, entropy: tuple[int, ...]
+    ) -> list[tuple[int, int]]:
         """Return top and left of every patch of an image. `entropy` seeds random patches."""
         if self.kind == "resize":
             return [(0, 0)]
@@ -256,7 +267,11 @@ def parse_patches(text: str) -> PatchRule:
             case ["sliding", side, overlap]:
                 rule = PatchRule("sliding", int(side), overlap=float(overlap))
     if rule is None:
-        raise InputError("{patches} {}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP]", text)
+        raise InputError(
+            "{patches} {}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP]", text
+        )
     if rule.side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
-        raise InputError("{patches} {}: give a side from 8 up, a count from 1 up and an overlap below 1", text)
+        raise InputError(
+            "{patches} {}: give a side from 8 up, a count from 1 up and an overlap below 1", text
+        )
     return rule

@@ -46,7 +46,9 @@ def _caffe_network() -> Any:
         described = file.message_type.add(name=message)
         for number, (name, kind) in fields.items():
             type_name = f".{kind}" if kind in _FIELDS else None
-            described.field.add(name=name, number=number, label=3, type=_KINDS.get(kind, 11), type_name=type_name)
+            described.field.add(
+                name=name, number=number, label=3, type=_KINDS.get(kind, 11), type_name=type_name
+            )
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("Network"))
@@ -70,7 +72,9 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
             for position, array in enumerate(layer.arrays):
                 key = f"{name}.{('weight', 'bias')[position] if position < 2 else position}"
                 if not name or key in arrays:
-                    raise ValueError(f"two layers called {printable(name[:100])}, or one without a name")
+                    raise ValueError(
+                        f"two layers called {printable(name[:100])}, or one without a name"
+                    )
                 arrays[key] = _array(array)
     except (*DAMAGE, DecodeError) as error:
         raise WeightsError(f"{path}: not a Caffe model, or damaged ({error})") from error
@@ -80,7 +84,10 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def _array(array: Any) -> npt.NDArray[np.float32]:
-    parts = [*(np.frombuffer(part, "<f4") for part in array.floats), *(np.frombuffer(p, "<f8") for p in array.doubles)]
+    parts = [
+        *(np.frombuffer(part, "<f4") for part in array.floats),
+        *(np.frombuffer(p, "<f8") for p in array.doubles),
+    ]
     values = np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32, copy=False)
     if array.shape:
         shape = [side for part in array.shape for side in part.sides]
@@ -110,14 +117,20 @@ def input_convention(path: Path) -> str:
     WeightsError
         See `load_pretrained`.
     """
-    return "caffe" if path.suffix == _CAFFE or _is_caffe(read_weight_arrays(path, values=False)) else "signed"
+    return (
+        "caffe"
+        if path.suffix == _CAFFE or _is_caffe(read_weight_arrays(path, values=False))
+        else "signed"
+    )
 
 
 def _is_caffe(names: Iterable[str]) -> bool:
     return any(name.endswith(".weight") for name in names)
 
 
-def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str] = ()) -> None:
+def load_pretrained(
+    model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str] = ()
+) -> None:
     """Load weights from a file into a network.
 
     Arrays are named ``<layer>/kernel`` and ``<layer>/bias``, with kernels (rows, columns, in, out) as in Keras; or
@@ -142,18 +155,30 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     keep = {name for name in shapes if name.startswith(tuple(fresh))}
-    arrays: WeightArrays = {**(read_caffe(path) if path.suffix == _CAFFE else read_weight_arrays(path))}
+    arrays: WeightArrays = {
+        **(read_caffe(path) if path.suffix == _CAFFE else read_weight_arrays(path))
+    }
     if _is_caffe(arrays):
         if network.caffe is None:
-            raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
-        arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep})
+            raise WeightsError(
+                f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
+            )
+        arrays = _from_caffe(
+            arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep}
+        )
     fitting = [name for name in shapes if name in arrays and arrays[name].shape == shapes[name]]
-    keep |= {name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays and name not in fitting}
+    keep |= {
+        name
+        for name in shapes
+        if name.startswith(f"{_LAST}/") and name in arrays and name not in fitting
+    }
 
     def read(_model: Any) -> None:
         for name in fitting:
             if name not in keep:
-                with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused below
+                with np.errstate(
+                    over="ignore"
+                ):  # values beyond float32 become infinite, and are refused below
                     variables[name].assign(arrays[name].astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
@@ -185,7 +210,10 @@ def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
     """Return the weights of a network as arrays, with the names of `network_variables`."""
     from keras import ops
 
-    return {name: ops.convert_to_numpy(variable.value) for name, variable in network_variables(model).items()}
+    return {
+        name: ops.convert_to_numpy(variable.value)
+        for name, variable in network_variables(model).items()
+    }
 
 
 def load_network(model: Any, data: bytes) -> None:
@@ -202,7 +230,9 @@ def load_network(model: Any, data: bytes) -> None:
         variables[name].assign(array.astype(str(variables[name].dtype)))
 
 
-def _from_caffe(arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]]) -> WeightArrays:
+def _from_caffe(
+    arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]]
+) -> WeightArrays:
     """Return the arrays of a Caffe model with bchisto's names and in Keras's order of axes."""
     converted: WeightArrays = {}
     for key, shape in shapes.items():
@@ -218,7 +248,9 @@ def _from_caffe(arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tupl
     return converted
 
 
-def _as_keras(array: npt.NDArray[Any], shape: tuple[int, ...], *, channels: int) -> npt.NDArray[Any]:
+def _as_keras(
+    array: npt.NDArray[Any], shape: tuple[int, ...], *, channels: int
+) -> npt.NDArray[Any]:
     """Return a Caffe array in the order of axes of a Keras variable; `channels` are those of a flattened feature map.
 
     An array that does not fit keeps another shape, and is refused.

@@ -34,7 +34,9 @@ def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
     """
     counts = np.bincount(labels, minlength=classes)
     if (counts == 0).any():
-        raise InputError(f"class {counts.argmin()} has no image in a training part; add images of it")
+        raise InputError(
+            f"class {counts.argmin()} has no image in a training part; add images of it"
+        )
     return {label: float(len(labels) / (classes * count)) for label, count in enumerate(counts)}
 
 
@@ -59,14 +61,20 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)
     smallest, largest = int(counts.min()), int(counts.max())
-    target = {"under": smallest, "over": largest, "under-over": round(float(np.sqrt(smallest * largest)))}[method]
+    target = {
+        "under": smallest,
+        "over": largest,
+        "under-over": round(float(np.sqrt(smallest * largest))),
+    }[method]
     chosen = []
     for label in present:
         inside = np.flatnonzero(labels == label)
         if len(inside) >= target:
             chosen.append(rng.choice(inside, target, replace=False))
         else:  # every image at least once
-            chosen.append(np.concatenate([inside, rng.choice(inside, target - len(inside), replace=True)]))
+            chosen.append(
+                np.concatenate([inside, rng.choice(inside, target - len(inside), replace=True)])
+            )
     return np.sort(np.concatenate(chosen))
 
 
@@ -80,7 +88,9 @@ def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -
     """
     named = dict(copies)
     if unknown := [name for name in named if name not in classes]:
-        raise InputError("{copies} {}: no such class; choose among {}", unknown[0], ", ".join(classes))
+        raise InputError(
+            "{copies} {}: no such class; choose among {}", unknown[0], ", ".join(classes)
+        )
     return tuple(named.get(name, 1.0) for name in classes) if named else ()
 
 
@@ -106,7 +116,10 @@ def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Ind
         return np.arange(len(labels))
     rng = np.random.default_rng([seed, 1])  # other numbers than those of `sample_training`
     drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
-    repeated = [np.resize(each, round(len(each) * factor)) for each, factor in zip(drawn, factors, strict=True)]
+    repeated = [
+        np.resize(each, round(len(each) * factor))
+        for each, factor in zip(drawn, factors, strict=True)
+    ]
     return np.sort(np.concatenate(repeated))
 
 
@@ -157,57 +170,99 @@ class FinetuneSettings(Settings):
         help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
         "-stride2, -doubled, -two-pools, -dropout), or an encoder of `bchisto encoder list`, which gets a head.",
     )
-    name: str = option("", decides=False, help="Added to the folder's name, for several settings of one network.")
-    size: int = option(0, group="Training", help="Side of the input, pixels; default: the network's own.")
+    name: str = option(
+        "", decides=False, help="Added to the folder's name, for several settings of one network."
+    )
+    size: int = option(
+        0, group="Training", help="Side of the input, pixels; default: the network's own."
+    )
     patches: str = option(
-        "resize", group="Training", metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
+        "resize",
+        group="Training",
+        metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
         help="The whole image, or squares cut from it at full resolution.",
-    )  # fmt: skip
+    )
     epochs: int = option(50, group="Training", least=1, help="Epochs, at most.")
-    patience: int = option(8, group="Training", least=0, help="Epochs without a better validation loss; 0: all epochs.")
-    validation: bool = option(True, help="Set training images aside that decide when to stop; without: all epochs.")
+    patience: int = option(
+        8, group="Training", least=0, help="Epochs without a better validation loss; 0: all epochs."
+    )
+    validation: bool = option(
+        True, help="Set training images aside that decide when to stop; without: all epochs."
+    )
     batch_size: int = option(0, least=0, help="Images of a batch; default: the network's own.")
-    optimizer: str = option("", choices=("adam", "sgd"), help="Optimiser; default: the network's own.")
-    learning_rate: float = option(0.0, group="Training", least=0, help="Learning rate; default: the network's own.")
+    optimizer: str = option(
+        "", choices=("adam", "sgd"), help="Optimiser; default: the network's own."
+    )
+    learning_rate: float = option(
+        0.0, group="Training", least=0, help="Learning rate; default: the network's own."
+    )
     rate_multipliers: tuple[tuple[str, float], ...] = option(
-        (), flag="rate-multiplier", metavar="PREFIX=FACTOR", form=_as_factors, plain=_written,
+        (),
+        flag="rate-multiplier",
+        metavar="PREFIX=FACTOR",
+        form=_as_factors,
+        plain=_written,
         help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
-    )  # fmt: skip
+    )
     dropout: float | None = option(None, help="Fraction dropped; default: the network's own.")
     l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
-    norm_momentum: float | None = option(None, help="Momentum of batch normalisation; default: the network's own.")
-    freeze: str = option("", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: none.")
+    norm_momentum: float | None = option(
+        None, help="Momentum of batch normalisation; default: the network's own."
+    )
+    freeze: str = option(
+        "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: none."
+    )
     top: str = option(
-        "average", choices=("average", "conv"), help="Encoders: global average, or convolution and max pooling."
+        "average",
+        choices=("average", "conv"),
+        help="Encoders: global average, or convolution and max pooling.",
     )
     weights: str = option(
-        "", group="Training",
+        "",
+        group="Training",
         help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
         "Caffe's .caffemodel of the other networks.",
-    )  # fmt: skip
-    fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
+    )
+    fresh: tuple[str, ...] = option(
+        (), metavar="PREFIX", help="Layers that start at random whatever the file."
+    )
     convention: str = option(
-        "", choices=CONVENTIONS,
+        "",
+        choices=CONVENTIONS,
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
-    )  # fmt: skip
+    )
     precision: str = option(
-        "", choices=("float32", "bfloat16", "float16"),
+        "",
+        choices=("float32", "bfloat16", "float16"),
         help="Of computation, not of weights; default: bfloat16 on GPUs that compute in it, else float32.",
-    )  # fmt: skip
-    class_weights: bool = option(False, group="Training", help="Give each class the same share of the loss.")
-    sampling: str = option("none", choices=SAMPLINGS, help="How the training part is balanced; no other part is.")
+    )
+    class_weights: bool = option(
+        False, group="Training", help="Give each class the same share of the loss."
+    )
+    sampling: str = option(
+        "none", choices=SAMPLINGS, help="How the training part is balanced; no other part is."
+    )
     copies: tuple[tuple[str, float], ...] = option(
-        (), metavar="CLASS=FACTOR", form=_as_factors, plain=_written,
+        (),
+        metavar="CLASS=FACTOR",
+        form=_as_factors,
+        plain=_written,
         help="Use each training image of this class FACTOR times in an epoch, augmented differently each time.",
-    )  # fmt: skip
+    )
     augmentations: tuple[str, ...] = option(
-        ("isometries",), group="Training", flag="augmentation", metavar="NAME[:RANGE]|none", form=_as_augmentations,
+        ("isometries",),
+        group="Training",
+        flag="augmentation",
+        metavar="NAME[:RANGE]|none",
+        form=_as_augmentations,
         help=f"Of training images: {', '.join((*AUGMENTATIONS, OFFLINE))}. How far may follow, by default "
         f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}.",
-    )  # fmt: skip
+    )
     rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
     crops: int = option(5, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
-    stain: str = option("none", choices=STAIN_METHODS, help="Normalisation or treatment, before patches are cut.")
+    stain: str = option(
+        "none", choices=STAIN_METHODS, help="Normalisation or treatment, before patches are cut."
+    )
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def __post_init__(self) -> None:
@@ -225,9 +280,14 @@ class FinetuneSettings(Settings):
             if share is not None and not 0 <= share < 1:
                 raise InputError("{} {}: give a fraction below 1", Parameter(name), share)
         if not re.fullmatch(r"[\w.+-]*", self.name):
-            raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
+            raise InputError(
+                "{name} {}: becomes part of a folder's name; use letters, digits, - and _",
+                self.name,
+            )
         if self.turned and self.rule.kind != "resize":
-            raise InputError("{augmentations:{}}: goes with {patches:resize}, not {}", OFFLINE, self.patches)
+            raise InputError(
+                "{augmentations:{}}: goes with {patches:resize}, not {}", OFFLINE, self.patches
+            )
 
     @property
     def rule(self) -> PatchRule:

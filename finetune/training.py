@@ -14,7 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, converted, plain_options
+from ..core import (
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    TextInput,
+    WeightsError,
+    converted,
+    plain_options,
+)
 from ..core.formats import file_sha256
 from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_or_remove
 from ..core.runs import FolderSettings, record_run, versions_of
@@ -83,7 +92,10 @@ class CnnTraining(Training):
         """Settings that determine the training, for JSON. A weights file is given by its checksum, not by its path."""
         weights = Path(self.settings.weights)
         return {
-            **{name: getattr(self.settings, name) for name in plain_options(self.settings, deciding=True)},
+            **{
+                name: getattr(self.settings, name)
+                for name in plain_options(self.settings, deciding=True)
+            },
             **resolved(self.settings),
             **({"weights": file_sha256(weights)} if weights.is_file() else {}),
             "backend": prepare_backend(),
@@ -93,7 +105,8 @@ class CnnTraining(Training):
         """Return the folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         return FolderSettings(
-            folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
+            folder=self.networks
+            / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
             settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
             made_with=versions | {"device": "GPU" if visible_gpus() else "CPU"},
@@ -103,9 +116,13 @@ class CnnTraining(Training):
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return the resources of the folds. A folder that was begun continues with the same number of threads."""
         begun, folds = folder.begun_with("threads"), len(self.plan.folds)
-        resources = work.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
+        resources = work.training(
+            folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1
+        )
         if resources.threads and resources.threads > 1:
-            text = "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
+            text = (
+                "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
+            )
             _log.info(text, folder.folder.name, resources.threads)
         return resources
 
@@ -125,7 +142,9 @@ class CnnTraining(Training):
         """Return warnings about the images, the initial weights and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
-        noted = any(note.startswith("RANDOM START") for note in self.notes)  # a note of a recipe about its source
+        noted = any(
+            note.startswith("RANDOM START") for note in self.notes
+        )  # a note of a recipe about its source
         if not noted and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
@@ -143,7 +162,8 @@ class CnnTraining(Training):
         units = []
         for fold in self.plan.folds:
             train, validate, test = (
-                [position[image] for image in self.plan.images(fold, part)] for part in ("train", "val", "test")
+                [position[image] for image in self.plan.images(fold, part)]
+                for part in ("train", "val", "test")
             )
             if not settings.validation:
                 train, validate = train + validate, []
@@ -159,15 +179,34 @@ class CnnTraining(Training):
             )
             trained, validated = (np.array(part, dtype=np.int64) for part in (train, validate))
             unit = FoldUnit(
-                plan=TrainingPlan(settings, trained, validated, len(classes), class_factors(settings.copies, classes)),
-                fold=fold, images=self.bank, labels=labels, test=tuple(test), test_names=names, held_names=held,
-                folder=folder, workers=workers, tensorboard=self.tensorboard,
+                plan=TrainingPlan(
+                    settings,
+                    trained,
+                    validated,
+                    len(classes),
+                    class_factors(settings.copies, classes),
+                ),
+                fold=fold,
+                images=self.bank,
+                labels=labels,
+                test=tuple(test),
+                test_names=names,
+                held_names=held,
+                folder=folder,
+                workers=workers,
+                tensorboard=self.tensorboard,
                 key=self._key(fold, train, validate, names),
-            )  # fmt: skip
+            )
             units.append(unit)
         return units
 
-    def _key(self, fold: int, train: Sequence[int], validate: Sequence[int], names: Sequence[tuple[str, str]]) -> str:
+    def _key(
+        self,
+        fold: int,
+        train: Sequence[int],
+        validate: Sequence[int],
+        names: Sequence[tuple[str, str]],
+    ) -> str:
         """Return the key of a fold, a checksum of its settings and of the contents and labels of its images."""
         records, files = self.dataset.records, self.images.files
 
@@ -177,11 +216,19 @@ class CnnTraining(Training):
 
         tests = [(image, patch, files[image]) for image, patch in names]
         return key_of(
-            FOLD_KIND, settings=self.deciding, reading=self.reading, classes=self.dataset.classes, fold=fold,
-            train=content(train), validate=content(validate), tests=tests,
-        )  # fmt: skip
+            FOLD_KIND,
+            settings=self.deciding,
+            reading=self.reading,
+            classes=self.dataset.classes,
+            fold=fold,
+            train=content(train),
+            validate=content(validate),
+            tests=tests,
+        )
 
-    def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
+    def _split(
+        self, train: Sequence[int], labels: Sequence[int], fold: int
+    ) -> tuple[list[int], list[int]]:
         """Set an eighth of the training images aside to validate. Groups stay whole, and no class is lost for training.
 
         Of eight divisions it uses the first one with all classes in the validation part, if there is one. The loss on a
@@ -189,7 +236,9 @@ class CnnTraining(Training):
         """
         chosen = np.array([labels[position] for position in train], dtype=np.int64)
         records = [self.dataset.records[position] for position in train]
-        groups = self.plan.kept_whole([record.image_id for record in records], [record.group for record in records])
+        groups = self.plan.kept_whole(
+            [record.image_id for record in records], [record.group for record in records]
+        )
         splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
         whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
         for kept, held in (*whole, *splits):
@@ -257,44 +306,70 @@ def finetune(
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
-    chosen = plain_options(selection, settings, choice, view, work) | {"folds": list(choice.folds or ("10",))}
+    chosen = plain_options(selection, settings, choice, view, work) | {
+        "folds": list(choice.folds or ("10",))
+    }
     config = {"out": str(run), **chosen, "tensorboard": tensorboard}
     with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
         opened = selection.open(
-            cache=folder / "images.csv", stain=settings.stain, colours="stain" in settings.augmentations,
-            colours_off=Message("no {augmentations:stain}"), needs=(settings.rule,), skip_errors=work.skip_errors,
+            cache=folder / "images.csv",
+            stain=settings.stain,
+            colours="stain" in settings.augmentations,
+            colours_off=Message("no {augmentations:stain}"),
+            needs=(settings.rule,),
+            skip_errors=work.skip_errors,
             keep_refused=True,
-        )  # fmt: skip
+        )
         view.check(opened.unique.dataset.classes)
         class_factors(settings.copies, opened.unique.dataset.classes)
         records = opened.unique.dataset.records
         labelled = tuple(record for record in records if record.label is not None)
         dataset = replace(opened.unique.dataset, records=labelled)
         if not dataset.records:
-            raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
+            raise InputError(
+                f"{selection.images}: none of the {len(records)} images has a label to train on"
+            )
         # refuse fold lists that do not fit before images are decoded
         choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
         bank, pixels, failures = prepare_images(
-            dataset.records, settings, digest=opened.unique.digest, folder=folder, skip_errors=work.skip_errors
+            dataset.records,
+            settings,
+            digest=opened.unique.digest,
+            folder=folder,
+            skip_errors=work.skip_errors,
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
         write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow), failures=len(failures))
         known_images = LabelledImages(
-            digest=opened.unique.digest, dataset=dataset.name, classes=dataset.classes,
+            digest=opened.unique.digest,
+            dataset=dataset.name,
+            classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},
             groups={record.image_id: record.group for record in dataset.records},
-            failures=tuple(failures.items()), known=known, pixels=pixels, files=opened.unique.sha256,
-        )  # fmt: skip
+            failures=tuple(failures.items()),
+            known=known,
+            pixels=pixels,
+            files=opened.unique.sha256,
+        )
         trainings = [
             CnnTraining(
-                plan=plan, images=known_images, view=view, notes=remarks, overwrite=work.overwrite, networks=folder,
-                dataset=dataset, bank=bank, settings=settings, reading=selection.reading, tensorboard=tensorboard,
+                plan=plan,
+                images=known_images,
+                view=view,
+                notes=remarks,
+                overwrite=work.overwrite,
+                networks=folder,
+                dataset=dataset,
+                bank=bank,
+                settings=settings,
+                reading=selection.reading,
+                tensorboard=tensorboard,
             ).fitted()  # refuses settings that do not fit before anything is written
             for plan in plans
-        ]  # fmt: skip
+        ]
         try:
             return cross_validate(trainings, run=run, work=work, record=record)
         finally:

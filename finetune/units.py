@@ -84,7 +84,9 @@ class FoldUnit:
     def source(self) -> Source:
         """Return the images as samples for the network."""
         labels = np.array(self.labels, dtype=np.int64)
-        return Source.of(self.plan.settings, ImageBank.open(self.images), labels, workers=self.workers)
+        return Source.of(
+            self.plan.settings, ImageBank.open(self.images), labels, workers=self.workers
+        )
 
 
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
@@ -113,10 +115,18 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
             raise InputError("fold {}: {}", unit.fold, error) from error
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
-        raise InputError("fold {}: no image is left to train on; add images, or change {sampling}", fold)
+        raise InputError(
+            "fold {}: no image is left to train on; add images, or change {sampling}", fold
+        )
     if batch_size <= least:
         return settings
-    _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, batch_size, fold, least)
+    _log.info(
+        "batches of %d samples, not of %d: fold %d has only %d to train on",
+        least,
+        batch_size,
+        fold,
+        least,
+    )
     return replace(settings, batch_size=least)
 
 
@@ -140,9 +150,16 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     train_model(
-        model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=words.append, on_saved=on_saved,
-        events=events, key=unit.key,
-    )  # fmt: skip
+        model,
+        source,
+        unit.plan,
+        state=unit.state,
+        log=unit.log,
+        on_epoch=words.append,
+        on_saved=on_saved,
+        events=events,
+        key=unit.key,
+    )
     ticker.tick(settings.epochs - sum(saved))  # a training that stopped early is complete, too
     predicted = predict_samples(
         model, source, np.array((*unit.test, *unit.plan.validate), dtype=np.int64), classes=classes
@@ -164,11 +181,17 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
         See `build_model`.
     """
     model = build_model(settings, classes=classes, fold=fold)
-    key = (settings, classes, *resolved(settings).items())  # the resolved input convention depends on the weights file
+    key = (
+        settings,
+        classes,
+        *resolved(settings).items(),
+    )  # the resolved input convention depends on the weights file
     if key not in _last:
         release_network()
         return _last.setdefault(key, model)
-    for variable, value in zip(training_variables(_last[key]), training_variables(model), strict=True):
+    for variable, value in zip(
+        training_variables(_last[key]), training_variables(model), strict=True
+    ):
         variable.assign(value)
     return _last[key]
 
@@ -186,8 +209,12 @@ def predict_samples(
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
     # `model.predict` is not used, because each of its calls leaves a data pipeline in memory
-    ahead = in_threads(lambda number: batches[number][0], range(len(batches)), threads=source.workers)
-    probabilities = np.concatenate([model.predict_on_batch(batch) for batch in ahead]).astype(np.float64)
+    ahead = in_threads(
+        lambda number: batches[number][0], range(len(batches)), threads=source.workers
+    )
+    probabilities = np.concatenate([model.predict_on_batch(batch) for batch in ahead]).astype(
+        np.float64
+    )
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 

@@ -17,7 +17,14 @@ from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, pr
 from ..core.formats import limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
-from ..encoders import CropEncoder, EncoderChoice, cached_encoder, executed_precision, header_choice, weights_of
+from ..encoders import (
+    CropEncoder,
+    EncoderChoice,
+    cached_encoder,
+    executed_precision,
+    header_choice,
+    weights_of,
+)
 from ..featurize import (
     IMPORTED,
     FeaturizeSettings,
@@ -85,7 +92,9 @@ class BoostedModel:
         """Group feature files with the same crops and colours, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
-            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
+            shared = replace(
+                settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=()
+            )
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
 
@@ -93,7 +102,10 @@ class BoostedModel:
         """Measure the seconds that an image takes in this process; 0 if it cannot be used."""
         with contextlib.suppress(ImageError):
             passes = self._passes()
-            return sum(time_describing(record, settings=own, targets=targets).seconds for own, targets in passes)
+            return sum(
+                time_describing(record, settings=own, targets=targets).seconds
+                for own, targets in passes
+            )
         return 0.0
 
     def predict(
@@ -118,7 +130,12 @@ class BoostedModel:
             if isinstance(descriptors, str):
                 yield record, descriptors, pixels, NOT_COMPARED
             else:
-                yield record, self.bundle.predict(descriptors)[0], pixels, self.bundle.compare(descriptors)[0]
+                yield (
+                    record,
+                    self.bundle.predict(descriptors)[0],
+                    pixels,
+                    self.bundle.compare(descriptors)[0],
+                )
 
     def describe(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
@@ -153,7 +170,9 @@ class BoostedModel:
                 else:
                     stains.setdefault(settings.stain, []).append((record.image_id, item.stain))
                     pixels = item.stain.pixels
-                    features.update({name: values[np.newaxis] for name, values in item.features.items()})
+                    features.update(
+                        {name: values[np.newaxis] for name, values in item.features.items()}
+                    )
             yield record, failure if failure is not None else features, pixels
         for stain, infos in stains.items():
             blank, skipped, doubtful = (
@@ -175,7 +194,9 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         See `bchisto.predict.model.load_model`.
     """
     if bundle.takes_embeddings:
-        imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
+        imported = [
+            name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED
+        ]
         raise InputError(
             f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
             "program, as the features of predict, and no images"
@@ -188,7 +209,10 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             trained[name] = settings_from(header)
         except DAMAGE as error:
             text = (str(error).splitlines() or ["?"])[0][:160]
-            shown, why = printable(name[:100]), printable(f"no {text}" if isinstance(error, KeyError) else text)
+            shown, why = (
+                printable(name[:100]),
+                printable(f"no {text}" if isinstance(error, KeyError) else text),
+            )
             raise BundleError(
                 f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
             ) from error
@@ -197,10 +221,13 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         raise BundleError(
             f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
         )
-    precisions = {name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()}
+    precisions = {
+        name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()
+    }
     settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
     encoders = {
-        name: _encoder(path, header, weights, precision=precisions[name]) for name, header in bundle.stores.items()
+        name: _encoder(path, header, weights, precision=precisions[name])
+        for name, header in bundle.stores.items()
     }
     for name, encoder in encoders.items():
         expected = {getattr(model, "features", encoder.dim) for model in bundle.models[name]}
@@ -214,30 +241,43 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         settings,
         encoders,
         computed_by={
-            name: {"weights": encoder.weights_sha256, "backend": encoder.backend, "precision": precisions[name]}
+            name: {
+                "weights": encoder.weights_sha256,
+                "backend": encoder.backend,
+                "precision": precisions[name],
+            }
             for name, encoder in encoders.items()
         },
-        precisions={name: own for name, own in precisions.items() if own != trained[name].precision},
+        precisions={
+            name: own for name, own in precisions.items() if own != trained[name].precision
+        },
         on_keras=any(own.engine == "keras" for own in settings.values()),
         rescales=any(view.unit for own in settings.values() for view in own.views),
     )
 
 
-def _encoder(path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str) -> CropEncoder:
+def _encoder(
+    path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str
+) -> CropEncoder:
     """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
     name, needed = header["encoder"], str(header["weights_sha256"])
     source = weights_of(options, name)
     if source == "imagenet" and header["weights"] == "random":
         source = "random"
-    of_file = str(header.get("weights_file_sha256") or "")  # SHA-256 of the weights file, if there was one
+    of_file = str(
+        header.get("weights_file_sha256") or ""
+    )  # SHA-256 of the weights file, if there was one
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
         text = "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}"
         raise WeightsError(text, path, name, (of_file or needed)[:12], name)
     encoder = cached_encoder(
-        header_choice(header, source), weights=source, precision=precision, engine=header["engine"],
+        header_choice(header, source),
+        weights=source,
+        precision=precision,
+        engine=header["engine"],
         seed=int(header["seed"]),
-    )  # fmt: skip
+    )
     if encoder.weights_sha256 == needed:
         return encoder
     file_sha256 = encoder.weights_file_sha256 if of_file else ""
@@ -248,5 +288,10 @@ def _encoder(path: Path, header: Mapping[str, Any], options: Sequence[str], *, p
         )
     raise WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
-        path, name, (of_file or needed)[:12], source, (file_sha256 or encoder.weights_sha256)[:12], name,
-    )  # fmt: skip
+        path,
+        name,
+        (of_file or needed)[:12],
+        source,
+        (file_sha256 or encoder.weights_sha256)[:12],
+        name,
+    )

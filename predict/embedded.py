@@ -22,7 +22,7 @@ from ..featurize import (
     row_sha256,
     same_images,
     settled_facts,
-)  # fmt: skip
+)
 from .model import load_bundle
 from .predicted import Prediction
 from .records import with_classes
@@ -59,14 +59,20 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     bundle, read = load_bundle(path), [read_embeddings(file) for file in files]
     if not isinstance(bundle, Bundle):
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
-    names = list(bundle.stores) if len(bundle.stores) == len(read) == 1 else [embeddings.name for embeddings in read]
+    names = (
+        list(bundle.stores)
+        if len(bundle.stores) == len(read) == 1
+        else [embeddings.name for embeddings in read]
+    )
     if sorted(names) != sorted(bundle.stores):
         text = "{features}: {} needs embeddings of {}, one of that name for each, and got {}"
         raise InputError(text, path, ", ".join(bundle.stores), ", ".join(names))
     named = dict(zip(names, read, strict=True))
     for store in bundle.stores:
         _check_kind(path, store, bundle, named[store])
-    ordered = dict(zip(bundle.stores, same_images([named[store] for store in bundle.stores]), strict=True))
+    ordered = dict(
+        zip(bundle.stores, same_images([named[store] for store in bundle.stores]), strict=True)
+    )
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s recognises its training images by their pixels, and embeddings have none: training images among these "
@@ -82,8 +88,13 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
 
     If the models were trained on images, all facts are known, so the embeddings must state all of them.
     """
-    header, stated = bundle.stores[store], {**embeddings.facts, "length": embeddings.features.shape[2]}
-    with reading(path, f"the settings of its feature set {store} do not fit; the model file is corrupt"):
+    header, stated = (
+        bundle.stores[store],
+        {**embeddings.facts, "length": embeddings.features.shape[2]},
+    )
+    with reading(
+        path, f"the settings of its feature set {store} do not fit; the model file is corrupt"
+    ):
         needed = settled_facts(path, facts_of(header))
     needed["length"] = getattr(bundle.models[store][0], "features", None)
     for facts in (needed, stated):
@@ -93,7 +104,11 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
         if wanted is None or given == wanted:
             continue
         if given is not None:
-            remedy = "; `bchisto features export` records whether rows are means of tiles" if fact == "rows" else ""
+            remedy = (
+                "; `bchisto features export` records whether rows are means of tiles"
+                if fact == "rows"
+                else ""
+            )
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
                 f"{_short(given)}, that of training {_short(wanted)}{remedy}"
@@ -102,10 +117,18 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
             raise InputError(
                 "{}: does not record which {} made it, and {} of {} needs {}; give {images}, or "
                 "features that bchisto extracted",
-                embeddings.path, fact, store, path, _short(wanted),
-            )  # fmt: skip
+                embeddings.path,
+                fact,
+                store,
+                path,
+                _short(wanted),
+            )
         if fact == "encoder":
-            _log.warning("%s does not record which network made it; that of training is %s", embeddings.path, wanted)
+            _log.warning(
+                "%s does not record which network made it; that of training is %s",
+                embeddings.path,
+                wanted,
+            )
 
 
 def _short(value: Any) -> str:
@@ -132,10 +155,14 @@ def predict_embedded(
     trained = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
-        features = {store: each.features[start : start + _AT_ONCE] for store, each in embeddings.items()}
+        features = {
+            store: each.features[start : start + _AT_ONCE] for store, each in embeddings.items()
+        }
         probabilities, compared = bundle.predict(features), bundle.compare(features)
         for row, record in enumerate(records[start : start + _AT_ONCE]):
-            known = bool(trained) and any(row_sha256(each[row]) in trained for each in features.values())
+            known = bool(trained) and any(
+                row_sha256(each[row]) in trained for each in features.values()
+            )
             results[record.image_id] = Prediction(probabilities[row], known, compared[row])
     return with_classes(records, bundle.classes), results
 

@@ -37,7 +37,9 @@ def find_bundle(model: Path) -> Path:
     if not model.is_dir():
         if model.is_file():
             return model
-        raise MissingInputError(f"{model}: no such model file; bchisto boost and finetune write one as {_BUNDLE}")
+        raise MissingInputError(
+            f"{model}: no such model file; bchisto boost and finetune write one as {_BUNDLE}"
+        )
     bundles = [
         path
         for depth in ("", "*/", "*/*/")
@@ -48,7 +50,9 @@ def find_bundle(model: Path) -> Path:
         text = "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call"
         raise MissingInputError(text, model, _BUNDLE)
     if len(bundles) > 1:
-        raise InputError(f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}")
+        raise InputError(
+            f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}"
+        )
     return bundles[0]
 
 
@@ -70,7 +74,9 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
     needed: dict[str, set[str]] = {}
     for header in bundle_stores(bundle).values():
         if header.get("weights") == "file" and weights_of(options, header["encoder"]) == "imagenet":
-            needed.setdefault(header["encoder"], set()).add(str(header.get("weights_file_sha256", "")))
+            needed.setdefault(header["encoder"], set()).add(
+                str(header.get("weights_file_sha256", ""))
+            )
     files: dict[tuple[str, str], Path] = {}
     for encoder, hashes in needed.items():
         for option in _recorded(bundle):
@@ -87,7 +93,9 @@ def _recorded(bundle: Path) -> Iterator[str]:
     for run in runs:
         try:
             entries = [
-                entry for entry in read_json(run / "run.json", record=True)["records"] if isinstance(entry, dict)
+                entry
+                for entry in read_json(run / "run.json", record=True)["records"]
+                if isinstance(entry, dict)
             ]
         except (OSError, KeyError, TypeError, ValueError):
             continue
@@ -139,7 +147,12 @@ class ModelFile:
     @classmethod
     def of(cls, path: Path, weights: Sequence[str] = ()) -> ModelFile:
         """Return a model file with its checksums."""
-        files = [Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text]
+        files = [
+            Path(text)
+            for option in weights
+            for text in dict.fromkeys((option, option.partition("=")[2]))
+            if text
+        ]
         hashes = tuple(file_sha256(file) for file in files if file.is_file())
         return cls(path, tuple(weights), file_sha256(path), hashes)
 
@@ -176,7 +189,11 @@ def load_model(file: ModelFile) -> Model:
     if isinstance(bundle, Bundle):
         return open_boosted(bundle, file.path, file.weights)
     if file.weights:
-        raise InputError("{weights} {}: {} holds the weights of its networks; leave it out", file.weights[0], file.path)
+        raise InputError(
+            "{weights} {}: {} holds the weights of its networks; leave it out",
+            file.weights[0],
+            file.path,
+        )
     from ..finetune import CnnModel
 
     return CnnModel(bundle)
@@ -203,7 +220,12 @@ def packages_of(model: Model) -> list[str]:
     """Return the packages that a model needs to predict."""
     computed = [model.computed_by] if "backend" in model.computed_by else model.computed_by.values()
     backends = {facts["backend"] for facts in computed}
-    return ["numpy", "opencv-python-headless", *(["keras"] if model.on_keras else []), *sorted(backends)]
+    return [
+        "numpy",
+        "opencv-python-headless",
+        *(["keras"] if model.on_keras else []),
+        *sorted(backends),
+    ]
 
 
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:
@@ -211,7 +233,9 @@ def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Mod
     recorded = recorded_weights(path, weights)
     for encoder, file in recorded:
         _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, path)
-    model_file = ModelFile.of(path, (*weights, *(f"{encoder}={file}" for encoder, file in recorded)))
+    model_file = ModelFile.of(
+        path, (*weights, *(f"{encoder}={file}" for encoder, file in recorded))
+    )
     model = load_model(model_file)
     if model.precisions:
         _log.warning(

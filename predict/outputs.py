@@ -78,8 +78,13 @@ class PredictResult:
         # rows for the challenge have no header
         header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
         shown = [at for at, name in enumerate(header) if name in _SHOWN or name.startswith("p_")]
-        cells = ([f"{float(row[at]):.3f}" if header[at].startswith("p_") else row[at] for at in shown] for row in rows)
-        return html_lines(lines) + html_table(f"{self.images} images", [header[at] for at in shown], cells)
+        cells = (
+            [f"{float(row[at]):.3f}" if header[at].startswith("p_") else row[at] for at in shown]
+            for row in rows
+        )
+        return html_lines(lines) + html_table(
+            f"{self.images} images", [header[at] for at in shown], cells
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,9 @@ class Tabulated:
     called: str
 
 
-def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:
+def tabulate(
+    predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None
+) -> Tabulated:
     """Return predictions as a table, with everything else that the outputs show.
 
     Parameters
@@ -124,9 +131,17 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     bundle, results = predicted.bundle, predicted.results
     failures = {image: result for image, result in results.items() if isinstance(result, str)}
     records = [record for record in predicted.records if record.image_id not in failures]
-    predictions = [result for record in records if isinstance(result := results[record.image_id], Prediction)]
-    raw = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(bundle.classes))
-    probabilities = apply_temperature(raw, bundle.temperature) if settings.calibrated and bundle.temperature else raw
+    predictions = [
+        result for record in records if isinstance(result := results[record.image_id], Prediction)
+    ]
+    raw = np.array([prediction.probabilities for prediction in predictions]).reshape(
+        -1, len(bundle.classes)
+    )
+    probabilities = (
+        apply_temperature(raw, bundle.temperature)
+        if settings.calibrated and bundle.temperature
+        else raw
+    )
     trained = [prediction.trained for prediction in predictions]
     banners = notes_of_training(bundle.banners)
     if any(trained):
@@ -139,8 +154,12 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
         columns.append(("trained", ["yes" if known else "no" for known in trained]))
     if untrained := [banner for banner in banners if banner.startswith(NOTHING_LEARNT)]:
         # a note that counts these models, since the others may have learnt
-        columns.append(("note", [untrained[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(trained)))
-    outliers = Outliers.of(bundle, [prediction.compared for prediction in predictions], model=predicted.model)
+        columns.append(
+            ("note", [untrained[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(trained))
+        )
+    outliers = Outliers.of(
+        bundle, [prediction.compared for prediction in predictions], model=predicted.model
+    )
     if outliers is not None:
         columns += outliers.columns
     called = ""
@@ -158,7 +177,13 @@ def failures_of(path: Path) -> Path:
 
 
 def write_outputs(
-    path: Path, shown: Tabulated, predicted: Predicted, *, html: Path | None, overwrite: bool, known: Collection[str]
+    path: Path,
+    shown: Tabulated,
+    predicted: Predicted,
+    *,
+    html: Path | None,
+    overwrite: bool,
+    known: Collection[str],
 ) -> PredictResult:
     """Write the table, its failures, and a report at `html`.
 
@@ -241,6 +266,8 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     if not copy.is_file():
         with atomic_output(copy) as temporary:
             shutil.copyfile(source, temporary)
-    if not (folder / CARD).exists():  # keep an existing card: the author may have filled in its blanks
+    if not (
+        folder / CARD
+    ).exists():  # keep an existing card: the author may have filled in its blanks
         write_card(folder / CARD, model=source, bundle=bundle, metrics=metrics)
     return folder / CARD

@@ -14,7 +14,16 @@ import numpy.typing as npt
 from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
-from ..core.jobs import Ticker, Work, ask_workers, do_missing, key_of, network_resources, read_pack, write_pack
+from ..core.jobs import (
+    Ticker,
+    Work,
+    ask_workers,
+    do_missing,
+    key_of,
+    network_resources,
+    read_pack,
+    write_pack,
+)
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..featurize import rehearse
@@ -92,7 +101,9 @@ def _names_beside(model: Path | None) -> dict[str, str]:
         return {}
     unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
     try:
-        return {row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))}
+        return {
+            row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
+        }
     except unreadable as error:
         _log.debug("%s: no names of training images (%s)", model, error)
         return {}
@@ -184,13 +195,20 @@ class PredictBlock:
         """Return the prediction of each image by its id, or the reason why it cannot be used."""
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
-        predicted = predict_records(model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers)
+        predicted = predict_records(
+            model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
+        )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
 
 
 def predict_records(
-    model: Model, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+    model: Model,
+    records: Sequence[ImageRecord],
+    *,
+    ticker: Ticker,
+    skip_errors: bool,
+    helpers: int = 1,
 ) -> dict[str, Prediction | str]:
     """Predict images in this process.
 
@@ -235,7 +253,11 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
     OutputError
         The file cannot be written.
     """
-    usable = {key: prediction for key, prediction in predicted.items() if isinstance(prediction, Prediction)}
+    usable = {
+        key: prediction
+        for key, prediction in predicted.items()
+        if isinstance(prediction, Prediction)
+    }
     if not usable:
         return None
     pack = key_of("pack of predictions", keys=list(usable))
@@ -257,16 +279,28 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return the predictions that an interrupted command saved, by key."""
     kept: dict[str, Prediction] = {}
-    shapes = {"keys": (None, 32), "probabilities": (None, None), "trained": (None,), "compared": (None, None)}
+    shapes = {
+        "keys": (None, 32),
+        "probabilities": (None, None),
+        "trained": (None,),
+        "compared": (None, None),
+    }
     for path in sorted(folder.glob("*.npz")):
         if (arrays := read_pack(path, path.stem, shapes)) is not None:
             keys = [row.tobytes().hex() for row in arrays["keys"]]
-            predictions = map(Prediction, arrays["probabilities"], map(bool, arrays["trained"]), arrays["compared"])
+            predictions = map(
+                Prediction,
+                arrays["probabilities"],
+                map(bool, arrays["trained"]),
+                arrays["compared"],
+            )
             kept.update(zip(keys, predictions, strict=False))
     return kept
 
 
-def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model) -> list[ImageUnit]:
+def image_units(
+    records: Sequence[ImageRecord], *, file: ModelFile, model: Model
+) -> list[ImageUnit]:
     """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
     decides = {"model": file.sha256, "computed_by": model.computed_by}
     rescales = isinstance(model, BoostedModel) and model.rescales
@@ -284,7 +318,13 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
 
 
 def predict_missing(
-    units: Sequence[ImageUnit], *, file: ModelFile, model: Model, folder: Path, work: Work, lasting: bool
+    units: Sequence[ImageUnit],
+    *,
+    file: ModelFile,
+    model: Model,
+    folder: Path,
+    work: Work,
+    lasting: bool,
 ) -> tuple[dict[str, Prediction | str], int]:
     """Predict the images whose predictions are not saved yet, and save them until the table is complete.
 
@@ -311,7 +351,9 @@ def predict_missing(
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
     lacking = [unit.record for unit in units if unit.key not in saved]
     missing = len(lacking)
-    if work.checks and isinstance(model, BoostedModel):  # `submit` asks for the memory that this process takes
+    if work.checks and isinstance(
+        model, BoostedModel
+    ):  # `submit` asks for the memory that this process takes
         rehearse(lacking, model.seconds)
     helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
     _, blocks = do_missing(
@@ -322,16 +364,23 @@ def predict_missing(
         label="predict",
         finished="images are predicted",
         step_name=model.step_name,
-        bundled=lambda units: [tuple(units[start : start + size]) for start in range(0, len(units), size)],
+        bundled=lambda units: [
+            tuple(units[start : start + size]) for start in range(0, len(units), size)
+        ],
         work=work,
         resources=resources,
         cost=(lambda unit: model.seconds(unit.record)) if isinstance(model, BoostedModel) else None,
-        begin=lambda: work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model)),
+        begin=lambda: (
+            work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model))
+        ),
     )
     if work.checks and missing:
         return {}, missing
     predicted = {image: result for block in blocks for image, result in block.items()}
-    results = {unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key] for unit in units}
+    results = {
+        unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key]
+        for unit in units
+    }
     keys = {unit.key: results[unit.record.image_id] for unit in units}
     if lasting and not work.checks and (missing or saved.keys() - keys.keys()):
         earlier = set(folder.glob("*.npz"))

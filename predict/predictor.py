@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, InputError, Many, Message, PathInput, TextInput, converted, html_lines, html_table
+from ..core import (
+    BundleError,
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    TextInput,
+    converted,
+    html_lines,
+    html_table,
+)
 from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
@@ -71,14 +81,21 @@ class Predictions:
             pandas is not installed.
         """
         columns: dict[str, Any] = {"image_id": list(self.image_ids)}
-        columns |= {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
+        columns |= {
+            f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)
+        }
         columns["predicted"] = list(self.predicted)
         if self.trained is not None:
             columns["trained"] = list(self.trained)
         return as_frame(columns if self.outliers is None else columns | dict(self.outliers.columns))
 
     def _repr_html_(self) -> str:
-        rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)
+        rows = zip(
+            self.image_ids,
+            self.predicted,
+            (f"{100 * sure:.1f} %" for sure in self.confidence),
+            strict=True,
+        )
         banners = html_lines(self.banners) if self.banners else ""
         return banners + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
 
@@ -109,7 +126,9 @@ class Predictor:
         As in `predict`. Also if `calibrated` is True and the model file has no temperature.
     """
 
-    def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
+    def __init__(
+        self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False
+    ) -> None:
         self.path = find_bundle(converted(model, "model", Path))
         with advised():
             _, self._model = ready_model(self.path, converted(weights, "weights", tuple[str, ...]))
@@ -164,19 +183,30 @@ class Predictor:
             tuple(record.image_id for record in records),
             self.classes,
             probabilities,
-            None if bundle.training is None else tuple(prediction.trained for prediction in predictions),
+            None
+            if bundle.training is None
+            else tuple(prediction.trained for prediction in predictions),
             self.banners,
-            Outliers.of(bundle, [prediction.compared for prediction in predictions], model=self.path),
+            Outliers.of(
+                bundle, [prediction.compared for prediction in predictions], model=self.path
+            ),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
         from PIL import Image as Picture
 
-        single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3)
+        single = isinstance(images, (str, Path)) or (
+            isinstance(images, np.ndarray) and images.ndim == 3
+        )
         sources: Any = [images] if single else images
         for index, image in enumerate(sources):
             if isinstance(image, np.ndarray):
-                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                if (
+                    image.dtype != np.uint8
+                    or image.ndim != 3
+                    or image.shape[2] != 3
+                    or not image.size
+                ):
                     text = "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
                     raise InputError(text, index, image.dtype, image.shape)
                 path = folder / f"array{index}.png"
@@ -193,8 +223,13 @@ def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
     if not images:
         raise InputError(Message("{images}: there is none; give files or arrays"))
     times = Counter(record.image_id for record in images)
-    named = [replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image for image in images]
-    twice = [name for name, count in Counter(record.image_id for record in named).items() if count > 1]
+    named = [
+        replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image
+        for image in images
+    ]
+    twice = [
+        name for name, count in Counter(record.image_id for record in named).items() if count > 1
+    ]
     if twice:
         raise InputError("{images} {}: is given twice; give each image once", twice[0])
     return named

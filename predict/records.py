@@ -16,10 +16,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, MissingInputError, OutputError, few, limited, neutral, reworded
+from ..core import (
+    InputError,
+    Message,
+    MissingInputError,
+    OutputError,
+    few,
+    limited,
+    neutral,
+    reworded,
+)
 from ..core.formats import file_sha256
 from ..core.jobs import Work, atomic_output
-from ..data import ImageRecord, ImageSelection, check_headers, list_images, read_headers, report_findings, spell_labels
+from ..data import (
+    ImageRecord,
+    ImageSelection,
+    check_headers,
+    list_images,
+    read_headers,
+    report_findings,
+    spell_labels,
+)
 from ..evaluate import write_predictions
 from ..featurize import FAR
 from .boosted import BoostedModel
@@ -53,7 +70,11 @@ class Table:
     @property
     def predicted(self) -> list[str]:
         """The most probable class of each image."""
-        return [self.classes[index] for index in self.probabilities.argmax(axis=1)] if len(self.records) else []
+        return (
+            [self.classes[index] for index in self.probabilities.argmax(axis=1)]
+            if len(self.records)
+            else []
+        )
 
     def finish(self, path: Path, *, overwrite: bool, known: Collection[str] = ()) -> None:
         """Write the table. If another process has written the same table meanwhile, keep that one.
@@ -76,7 +97,8 @@ class Table:
             _log.info("%s: another process finished the same table meanwhile; it is kept", path)
         else:
             raise OutputError(
-                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
+                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}",
+                path,
             )
 
     @functools.cached_property
@@ -89,7 +111,10 @@ class Table:
 
     def _write(self, path: Path) -> None:
         if self.format == "iciar2018":
-            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+            with (
+                atomic_output(path) as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as handle,
+            ):
                 csv.writer(handle, lineterminator="\n").writerows(
                     [neutral(Path(record.image_id).name), neutral(name)]
                     for record, name in zip(self.records, self.predicted, strict=True)
@@ -98,7 +123,10 @@ class Table:
             write_predictions(
                 path,
                 classes=self.classes,
-                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
+                rows=[
+                    (record.image_id, record.label or "", record.group, "")
+                    for record in self.records
+                ],
                 probabilities=self.probabilities,
                 extra=[("predicted", self.predicted), *self.further],
             )
@@ -114,7 +142,9 @@ PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
 """Options that a caller of a prediction can change. Messages to the caller name no other option as a remedy."""
 
 
-def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]) -> list[ImageRecord]:
+def new_images(
+    sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]
+) -> list[ImageRecord]:
     """Return the images of files, folders and manifests, with their labels if these are classes of the model.
 
     Parameters
@@ -136,12 +166,17 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             table = ImageSelection(source, **reading).table()
-            group, files = list(table.records), list_images(source, []) if table.name == "folder" else {}
+            group, files = (
+                list(table.records),
+                list_images(source, []) if table.name == "folder" else {},
+            )
             # images beside folders of classes cannot train, but are new images as all others
             beside = files.keys() - {record.image_id for record in group}
             group += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(beside)]
             others = (finding for finding in table.findings if finding.file not in beside)
-            findings = [replace(finding, message=limited(finding.message, PARAMETERS)) for finding in others]
+            findings = [
+                replace(finding, message=limited(finding.message, PARAMETERS)) for finding in others
+            ]
             report_findings(findings, labels=False)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
@@ -152,7 +187,11 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
     ordered = in_order(records.values())
-    return with_classes(ordered, classes) if any(record.label is not None for record in ordered) else ordered
+    return (
+        with_classes(ordered, classes)
+        if any(record.label is not None for record in ordered)
+        else ordered
+    )
 
 
 def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
@@ -191,11 +230,15 @@ def check_sizes(
             headers = read_headers(records)
             records = [record.scaled_by(headers.get(record.image_id)) for record in records]
         if trained:
-            records = _compared(records, float(header["mpp_least"]), float(header["mpp_most"]), model.rescales)
+            records = _compared(
+                records, float(header["mpp_least"]), float(header["mpp_most"]), model.rescales
+            )
     return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
-def _compared(records: Sequence[ImageRecord], least: float, most: float, rescales: bool) -> Sequence[ImageRecord]:
+def _compared(
+    records: Sequence[ImageRecord], least: float, most: float, rescales: bool
+) -> Sequence[ImageRecord]:
     """Warn of images at another scale than in training; if all of training had one, it is that of unknown images."""
     unknown = sum(record.mpp is None for record in records)
     training_mpp = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
@@ -203,9 +246,12 @@ def _compared(records: Sequence[ImageRecord], least: float, most: float, rescale
         _log.warning(
             Message(
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
-                "{mpp} gives them", unknown, len(records), training_mpp,
+                "{mpp} gives them",
+                unknown,
+                len(records),
+                training_mpp,
             )
-        )  # fmt: skip
+        )
     if rescales:
         return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in records]
     far = [r for r in records if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
@@ -213,14 +259,20 @@ def _compared(records: Sequence[ImageRecord], least: float, most: float, rescale
         _log.warning(
             "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; the "
             "views of the model are in pixels, so it sees them at another scale; train with views in micrometres",
-            len(far), len(records), training_mpp, far[0].image_id, far[0].mpp,
-        )  # fmt: skip
+            len(far),
+            len(records),
+            training_mpp,
+            far[0].image_id,
+            far[0].mpp,
+        )
     return records
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
     """Keep labels that are classes of the model, in its spelling. Remove others, such as names of other folders."""
-    spelled = spell_labels((record.label for record in records if record.label is not None), classes)
+    spelled = spell_labels(
+        (record.label for record in records if record.label is not None), classes
+    )
     strange = [label for label, known in spelled.items() if known is None]
     if strange:
         unknown = [record for record in records if record.label in strange]

@@ -114,15 +114,23 @@ def predict(
         outputs["html"] = settings.html
     table = outputs["out"]
     config: dict[str, object] = {
-        "model": str(inputs.model), "images": list(map(str, inputs.images)), "weights": list(inputs.weights),
-    }  # fmt: skip
+        "model": str(inputs.model),
+        "images": list(map(str, inputs.images)),
+        "weights": list(inputs.weights),
+    }
     if inputs.features:
         config["features"] = list(map(str, inputs.features))
     config |= {"out": str(table), **plain_options(settings, work)}
     parts = table.with_name(f"{table.name}.parts")
     with contextlib.ExitStack() as stack:
-        if settings.update and not work.checks and not stack.enter_context(in_turn(parts, seconds=0)):
-            raise UnderWayError("{}: another {update} works on it at this moment; let it end", table)
+        if (
+            settings.update
+            and not work.checks
+            and not stack.enter_context(in_turn(parts, seconds=0))
+        ):
+            raise UnderWayError(
+                "{}: another {update} works on it at this moment; let it end", table
+            )
         earlier = record_of_table(table)
         # what calls tell later ones, however they end: of each output the keys of its content, of which it has several
         # until it is whole, and the folders that were empty
@@ -136,27 +144,40 @@ def predict(
             return PredictResult(table, 0, {}, (), (), unchanged=True)
         lost = [path for path in empty if table.exists() and str(path.absolute()) not in known]
         if lost:
-            raise InputError("{images} {}: is empty, so its rows would go; mount its disk or leave it out", lost[0])
+            raise InputError(
+                "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
+                lost[0],
+            )
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
         notes = {"written": written, "empty": known}
         record = stack.enter_context(
-            record_table(table, command="predict", config=config, work=work, overwrite=overwrite, notes=notes)
+            record_table(
+                table, command="predict", config=config, work=work, overwrite=overwrite, notes=notes
+            )
         )
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
         point = choose_point(
-            *bundle_view(bundle), threshold=settings.threshold, sensitivity=settings.sensitivity, bundle=bundle
+            *bundle_view(bundle),
+            threshold=settings.threshold,
+            sensitivity=settings.sensitivity,
+            bundle=bundle,
         )
         if inputs.features:
             predicted = _predict_features(bundle, inputs, settings, record)
         else:
-            predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
+            predicted = _predict_images(
+                bundle, inputs, outputs, settings, work, parts=parts, record=record
+            )
         if work.checks and (predicted.missing or not settings.update):
             return PredictResult(table, len(predicted.records), {}, (), ())
         shown = tabulate(predicted, settings=settings, point=point)
         images = record.content["notes"].get("images_sha256")
         told = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
-        new = {os.path.relpath(path, table.parent): [key_of("report 1", told=told)] for path in outputs.values()}
+        new = {
+            os.path.relpath(path, table.parent): [key_of("report 1", told=told)]
+            for path in outputs.values()
+        }
         new[table.name] = [shown.table.sha256]
         record.note(empty=[str(path.absolute()) for path in empty])
         whole = written | new == written and all(path.exists() for path in outputs.values())
@@ -164,13 +185,25 @@ def predict(
         unchanged = settings.update and whole and not problems
         if unchanged or work.checks:
             return PredictResult(table, len(predicted.records), {}, (), (), unchanged=unchanged)
-        if settings.update and shown.failures and not shown.table.records:  # as after a fault of the disk
+        if (
+            settings.update and shown.failures and not shown.table.records
+        ):  # as after a fault of the disk
             first = next(iter(shown.failures.values()))
-            raise ImageError(f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}")
-        record.note(written=written | {name: sorted({*written.get(name, []), *keys}) for name, keys in new.items()})
+            raise ImageError(
+                f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
+            )
+        record.note(
+            written=written
+            | {name: sorted({*written.get(name, []), *keys}) for name, keys in new.items()}
+        )
         record.save()
         result = write_outputs(
-            table, shown, predicted, html=settings.html, overwrite=overwrite, known=ours.get(table.name, ())
+            table,
+            shown,
+            predicted,
+            html=settings.html,
+            overwrite=overwrite,
+            known=ours.get(table.name, ()),
         )
         if not settings.update:
             set_aside(parts)
@@ -200,28 +233,43 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
     if features and weights:
         raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
     if features and settings.html is not None:
-        raise InputError(Message("{html}: the prediction report needs images; leave it out with embeddings"))
+        raise InputError(
+            Message("{html}: the prediction report needs images; leave it out with embeddings")
+        )
     if settings.update and work.overwrite:
-        raise InputError(Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out"))
+        raise InputError(
+            Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
+        )
     if work.shard is not None:
         raise InputError(
-            "{shard} {}: a table of predictions has no shards; give one to each part of the images", work.shard
+            "{shard} {}: a table of predictions has no shards; give one to each part of the images",
+            work.shard,
         )
 
 
 def _check_outputs(
-    outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool, ours: Mapping[str, Sequence[str]]
+    outputs: Mapping[str, Path],
+    inputs: _Inputs,
+    *,
+    overwrite: bool,
+    ours: Mapping[str, Sequence[str]],
 ) -> Path:
     """Refuse to overwrite inputs, and outputs that are not `ours`; create their folders, and return the model file."""
     table = outputs["out"]
     companions = [table.with_name(f"{table.name}.run.json"), failures_of(table)]
     if table.name in ours and table.is_file() and file_sha256(table) not in ours[table.name]:
-        raise OutputError("{}: was changed since bchisto wrote it; move it away, or use {overwrite} once", table)
+        raise OutputError(
+            "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once", table
+        )
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
-            raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)
+            raise InputError(
+                "{} {}: is the table of {out}; give the report another name", Parameter(name), path
+            )
         if path.exists() and not overwrite and os.path.relpath(path, table.parent) not in ours:
-            raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
+            raise OutputError(
+                "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
+            )
     bundle = find_bundle(inputs.model)
     inputs_read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
     for name, path in outputs.items():
@@ -233,15 +281,21 @@ def _check_outputs(
     return bundle
 
 
-def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord) -> Predicted:
+def _predict_features(
+    bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord
+) -> Predicted:
     """Predict embeddings all at once in this process, which takes only seconds."""
     from .embedded import embeddings_digest, load_embedded, predict_embedded
 
     models, embeddings = load_embedded(bundle, inputs.features)
     _check_temperature(bundle, models, settings)
-    predicted = Predicted(*predict_embedded(models, embeddings), models, bundle, file_sha256(bundle))
+    predicted = Predicted(
+        *predict_embedded(models, embeddings), models, bundle, file_sha256(bundle)
+    )
     record.note(
-        model_sha256=predicted.sha256, features_sha256=embeddings_digest(embeddings), images=len(predicted.records)
+        model_sha256=predicted.sha256,
+        features_sha256=embeddings_digest(embeddings),
+        images=len(predicted.records),
     )
     return predicted
 
@@ -261,8 +315,12 @@ def _predict_images(
     _check_temperature(bundle, model.bundle, settings)
     records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
     for name, path in outputs.items():
-        refuse_overwriting([path], [*named_files(file.weights), *(image.path for image in records)], name=name)
-    usable, refused = check_sizes(records, model=model, mpp=settings.mpp, skip_errors=work.skip_errors)
+        refuse_overwriting(
+            [path], [*named_files(file.weights), *(image.path for image in records)], name=name
+        )
+    usable, refused = check_sizes(
+        records, model=model, mpp=settings.mpp, skip_errors=work.skip_errors
+    )
     units = image_units(usable, file=file, model=model)
     contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
     digest = hashlib.sha256(contents.encode()).hexdigest()
@@ -272,10 +330,17 @@ def _predict_images(
     if work.overwrite:
         set_aside(parts)
     remove_leftovers(parts)
-    results, missing = predict_missing(units, file=file, model=model, folder=parts, work=work, lasting=settings.update)
-    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256, missing)
+    results, missing = predict_missing(
+        units, file=file, model=model, folder=parts, work=work, lasting=settings.update
+    )
+    return Predicted(
+        usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256, missing
+    )
 
 
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
     if settings.calibrated and bundle.temperature is None:
-        raise BundleError("{}: has no temperature, since it was trained in a single fold; leave out {calibrated}", path)
+        raise BundleError(
+            "{}: has no temperature, since it was trained in a single fold; leave out {calibrated}",
+            path,
+        )

@@ -45,7 +45,9 @@ class PredictSettings(Settings):
         choices=FORMATS,
         help="A table with probabilities, or the challenge's rows test0.tif,Benign without a header.",
     )
-    calibrated: bool = option(False, help="Calibrate the probabilities with the temperature of the model.")
+    calibrated: bool = option(
+        False, help="Calibrate the probabilities with the temperature of the model."
+    )
     threshold: float | None = option(
         None,
         group="Evaluation",
@@ -104,8 +106,14 @@ class OperatingPoint:
         return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)
 
     def __str__(self) -> str:
-        rule = f" (rule {self.rule})" if len(self.classes) > 2 else ""  # of two classes both rules are one
-        fitted = "" if self.sensitivity is None else f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
+        rule = (
+            f" (rule {self.rule})" if len(self.classes) > 2 else ""
+        )  # of two classes both rules are one
+        fitted = (
+            ""
+            if self.sensitivity is None
+            else f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
+        )
         return f"{' + '.join(self.positive)} at {self.threshold:.4g}{rule}{fitted}"
 
 
@@ -138,11 +146,18 @@ def choose_point(
     InputError
         The model has no positive classes, or no threshold for this sensitivity.
     """
-    view = view or {"positive": default_positive(classes), "rule": "sum", "thresholds": [], "wanted": []}
+    view = view or {
+        "positive": default_positive(classes),
+        "rule": "sum",
+        "thresholds": [],
+        "wanted": [],
+    }
     positive = tuple(view["positive"])
     fitted = {point["sensitivity"]: point["threshold"] for point in view["wanted"]}
     if not positive and (threshold, sensitivity) != (None, None):
-        raise InputError(f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them")
+        raise InputError(
+            f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them"
+        )
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         text = "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}"

@@ -48,7 +48,11 @@ class SheetRow(NamedTuple):
 def sheet_rows(shown: Tabulated, predicted: Predicted) -> list[SheetRow]:
     """Return a row for each predicted image, the least confident first."""
     bundle, rule, rows = predicted.bundle, predicted.bundle.unsure, []
-    probabilities = shown.raw if bundle.temperature is None else apply_temperature(shown.raw, bundle.temperature)
+    probabilities = (
+        shown.raw
+        if bundle.temperature is None
+        else apply_temperature(shown.raw, bundle.temperature)
+    )
     for place, shares in enumerate(probabilities):
         first, second = sorted(range(len(shares)), key=lambda number: -shares[number])[:2]
         confidence = float(shares[first])

@@ -4,7 +4,15 @@ Input and output are ``uint8`` arrays of shape (height, width, 3), with channels
 """
 
 from .check import GREY_PICTURE, PALE, StainCheck, check_stains, doubt_causes, is_grey, stain_notes
-from .colours import TRANSMITTED_LIGHT, TREATMENTS, HeAugmenter, augment_he, augmentation_matrix, optical_density, treat
+from .colours import (
+    TRANSMITTED_LIGHT,
+    TREATMENTS,
+    HeAugmenter,
+    augment_he,
+    augmentation_matrix,
+    optical_density,
+    treat,
+)
 from .foreign import foreign_pixels, large_areas
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import CHECKED, STAIN_METHODS, Normalizer, make_normalizer

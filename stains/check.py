@@ -122,7 +122,9 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
     white = cv2.inRange(check_rgb(after), (WHITE,) * 3, (255.0,) * 3)
     whitened = int(cv2.countNonZero(cv2.bitwise_and(white, stained))) / max(count, 1)
     reasons = (
-        [f"{whitened:.0%} of the stained tissue turned white".replace("%", " %")] if whitened > MOST_WHITENED else []
+        [f"{whitened:.0%} of the stained tissue turned white".replace("%", " %")]
+        if whitened > MOST_WHITENED
+        else []
     )
     if estimate is None:
         return StainCheck(whitened, float("nan"), tuple(reasons), share)
@@ -138,10 +140,14 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
         reasons.append("a stain vector is negative")
     vectors = np.vstack([stains.T, RUIFROK_FROM_HED[:2]])
     lengths = np.linalg.norm(vectors, axis=1)
-    angles = np.degrees(np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0)))
+    angles = np.degrees(
+        np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0))
+    )
     if (between := angles[0, 1]) < LEAST_ANGLE:
         reasons.append(f"its two stains are {between:.0f} degrees apart")
-    for name, stain, apart in zip(("haematoxylin", "eosin"), stains.T, (angles[0, 2], angles[1, 3]), strict=True):
+    for name, stain, apart in zip(
+        ("haematoxylin", "eosin"), stains.T, (angles[0, 2], angles[1, 3]), strict=True
+    ):
         if apart > FARTHEST:
             reasons.append(f"its {name} is {apart:.0f} degrees off")
         elif stain.min() > ALIKE * stain.max():
@@ -168,8 +174,13 @@ def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str
     >>> doubt_causes([["its eosin is 54 degrees off"]], stain="macenko")
     {'another stain': (1, 'use `stain="none"`')}
     """
-    first = [next(cause for part, cause, _ in _CAUSES if part in "; ".join(reasons)) for reasons in doubtful]
-    remedies = {cause: remedy for _, cause, remedy in _CAUSES} | ({PALE: _OTHER} if stain == ROBUST else {})
+    first = [
+        next(cause for part, cause, _ in _CAUSES if part in "; ".join(reasons))
+        for reasons in doubtful
+    ]
+    remedies = {cause: remedy for _, cause, remedy in _CAUSES} | (
+        {PALE: _OTHER} if stain == ROBUST else {}
+    )
     return {cause: (count, remedies[cause]) for cause, count in Counter(first).most_common()}
 
 
@@ -217,7 +228,9 @@ def stain_notes(
         return f"{len(names)} of {images} images"
 
     if skipped:
-        notes.append(f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}")
+        notes.append(
+            f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}"
+        )
     if doubtful:
         other = (
             f"; the stain method {ROBUST} estimates from all of the stained tissue, and none is for other stains"

@@ -36,7 +36,9 @@ def check_rgb(image: npt.NDArray[Any]) -> Image:
         The image has another dtype or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}")
+        raise ImageError(
+            f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}"
+        )
     return image
 
 
@@ -118,8 +120,12 @@ class HeAugmenter:
         """
         import cv2
 
-        mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T  # cv2.transform takes columns
-        affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
+        mixing = augmentation_matrix(
+            hematoxylin=hematoxylin, eosin=eosin
+        ).T  # cv2.transform takes columns
+        affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(
+            np.float32
+        )
         augmented = np.empty(self._density.shape, np.uint8)
         for top in range(0, len(augmented), _ROWS):
             # one row more, as the last pixels of a call are computed by other instructions, which round otherwise
@@ -193,7 +199,9 @@ def _clahe(image: Image) -> Image:
     import cv2
 
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-    lab[:, :, 0] = cv2.createCLAHE(clipLimit=_CLIP, tileGridSize=(_TILES, _TILES)).apply(lab[:, :, 0])
+    lab[:, :, 0] = cv2.createCLAHE(clipLimit=_CLIP, tileGridSize=(_TILES, _TILES)).apply(
+        lab[:, :, 0]
+    )
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
 
 
@@ -202,7 +210,9 @@ def _whitening(image: Image) -> Image:
     pixels = image.reshape(-1, 3).astype(np.float64)
     centred = pixels - pixels.mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-    scale = np.where(variances > _LEAST_VARIANCE, 1.0 / np.sqrt(np.maximum(variances, _LEAST_VARIANCE)), 0.0)
+    scale = np.where(
+        variances > _LEAST_VARIANCE, 1.0 / np.sqrt(np.maximum(variances, _LEAST_VARIANCE)), 0.0
+    )
     white = centred @ (directions * scale) @ directions.T
     return _to_uint8(_MIDDLE + _DEVIATION * white).reshape(image.shape)
 

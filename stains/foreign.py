@@ -135,11 +135,17 @@ def foreign_pixels(image: Image) -> Mask | None:
     strength = (beyond_tissue(optical_density(sample)) * scales).max(axis=0)
     hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
     apart = _colours_apart(sample)
-    if not apart and all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
+    if not apart and all(
+        _components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints
+    ):
         return None
     strength = np.empty(image.shape[:2], np.float32)
-    for top in range(0, len(image), 32):  # rows at a time, whose densities stay in the cache of a core
-        strength[top : top + 32] = (beyond_tissue(optical_density(image[top : top + 32])) * scales).max(axis=0)
+    for top in range(
+        0, len(image), 32
+    ):  # rows at a time, whose densities stay in the cache of a core
+        strength[top : top + 32] = (
+            beyond_tissue(optical_density(image[top : top + 32])) * scales
+        ).max(axis=0)
     mask = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
     if mask.any():  # then less is ink too, as letters beside a scale bar
         ink = large_areas(strength >= _PALER, _LEAST)
@@ -158,14 +164,18 @@ def foreign_pixels(image: Image) -> Mask | None:
             width == labels.shape[1] and (top == 0 or top + height == labels.shape[0])
         )
         pale = colour.min() > _DARK
-        if pale and not (sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels)):
+        if pale and not (
+            sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels)
+        ):
             continue
         flat = np.pad(labels == label, ((0, 1), (0, 1))).astype(np.uint8)
         core = cv2.dilate(flat, right_and_below, anchor=(1, 1)) > 0
         if pale:
             light |= core
             continue
-        alike = _dilated(core, _REACH) & (cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0)
+        alike = _dilated(core, _REACH) & (
+            cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
+        )
         area = _touched(core, alike)
         if np.count_nonzero(area & blocks) >= 2 * least_flat:  # a single block may be of tissue
             mask |= area
@@ -191,33 +201,50 @@ def _colours_apart(image: Image) -> list[Mask]:
     from scipy import ndimage
 
     counts = cv2.calcHist([image], [0, 1, 2], None, [_COLOURS] * 3, [0, 256] * 3).astype(np.float64)
-    near, around = (size**3 * ndimage.uniform_filter(counts, size, mode="constant") for size in (3, 7))
+    near, around = (
+        size**3 * ndimage.uniform_filter(counts, size, mode="constant") for size in (3, 7)
+    )
     dark = np.indices(counts.shape).min(axis=0) <= _DARK * _COLOURS // 256
     apart = dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
     if not apart.any():
         return []
     labels, number = ndimage.label(apart, np.ones((3, 3, 3)))
-    return [ndimage.binary_dilation(labels == group, np.ones((3, 3, 3))) for group in range(1, number + 1)]
+    return [
+        ndimage.binary_dilation(labels == group, np.ones((3, 3, 3)))
+        for group in range(1, number + 1)
+    ]
 
 
 def _in_few_areas(mask: Mask) -> Mask:
     """Return the areas of a mask that are large if its pixels lie in few areas, otherwise an empty mask."""
     labels, areas, _ = _components(mask)
     total, largest = areas.sum(), np.sort(areas)[-_FEW_AREAS:]
-    fits = max(_LEAST_APART, _LEAST_APART_SHARE * mask.size) <= total <= _MOST_APART_SHARE * mask.size
-    return np.asarray((areas >= max(1, largest[0]))[labels] & (fits and largest.sum() >= _TOGETHER * total))
+    fits = (
+        max(_LEAST_APART, _LEAST_APART_SHARE * mask.size) <= total <= _MOST_APART_SHARE * mask.size
+    )
+    return np.asarray(
+        (areas >= max(1, largest[0]))[labels] & (fits and largest.sum() >= _TOGETHER * total)
+    )
 
 
 def _even(image: Image, step: int) -> Mask:
     """Return which pixels, of one in `step` rows and columns, have the colour of those to the right and below."""
     import cv2
 
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[..., 0]  # one number is compared, not three
-    here, right, below = colours[:-1:step, :-1:step], colours[:-1:step, 1::step], colours[1::step, :-1:step]
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[
+        ..., 0
+    ]  # one number is compared, not three
+    here, right, below = (
+        colours[:-1:step, :-1:step],
+        colours[:-1:step, 1::step],
+        colours[1::step, :-1:step],
+    )
     return np.asarray((here == right) & (here == below))
 
 
-def _components(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _components(
+    mask: Mask,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return the label of each pixel, and of each label its area and box; the area of label 0, the rest, is 0."""
     import cv2
 
@@ -245,4 +272,6 @@ def _touched(core: Mask, others: Mask) -> Mask:
 def _dilated(mask: Mask, reach: int) -> Mask:
     import cv2
 
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0)
+    return np.asarray(
+        cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    )

@@ -151,13 +151,19 @@ class MacenkoNormalizer:
         pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
-        maxima = np.array([upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()])
+        maxima = np.array(
+            [upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()]
+        )
         if not np.all(maxima > 0):
-            raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
+            raise TissueError(
+                "too little tissue to estimate stains: a stain has no positive concentration"
+            )
         # mean square that the two stains do not explain, computed from second moments only
         moments = cv2.mulTransposed(pixels, True, dtype=cv2.CV_64F)
         unexplained = np.trace((np.eye(3) - stains @ unmixing) @ moments) / pixels.size
-        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign)
+        return StainEstimate(
+            stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign
+        )
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
         """Replace the estimated stains of an image by the reference stains, except in its foreign pixels.
@@ -172,12 +178,18 @@ class MacenkoNormalizer:
         scale = self.maxima / estimate.maxima
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
-        exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
+        exponent = _transform(
+            optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light))
+        )
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
-        recoloured = np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
+        recoloured = np.asarray(
+            cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8
+        )
         return (
-            recoloured if estimate.foreign is None else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
+            recoloured
+            if estimate.foreign is None
+            else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
         )
 
     def normalize(self, image: Image) -> Image:
@@ -209,26 +221,40 @@ class MacenkoNormalizer:
     def tissue(self, image: Image) -> npt.NDArray[np.bool_]:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
-            return np.asarray(_transform(optical_density(image, light=self.light), _MEAN) >= self.beta, dtype=np.bool_)
+            return np.asarray(
+                _transform(optical_density(image, light=self.light), _MEAN) >= self.beta,
+                dtype=np.bool_,
+            )
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
     def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
         import cv2
 
         count = len(density)
-        mean = cv2.reduce(density, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)[0] / count  # in the order of NumPy, and faster
-        covariance = (cv2.mulTransposed(density, True, dtype=cv2.CV_64F) - count * np.outer(mean, mean)) / (count - 1)
+        mean = (
+            cv2.reduce(density, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)[0] / count
+        )  # in the order of NumPy, and faster
+        covariance = (
+            cv2.mulTransposed(density, True, dtype=cv2.CV_64F) - count * np.outer(mean, mean)
+        ) / (count - 1)
         values, vectors = np.linalg.eigh(covariance)
         if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
-            raise TissueError("too little tissue to estimate stains: all tissue pixels are on one colour line")
+            raise TissueError(
+                "too little tissue to estimate stains: all tissue pixels are on one colour line"
+            )
         plane = vectors[:, [2, 1]]
         plane = plane * np.where(mean @ plane < 0, -1.0, 1.0)
         along, across = (density @ plane.astype(np.float32)).T.copy()
         angle = np.arctan2(across, along)
-        low, high = -upper_percentile(-angle, 100.0 - self.alpha), upper_percentile(angle, 100.0 - self.alpha)
+        low, high = (
+            -upper_percentile(-angle, 100.0 - self.alpha),
+            upper_percentile(angle, 100.0 - self.alpha),
+        )
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
-            raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
+            raise TissueError(
+                "too little tissue to estimate stains: both extreme stains are the same"
+            )
         if self.robust:
             extremes = np.maximum(extremes, 0.0)
             extremes /= np.linalg.norm(extremes, axis=0)
@@ -238,7 +264,11 @@ class MacenkoNormalizer:
 
 
 def stained_pixels(
-    image: Image, channels: str = "G", *, light: float = TRANSMITTED_LIGHT, beta: float = MACENKO_BETA
+    image: Image,
+    channels: str = "G",
+    *,
+    light: float = TRANSMITTED_LIGHT,
+    beta: float = MACENKO_BETA,
 ) -> npt.NDArray[np.uint8]:
     """Return a mask that is 255 if the optical densities of all these channels (letters of RGB) reach beta.
 
@@ -249,10 +279,14 @@ def stained_pixels(
     # od falls with the grey level, so "reaches beta" is a bound on the grey level
     brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
     bounds = [brightest if channel in channels else 255 for channel in "RGB"]
-    return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8)
+    return np.asarray(
+        cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8
+    )
 
 
-def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0) -> npt.NDArray[np.float32]:
+def _transform(
+    od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0
+) -> npt.NDArray[np.float32]:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
@@ -286,4 +320,6 @@ def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     index = low - (count - len(tail))
     after = min(index + 1, len(tail) - 1)
     neighbours = np.partition(tail, [index, after])
-    return float(neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low))
+    return float(
+        neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low)
+    )

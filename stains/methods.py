@@ -26,7 +26,9 @@ def reference_ramp() -> Image:
     ndarray of uint8, shape (256, 256, 3)
     """
     steps = np.linspace(0.0, 1.0, _RAMP_PIXELS)
-    haematoxylin, eosin = np.meshgrid(steps * REFERENCE_MAXIMA[0], steps * REFERENCE_MAXIMA[1], indexing="ij")
+    haematoxylin, eosin = np.meshgrid(
+        steps * REFERENCE_MAXIMA[0], steps * REFERENCE_MAXIMA[1], indexing="ij"
+    )
     density = np.stack([haematoxylin, eosin], axis=2) @ REFERENCE_STAINS.T
     return np.asarray(np.clip(TRANSMITTED_LIGHT * np.exp(-density), 0, 255), dtype=np.uint8)
 
@@ -56,7 +58,9 @@ class StainToolsNormalizer:
                 how_to_install("staintools"),
             ) from error
         self._normalizer: Any = (
-            staintools.ReinhardColorNormalizer() if method == "reinhard" else staintools.StainNormalizer(method=method)
+            staintools.ReinhardColorNormalizer()
+            if method == "reinhard"
+            else staintools.StainNormalizer(method=method)
         )
         self._normalizer.fit(reference_ramp())
         self._method = method
@@ -76,11 +80,15 @@ class StainToolsNormalizer:
         given = image
         if (foreign := estimate.foreign) is not None:
             given, kept = image.copy(), image[~foreign]
-            given[foreign] = kept[np.linspace(0, len(kept) - 1, np.count_nonzero(foreign)).astype(int)]
+            given[foreign] = kept[
+                np.linspace(0, len(kept) - 1, np.count_nonzero(foreign)).astype(int)
+            ]
         try:
             normalised = np.asarray(self._normalizer.transform(given), dtype=np.uint8)
         except Exception as error:
-            raise TissueError("StainTools {} failed on this image: {}", self._method, error) from error
+            raise TissueError(
+                "StainTools {} failed on this image: {}", self._method, error
+            ) from error
         if foreign is not None:
             normalised = np.where(foreign[..., np.newaxis], image, normalised)
         return normalised, estimate if self._method == "macenko" else None

@@ -18,13 +18,19 @@ PLUGINS = TESTS / "plugins"
 
 # One thread, as bchisto's own workers have, so that results in this process and in workers are the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("BCHISTO_THREADS", "1")  # else a fold alone is trained by a process of its own, with all cores
+os.environ.setdefault(
+    "BCHISTO_THREADS", "1"
+)  # else a fold alone is trained by a process of its own, with all cores
 if not Path("/dev/nvidiactl").exists():
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # so that no test loads TensorFlow to look for GPUs
+    os.environ.setdefault(
+        "CUDA_VISIBLE_DEVICES", "-1"
+    )  # so that no test loads TensorFlow to look for GPUs
 if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
     os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-cache-")
     atexit.register(shutil.rmtree, os.environ["BCHISTO_CACHE"], ignore_errors=True)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")])
+)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
 
@@ -57,7 +63,9 @@ class Passing:
     """Writes `PASSED` at the end of a run."""
 
     def pytest_terminal_summary(self, terminalreporter):
-        PASSED.write_text("".join(f"{one.nodeid}\n" for one in terminalreporter.getreports("passed")))
+        PASSED.write_text(
+            "".join(f"{one.nodeid}\n" for one in terminalreporter.getreports("passed"))
+        )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -94,13 +102,19 @@ def pytest_testnodedown(node, error):
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of those that have ended
     said = f"exit status {code}; {used.ru_maxrss >> 10} MB, {used.ru_utime + used.ru_stime:.0f} s of computing"
     if (memory := Path("/proc/meminfo")).is_file():
-        said += "".join(f"; {line}" for line in memory.read_text().splitlines() if line.startswith(("MemA", "Shmem:")))
+        said += "".join(
+            f"; {line}"
+            for line in memory.read_text().splitlines()
+            if line.startswith(("MemA", "Shmem:"))
+        )
     node.config.get_terminal_writer().line(f"\n[{node.gateway.id}] {said}")
     node.config.stash[LOST] = True
 
 
 def pytest_sessionfinish(session):
-    if session.config.stash.get(LOST, False):  # --reruns may have repeated its test, but those it held never ran
+    if session.config.stash.get(
+        LOST, False
+    ):  # --reruns may have repeated its test, but those it held never ran
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
@@ -144,7 +158,10 @@ def browser():
 @pytest.fixture(scope="session")
 def slurm():
     """Skip, or fail where required, without a running Slurm."""
-    found = shutil.which("sinfo") is not None and subprocess.run(["sinfo", "-h"], capture_output=True).returncode == 0
+    found = (
+        shutil.which("sinfo") is not None
+        and subprocess.run(["sinfo", "-h"], capture_output=True).returncode == 0
+    )
     need("slurm", found, "a running Slurm with sbatch (slurm-wlm, munge)")
 
 
@@ -157,11 +174,27 @@ def on_small_disk(tmp_path_factory):
 
     def wrapped(folder, size, *command):
         script = 'mount -t tmpfs -o "size=$2" none "$1" && shift 2 && exec "$@"'
-        return ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *map(str, (folder, size, *command))]
+        return [
+            "unshare",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            *map(str, (folder, size, *command)),
+        ]
 
     trial = wrapped(tmp_path_factory.mktemp("disk"), "64k", "true")
-    found = shutil.which("unshare") is not None and subprocess.run(trial, capture_output=True).returncode == 0
-    need("namespaces", found, "unshare (util-linux) and user namespaces, in which a disk of one's own is mounted")
+    found = (
+        shutil.which("unshare") is not None
+        and subprocess.run(trial, capture_output=True).returncode == 0
+    )
+    need(
+        "namespaces",
+        found,
+        "unshare (util-linux) and user namespaces, in which a disk of one's own is mounted",
+    )
     return wrapped
 
 
@@ -177,7 +210,9 @@ def no_first_look(request, monkeypatch):
     if (
         probe is not None
         and name not in HOSTILE
-        and not name.startswith(("commands/", "jobs/", "journeys/", "matrix/", "featurize/test_embeddings"))
+        and not name.startswith(
+            ("commands/", "jobs/", "journeys/", "matrix/", "featurize/test_embeddings")
+        )
     ):
         stand_in = types.SimpleNamespace(run=_no_process, TimeoutExpired=subprocess.TimeoutExpired)
         monkeypatch.setattr(probe, "subprocess", stand_in)
@@ -260,7 +295,9 @@ def start():
 
     def popen(*arguments, **options):
         command = [sys.executable, "-m", "bchisto", *map(str, arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
 
     return popen
 
@@ -291,7 +328,9 @@ def write_tissue(root, *, per_class=6, size=(96, 96), classes=("benign", "malign
 
             haem = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR) * 1.2
             eosin = rng.random((size[1], size[0]), dtype=np.float32) * 0.5 + 0.2
-            od = haem[..., None] * np.array([0.65, 0.70, 0.29]) + eosin[..., None] * np.array([0.2, 0.9, 0.4])
+            od = haem[..., None] * np.array([0.65, 0.70, 0.29]) + eosin[..., None] * np.array(
+                [0.2, 0.9, 0.4]
+            )
             image = np.clip(240 * np.exp(-od) + rng.normal(0, 2, od.shape), 0, 255).astype(np.uint8)
             Image.fromarray(image).save(folder / f"{name}{number:02d}.png")
     return root
@@ -303,7 +342,20 @@ def tissue(tmp_path_factory):
     return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
 
 
-TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 2, "--crops", 3, "--jobs", 1)
+TINY = (
+    "--encoder",
+    "tiny",
+    "--weights",
+    "random",
+    "--view",
+    "1.0:64",
+    "--augmentations",
+    2,
+    "--crops",
+    3,
+    "--jobs",
+    1,
+)
 
 
 @pytest.fixture(scope="session")
@@ -317,7 +369,9 @@ def tiny_settings():
     """The settings that `tiny_options` give."""
     from bchisto.featurize import FeaturizeSettings
 
-    return FeaturizeSettings(encoders=("tiny",), weights=("random",), views=("1.0:64",), augmentations=2, crops=3)
+    return FeaturizeSettings(
+        encoders=("tiny",), weights=("random",), views=("1.0:64",), augmentations=2, crops=3
+    )
 
 
 def snapshot(folder):
@@ -372,7 +426,9 @@ def boosted_maps(tmp_path_factory, tissue, tiny_settings):
     from packs import train_small
 
     run = tmp_path_factory.mktemp("maps") / "run"
-    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=("convs",)), work=Work(jobs=1))
+    featurize(
+        tissue, out=run, settings=replace(tiny_settings, encoders=("convs",)), work=Work(jobs=1)
+    )
     train_small(run, seeds=2)
     before = snapshot(run)
     yield run

@@ -63,12 +63,22 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     fits = []
     for view in settings.views:
-        problems = (f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop)
+        problems = (
+            f"{name} takes no crop under {side} pixels"
+            for name, side in least.items()
+            if side > view.crop
+        )
         if view.unit and None in map(mpp.get, sizes):
             fits.append(ViewFit(view, 0, (), NO_SCALE))
         else:
-            small = {image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop}
-            fits.append(ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, "")))
+            small = {
+                image
+                for image, size in sizes.items()
+                if _short(view, size, mpp.get(image)) < view.crop
+            }
+            fits.append(
+                ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, ""))
+            )
     return tuple(fits)
 
 
@@ -91,10 +101,14 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
     lacking = (record for record in records if record.mpp is None)
     view = next((view for view in views if view.unit), None)
-    return next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
+    return (
+        next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
+    )
 
 
-def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
+def measured(
+    dataset: Dataset, headers: Mapping[str, ImageHeader]
+) -> tuple[Dataset, dict[str, tuple[int, int]]]:
     """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
     sizes = {
         record.image_id: record.sides(header.width, header.height)
@@ -116,15 +130,22 @@ def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -
         Empty if the images are too small for any view. A few percent of the images may be too small for two views that
         fit the others.
     """
-    if not sizes or not any(fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)):
+    if not sizes or not any(
+        fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)
+    ):
         return settings.views if sizes else ()
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     if any(view.unit for view in settings.views):
         mpp = {record.image_id: record.mpp for record in dataset.records}
         if None in map(mpp.get, sizes):
             return ()
-        short = {view: min(_short(view, size, mpp[image]) for image, size in sizes.items()) for view in settings.views}
-        views = tuple(dict.fromkeys(replace(view, crop=min(view.crop, side)) for view, side in short.items()))
+        short = {
+            view: min(_short(view, size, mpp[image]) for image, size in sizes.items())
+            for view in settings.views
+        }
+        views = tuple(
+            dict.fromkeys(replace(view, crop=min(view.crop, side)) for view, side in short.items())
+        )
         return views if min(view.crop for view in views) >= least else ()
     sides = sorted(min(size) for size in sizes.values())
     odd = sides[: int(_ODD_ONES * len(sides)) + 1]
@@ -165,7 +186,9 @@ def fitted(
     tuple of ViewFit
         How these fit; empty if no view does.
     """
-    small = tuple(choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST)
+    small = tuple(
+        choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
+    )
     smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
     planned, views = requested, fitting_views(dataset, sizes, requested)
     if not views and "encoders" not in keep and (views := fitting_views(dataset, sizes, smaller)):
@@ -197,10 +220,14 @@ class DescribingEstimate:
     seconds: float | None = None
 
 
-def measure_describing(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> DescribingEstimate:
+def measure_describing(
+    records: Sequence[ImageRecord], settings: FeaturizeSettings
+) -> DescribingEstimate:
     """Measure the time and the size of the features of images, see `bchisto.featurize.estimate_describing`."""
     # the time does not depend on the weights, which a check does not download
-    weights = tuple(f"{choice.name}=random" for choice in settings.encoders if choice.name in BUILT_IN)
+    weights = tuple(
+        f"{choice.name}=random" for choice in settings.encoders if choice.name in BUILT_IN
+    )
     estimate = DescribingEstimate(len(records), len(settings.encoders) * len(settings.views))
     try:
         cost = estimate_describing(records, replace(settings, weights=weights or settings.weights))
@@ -232,6 +259,8 @@ def plan_describing(
     dataset, sizes = measured(dataset, read_headers(dataset.records))
     planned, fits = fitted(dataset, sizes, settings, keep=keep)
     if not fits:
-        small = Message("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
+        small = Message(
+            "{}: no view fits these images: every one is too small for {encoders}", dataset.root
+        )
         raise InputError("{}", unscaled(dataset.records, settings.views) or small)
     return planned

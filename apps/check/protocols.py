@@ -86,7 +86,9 @@ class ProtocolCheck:
     @property
     def hopeless(self) -> bool:
         """Whether no fold has every class in both its training and its test part."""
-        return bool(self.parts) and all({"train", "test"} & fold["missing"].keys() for fold in self.parts)
+        return bool(self.parts) and all(
+            {"train", "test"} & fold["missing"].keys() for fold in self.parts
+        )
 
 
 def check_protocols(
@@ -113,7 +115,9 @@ def check_protocols(
     """
     dataset = replace(dataset, records=tuple(record for record in dataset.records if record.label))
     label_of = {record.image_id: record.label or "" for record in dataset.records}
-    owner = {record.image_id: record.group for record in dataset.records if record.group is not None}
+    owner = {
+        record.image_id: record.group for record in dataset.records if record.group is not None
+    }
     layout = get_layout(dataset.name)
 
     def check(name: str, group_by: str | None) -> ProtocolCheck:
@@ -135,10 +139,17 @@ def check_protocols(
     if not schemes:
         columns = further_columns(dataset)
         split = given_parts(DatasetFacts(columns=columns))
-        schemes = [(name, None) for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
+        schemes = [
+            (name, None)
+            for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)
+        ]
         if owner:  # also with the setting that is not the default
             schemes.append((_SPLIT[0], "none" if len(owner) == len(label_of) else "group"))
-        others = {"x", "y", *(split[:1] if split else ())}  # the place of a tile, and the split, are not sites
+        others = {
+            "x",
+            "y",
+            *(split[:1] if split else ()),
+        }  # the place of a tile, and the split, are not sites
         schemes += [
             (f"site:{name}", None)
             for name, of in columns.items()
@@ -146,20 +157,31 @@ def check_protocols(
         ]
     checked = [check(*scheme) for scheme in schemes]
     # a column whose folds all lack a class is probably none of sites
-    protocols = [scheme for scheme in checked if given or not (scheme.folds.startswith("site:") and scheme.hopeless)]
-    whole = [scheme for scheme in protocols if scheme.group_by is None and not scheme.splits_patients]
+    protocols = [
+        scheme
+        for scheme in checked
+        if given or not (scheme.folds.startswith("site:") and scheme.hopeless)
+    ]
+    whole = [
+        scheme for scheme in protocols if scheme.group_by is None and not scheme.splits_patients
+    ]
     if not given and all(scheme.refused or scheme.lacking for scheme in whole):
         protocols += [check(name, None) for name in _FEWER]
     return protocols
 
 
-def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[dict[str, Any], ...]:
+def _parts(
+    plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]
+) -> tuple[dict[str, Any], ...]:
     """Return the folds of a plan, with the images and missing classes of each part."""
     counts = Counter((fold, part, label_of[image]) for image, fold, part in plan.rows)
     present = [name for name in classes if name in label_of.values()]
     parts = []
     for fold in plan.folds:
-        of = {part: {name: counts[fold, part, name] for name in present} for part in ("train", "val", "test")}
+        of = {
+            part: {name: counts[fold, part, name] for name in present}
+            for part in ("train", "val", "test")
+        }
         images = {part: sum(held.values()) for part, held in of.items() if any(held.values())}
         missing = {part: [name for name in present if not of[part][name]] for part in images}
         lacking = {part: names for part, names in missing.items() if names}
@@ -174,13 +196,22 @@ def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
     that have a warning come last, since they may list more images than there are; after these, folds by site that put
     images of one patient into training and test sets.
     """
-    usable = [check for check in protocols if not (check.refused or check.compared or check.hopeless)]
+    usable = [
+        check for check in protocols if not (check.refused or check.compared or check.hopeless)
+    ]
 
     def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
         # a published list of slides can be used with some of them, unlike a list of images
         of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
-        came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
-        return not came, check.splits_patients, bool(check.lacking), of_slides and bool(check.warnings)
+        came = check.folds == GIVEN or (
+            check.folds == "site:fold" and not (check.splits_patients or check.lacking)
+        )
+        return (
+            not came,
+            check.splits_patients,
+            bool(check.lacking),
+            of_slides and bool(check.warnings),
+        )
 
     return min(usable, key=rank, default=None)
 

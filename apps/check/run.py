@@ -20,8 +20,25 @@ from ...data import (
     survey_dataset,
 )
 from ...featurize import FeaturizeSettings
-from ...stains import CHECKED, GREY_PICTURE, PALE, check_stains, doubt_causes, is_grey, make_normalizer
-from .plan import DescribingEstimate, ViewFit, fit_views, fitted, measure_describing, measured, shown_factor, too_small
+from ...stains import (
+    CHECKED,
+    GREY_PICTURE,
+    PALE,
+    check_stains,
+    doubt_causes,
+    is_grey,
+    make_normalizer,
+)
+from .plan import (
+    DescribingEstimate,
+    ViewFit,
+    fit_views,
+    fitted,
+    measure_describing,
+    measured,
+    shown_factor,
+    too_small,
+)
 from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
 
 _TOO_LITTLE = "too little tissue"
@@ -58,7 +75,9 @@ class StainSurvey:
     foreign: Mapping[str, float]
 
 
-def survey_stains(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> StainSurvey | None:
+def survey_stains(
+    records: Sequence[ImageRecord], settings: FeaturizeSettings
+) -> StainSurvey | None:
     """Normalise an evenly spaced sample of images, at the scales of the views, and check the result.
 
     Parameters
@@ -86,7 +105,10 @@ def survey_stains(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
             scaled = [resize_image(image, factor) for factor in factors]
             if any(map(is_grey, scaled)):
                 return (GREY_PICTURE,), 0.0
-            checks = [check_stains(before, *normalizer.normalize_with_estimate(before)) for before in scaled]
+            checks = [
+                check_stains(before, *normalizer.normalize_with_estimate(before))
+                for before in scaled
+            ]
         except TissueError:
             return (_TOO_LITTLE,), 0.0
         except ImageError:
@@ -96,12 +118,18 @@ def survey_stains(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
 
     checked: dict[str, tuple[tuple[str, ...], float]] = {}
     with Progress(total=count, label="checking stains", unit="images") as progress:
-        for done, (record, result) in enumerate(zip(sample, in_threads(check, sample), strict=True), start=1):
+        for done, (record, result) in enumerate(
+            zip(sample, in_threads(check, sample), strict=True), start=1
+        ):
             if result is not None:
                 checked[record.image_id] = result
             progress.update_to(done)
     skipped = tuple(image for image, (reasons, _) in checked.items() if reasons == (_TOO_LITTLE,))
-    doubtful = {image: reasons for image, (reasons, _) in checked.items() if reasons and image not in skipped}
+    doubtful = {
+        image: reasons
+        for image, (reasons, _) in checked.items()
+        if reasons and image not in skipped
+    }
     foreign = {image: share for image, (_, share) in checked.items() if share}
     return StainSurvey(settings.stain, len(checked), skipped, doubtful, foreign)
 
@@ -116,7 +144,9 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     causes = doubt_causes(survey.doubtful.values(), stain=survey.stain)
     pale = causes.get(PALE, (0, ""))[0]
     mild = len(survey.doubtful) - pale < _MANY * survey.checked and 2 * pale < survey.checked
-    parts = [Message("{} ({}): {}", cause, count, remedy) for cause, (count, remedy) in causes.items()]
+    parts = [
+        Message("{} ({}): {}", cause, count, remedy) for cause, (count, remedy) in causes.items()
+    ]
     text = "{stain:{}} gives doubtful stains in {} of {} images. " + "; ".join(["{}"] * len(parts))
     message = Message(text, survey.stain, len(survey.doubtful), survey.checked, *parts)
     return [Finding("note" if mild else "warning", root, message)]
@@ -247,8 +277,12 @@ def preflight(
     usable = {image: size for image, size in sizes.items() if image not in survey.broken}
     planned, fits = fitted(dataset, usable, requested, keep=keep)
     left_out = survey.broken.union((image for image, _ in survey.repeated), too_small(fits))
-    once = replace(dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out))
-    protocols = check_protocols(once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed)
+    once = replace(
+        dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out)
+    )
+    protocols = check_protocols(
+        once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed
+    )
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
     checked, root = survey_stains(once.records, planned) if stains else None, str(dataset.root)
     hindrance = [Finding("warning", root, untrainable)] if untrainable else []
@@ -263,7 +297,9 @@ def preflight(
         stains=checked,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
-        estimate=measure_describing(once.records, planned) if timed and fits and once.records else None,
+        estimate=measure_describing(once.records, planned)
+        if timed and fits and once.records
+        else None,
         untrainable=untrainable,
         findings=(*survey.findings, *hindrance, *doubt_findings(checked, root)),
     )

@@ -11,10 +11,36 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import ImageError, Message, PathInput, TissueError, aligned, converted, counted, few, public
+from ...core import (
+    ImageError,
+    Message,
+    PathInput,
+    TissueError,
+    aligned,
+    converted,
+    counted,
+    few,
+    public,
+)
 from ...core.jobs import json_text, refuse_overwriting, rough_duration, write_rows
-from ...data import SYNTHETIC_BANNER, ImageRecord, decode_record, get_layout, grouped, resize_image, unknown_groups
-from ...evaluate.report import Block, Figure, Section, class_grid, page_templates, thumbnail, write_page
+from ...data import (
+    SYNTHETIC_BANNER,
+    ImageRecord,
+    decode_record,
+    get_layout,
+    grouped,
+    resize_image,
+    unknown_groups,
+)
+from ...evaluate.report import (
+    Block,
+    Figure,
+    Section,
+    class_grid,
+    page_templates,
+    thumbnail,
+    write_page,
+)
 from ...featurize import seen_scales
 from ...stains import Normalizer, make_normalizer, stain_notes
 from .plan import shown_factor, unscaled
@@ -24,7 +50,9 @@ Say = Callable[[str], str]
 """Writes a message of the library with the caller's names of options."""
 
 
-def preflight_text(result: Preflight, *, say: Say = str, form: str = "txt", then: Sequence[str] = ()) -> str:
+def preflight_text(
+    result: Preflight, *, say: Say = str, form: str = "txt", then: Sequence[str] = ()
+) -> str:
     """Return a pre-flight as text.
 
     Parameters
@@ -37,24 +65,37 @@ def preflight_text(result: Preflight, *, say: Say = str, form: str = "txt", then
         The commands to run next, for JSON.
     """
     records, requested, planned = result.dataset.records, result.requested, result.planned
-    labels = [*result.dataset.classes, *(["no label"] if any(record.label is None for record in records) else [])]
+    labels = [
+        *result.dataset.classes,
+        *(["no label"] if any(record.label is None for record in records) else []),
+    ]
     group_of = {record.image_id: record.group for record in records}
     layout = get_layout(result.dataset.name)
     words = {"image": layout.image_is, "group": layout.group_is}
     environment = page_templates(__package__, autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
     text = environment.get_template(f"check.{form}").render(
-        it=result, say=say, then=then, aligned=aligned, few=few, Message=Message, **words,
+        it=result,
+        say=say,
+        then=then,
+        aligned=aligned,
+        few=few,
+        Message=Message,
+        **words,
         classes=class_grid(
-            labels, {record.image_id: labels.index(record.label or "no label") for record in records}, group_of, **words
+            labels,
+            {record.image_id: labels.index(record.label or "no label") for record in records},
+            group_of,
+            **words,
         ),
         unknown=unknown_groups(list(group_of.values())),
         seen=seen_scales(records, planned),
         unscaled=unscaled(records, requested.views),
         dropped=[choice.label for choice in requested.encoders if choice not in planned.encoders],
-        stain_notes=stain_notes, rough_duration=rough_duration,
+        stain_notes=stain_notes,
+        rough_duration=rough_duration,
         findings=grouped(result.findings),
-    )  # fmt: skip
+    )
     return json_text(json.loads(text)) if form == "json" else str(text).rstrip()
 
 
@@ -86,15 +127,21 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
     """
     path = converted(path, "path", Path)
     root, key = result.dataset.root, path.with_name(f"{path.stem}-pictures.csv")
-    refuse_overwriting([path, key], (root, *(record.path for record in result.dataset.records)), name="html")
+    refuse_overwriting(
+        [path, key], (root, *(record.path for record in result.dataset.records)), name="html"
+    )
     groups = grouped(result.findings)
     findings = [
-        Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(public(message)))
+        Block(
+            lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(public(message))
+        )
         for level, message, names in groups[:_MOST_FINDINGS]
     ]
     if len(groups) > _MOST_FINDINGS:
         further = len(groups) - _MOST_FINDINGS
-        findings.append(Block(note=f"And {further:,} further ones, which `bchisto data check` prints."))
+        findings.append(
+            Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
+        )
     shown: list[ImageRecord] = []
     renamed: dict[str, str] = {}
     for name in (root, root.resolve()):
@@ -106,12 +153,18 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         title=f"Data check: {root.name or result.dataset.name}",
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[
-            Section("Findings", findings or [Block(text="Nothing was found that does not fit the layout.")]),
+            Section(
+                "Findings",
+                findings or [Block(text="Nothing was found that does not fit the layout.")],
+            ),
             Section("Contact sheet", list(_contact_sheet(result, shown))),
         ],
         renamed=renamed,
     )
-    rows = [(number, record.image_id, record.label or "") for number, record in enumerate(shown, start=1)]
+    rows = [
+        (number, record.image_id, record.label or "")
+        for number, record in enumerate(shown, start=1)
+    ]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]
 
@@ -121,16 +174,23 @@ def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Bloc
     planned, image_is = result.planned, get_layout(result.dataset.name).image_is
     doubtful = {} if result.stains is None else result.stains.doubtful
     totals = Counter(record.label or "no label" for record in result.dataset.records)
-    sound = [record for record in result.dataset.records if record.image_id not in result.survey.broken]
+    sound = [
+        record for record in result.dataset.records if record.image_id not in result.survey.broken
+    ]
     classes = [name for name in (*result.dataset.classes, "no label") if totals[name]]
-    rows = {name: choose_records([r for r in sound if (r.label or "no label") == name]) for name in classes}
+    rows = {
+        name: choose_records([r for r in sound if (r.label or "no label") == name])
+        for name in classes
+    }
     rows = dict(itertools.islice(rows.items(), _MOST_CLASSES))
     rows["Stains in doubt"] = [record for record in sound if record.image_id in doubtful][:_MOST]
     normalizer = None if planned.stain == "none" else make_normalizer(planned.stain)
     for name, records in rows.items():
         pictures = []
         for record in records:
-            source, about = _draw(record, normalizer, min(1.0, shown_factor(planned.views[0], record)))
+            source, about = _draw(
+                record, normalizer, min(1.0, shown_factor(planned.views[0], record))
+            )
             if source:
                 shown.append(record)
                 about = about if name in totals else "; ".join(doubtful[record.image_id])
@@ -140,7 +200,9 @@ def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Bloc
         if pictures:
             yield Block(heading=f"{name}{of}", pictures=pictures)
     if len(classes) > _MOST_CLASSES:
-        yield Block(note=f"{counted(len(classes) - _MOST_CLASSES, 'further class')} without images here.")
+        yield Block(
+            note=f"{counted(len(classes) - _MOST_CLASSES, 'further class')} without images here."
+        )
 
 
 def choose_records(records: Sequence[ImageRecord]) -> list[ImageRecord]:

@@ -26,7 +26,9 @@ Status = Literal["ok", "note", "warning", "failure"]
 _MOST_SECONDS = 180
 """Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
 
-_BROKEN = "more memory (ulimit -v); if there is enough, install the packages again that are named here"
+_BROKEN = (
+    "more memory (ulimit -v); if there is enough, install the packages again that are named here"
+)
 """What helps if a library fails in a way of its own."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
@@ -88,7 +90,9 @@ def run_checks(
     done: list[Check] = []
     for name, check in checks.items():
         done += _outcome(name, partial(_apart, name, check) if name in apart else check)
-    hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder inside the home folder is replaced first
+    hidden = sorted(
+        hide.items(), key=lambda pair: -len(pair[0])
+    )  # a folder inside the home folder is replaced first
 
     def anonymous(text: str) -> str:
         for private, word in hidden:
@@ -96,14 +100,18 @@ def run_checks(
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     texts = _apart("words", partial(_in_words, done, write))
-    done = texts if len(texts) == len(done) else [*_in_words(done, in_python)]  # without the packages of the options
+    done = (
+        texts if len(texts) == len(done) else [*_in_words(done, in_python)]
+    )  # without the packages of the options
     cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(c.remedy)) for c in done]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
 
 
 def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
     for c in checks:
-        yield Check(c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy)))
+        yield Check(
+            c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy))
+        )
 
 
 def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -132,11 +140,22 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     process.join()
     code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    package = re.search(r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace"))
-    return [Check(name, "failure", f"its process ended with {end}{f' in {package[1]}' if package else ''}", _BROKEN)]
+    package = re.search(
+        r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace")
+    )
+    return [
+        Check(
+            name,
+            "failure",
+            f"its process ended with {end}{f' in {package[1]}' if package else ''}",
+            _BROKEN,
+        )
+    ]
 
 
-def _send(sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]) -> None:
+def _send(
+    sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]
+) -> None:
     faulthandler.enable(tracer.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
     sender.send(_outcome(name, check))
@@ -198,6 +217,8 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
         for form in () if path is None else (path.absolute(), path.resolve(), path):
             for steps, folder in enumerate((form, *form.parents)):
                 # a path such as "." would match in every sentence
-                if str(folder).strip("./") and (not steps or len(folder.parts) > 2 * form.is_absolute()):
+                if str(folder).strip("./") and (
+                    not steps or len(folder.parts) > 2 * form.is_absolute()
+                ):
                     hidden.setdefault(str(folder), word + "/.." * steps)
     return hidden

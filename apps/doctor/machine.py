@@ -47,7 +47,12 @@ def check_memory() -> Iterator[Check]:
     if fitting:
         yield Check("memory", "warning", text, Message("{jobs:{}}", fitting))
     else:
-        yield Check("memory", "failure", text, Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"))
+        yield Check(
+            "memory",
+            "failure",
+            text,
+            Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"),
+        )
 
 
 def _memory_limit() -> tuple[int, str]:
@@ -55,7 +60,12 @@ def _memory_limit() -> tuple[int, str]:
     limits = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of memory")]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
-            limits.append((int(Path(file).read_text(encoding="ascii")), "by the limit of the job or container"))
+            limits.append(
+                (
+                    int(Path(file).read_text(encoding="ascii")),
+                    "by the limit of the job or container",
+                )
+            )
         except (OSError, ValueError):  # the file does not exist, or contains "max"
             continue
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -72,25 +82,40 @@ def check_folder(folder: Path) -> Iterator[Check]:
     folder : Path
         Folder of a run. If it does not exist yet, its nearest existing parent is checked.
     """
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
     try:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
             if (most := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
                 text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
-                yield Check("folder", "warning" if most >= _DISK_GB * _GB else "failure", text, "ulimit -f unlimited")
+                yield Check(
+                    "folder",
+                    "warning" if most >= _DISK_GB * _GB else "failure",
+                    text,
+                    "ulimit -f unlimited",
+                )
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = error.strerror or error
-        yield Check("folder", "failure", f"files cannot be written and renamed in {existing}: {reason}",
-                    Message("give another {out}"))  # fmt: skip
+        yield Check(
+            "folder",
+            "failure",
+            f"files cannot be written and renamed in {existing}: {reason}",
+            Message("give another {out}"),
+        )
 
 
 def _free_space(folder: Path) -> Iterator[Check]:
     """Check the free space for results, for temporary files, and in shared memory."""
     temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
-    more = "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more" if shared.is_dir() else "mount /dev/shm"
+    more = (
+        "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"
+        if shared.is_dir()
+        else "mount /dev/shm"
+    )
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
@@ -99,7 +124,9 @@ def _free_space(folder: Path) -> Iterator[Check]:
         if path.is_dir() or platform.system() == "Linux":
             free = shutil.disk_usage(path).free / _GB if path.is_dir() else 0.0
             enough = free >= least
-            yield Check(name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy)
+            yield Check(
+                name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy
+            )
 
 
 _NEWEST = (3, 13)
@@ -111,18 +138,30 @@ _EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "slides", "staintoo
 _NETWORKS = ("keras", "tensorflow")
 """Packages that the check of the backend loads."""
 
-_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python-headless")
+_OPENCV = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+    "opencv-python-headless",
+)
 
 
 def check_python() -> Iterator[Check]:
     """Check the version of Python, the system, and how names of files are read."""
     if (encoding := sys.getfilesystemencoding()) != "utf-8":
-        yield Check("locale", "warning", f"file names beyond {encoding} are refused", "export PYTHONUTF8=1")
+        yield Check(
+            "locale", "warning", f"file names beyond {encoding} are refused", "export PYTHONUTF8=1"
+        )
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if platform.system() == "Linux" and sys.version_info[:2] <= _NEWEST:
         yield Check("Python", "ok", text)
     else:
-        yield Check("Python", "warning", f"{text}: not tried", f"use Linux, and Python up to {_NEWEST[0]}.{_NEWEST[1]}")
+        yield Check(
+            "Python",
+            "warning",
+            f"{text}: not tried",
+            f"use Linux, and Python up to {_NEWEST[0]}.{_NEWEST[1]}",
+        )
 
 
 def check_packages() -> Iterator[Check]:
@@ -133,7 +172,12 @@ def check_packages() -> Iterator[Check]:
     try:
         lines = metadata.requires("bchisto") or []
     except metadata.PackageNotFoundError:
-        yield Check("packages", "warning", "bchisto is not installed, only on the path", "pip install -e DIR")
+        yield Check(
+            "packages",
+            "warning",
+            "bchisto is not installed, only on the path",
+            "pip install -e DIR",
+        )
         return
     requirements, modules = [Requirement(line) for line in lines], metadata.packages_distributions()
     for extra in ("", *_EXTRAS):
@@ -143,7 +187,8 @@ def check_packages() -> Iterator[Check]:
         other = {
             need: version
             for need in needs
-            if (version := _version(need.name)) is None or not need.specifier.contains(version, prereleases=True)
+            if (version := _version(need.name)) is None
+            or not need.specifier.contains(version, prereleases=True)
         }
         if extra and None in other.values():
             yield Check(name, "note", "not installed", how_to_install(extra))
@@ -151,8 +196,12 @@ def check_packages() -> Iterator[Check]:
         wanted = [f"{need.name}{need.specifier}" for need in other]
         if other:
             versions = (f"{need.name} {version or 'is missing'}" for need, version in other.items())
-            yield Check(name, status, f"{', '.join(versions)}; needs {', '.join(wanted)}",
-                        shlex.join(["pip", "install", *wanted]))  # fmt: skip
+            yield Check(
+                name,
+                status,
+                f"{', '.join(versions)}; needs {', '.join(wanted)}",
+                shlex.join(["pip", "install", *wanted]),
+            )
         loaded = {canonicalize_name(need.name): need for need in needs if need not in other}
         broken = [
             Check(name, status, f"{module} does not load: {reason}", _fix(loaded[package], reason))
@@ -162,18 +211,24 @@ def check_packages() -> Iterator[Check]:
         ]
         yield from broken
         if not other and not broken:
-            yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
+            yield Check(
+                name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs)
+            )
 
 
 def click_trouble(error: Exception) -> str:
     """Return a line on a click with which no command can start: its version, the one that is needed, and the remedy."""
-    remedy = how_to_install("click").replace("install", "install --force-reinstall", 1)  # its files may be damaged
+    remedy = how_to_install("click").replace(
+        "install", "install --force-reinstall", 1
+    )  # its files may be damaged
     return f"error: click {_version('click') or 'is missing'}; needs {shlex.split(remedy)[-1]} ({error}): {remedy}"
 
 
 def _is_of(need: Requirement, extra: str) -> bool:
     """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
-    without, with_it = (need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra))
+    without, with_it = (
+        need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra)
+    )
     return with_it and not (extra and without)
 
 
@@ -192,7 +247,9 @@ def _fix(need: Requirement, reason: str) -> str:
         return _opencv_fix()
     library = re.search(r"\b(lib[\w+-]+)\.so\S*: ", reason)
     if library is None:
-        return shlex.join(["pip", "install", "--force-reinstall", "--no-deps", f"{need.name}{need.specifier}"])
+        return shlex.join(
+            ["pip", "install", "--force-reinstall", "--no-deps", f"{need.name}{need.specifier}"]
+        )
     debian = " (Debian: apt-get install libgomp1)" if library[1] == "libgomp" else ""
     return f"install the system's library {library[1]}{debian}"
 
@@ -201,7 +258,12 @@ def check_opencv() -> Iterator[Check]:
     """Check that only one OpenCV package is installed, since all of them install the same files."""
     installed = list(filter(_version, _OPENCV))
     if len(installed) > 1:
-        yield Check("OpenCV", "warning", f"{' and '.join(installed)} overwrite each other's files", _opencv_fix())
+        yield Check(
+            "OpenCV",
+            "warning",
+            f"{' and '.join(installed)} overwrite each other's files",
+            _opencv_fix(),
+        )
 
 
 def _opencv_fix() -> str:

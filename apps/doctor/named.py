@@ -61,7 +61,9 @@ def examine(
     }
     hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
     chosen = {name: check for name, check in checks.items() if check}
-    return run_checks(chosen, apart={*chosen} - {"Python", "memory", "folder", "OpenCV"}, hide=hide, write=write)
+    return run_checks(
+        chosen, apart={*chosen} - {"Python", "memory", "folder", "OpenCV"}, hide=hide, write=write
+    )
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -74,7 +76,11 @@ def check_dataset(images: Path) -> Iterator[Check]:
     outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
     for level, status in outcomes.items():
         # only the message, since a file may be named after a patient
-        if messages := [finding.kind or finding.message for finding in dataset.findings if finding.level == level]:
+        if messages := [
+            finding.kind or finding.message
+            for finding in dataset.findings
+            if finding.level == level
+        ]:
             line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
             yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
             return
@@ -90,11 +96,19 @@ def check_run(run: Path) -> Iterator[Check]:
     outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
     for command, entry in entries.items():
         status, text = outcomes.get(entry.status, "ok"), f"{command}: {entry.outcome}"
-        remedy = "" if status == "ok" else f"run {command} again, after you have corrected what is named"
+        remedy = (
+            "" if status == "ok" else f"run {command} again, after you have corrected what is named"
+        )
         yield Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
-    files = {Path(text.partition("=")[2] or text) for e in entries.values() for text in e.config.get("weights") or ()}
+    files = {
+        Path(text.partition("=")[2] or text)
+        for e in entries.values()
+        for text in e.config.get("weights") or ()
+    }
     for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):
-        yield Check("run", "failure", f"weights of this run: {reason}", "copy this file to its place again")
+        yield Check(
+            "run", "failure", f"weights of this run: {reason}", "copy this file to its place again"
+        )
     described = entries.get("featurize")
     made = () if described is None or described.shard else described.notes.get("stores", ())
     for path in sorted({*run.glob("features/*.h5"), *(run / str(name) for name in made)}):
@@ -111,7 +125,9 @@ def check_model(model: Path) -> Iterator[Check]:
     from ...predict import find_bundle, ready_model
 
     _, loaded = ready_model(find_bundle(model))
-    yield Check("model", "ok", f"{len(loaded.bundle.classes)} classes; its networks have their weights")
+    yield Check(
+        "model", "ok", f"{len(loaded.bundle.classes)} classes; its networks have their weights"
+    )
 
 
 _OF_PRESETS = ("inceptionv3", "mobilenetv2", "resnet50", "vgg16")
@@ -135,23 +151,43 @@ def check_backend() -> Iterator[Check]:
     device = f"{len(gpus)} GPU{'s' * (len(gpus) != 1)} ({', '.join(gpus)})" if gpus else "the CPU"
     text = f"Keras {keras.__version__} with {backend} on {device}"
     if not np.allclose(computed, crops @ kernel[0, 0], rtol=_CLOSE * (100 if gpus else 1)):
-        yield Check("networks", "failure", f"{text}: a convolution gives wrong numbers",
-                    "CUDA_VISIBLE_DEVICES=-1 to compute on the CPU, or another version of the driver")  # fmt: skip
+        yield Check(
+            "networks",
+            "failure",
+            f"{text}: a convolution gives wrong numbers",
+            "CUDA_VISIBLE_DEVICES=-1 to compute on the CPU, or another version of the driver",
+        )
     else:
         yield Check("networks", "ok", f"{text}; a tiny network ran in {took:.2f} s")
 
 
 def check_weights() -> Iterator[Check]:
     """Check the weights that were fetched from a hub, and for the published ones in Keras's folder."""
-    from ...encoders import BUILT_IN, CATALOGUE, encoders_folder, fetched_folder, published_file, weights_folder
+    from ...encoders import (
+        BUILT_IN,
+        CATALOGUE,
+        encoders_folder,
+        fetched_folder,
+        published_file,
+        weights_folder,
+    )
 
     for name in CATALOGUE:
         if (encoders_folder() / name).exists() and not _is_whole(fetched_folder(name)):
-            yield Check("weights", "failure", f"{name}: a file is missing or cut", f"bchisto encoder fetch {name}")
+            yield Check(
+                "weights",
+                "failure",
+                f"{name}: a file is missing or cut",
+                f"bchisto encoder fetch {name}",
+            )
     folder = weights_folder()
     if folder is None:
-        yield Check("weights", "warning", "Keras's folder for weights cannot be written: each run fetches them again",
-                    "export KERAS_HOME=DIR")  # fmt: skip
+        yield Check(
+            "weights",
+            "warning",
+            "Keras's folder for weights cannot be written: each run fetches them again",
+            "export KERAS_HOME=DIR",
+        )
         return
     files = {name: path for name in sorted(BUILT_IN) if (path := published_file(name)) is not None}
     missing = [name for name in _OF_PRESETS if name not in files]
@@ -161,7 +197,9 @@ def check_weights() -> Iterator[Check]:
     if not missing and not damaged:
         yield Check("weights", "ok", f"{', '.join(files)} in {folder}")
     if missing:
-        yield Check("weights", "note", f"{', '.join(missing)} not in {folder}; fetched at first use")
+        yield Check(
+            "weights", "note", f"{', '.join(missing)} not in {folder}; fetched at first use"
+        )
 
 
 def _is_whole(folder: Path | None) -> bool:
@@ -184,8 +222,15 @@ def check_kept() -> Iterator[Check]:
     size = sum(size for _, size in networks) / 1e6
     text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
     if trouble := kept_trouble():
-        text += f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
-    yield Check("kept networks", "warning" if trouble else "ok", text, "export BCHISTO_CACHE=DIR" if trouble else "")
+        text += (
+            f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
+        )
+    yield Check(
+        "kept networks",
+        "warning" if trouble else "ok",
+        text,
+        "export BCHISTO_CACHE=DIR" if trouble else "",
+    )
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

@@ -5,7 +5,14 @@ From a model file and images it computes an `Explanation` of each image, which i
 
 from .draw import colour_limits, draw, font_of, lay_over, where_highest
 from .explanation import Explanation, UnitPictures
-from .gradient_maps import activation_and_gradient, compiled_gradient, input_gradient, mean_colour, pull_back, to_numpy
+from .gradient_maps import (
+    activation_and_gradient,
+    compiled_gradient,
+    input_gradient,
+    mean_colour,
+    pull_back,
+    to_numpy,
+)
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of

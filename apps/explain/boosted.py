@@ -120,12 +120,16 @@ def explain_boosted(
         raise ImageError(features)
     method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
     blank, index = answered(method, model, record, shares=shares, pixels=pixels, target=target)
-    if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
+    if (
+        outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)
+    ) is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
     return _map(model, record, blank, index, window=settings.window)
 
 
-def _map(model: BoostedModel, record: ImageRecord, blank: Explanation, target: int, *, window: int) -> Explanation:
+def _map(
+    model: BoostedModel, record: ImageRecord, blank: Explanation, target: int, *, window: int
+) -> Explanation:
     bundle, shape = model.bundle, blank.shape[:2]
     maps = np.zeros((len(bundle.classes), *shape))
     for store in bundle.models:
@@ -133,14 +137,18 @@ def _map(model: BoostedModel, record: ImageRecord, blank: Explanation, target: i
         maps += [spread(of_class, places, shape) for of_class in np.moveaxis(shares, 2, 0)]
     base = bundle.base
     return replace(
-        blank, values=maps[target].astype(np.float32), limits=(0.0, 1.0),
+        blank,
+        values=maps[target].astype(np.float32),
+        limits=(0.0, 1.0),
         overall=bundle.classes[int(maps.mean(axis=(1, 2)).argmax())],
         centre=1 / len(bundle.classes) if base is None else float(base[target]),
         base=EVEN if base is None else "the prediction without any feature",
-    )  # fmt: skip
+    )
 
 
-def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
+def _by_place(
+    model: BoostedModel, record: ImageRecord, store: str, *, window: int
+) -> tuple[Floats, Places]:
     """Return the probabilities by the models of one feature file at each grid position, and the positions.
 
     Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
@@ -151,9 +159,14 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     image = _frame(model, record, store)
     frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
     asked = round(window * view.factor(record.mpp)) if window else 0
-    side = _side(encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense")
+    side = _side(
+        encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense"
+    )
     steps = _STEPS[settings.mode]
-    tops, lefts = (grid_starts(size, side=side, step=side // steps, most=_MOST_PLACES) for size in frame.shape[:2])
+    tops, lefts = (
+        grid_starts(size, side=side, step=side // steps, most=_MOST_PLACES)
+        for size in frame.shape[:2]
+    )
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners)
@@ -179,8 +192,14 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
     side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
-    geometry = getattr(encoder, "geometry", None)  # an encoder without feature maps has none, and resizes its crops
-    while geometry is not None and side < shorter and any(axis.cells < 1 for axis in geometry.axes(size=side, axis=0)):
+    geometry = getattr(
+        encoder, "geometry", None
+    )  # an encoder without feature maps has none, and resizes its crops
+    while (
+        geometry is not None
+        and side < shorter
+        and any(axis.cells < 1 for axis in geometry.axes(size=side, axis=0))
+    ):
         side = min(2 * side, shorter)
     return side
 

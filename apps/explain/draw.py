@@ -32,7 +32,9 @@ _INK, _FAINT, _PAPER = (28, 31, 36), (90, 96, 106), (255, 255, 255)
 _RED, _BLUE = np.array([178.0, 12.0, 36.0]), np.array([18.0, 72.0, 168.0])
 """Ends of the two-sided colour scale: more likely and less likely."""
 
-_HOT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64)
+_HOT = np.array(
+    [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64
+)
 """One-sided colour scale, from dark to light."""
 
 _NEARLY_ALL = 99.5
@@ -51,10 +53,16 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
     if explanation.limits is not None:
         return explanation.limits
     values = np.asarray(explanation.values, np.float64)
-    reach = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
+    reach = (
+        float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL))
+        if values.size
+        else 0.0
+    )
     reach = max(reach, explanation.floor)
     reach = reach or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
-    return (explanation.centre - reach if explanation.signed else explanation.centre), explanation.centre + reach
+    return (
+        explanation.centre - reach if explanation.signed else explanation.centre
+    ), explanation.centre + reach
 
 
 def lay_over(explanation: Explanation) -> Picture:
@@ -80,7 +88,9 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
     else:
         share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
         places = share * (len(_HOT) - 1)
-        colour = np.stack([np.interp(places, range(len(_HOT)), _HOT[:, channel]) for channel in range(3)], axis=-1)
+        colour = np.stack(
+            [np.interp(places, range(len(_HOT)), _HOT[:, channel]) for channel in range(3)], axis=-1
+        )
         strength = 0.25 + 0.6 * share[..., np.newaxis]
     return np.clip(grey * (1 - strength) + colour * strength, 0, 255).round().astype(np.uint8)
 
@@ -100,7 +110,11 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     """Draw image, overlay and colour bar side by side, without the name of the image."""
     from PIL import Image, ImageDraw
 
-    pictures = [_sized(shown, side) for shown in (explanation.picture, lay_over(explanation)) if shown is not None]
+    pictures = [
+        _sized(shown, side)
+        for shown in (explanation.picture, lay_over(explanation))
+        if shown is not None
+    ]
     width, height = pictures[0].size
     low, high = colour_limits(explanation)
     ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
@@ -113,11 +127,17 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     for index, picture in enumerate(pictures):
         page.paste(picture, (index * (width + _GAP), 0))
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    page.paste(Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0))
+    page.paste(
+        Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0)
+    )
     for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
-        between = index == 1 and len(ticks) == 3  # keep the number of the base clear of those at the ends
-        first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
+        between = (
+            index == 1 and len(ticks) == 3
+        )  # keep the number of the base clear of those at the ends
+        first, last = (
+            (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
+        )
         top = min(max(first, down - _SMALL * 0.7), last)
         ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=font_of(_SMALL))
     return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
@@ -131,7 +151,11 @@ def _tiles(explanation: Explanation) -> list[Image]:
         for caption, tile in explanation.tiles
     ]
     page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
-    return [page] if explanation.values is not None else [page, _text("; ".join(explanation.margin), page.width)]
+    return (
+        [page]
+        if explanation.values is not None
+        else [page, _text("; ".join(explanation.margin), page.width)]
+    )
 
 
 def write_png(path: Path, picture: Image) -> None:
@@ -146,7 +170,10 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
 
     width = max(picture.width for row in rows for picture in row)
     heights = [max(picture.height for picture in row) for row in rows]
-    size = (max(map(len, rows)) * (width + gap) - gap + 2 * border, sum(heights) + (len(rows) - 1) * gap + 2 * border)
+    size = (
+        max(map(len, rows)) * (width + gap) - gap + 2 * border,
+        sum(heights) + (len(rows) - 1) * gap + 2 * border,
+    )
     page, top = Image.new("RGB", size, _PAPER), border
     for row, height in zip(rows, heights, strict=True):
         for index, picture in enumerate(row):
@@ -155,7 +182,9 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
     return page
 
 
-def _text(text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK) -> Image:
+def _text(
+    text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK
+) -> Image:
     """Draw a text in lines of at most `width` pixels, broken between words if possible."""
     from PIL import Image, ImageDraw
 
@@ -182,7 +211,11 @@ def _sized(picture: Picture, side: int) -> Image:
         return image
     blocky = scale >= 8  # tiny pictures, such as filters, are enlarged without smoothing
     resampling = (
-        Image.Resampling.NEAREST if blocky else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+        Image.Resampling.NEAREST
+        if blocky
+        else Image.Resampling.BICUBIC
+        if scale > 1
+        else Image.Resampling.LANCZOS
     )
     return image.resize((size[0], size[1]), resampling)
 
@@ -193,7 +226,9 @@ def font_of(size: int) -> FreeTypeFont:
     import matplotlib as mpl
     from PIL import ImageFont
 
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(
+        str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
+    )
 
 
 _PICTURE = 860

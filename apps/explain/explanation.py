@@ -25,9 +25,21 @@ _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
 
 _SCALARS = (
-    "image_id", "method", "target", "predicted", "caution", "unit", "base", "overall", "score", "calibrated", "signed",
-    "padded", "floor", "centre",
-)  # fmt: skip
+    "image_id",
+    "method",
+    "target",
+    "predicted",
+    "caution",
+    "unit",
+    "base",
+    "overall",
+    "score",
+    "calibrated",
+    "signed",
+    "padded",
+    "floor",
+    "centre",
+)
 _KEPT = (*_SCALARS, "picture", "values", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
@@ -135,7 +147,9 @@ class Explanation:
             title += f"; predicted {self.predicted}"
         if self.predicted and self.target and not math.isnan(self.score):
             title += f", probability of {self.target} {self.score:.3f}"
-        return title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
+        return (
+            title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
+        )
 
     @property
     def means(self) -> str:
@@ -161,22 +175,22 @@ class Explanation:
         if not self.overall or not self.predicted or self.values is None:
             return ""
         if self.overall != self.predicted:
-            return (
-                f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the prediction is {self.predicted}"
-            )
+            return f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the prediction is {self.predicted}"
         difference = float(self.values.mean()) - self.centre
         if abs(difference) < _SAME or (difference > 0) == (self.predicted == self.target):
             return ""
         direction = "above" if difference > 0 else "below"
-        return (
-            f"its mean is {direction} the base, though the prediction is {self.predicted}: the colours do not show why"
-        )
+        return f"its mean is {direction} the base, though the prediction is {self.predicted}: the colours do not show why"
 
     @property
     def margin(self) -> list[str]:
         """The lines below the map: unit, base, mean, ends, notes, and the warning of a contradiction."""
         base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
-        return [line for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction) if line]
+        return [
+            line
+            for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction)
+            if line
+        ]
 
     def save(self, path: Path, *, work: str) -> None:
         """Write all that is needed to draw the explanation again, as ``.npz`` without pickles.
@@ -188,7 +202,9 @@ class Explanation:
             Key of the model, image and settings.
         """
         content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
-        content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
+        content |= {
+            name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None
+        }
         content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.tiles:
             content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
@@ -214,7 +230,10 @@ class Explanation:
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),
-                tiles=tuple((caption, arrays.pop(f"tile_{number:03d}")) for number, caption in enumerate(captions)),
+                tiles=tuple(
+                    (caption, arrays.pop(f"tile_{number:03d}"))
+                    for number, caption in enumerate(captions)
+                ),
                 arrays={name: value for name, value in arrays.items() if name != "work"},
             )
         except DAMAGE:

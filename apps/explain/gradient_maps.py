@@ -25,7 +25,9 @@ def input_gradient(graph: Graph, images: Floats, target: int, *, raw: bool = Fal
     from keras import ops
 
     if (target, raw) not in graph.slopes:
-        graph.slopes[target, raw] = compiled_gradient(lambda x: ops.sum(graph.scores(graph.run(x), raw=raw)[:, target]))
+        graph.slopes[target, raw] = compiled_gradient(
+            lambda x: ops.sum(graph.scores(graph.run(x), raw=raw)[:, target])
+        )
     return graph.slopes[target, raw](images)
 
 
@@ -41,10 +43,14 @@ def gradient(graph: Graph, images: Floats, target: int, tensor: int | None = Non
 
 def mean_colour(images: Floats) -> Floats:
     """Return images of uniform colour, the mean colour of each image, in the shape of `images`."""
-    return np.asarray(np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), np.float32)
+    return np.asarray(
+        np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), np.float32
+    )
 
 
-def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Floats, Floats]:
+def activation_and_gradient(
+    graph: Graph, images: Floats, target: int, tensor: int
+) -> tuple[Floats, Floats]:
     """Return a feature map and the gradient of the score with respect to it, float32 of shape (n, h, w, channels)."""
     from keras import ops
 
@@ -115,10 +121,13 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> Unit
 
     ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
     middle = ", grey 0" if low else ""
-    tiles = [("as the network sees it", images[0].round().astype(np.uint8)),
-             (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp))]  # fmt: skip
+    tiles = [
+        ("as the network sees it", images[0].round().astype(np.uint8)),
+        (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp)),
+    ]
     tiles += [
-        (f"channel {number} (mean {active[..., number].mean():.3g})", grey(active[..., number])) for number in order
+        (f"channel {number} (mean {active[..., number].mean():.3g})", grey(active[..., number]))
+        for number in order
     ]
     return UnitPictures(tuple(tiles), {"activations": active})
 
@@ -177,7 +186,9 @@ def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) 
     from keras import ops
 
     fixed = ops.convert_to_tensor(signal, dtype="float32")
-    return gradients(lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * fixed), arrays)
+    return gradients(
+        lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * fixed), arrays
+    )
 
 
 def to_numpy(tensor: Any) -> Floats:
@@ -191,7 +202,9 @@ def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
     """Return the gradients as tensors of Keras's backend."""
     import keras
 
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, tensors)
+    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
+        function, tensors
+    )
 
 
 def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> Any:
@@ -214,4 +227,7 @@ def _torch(function: Callable[..., Any], tensors: list[Any]) -> Any:
 
     leaves = [tensor.detach().clone().requires_grad_(True) for tensor in tensors]
     slopes = torch.autograd.grad(function(*leaves), leaves, allow_unused=True)
-    return [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(slopes, leaves, strict=True)]
+    return [
+        torch.zeros_like(leaf) if slope is None else slope
+        for slope, leaf in zip(slopes, leaves, strict=True)
+    ]

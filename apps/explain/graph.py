@@ -112,19 +112,29 @@ class Graph:
                     continue
                 operation = node.operation
                 sources = tuple(dict.fromkeys(numbers[id(tensor)] for tensor in node.input_tensors))
-                inner = operation._functional if isinstance(operation, keras.Sequential) else operation
+                inner = (
+                    operation._functional if isinstance(operation, keras.Sequential) else operation
+                )
                 if isinstance(inner, keras.Model) and hasattr(inner, "_nodes_by_depth"):
                     results = self._walk(inner, sources, steps)
                 else:
                     results = [self._number(tensor) for tensor in node.outputs]
-                    steps += self._split(names.get(operation.name, operation.name), node, sources, tuple(results))
-                numbers |= {id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)}
+                    steps += self._split(
+                        names.get(operation.name, operation.name), node, sources, tuple(results)
+                    )
+                numbers |= {
+                    id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)
+                }
         return [numbers[id(tensor)] for tensor in model.outputs]
 
-    def _split(self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]) -> Iterator[Step]:
+    def _split(
+        self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]
+    ) -> Iterator[Step]:
         """Yield the steps of a layer: one for each multiplication by a kernel, then one for its activation."""
         operation = node.operation
-        halves = _halves(operation) if type(operation).__name__ == "SeparableConv2D" else (operation,)
+        halves = (
+            _halves(operation) if type(operation).__name__ == "SeparableConv2D" else (operation,)
+        )
         parts = [(half, "linear" if type(half).__name__ in _LINEAR else "") for half in halves]
         if parts[-1][1] and getattr(halves[-1].activation, "__name__", "") != "linear":
             parts.append((halves[-1], "activation"))
@@ -150,7 +160,9 @@ class Graph:
         for step in self.steps:
             results = step(*[values[number] for number in step.sources])
             for number, value in zip(step.results, results, strict=True):
-                values[number] = value + ops.cast(add[number], value.dtype) if number in add else value
+                values[number] = (
+                    value + ops.cast(add[number], value.dtype) if number in add else value
+                )
         return values
 
     def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
@@ -179,7 +191,9 @@ class Graph:
         if layer not in maps:
             near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(text, layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near))))
+            raise InputError(
+                text, layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near)))
+            )
         return maps[layer]
 
     @functools.cached_property
@@ -188,15 +202,22 @@ class Graph:
         # a nested network accepts any size: run once to find the shapes
         if any(None in shape[1:] for shape in self.shapes.values()):
             values = self.run(np.zeros((1, *self.shapes[self.entry][1:]), np.float32))
-            self.shapes.update({number: (None, *value.shape[1:]) for number, value in values.items()})
+            self.shapes.update(
+                {number: (None, *value.shape[1:]) for number, value in values.items()}
+            )
         return {
             step.name: step.results[0]
             for step in self.steps
-            if len(shape := self.shapes[step.results[0]]) == 4 and shape[1] != 1 and shape[3] is not None
-            and hasattr(step.operation, "weights") and step.kind not in _NO_MAPS
-        }  # fmt: skip
+            if len(shape := self.shapes[step.results[0]]) == 4
+            and shape[1] != 1
+            and shape[3] is not None
+            and hasattr(step.operation, "weights")
+            and step.kind not in _NO_MAPS
+        }
 
-    def backward(self, signals: dict[int, Floats], rule: Callable[[Step, Floats], list[Floats]]) -> Floats:
+    def backward(
+        self, signals: dict[int, Floats], rule: Callable[[Step, Floats], list[Floats]]
+    ) -> Floats:
         """Propagate signals back to the images.
 
         Parameters
@@ -215,7 +236,9 @@ class Graph:
         return signals[self.entry]
 
 
-_NO_MAPS = frozenset({"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"})
+_NO_MAPS = frozenset(
+    {"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"}
+)
 """Layers whose output has spatial positions but does not count as a feature map of its own."""
 
 
@@ -230,13 +253,22 @@ class Conv2D(SimpleNamespace):
 def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
     """Split a separable convolution into its two convolutions."""
     first = DepthwiseConv2D(
-        kernel=layer.depthwise_kernel, use_bias=False, strides=layer.strides, padding=layer.padding,
+        kernel=layer.depthwise_kernel,
+        use_bias=False,
+        strides=layer.strides,
+        padding=layer.padding,
         dilation_rate=layer.dilation_rate,
-    )  # fmt: skip
+    )
     second = Conv2D(
-        kernel=layer.pointwise_kernel, use_bias=layer.use_bias, bias=layer.bias, strides=1, padding="valid",
-        dilation_rate=1, activation=layer.activation, weights=layer.weights,
-    )  # fmt: skip
+        kernel=layer.pointwise_kernel,
+        use_bias=layer.use_bias,
+        bias=layer.bias,
+        strides=1,
+        padding="valid",
+        dilation_rate=1,
+        activation=layer.activation,
+        weights=layer.weights,
+    )
     return first, second
 
 
@@ -253,5 +285,11 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
         outputs = ops.matmul(x, weights)
     else:
         convolve = ops.depthwise_conv if type(layer).__name__ == "DepthwiseConv2D" else ops.conv
-        outputs = convolve(x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate)
+        outputs = convolve(
+            x,
+            weights,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+        )
     return outputs + ops.cast(layer.bias, "float32") if bias and layer.use_bias else outputs

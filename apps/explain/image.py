@@ -59,14 +59,27 @@ class NetworkExplainer:
     """
 
     def __init__(
-        self, model: CnnModel, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph]
+        self,
+        model: CnnModel,
+        method: Method,
+        settings: ExplainSettings,
+        target: int | None,
+        graphs: Sequence[Graph],
     ) -> None:
-        self._model, self._method, self._settings, self._target, self._graphs = model, method, settings, target, graphs
+        self._model, self._method, self._settings, self._target, self._graphs = (
+            model,
+            method,
+            settings,
+            target,
+            graphs,
+        )
         first = self._graphs[0]
         self._size = int(first.shapes[first.entry][1])
         if method.name == "map" and model.bundle.settings.rule.kind == "resize":
             raise InputError(
-                Message("{method} map: needs a network of patches, this one sees the image as a whole; use occlusion")
+                Message(
+                    "{method} map: needs a network of patches, this one sees the image as a whole; use occlusion"
+                )
             )
         needs_layer = settings.layer or method.default_layer
         self._tensor = first.tensor_of(settings.layer, method=method.name) if needs_layer else None
@@ -84,21 +97,31 @@ class NetworkExplainer:
         bundle, target = self._model.bundle, self._target
         if record is None:
             assert self._method.of_model is not None
-            pictures = self._method.of_model(self._graphs[0], bundle.classes, target, self._tensor, self._settings)
+            pictures = self._method.of_model(
+                self._graphs[0], bundle.classes, target, self._tensor, self._settings
+            )
             name = f"{bundle.settings.network}, first model"
             return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
-        ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
+        ((_, shares, pixels, _),) = self._model.predict(
+            [record], ticker=Ticker(None), skip_errors=False
+        )
         if isinstance(shares, str):
             raise ImageError(shares)
-        blank, index = answered(self._method, self._model, record, shares=shares, pixels=pixels, target=target)
+        blank, index = answered(
+            self._method, self._model, record, shares=shares, pixels=pixels, target=target
+        )
         patches, boxes = self._patches(record)
         if self._method.of_patch is not None:
             return self._of_patch(blank, patches, boxes, index)
         if (map_of := self._method.values) is None:
             return self._map(blank, patches, boxes, index)
-        maps = self._over_models(patches, lambda graph, batch: map_of(graph, batch, index, self._tensor))
+        maps = self._over_models(
+            patches, lambda graph, batch: map_of(graph, batch, index, self._tensor)
+        )
         values = _together(maps, boxes, blank.shape)
-        if self._method.shares:  # keep the sum: each pixel of the network covers several displayed pixels
+        if (
+            self._method.shares
+        ):  # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
         return replace(blank, values=values)
@@ -106,7 +129,9 @@ class NetworkExplainer:
     def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
         """Apply a function to all patches in batches, and return the mean over the models."""
         parts = np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))
-        return np.concatenate([np.mean([function(graph, batch) for graph in self._graphs], axis=0) for batch in parts])
+        return np.concatenate(
+            [np.mean([function(graph, batch) for graph in self._graphs], axis=0) for batch in parts]
+        )
 
     def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
@@ -118,28 +143,41 @@ class NetworkExplainer:
         probabilities = self._over_models(patches, shares)
         empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
         base = self._over_models(np.asarray(empty, np.float32), shares)[0, target]
-        maps = [_together(probabilities[:, [[index]]], boxes, shape) for index in range(len(classes))]
+        maps = [
+            _together(probabilities[:, [[index]]], boxes, shape) for index in range(len(classes))
+        ]
         overall = classes[int(np.argmax([values.mean() for values in maps]))]
         return replace(
-            blank, values=maps[target], limits=(0.0, 1.0), caution=_OF_PATCHES, overall=overall,
-            centre=float(base), base="what the networks answer to only the mean colour of the image",
-        )  # fmt: skip
+            blank,
+            values=maps[target],
+            limits=(0.0, 1.0),
+            caution=_OF_PATCHES,
+            overall=overall,
+            centre=float(base),
+            base="what the networks answer to only the mean colour of the image",
+        )
 
-    def _of_patch(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
+    def _of_patch(
+        self, blank: Explanation, patches: Floats, boxes: Boxes, target: int
+    ) -> Explanation:
         """Explain with the units of one layer of the first network, for the middle patch if there are several."""
         assert self._method.of_patch is not None
         middle, shape = len(boxes) // 2, blank.shape
         box = boxes[middle]
         if len(boxes) > 1:
             top, left, bottom, right = box
-            where = (f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
-                     f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top")  # fmt: skip
+            where = (
+                f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
+                f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top"
+            )
             blank = replace(blank, notes=(where, *blank.notes))
         pictures = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
         blank = replace(blank, tiles=_as_in(pictures.tiles, box, shape), arrays=pictures.arrays)
         if pictures.values is None:
             return replace(blank, target="")
-        return replace(blank, values=_together(pictures.values[np.newaxis], [box], shape), limits=(0.0, 1.0))
+        return replace(
+            blank, values=_together(pictures.values[np.newaxis], [box], shape), limits=(0.0, 1.0)
+        )
 
     def _patches(self, record: ImageRecord) -> tuple[Floats, Boxes]:
         """Return the patches of an image, shape (n, size, size, 3), and their boxes. A grid replaces random patches."""
@@ -153,17 +191,25 @@ class NetworkExplainer:
         corners = rule.corners(height, width, entropy=(0,))
         patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
         side = (rule.side, rule.side) if rule.side else (height, width)
-        boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
-                 for top, left in corners]  # fmt: skip
+        boxes = [
+            (top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
+            for top, left in corners
+        ]
         return np.stack(patches).astype(np.float32), boxes
 
 
 def graphs_of(model: Model) -> list[Graph]:
     """Return the networks of a fine-tuned model as graphs; none of other models."""
-    return [Graph(network) for network in model.bundle.models.values()] if isinstance(model, CnnModel) else []
+    return (
+        [Graph(network) for network in model.bundle.models.values()]
+        if isinstance(model, CnnModel)
+        else []
+    )
 
 
-def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]) -> tuple[tuple[str, Picture], ...]:
+def _as_in(
+    tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]
+) -> tuple[tuple[str, Picture], ...]:
     """Resize small pictures, which are squares for the network, to the proportions of the region that they show."""
     import cv2
 
@@ -171,9 +217,22 @@ def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, .
     height, width = (bottom - top) * shape[0], (right - left) * shape[1]
     scale = _TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return tuple((caption, np.asarray(cv2.resize(
-        tile, size, interpolation=cv2.INTER_NEAREST if max(tile.shape) < _TILE / 4 else cv2.INTER_AREA
-    ), np.uint8)) for caption, tile in tiles)  # fmt: skip
+    return tuple(
+        (
+            caption,
+            np.asarray(
+                cv2.resize(
+                    tile,
+                    size,
+                    interpolation=cv2.INTER_NEAREST
+                    if max(tile.shape) < _TILE / 4
+                    else cv2.INTER_AREA,
+                ),
+                np.uint8,
+            ),
+        )
+        for caption, tile in tiles
+    )
 
 
 def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
@@ -182,11 +241,17 @@ def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
 
     total, times = np.zeros(shape[:2]), np.zeros(shape[:2])
     for patch, (top, left, bottom, right) in zip(values, boxes, strict=True):
-        rows = slice(round(top * shape[0]), max(round(top * shape[0]) + 1, round(bottom * shape[0])))
-        columns = slice(round(left * shape[1]), max(round(left * shape[1]) + 1, round(right * shape[1])))
+        rows = slice(
+            round(top * shape[0]), max(round(top * shape[0]) + 1, round(bottom * shape[0]))
+        )
+        columns = slice(
+            round(left * shape[1]), max(round(left * shape[1]) + 1, round(right * shape[1]))
+        )
         size = (columns.stop - columns.start, rows.stop - rows.start)
         interpolation = cv2.INTER_AREA if size[0] < patch.shape[1] else cv2.INTER_LINEAR
-        total[rows, columns] += cv2.resize(np.asarray(patch, np.float64), size, interpolation=interpolation)
+        total[rows, columns] += cv2.resize(
+            np.asarray(patch, np.float64), size, interpolation=interpolation
+        )
         times[rows, columns] += 1
     return np.asarray(total / np.maximum(times, 1), np.float32)
 
@@ -196,7 +261,12 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
 def make_explainer(
-    model: Model, file: Path, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph]
+    model: Model,
+    file: Path,
+    method: Method,
+    settings: ExplainSettings,
+    target: int | None,
+    graphs: Sequence[Graph],
 ) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
@@ -204,7 +274,9 @@ def make_explainer(
     return functools.partial(explain_boosted, model, settings=settings, target=target, file=file)
 
 
-def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str = "") -> Explanation:
+def explain_image(
+    model: Model, record: ImageRecord, *, file: Path, target: str = ""
+) -> Explanation:
     """Explain one image by the method that fits its model: ``gradcam`` for networks of whole images, else ``map``.
 
     Parameters
@@ -227,7 +299,9 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str 
     whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
     settings = ExplainSettings("gradcam" if whole else "map", target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    return make_explainer(model, file, METHODS[settings.method], settings, index, graphs_of(model))(record)
+    return make_explainer(model, file, METHODS[settings.method], settings, index, graphs_of(model))(
+        record
+    )
 
 
 @dataclass(frozen=True)
@@ -266,7 +340,9 @@ class ExplainUnits:
     def explainer(self) -> Explainer:
         """Return the function that explains one image, see `make_explainer`."""
         model = load_alike(self.file, self.computed_by)
-        return make_explainer(model, self.file.path, self.method, self.settings, self.target, _graphs(self.file))
+        return make_explainer(
+            model, self.file.path, self.method, self.settings, self.target, _graphs(self.file)
+        )
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
         """Explain a block of images; return by its id why an image cannot be used."""

@@ -72,17 +72,35 @@ class Method:
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, Any], Floats] | None = None
     of_patch: Callable[[Graph, Floats, int, Any], UnitPictures] | None = None
-    of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
+    of_model: (
+        Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures]
+        | None
+    ) = None
     check: Callable[[Graph, int | None], None] | None = None
 
     def explanation(
-        self, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
+        self,
+        image_id: str,
+        target: str,
+        *,
+        predicted: str = "",
+        score: float = math.nan,
+        **more: Any,
     ) -> Explanation:
         """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
         return Explanation(
-            image_id, self.name, target, predicted, score, self.caution, signed=self.signed, padded=self.padded,
-            floor=self.floor, unit=self.unit.format(target=target), **more,
-        )  # fmt: skip
+            image_id,
+            self.name,
+            target,
+            predicted,
+            score,
+            self.caution,
+            signed=self.signed,
+            padded=self.padded,
+            floor=self.floor,
+            unit=self.unit.format(target=target),
+            **more,
+        )
 
 
 _TRAINED = "SEEN IN TRAINING: this image trained or validated models that draw its map"
@@ -138,7 +156,11 @@ METHODS = {method.name: method for method in _ALL}
 
 
 def choose_method(
-    settings: ExplainSettings, methods: Mapping[str, Method], *, kind: str | None = None, bundle: object = ""
+    settings: ExplainSettings,
+    methods: Mapping[str, Method],
+    *,
+    kind: str | None = None,
+    bundle: object = "",
 ) -> Method:
     """Return the method that the settings name, and check that it fits the layer and the kind of model.
 
@@ -152,7 +174,9 @@ def choose_method(
         raise InputError("{method} {}: no such method; {}", name, one_of(name, methods))
     method = methods[name]
     if settings.layer and not method.layered:
-        raise InputError("{layer} {}: the method {} looks at no layer; leave it out", settings.layer, name)
+        raise InputError(
+            "{layer} {}: the method {} looks at no layer; leave it out", settings.layer, name
+        )
     if kind is not None and kind not in method.kinds:
         fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
         text = "{method} {}: is for {}, and {} holds {}; choose one of {}"
@@ -174,7 +198,11 @@ def _as_method(value: Any, name: str) -> str:
 class ExplainSettings(Settings):
     """Settings of an explanation."""
 
-    method: str = option(group="Evaluation", form=_as_method, help=f"{_BY_KIND} Default: map, or gradcam of networks.")
+    method: str = option(
+        group="Evaluation",
+        form=_as_method,
+        help=f"{_BY_KIND} Default: map, or gradcam of networks.",
+    )
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(
         "",
@@ -197,7 +225,11 @@ class ExplainSettings(Settings):
 
 
 def settings_of(
-    names: Sequence[str], *, layer: str = "", methods: Mapping[str, Method] = METHODS, **options: Any
+    names: Sequence[str],
+    *,
+    layer: str = "",
+    methods: Mapping[str, Method] = METHODS,
+    **options: Any,
 ) -> list[ExplainSettings]:
     """Return settings for each of several methods. The layer is passed to the methods that accept one.
 
@@ -225,7 +257,9 @@ def settings_of(
     return chosen
 
 
-def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
+def class_of(
+    settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None
+) -> int | None:
     """Return the index of the class to explain; None for the most probable class of each image.
 
     With two classes, the default of ``map`` is the positive one, so that red means the same in every picture.
@@ -245,10 +279,16 @@ def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mappi
     """
     if not settings.target:
         positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
-        return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
+        return (
+            list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
+        )
     name = match_class(settings.target, classes)
     if name is None:
-        raise InputError("{target} {}: no class of this model; {}", settings.target, one_of(settings.target, classes))
+        raise InputError(
+            "{target} {}: no class of this model; {}",
+            settings.target,
+            one_of(settings.target, classes),
+        )
     return list(classes).index(name)
 
 
@@ -284,7 +324,12 @@ def answered(
     if bundle.training is not None and pixels in bundle.training.hashes:
         notes.append(_TRAINED)
     blank = method.explanation(
-        record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],
-        score=float(shares[index]), calibrated=calibrated, picture=shown_picture(record), notes=tuple(notes),
-    )  # fmt: skip
+        record.image_id,
+        bundle.classes[index],
+        predicted=bundle.classes[int(shares.argmax())],
+        score=float(shares[index]),
+        calibrated=calibrated,
+        picture=shown_picture(record),
+        notes=tuple(notes),
+    )
     return blank, index

@@ -62,7 +62,9 @@ def hottest_regions(
     low, high = colour_limits(explanation)
     hot = np.zeros(values.shape, np.bool_)
     if np.ptp(smooth) > _FLAT * (high - low):
-        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # exclude ties, also after rounding
+        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (
+            high - low
+        )  # exclude ties, also after rounding
         hot = (smooth > least) & (values > explanation.centre)
     if explanation.padded:
         rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
@@ -76,7 +78,10 @@ def hottest_regions(
         x0, y0, columns, rows = boxes[part, :4].tolist()
         window = slice(y0, y0 + rows), slice(x0, x0 + columns)
         inside = parts[window] == part
-        rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in outline(inside)]
+        rings = [
+            [[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring]
+            for ring in outline(inside)
+        ]
         polygons.append((float(values[window][inside].mean()), rings))
     polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
@@ -107,8 +112,11 @@ def outline(inside: npt.NDArray[np.bool_]) -> list[Ring]:
     steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
     # clockwise on screen: neighbour (right, down) of a pixel, and the ends of the edge between them
     for neighbour, begin, end in (
-        ((0, -1), (0, 0), (1, 0)), ((1, 0), (1, 0), (1, 1)), ((0, 1), (1, 1), (0, 1)), ((-1, 0), (0, 1), (0, 0)),
-    ):  # fmt: skip
+        ((0, -1), (0, 0), (1, 0)),
+        ((1, 0), (1, 0), (1, 1)),
+        ((0, 1), (1, 1), (0, 1)),
+        ((-1, 0), (0, 1), (0, 0)),
+    ):
         outside = ~np.roll(padded, (-neighbour[1], -neighbour[0]), axis=(0, 1))[1:-1, 1:-1]
         for y, x in np.argwhere(inside & outside).tolist():
             steps.setdefault((x + begin[0], y + begin[1]), []).append((x + end[0], y + end[1]))
@@ -138,10 +146,16 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
     """
     header = read_header(record.path)
     left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-    content = hottest_regions(explanation, width=right - left, height=bottom - top, left=left, top=top)
+    content = hottest_regions(
+        explanation, width=right - left, height=bottom - top, left=left, top=top
+    )
     for region in content["features"] if header.orientation != 1 else ():
         rings = region["geometry"]["coordinates"]
-        region["geometry"]["coordinates"] = [[as_stored(*point, header=header) for point in ring] for ring in rings]
-        region["properties"]["frame"] = f"pixels as stored, without the EXIF orientation {header.orientation}"
+        region["geometry"]["coordinates"] = [
+            [as_stored(*point, header=header) for point in ring] for ring in rings
+        ]
+        region["properties"]["frame"] = (
+            f"pixels as stored, without the EXIF orientation {header.orientation}"
+        )
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

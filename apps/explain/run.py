@@ -12,13 +12,40 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import ImageError, InputError, Many, Message, OutputError, PathInput, TextInput, converted, plain_options
+from ...core import (
+    ImageError,
+    InputError,
+    Many,
+    Message,
+    OutputError,
+    PathInput,
+    TextInput,
+    converted,
+    plain_options,
+)
 from ...core.formats import file_sha256
-from ...core.jobs import Work, ask_workers, cpu_resources, do_missing, key_of, refuse_overwriting, write_or_remove
+from ...core.jobs import (
+    Work,
+    ask_workers,
+    cpu_resources,
+    do_missing,
+    key_of,
+    refuse_overwriting,
+    write_or_remove,
+)
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
-from ...predict import Model, advised, check_sizes, find_bundle, new_images, notes_of_training, packages_of, ready_model
+from ...predict import (
+    Model,
+    advised,
+    check_sizes,
+    find_bundle,
+    new_images,
+    notes_of_training,
+    packages_of,
+    ready_model,
+)
 from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_page, write_png
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
@@ -100,7 +127,11 @@ def explain(
         An image cannot be used. Explanations before it stay saved.
     """
     settings = [settings] if isinstance(settings, ExplainSettings) else settings
-    sources = images if isinstance(images, ImageSelection) else converted(images, "images", tuple[Path, ...])
+    sources = (
+        images
+        if isinstance(images, ImageSelection)
+        else converted(images, "images", tuple[Path, ...])
+    )
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
     weights_given, work = converted(weights, "weights", tuple[str, ...]), work or Work()
     bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
@@ -113,41 +144,64 @@ def explain(
         if not given and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
-        "model": str(bundle), "images": [str(path) for path in given], "out": str(folder),
+        "model": str(bundle),
+        "images": [str(path) for path in given],
+        "out": str(folder),
         "weights": list(weights_given),
-        **plain_options(settings[0], work), "method": [method.name for method in chosen],
+        **plain_options(settings[0], work),
+        "method": [method.name for method in chosen],
         "layer": "".join({requested.layer: None for requested in settings if requested.layer}),
-    }  # fmt: skip
-    with record_run(folder, command="explain", config=config, work=work) as record, advised(*_OPTIONS):
+    }
+    with (
+        record_run(folder, command="explain", config=config, work=work) as record,
+        advised(*_OPTIONS),
+    ):
         file, ready = ready_model(bundle, weights_given)
         read = functools.cache(
-            functools.partial(_images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors)
+            functools.partial(
+                _images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors
+            )
         )
         jobs = []
         for method, requested, target in zip(chosen, settings, targets, strict=True):
-            explain_units = ExplainUnits(file, ready.computed_by, method, requested, target, work.skip_errors)
+            explain_units = ExplainUnits(
+                file, ready.computed_by, method, requested, target, work.skip_errors
+            )
             explain_units.explainer()  # refuses a layer or network that the method cannot explain
             own = {"model_sha256": file.sha256, **asdict(requested)}
-            into = FolderSettings(folder=folder / requested.method, settings=own, work=("arrays/*.npz",))
+            into = FolderSettings(
+                folder=folder / requested.method, settings=own, work=("arrays/*.npz",)
+            )
             if not work.overwrite:
                 into.check()
             usable, refused = read(method.of_model is not None)
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
             jobs.append((explain_units, into, usable, refused))
-        keys = [[repr(unit.record), unit.key] for _, into, usable, _ in jobs for unit in _units(into, usable)]
+        keys = [
+            [repr(unit.record), unit.key]
+            for _, into, usable, _ in jobs
+            for unit in _units(into, usable)
+        ]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         if work.checks:
             return []
         for _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
         results = [_explain_by(*job, model=ready, work=work) for job in jobs]
-        record.note(explained=results[0].images, failures=max(len(result.failures) for result in results))
+        record.note(
+            explained=results[0].images, failures=max(len(result.failures) for result in results)
+        )
     return results
 
 
 def _images(
-    model: Model, sources: ImageSelection | Sequence[Path], of_model: bool, *, mpp: float | None, skip_errors: bool
+    model: Model,
+    sources: ImageSelection | Sequence[Path],
+    of_model: bool,
+    *,
+    mpp: float | None,
+    skip_errors: bool,
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
     if of_model:
         return [None], ()
@@ -182,7 +236,9 @@ def _explain_by(
         step_name="images",
         work=work,
         resources=cpu_resources(1),
-        begin=lambda: work.dask and ask_workers(work.dask, folder=folder, packages=packages_of(model)),
+        begin=lambda: (
+            work.dask and ask_workers(work.dask, folder=folder, packages=packages_of(model))
+        ),
     )
     left_out = {image: text for each in failed for image, text in each.items()}
     for text in left_out.values():
@@ -208,16 +264,44 @@ def _explain_by(
         write_png(folder / files[0], picture)
         if len(shown) < MAX_PICTURES:
             shown.append(page_row(explanation, picture, link=files[0]))
-        scores = ["" if math.isnan(score) else repr(score) for score in (explanation.score, explanation.calibrated)]
-        rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *scores, *files])
-    header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
+        scores = [
+            "" if math.isnan(score) else repr(score)
+            for score in (explanation.score, explanation.calibrated)
+        ]
+        rows.append(
+            [
+                explanation.image_id,
+                label,
+                explanation.target,
+                explanation.predicted,
+                *scores,
+                *files,
+            ]
+        )
+    header = [
+        "image_id",
+        "label",
+        "target",
+        "predicted",
+        "score",
+        "calibrated",
+        "picture",
+        "arrays",
+    ]
     write_or_remove(folder / "explain.csv", header, rows)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
     page, banners = folder / "index.html", notes_of_training(model.bundle.banners)
     facts = bundle_lines(model.bundle, explain.file.sha256)
     title, caution = f"Explanations: {method.name}", explanation.caution
     write_page(
-        page, shown, title=title, count=len(rows), caution=caution, banners=banners, failures=failures, facts=facts
+        page,
+        shown,
+        title=title,
+        count=len(rows),
+        caution=caution,
+        banners=banners,
+        failures=failures,
+        facts=facts,
     )
     return ExplainResult(folder, page, len(rows), failures, banners)
 
@@ -234,7 +318,9 @@ def _units(into: FolderSettings, records: Sequence[ImageRecord | None]) -> Itera
 def _saved(unit: ExplainUnit) -> Explanation:
     """Return the saved explanation of an image."""
     if (explanation := Explanation.load(unit.arrays, work=unit.key)) is None:
-        raise OutputError(f"{unit.arrays}: was removed or changed meanwhile; run the same command again")
+        raise OutputError(
+            f"{unit.arrays}: was removed or changed meanwhile; run the same command again"
+        )
     return explanation
 
 

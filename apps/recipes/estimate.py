@@ -56,7 +56,9 @@ class Estimate(NamedTuple):
     bytes: int
 
 
-def estimate_step(step: Step, parts: Sequence[Part], *, work: Work, before: Sequence[Step]) -> Estimate:
+def estimate_step(
+    step: Step, parts: Sequence[Part], *, work: Work, before: Sequence[Step]
+) -> Estimate:
     """Estimate a step on the images of all parts from a few of its units, which are timed.
 
     Parameters
@@ -73,21 +75,31 @@ def estimate_step(step: Step, parts: Sequence[Part], *, work: Work, before: Sequ
     if isinstance(step, FeaturizeStep):
         return _estimate_featurize(step, records, work)
     seed = step.settings.seed
-    folds = [len(plan.folds) for part in parts for plan in part.plans(step.folds, reading=step.reading, seed=seed)]
+    folds = [
+        len(plan.folds)
+        for part in parts
+        for plan in part.plans(step.folds, reading=step.reading, seed=seed)
+    ]
     images, classes = math.ceil(len(records) / len(parts)), len(datasets[0].classes)
     if isinstance(step, BoostStep):
         return _estimate_boost(step, images, classes=classes, folds=folds, work=work)
     new = _decoded(step) not in map(_decoded, before)
-    return _estimate_finetune(step, records, images, classes=classes, folds=folds, work=work, new=new)
+    return _estimate_finetune(
+        step, records, images, classes=classes, folds=folds, work=work, new=new
+    )
 
 
-def _estimate_featurize(step: FeaturizeStep, records: Sequence[ImageRecord], work: Work) -> Estimate:
+def _estimate_featurize(
+    step: FeaturizeStep, records: Sequence[ImageRecord], work: Work
+) -> Estimate:
     cost = estimate_describing(records, step.settings, jobs=work.jobs)
     units = math.ceil(len(records) / images_per_block(step.settings))
     return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
 
 
-def _estimate_boost(step: BoostStep, images: int, *, classes: int, folds: Sequence[int], work: Work) -> Estimate:
+def _estimate_boost(
+    step: BoostStep, images: int, *, classes: int, folds: Sequence[int], work: Work
+) -> Estimate:
     """Time a model of each classifier on random features of each dimension, and scale it up."""
     settings, images = step.settings, round(_TRAIN_SHARE * images)
     dims = [encoder.dim for encoder, _ in timed_targets(step.features).values()]
@@ -95,9 +107,15 @@ def _estimate_boost(step: BoostStep, images: int, *, classes: int, folds: Sequen
     for dim in sorted(set(dims)):
         shape = min(images, _MOST_FITTED), step.features.augmentations, dim
         for head in settings.heads:
-            each, model_bytes = _time_head(head, settings.lightgbm, shape, classes=classes, images=images)
+            each, model_bytes = _time_head(
+                head, settings.lightgbm, shape, classes=classes, images=images
+            )
             models = dims.count(dim) * sum(folds) * (settings.seeds if get_head(head).seeded else 1)
-            units, seconds, size = units + models, seconds + models * each, size + models * model_bytes
+            units, seconds, size = (
+                units + models,
+                seconds + models * each,
+                size + models * model_bytes,
+            )
     return Estimate("boost", units, seconds / cpu_resources(work.jobs).processes, size)
 
 
@@ -108,12 +126,16 @@ def _time_head(
     rng, spec, labels = np.random.default_rng(0), get_head(name), np.arange(shape[0]) % classes
     centres = rng.normal(0, 1, (classes, shape[2])).astype(np.float32)
     random = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
-    part = TrainingPart(random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds)
+    part = TrainingPart(
+        random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
+    )
     params = spec.params(TrainingTerms(preset, 0, images), classes=classes, seed=0, fold_position=0)
     started = time.perf_counter()
     (fitted,) = spec.fit(part, [params])
     # in the folder, with its text, and in the model file
-    return (time.perf_counter() - started) * images / shape[0], 2 * len(fitted.data) + len(fitted.text or "")
+    return (time.perf_counter() - started) * images / shape[0], 2 * len(fitted.data) + len(
+        fitted.text or ""
+    )
 
 
 def _decoded(step: Step) -> Any:
@@ -125,18 +147,28 @@ def _decoded(step: Step) -> Any:
 
 
 def _estimate_finetune(
-    step: FinetuneStep, records: Sequence[ImageRecord], images: int, *, classes: int, folds: Sequence[int], work: Work,
+    step: FinetuneStep,
+    records: Sequence[ImageRecord],
+    images: int,
+    *,
+    classes: int,
+    folds: Sequence[int],
+    work: Work,
     new: bool,
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings = step.settings
-    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
+    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(
+        records
+    )
     cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
     turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
     fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold + (len(records) * cost.read / cpu_resources(work.jobs).cores if new else 0.0)
+    seconds = turns * fold + (
+        len(records) * cost.read / cpu_resources(work.jobs).cores if new else 0.0
+    )
     # weights are in the folder and in the model file
     size = 2 * sum(folds) * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
     return Estimate("finetune", sum(folds), seconds, size)
@@ -167,7 +199,9 @@ def untrained(settings: FinetuneSettings) -> FinetuneSettings:
     return replace(settings, weights="random", rate_multipliers=(), fresh=())
 
 
-def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16) -> TrainingCost:
+def time_training(
+    record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16
+) -> TrainingCost:
     """Measure the time to read an image and to train on a sample, with random weights.
 
     Parameters
@@ -187,26 +221,36 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     batch = min(chosen["batch_size"], most)
     regions = []
     if settings.turned:
-        regions = [cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)] * batch
-    bank = ImageBank.of([image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions)
+        regions = [
+            cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)
+        ] * batch
+    bank = ImageBank.of(
+        [image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions
+    )
     source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
     model = build_model(settings, classes=classes, fold=0)
     samples = source.samples(np.arange(batch))
     each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
-    make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
+    make = training_batches(
+        source, samples, augmentations=settings.augmentations, crops=settings.crops
+    )
     model.train_on_batch(*make(0)[0])  # compiles
     started = time.perf_counter()
     for epoch in range(_TIMED_STEPS):
         model.train_on_batch(*make(epoch)[0])
     step = (time.perf_counter() - started) / _TIMED_STEPS / batch
-    return TrainingCost(read, step, each, bank.pixels.nbytes // batch, 4 * int(model.count_params()))
+    return TrainingCost(
+        read, step, each, bank.pixels.nbytes // batch, 4 * int(model.count_params())
+    )
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
     """Return the stages as a text table."""
     total = Estimate("in all", *map(sum, zip(*(stage[1:] for stage in stages), strict=True)))
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
-    lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on this machine; processes: {jobs})"]
+    lines = [
+        f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on this machine; processes: {jobs})"
+    ]
     lines += [
         f"{stage.stage:{width}}{stage.units:>8}{format_seconds(stage.seconds):>12}{stage.bytes / 1e6:>7,.0f} MB"
         for stage in (*stages, total)

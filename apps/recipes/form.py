@@ -23,13 +23,19 @@ from .tables import KINDS, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
-_NEEDED = {"featurize": ("encoders", "views"), "boost": ("heads", "folds"), "finetune": ("network", "folds")}
+_NEEDED = {
+    "featurize": ("encoders", "views"),
+    "boost": ("heads", "folds"),
+    "finetune": ("network", "folds"),
+}
 """Settings that a step requires."""
 
 _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """Number of images of a quick run: for each class and fold of the published lists, or for each class."""
 
-_REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
+_REQUIRED = frozenset(
+    {"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"}
+)
 
 _FORM: dict[str, Any] = {
     **dict.fromkeys(("title", "citation"), str),
@@ -45,10 +51,27 @@ _FORM: dict[str, Any] = {
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
 
-_WORDS = frozenset({
-    "key", "title", "source", "kind", "note", "variant", "metric", "level", "of", "classes", "stores", "says", "why",
-    "row", "better", "than", "alike",
-})  # fmt: skip
+_WORDS = frozenset(
+    {
+        "key",
+        "title",
+        "source",
+        "kind",
+        "note",
+        "variant",
+        "metric",
+        "level",
+        "of",
+        "classes",
+        "stores",
+        "says",
+        "why",
+        "row",
+        "better",
+        "than",
+        "alike",
+    }
+)
 """Keys of a published table whose values are names and sentences, even if they look like numbers."""
 
 
@@ -62,10 +85,14 @@ def _is_number(value: Any) -> bool:
 
 _BETTER = {"better": _are_rows, "than": _are_rows}
 _FORMS: tuple[dict[str, Any], ...] = (
-    _BETTER, {**_BETTER, "by": _is_number}, {**_BETTER, "less_than": _is_number},
-    {"alike": _are_rows, "margin": _is_number}, {"better": _are_rows, "least": _is_number},
-    {"row": str, "better_at": _are_rows, "than_at": _are_rows}, {"why": str},
-)  # fmt: skip
+    _BETTER,
+    {**_BETTER, "by": _is_number},
+    {**_BETTER, "less_than": _is_number},
+    {"alike": _are_rows, "margin": _is_number},
+    {"better": _are_rows, "least": _is_number},
+    {"row": str, "better_at": _are_rows, "than_at": _are_rows},
+    {"why": str},
+)
 """The forms of a conclusion, see `fits`, by the keys that it has in addition to ``says``, ``at`` and ``metric``: rows
 are better than others; better by at least a value; better by less than a value; alike within a margin; above a value; a
 row is better at some magnifications than at others; or the reason why nothing can be judged."""
@@ -123,13 +150,19 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
     if len(text) > limits.RECIPE_BYTES:
-        raise InputError(f"{name}: more than {limits.RECIPE_BYTES // 1024} KiB, too large for a recipe")
+        raise InputError(
+            f"{name}: more than {limits.RECIPE_BYTES // 1024} KiB, too large for a recipe"
+        )
     try:
         content = parse_yaml(text.decode("utf-8", errors="replace"))
     except InputError as error:
-        raise InputError(f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}") from error
+        raise InputError(
+            f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}"
+        ) from error
     if not isinstance(content, Mapping):
-        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published results")
+        raise InputError(
+            f"{name}: a recipe is a mapping with a name, settings and published results"
+        )
     return content
 
 
@@ -147,7 +180,9 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         raise
     except DAMAGE as error:  # such as a list instead of a mapping, or a number instead of a text
         name = str(content.get("name"))[:100]
-        raise InputError("recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error) from error
+        raise InputError(
+            "recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error
+        ) from error
 
 
 def _typed(value: Any, name: str = "") -> Any:
@@ -160,36 +195,59 @@ def _typed(value: Any, name: str = "") -> Any:
 
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:
-    content = {**content, **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()}}
+    content = {
+        **content,
+        **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()},
+    }
     missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_FORM}
     if missing or unknown:
-        names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
+        names = [f"no {name}" for name in sorted(missing)] + [
+            f"unknown {name}" for name in sorted(unknown)
+        ]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
     name = check_file_name(content["name"], "recipe")
     for key, form in _FORM.items():
         if key in content and not fits(content[key], form):
-            raise InputError(f"recipe {name}: {key} is not of the form of a recipe; see docs/reproduce.md")
+            raise InputError(
+                f"recipe {name}: {key} is not of the form of a recipe; see docs/reproduce.md"
+            )
     for variant in content["variants"]:
         check_file_name(variant, f"recipe {name}: variant")
     sections: dict[str, dict[str, Setting]] = {}
     for section in (*STEPS, "explain"):
         for key, entry in content.get(section, {}).items():
-            if not isinstance(key, str) or not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
+            if (
+                not isinstance(key, str)
+                or not isinstance(entry, Mapping)
+                or entry.keys() != {"value", "source"}
+            ):
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
             sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
     split = content.get("split_by", {"source": ""})
-    for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
+    for part in (
+        content["quick"],
+        content.get("full_scale", {"source": ""}),
+        split,
+        *content["variants"].values(),
+    ):
         if "source" not in part:
-            raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
+            raise InputError(
+                f"recipe {name}: variants, quick, split_by and full_scale name their source"
+            )
     quick = content["quick"]
-    counts = {key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick}
+    counts = {
+        key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick
+    }
     if not counts:
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
     for table in content["published"]:
         _check_table(name, table)
     layouts = content["dataset"]
     recipe = Recipe(
-        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "published")},
+        **{
+            key: content[key]
+            for key in ("name", "title", "citation", "images", "variants", "published")
+        },
         quick={**content["quick"], **counts},
         steps=tuple(content["steps"]),
         datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
@@ -230,7 +288,9 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
     kind = table.get("kind")
     if kind not in KINDS:
-        raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}")
+        raise InputError(
+            f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}"
+        )
     lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
     if lacking:
         raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
@@ -250,11 +310,15 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     known = any(own.keys() == form.keys() and fits(own, form) for form in _FORMS)
     if "says" not in claim or not known or not _are_rows(claim.get("at", [None])):
         forms = "; ".join(", ".join(form) for form in _FORMS)
-        raise InputError(f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}")
+        raise InputError(
+            f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}"
+        )
     if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")
     named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
     named += [claim["row"]] if "row" in claim else []
     rows = table.get("rows", named)
     if strange := [row for row in named if row not in rows]:
-        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
+        raise InputError(
+            f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}"
+        )

@@ -12,7 +12,15 @@ from typing import Any
 
 from ...core import InputError, from_options
 from ...core.jobs import ensure_folder, write_rows
-from ...data import Dataset, DatasetFacts, FoldChoice, FoldPlan, ImageSelection, further_columns, published_folds
+from ...data import (
+    Dataset,
+    DatasetFacts,
+    FoldChoice,
+    FoldPlan,
+    ImageSelection,
+    further_columns,
+    published_folds,
+)
 from .recipe import Recipe, ReproduceRequest
 
 _log = logging.getLogger(__name__)
@@ -63,9 +71,13 @@ class Part:
         """Return the selection of these images, with the settings of a step for reading them."""
         magnifications = () if self.magnification is None else (self.magnification,)
         return from_options(
-            ImageSelection, reading, images=self.images, dataset=self.layout, magnifications=magnifications,
+            ImageSelection,
+            reading,
+            images=self.images,
+            dataset=self.layout,
+            magnifications=magnifications,
             only=self.only,
-        )  # fmt: skip
+        )
 
     def read(self, reading: Mapping[str, Any]) -> Dataset:
         """Return the dataset, read only once.
@@ -122,11 +134,15 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
         recipe.
     """
     _log.info("reading the names of the images in %s", request.images)
-    whole = Part(request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run)
+    whole = Part(
+        request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run
+    )
     reading = reading_of(recipe.steps_of(recipe.first)[0][1])
     layout = whole.read(reading).name
     if layout not in recipe.datasets:
-        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+        raise InputError(
+            f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}"
+        )
     whole, parts = replace(whole, layout=layout), []
     for magnification in recipe.magnifications or (None,):
         run = request.run if magnification is None else request.run / f"{magnification}x"
@@ -143,10 +159,16 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
 
 def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:
     """Return a part with only the images of a quick run."""
-    folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
+    folder = (
+        request.run / "quick" / part.run.relative_to(request.run)
+    )  # so a part that is left out has no run folder
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        every = [recipe.steps_of(variant, quick=True) for variant in recipe.chosen(request.variants)]
-        folds = (str(name) for steps in every for _, values in steps for name in values.get("folds", ()))
+        every = [
+            recipe.steps_of(variant, quick=True) for variant in recipe.chosen(request.variants)
+        ]
+        folds = (
+            str(name) for steps in every for _, values in steps for name in values.get("folds", ())
+        )
         names = list(dict.fromkeys(folds))
         paths, chosen = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
@@ -193,7 +215,9 @@ def write_quick(
         Fewer than two folds would remain, or a class or part would have no image.
     """
     labels = {record.image_id: record.label or "" for record in dataset.records}
-    listed = {name: [row for row in published_folds(name) if row[0] in labels] for name in protocols}
+    listed = {
+        name: [row for row in published_folds(name) if row[0] in labels] for name in protocols
+    }
     chosen = {image for rows in listed.values() for image in _first(rows, labels, count)}
     paths = []
     for name, rows in listed.items():
@@ -201,12 +225,16 @@ def write_quick(
         partition = all(part == "" for _, _, part in remaining)
         folds, parts = {fold for _, fold, _ in remaining}, {part for _, _, part in remaining}
         classes = {labels[image] for image, _, _ in remaining}
-        if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
+        if classes != set(labels.values()) or (
+            len(folds) < 2 if partition else not {"train", "test"} <= parts
+        ):
             raise InputError(
                 "{}: too few images of the list {} are present for {quick} ({}); give more of the published images "
                 "(bchisto data make --images-per-class 100 writes enough synthetic ones)",
-                dataset.root, name, len(rows),
-            )  # fmt: skip
+                dataset.root,
+                name,
+                len(rows),
+            )
         path = ensure_folder(folder) / f"{name}-quick.csv"
         header = ["image_id", "fold", "part"][: 2 if partition else 3]
         write_rows(path, header, [row[: len(header)] for row in remaining])
@@ -214,7 +242,9 @@ def write_quick(
     return paths, chosen
 
 
-def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int) -> list[str]:
+def _first(
+    rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int
+) -> list[str]:
     """Return the first images of each class in each fold and part."""
     taken: Counter[tuple[str, int, str]] = Counter()
     images = []

@@ -37,14 +37,18 @@ class Pictures(Settings):
     variants: tuple[str, ...] = option(help="Variants whose networks are explained.")
     methods: tuple[str, ...] = option(help="Methods that explain them.")
     images_per_class: int = option(least=1, help="Number of images of each class.")
-    part: str = option("test", choices=("test", "validation"), help="Part of the images that is explained.")
+    part: str = option(
+        "test", choices=("test", "validation"), help="Part of the images that is explained."
+    )
     layer: str = option("", help="Layer of methods that look at one.")
     target: str = option("", help="Class to explain.")
 
     @property
     def asked(self) -> list[ExplainSettings]:
         """Settings of each method."""
-        return settings_of(self.methods, layer=self.layer, target=self.target, methods=RECIPE_METHODS)
+        return settings_of(
+            self.methods, layer=self.layer, target=self.target, methods=RECIPE_METHODS
+        )
 
 
 class Trained(NamedTuple):
@@ -117,7 +121,11 @@ def make_pictures(
     Path
     """
     for network in trained:
-        if pictures is None or network.variant not in pictures.variants or network.result.panel is None:
+        if (
+            pictures is None
+            or network.variant not in pictures.variants
+            or network.result.panel is None
+        ):
             continue
         table: PredictionTable | None = network.result.panel.table
         if pictures.part == "validation":
@@ -133,9 +141,13 @@ def make_pictures(
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
                 (result,) = explain(
-                    network.result.model, replace(network.images, only=listed), out=folder, settings=settings,
-                    methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
-                )  # fmt: skip
+                    network.result.model,
+                    replace(network.images, only=listed),
+                    out=folder,
+                    settings=settings,
+                    methods=RECIPE_METHODS,
+                    work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
+                )
                 yield result.page
 
 
@@ -145,6 +157,11 @@ def _surest(table: PredictionTable, count: int) -> list[str]:
     chosen: list[str] = []
     for label in range(len(table.classes)):
         sides = (surest(table, (table.labels == label) & (right == hit)) for hit in (True, False))
-        turns = (table.image_ids[row] for pair in itertools.zip_longest(*sides) for row in pair if row is not None)
+        turns = (
+            table.image_ids[row]
+            for pair in itertools.zip_longest(*sides)
+            for row in pair
+            if row is not None
+        )
         chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
     return chosen

@@ -88,7 +88,12 @@ class Recipe:
             The recipe does not have a variant.
         """
         if unknown := [name for name in variants if name not in self.variants]:
-            raise InputError("{variants} {}: {} has the variants {}", unknown[0], self.name, ", ".join(self.variants))
+            raise InputError(
+                "{variants} {}: {} has the variants {}",
+                unknown[0],
+                self.name,
+                ", ".join(self.variants),
+            )
         return list(variants) or (list(self.variants) if self.measures_encoder else [self.first])
 
     def values(self, section: str) -> dict[str, Any]:
@@ -113,7 +118,9 @@ class Recipe:
             Add the views at full scale.
         """
         change = self.variants[variant]
-        seed = next((values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0)
+        seed = next(
+            (values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0
+        )
         steps = []
         for step in change.get("steps", self.steps):
             own = change.get(step, {})
@@ -127,10 +134,14 @@ class Recipe:
             steps.append((step, values))
         return steps
 
-    def _smaller(self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    def _smaller(
+        self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the settings that a quick run changes in a step."""
         fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
-        smaller = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
+        smaller = {
+            name: value for name, value in self.quick.get(step, {}).items() if name not in fixed
+        }
         kind, *rest = str(values.get("patches", "")).split(":")
         if kind == "sliding" and "overlap" in self.quick:
             smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
@@ -141,19 +152,35 @@ class Recipe:
 class Scope(Settings):
     """Options for which parts of a published system are run, and how often."""
 
-    quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
-    variants: tuple[str, ...] = option((), group="Evaluation", flag="variant", help="A variant; default: as published.")
+    quick: bool = option(
+        False, group="Speed", help="A small version, in minutes; every output names it so."
+    )
+    variants: tuple[str, ...] = option(
+        (), group="Evaluation", flag="variant", help="A variant; default: as published."
+    )
     full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
-    fresh_draws: bool = option(False, help="New colours and crops for each feature file, as in the published code.")
+    fresh_draws: bool = option(
+        False, help="New colours and crops for each feature file, as in the published code."
+    )
     encoders: tuple[str, ...] = option(
-        (), group="Features", flag="encoder", help="The encoder that a recipe measures: bach-encoder."
+        (),
+        group="Features",
+        flag="encoder",
+        help="The encoder that a recipe measures: bach-encoder.",
     )
     test_images: Path | None = option(
-        None, group="Input", help="Test images of the challenge, to be predicted as its source did: rakhlin2018."
+        None,
+        group="Input",
+        help="Test images of the challenge, to be predicted as its source did: rakhlin2018.",
     )
-    seeds: int = option(1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged.")
+    seeds: int = option(
+        1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged."
+    )
     engine: str = option(
-        "keras", group="Speed", choices=("auto", *ENGINES), help="What runs encoders, which their sources ran on Keras."
+        "keras",
+        group="Speed",
+        choices=("auto", *ENGINES),
+        help="What runs encoders, which their sources ran on Keras.",
     )
 
 

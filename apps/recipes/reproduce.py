@@ -48,7 +48,12 @@ class ReproduceResult:
 
 
 def estimate_recipe(
-    name: str, images: PathInput, *, scope: Scope | None = None, weights: Many[TextInput] = (), work: Work | None = None
+    name: str,
+    images: PathInput,
+    *,
+    scope: Scope | None = None,
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
 ) -> list[Estimate]:
     """Estimate units, time and disk space of `reproduce`, without writing anything.
 
@@ -63,10 +68,14 @@ def estimate_recipe(
     list of Estimate
     """
     recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
-    return estimate_variants(recipe, request if recipe.measures_encoder else replace(request, weights=("random",)))
+    return estimate_variants(
+        recipe, request if recipe.measures_encoder else replace(request, weights=("random",))
+    )
 
 
-def describe_recipe(name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()) -> list[str]:
+def describe_recipe(
+    name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()
+) -> list[str]:
     """Return lines with every setting that `reproduce` would use, defaults included, and its source.
 
     Parameters
@@ -128,15 +137,24 @@ def reproduce(
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config, work=work) as record:
         done = run_variants(recipe, request)
-        result, failed = ReproduceResult(recipe, folder, done.results, done.published, done.banners), done.failed
+        result, failed = (
+            ReproduceResult(recipe, folder, done.results, done.published, done.banners),
+            done.failed,
+        )
         if work.shard is None:
             with reporting(folder, failed):
                 write_published(ensure_folder(folder), done.published)
-            drawn = make_pictures(pictures_of(recipe, quick=request.quick), done.trained, work=work, failed=failed)
+            drawn = make_pictures(
+                pictures_of(recipe, quick=request.quick), done.trained, work=work, failed=failed
+            )
             result = replace(result, pictures=tuple(drawn))
             with reporting(folder / "report.html", failed):
                 _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
-            accuracies = {one.folder.name: one.metrics["accuracy"]["value"] for one in result.protocols if one.metrics}
+            accuracies = {
+                one.folder.name: one.metrics["accuracy"]["value"]
+                for one in result.protocols
+                if one.metrics
+            }
             record.note(results=accuracies)
             if failed:
                 raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
@@ -144,7 +162,11 @@ def reproduce(
 
 
 def _report(
-    path: Path, request: ReproduceRequest, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]
+    path: Path,
+    request: ReproduceRequest,
+    result: ReproduceResult,
+    *,
+    pairs: Sequence[Mapping[str, Any]],
 ) -> None:
     recipe = result.recipe
     settings: dict[str, str] = {}
@@ -157,14 +179,24 @@ def _report(
         pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
         settings["images, in the run folder"] = ", ".join(pages)
     write_report(
-        path, title=f"{recipe.name}: published and obtained", banners=result.banners, published=result.published,
-        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None], pairs=pairs,
+        path,
+        title=f"{recipe.name}: published and obtained",
+        banners=result.banners,
+        published=result.published,
+        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None],
+        pairs=pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
-    )  # fmt: skip
+    )
 
 
 def _prepared(
-    name: str, images: PathInput, out: PathInput, *, scope: Scope | None, weights: Many[TextInput], work: Work | None
+    name: str,
+    images: PathInput,
+    out: PathInput,
+    *,
+    scope: Scope | None,
+    weights: Many[TextInput],
+    work: Work | None,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     options = {**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])}

@@ -46,7 +46,10 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
     tested = find_test_images(recipe, request.test_images)  # before work of days
-    run, *others = [RecipeRun(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
+    run, *others = [
+        RecipeRun(recipe.reseeded(number), request.at_seed(number))
+        for number in range(request.seeds)
+    ]
     for seed in (run, *others):
         seed.run()
     if request.work.shard is not None:
@@ -56,7 +59,9 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
         compared.setdefault(magnification, []).append(obtained.panel.table)
     run.notes += [note for tables in compared.values() for note in selection_notes(tables)]
     ran = {} if request.quick else {name: run.variants[name] for name, _ in run.obtained}
-    times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
+    times = training_times(
+        recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name
+    )
     counted = _networks(recipe, run.variants, kind="parameters")
     sizes = {
         name: build_model(
@@ -65,9 +70,19 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
         for (name, _), ran in run.obtained.items()
         if name in counted
     }
-    predicted = predict_test_images(run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request)
+    predicted = predict_test_images(
+        run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request
+    )
     further = [other.obtained for other in others]
-    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
+    runs = Runs(
+        recipe.first,
+        run.obtained,
+        recipe.magnifications or (None,),
+        further,
+        times,
+        sizes,
+        predicted,
+    )
     run.published = compare_published(recipe.published, runs, note=comparable_note(run.banners))
     run.failed += [line for other in others for line in other.failed]
     return run
@@ -96,7 +111,9 @@ class RecipeRun:
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
         self._recipe, self._request = recipe, request
-        self.variants = {name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)}
+        self.variants = {
+            name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)
+        }
         self.notes: list[str] = []
         self.parts = make_parts(recipe, request, self.notes)
         self.results: list[CrossValidation] = []
@@ -121,7 +138,9 @@ class RecipeRun:
         InputError
             See `run_variants`.
         """
-        if not self._request.quick:  # a complete run checks everything first, since it may work for days
+        if (
+            not self._request.quick
+        ):  # a complete run checks everything first, since it may work for days
             for part, steps in product(self.parts, self.variants.values()):
                 for step in steps:
                     step.check(part)
@@ -137,7 +156,9 @@ class RecipeRun:
             part.known.clear()  # so that further seeds do not need more memory
         left_out = sum(map(len, self._left_out.values())) == len(self.parts) * len(self.variants)
         if left_out or (not self.results and self._request.work.shard is None):
-            raise InputError("{}: too few images for {quick}: {}", self._request.images, self.notes[-1])
+            raise InputError(
+                "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
+            )
 
     def _variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
@@ -151,7 +172,9 @@ class RecipeRun:
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 try:
-                    made = step.run(part, work=self._request.work, notes=[*part.notes, *self._recipe.notes])
+                    made = step.run(
+                        part, work=self._request.work, notes=[*part.notes, *self._recipe.notes]
+                    )
                 except ReportError as error:  # everything else is done; reported at the end
                     self.failed.append(str(error))
                     made = error.results
@@ -167,8 +190,14 @@ class RecipeRun:
             self._left_out.setdefault((part.where, str(error)), []).append(name)
             return
         for result in results:
-            label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
-            if result.panel is not None:  # its table is named after the variant: others may have the same network
+            label = (
+                f"{name}{part.where}"
+                if len(results) == 1
+                else f"{name}{part.where}: {result.folder.name}"
+            )
+            if (
+                result.panel is not None
+            ):  # its table is named after the variant: others may have the same network
                 panel = replace(result.panel, table=replace(result.panel.table, name=label))
                 result = replace(result, panel=panel)
                 self.obtained.setdefault((name, part.magnification), Obtained(result.folder, panel))
@@ -208,9 +237,15 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
                     continue
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
                 stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
-                estimates.append(estimate_step(step, parts, work=request.work, before=done)._replace(stage=stage))
+                estimates.append(
+                    estimate_step(step, parts, work=request.work, before=done)._replace(stage=stage)
+                )
                 done.append(step)
-    again = (one._replace(stage=f"{one.stage}, seed {n}") for n in range(1, request.seeds) for one in estimates)
+    again = (
+        one._replace(stage=f"{one.stage}, seed {n}")
+        for n in range(1, request.seeds)
+        for one in estimates
+    )
     return [*estimates, *again]
 
 
@@ -257,15 +292,23 @@ def training_times(
             first, classes = dataset.records[0], len(dataset.classes)
             cost = time_training(first, settings=step.settings, classes=classes, most=_MOST_TIMED)
             times[name].append(cost.step)
-        rows = [(name, turn, value) for name, seconds in times.items() for turn, value in enumerate(seconds, start=1)]
+        rows = [
+            (name, turn, value)
+            for name, seconds in times.items()
+            for turn, value in enumerate(seconds, start=1)
+        ]
         write_rows(path, ("variant", "round", "seconds"), rows)
     return times
 
 
-def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:
+def _networks(
+    recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str
+) -> dict[str, FinetuneStep]:
     """Return the training steps of the variants that tables of a kind list."""
     rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
     return {
-        name: step for name, steps_of_variant in variants.items() for step in steps_of_variant
+        name: step
+        for name, steps_of_variant in variants.items()
+        for step in steps_of_variant
         if name in rows and isinstance(step, FinetuneStep)
-    }  # fmt: skip
+    }

@@ -36,7 +36,9 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     """
     steps: list[Step] = []
     try:
-        for kind, values in recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale):
+        for kind, values in recipe.steps_of(
+            variant, quick=request.quick, full_scale=request.full_scale
+        ):
             _check_names(recipe, kind, values)
             if kind == "featurize":
                 steps.append(_featurize_step(recipe, values, request))
@@ -53,30 +55,49 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {*READING, *(field.name for value in _KNOWN[kind] for field, _, _ in declared_options(value))}
+    known = {
+        *READING,
+        *(field.name for value in _KNOWN[kind] for field, _, _ in declared_options(value)),
+    }
     if strange := sorted(values.keys() - known):
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
 
-def _featurize_step(recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
-    options = {"engine": request.engine, **values, "weights": (*values.get("weights", ()), *request.weights)}
+def _featurize_step(
+    recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest
+) -> FeaturizeStep:
+    options = {
+        "engine": request.engine,
+        **values,
+        "weights": (*values.get("weights", ()), *request.weights),
+    }
     brought: dict[str, Any] = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders
-        brought = encoder_defaults(options, keep=recipe.quick.get("featurize", ()) if request.quick else ())
+        brought = encoder_defaults(
+            options, keep=recipe.quick.get("featurize", ()) if request.quick else ()
+        )
     settings = from_options(FeaturizeSettings, {**options, **brought})
     return FeaturizeStep(reading_of(values), settings, fresh=request.fresh_draws, brought=brought)
 
 
-def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:
+def _boost_step(
+    recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]
+) -> BoostStep:
     described = next((step for step in before if isinstance(step, FeaturizeStep)), None)
     if described is None:
-        raise InputError(f"recipe {recipe.name}: variant {variant}: boost needs the step featurize before it")
+        raise InputError(
+            f"recipe {recipe.name}: variant {variant}: boost needs the step featurize before it"
+        )
     settings, folds = from_options(BoostSettings, values), from_options(FoldChoice, values)
-    return BoostStep(described.reading, settings, described.settings, folds, from_options(TwoClassView, values))
+    return BoostStep(
+        described.reading, settings, described.settings, folds, from_options(TwoClassView, values)
+    )
 
 
-def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
+def _finetune_step(
+    recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]
+) -> FinetuneStep:
     """Return the training of a network; the variant becomes a part of the folder's name."""
     extras, network = from_options(NetworkExtras, values), str(values["network"])
     default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
@@ -84,7 +105,9 @@ def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, valu
     options = {"augmentations": (), **values}
     remarks: tuple[str, ...] = (BALANCED,) if extras.undersample_first else ()
     if extras.pretrained and weights == "random":
-        remarks += (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
+        remarks += (
+            f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",
+        )
     if options.get("rate_multipliers") and weights == "random":
         remarks += (f"{network} began untrained, so all its layers have one learning rate",)
         del options["rate_multipliers"]
@@ -92,7 +115,12 @@ def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, valu
     test = None
     if extras.test_fold is not None:
         seed = settings.seed - recipe.raised
-        test = FixedTest(extras.test_fold, _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
+        test = FixedTest(
+            extras.test_fold,
+            _split_of(recipe, request, values),
+            Path("reproduce") / recipe.name,
+            seed,
+        )
     folds, view = from_options(FoldChoice, values), from_options(TwoClassView, values)
     return FinetuneStep(reading_of(values), settings, folds, view, extras, remarks, test)
 
@@ -101,9 +129,13 @@ def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, An
     """Return the split with a fixed test part: it has one part more than the variant (or the first) has folds."""
     own = from_options(FoldChoice, values)
     if own.folds == ("none",):
-        own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=request.quick))["finetune"])
+        own = from_options(
+            FoldChoice, dict(recipe.steps_of(recipe.first, quick=request.quick))["finetune"]
+        )
     if len(own.folds) != 1 or not own.folds[0].isdecimal() or own.repeats > 1:
-        raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none")
+        raise InputError(
+            f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none"
+        )
     return replace(own, folds=(str(int(own.folds[0]) + 1),))
 
 
@@ -123,7 +155,9 @@ class EffectiveSetting(NamedTuple):
     source: str
 
 
-def effective_settings(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[EffectiveSetting]:
+def effective_settings(
+    recipe: Recipe, request: ReproduceRequest, variant: str
+) -> list[EffectiveSetting]:
     """Return all settings of a variant that can change its results.
 
     Parameters
@@ -141,12 +175,24 @@ def effective_settings(recipe: Recipe, request: ReproduceRequest, variant: str) 
     given = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
     settings = []
     for (kind, values), step in zip(given, build_steps(recipe, request, variant), strict=True):
-        used, sources = {**values, **_used(step, recipe)}, _sources(recipe, request, variant, step, values)
-        settings += [EffectiveSetting(kind, "note", remark, "") for remark in getattr(step, "remarks", ())]
-        settings += [EffectiveSetting(kind, name, _text(used[name]), sources.get(name, "default")) for name in used]
+        used, sources = (
+            {**values, **_used(step, recipe)},
+            _sources(recipe, request, variant, step, values),
+        )
+        settings += [
+            EffectiveSetting(kind, "note", remark, "") for remark in getattr(step, "remarks", ())
+        ]
+        settings += [
+            EffectiveSetting(kind, name, _text(used[name]), sources.get(name, "default"))
+            for name in used
+        ]
     smaller = recipe.quick.get("explain", {}) if request.quick else {}
     for name, setting in recipe.sections.get("explain", {}).items():
-        settings.append(EffectiveSetting("explain", name, _text(smaller.get(name, setting.value)), setting.source))
+        settings.append(
+            EffectiveSetting(
+                "explain", name, _text(smaller.get(name, setting.value)), setting.source
+            )
+        )
     return settings
 
 
@@ -187,10 +233,15 @@ def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str
     """Yield lines with the settings of each chosen variant: all of the first, and what is other in the others."""
     for variant, settings in differing(recipe, request):
         yield f"\n{variant}: {recipe.variants[variant]['source']}"
-        yield from (f"{step:10}{name:22}{value + '  ':52}{source}".rstrip() for step, name, value, source in settings)
+        yield from (
+            f"{step:10}{name:22}{value + '  ':52}{source}".rstrip()
+            for step, name, value, source in settings
+        )
 
 
-def differing(recipe: Recipe, request: ReproduceRequest) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
+def differing(
+    recipe: Recipe, request: ReproduceRequest
+) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
     """Yield each chosen variant with its settings; of the second and further only those that the first has not."""
     known: set[tuple[str, ...]] = set()
     for variant in recipe.chosen(request.variants):

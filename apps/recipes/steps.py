@@ -22,7 +22,14 @@ from ...core.jobs import Work, ensure_folder, write_rows
 from ...crossval import CrossValidation
 from ...data import FoldChoice, unique_images
 from ...evaluate import TwoClassView
-from ...featurize import FeaturizeSettings, defaults_text, featurize, is_described, open_store, settings_from
+from ...featurize import (
+    FeaturizeSettings,
+    defaults_text,
+    featurize,
+    is_described,
+    open_store,
+    settings_from,
+)
 from ...finetune import FinetuneSettings, finetune, sample_training
 from .parts import Part, write_list
 
@@ -59,10 +66,19 @@ class FeaturizeStep:
         if self.brought:
             _log.info("%s", defaults_text(self.brought, self.settings))
         for settings in self._drawn():
-            result = featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
+            result = featurize(
+                part.selection(self.reading), out=part.run, settings=settings, work=work
+            )
             share = result.share
-            if share is not None and share.done == share.units and not work.checks:  # this was the last shard
-                featurize(part.selection(self.reading), out=part.run, settings=settings, work=replace(work, shard=None))
+            if (
+                share is not None and share.done == share.units and not work.checks
+            ):  # this was the last shard
+                featurize(
+                    part.selection(self.reading),
+                    out=part.run,
+                    settings=settings,
+                    work=replace(work, shard=None),
+                )
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
@@ -107,14 +123,22 @@ class BoostStep:
         if work.shard is not None and not is_described(part.run):
             return []
         return train(
-            out=part.run, features=self._own(part.run / "features"), settings=self.settings,
-            folds=part.folds(self.folds), work=work, view=self.view, notes=notes,
-        )  # fmt: skip
+            out=part.run,
+            features=self._own(part.run / "features"),
+            settings=self.settings,
+            folds=part.folds(self.folds),
+            work=work,
+            view=self.view,
+            notes=notes,
+        )
 
     def _own(self, folder: Path) -> list[Path]:
         """Return the feature files of the previous step, if there are also files of other variants; else none."""
         paths = sorted(folder.glob("*.h5"))
-        planned = {(choice.label, view) for choice, view in product(self.features.encoders, self.features.views)}
+        planned = {
+            (choice.label, view)
+            for choice, view in product(self.features.encoders, self.features.views)
+        }
         own = []
         for path in paths:
             with open_store(path) as store:
@@ -143,7 +167,9 @@ class FixedTest(NamedTuple):
     folder: Path
     seed: int
 
-    def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
+    def choice(
+        self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool
+    ) -> FoldChoice:
         """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
 
         Parameters
@@ -157,7 +183,9 @@ class FixedTest(NamedTuple):
         """
         (plan,) = part.plans(self.split, reading=reading, seed=self.seed)
         if self.fold not in plan.folds:
-            raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
+            raise InputError(
+                f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
+            )
         folder = ensure_folder(part.run / self.folder)
         tested = plan.images(self.fold, "test")
         listed = write_list(folder / "test-list.csv", tested)
@@ -166,9 +194,22 @@ class FixedTest(NamedTuple):
         folds_left = [fold for fold in plan.folds if fold != self.fold]
         rows: list[tuple[str, int, str]] = []
         for number, left_out in enumerate(folds_left, start=1):
-            trained = [image for fold in folds_left if fold != left_out for image in plan.images(fold, "test")]
-            listed_as = {"test": tested, "val": plan.images(left_out, "test") if held else (), "train": trained}
-            rows += [(image, number, part_of) for part_of, images in listed_as.items() for image in images]
+            trained = [
+                image
+                for fold in folds_left
+                if fold != left_out
+                for image in plan.images(fold, "test")
+            ]
+            listed_as = {
+                "test": tested,
+                "val": plan.images(left_out, "test") if held else (),
+                "train": trained,
+            }
+            rows += [
+                (image, number, part_of)
+                for part_of, images in listed_as.items()
+                for image in images
+            ]
         path = folder / f"{len(folds_left)}-fixed-test{'' if held else '-unvalidated'}.csv"
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
@@ -189,10 +230,14 @@ BALANCED = (
 class NetworkExtras(Settings):
     """Settings of ``finetune`` that only recipes have."""
 
-    tensorboard: bool = option(False, help="Whether curves of training are written for TensorBoard.")
+    tensorboard: bool = option(
+        False, help="Whether curves of training are written for TensorBoard."
+    )
     test_fold: int | None = option(None, help="The part of a split that tests every network.")
     pretrained: bool = option(False, help="Whether the source starts from pretrained weights.")
-    undersample_first: bool = option(False, help="Whether the whole set is undersampled before it is split.")
+    undersample_first: bool = option(
+        False, help="Whether the whole set is undersampled before it is split."
+    )
 
 
 @dataclass(frozen=True)
@@ -224,7 +269,11 @@ class FinetuneStep:
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        folds, seed = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        folds, seed = (
+            (self.folds, self.settings.seed)
+            if self.test is None
+            else (self.test.split, self.test.seed)
+        )
         part.plans(folds, reading=self.reading, seed=seed)
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
@@ -236,16 +285,28 @@ class FinetuneStep:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
             remarks.append(FIXED)
         return finetune(
-            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=work,
-            view=self.view, notes=remarks, tensorboard=self.extras.tensorboard,
-        )  # fmt: skip
+            part.selection(self.reading),
+            out=part.run,
+            settings=settings,
+            folds=folds,
+            work=work,
+            view=self.view,
+            notes=remarks,
+            tensorboard=self.extras.tensorboard,
+        )
 
     def _undersampled(self, part: Part) -> Path:
         """Write the list of images that are left when random ones of the larger classes are removed."""
-        records = [record for record in unique_images(part.read(self.reading)).dataset.records if record.label]
+        records = [
+            record
+            for record in unique_images(part.read(self.reading)).dataset.records
+            if record.label
+        ]
         labels = np.unique([record.label for record in records], return_inverse=True)[1]
         kept = sample_training(labels, method="under", seed=self.settings.seed)
-        return write_list(part.run / "reproduce" / "undersampled.csv", [records[row].image_id for row in kept])
+        return write_list(
+            part.run / "reproduce" / "undersampled.csv", [records[row].image_id for row in kept]
+        )
 
 
 Step: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep

@@ -17,17 +17,45 @@ Values = Mapping[int, Any]
 
 _TINY = 1e-9
 
-_SAME = frozenset({
-    "Activation", "BatchNormalization", "Dropout", "LeakyReLU", "Normalization", "ReLU", "Rescaling",
-    "SpatialDropout2D", "Subtract", "TrueDivide", "Divide", "Multiply", "Add", "Cast", "PReLU", "ELU", "LayerScale",
-    "LayerNormalization",
-})  # fmt: skip
+_SAME = frozenset(
+    {
+        "Activation",
+        "BatchNormalization",
+        "Dropout",
+        "LeakyReLU",
+        "Normalization",
+        "ReLU",
+        "Rescaling",
+        "SpatialDropout2D",
+        "Subtract",
+        "TrueDivide",
+        "Divide",
+        "Multiply",
+        "Add",
+        "Cast",
+        "PReLU",
+        "ELU",
+        "LayerScale",
+        "LayerNormalization",
+    }
+)
 """Kinds of layers that do not move values: relevance passes unchanged if they have one source."""
 
-_MOVED = frozenset({
-    "Concatenate", "Cropping2D", "Flatten", "GetItem", "Identity", "MaxPooling2D", "Permute", "Reshape",
-    "Stack", "ZeroPadding2D", "GlobalMaxPooling2D",
-})  # fmt: skip
+_MOVED = frozenset(
+    {
+        "Concatenate",
+        "Cropping2D",
+        "Flatten",
+        "GetItem",
+        "Identity",
+        "MaxPooling2D",
+        "Permute",
+        "Reshape",
+        "Stack",
+        "ZeroPadding2D",
+        "GlobalMaxPooling2D",
+    }
+)
 """Kinds of layers that select or move values: relevance goes back to the original positions."""
 
 _MEANS = frozenset({"AveragePooling2D", "GlobalAveragePooling2D"})
@@ -50,7 +78,9 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
             text = "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none"
             raise InputError(text, step.name, step.kind)
     if _last(graph).kind != "Dense":
-        raise InputError(Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not"))
+        raise InputError(
+            Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not")
+        )
 
 
 def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
@@ -67,14 +97,19 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     values, last, factors = graph.run(images), _last(graph), _norm_factors(graph)
     first = next(step for step in graph.steps if step.part == "linear")
     low, high = (
-        to_numpy(graph.run(np.full((1, *images.shape[1:]), end, np.float32))[first.sources[0]]) for end in (0.0, 255.0)
+        to_numpy(graph.run(np.full((1, *images.shape[1:]), end, np.float32))[first.sources[0]])
+        for end in (0.0, 255.0)
     )
     bounds = np.minimum(low, high), np.maximum(low, high)
 
     def rule(step: Step, ahead: Floats) -> list[Floats]:
-        return _shared(step, values, ahead, bounds if step is first else None, factors.get(step.results[0]))
+        return _shared(
+            step, values, ahead, bounds if step is first else None, factors.get(step.results[0])
+        )
 
-    return np.asarray(graph.backward({last.sources[0]: _begin(graph, values, target)}, rule).sum(axis=-1))
+    return np.asarray(
+        graph.backward({last.sources[0]: _begin(graph, values, target)}, rule).sum(axis=-1)
+    )
 
 
 def _last(graph: Graph) -> Step:
@@ -93,25 +128,42 @@ def _begin(graph: Graph, values: Values, target: int) -> Floats:
 
 
 def _shared(
-    step: Step, values: Values, ahead: Floats, bounds: tuple[Floats, Floats] | None, factor: Floats | None
+    step: Step,
+    values: Values,
+    ahead: Floats,
+    bounds: tuple[Floats, Floats] | None,
+    factor: Floats | None,
 ) -> list[Floats]:
     """Distribute the relevance of a step's results over its sources."""
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
         return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
-    if step.part == "activation" or step.kind == "_Power" or (step.kind in _SAME and len(tensors) == 1):
+    if (
+        step.part == "activation"
+        or step.kind == "_Power"
+        or (step.kind in _SAME and len(tensors) == 1)
+    ):
         return [ahead]
     if step.kind in _MEANS:
         strength: Floats = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
         shares = ahead / to_numpy(step(strength)[0])
-        return [np.asarray(strength * pull_back(lambda x: step(x)[0], [strength], shares)[0], np.float32)]
+        return [
+            np.asarray(
+                strength * pull_back(lambda x: step(x)[0], [strength], shares)[0], np.float32
+            )
+        ]
     if step.kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
         return [np.asarray(ahead * size / sum(sizes), np.float32) for size in sizes]
-    if step.kind == "Multiply":  # a gate with one value per channel is only a weight, and gets no relevance
+    if (
+        step.kind == "Multiply"
+    ):  # a gate with one value per channel is only a weight, and gets no relevance
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
-        return [ahead if index == largest else np.zeros(t.shape, np.float32) for index, t in enumerate(tensors)]
+        return [
+            ahead if index == largest else np.zeros(t.shape, np.float32)
+            for index, t in enumerate(tensors)
+        ]
     behind = pull_back(lambda *x: step(*x)[0], tensors, ahead)
     if step.kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
         lost = (ahead.sum(axis=(1, 2, 3)) - behind[0].sum(axis=(1, 2, 3))) / behind[0][0].size
@@ -132,7 +184,9 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
             norm = behind[0].operation
             variance = to_numpy(norm.moving_variance)
             gamma = to_numpy(norm.gamma) if norm.scale else np.ones_like(variance)
-            factors[step.results[0]] = np.asarray(gamma / np.sqrt(variance + norm.epsilon), dtype=np.float32)
+            factors[step.results[0]] = np.asarray(
+                gamma / np.sqrt(variance + norm.epsilon), dtype=np.float32
+            )
     return factors
 
 
@@ -145,7 +199,9 @@ def _kernel(step: Step, factor: Floats | None) -> Floats:
     return np.asarray(kernel * factor.reshape(shape))
 
 
-def _by_sign(step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None) -> Floats:
+def _by_sign(
+    step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
+) -> Floats:
     """Distribute relevance over the inputs that raise the output; over pixels, by their distance from their bounds.
 
     Relevance of an output that only a bias raised is spread evenly over all inputs of the kernel.
@@ -173,7 +229,9 @@ def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: 
     """Carry shares back through kernels, and multiply each by its input."""
     relevance = np.zeros_like(x)
     for part, weights in pairs:
-        (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares)
+        (back,) = pull_back(
+            lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares
+        )
         relevance += part * back
     return relevance
 
@@ -183,5 +241,8 @@ TAYLOR = Method(
     "share of the score of {target}",
     "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and a "
     "score that is not positive shows nothing. If a network pads its images, the border is bright whatever it shows.",
-    padded=True, shares=True, values=taylor, check=check_rules,
-)  # fmt: skip
+    padded=True,
+    shares=True,
+    values=taylor,
+    check=check_rules,
+)

@@ -9,18 +9,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...boost import PRESET_OPTIONS, BoostSettings, train
-from ...core import InputError, Many, Message, PathInput, ReportError, TextInput, WeightsError, converted, from_options
+from ...core import (
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    ReportError,
+    TextInput,
+    WeightsError,
+    converted,
+    from_options,
+)
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation, best_first
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
-from ...featurize import FeaturizeSettings, best_engine, choose_settings, featurize, preset_options, recorded_seconds
+from ...featurize import (
+    FeaturizeSettings,
+    best_engine,
+    choose_settings,
+    featurize,
+    preset_options,
+    recorded_seconds,
+)
 from ..check import Preflight, fitted, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
 _SETTINGS = from_options(
-    FeaturizeSettings, {"encoders": ("resnet50", "vgg16"), "views": ("0.5:224",)}, augmentations=4, crops=2
+    FeaturizeSettings,
+    {"encoders": ("resnet50", "vgg16"), "views": ("0.5:224",)},
+    augmentations=4,
+    crops=2,
 )
 """A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
 
@@ -47,7 +67,9 @@ class DemoResult(NamedTuple):
     boost: CrossValidation
 
 
-def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work | None = None) -> DemoResult:
+def demo(
+    out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work | None = None
+) -> DemoResult:
     """Draw a synthetic BACH dataset, extract its features, and train classifiers on them.
 
     Parameters
@@ -72,12 +94,18 @@ def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work
     run, work = converted(out, "out", Path), work or Work()
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     jobs = cpu_resources(work.jobs).processes
-    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs)
+    images = make_bach(
+        run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs
+    )
     weights = _weights(seed)
     _log.info("2/3 extracting features with %s weights", weights)
-    featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work)
+    featurize(
+        images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work
+    )
     _log.info("3/3 training the cross-validated ensemble")
-    (result,) = train(out=run, settings=BoostSettings(seeds=_SEEDS, seed=seed), folds=_FOLDS, work=work)
+    (result,) = train(
+        out=run, settings=BoostSettings(seeds=_SEEDS, seed=seed), folds=_FOLDS, work=work
+    )
     return DemoResult(images, weights, result)
 
 
@@ -86,10 +114,14 @@ def _weights(seed: int) -> str:
     try:
         engine = best_engine(_SETTINGS.encoders)
         for choice in _SETTINGS.encoders:
-            cached_encoder(choice, weights="imagenet", precision="float32", engine=engine, seed=seed)
+            cached_encoder(
+                choice, weights="imagenet", precision="float32", engine=engine, seed=seed
+            )
     except WeightsError as error:
         _log.warning("%s", error)
-        _log.warning("going on with seeded RANDOM weights: the demo shows the software, not the accuracy of the method")
+        _log.warning(
+            "going on with seeded RANDOM weights: the demo shows the software, not the accuracy of the method"
+        )
         return "random"
     return "imagenet"
 
@@ -156,7 +188,11 @@ def trial(
     ReportError
         A report could not be written; its ``results`` is the result.
     """
-    run, selection, work = converted(out, "out", Path), ImageSelection.of(images).read_once(), work or Work()
+    run, selection, work = (
+        converted(out, "out", Path),
+        ImageSelection.of(images).read_once(),
+        work or Work(),
+    )
     selection.refuse_as_run(run)
     options, keep = {**preset_options("quick"), "augmentations": _AUGMENTATIONS}, list[str]()
     if encoders:
@@ -177,24 +213,32 @@ def trial(
         text = "%d of %d images are too small for a view that fits the others, such as %s, and are left out"
         _log.warning(text, len(small), len(check.dataset), small[0])
         work = replace(work, skip_errors=True)
-    _log.info("2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views)
+    _log.info(
+        "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views
+    )
     anew, started = not (run / "features").exists(), time.monotonic()
     featurize(selection, out=run, settings=check.planned, work=work)
     spent, standard = time.monotonic() - started, None
     if anew and not encoders:
-        planned, _ = fitted(check.dataset, check.sizes, choose_settings(preset_options("standard"), keep=())[0])
+        planned, _ = fitted(
+            check.dataset, check.sizes, choose_settings(preset_options("standard"), keep=())[0]
+        )
         standard = spent * recorded_seconds(planned) / recorded_seconds(check.planned)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     results: list[CrossValidation] = []
     try:
         try:
-            results += train(out=run, settings=replace(settings, heads=("logistic",)), folds=protocol, work=work)
+            results += train(
+                out=run, settings=replace(settings, heads=("logistic",)), folds=protocol, work=work
+            )
             _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
             results += train(out=run, settings=settings, folds=protocol, work=work)
         except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
             _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
-            results += train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
+            results += train(
+                out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work
+            )
     except ReportError as error:
         trained = best_first([*results, *error.results])
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
@@ -204,13 +248,22 @@ def trial(
 def _figures(result: CrossValidation) -> str:
     if result.metrics is None:
         return "no figures"
-    values = {name: 100 * result.metrics[name]["value"] for name in ("accuracy", "balanced_accuracy")}
-    return "{accuracy:.1f} % of the images right, balanced accuracy {balanced_accuracy:.1f} %".format(**values)
+    values = {
+        name: 100 * result.metrics[name]["value"] for name in ("accuracy", "balanced_accuracy")
+    }
+    return (
+        "{accuracy:.1f} % of the images right, balanced accuracy {balanced_accuracy:.1f} %".format(
+            **values
+        )
+    )
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:
     """Return suitable folds, or refuse the images if they cannot be used."""
-    stops = [*check.refused, *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors)]
+    stops = [
+        *check.refused,
+        *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors),
+    ]
     if stops:
         raise InputError("{}: {}", stops[0].file, stops[0].message)
     if (lacking := unscaled(check.dataset.records, check.requested.views)) is not None:

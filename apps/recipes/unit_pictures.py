@@ -70,7 +70,11 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
 
 
 def _rectifies(step: Step) -> bool:
-    function = step.operation.activation if step.part == "activation" or step.kind == "Activation" else None
+    function = (
+        step.operation.activation
+        if step.part == "activation" or step.kind == "Activation"
+        else None
+    )
     return step.kind == "ReLU" or getattr(function, "__name__", "") in ("relu", "relu6")
 
 
@@ -79,8 +83,11 @@ DECONVNET = Method(
     "size of what the deconvnet draws",
     "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
     "maxima, and so on the edges of the image, more than on the weights, and the score rests on many units.",
-    layered=True, default_layer=True, values=deconvnet, check=check_switches,
-)  # fmt: skip
+    layered=True,
+    default_layer=True,
+    values=deconvnet,
+    check=check_switches,
+)
 
 
 _MASKED = 9
@@ -120,7 +127,9 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPicture
         greatest = float(large.max())
         kept.append(large >= min(_KEPT * greatest, greatest))
     mean = mean_colour(image)[0]
-    seen = np.stack([image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)])
+    seen = np.stack(
+        [image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)]
+    )
     shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
     names = ["all of it", "mean colour", *(f"only unit {unit}" for unit in units)]
     tiles = tuple(
@@ -136,8 +145,10 @@ MASKING = Method(
     "The image where single units of the first model that raise the score are at least half as active as they "
     "become; a unit need not have one meaning, and the probabilities are of images that the network never "
     "saw: compare them with that of only the mean colour.",
-    layered=True, default_layer=True, of_patch=masks,
-)  # fmt: skip
+    layered=True,
+    default_layer=True,
+    of_patch=masks,
+)
 
 
 def saliency(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
@@ -226,7 +237,11 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
 
 
 def maximise(
-    graph: Graph, classes: Sequence[str], target: int | None, tensor: int | None, settings: ExplainSettings
+    graph: Graph,
+    classes: Sequence[str],
+    target: int | None,
+    tensor: int | None,
+    settings: ExplainSettings,
 ) -> UnitPictures:
     """Return pictures that maximise each class (or only `target`), or the first units of a layer."""
     if tensor is None:
@@ -237,7 +252,10 @@ def maximise(
         units = list(range(min(_UNITS, graph.shapes[tensor][-1])))
         names = [f"{settings.layer} {unit}" for unit in units]
         pictures = excite(graph, tensor=tensor, units=units)
-    tiles = [(name, picture.round().astype(np.uint8)) for name, picture in zip(names, pictures, strict=True)]
+    tiles = [
+        (name, picture.round().astype(np.uint8))
+        for name, picture in zip(names, pictures, strict=True)
+    ]
     return UnitPictures(tuple(tiles), {"excited": pictures})
 
 
@@ -246,5 +264,6 @@ MAXIMISATION = Method(
     "",
     "Images made to excite a class or a unit of the first model most; they are not tissue, and other settings "
     "give other ones.",
-    layered=True, of_model=maximise,
-)  # fmt: skip
+    layered=True,
+    of_model=maximise,
+)

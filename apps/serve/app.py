@@ -45,10 +45,15 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         if isinstance(error, Refusal):
             status, reason, headers = error.status_code, str(error.detail), error.headers
         elif isinstance(error, RequestValidationError):
-            values = (f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors())
+            values = (
+                f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors()
+            )
             reason = f"not a value that the page takes: {', '.join(values)}"
         elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
-            status, reason = 500, f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+            status, reason = (
+                500,
+                f"unexpected {type(error).__name__}: {error}; this is a bug, please report it",
+            )
             logging.getLogger(__name__).error("%s", request.url.path, exc_info=error)
         if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": reason}, status, headers)
@@ -61,7 +66,9 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=work,
-        exception_handlers=dict.fromkeys((Refusal, RequestValidationError, ClientDisconnect, Exception), refused),
+        exception_handlers=dict.fromkeys(
+            (Refusal, RequestValidationError, ClientDisconnect, Exception), refused
+        ),
     )
     _add_images(app, session)
     _add_pictures(app, session)
@@ -76,7 +83,10 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def models() -> list[dict[str, Any]]:
         """Return the number, name, classes and warnings of each model."""
         names = ("name", "classes", "banners")
-        return [{"number": n, **{name: model[name] for name in names}} for n, model in enumerate(session.models)]
+        return [
+            {"number": n, **{name: model[name] for name in names}}
+            for n, model in enumerate(session.models)
+        ]
 
     @app.get("/api/queue")
     async def queue() -> dict[str, int | float | None]:
@@ -85,12 +95,20 @@ def _add_images(app: FastAPI, session: Session) -> None:
         `version` changes when anything has changed; `restarts` counts how often the process that reads images was
         stopped or crashed.
         """
-        facts = {"seconds": session.seconds(), "version": session.version, "restarts": session.engine.restarts}
+        facts = {
+            "seconds": session.seconds(),
+            "version": session.version,
+            "restarts": session.engine.restarts,
+        }
         return session.counts() | facts
 
     @app.post("/api/images", status_code=202)
     async def add_image(
-        request: Request, name: str, model: int = 0, mpp: str = "", beside: Annotated[tuple[str, ...], Query()] = ()
+        request: Request,
+        name: str,
+        model: int = 0,
+        mpp: str = "",
+        beside: Annotated[tuple[str, ...], Query()] = (),
     ) -> ImageAnswer:
         """Add an image; the request body is its file.
 
@@ -104,7 +122,9 @@ def _add_images(app: FastAPI, session: Session) -> None:
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return _answer(await session.add(name, request.stream(), model=model, given=given, beside=beside))
+        return _answer(
+            await session.add(name, request.stream(), model=model, given=given, beside=beside)
+        )
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> list[ImageAnswer]:
@@ -146,7 +166,9 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
         return await file_response(session.item(number).folder / "small.jpg")
 
     @app.get("/api/images/{number}/{kind}.jpg")
-    async def picture(number: int, kind: Literal["picture", "pixels", "stains", "map"], target: str = "") -> Response:
+    async def picture(
+        number: int, kind: Literal["picture", "pixels", "stains", "map"], target: str = ""
+    ) -> Response:
         """Return the image (`picture`; `pixels` with all of them), with normalised stains or with a heat map.
 
         `target` is the class of the map, by default the predicted one.
@@ -170,7 +192,9 @@ def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
             answer = await session.write(model, folder, html=name.endswith(".html"))
             if "error" in answer:
                 raise HTTPException(422, answer["error"])
-            return await file_response(folder / name, {"content-disposition": f"attachment; filename={name}"})
+            return await file_response(
+                folder / name, {"content-disposition": f"attachment; filename={name}"}
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -47,14 +47,20 @@ class Engine:
                 await process.stdin.drain()
                 line = await asyncio.wait_for(process.stdout.readline(), limits.SERVED_WORK_SECONDS)
             except TimeoutError:
-                return await self._died(f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped")
+                return await self._died(
+                    f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped"
+                )
             except OSError:
                 line = b""
             except asyncio.CancelledError:
-                await self._died("was removed")  # otherwise its answer would be read as that of the next task
+                await self._died(
+                    "was removed"
+                )  # otherwise its answer would be read as that of the next task
                 raise
             if not line.endswith(b"\n"):
-                return await self._died("ended the process that reads images, as for lack of memory")
+                return await self._died(
+                    "ended the process that reads images, as for lack of memory"
+                )
             return dict(json.loads(line))
 
     async def _died(self, what: str) -> dict[str, Any]:
@@ -66,10 +72,15 @@ class Engine:
         if self._process is None or self._process.returncode is not None:
             self.restarts += self._process is not None
             self._process = await start_process(
-                sys.executable, "-m", f"{__package__}.worker",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
-                env={**os.environ, **dict.fromkeys(THREADS, "1")}, limit=64 * 1024**2,  # bytes of an answer
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                f"{__package__}.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+                limit=64 * 1024**2,  # bytes of an answer
+            )
         return self._process
 
     async def stop(self) -> None:
@@ -93,7 +104,11 @@ async def load_models(
     models = []
     for number, path in enumerate(paths):
         # a copy, since the file may be replaced while the page is used
-        model = {"path": str(path), "copy": str(folder / f"model-{number}.bchisto"), "weights": list(weights)}
+        model = {
+            "path": str(path),
+            "copy": str(folder / f"model-{number}.bchisto"),
+            "weights": list(weights),
+        }
         answer = await engine.ask({"do": "facts", "model": model})
         if "error" in answer:
             text = answer["error"].replace("{", "{{").replace("}", "}}")
@@ -101,8 +116,12 @@ async def load_models(
             raise kind(Message(text.replace(MARKS[0], "{").replace(MARKS[1], "}")))
         models.append({**model, **answer})
     if weights and not any(model["weights"] for model in models):
-        raise InputError("{weights} {}: each model holds the weights of its networks; leave it out", weights[0])
-    for name, model in zip(_distinct_names([PurePath(model["path"]) for model in models]), models, strict=True):
+        raise InputError(
+            "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
+        )
+    for name, model in zip(
+        _distinct_names([PurePath(model["path"]) for model in models]), models, strict=True
+    ):
         model["name"] = name
     return models
 
@@ -118,7 +137,9 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
     ['/m', '/m']
     """
     for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths]
+        names = [
+            "/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths
+        ]
         if len({*names}) == len(names):
             break
     return names
@@ -128,4 +149,7 @@ def free_memory() -> float:
     """Return the bytes of memory that are free; infinity if the system does not say."""
     facts = Path("/proc/meminfo")
     lines = facts.read_text(encoding="ascii").splitlines() if facts.is_file() else []
-    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))
+    return next(
+        (1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")),
+        float("inf"),
+    )

@@ -22,7 +22,9 @@ from .session import Item, Session
 _MOST_ROWS = 500
 """Largest number of predicted images on the page, and of those that wait; the report and the table have all."""
 
-_MAP_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_MAP_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+)
 """Content security policy of the page of a map, which holds its style."""
 
 _NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
@@ -42,11 +44,16 @@ class Pages:
         Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(self, models: Sequence[dict[str, Any]], *, csrf: str, slides: Path | None = None) -> None:
+    def __init__(
+        self, models: Sequence[dict[str, Any]], *, csrf: str, slides: Path | None = None
+    ) -> None:
         self._models, self._csrf, self._slides = models, csrf, slides
         self._templates = page_templates(__package__)
         source = self._templates.loader.get_source(self._templates, "page.js")[0]
-        self._static = {"page.css": (style_of(__package__, "page.css"), "css"), "page.js": (source, "javascript")}
+        self._static = {
+            "page.css": (style_of(__package__, "page.css"), "css"),
+            "page.js": (source, "javascript"),
+        }
 
     def add(self, app: FastAPI, session: Session) -> None:
         """Add the routes of the pages to an app. Links are relative, so all pages are in one folder."""
@@ -54,7 +61,9 @@ class Pages:
         @app.get("/", include_in_schema=False)
         async def images(model: int = 0) -> Response:
             session.check_model(model)
-            return self._page("images.html", title="Images", goal="images", **self._results(session, model))
+            return self._page(
+                "images.html", title="Images", goal="images", **self._results(session, model)
+            )
 
         @app.get("/results", include_in_schema=False)
         async def results(model: int = 0) -> Response:
@@ -68,10 +77,19 @@ class Pages:
             done = session.done(item.model)
             place = done.index(item) if item in done else 0
             return self._page(
-                "image.html", title=item.name, goal="image", item=item, model=self._models[item.model], map=drawn,
-                target=target or item.predicted, columns=_columns(item),
-                place=place + 1, total=len(done), before=done[place - 1 : place], after=done[place + 1 : place + 2],
-            )  # fmt: skip
+                "image.html",
+                title=item.name,
+                goal="image",
+                item=item,
+                model=self._models[item.model],
+                map=drawn,
+                target=target or item.predicted,
+                columns=_columns(item),
+                place=place + 1,
+                total=len(done),
+                before=done[place - 1 : place],
+                after=done[place + 1 : place + 2],
+            )
 
         if self._slides is not None:
             maps = (self._slides / "maps").resolve()
@@ -102,7 +120,9 @@ class Pages:
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         page = self._templates.get_template(template)
         facts = {"models": self._models, "slides": self._slides, "csrf": self._csrf}
-        return HTMLResponse(page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status)
+        return HTMLResponse(
+            page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status
+        )
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
@@ -120,7 +140,9 @@ class Pages:
             "failed": [item for item in items if item.state == "failed"],
             "working": [item for item in items if item.state == "working"],
             "waiting": [item for item in items if item.state == "waiting"][:_MOST_ROWS],
-            "by_class": [(name, by_class[name], uncertain[name]) for name in self._models[model]["classes"]],
+            "by_class": [
+                (name, by_class[name], uncertain[name]) for name in self._models[model]["classes"]
+            ],
             "version": session.version,
         }
 
@@ -136,7 +158,11 @@ def _marks(item: Item) -> list[str]:
 def _columns(item: Item) -> list[tuple[str, str]]:
     """Return the further cells of the table, with readable titles."""
     further = (item.further or {}).items()
-    return [(_NAMES.get(name, name.replace("_", " ").capitalize()), cell) for name, cell in further if cell]
+    return [
+        (_NAMES.get(name, name.replace("_", " ").capitalize()), cell)
+        for name, cell in further
+        if cell
+    ]
 
 
 async def file_response(path: Path, headers: Mapping[str, str] | None = None) -> Response:

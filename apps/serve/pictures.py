@@ -55,11 +55,17 @@ def show_stains(model: Model, record: ImageRecord, path: Path) -> None:
 
 def own_stain(model: Model) -> str:
     """Return the stain normalisation method of a model; empty if it has none."""
-    settings = next(iter(model.settings.values())) if isinstance(model, BoostedModel) else model.bundle.settings
+    settings = (
+        next(iter(model.settings.values()))
+        if isinstance(model, BoostedModel)
+        else model.bundle.settings
+    )
     return settings.stain if settings.stain in CHECKED else ""
 
 
-def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file: Path) -> dict[str, Any]:
+def draw_map(
+    model: Model, record: ImageRecord, *, target: str, path: Path, file: Path
+) -> dict[str, Any]:
     """Write a heat map laid over an image, and the regions of its highest values; return the facts shown next to it.
 
     Parameters
@@ -79,7 +85,10 @@ def draw_map(model: Model, record: ImageRecord, *, target: str, path: Path, file
     write_picture(lay_over(explanation), path)
     ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
     facts = {name: getattr(explanation, name) for name in ("title", "target", "margin", "caution")}
-    return facts | {"alt": where_highest(explanation), "ends": {name: float(value) for name, value in ends.items()}}
+    return facts | {
+        "alt": where_highest(explanation),
+        "ends": {name: float(value) for name, value in ends.items()},
+    }
 
 
 def write_picture(image: Picture, path: Path) -> None:

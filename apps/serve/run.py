@@ -16,7 +16,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...core import DependencyError, InputError, Many, PathInput, Settings, TextInput, converted, how_to_install, option
+from ...core import (
+    DependencyError,
+    InputError,
+    Many,
+    PathInput,
+    Settings,
+    TextInput,
+    converted,
+    how_to_install,
+    option,
+)
 from ...core.formats import limits
 from ...core.jobs import ensure_folder, scratch_folder
 
@@ -32,10 +42,16 @@ class ServeSettings(Settings):
     """Settings of the web page: its address, its access token, and what it keeps."""
 
     keep: Path | None = option(
-        None, group="Output", help="Keep images, table and report in this new folder; default: nothing is kept."
+        None,
+        group="Output",
+        help="Keep images, table and report in this new folder; default: nothing is kept.",
     )
-    slides: Path | None = option(None, group="Input", help="Also show the maps in this folder, made by slides map.")
-    host: str = option("127.0.0.1", group="Speed", help="Address to answer at; a public one needs a token file.")
+    slides: Path | None = option(
+        None, group="Input", help="Also show the maps in this folder, made by slides map."
+    )
+    host: str = option(
+        "127.0.0.1", group="Speed", help="Address to answer at; a public one needs a token file."
+    )
     port: int = option(8600, group="Speed", least=0, most=65535, help="Port; 0 takes a free one.")
     token_file: Path | None = option(
         None,
@@ -44,16 +60,24 @@ class ServeSettings(Settings):
         help="A file with the token that the page asks for, at least 20 characters; default: a new one each time.",
     )
     public_url: str | None = option(
-        None, group="Speed", metavar="URL", help="Address of the page behind a proxy, such as https://HOST/PATH/."
+        None,
+        group="Speed",
+        metavar="URL",
+        help="Address of the page behind a proxy, such as https://HOST/PATH/.",
     )
 
     def __post_init__(self) -> None:
         """Refuse an address that other machines can reach, unless there is a token file."""
         super().__post_init__()
         if self.public_url and not re.fullmatch(_ADDRESS, self.public_url, re.ASCII):
-            raise InputError("{public_url} {}: give an address such as https://HOST/PATH/", self.public_url)
+            raise InputError(
+                "{public_url} {}: give an address such as https://HOST/PATH/", self.public_url
+            )
         if self.slides is not None and not (self.slides / "maps").is_dir():
-            raise InputError("{slides} {}: holds no maps; give the folder of bchisto slides map --out", self.slides)
+            raise InputError(
+                "{slides} {}: holds no maps; give the folder of bchisto slides map --out",
+                self.slides,
+            )
         local = self.host == "localhost"
         with contextlib.suppress(ValueError):  # a name is not of this machine only
             local = local or ipaddress.ip_address(self.host).is_loopback
@@ -74,11 +98,20 @@ class ServeSettings(Settings):
             with self.token_file.open("rb") as handle:
                 token = handle.read(1000).decode("ascii", errors="replace").strip()
             if self.token_file.stat().st_mode & 0o077:
-                _log.warning("%s: others can read the token; chmod 600 keeps it yours", self.token_file)
+                _log.warning(
+                    "%s: others can read the token; chmod 600 keeps it yours", self.token_file
+                )
         except OSError as error:
             raise InputError(f"{self.token_file}: cannot be read ({error.strerror})") from error
-        if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-            raise InputError(f"{self.token_file}: no token of at least {_LEAST_TOKEN} letters, digits and signs")
+        if (
+            len(token) < _LEAST_TOKEN
+            or not token.isascii()
+            or not token.isprintable()
+            or " " in token
+        ):
+            raise InputError(
+                f"{self.token_file}: no token of at least {_LEAST_TOKEN} letters, digits and signs"
+            )
         return token
 
 
@@ -123,7 +156,10 @@ def serve(
         The address is in use, or is not an address of this machine.
     """
     settings = settings or ServeSettings()
-    paths, options = converted(models, "models", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
+    paths, options = (
+        converted(models, "models", tuple[Path, ...]),
+        converted(weights, "weights", tuple[str, ...]),
+    )
     if not all(map(find_spec, ("fastapi", "uvicorn"))):
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
     if settings.keep is not None:
@@ -131,8 +167,14 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
         ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
-    sessions: list[Any] = []  # to be asked after an interrupt, which leaves no return value and is the normal end
-    with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:
+    sessions: list[
+        Any
+    ] = []  # to be asked after an interrupt, which leaves no return value and is the normal end
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _listening(settings) as listener,
+        scratch_folder() as folder,
+    ):
         asyncio.run(_serve(paths, options, settings, listener, folder, token, ready, sessions))
     return all(session.is_kept for session in sessions)
 
@@ -147,9 +189,15 @@ def _listening(settings: ServeSettings) -> socket.socket:
 
 
 async def _serve(
-    paths: Sequence[Path], options: Sequence[str], settings: ServeSettings, listener: socket.socket, folder: Path,
-    token: str, ready: Callable[[str], object], sessions: list[Any],
-) -> None:  # fmt: skip
+    paths: Sequence[Path],
+    options: Sequence[str],
+    settings: ServeSettings,
+    listener: socket.socket,
+    folder: Path,
+    token: str,
+    ready: Callable[[str], object],
+    sessions: list[Any],
+) -> None:
     import uvicorn
 
     from .app import make_app
@@ -166,17 +214,34 @@ async def _serve(
         public, csrf = (settings.public_url or "").rstrip("/"), secrets.token_urlsafe(24)
         app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
         config = uvicorn.Config(
-            Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public), http=Connection,
-            access_log=False, log_level="critical", server_header=False, proxy_headers=False, lifespan="on", ws="none",
-            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS,
-            log_config=None, backlog=max(1, most_connections() // 3),  # asyncio accepts so many before it makes room
-        )  # fmt: skip
+            Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public),
+            http=Connection,
+            access_log=False,
+            log_level="critical",
+            server_header=False,
+            proxy_headers=False,
+            lifespan="on",
+            ws="none",
+            timeout_keep_alive=_KEPT * limits.SERVED_IDLE_SECONDS,
+            timeout_graceful_shutdown=_END_SECONDS,
+            log_config=None,
+            backlog=max(1, most_connections() // 3),  # asyncio accepts so many before it makes room
+        )
         server = uvicorn.Server(config)
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; with nohup it is ignored
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.handle_exit, signal.SIGTERM, None)
-        answering = asyncio.create_task(server.serve(sockets=[listener]))  # a task, so that repeated interrupts end it
+        if (
+            signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        ):  # a closed terminal; with nohup it is ignored
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGHUP, server.handle_exit, signal.SIGTERM, None
+            )
+        answering = asyncio.create_task(
+            server.serve(sockets=[listener])
+        )  # a task, so that repeated interrupts end it
         # a token of a file would stay in the history of the browser
-        ready((public or _address(listener, settings.host)) + ("/" if settings.token_file else f"/?token={token}"))
+        ready(
+            (public or _address(listener, settings.host))
+            + ("/" if settings.token_file else f"/?token={token}")
+        )
         await answering
     finally:
         await engine.stop()

@@ -38,7 +38,9 @@ _HEADERS = {
 
 _PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>bchisto</title>{}'
 
-_ENTER = _PAGE.format('<meta http-equiv="refresh" content="0;url={0}"><p><a href="{0}">Continue</a></p>')
+_ENTER = _PAGE.format(
+    '<meta http-equiv="refresh" content="0;url={0}"><p><a href="{0}">Continue</a></p>'
+)
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 
 _ASK = _PAGE.format(
@@ -72,14 +74,28 @@ class Guard:
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, public_url: str) -> None:
         self._app, self._token, self._csrf = app, token, csrf
         public = urlsplit(public_url)
-        address = public.netloc.casefold().removesuffix(":443" if public.scheme == "https" else ":80")
-        self._origin, self._root = f"{public.scheme}://{address}", public.path  # as browsers write them
+        address = public.netloc.casefold().removesuffix(
+            ":443" if public.scheme == "https" else ":80"
+        )
+        self._origin, self._root = (
+            f"{public.scheme}://{address}",
+            public.path,
+        )  # as browsers write them
         self._prefix = unquote(public.path)  # as requests arrive
         self._folder, self._ticket = f"/{secrets.token_urlsafe(12)}", secrets.token_urlsafe(32)
         # checked since the host name of an attacker could point to this machine (DNS rebinding)
-        names = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), public.hostname or "localhost")
+        names = (
+            "127.0.0.1",
+            "localhost",
+            "::1",
+            host,
+            socket.gethostname(),
+            public.hostname or "localhost",
+        )
         self._any = host in ("0.0.0.0", "::")  # nosec B104 - compared, not bound
-        self._hosts = {name.casefold() for name in (*names, *([socket.getfqdn()] if self._any else ()))}
+        self._hosts = {
+            name.casefold() for name in (*names, *([socket.getfqdn()] if self._any else ()))
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it to the app."""
@@ -103,7 +119,9 @@ class Guard:
     async def _refusal(self, scope: Scope, receive: Receive) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
-            return PlainTextResponse("This name is not one of this page; ask 127.0.0.1, or give --public-url.\n", 421)
+            return PlainTextResponse(
+                "This name is not one of this page; ask 127.0.0.1, or give --public-url.\n", 421
+            )
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None
@@ -111,9 +129,14 @@ class Guard:
             own = _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers)
             if scope["method"] in ("GET", "HEAD") or own:
                 return None
-            return PlainTextResponse("Not asked by the page itself; behind a proxy, give --public-url.\n", 403)
+            return PlainTextResponse(
+                "Not asked by the page itself; behind a proxy, give --public-url.\n", 403
+            )
         given = scope["query_string"]
-        if scope["method"] == "POST" and headers.get("content-type") == "application/x-www-form-urlencoded":
+        if (
+            scope["method"] == "POST"
+            and headers.get("content-type") == "application/x-www-form-urlencoded"
+        ):
             with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token
                 async with asyncio.timeout(1):
                     given = (await receive()).get("body", b"")
@@ -144,7 +167,11 @@ def _same(given: str, wanted: str) -> bool:
 def most_connections() -> int:
     """Return how many connections there may be, so that files can still be opened."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return min(limits.SERVED_CONNECTIONS, max(1, files // 4)) if files > 0 else limits.SERVED_CONNECTIONS
+    return (
+        min(limits.SERVED_CONNECTIONS, max(1, files // 4))
+        if files > 0
+        else limits.SERVED_CONNECTIONS
+    )
 
 
 class Connection(H11Protocol):
@@ -155,7 +182,11 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.begun = self.loop.time()
         if len(self.connections) > most_connections():
-            idle = [other for other in self.connections if isinstance(other, Connection) and other.is_idle]
+            idle = [
+                other
+                for other in self.connections
+                if isinstance(other, Connection) and other.is_idle
+            ]
             oldest = min(idle, key=lambda other: other.begun)  # this one at the latest
             self.connections.discard(oldest)
             oldest.transport.abort()

@@ -52,13 +52,25 @@ class Session:
     """
 
     def __init__(
-        self, engine: Engine, models: Sequence[dict[str, Any]], folder: Path, *, keep: Path | None = None
+        self,
+        engine: Engine,
+        models: Sequence[dict[str, Any]],
+        folder: Path,
+        *,
+        keep: Path | None = None,
     ) -> None:
         self.engine, self.models, self.version, self.folder = engine, models, 0, folder
         self.is_kept, self._due = True, time.monotonic() + _KEEP_SECONDS
-        self._keep, self._removed = list[Path](), set[Path]()  # folders of what is kept; images to be removed there
+        self._keep, self._removed = (
+            list[Path](),
+            set[Path](),
+        )  # folders of what is kept; images to be removed there
         if keep is not None:
-            self._keep = [keep] if len(models) == 1 else [keep / f"model-{n + 1}" for n in range(len(models))]
+            self._keep = (
+                [keep]
+                if len(models) == 1
+                else [keep / f"model-{n + 1}" for n in range(len(models))]
+            )
         self._items, self._changed = dict[int, Item](), asyncio.Event()
         self._next = self._held = self._written = self._pixels = 0
         self._seconds = 0.0
@@ -90,7 +102,11 @@ class Session:
 
     def seconds(self) -> float | None:
         """Return how long all images that wait will take, at the speed of the others; None if nothing is known."""
-        pixels = sum(item.width * item.height for item in self._items.values() if item.state in ("waiting", "working"))
+        pixels = sum(
+            item.width * item.height
+            for item in self._items.values()
+            if item.state in ("waiting", "working")
+        )
         return round(self._seconds / self._pixels * pixels, 1) if self._pixels else None
 
     async def add(self, name: str, content: AsyncIterator[bytes], **facts: Any) -> Item:
@@ -110,9 +126,13 @@ class Session:
         """
         name = readable(name) or "image"
         if name.count("/") > _MOST_FOLDERS:
-            raise HTTPException(400, f"{name}: is in more than {_MOST_FOLDERS} folders; drop the inner ones")
+            raise HTTPException(
+                400, f"{name}: is in more than {_MOST_FOLDERS} folders; drop the inner ones"
+            )
         if len(self._items) >= limits.SERVED_IMAGES:
-            raise HTTPException(507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first")
+            raise HTTPException(
+                507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first"
+            )
         self._next = number = self._next + 1
         item = Item(number, name, folder=self.folder / str(number), mpp=facts.get("given"), **facts)
         try:
@@ -134,7 +154,9 @@ class Session:
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
             if isinstance(error, OSError):
-                raise HTTPException(507, f"{name}: cannot be stored ({error.strerror or error})") from error
+                raise HTTPException(
+                    507, f"{name}: cannot be stored ({error.strerror or error})"
+                ) from error
             raise
         self._change()
         return item
@@ -152,17 +174,25 @@ class Session:
     async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
         """Write an upload to a file; refuse it if it is too slow or too large."""
         if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
-            raise HTTPException(507, f"{item.name}: the disk of the page's temporary files is nearly full")
+            raise HTTPException(
+                507, f"{item.name}: the disk of the page's temporary files is nearly full"
+            )
         item.path.parent.mkdir(parents=True)
         digest = hashlib.sha256()
         with item.path.open("xb") as handle:
-            while (chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)) is not None:
+            while (
+                chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
+            ) is not None:
                 item.size += len(chunk)
                 self._held += len(chunk)
                 if item.size > limits.SERVED_BYTES:
-                    raise HTTPException(413, f"{item.name}: is larger than {limits.SERVED_BYTES >> 20} MB")
+                    raise HTTPException(
+                        413, f"{item.name}: is larger than {limits.SERVED_BYTES >> 20} MB"
+                    )
                 if self._held > limits.SERVED_HELD_BYTES:
-                    raise HTTPException(507, "the images on the page fill the room that it has; remove some first")
+                    raise HTTPException(
+                        507, "the images on the page fill the room that it has; remove some first"
+                    )
                 handle.write(chunk)
                 digest.update(chunk)
         item.sha256 = digest.hexdigest()
@@ -212,7 +242,9 @@ class Session:
         while True:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
-            item = next((item for item in waiting if not item.width), waiting[0] if waiting else None)
+            item = next(
+                (item for item in waiting if not item.width), waiting[0] if waiting else None
+            )
             begun = time.monotonic()
             if self._keep and begun > self._due:
                 item = None
@@ -223,7 +255,9 @@ class Session:
                 if item is not None:
                     item.state, item.error = "failed", f"unexpected {type(error).__name__}: {error}"
             if item is None:
-                self._due = (now := time.monotonic()) + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
+                self._due = (now := time.monotonic()) + max(
+                    _KEEP_SECONDS, _TIMES_ITS_COST * (now - begun)
+                )
             if not waiting:
                 await self._changed.wait()
 
@@ -233,7 +267,10 @@ class Session:
             item.state = "working"
         self.version += 1
         begun = time.monotonic()
-        task = {"do": "predict" if item.width else "read", "thumbnail": str(item.folder / "small.jpg")}
+        task = {
+            "do": "predict" if item.width else "read",
+            "thumbnail": str(item.folder / "small.jpg"),
+        }
         answer = await self._ask(item, task)
         answer.pop("exit_code", None)
         for name, value in answer.items():
@@ -244,7 +281,9 @@ class Session:
             item.state = "done"
             self._seconds += time.monotonic() - begun
             self._pixels += item.width * item.height
-        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (free := free_memory()):
+        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (
+            free := free_memory()
+        ):
             item.state = "failed"
             item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
         self.version += 1
@@ -266,21 +305,30 @@ class Session:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
         if (version := self.version) == self._written:
             return
-        answers = [await self.write(number, folder, prefix="images/") for number, folder in enumerate(self._keep)]
+        answers = [
+            await self.write(number, folder, prefix="images/")
+            for number, folder in enumerate(self._keep)
+        ]
         self._remove_kept(*self._removed)
         errors = [answer["error"] for answer in answers if "error" in answer]
         errors += [f"{path}: cannot be removed" for path in self._removed]
         for error in errors:
             _log.warning("%s", error)
         self.is_kept = not errors
-        self._written = -1 if errors else version  # only now, since the end of the page may interrupt this
+        self._written = (
+            -1 if errors else version
+        )  # only now, since the end of the page may interrupt this
 
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
         for number, folder in enumerate(self._keep):
             if left := sum(item.state in ("waiting", "working") for item in self.items(number)):
-                _log.warning("%s: %s not predicted; give them to predict", folder / "images", counted(left, "image"))
+                _log.warning(
+                    "%s: %s not predicted; give them to predict",
+                    folder / "images",
+                    counted(left, "image"),
+                )
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
@@ -298,7 +346,9 @@ class Session:
             item.shown[path.name] = answer
         return path, item.shown[path.name]
 
-    async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> dict[str, Any]:
+    async def write(
+        self, model: int, folder: Path, *, prefix: str = "", html: bool = True
+    ) -> dict[str, Any]:
         """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
 
         If no image is done or failed, writing with the report removes all three.
@@ -314,11 +364,27 @@ class Session:
         """
         ended = [item for item in self.items(model) if item.state in ("done", "failed")]
         images = [
-            {**item.task, "kept": item.kept, "error": item.error, "known_mpp": item.mpp, "notes": item.notes,
-             "reviewed": item.reviewed, "label": item.label, "listed": prefix + item.name}
+            {
+                **item.task,
+                "kept": item.kept,
+                "error": item.error,
+                "known_mpp": item.mpp,
+                "notes": item.notes,
+                "reviewed": item.reviewed,
+                "label": item.label,
+                "listed": prefix + item.name,
+            }
             for item in ended
-        ]  # fmt: skip
-        task = {"do": "write", "model": self.models[model], "images": images, "folder": str(folder), "html": html}
+        ]
+        task = {
+            "do": "write",
+            "model": self.models[model],
+            "images": images,
+            "folder": str(folder),
+            "html": html,
+        }
         answer = await self.engine.ask(task)
-        again = "error" in answer and any(item.number not in self._items for item in ended)  # removed meanwhile
+        again = "error" in answer and any(
+            item.number not in self._items for item in ended
+        )  # removed meanwhile
         return await self.write(model, folder, prefix=prefix, html=html) if again else answer

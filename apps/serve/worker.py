@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from ...core import BchistoError, Message, is_out_of_memory, message_of, os_error, printable, written
+from ...core import (
+    BchistoError,
+    Message,
+    is_out_of_memory,
+    message_of,
+    os_error,
+    printable,
+    written,
+)
 from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
@@ -70,14 +78,20 @@ def _answer(task: Task) -> dict[str, Any]:
         try:
             answer = _TASKS[task["do"]](task)
         except (BchistoError, OSError) as error:
-            text, code = (message_of(error), error.exit_code) if isinstance(error, BchistoError) else os_error(error)
+            text, code = (
+                (message_of(error), error.exit_code)
+                if isinstance(error, BchistoError)
+                else os_error(error)
+            )
             answer = {"error": _in_words(text, task), "exit_code": code}
         except Exception as error:
             if is_out_of_memory(error):
                 answer = {"error": "takes more memory than there is"}
             else:
                 logging.getLogger(__name__).debug("the error in full", exc_info=True)
-                answer = {"error": f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"}
+                answer = {
+                    "error": f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+                }
     return {name: _named(value, task) for name, value in {**answer, "notes": notes}.items()}
 
 
@@ -89,7 +103,9 @@ def _noted(task: Task) -> Iterator[list[str]]:
     class Gather(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             whole = isinstance(record.msg, Message)
-            notes.append(printable(_in_words(record.msg, task) if whole else record.getMessage(), lines=True))
+            notes.append(
+                printable(_in_words(record.msg, task) if whole else record.getMessage(), lines=True)
+            )
 
     handler, logger = Gather(logging.WARNING), logging.getLogger("bchisto")
     logger.addHandler(handler)
@@ -110,7 +126,11 @@ def _in_words(text: str, task: Task) -> str:
     def write(name: str, value: str) -> str:
         if task["do"] == "facts":
             return f"{MARKS[0]}{name}{':' if value else ''}{value}{MARKS[1]}"
-        return "the field Micrometres per pixel" if name == "mpp" else f"--{name.replace('_', '-')} {value}".rstrip()
+        return (
+            "the field Micrometres per pixel"
+            if name == "mpp"
+            else f"--{name.replace('_', '-')} {value}".rstrip()
+        )
 
     return written(text, write)
 
@@ -136,14 +156,18 @@ def _model(task: Task) -> tuple[ModelFile, Model]:
 
 def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
     """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
-    record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"])
+    record = ImageRecord(
+        image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"]
+    )
     if record.mpp is None:
         above = record.path.parents[1]
         with suppress(OSError, ValueError):  # names that no folder can have
             for name in image["beside"]:  # BACH is known by its folders
                 (above / Path(name).name).mkdir(exist_ok=True)
         for root in (Path(image["folder"]), *([above] if image["beside"] else [])):
-            with suppress(BchistoError):  # as `predict` knows them from the names of a published data set
+            with suppress(
+                BchistoError
+            ):  # as `predict` knows them from the names of a published data set
                 (published,) = ImageSelection(root, **model.bundle.reading).table().records
                 record = replace(record, mpp=record.mpp or published.mpp)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
@@ -169,7 +193,9 @@ def _facts(task: Task) -> dict[str, Any]:
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
-        "known": measured(path.parent.name or path.stem, read_json(beside) if beside.is_file() else None),
+        "known": measured(
+            path.parent.name or path.stem, read_json(beside) if beside.is_file() else None
+        ),
         "stain": own_stain(model),
         "point": "" if point is None else str(point),
     }
@@ -187,11 +213,15 @@ def _predict(task: Task) -> dict[str, Any]:
     file, model = _model(task)
     record, _ = _record(task["image"], model)
     with advised():
-        result = predict_records(model, [record], ticker=Ticker(None), skip_errors=True)[record.image_id]
+        result = predict_records(model, [record], ticker=Ticker(None), skip_errors=True)[
+            record.image_id
+        ]
     if isinstance(result, str):
         return {"error": _in_words(result, task)}
     model_path = Path(task["model"]["path"])
-    predicted = Predicted([record], {record.image_id: result}, model.bundle, model_path, file.sha256)
+    predicted = Predicted(
+        [record], {record.image_id: result}, model.bundle, model_path, file.sha256
+    )
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     (row,) = sheet_rows(shown, predicted)
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
@@ -202,7 +232,9 @@ def _predict(task: Task) -> dict[str, Any]:
         "confidence": row.confidence,
         "uncertain": row.unsure,
         "next_class": row.next_class,
-        "probabilities": dict(zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)),
+        "probabilities": dict(
+            zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)
+        ),
         "calibrated": dict(zip(model.bundle.classes, calibrated.tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
@@ -214,7 +246,11 @@ def _point(file: ModelFile) -> Any:
 
 def _result(image: Mapping[str, Any]) -> Prediction | str:
     kept = image["kept"]
-    return str(image["error"]) if kept is None else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
+    return (
+        str(image["error"])
+        if kept is None
+        else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
+    )
 
 
 def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
@@ -225,7 +261,9 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
             with suppress(OSError):  # a file and a folder of one name have no patient
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(image["path"])
-        dropped = {name.rpartition("/")[0].partition("/")[0] for name in images}  # empty for a file by itself
+        dropped = {
+            name.rpartition("/")[0].partition("/")[0] for name in images
+        }  # empty for a file by itself
         root = Path(folder, *dropped) if len(dropped) == 1 else Path(folder)
         records = ImageSelection(root, **model.bundle.reading).table().records
         return {record.path.relative_to(folder).as_posix(): record.group for record in records}
@@ -250,11 +288,17 @@ def _write(task: Task) -> dict[str, Any]:
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     used = [images[record.image_id] for record in shown.table.records]
     own = [
-        ("mpp", ["" if image["known_mpp"] is None else f"{image['known_mpp']:.6g}" for image in used]),
+        (
+            "mpp",
+            ["" if image["known_mpp"] is None else f"{image['known_mpp']:.6g}" for image in used],
+        ),
         ("warnings", ["; ".join(image["notes"]) for image in used]),
         ("reviewed", ["yes" if image["reviewed"] else "" for image in used]),
     ]
-    table = replace(shown.table, further=[*shown.table.further, *own, ("path", [image["listed"] for image in used])])
+    table = replace(
+        shown.table,
+        further=[*shown.table.further, *own, ("path", [image["listed"] for image in used])],
+    )
     table.finish(folder / "predictions.csv", overwrite=True)
     filled = [column for column in own if any(column[1])]
     report = replace(shown, table=replace(shown.table, further=[*shown.table.further, *filled]))
@@ -269,16 +313,25 @@ def _show(task: Task) -> dict[str, Any]:
     model = _model(task)[1]
     record, _ = _record(task["image"], model)
     if task["do"] == "map":
-        return draw_map(model, record, target=task["target"], path=Path(task["out"]), file=Path(task["model"]["path"]))
+        return draw_map(
+            model,
+            record,
+            target=task["target"],
+            path=Path(task["out"]),
+            file=Path(task["model"]["path"]),
+        )
     show = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}[task["do"]]
     show(model, record, Path(task["out"]))
     return {}
 
 
 _TASKS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
-    "facts": _facts, "read": _read, "predict": _predict, "write": _write,
+    "facts": _facts,
+    "read": _read,
+    "predict": _predict,
+    "write": _write,
     **dict.fromkeys(("picture", "pixels", "stains", "map"), _show),
-}  # fmt: skip
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,9 +13,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError, Many, Message, PathInput, converted, counted, few, option, plain_options
+from ...core import (
+    ImageError,
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    converted,
+    counted,
+    few,
+    option,
+    plain_options,
+)
 from ...core.formats import file_sha256, read_csv, read_json
-from ...core.jobs import Ticker, Work, atomic_output, cpu_resources, do_missing, key_of, write_json, write_rows
+from ...core.jobs import (
+    Ticker,
+    Work,
+    atomic_output,
+    cpu_resources,
+    do_missing,
+    key_of,
+    write_json,
+    write_rows,
+)
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
 from . import files
@@ -42,10 +62,18 @@ class CutSettings(files.SlideSettings):
     crops of 650.
     """
 
-    field: float = option(768.0, group="Input", least=10, most=20_000, help="Side of a field in micrometres.")
-    scale: float = option(0.5, group="Input", least=0.02, most=20, help="Micrometres per pixel of a field.")
-    overlap: float = option(0.0, group="Input", least=0, most=0.95, help="Share of a field that the next one repeats.")
-    annotated: float = option(0.75, group="Input", least=0.5, most=1, help="Share that the class of a field covers.")
+    field: float = option(
+        768.0, group="Input", least=10, most=20_000, help="Side of a field in micrometres."
+    )
+    scale: float = option(
+        0.5, group="Input", least=0.02, most=20, help="Micrometres per pixel of a field."
+    )
+    overlap: float = option(
+        0.0, group="Input", least=0, most=0.95, help="Share of a field that the next one repeats."
+    )
+    annotated: float = option(
+        0.75, group="Input", least=0.5, most=1, help="Share that the class of a field covers."
+    )
     annotations: Path | None = option(None, group="Input", decides=False, help=_OUTLINES)
     jpeg: bool = option(False, group="Output", help="Write JPEG of quality 90 in place of PNG.")
 
@@ -53,7 +81,9 @@ class CutSettings(files.SlideSettings):
         """Refuse fields of too many or too few pixels."""
         super().__post_init__()
         if not 32 <= self.pixels <= 9000:
-            raise InputError("{field} and {scale}: fields of {} pixels; give 32 to 9,000 pixels", self.pixels)
+            raise InputError(
+                "{field} and {scale}: fields of {} pixels; give 32 to 9,000 pixels", self.pixels
+            )
 
     @property
     def pixels(self) -> int:
@@ -87,7 +117,9 @@ class SlideUnit(NamedTuple):
     content: Mapping[str, Any]
 
     @classmethod
-    def of(cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings) -> SlideUnit:
+    def of(
+        cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings
+    ) -> SlideUnit:
         """Open a slide, and return it as a unit.
 
         Raises
@@ -101,8 +133,21 @@ class SlideUnit(NamedTuple):
             regions = None if outlines is None else files.read_regions(outlines, opened)
         drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
         key = key_of("fields 1", settings=options, slide=opened.digest, regions=drawn)
-        content = {"name": slide.name, "digest": opened.digest, "key": key, "scale": scale, "size": size}
-        return cls(slide, regions, folder / slide.name, settings, positions(*size, overlap=settings.overlap), content)
+        content = {
+            "name": slide.name,
+            "digest": opened.digest,
+            "key": key,
+            "scale": scale,
+            "size": size,
+        }
+        return cls(
+            slide,
+            regions,
+            folder / slide.name,
+            settings,
+            positions(*size, overlap=settings.overlap),
+            content,
+        )
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -139,9 +184,17 @@ class CutResult(NamedTuple):
         return Counter(label for slide in self.slides for _, _, label, _ in slide["fields"])
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items()))
-        area, fields = sum(slide["tissue"] for slide in self.slides), counted(sum(self.classes.values()), "field")
-        slides, patients = len(self.slides), counted(len({slide["group"] for slide in self.slides}), "patient")
+        counts = ", ".join(
+            f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items())
+        )
+        area, fields = (
+            sum(slide["tissue"] for slide in self.slides),
+            counted(sum(self.classes.values()), "field"),
+        )
+        slides, patients = (
+            len(self.slides),
+            counted(len({slide["group"] for slide in self.slides}), "patient"),
+        )
         return f"{counted(slides, 'slide')} of {patients}, {area:.3g} mm2 of tissue, {fields}: {counts or 'none'}"
 
 
@@ -190,21 +243,35 @@ def cut(
         with leaving_out(slide.name, failures, skip=work.skip_errors):
             unit = SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings)
             if earlier.get(slide.name, unit.content)["digest"] != unit.content["digest"]:
-                raise InputError("{}: another slide was cut into {}; give another {out}", slide.path, unit.folder)
+                raise InputError(
+                    "{}: another slide was cut into {}; give another {out}", slide.path, unit.folder
+                )
             if (name := names.setdefault(unit.content["digest"], slide.name)) != slide.name:
-                raise InputError("{}: the same slide as {}; give it once, or another {out}", slide.path, name)
+                raise InputError(
+                    "{}: the same slide as {}; give it once, or another {out}", slide.path, name
+                )
             units.append(unit)
-    config = {"sources": [str(path) for path in given], "out": str(folder), **plain_options(settings, work)}
+    config = {
+        "sources": [str(path) for path in given],
+        "out": str(folder),
+        **plain_options(settings, work),
+    }
     fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
     into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/*",))
-    writing = contextlib.nullcontext() if dry_run else record_run(folder, command="cut", config=config, work=work)
+    writing = (
+        contextlib.nullcontext()
+        if dry_run
+        else record_run(folder, command="cut", config=config, work=work)
+    )
     with writing as record:
         if record is not None:
             into.begin(overwrite=work.overwrite)
         before, made = do_missing(
             functools.partial(cut_slide, skip=work.skip_errors, writes=record is not None),
             units,
-            read=lambda unit: of if unit.is_finished(of := earlier.get(unit.slide.name, {})) else None,
+            read=lambda unit: (
+                of if unit.is_finished(of := earlier.get(unit.slide.name, {})) else None
+            ),
             steps=lambda unit: len(unit.corners) + 1,
             label="cut",
             finished="slides are cut",
@@ -214,17 +281,33 @@ def cut(
         )
         contents = [*filter(None, before), *made]
         failures += [(name, text) for content in contents for name, text in content["failures"]]
-        finished = sorted((content for content in contents if "picture" in content), key=lambda slide: slide["name"])
+        finished = sorted(
+            (content for content in contents if "picture" in content),
+            key=lambda slide: slide["name"],
+        )
         if not finished:
             raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
         table, keeps = folder / "manifest.csv", not work.overwrite
-        known = read_csv(table, needed=_HEADER[:2], expected="path,label").rows if keeps and table.is_file() else ()
-        typed = {row["path"]: row["label"] for _, row in known if row["label"] != row.get("drawn", "")}
-        others = [row for _, row in known if row.get("wsi") not in groups and (folder / row["path"]).is_file()]
+        known = (
+            read_csv(table, needed=_HEADER[:2], expected="path,label").rows
+            if keeps and table.is_file()
+            else ()
+        )
+        typed = {
+            row["path"]: row["label"] for _, row in known if row["label"] != row.get("drawn", "")
+        }
+        others = [
+            row
+            for _, row in known
+            if row.get("wsi") not in groups and (folder / row["path"]).is_file()
+        ]
         rows = [[row.get(name, "") for name in _HEADER] for row in others]
         for slide in finished:
             own, mpp = (groups[slide["name"]], slide["name"]), f"{slide['scale']:.6g}"
-            rows += [[file, typed.get(file, drawn), *own, x, y, mpp, drawn] for x, y, drawn, file in slide["fields"]]
+            rows += [
+                [file, typed.get(file, drawn), *own, x, y, mpp, drawn]
+                for x, y, drawn, file in slide["fields"]
+            ]
             fields = [(x, y, typed.get(file, drawn), file) for x, y, drawn, file in slide["fields"]]
             slide |= {"group": own[0], "fields": fields}
         result = CutResult(folder, finished, failures)
@@ -234,12 +317,18 @@ def cut(
             write_rows(table, _HEADER, rows)
             files.write_failures(folder, failures)
             page = folder / "overview.html"
-            render_page(page, "cut.html", package=__package__, style="cut.css", script="", result=result)
-            record.note(slides=len(result.slides), fields=dict(result.classes), failures=len(failures))
+            render_page(
+                page, "cut.html", package=__package__, style="cut.css", script="", result=result
+            )
+            record.note(
+                slides=len(result.slides), fields=dict(result.classes), failures=len(failures)
+            )
     return result
 
 
-def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bool) -> dict[str, Any]:
+def cut_slide(
+    units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bool
+) -> dict[str, Any]:
     """Cut a slide: choose fields, write those that do not exist, then the list of all, which is returned.
 
     Parameters
@@ -263,25 +352,51 @@ def cut_slide(units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bo
     settings, regions = unit.settings, unit.regions or ()
     content: dict[str, Any] = {**unit.content, "fields": [], "failures": failures}
     scale, side = content["scale"], content["size"][2]
-    with leaving_out(unit.slide.name, failures, skip=skip), Slide(unit.slide.path, mpp=settings.mpp) as slide:
+    with (
+        leaving_out(unit.slide.name, failures, skip=skip),
+        Slide(unit.slide.path, mpp=settings.mpp) as slide,
+    ):
         tissue = find_tissue(slide)
         corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
         classes: Sequence[str | None] = [""] * len(corners)
         if unit.regions is not None:
             classes = field_classes(regions, corners, side, least=settings.annotated)
-        chosen = [(x, y, name) for (x, y), name in zip(corners.tolist(), classes, strict=True) if name is not None]
-        counts = [f"{classes.count(name)} {name or 'unnamed'}" for name in sorted({region.label for region in regions})]
+        chosen = [
+            (x, y, name)
+            for (x, y), name in zip(corners.tolist(), classes, strict=True)
+            if name is not None
+        ]
+        counts = [
+            f"{classes.count(name)} {name or 'unnamed'}"
+            for name in sorted({region.label for region in regions})
+        ]
         if not chosen or len(chosen) < len(corners):
             text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
-            _log.warning(Message(text, slide.path, settings.tissue, len(corners), settings.annotated, few(counts) or 0))
+            _log.warning(
+                Message(
+                    text,
+                    slide.path,
+                    settings.tissue,
+                    len(corners),
+                    settings.annotated,
+                    few(counts) or 0,
+                )
+            )
         ticker.tick(len(unit.corners) + 1 - len(chosen))
         for x, y, name in chosen:
             file = unit.file(x, y)
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    image = Image.fromarray(slide.read(x, y, settings.pixels, settings.pixels, scale))
+                    image = Image.fromarray(
+                        slide.read(x, y, settings.pixels, settings.pixels, scale)
+                    )
                     with atomic_output(file) as temporary:
-                        image.save(temporary, "JPEG" if settings.jpeg else "PNG", quality=90, compress_level=3)
+                        image.save(
+                            temporary,
+                            "JPEG" if settings.jpeg else "PNG",
+                            quality=90,
+                            compress_level=3,
+                        )
                 content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
         content |= {"tissue": tissue.area, "picture": _picture(tissue, regions)}
@@ -295,8 +410,14 @@ def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
     import cv2
 
     drawn, width = tissue.picture.copy(), max(1, round(max(tissue.mask.shape) / _SIDE))
-    outlines, _ = cv2.findContours(tissue.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(
+        tissue.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
     cv2.drawContours(drawn, outlines, -1, _TISSUE, width)
-    rings = [np.rint(ring / tissue.factor).astype(np.int32) for region in regions for ring in region.rings]
+    rings = [
+        np.rint(ring / tissue.factor).astype(np.int32)
+        for region in regions
+        for ring in region.rings
+    ]
     cv2.polylines(drawn, rings, True, _REGION, width)
     return thumbnail(drawn, side=_SIDE)

@@ -29,7 +29,9 @@ _log = logging.getLogger(__name__)
 
 Failures = list[tuple[str, str]]
 
-_RULE = "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
+_RULE = (
+    "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
+)
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
@@ -39,10 +41,18 @@ _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.I
 class SlideSettings(Settings):
     """What every command on slides is told of them."""
 
-    tissue: float = option(0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs.")
-    mpp: float | None = option(None, group="Input", least=0.02, most=20, help="Micrometres a pixel if none is stated.")
-    patients: Path | None = option(None, group="Input", decides=False, help="Table with columns slide and patient.")
-    group_from: str | None = option(None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE)
+    tissue: float = option(
+        0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
+    )
+    mpp: float | None = option(
+        None, group="Input", least=0.02, most=20, help="Micrometres a pixel if none is stated."
+    )
+    patients: Path | None = option(
+        None, group="Input", decides=False, help="Table with columns slide and patient."
+    )
+    group_from: str | None = option(
+        None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE
+    )
 
 
 class SlideFile(NamedTuple):
@@ -79,15 +89,27 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     for source in sources:
         for path in source.rglob("[!.]*") if source.is_dir() else [source]:
             if path == source or path.suffix.casefold() in SLIDE_SUFFIXES | {".tif", ".tiff"}:
-                paths.setdefault(path, path.relative_to(source if source.is_dir() else source.parent).as_posix())
+                paths.setdefault(
+                    path, path.relative_to(source if source.is_dir() else source.parent).as_posix()
+                )
     if not paths:
-        raise InputError(f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)")
+        raise InputError(
+            f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)"
+        )
     names = {path: path.stem for path in sorted(paths)}
     stems = Counter(names.values())
-    names |= {path: f"{path.absolute().parent.name}_{stem}" for path, stem in names.items() if stems[stem] > 1}
+    names |= {
+        path: f"{path.absolute().parent.name}_{stem}"
+        for path, stem in names.items()
+        if stems[stem] > 1
+    }
     counts = Counter(names.values())
-    if unfit := [path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name]:
-        raise InputError(f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8")
+    if unfit := [
+        path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name
+    ]:
+        raise InputError(
+            f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8"
+        )
     return [SlideFile(name, path, paths[path]) for path, name in names.items()]
 
 
@@ -126,12 +148,24 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
         return {}
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}
-    files = {path.stem: path for path in sorted(given.rglob("*json")) if path.suffix in (".geojson", ".json")}
+    files = {
+        path.stem: path
+        for path in sorted(given.rglob("*json"))
+        if path.suffix in (".geojson", ".json")
+    }
     names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
     if not names:
-        raise InputError("{annotations} {}: give a folder with a file a slide ({}.geojson)", given, slides[0].name)
+        raise InputError(
+            "{annotations} {}: give a folder with a file a slide ({}.geojson)",
+            given,
+            slides[0].name,
+        )
     if bare := [slide.name for slide in slides if slide.name not in names.values()]:
-        _log.warning("%s without annotations, and so without labels: %s", counted(len(bare), "slide"), few(bare))
+        _log.warning(
+            "%s without annotations, and so without labels: %s",
+            counted(len(bare), "slide"),
+            few(bare),
+        )
     return {name: files[stem] for stem, name in names.items()}
 
 
@@ -158,7 +192,12 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
     if bare := [slide.name for slide in slides if not groups[slide.relative]]:
-        raise InputError("{group_from} {}: names no patient of {}: {}", rule, counted(len(bare), "slide"), few(bare))
+        raise InputError(
+            "{group_from} {}: names no patient of {}: {}",
+            rule,
+            counted(len(bare), "slide"),
+            few(bare),
+        )
     return {slide.name: str(groups[slide.relative]) for slide in slides}
 
 
@@ -174,10 +213,14 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
     image, column = read.choose(IMAGE), read.choose(role)
     rows, values = [(row[image], row[column]) for _, row in read.rows], dict[str, str]()
-    while names := match_names((name for name, _ in rows), (slide.name for slide in slides), where=table.name)[0]:
+    while names := match_names(
+        (name for name, _ in rows), (slide.name for slide in slides), where=table.name
+    )[0]:
         for name, value in rows:
             if name in names and (first := values.setdefault(names[name], value)) != value:
-                raise InputError(f"{table}: {what} of {names[name]} is {first!r} and {value!r}; keep one row")
+                raise InputError(
+                    f"{table}: {what} of {names[name]} is {first!r} and {value!r}; keep one row"
+                )
         rows = [row for row in rows if row[0] not in names]
     if bare := [slide.name for slide in slides if not values.get(slide.name)]:
         text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
@@ -235,20 +278,32 @@ def read_regions(path: Path, slide: Slide) -> list[Region]:
     for number, feature in enumerate(content if isinstance(content, list) else [content], start=1):
         try:
             properties, geometry = feature.get("properties") or {}, feature.get("geometry") or {}
-            kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            kind = (
+                properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            )
             if _OTHERS.fullmatch(str(kind)):
                 continue
             label, polygons = _class_of(properties), geometry.get("coordinates") or []
-            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(str(geometry.get("type")), [])
+            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(
+                str(geometry.get("type")), []
+            )
             drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
-            raise InputError(f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again") from error
-        usable = [region for region in drawn if region.rings and np.ptp(region.rings[0], axis=0).all()]
+            raise InputError(
+                f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again"
+            ) from error
+        usable = [
+            region for region in drawn if region.rings and np.ptp(region.rings[0], axis=0).all()
+        ]
         usable = [] if label.endswith("*") else usable
         left_out += not usable
         regions += usable
     if left_out:
-        _log.warning("%s: %s without an area, or ignored by QuPath, left out", path, counted(left_out, "annotation"))
+        _log.warning(
+            "%s: %s without an area, or ignored by QuPath, left out",
+            path,
+            counted(left_out, "annotation"),
+        )
     for region in regions:
         left, top, right, bottom = region.box
         if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:

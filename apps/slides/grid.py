@@ -77,7 +77,9 @@ def find_tissue(slide: Slide) -> Tissue:
     return Tissue(picture, mask, scale / slide.mpp, int(mask.sum()) * scale**2 / 1e6)
 
 
-def positions(width: int, height: int, side: float, *, overlap: float = 0.0, edges: bool = False) -> Positions:
+def positions(
+    width: int, height: int, side: float, *, overlap: float = 0.0, edges: bool = False
+) -> Positions:
     """Return regular positions of squares, row by row from the left upper corner.
 
     Parameters
@@ -122,13 +124,20 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> npt.NDArra
     import cv2
 
     sums = cv2.integral(tissue.mask.astype(np.uint8))
-    begin, length = np.rint(corners / tissue.factor).astype(int), max(1, round(side / tissue.factor))
-    (left, top), (right, bottom) = (np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length))
+    begin, length = (
+        np.rint(corners / tissue.factor).astype(int),
+        max(1, round(side / tissue.factor)),
+    )
+    (left, top), (right, bottom) = (
+        np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length)
+    )
     inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return np.asarray(inside / length**2, dtype=np.float64)
 
 
-def field_classes(regions: Sequence[Region], corners: Positions, side: float, *, least: float) -> list[str | None]:
+def field_classes(
+    regions: Sequence[Region], corners: Positions, side: float, *, least: float
+) -> list[str | None]:
     """Return the class of each field: the one that covers enough of it, if all others cover no more than the rest.
 
     Parameters
@@ -153,13 +162,24 @@ def field_classes(regions: Sequence[Region], corners: Positions, side: float, *,
     classes: list[str | None] = []
     for corner in corners:
         covered: dict[str, npt.NDArray[Any]] = {}
-        for index in np.flatnonzero(((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)).tolist():
-            squares = [((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS for ring in regions[index].rings]
+        for index in np.flatnonzero(
+            ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
+        ).tolist():
+            squares = [
+                ((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS
+                for ring in regions[index].rings
+            ]
             drawn = np.zeros((_RASTER, _RASTER), np.uint8)
-            cv2.fillPoly(drawn, [np.rint(ring).astype(np.int32) for ring in squares], 1, shift=_BITS)
+            cv2.fillPoly(
+                drawn, [np.rint(ring).astype(np.int32) for ring in squares], 1, shift=_BITS
+            )
             covered[regions[index].label] = covered.get(regions[index].label, 0) | drawn
         shares = {label: float(drawn.mean()) for label, drawn in covered.items()}
-        rivals = [label for label, share in shares.items() if label and (share >= least or share > 1 - least)]
+        rivals = [
+            label
+            for label, share in shares.items()
+            if label and (share >= least or share > 1 - least)
+        ]
         label = rivals[0] if rivals else ""
         classes.append(label if len(rivals) < 2 and shares.get(label, 0) >= least else None)
     return classes

@@ -32,9 +32,7 @@ _SIZE, _STEP, _GAP = 20, 30, 10
 _PICTURE = 1600
 """Longest side of the map on the page, in pixels."""
 
-_UNKNOWN = (
-    "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; keep slides that trained it apart"
-)
+_UNKNOWN = "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; keep slides that trained it apart"
 """The banner of a slide of which no tile is a field that trained the model."""
 
 Point = predict.OperatingPoint | None
@@ -71,7 +69,10 @@ class TileMap(NamedTuple):
     def colours(self) -> dict[str, tuple[int, ...]]:
         """The colour of each class, RGB."""
         classes = self.shown.table.classes
-        return {name: tuple(bytes.fromhex(_PALETTE[at % len(_PALETTE)])) for at, name in enumerate(classes)}
+        return {
+            name: tuple(bytes.fromhex(_PALETTE[at % len(_PALETTE)]))
+            for at, name in enumerate(classes)
+        }
 
     @property
     def shares(self) -> dict[str, float]:
@@ -84,7 +85,11 @@ class TileMap(NamedTuple):
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
         unsure = [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]
         unlike = [] if self.shown.outliers is None else self.shown.outliers.marked.tolist()
-        return {name: marked for name, marked in (("uncertain", unsure), ("unlike training", unlike)) if marked}
+        return {
+            name: marked
+            for name, marked in (("uncertain", unsure), ("unlike training", unlike))
+            if marked
+        }
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
@@ -101,14 +106,19 @@ class TileMap(NamedTuple):
 
     def point(self, column: int, row: int) -> tuple[int, int]:
         """Return where a column and a row begin, on the slide, pixels of level 0."""
-        return min(round(column * self.side), self.slide.width), min(round(row * self.side), self.slide.height)
+        return min(round(column * self.side), self.slide.width), min(
+            round(row * self.side), self.slide.height
+        )
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
         marks, raw = self.marks, self.shown.raw
         for place, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
             ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
-            measured = {f"p {name}": share for name, share in zip(self.colours, raw[place].tolist(), strict=True)}
+            measured = {
+                f"p {name}": share
+                for name, share in zip(self.colours, raw[place].tolist(), strict=True)
+            }
             measured |= {name: float(marked[place]) for name, marked in marks.items()}
             yield self._feature("tile", [ring], tile.predicted, measured)
 
@@ -123,9 +133,13 @@ class TileMap(NamedTuple):
             for part in range(1, count):
                 rings = [[self.point(x, y) for x, y in ring] for ring in outline(parts == part)]
                 mean = float(self.shown.raw[lattice[parts == part], kind].mean())
-                yield self._feature("annotation", rings, name, {"tiles": int((parts == part).sum()), "mean p": mean})
+                yield self._feature(
+                    "annotation", rings, name, {"tiles": int((parts == part).sum()), "mean p": mean}
+                )
 
-    def _feature(self, kind: str, rings: Sequence[Any], name: str, measured: Mapping[str, float]) -> dict[str, Any]:
+    def _feature(
+        self, kind: str, rings: Sequence[Any], name: str, measured: Mapping[str, float]
+    ) -> dict[str, Any]:
         """Return a feature in QuPath's form; a class of QuPath needs both name and colour.
 
         References
@@ -134,7 +148,11 @@ class TileMap(NamedTuple):
         """
         named = {"name": name, "color": self.colours[name]}
         properties = {"objectType": kind, "classification": named, "measurements": measured}
-        return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": properties}
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": rings},
+            "properties": properties,
+        }
 
     def scores(self, point: Point) -> dict[str, npt.NDArray[np.float64]]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
@@ -156,11 +174,19 @@ class TileMap(NamedTuple):
         if point is not None:
             mask = positive_mask(point.classes, point.positive)
             values = two_class_scores(raw, mask, rule=point.rule)[lattice] * there
-            sums, counts = (cv2.blur(of, (3, 3), borderType=cv2.BORDER_CONSTANT) for of in (values, there))
-            share, peak = point.is_positive(raw).mean(), (sums / np.maximum(counts, 1e-9))[lattice >= 0].max()
+            sums, counts = (
+                cv2.blur(of, (3, 3), borderType=cv2.BORDER_CONSTANT) for of in (values, there)
+            )
+            share, peak = (
+                point.is_positive(raw).mean(),
+                (sums / np.maximum(counts, 1e-9))[lattice >= 0].max(),
+            )
             sides = [np.where(side, scores["mean"] + 1e-12, 0.0) for side in (mask, ~mask)]
             positive, negative = (side / side.sum() for side in sides)
-            scores |= {name: of * positive + (1 - of) * negative for name, of in (("share", share), ("peak", peak))}
+            scores |= {
+                name: of * positive + (1 - of) * negative
+                for name, of in (("share", share), ("peak", peak))
+            }
         return scores
 
     def draw(self, tissue: Tissue, path: Path) -> str:
@@ -173,8 +199,13 @@ class TileMap(NamedTuple):
             ends = (*self.point(x, y), *self.point(x + 1, y + 1))
             left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
             covered = shown[top:bottom, left:right]
-            covered += (_UNSURE if tile.unsure else _SURE) * (np.array(self.colours[tile.predicted]) - covered)
-        lines, font = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()], font_of(_SIZE)
+            covered += (_UNSURE if tile.unsure else _SURE) * (
+                np.array(self.colours[tile.predicted]) - covered
+            )
+        lines, font = (
+            [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()],
+            font_of(_SIZE),
+        )
         (height, width), words = shown.shape[:2], round(max(map(font.getlength, lines)))
         size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
         page = Image.new("RGB", size, (255, 255, 255))
@@ -188,7 +219,9 @@ class TileMap(NamedTuple):
         return thumbnail(np.asarray(page), side=_PICTURE)
 
 
-def write_map(folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: Point) -> TileMap:
+def write_map(
+    folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: Point
+) -> TileMap:
     """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
 
     Parameters
@@ -207,23 +240,51 @@ def write_map(folder: Path, grid: TileGrid, results: Results, of: predict.Predic
     banners = [text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners]
     shown = replace(shown, banners=(*banners, *(() if any(shown.trained) else [_UNKNOWN])))
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
-    usable = [corner for corner, name in zip(grid.corners, names, strict=True) if name not in shown.failures]
+    usable = [
+        corner
+        for corner, name in zip(grid.corners, names, strict=True)
+        if name not in shown.failures
+    ]
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
         drawn, facts = overlay.draw(tissue, folder / "map.png"), bundle_lines(of.bundle, of.sha256)
-        values: dict[str, Any] = {"it": overlay, "picture": drawn, "facts": facts, "thumbnail": thumbnail}
-        render_page(folder / "index.html", "map.html", package=__package__, style="cut.css", script="", **values)
+        values: dict[str, Any] = {
+            "it": overlay,
+            "picture": drawn,
+            "facts": facts,
+            "thumbnail": thumbnail,
+        }
+        render_page(
+            folder / "index.html",
+            "map.html",
+            package=__package__,
+            style="cut.css",
+            script="",
+            **values,
+        )
     unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
     corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
-    further = [*shown.table.further, ("uncertain", unsure), *corners, ("size", [f"{overlay.side:.6g}"] * len(usable))]
+    further = [
+        *shown.table.further,
+        ("uncertain", unsure),
+        *corners,
+        ("size", [f"{overlay.side:.6g}"] * len(usable)),
+    ]
     replace(shown.table, further=further).finish(folder / "tiles.csv", overwrite=True)
-    for name, features in (("tiles", overlay.tile_features()), ("regions", overlay.region_features())):
-        write_json(folder / f"{name}.geojson", {"type": "FeatureCollection", "features": list(features)})
+    for name, features in (
+        ("tiles", overlay.tile_features()),
+        ("regions", overlay.region_features()),
+    ):
+        write_json(
+            folder / f"{name}.geojson", {"type": "FeatureCollection", "features": list(features)}
+        )
     return overlay
 
 
-def write_table(path: Path, maps: Sequence[TileMap], point: Point, known: Sequence[Mapping[str, str]]) -> None:
+def write_table(
+    path: Path, maps: Sequence[TileMap], point: Point, known: Sequence[Mapping[str, str]]
+) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
     Parameters
@@ -236,10 +297,21 @@ def write_table(path: Path, maps: Sequence[TileMap], point: Point, known: Sequen
         ``trained`` is empty if no tile is known, since other fields of the slide may have trained the model.
     """
     labels, groups = known
-    rows = [(each.grid.name, each, rule, score) for each in maps for rule, score in each.scores(point).items()]
-    ids = [(name, labels.get(name, "") if each.tiles else "", groups[name], "") for name, each, _, _ in rows]
+    rows = [
+        (each.grid.name, each, rule, score)
+        for each in maps
+        for rule, score in each.scores(point).items()
+    ]
+    ids = [
+        (name, labels.get(name, "") if each.tiles else "", groups[name], "")
+        for name, each, _, _ in rows
+    ]
     seen = {each.grid.name: "yes" if any(each.shown.trained) else "" for each in maps}
-    cells = [(rule, seen[name], f"{each.area:.4g}", len(each.tiles)) for name, each, rule, _ in rows]
-    extra = list(zip(("model", "trained", "tissue_mm2", "tiles"), zip(*cells, strict=True), strict=True))
+    cells = [
+        (rule, seen[name], f"{each.area:.4g}", len(each.tiles)) for name, each, rule, _ in rows
+    ]
+    extra = list(
+        zip(("model", "trained", "tissue_mm2", "tiles"), zip(*cells, strict=True), strict=True)
+    )
     scores = np.array([score for *_, score in rows])
     write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=extra)

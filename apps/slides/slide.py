@@ -61,29 +61,43 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             raise MissingInputError(f"{path}: no such slide")
         self._open()
         properties = dict(self._slide.properties)
-        bounds = [properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")]
+        bounds = [
+            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
+        ]
         known: list[Any] = [0, 0, *self._slide.dimensions] if None in bounds else bounds
         self._left, self._top, self.width, self.height = map(int, known)
         if (pixels := math.prod(self._slide.level_dimensions[-1])) > _LARGEST:
-            raise InputError(f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles")
-        self.digest = str(properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}")
+            raise InputError(
+                f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles"
+            )
+        self.digest = str(
+            properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
+        )
         across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         stated = across if across and down and abs(across / down - 1) <= ALIKE else mpp
         if stated is None:
             self._slide.close()
             power = properties.get("openslide.objective-power", "unknown")
-            raise InputError("{}: does not state its micrometres per pixel (objective: {}); give {mpp}", path, power)
+            raise InputError(
+                "{}: does not state its micrometres per pixel (objective: {}); give {mpp}",
+                path,
+                power,
+            )
         self.mpp = stated
 
     def _open(self) -> None:
         try:
             from openslide import OpenSlide, OpenSlideError
         except ImportError as error:
-            raise DependencyError(f"slides are read by OpenSlide: {how_to_install('slides')}") from error
+            raise DependencyError(
+                f"slides are read by OpenSlide: {how_to_install('slides')}"
+            ) from error
         try:
             self._slide = OpenSlide(self.path)
         except OpenSlideError as error:
-            raise InputError(f"{self.path}: OpenSlide cannot read it ({error}); copy the slide again") from error
+            raise InputError(
+                f"{self.path}: OpenSlide cannot read it ({error}); copy the slide again"
+            ) from error
 
     def __exit__(self, *_: object) -> None:
         self._slide.close()
@@ -138,7 +152,9 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             pixels = self._region(round(x), round(y + top * factor), level, size)
             if size != (width, rows):
                 way = cv2.INTER_AREA if ratio > 1 else cv2.INTER_LINEAR
-                pixels = np.asarray(cv2.resize(pixels, (width, rows), interpolation=way), dtype=np.uint8)
+                pixels = np.asarray(
+                    cv2.resize(pixels, (width, rows), interpolation=way), dtype=np.uint8
+                )
             parts.append(pixels)
         return np.concatenate(parts)
 
@@ -153,7 +169,9 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             self._slide.close()
             self._open()
             where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
-            raise ImageError(f"{self.path}: damaged at {where}: {error}; copy the slide again") from error
+            raise ImageError(
+                f"{self.path}: damaged at {where}: {error}; copy the slide again"
+            ) from error
         opaque = Image.new("RGB", size, "white")
         opaque.paste(picture, mask=picture.getchannel("A"))
         return np.array(opaque)

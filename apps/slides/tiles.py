@@ -42,9 +42,15 @@ Results = dict[str, Prediction | str]
 class MapSettings(SlideSettings):
     """Which tiles of a slide are predicted, and what is known of the slides."""
 
-    field: float | None = option(None, group="Input", least=10, help="Micrometres of a side, as cut; default: a guess.")
-    scale: float | None = option(None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training.")
-    labels: Path | None = option(None, group="Evaluation", decides=False, help="Table with columns slide and label.")
+    field: float | None = option(
+        None, group="Input", least=10, help="Micrometres of a side, as cut; default: a guess."
+    )
+    scale: float | None = option(
+        None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training."
+    )
+    labels: Path | None = option(
+        None, group="Evaluation", decides=False, help="Table with columns slide and label."
+    )
 
 
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
@@ -60,7 +66,10 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     """
     if isinstance(model, BoostedModel):
         header = next(iter(model.bundle.stores.values()))
-        dataset, known = header["dataset"], [header[name] for name in ("mpp_least", "mpp_most") if name in header]
+        dataset, known = (
+            header["dataset"],
+            [header[name] for name in ("mpp_least", "mpp_most") if name in header],
+        )
         views = [view for own in model.settings.values() for view in own.views]
         known = known or [view.scale for view in views if view.unit]
     else:
@@ -68,8 +77,12 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
         known = [BACH_MPP] if dataset == "bach" else []
     mean = math.sqrt(min(known) * max(known)) if known else CutSettings.scale
     nominal, sure = float(f"{mean:.2g}"), bool(known) and max(known) / min(known) <= 1 + ALIKE
-    scale = settings.scale or (nominal if abs(mean / nominal - 1) <= ALIKE else float(f"{mean:.3g}"))
-    side = _SIDES.get(dataset) or math.ceil(max((view.crop / view.factor(scale) for view in views), default=0))
+    scale = settings.scale or (
+        nominal if abs(mean / nominal - 1) <= ALIKE else float(f"{mean:.3g}")
+    )
+    side = _SIDES.get(dataset) or math.ceil(
+        max((view.crop / view.factor(scale) for view in views), default=0)
+    )
     field = settings.field or side * scale or CutSettings.field
     if (settings.scale is None and not sure) or (settings.field is None and dataset not in _SIDES):
         text = "tiles have {field:{}} and {scale:{}}, a guess: give those of slides cut, which the model file lacks"
@@ -78,7 +91,9 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     for need in model.needs:
         tile = ImageRecord("", Path("a tile"), None, mpp=scale)
         if (misfit := need.misfit(tile, width=chosen.pixels, height=chosen.pixels)) is not None:
-            raise InputError("{field:{}}: {}; give a larger {field}", f"{field:.4g}", limited(misfit, {"field"}))
+            raise InputError(
+                "{field:{}}: {}; give a larger {field}", f"{field:.4g}", limited(misfit, {"field"})
+            )
     return chosen
 
 
@@ -128,13 +143,22 @@ class TileGrid:
             corners = positions(slide.width, slide.height, side, edges=True)
             enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
             if not enough.any():
-                _log.warning(Message("{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue))
-            return cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners[enough].tolist())
+                _log.warning(
+                    Message(
+                        "{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue
+                    )
+                )
+            return cls(
+                file.name, file.path, slide.mpp, scale, settings.pixels, corners[enough].tolist()
+            )
 
     @property
     def records(self) -> list[ImageRecord]:
         """The tiles as images, with the names of the fields that `cut` writes."""
-        return [ImageRecord(f"{self.name}_{x}_{y}", self.path, None, mpp=self.scale) for x, y in self.corners]
+        return [
+            ImageRecord(f"{self.name}_{x}_{y}", self.path, None, mpp=self.scale)
+            for x, y in self.corners
+        ]
 
     def read(self, slide: Slide, place: int) -> Picture:
         """Return the pixels of a tile.
@@ -149,9 +173,16 @@ class TileGrid:
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
         used = [result for result in results.values() if isinstance(result, Prediction)]
-        unused = json.dumps({name: result for name, result in results.items() if isinstance(result, str)})
-        arrays = {name: np.array([getattr(result, name) for result in used]) for name in Prediction._fields}
-        write_pack(self.file, self.file.stem, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)})
+        unused = json.dumps(
+            {name: result for name, result in results.items() if isinstance(result, str)}
+        )
+        arrays = {
+            name: np.array([getattr(result, name) for result in used])
+            for name in Prediction._fields
+        }
+        write_pack(
+            self.file, self.file.stem, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)}
+        )
 
     def load(self, *, skip_errors: bool) -> Results | None:
         """Return what was saved; None if there is nothing, or if tiles cannot be used and must."""
@@ -160,7 +191,10 @@ class TileGrid:
         if arrays is None or (unused and not skip_errors):
             return None
         used = zip(*(arrays[name] for name in Prediction._fields), strict=True)
-        return {tile.image_id: unused.get(tile.image_id) or Prediction(*next(used)) for tile in self.records}
+        return {
+            tile.image_id: unused.get(tile.image_id) or Prediction(*next(used))
+            for tile in self.records
+        }
 
 
 def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid]:
@@ -177,7 +211,9 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
     decides |= {"mpp": grid.mpp, "scale": grid.scale, "pixels": grid.pixels}
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
-        yield replace(grid, corners=corners, file=folder / f"{key_of(_KIND, **decides, corners=corners)}.npz")
+        yield replace(
+            grid, corners=corners, file=folder / f"{key_of(_KIND, **decides, corners=corners)}.npz"
+        )
 
 
 def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid], ticker: Ticker) -> Results:
@@ -202,21 +238,34 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid], ticker: Ticker) -> 
     (block,), results = blocks, Results()
     model, skip = load_alike(by.file, by.computed_by), by.skip_errors
     count = max(1, min(_AT_ONCE, _MOST_BYTES // (3 * block.pixels**2)))
-    parts = [replace(block, corners=block.corners[at : at + count]) for at in range(0, len(block.corners), count)]
-    with Slide(block.path, mpp=block.mpp) as slide, tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
+    parts = [
+        replace(block, corners=block.corners[at : at + count])
+        for at in range(0, len(block.corners), count)
+    ]
+    with (
+        Slide(block.path, mpp=block.mpp) as slide,
+        tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
+    ):
         write = functools.partial(_write, slide, Path(folder), skip=skip)
         for records, failures in in_threads(write, parts, threads=1):
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
-            results |= predict_records(model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers)
+            results |= predict_records(
+                model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers
+            )
             for record in records:
                 record.path.unlink()
-    results = {name: of.replace(f"{folder}/", "") if isinstance(of, str) else of for name, of in results.items()}
+    results = {
+        name: of.replace(f"{folder}/", "") if isinstance(of, str) else of
+        for name, of in results.items()
+    }
     block.save(results)
     return results
 
 
-def _write(slide: Slide, folder: Path, tiles: TileGrid, *, skip: bool) -> tuple[list[ImageRecord], Failures]:
+def _write(
+    slide: Slide, folder: Path, tiles: TileGrid, *, skip: bool
+) -> tuple[list[ImageRecord], Failures]:
     """Write tiles as files; return their records, and the tiles that cannot be read, with the reasons."""
     from PIL import Image
 

@@ -71,11 +71,17 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
     """
     if command == "reproduce":
         yield Folder(command, any(run.glob("reproduce/*/report.html")))
-        for path in (run, *sorted(run.glob("*/run.json")), *sorted(run.glob("*/*/run.json"))):  # magnifications, seeds
+        for path in (
+            run,
+            *sorted(run.glob("*/run.json")),
+            *sorted(run.glob("*/*/run.json")),
+        ):  # magnifications, seeds
             own = path if path is run else path.parent
             for step in ("featurize", "boost", "finetune"):
                 for folder in read_folders(own, step):
-                    yield replace(folder, name=(own.relative_to(run) / step / folder.name).as_posix())
+                    yield replace(
+                        folder, name=(own.relative_to(run) / step / folder.name).as_posix()
+                    )
         return
     if command == "map":
         if (run / "blocks").is_dir():
@@ -83,7 +89,9 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         return
     if command != "featurize":
         for path in sorted(run.glob(f"{command}/*/settings.json")):
-            yield _read(path.parent, path.parent.name, complete=(path.parent / "model.bchisto").is_file())
+            yield _read(
+                path.parent, path.parent.name, complete=(path.parent / "model.bchisto").is_file()
+            )
         return
     stores = {path.stem for path in run.glob("features/*.h5")}
     for name in sorted(stores | {path.stem for path in run.glob("features/*.parts/")}):
@@ -95,7 +103,10 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     if listing is None:
         return Folder(name, complete)
     unit, files = listing
-    units = ([Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group] for group in files)
+    units = (
+        [Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group]
+        for group in files
+    )
     return Folder(name, False, unit, tuple(map(tuple, units)))
 
 
@@ -179,7 +190,9 @@ class JobStage:
         """The list of the images that it left out, of `explain` that of one of its methods."""
         if self.command == "predict":
             return Path(f"{self.run}.failures.csv")
-        within = {"finetune": "finetune/failures.csv", "explain": "*/failures.csv"}.get(self.command, "failures.csv")
+        within = {"finetune": "finetune/failures.csv", "explain": "*/failures.csv"}.get(
+            self.command, "failures.csv"
+        )
         return next(Path(self.run).glob(within), Path(self.run))
 
     def folders(self) -> list[Folder]:
@@ -194,8 +207,13 @@ class JobStage:
         """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
         folders, every = self.folders(), range(1, self.shards + 1)
         begun = any(folder.groups or folder.complete for folder in folders)
-        units = [[unit.done for of in folders for unit in of.of_shard(shard, self.shards)] for shard in every]
-        return [shard for shard, done in zip(every, units, strict=True) if not (begun and all(done))]
+        units = [
+            [unit.done for of in folders for unit in of.of_shard(shard, self.shards)]
+            for shard in every
+        ]
+        return [
+            shard for shard, done in zip(every, units, strict=True) if not (begun and all(done))
+        ]
 
     def is_complete(self) -> bool:
         """Return whether all its folders are merged."""
@@ -204,13 +222,20 @@ class JobStage:
 
     def records(self) -> list[RunEntry]:
         """Return the records of its command, oldest first."""
-        paths = filter(Path.is_file, (Path(self.run, "run.json"), Path(f"{self.run}.run.json")))  # of a folder, a table
-        return [entry for path in paths for entry in read_records(path) if entry.command == self.command]
+        paths = filter(
+            Path.is_file, (Path(self.run, "run.json"), Path(f"{self.run}.run.json"))
+        )  # of a folder, a table
+        return [
+            entry for path in paths for entry in read_records(path) if entry.command == self.command
+        ]
 
     def since(self) -> list[RunEntry]:
         """Return the records of its command that began since it was submitted; all if it was not."""
         entries = self.records()
-        last = max((at for at, entry in enumerate(entries, start=1) if entry.started == self.seen), default=0)
+        last = max(
+            (at for at, entry in enumerate(entries, start=1) if entry.started == self.seen),
+            default=0,
+        )
         return entries[last:]
 
     def is_done(self) -> bool:
@@ -231,10 +256,17 @@ class JobStage:
         index, count = (1, 1) if task == MERGE else (int(task), self.shards)
         units = [unit for folder in folders for unit in folder.of_shard(index, count)]
         if self.shards:
-            return sum(unit.done + unit.epochs for unit in units) + sum(folder.complete for folder in folders)
+            return sum(unit.done + unit.epochs for unit in units) + sum(
+                folder.complete for folder in folders
+            )
         output, parts = Path(self.run), Path(f"{self.run}.parts")
-        files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
-        return sum(names[1] not in ("jobs", "records") for names in files) + sum(unit.epochs for unit in units)
+        files = (
+            path.relative_to(output.parent).parts
+            for path in (*output.rglob("*"), *parts.rglob("*"))
+        )
+        return sum(names[1] not in ("jobs", "records") for names in files) + sum(
+            unit.epochs for unit in units
+        )
 
 
 @dataclass
@@ -314,13 +346,19 @@ class Plan:
         del content["folder"]
         for stage in content["stages"]:
             output = Path(stage["run"])
-            stage["run"] = str(output.relative_to(run)) if output.is_relative_to(run) else stage["run"]
+            stage["run"] = (
+                str(output.relative_to(run)) if output.is_relative_to(run) else stage["run"]
+            )
         write_json(self.folder / "plan.json", content)
 
 
 def new_folder(run: Path) -> Path:
     """Return the folder of a new plan. It sorts after the folders of earlier plans."""
-    return run.absolute() / "jobs" / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return (
+        run.absolute()
+        / "jobs"
+        / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    )
 
 
 def read_plan(folder: Path) -> Plan:
@@ -336,9 +374,13 @@ def read_plan(folder: Path) -> Plan:
         stages = [JobStage(**stage) for stage in content.pop("stages")]
         for stage in stages:
             stage.run = str(folder.parent.parent / stage.run)
-        return Plan(folder=folder, stages=stages, **(content | {"process": dict(content["process"])}))
+        return Plan(
+            folder=folder, stages=stages, **(content | {"process": dict(content["process"])})
+        )
     except (InputError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder") from error
+        raise InputError(
+            f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder"
+        ) from error
 
 
 def read_plans(run: Path) -> list[Plan]:
@@ -349,7 +391,9 @@ def read_plans(run: Path) -> list[Plan]:
 def is_made(path: Path, stages: Iterable[JobStage]) -> bool:
     """Return whether stages make a file or folder, or a part of it."""
     made, absolute = [stage.output.absolute() for stage in stages], path.absolute()
-    return any(absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in made)
+    return any(
+        absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in made
+    )
 
 
 def last_stages(plans: Iterable[Plan]) -> dict[tuple[str, str], JobStage]:

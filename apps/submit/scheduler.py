@@ -58,9 +58,16 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     """
     stage = plan.stages[position]
     common = [
-        "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
-        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_NOTICE_SECONDS}", *stage.options,
-    ]  # fmt: skip
+        "sbatch",
+        "--parsable",
+        f"--job-name=bchisto-{stage.command}",
+        "--ntasks=1",
+        "--open-mode=append",
+        "--requeue",
+        "--kill-on-invalid-dep=yes",
+        f"--signal=B:USR1@{_NOTICE_SECONDS}",
+        *stage.options,
+    ]
     # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
     sign, each = ("\\", "array") if "\\" in str(plan.logs) else ("%", "%a")
     begin = f"{str(plan.logs).replace(sign, sign * 2)}/{position + 1}-{stage.command}"
@@ -68,7 +75,9 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     script, submitted = str(plan.script(position)), []
     if stage.tasks:
         array = ",".join(map(str, stage.tasks)) + (f"%{plan.at_once}" if plan.at_once else "")
-        submitted.append(("array", [*common, f"--output={begin}-{each}.log", f"--array={array}", *waits, script]))
+        submitted.append(
+            ("array", [*common, f"--output={begin}-{each}.log", f"--array={array}", *waits, script])
+        )
         # an array that was cancelled, since the stage before it failed, has ended too
         waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
     return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
@@ -85,7 +94,9 @@ def submit(plan: Plan, first: int = 0) -> None:
     """
     if shutil.which("sbatch") is None:
         typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
-        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
+        raise BchistoError(
+            f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}"
+        )
     plan.write()
     after = None
     try:
@@ -93,8 +104,14 @@ def submit(plan: Plan, first: int = 0) -> None:
             stage, array = plan.stages[position], ""
             stage.jobs = []
             for task, words in commands(plan, position, after=after):
-                with hold_interrupts():  # a call that is ended half-way leaves a job whose number nobody knows
-                    number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
+                with (
+                    hold_interrupts()
+                ):  # a call that is ended half-way leaves a job whose number nobody knows
+                    number = (
+                        _call([word.replace("{array}", array) for word in words])
+                        .strip()
+                        .partition(";")[0]
+                    )
                     stage.jobs.append(number)
                     plan.write()
                 if (plan.folder / CANCELLED).is_file():
@@ -109,15 +126,26 @@ def submit(plan: Plan, first: int = 0) -> None:
 def _call(words: Sequence[str]) -> str:
     program = shutil.which(words[0])
     if program is None:
-        raise BchistoError(f"{words[0]}: not found on this machine; on one with Slurm type: {shlex.join(words)}")
+        raise BchistoError(
+            f"{words[0]}: not found on this machine; on one with Slurm type: {shlex.join(words)}"
+        )
     try:
         ended = subprocess.run(  # nosec B603
-            [program, *words[1:]], capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
+            [program, *words[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_MOST_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise BchistoError(f"{words[0]}: no answer in {_MOST_SECONDS} s; try again: {shlex.join(words)}") from error
+        raise BchistoError(
+            f"{words[0]}: no answer in {_MOST_SECONDS} s; try again: {shlex.join(words)}"
+        ) from error
     if ended.returncode:
-        causes = (line.removeprefix(f"{words[0]}: ").removeprefix("error: ") for line in ended.stderr.splitlines())
+        causes = (
+            line.removeprefix(f"{words[0]}: ").removeprefix("error: ")
+            for line in ended.stderr.splitlines()
+        )
         cause = "; ".join(filter(None, map(str.strip, causes))) or f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
     return ended.stdout or ended.stderr
@@ -129,7 +157,9 @@ def settings() -> dict[str, str]:
         lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
         return {}
-    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    return {
+        name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)
+    }
 
 
 def memory(of: Mapping[str, str], stage: JobStage) -> list[str]:
@@ -179,11 +209,21 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
         lines = _call(["squeue", "-h", "-r", "-o", "%F|%K|%T|%r|%o"]).splitlines()
     except BchistoError:
         return None
-    owners = {key: (plan, stage) for plan in plans for at, stage in enumerate(plan.stages)
-              for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(at).name}")}  # fmt: skip
-    rows = [(*line.split("|", 4), "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])) for line in lines]
-    return [(row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner)
-            for row in rows if (owner := owners.get(row[0], owners.get(row[-1])))]  # fmt: skip
+    owners = {
+        key: (plan, stage)
+        for plan in plans
+        for at, stage in enumerate(plan.stages)
+        for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(at).name}")
+    }
+    rows = [
+        (*line.split("|", 4), "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:]))
+        for line in lines
+    ]
+    return [
+        (row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner)
+        for row in rows
+        if (owner := owners.get(row[0], owners.get(row[-1])))
+    ]
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -211,21 +251,31 @@ def main(words: Sequence[str]) -> int:
     folder, position, task = Path(words[0]), int(words[1]), words[2]
     plan = read_plan(folder)
     stage = plan.stages[position]
-    if (folder / CANCELLED).is_file():  # also of a submit that was killed before its job was in the queue
+    if (
+        folder / CANCELLED
+    ).is_file():  # also of a submit that was killed before its job was in the queue
         _print("submit --cancel cancelled this chain")
         return 1
     if task == MERGE and stage.shards and (missing := stage.missing_shards()):
         return _again(plan, position, missing)
     before = stage.progress(task)
     code, at_limit = _run(plan, position, task)
-    if code == UnderWayError.exit_code and plan.scheduler == "slurm":  # predict --update, typed by hand beside it
+    if (
+        code == UnderWayError.exit_code and plan.scheduler == "slurm"
+    ):  # predict --update, typed by hand beside it
         requeue()
     if not at_limit or code != Terminated.exit_code:
         return code
     rounds = folder / "rounds" / f"{position + 1}-{task}"
-    idle = 0 if stage.progress(task) > before else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
+    idle = (
+        0
+        if stage.progress(task) > before
+        else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
+    )
     if idle >= MOST_IDLE:
-        _print(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
+        _print(
+            f"stopped: {idle} times in sequence no unit was done before the time limit; give more time"
+        )
         return 1
     write_json(rounds, idle)
     requeue()
@@ -252,17 +302,23 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
         signal.signal(number, stop)
     children.append(subprocess.Popen(words))  # nosec B603
     if plan.scheduler == "local":
-        when_orphaned(children[0].terminate, parent=os.getppid())  # the local submit that started this task
+        when_orphaned(
+            children[0].terminate, parent=os.getppid()
+        )  # the local submit that started this task
     if received:
         children[0].terminate()
     code = children[0].wait()
     if code == -signal.SIGTERM:  # it got the signal before it handles signals
         code = Terminated.exit_code
     if code < 0:
-        memory = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G" * (code == -signal.SIGKILL)
+        memory = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G" * (
+            code == -signal.SIGKILL
+        )
         _print(f"error: ended by {signal.Signals(-code).name}{memory}")
         return 128 - code, False
-    well = code == NOTHING_NEW or (code == 1 and stage.left_out())  # later stages go on with the other images
+    well = code == NOTHING_NEW or (
+        code == 1 and stage.left_out()
+    )  # later stages go on with the other images
     return 0 if well else code, signal.SIGUSR1 in received
 
 
@@ -275,7 +331,9 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     named = few(map(str, missing), most=10)
     plan.write()
     if stage.idle >= MOST_IDLE:
-        _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
+        _print(
+            f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}"
+        )
         return 1
     _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
     if plan.scheduler == "local":
@@ -309,7 +367,9 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
         for position in range(len(plan.stages)):
             code = AGAIN
             while code == AGAIN:
-                _run_tasks(plan, position, map(str, plan.stages[position].tasks), processes, running)
+                _run_tasks(
+                    plan, position, map(str, plan.stages[position].tasks), processes, running
+                )
                 code = _run_tasks(plan, position, [MERGE], 1, running)
                 plan = read_plan(plan.folder)
             if code:
@@ -323,7 +383,11 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
 
 
 def _run_tasks(
-    plan: Plan, position: int, tasks: Iterable[str], processes: int, running: list[subprocess.Popen[bytes]]
+    plan: Plan,
+    position: int,
+    tasks: Iterable[str],
+    processes: int,
+    running: list[subprocess.Popen[bytes]],
 ) -> int:
     """Run tasks of a stage; return the exit code of the last."""
 

@@ -17,8 +17,16 @@ from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
 from .scheduler import NOT_ASKED
 from .submission import ENDS, Queued, ask
 
-_CODES = {"running": 3, "queued": 3, "failed": 1, "unknown": 3, "interrupted": 1, "ready to merge": 3, "not started": 4,
-          "done": 0}  # fmt: skip
+_CODES = {
+    "running": 3,
+    "queued": 3,
+    "failed": 1,
+    "unknown": 3,
+    "interrupted": 1,
+    "ready to merge": 3,
+    "not started": 4,
+    "done": 0,
+}
 """The exit code of a state, by what people must know first."""
 
 _WORKING = ("running", "queued")
@@ -127,17 +135,31 @@ def read_status(run: Path) -> RunStatus:
     run = converted(run, "run", Path)
     if not run.is_dir():
         kind = "not a" if run.exists() else "no such"
-        raise MissingInputError(f"{run}: {kind} folder; give that of a run, or of a table of predict")
-    asked = list(ask(read_plans(run)))  # before files are read: a job that ends in between has written all its files
+        raise MissingInputError(
+            f"{run}: {kind} folder; give that of a run, or of a table of predict"
+        )
+    asked = list(
+        ask(read_plans(run))
+    )  # before files are read: a job that ends in between has written all its files
     planned = [(queued.stage.command, queued.stage.run) for queued in asked]
     whole = "reproduce" in dict(planned) or bool(JobStage("reproduce", [], str(run)).records())
-    commands = [command for command in STAGES if (command == "reproduce") == whole]  # which contains the others
-    further = [Queued(JobStage(name, [], str(run))) for name in commands if (name, str(run)) not in planned]
-    known = [(queued, stage) for queued in (*further, *asked) if (stage := _stage(queued)) is not None]
+    commands = [
+        command for command in STAGES if (command == "reproduce") == whole
+    ]  # which contains the others
+    further = [
+        Queued(JobStage(name, [], str(run))) for name in commands if (name, str(run)) not in planned
+    ]
+    known = [
+        (queued, stage) for queued in (*further, *asked) if (stage := _stage(queued)) is not None
+    ]
     known.sort(key=lambda item: (*STAGES, item[1].command).index(item[1].command))
     stages = tuple(stage for _, stage in known)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
-    read = (queued for queued, stage in known if stage.state == "failed" or stage.reason.startswith(ENDS))
+    read = (
+        queued
+        for queued, stage in known
+        if stage.state == "failed" or stage.reason.startswith(ENDS)
+    )
     failed, failures = next(read, None), run / "failures.csv"
     return RunStatus(
         run=str(run),
@@ -158,7 +180,11 @@ def _then(run: Path, state: str, known: Sequence[tuple[Queued, Stage]]) -> str:
     if lacking is None:
         return ""
     if (plan := lacking.plan) is not None:
-        return plan.line if plan.cwd == str(Path.cwd()) else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        return (
+            plan.line
+            if plan.cwd == str(Path.cwd())
+            else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        )
     if not lacking.stage.records():  # it was only checked, so no record has its options
         return ""
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
@@ -179,11 +205,24 @@ def _stage(queued: Queued) -> Stage | None:
     state = _stage_state(own, [*(shard.state for shard in shards), merge], units)
     if state == "done":
         left = 0 if own.command == "featurize" else own.left_out()  # whose list is named below
-        reason = f"without {counted(left, 'image')} that cannot be used, see {own.listed}" if left else ""
+        reason = (
+            f"without {counted(left, 'image')} that cannot be used, see {own.listed}"
+            if left
+            else ""
+        )
     elif queued.answered is False and state != "running":
-        state, reason = ("failed", end) if (end := queued.failure(MERGE)) else ("unknown", NOT_ASKED)
-    elif queued.over and state not in ("running", "failed") and not any(entry.outcome == "ok" for entry in entries):
-        state, reason = "failed" if queued.failure() else "interrupted", "" if shards else queued.end()
+        state, reason = (
+            ("failed", end) if (end := queued.failure(MERGE)) else ("unknown", NOT_ASKED)
+        )
+    elif (
+        queued.over
+        and state not in ("running", "failed")
+        and not any(entry.outcome == "ok" for entry in entries)
+    ):
+        state, reason = (
+            "failed" if queued.failure() else "interrupted",
+            "" if shards else queued.end(),
+        )
     return Stage(
         command=own.command,
         state=state,
@@ -203,25 +242,36 @@ def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry |
         return {"": entries[-1] if entries else None}
     count = shards or int(entries[-1].shard.partition("/")[2])
     last = {entry.shard: entry for entry in entries}
-    return {shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")}
+    return {
+        shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")
+    }
 
 
-def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued) -> ShardState:
+def _shard(
+    entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued
+) -> ShardState:
     index, count = map(int, shard.split("/")) if shard else (1, 1)
     task = str(index) if shard else MERGE
     units = [unit for folder in folders for unit in folder.of_shard(index, count)]
     done = sum(unit.done for unit in units)
-    whole = done == len(units)  # without it, a call that ended well lacks units that were added since
+    whole = done == len(
+        units
+    )  # without it, a call that ended well lacks units that were added since
     states = {"running": "running", "error": "failed", "ok": "done" if whole else "interrupted"}
     if task in queued.tasks:
         state, reason = queued.tasks[task]
     elif entry is None:
         state, reason = "done" if units and whole else "not started", ""
     elif entry.status == "not checked" and not queued.answered:
-        state, reason = "running", f"since {entry.started}, on a machine that is not asked from here"
+        state, reason = (
+            "running",
+            f"since {entry.started}, on a machine that is not asked from here",
+        )
     else:
         state = states.get(entry.status, "interrupted")
-        reason = entry.error if state == "failed" else queued.failure(task) * (state == "interrupted")
+        reason = (
+            entry.error if state == "failed" else queued.failure(task) * (state == "interrupted")
+        )
     state = "unknown" if queued.answered is False and state not in ("running", "done") else state
     return ShardState(shard, state, len(units), done, reason)
 
@@ -244,7 +294,11 @@ def status_lines(status: RunStatus) -> list[str]:
     lines = [f"{status.run}: {status.state}"]
     commands = [stage.command for stage in status.stages]
     for stage in status.stages:
-        name = f"{stage.command} {stage.output}" if commands.count(stage.command) > 1 else stage.command
+        name = (
+            f"{stage.command} {stage.output}"
+            if commands.count(stage.command) > 1
+            else stage.command
+        )
         parts = [f"{name}: {stage.state}" + (f" ({stage.reason})" if stage.reason else "")]
         if stage.units:
             parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
@@ -255,7 +309,9 @@ def status_lines(status: RunStatus) -> list[str]:
         lines.append("; ".join(parts))
         lines += [f"  {line}" for line in _shard_lines(stage)]
     if status.failed_images:
-        lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
+        lines.append(
+            f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}"
+        )
     if status.full:
         lines.append(f"the disk of {status.run} is full; make room first")
     if status.log:

@@ -24,9 +24,20 @@ _NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
 
 _OWN = (
-    "array", "dependency", "error", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
-    "signal", "test-only", "wait", "wrap",
-)  # fmt: skip
+    "array",
+    "dependency",
+    "error",
+    "kill-on-invalid-dep",
+    "no-requeue",
+    "open-mode",
+    "output",
+    "parsable",
+    "requeue",
+    "signal",
+    "test-only",
+    "wait",
+    "wrap",
+)
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
 
 
@@ -55,19 +66,27 @@ def refuse_full(run: Path, size: float) -> None:
     folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
     free, needed = shutil.disk_usage(folder).free // _MEGABYTE, math.ceil(size / _MEGABYTE)
     if needed > free:
-        text = "{}: {} MB are free, but the files take about {} MB; make room, or use another folder"
+        text = (
+            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder"
+        )
         raise InputError(text, folder, free, needed)
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:
     """Return in one line how a stage is divided, and how many units it has if they are listed."""
-    tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
+    tasks = (
+        f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge"
+        if stage.shards
+        else "one job"
+    )
     folders = [folder for folder in stage.folders() if listed and folder.groups]
     if not folders:
         return f"{stage.command}: {tasks}"
     units = [unit.done for folder in folders for unit in folder.units]
     number, left = counted(len(units), folders[0].unit.removesuffix("s")), units.count(False)
-    return f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
+    return (
+        f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
+    )
 
 
 def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: int) -> list[str]:
@@ -95,11 +114,18 @@ def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: i
         key, _, value = option.partition("=")
         command, colon, name = key.rpartition(":")
         if not name:
-            raise InputError("{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option))
+            raise InputError(
+                "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option)
+            )
         if name in _OWN:
             raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
         if colon and command not in (*STAGES, *SINGLE):
-            raise InputError("{sbatch} {}: {} is not a stage; give {}", option, command, ", ".join((*STAGES, *SINGLE)))
+            raise InputError(
+                "{sbatch} {}: {} is not a stage; give {}",
+                option,
+                command,
+                ", ".join((*STAGES, *SINGLE)),
+            )
         if not colon or command == stage.command:
             options.append(f"--{name}={value}" if "=" in option else f"--{name}")
     return options
@@ -185,19 +211,33 @@ class Queued:
     def log(self) -> Path | None:
         """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
         ended = [path for path in self.logs if _failure(path)]
-        logs = [path for path in ended if not _failure(path).startswith("stopped:")] or ended or self.logs
+        logs = (
+            [path for path in ended if not _failure(path).startswith("stopped:")]
+            or ended
+            or self.logs
+        )
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
     def failure(self, task: str = "") -> str:
         """Return the error or the stop with which the log of a task ends, or else the log to read."""
-        log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None) if task else self.log
+        log = (
+            next((path for path in self.logs if path.stem.endswith(f"-{task}")), None)
+            if task
+            else self.log
+        )
         return "" if log is None else _failure(log)
 
     def end(self) -> str:
         """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
         line = "" if self.log is None else _last_lines(self.log)[0]
-        before = "; a line of --before may have ended it" if self.log and self.plan and self.plan.before else ""
-        return self.failure() or (f"{ENDS} {line}" if line else f"no job is left that does it{before}")
+        before = (
+            "; a line of --before may have ended it"
+            if self.log and self.plan and self.plan.before
+            else ""
+        )
+        return self.failure() or (
+            f"{ENDS} {line}" if line else f"no job is left that does it{before}"
+        )
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -215,7 +255,9 @@ def _failure(log: Path) -> str:
 def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
     """Yield, for each output, what its last plan and the queue show of it."""
     last = last_stages(plans)
-    jobs = scheduler.queue([plan for plan in plans if any(stage in plan.stages for stage in last.values())])
+    jobs = scheduler.queue(
+        [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
+    )
     for plan in plans:
         answered = jobs is not None if plan.scheduler == "slurm" else None
         live = [job for job in jobs or () if job[4] is plan]
@@ -223,8 +265,11 @@ def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
         over = not waits if answered is None else answered and bool(plan.jobs) and not live
         for position, stage in enumerate(plan.stages, start=1):
             if last[stage.command, stage.run] is stage:
-                tasks = {task: ("queued" if state in _WAITING else "running", reason)
-                         for _, task, state, reason, _, own in live if own is stage}  # fmt: skip
+                tasks = {
+                    task: ("queued" if state in _WAITING else "running", reason)
+                    for _, task, state, reason, _, own in live
+                    if own is stage
+                }
                 logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
                 tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_done() else {})
                 yield Queued(stage, plan, tasks, answered, over, logs)
@@ -245,13 +290,19 @@ def refuse_live(run: Path, paths: Sequence[Path]) -> None:
     for plan in plans:
         if plan.process and is_running(plan.process) is not False:
             pid = plan.process.get("pid")
-            raise UnderWayError("{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid)
+            raise UnderWayError(
+                "{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid
+            )
     waiting = scheduler.queue(plans)
     if waiting is None:
-        text = "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
+        text = (
+            "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
+        )
         raise InputError(text, run, _slurm_of(plans))
     if live := _numbers(waiting):
-        raise UnderWayError("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
+        raise UnderWayError(
+            "{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live)
+        )
 
 
 def cancel(run: Path) -> list[str]:
@@ -272,14 +323,22 @@ def cancel(run: Path) -> list[str]:
         typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
         text = "{}: {} does not answer here whether its jobs run; on one of its machines type: {}"
         raise BchistoError(text, run, _slurm_of(plans), typed)
-    elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
+    elsewhere = [
+        plan.process.get("host")
+        for plan in plans
+        if plan.process and is_running(plan.process) is None
+    ]
     if elsewhere:
-        raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
+        raise BchistoError(
+            f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine"
+        )
     for plan in plans:  # what begins at this moment does, and submits, nothing
         write_json(plan.folder / scheduler.CANCELLED, True)
     live = _numbers(waiting)
     scheduler.cancel(live)
-    processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
+    processes = [
+        int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)
+    ]
     for process in processes:
         os.kill(process, signal.SIGTERM)
     return [*live, *(f"process {process}" for process in processes)]

@@ -98,28 +98,41 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         except DAMAGE as error:
             raise self.damaged(error) from error
         if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
-            raise BundleError(f"{self._path}: {name} does not match its hash; the model file is damaged or was altered")
+            raise BundleError(
+                f"{self._path}: {name} does not match its hash; the model file is damaged or was altered"
+            )
         return data
 
     def damaged(self, error: Exception) -> BundleError:
         """Return a `BundleError` for content that cannot be read."""
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again")
+        return BundleError(
+            f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again"
+        )
 
     def _check(self) -> dict[str, Any]:
         """Check the sizes and members of the archive, and return its manifest."""
         names = self._zip.namelist()
-        size, packed = sum(info.file_size for info in self._zip.infolist()), self._path.stat().st_size
-        if size > min(limits.ARCHIVE_BYTES, max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)):
+        size, packed = (
+            sum(info.file_size for info in self._zip.infolist()),
+            self._path.stat().st_size,
+        )
+        if size > min(
+            limits.ARCHIVE_BYTES, max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)
+        ):
             raise BundleError(
                 f"{self._path}: unpacks to far more than it is large, or than a model file can hold; it is not read"
             )
         info = self._zip.getinfo(MANIFEST)
         if info.file_size > limits.MANIFEST_BYTES:
-            raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
+            raise BundleError(
+                f"{self._path}: its manifest is larger than one can be; it is not read"
+            )
         manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != BUNDLE_KIND:
             raise ValueError("its manifest is of another kind")
         if sorted(names) != sorted((MANIFEST, *manifest["members"])):
-            raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
+            raise BundleError(
+                f"{self._path}: its members are not those of its manifest; it was altered"
+            )
         return manifest

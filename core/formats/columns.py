@@ -25,7 +25,22 @@ _MAY_BE_PATIENTS = re.compile(
 """Names that may mean the patient, although `GROUP` does not contain them."""
 
 _MISSING = frozenset(
-    {"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "#nv", "#n/d", "n.a.", "missing", "?"}
+    {
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "null",
+        "none",
+        "unknown",
+        "<na>",
+        "#n/a",
+        "#nv",
+        "#n/d",
+        "n.a.",
+        "missing",
+        "?",
+    }
 )
 """What programs and people write for a missing value."""
 
@@ -53,7 +68,10 @@ class Role(NamedTuple):
         keys = {name: _loose(name) for name in names}
         known = {key for tier in self.tiers for key in tier}
         keys = {name: key if key in known else key.removesuffix("s") for name, key in keys.items()}
-        return [sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n])) for tier in self.tiers]
+        return [
+            sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n]))
+            for tier in self.tiers
+        ]
 
     def values_of(self, cells: Iterable[tuple[str, str]]) -> list[str]:
         """Return the values with this meaning from the cells (column, value) of a row."""
@@ -66,24 +84,64 @@ class Role(NamedTuple):
 
 
 PATH = Role(
-    "path", "path",
-    (("path",), ("file", "filename", "filepath", "imagepath", "imagefile"), ("image",), ("imageid", "imagename", "id")),
-)  # fmt: skip
+    "path",
+    "path",
+    (
+        ("path",),
+        ("file", "filename", "filepath", "imagepath", "imagefile"),
+        ("image",),
+        ("imageid", "imagename", "id"),
+    ),
+)
 IMAGE = Role(
-    "image_id", "name of the image",
-    (("imageid",), ("image", "imagename"), ("filename", "file"), ("slideid", "slide"), ("id",), ("path", "imagepath")),
-)  # fmt: skip
+    "image_id",
+    "name of the image",
+    (
+        ("imageid",),
+        ("image", "imagename"),
+        ("filename", "file"),
+        ("slideid", "slide"),
+        ("id",),
+        ("path", "imagepath"),
+    ),
+)
 LABEL = Role(
-    "label", "label",
-    (("label",), ("class", "diagnosis", "target", "truth", "groundtruth", "truelabel", "trueclass", "ytrue", "y", "gt",
-                  "classlabel", "category")),
-)  # fmt: skip
+    "label",
+    "label",
+    (
+        ("label",),
+        (
+            "class",
+            "diagnosis",
+            "target",
+            "truth",
+            "groundtruth",
+            "truelabel",
+            "trueclass",
+            "ytrue",
+            "y",
+            "gt",
+            "classlabel",
+            "category",
+        ),
+    ),
+)
 GROUP = Role(
-    "group", "group",
-    (("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))), ("slide", "slideid")),
-)  # fmt: skip
-MPP = Role("mpp", "number of micrometres per pixel", (("mpp",), ("umperpixel", "umperpx", "micronsperpixel")))
-PREDICTED = Role("predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat")))
+    "group",
+    "group",
+    (
+        ("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))),
+        ("slide", "slideid"),
+    ),
+)
+MPP = Role(
+    "mpp",
+    "number of micrometres per pixel",
+    (("mpp",), ("umperpixel", "umperpx", "micronsperpixel")),
+)
+PREDICTED = Role(
+    "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat"))
+)
 FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
 PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
@@ -140,11 +198,15 @@ def choose_column(
     InputError
         Two columns of one tier that group the rows differently.
     """
-    if role is LABEL and "x" in map(_loose, names):  # with a column x, y is the position of a tile, not a label
+    if role is LABEL and "x" in map(
+        _loose, names
+    ):  # with a column x, y is the position of a tile, not a label
         names = [name for name in names if _loose(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
     for tier in tiers:
-        filled = [name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))]
+        filled = [
+            name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))
+        ]
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
                 text = "{}: the columns {} and {} may both hold the {}, and differ; {}"
@@ -155,7 +217,10 @@ def choose_column(
 
 
 def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
-    pairs = {tuple("" if is_missing(cell) else cell for cell in pair) for pair in zip(left, right, strict=True)}
+    pairs = {
+        tuple("" if is_missing(cell) else cell for cell in pair)
+        for pair in zip(left, right, strict=True)
+    }
     return len({first for first, _ in pairs}) == len(pairs) == len({second for _, second in pairs})
 
 
@@ -178,10 +243,16 @@ def is_missing(value: Any) -> bool:
     >>> is_missing("NA"), is_missing("n/a "), is_missing(None), is_missing("0")
     (True, True, True, False)
     """
-    return value is None or value != value or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+    return (
+        value is None
+        or value != value
+        or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+    )
 
 
-_AS_TEXT = "format the column as text in the spreadsheet, enter the names again, and export it again"
+_AS_TEXT = (
+    "format the column as text in the spreadsheet, enter the names again, and export it again"
+)
 _ROUNDED = f"the spreadsheet rounded a number, so different names may have become one; {_AS_TEXT}"
 _EXPONENT = re.compile(r"[+-]?(\d+[.,]\d+e[+-]?|\d+e\+)\d{1,3}", re.IGNORECASE)
 _ERROR = re.compile(r"#[^\W_][\w/ ]*[!?]|#{3,}|Err:\d+")
@@ -206,5 +277,10 @@ def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int
     kinds[_DATE_OF_BOOK if table.suffix.casefold() in BOOKS else _DATE] = date
     if names:
         kinds[_EXPONENT] = _ROUNDED
-    spoiled = ((at, why) for at, cell in enumerate(cells) for kind, why in kinds.items() if kind.fullmatch(cell))
+    spoiled = (
+        (at, why)
+        for at, cell in enumerate(cells)
+        for kind, why in kinds.items()
+        if kind.fullmatch(cell)
+    )
     return next(spoiled, None)

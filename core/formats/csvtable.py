@@ -15,7 +15,17 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from .. import InputError, Message, few, unneutral
 from . import limits
-from .columns import GROUP, IMAGE, PATH, Role, choose_column, has_column, may_hold_patients, same_name, spoiled_cell
+from .columns import (
+    GROUP,
+    IMAGE,
+    PATH,
+    Role,
+    choose_column,
+    has_column,
+    may_hold_patients,
+    same_name,
+    spoiled_cell,
+)
 from .tables import table_rows
 
 
@@ -34,7 +44,9 @@ def read_records(lines: Iterable[str]) -> Iterator[dict[str, str]]:
     """
     rows = read_cells(map(_bounded, lines))
     header = next(rows, [])
-    return (dict(itertools.zip_longest(header, row[: len(header)], fillvalue="")) for row in rows if row)
+    return (
+        dict(itertools.zip_longest(header, row[: len(header)], fillvalue="")) for row in rows if row
+    )
 
 
 def _bounded(line: str) -> str:
@@ -76,7 +88,9 @@ class CsvTable(NamedTuple):
     overlong: tuple[int, ...]
     short: tuple[int, ...] = ()
 
-    def choose(self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()) -> str:
+    def choose(
+        self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()
+    ) -> str:
         """Return the key of the column with a given role, see `choose_column`; empty if there is none.
 
         Parameters
@@ -111,7 +125,11 @@ class CsvTable(NamedTuple):
             (_log.info if level == "note" else _log.warning)("%s: %s", self.path, text)
 
     def remarks(
-        self, chosen: Mapping[Role, str], *, without: Sequence[str] = (), cure: str = "rename it to group"
+        self,
+        chosen: Mapping[Role, str],
+        *,
+        without: Sequence[str] = (),
+        cure: str = "rename it to group",
     ) -> Iterator[_Remark]:
         """Yield the columns without a standard name that are used, or perhaps should be.
 
@@ -128,19 +146,31 @@ class CsvTable(NamedTuple):
         ------
         {"note", "warning"}, str
         """
-        unused = {name: title for name, title in self.columns.items() if name not in (*chosen.values(), *without)}
+        unused = {
+            name: title
+            for name, title in self.columns.items()
+            if name not in (*chosen.values(), *without)
+        }
         for role, column in chosen.items():
             text = f"the {role.means} is taken from the column {self.columns.get(column)}"
-            others = [unused[name] for tier in role.matching(unused) for name in tier] if role is GROUP else []
+            others = (
+                [unused[name] for tier in role.matching(unused) for name in tier]
+                if role is GROUP
+                else []
+            )
             if column and others:
                 yield "warning", f"{text}; not used: {', '.join(others)}"
             elif column and not role.is_plain(column):
                 yield "note", text
         if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused.values())):
-            yield "warning", Message(
-                "the column {} may hold the patients, and is not used", candidates[0],
-                remedies=[Message("if it does, {}", cure)],
-            )  # fmt: skip
+            yield (
+                "warning",
+                Message(
+                    "the column {} may hold the patients, and is not used",
+                    candidates[0],
+                    remedies=[Message("if it does, {}", cure)],
+                ),
+            )
 
     def check(self, chosen: Mapping[Role, str], *further: str) -> None:
         """Refuse cells of the used columns that a spreadsheet spoiled.
@@ -162,7 +192,9 @@ class CsvTable(NamedTuple):
             spoiled = spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP), table=self.path)
             if spoiled is not None:
                 line, row = self.rows[spoiled[0]]
-                raise InputError(f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {spoiled[1]}")
+                raise InputError(
+                    f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {spoiled[1]}"
+                )
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""
@@ -183,7 +215,11 @@ def column_key(name: str) -> str:
 
 
 def read_csv(
-    path: Path, *, needed: Sequence[Role | str], expected: str, key: Callable[[str], str] = column_key
+    path: Path,
+    *,
+    needed: Sequence[Role | str],
+    expected: str,
+    key: Callable[[str], str] = column_key,
 ) -> CsvTable:
     """Read a table with a header, see `bchisto.core.formats.table_rows`; empty lines are skipped.
 
@@ -221,14 +257,25 @@ def read_csv(
 
 
 def _check_header(
-    path: Path, names: Sequence[str], written: Sequence[str], *, needed: Sequence[Role | str], expected: str
+    path: Path,
+    names: Sequence[str],
+    written: Sequence[str],
+    *,
+    needed: Sequence[Role | str],
+    expected: str,
 ) -> None:
     missing = [
-        column.name if isinstance(column, Role) else column for column in needed if not has_column(names, column)
+        column.name if isinstance(column, Role) else column
+        for column in needed
+        if not has_column(names, column)
     ]
     if missing:
         present = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
-        raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, present)
-    twice = [title for index, title in enumerate(written) if title and names[index] in names[:index]]
+        raise InputError(
+            "{}: the header must have a column `{}` ({}){}", path, missing[0], expected, present
+        )
+    twice = [
+        title for index, title in enumerate(written) if title and names[index] in names[:index]
+    ]
     if twice:
         raise InputError(f"{path}: two columns are named {twice[0]}; remove or rename one")

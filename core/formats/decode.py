@@ -50,9 +50,12 @@ _BLOCK = 2**22
 """Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
 
 _READERS = (
-    *((0, begin, read_tiff) for begin in TIFF_BEGINS), (0, PNG_BEGIN, read_picture), (0, JPEG_BEGIN, read_jpeg),
-    (0, b"BM", read_picture), (8, b"WEBP", read_picture),
-)  # fmt: skip
+    *((0, begin, read_tiff) for begin in TIFF_BEGINS),
+    (0, PNG_BEGIN, read_picture),
+    (0, JPEG_BEGIN, read_jpeg),
+    (0, b"BM", read_picture),
+    (8, b"WEBP", read_picture),
+)
 """Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 
 _CLEAR: Remark = ("note", "its alpha channel is 0 everywhere, so that it is ignored")
@@ -73,7 +76,9 @@ def _open(path: Path) -> Container:
     try:
         with path.open("rb") as handle:
             begin = handle.read(_BEGIN_BYTES)
-            read = next((read for start, known, read in _READERS if begin.startswith(known, start)), None)
+            read = next(
+                (read for start, known, read in _READERS if begin.startswith(known, start)), None
+            )
             # a file may be DICOM and TIFF in one
             if begin[128:132] == b"DICM" and (read is None or suffix in DICOM_SUFFIXES):
                 read = read_dicom
@@ -86,7 +91,10 @@ def _open(path: Path) -> Container:
         raise files.damaged(path, _line(error)) from error
     if container is None:
         wanted = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
-        raise ImageError(files.mistaken(path, wanted) or f"{path}: not {wanted}; remove it or replace it by the image")
+        raise ImageError(
+            files.mistaken(path, wanted)
+            or f"{path}: not {wanted}; remove it or replace it by the image"
+        )
     files.check_size(path, container.header)
     return container
 

@@ -37,10 +37,23 @@ _NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 """Elements from which grey levels are computed."""
 
 _TAGS = (
-    *_NUMBERS, "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
-    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "ModalityLUTSequence", "VOILUTFunction", "VOILUTSequence", "PixelData", "PixelSpacing",
-)  # fmt: skip
+    *_NUMBERS,
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "PixelData",
+    "PixelSpacing",
+)
 """All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
 
 _DEFER_BYTES = 4096
@@ -51,7 +64,10 @@ _FAR = 1e9
 
 
 _BITS = (8, 16, 32)
-_GREYS, _COLOURS = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_GREYS, _COLOURS = (
+    ("MONOCHROME1", "MONOCHROME2"),
+    ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"),
+)
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
 
@@ -70,9 +86,13 @@ class _Bounded(io.BufferedReader):
         if self._reads > limits.DICOM_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(min(size, limits.PICTURE_BYTES))  # a read allocates the requested size
+            return super().read(
+                min(size, limits.PICTURE_BYTES)
+            )  # a read allocates the requested size
         # pydicom reads without a size only if the rest is deflated
-        raise ImageError(f"{self.name}: its elements are deflated, which is not read; save it uncompressed")
+        raise ImageError(
+            f"{self.name}: its elements are deflated, which is not read; save it uncompressed"
+        )
 
 
 def _broken() -> tuple[type[Exception], ...]:
@@ -89,47 +109,79 @@ def _read(path: Path, *, pixels: bool) -> Any:
     files.check_bytes(path)
     try:
         with _Bounded(io.FileIO(path)) as handle:
-            return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
+            return pydicom.dcmread(
+                handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES
+            )
     except ImageError:
         raise
     except InvalidDicomError as error:
-        raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
+        raise ImageError(
+            f"{path}: not a DICOM file; remove it or replace it by the image"
+        ) from error
     except _broken() as error:
         # messages of pydicom may quote content of the file, such as names
         deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
-        why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
+        why = (
+            "it is nested too deep"
+            if deep
+            else str(error)
+            if type(error) is _TooMuch
+            else type(error).__name__
+        )
         raise files.damaged(path, why) from error
 
 
 def _header(path: Path, elements: Any) -> ImageHeader:
     if "PixelData" not in elements:
-        raise ImageError(f"{path}: a DICOM file without pixels; leave it out or copy the image again")
+        raise ImageError(
+            f"{path}: a DICOM file without pixels; leave it out or copy the image again"
+        )
     try:
         width, height = int(elements.Columns), int(elements.Rows)
         frames, samples = int(elements.get("NumberOfFrames") or 1), int(elements.SamplesPerPixel)
         photometric, bits = str(elements.PhotometricInterpretation), int(elements.BitsStored)
         allocated = int(elements.BitsAllocated)
-        raw = elements.file_meta.get_item("MediaStorageSOPClassUID")  # unparsed, since pydicom warns of invalid ones
+        raw = elements.file_meta.get_item(
+            "MediaStorageSOPClassUID"
+        )  # unparsed, since pydicom warns of invalid ones
         written = b"" if raw is None else raw.value
-        sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
+        sop_class = (
+            written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
+        )
         stored = {name: elements.get(name) for name in _NUMBERS}
-        numbers = {name: np.asarray(value, np.float64) for name, value in stored.items() if value is not None}
-        spacing = {float(side) for side in elements.get("PixelSpacing") or ()}  # millimetres, down and across
+        numbers = {
+            name: np.asarray(value, np.float64)
+            for name, value in stored.items()
+            if value is not None
+        }
+        spacing = {
+            float(side) for side in elements.get("PixelSpacing") or ()
+        }  # millimetres, down and across
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
-        raise ImageError(f"{path}: its header does not define how the pixels are stored ({why})") from error
+        raise ImageError(
+            f"{path}: its header does not define how the pixels are stored ({why})"
+        ) from error
     if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
         raise ImageError(f"{path}: {SLIDE}")
     if frames != 1 or photometric not in {1: _GREYS, 3: _COLOURS}.get(samples, ()):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
-        raise ImageError(f"{path}: {kind}; only single images in grey or RGB are read, save it as one")
+        raise ImageError(
+            f"{path}: {kind}; only single images in grey or RGB are read, save it as one"
+        )
     if samples == 3 and (allocated, bits) != (8, 8):
-        raise ImageError(f"{path}: colours of {bits} of {allocated} bits; only 8 bits are read, save it as 8-bit RGB")
+        raise ImageError(
+            f"{path}: colours of {bits} of {allocated} bits; only 8 bits are read, save it as 8-bit RGB"
+        )
     if allocated not in _BITS or not 1 <= bits <= allocated:
-        raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
+        raise ImageError(
+            f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one"
+        )
     for name, value in numbers.items():
         if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
-            raise ImageError(f"{path}: {name} is not a number to work with; correct it or remove the file")
+            raise ImageError(
+                f"{path}: {name} is not a number to work with; correct it or remove the file"
+            )
     mpp = files.plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
@@ -169,9 +221,13 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
             ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), elements))
     except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed") from error
+        raise ImageError(
+            f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed"
+        ) from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
-        raise ImageError(f"{path}: its grey levels cannot be worked out; correct its window, or remove the file")
+        raise ImageError(
+            f"{path}: its grey levels cannot be worked out; correct its window, or remove the file"
+        )
     image = files.stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
     return Samples(255 - image if elements.PhotometricInterpretation == "MONOCHROME1" else image)
 
@@ -186,11 +242,17 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
             return
         data = get_frame(elements.PixelData, 0, number_of_frames=1)
     except _broken() as error:
-        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); download it again") from error
+        raise ImageError(
+            f"{path}: cannot be decoded ({type(error).__name__}); download it again"
+        ) from error
     if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
-    elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and offsets of the image
+    elif (
+        b"\xff\x4f\xff\x51" in data[:256]
+    ):  # JPEG 2000: width and height of its grid, and offsets of the image
         start = data.index(b"\xff\x4f\xff\x51") + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
         if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
-            raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; download it again")
+            raise ImageError(
+                f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; download it again"
+            )

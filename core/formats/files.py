@@ -29,9 +29,21 @@ from . import limits
 from .texts import check_zip
 
 BROKEN = (
-    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
-)  # fmt: skip
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
 """Exceptions that other packages may raise for a damaged file, including `RecursionError` (by its base class) and
 warnings that were turned into errors."""
 
@@ -93,7 +105,12 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
     """
     remarks: list[Remark] = []
     if pages > 1:
-        remarks.append(("warning", f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used"))
+        remarks.append(
+            (
+                "warning",
+                f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used",
+            )
+        )
     if profile and b"srgb" not in profile.replace(b"\0", b"").lower():
         remarks.append(("note", "has a colour profile, which is not applied"))
     return tuple(remarks)
@@ -150,12 +167,16 @@ def damaged(path: Path, why: object) -> ImageError:
 
 def truncated(path: Path, why: object) -> ImageError:
     """Return an error for pixels that are missing or cannot be decoded."""
-    return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
+    return ImageError(
+        f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again"
+    )
 
 
 def too_large(path: Path, what: str) -> ImageError:
     """Return an error for an image of too many pixels."""
-    return ImageError(f"{path}: {what} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images")
+    return ImageError(
+        f"{path}: {what} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"
+    )
 
 
 def check_size(path: Path, header: ImageHeader) -> None:
@@ -170,7 +191,9 @@ def check_size(path: Path, header: ImageHeader) -> None:
 def check_bytes(path: Path) -> None:
     """Refuse a file of more than `limits.PICTURE_BYTES`, because it will be read as a whole."""
     if path.stat().st_size > limits.PICTURE_BYTES:
-        raise ImageError(f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image")
+        raise ImageError(
+            f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image"
+        )
 
 
 def exif_orientation(block: bytes) -> int:
@@ -188,7 +211,9 @@ def exif_orientation(block: bytes) -> int:
     if order is None or len(block) < 8:
         return 1
     start = struct.unpack_from(f"{order}I", block, 4)[0] + 2
-    count = min(limits.EXIF_ENTRIES, *struct.unpack(f"{order}H", block[start - 2 : start].rjust(2, b"\0")))
+    count = min(
+        limits.EXIF_ENTRIES, *struct.unpack(f"{order}H", block[start - 2 : start].rjust(2, b"\0"))
+    )
     for offset in range(start, min(start + 12 * count, len(block) - 11), 12):
         tag, kind, number, value = struct.unpack_from(f"{order}HHIH", block, offset)
         if tag == _ORIENTATION:
@@ -196,7 +221,9 @@ def exif_orientation(block: bytes) -> int:
     return 1
 
 
-def stretch_to_eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> npt.NDArray[np.uint8]:
+def stretch_to_eight_bits(
+    values: npt.NDArray[Any], ends: tuple[float, float] | None = None
+) -> npt.NDArray[np.uint8]:
     """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
 
     Parameters
@@ -246,9 +273,13 @@ def mistaken(path: Path, wanted: str) -> str | None:
         with path.open("rb") as handle:
             head = handle.read(_HEAD).decode("latin-1")
         for kind in published_rows(__package__, "kinds.csv"):
-            if re.match(kind["begins"], head, re.DOTALL) and _holds(path, kind["inside"], kind["text"]):
+            if re.match(kind["begins"], head, re.DOTALL) and _holds(
+                path, kind["inside"], kind["text"]
+            ):
                 known = path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted
-                return None if known else f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
+                return (
+                    None if known else f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
+                )
     return None
 
 
@@ -260,12 +291,27 @@ def _holds(path: Path, inside: str, text: str) -> bool:
         check_zip(path, members=limits.ARCHIVE_MEMBERS)
         with zipfile.ZipFile(path) as archive:
             members = [name for name in archive.namelist() if fnmatch(name, inside)]
-            return bool(members) and (not text or text.encode() in archive.open(members[0]).read(99))
+            return bool(members) and (
+                not text or text.encode() in archive.open(members[0]).read(99)
+            )
     return False
 
 
 SLIDE_SUFFIXES = frozenset(
-    {".bif", ".czi", ".isyntax", ".mrxs", ".ndpi", ".ndpis", ".scn", ".svs", ".svslide", ".vms", ".vmu", ".vsi"}
+    {
+        ".bif",
+        ".czi",
+        ".isyntax",
+        ".mrxs",
+        ".ndpi",
+        ".ndpis",
+        ".scn",
+        ".svs",
+        ".svslide",
+        ".vms",
+        ".vmu",
+        ".vsi",
+    }
 )
 """Suffixes of the files of slide scanners, except those that are also suffixes of ordinary images: whole slides named
 ``.tif`` are recognised by their header."""
@@ -334,7 +380,9 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError) -> Iterator[None]:
+def reading(
+    path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError
+) -> Iterator[None]:
     """Turn an error of a library into one line that names the file; leave an error that already names it."""
     try:
         yield

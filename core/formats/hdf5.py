@@ -25,7 +25,15 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """Filters that are built into h5py. For any other filter, HDF5 would load a plug-in of this machine."""
 
 
-_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf", "numbers": "iufbS"}
+_KINDS = {
+    "text": "O",
+    "bytes": "S",
+    "float": "f",
+    "whole": "iu",
+    "truth": "b",
+    "number": "iuf",
+    "numbers": "iufbS",
+}
 """Kind of the values in a dataset, as `checked_dataset` names it, to kinds of NumPy dtypes."""
 
 
@@ -61,10 +69,14 @@ def open_for_reading(path: Path) -> Any:
             return h5py.File(path, "r", locking=locking)
         except OSError as error:
             reason = (error.strerror or str(error)).splitlines()[0]
-    raise StoreError(f"{path}: not a whole HDF5 file, or not readable ({reason}); check it, or copy it again")
+    raise StoreError(
+        f"{path}: not a whole HDF5 file, or not readable ({reason}); check it, or copy it again"
+    )
 
 
-def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None] | None = None) -> Any:
+def checked_dataset(
+    file: Any, name: str, *, holds: str, shape: Sequence[int | None] | None = None
+) -> Any:
     """Return a dataset of an untrusted file, after checking that reading it is safe and uses only this file.
 
     Parameters
@@ -93,9 +105,13 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     wanted = (None,) * len(item.shape) if shape is None else shape
     if len(item.shape) != len(wanted):
         raise StoreError(f"{name} has the shape {item.shape}, not {len(wanted)} axes")
-    if any(want is not None and want != have for have, want in zip(item.shape, wanted, strict=True)):
+    if any(
+        want is not None and want != have for have, want in zip(item.shape, wanted, strict=True)
+    ):
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
-    if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
+    if (
+        not item.size and item.shape[0]
+    ):  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
     return item
 
@@ -122,7 +138,9 @@ def _check_values(item: Any, name: str, holds: str) -> None:
         raise StoreError(f"{name} is not a dataset with values")
     if item.is_virtual or item.external:
         raise StoreError(f"the values of {name} are in other files, which are not read")
-    if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
+    if item.dtype.kind not in _KINDS[holds] or (
+        holds == "text" and h5py.check_string_dtype(item.dtype) is None
+    ):
         kind = "text or objects" if item.dtype.kind in "OSU" else item.dtype
         raise StoreError(f"{name} holds {kind}, not {holds}")
     check_storage(item, name)
@@ -167,8 +185,13 @@ def check_storage(dataset: Any, name: str) -> None:
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if strange := [number for number in filters if number not in _FILTERS]:
-        raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
-    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES:
+        raise StoreError(
+            f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read"
+        )
+    if (
+        dataset.chunks is not None
+        and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES
+    ):
         raise StoreError(f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB")
     claimed, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
     if claimed > stored * (limits.HDF5_EXPANSION if filters else 1) + (
@@ -215,8 +238,13 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
             # it computes nothing, and threads may be limited (ulimit -u)
             env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
-    if done is not None and -done.returncode in (signal.SIGKILL, signal.SIGINT):  # without memory or processes
-        raise MemoryError(f"{files[0]}: the process that looks at it first was ended by signal {-done.returncode}")
+    if done is not None and -done.returncode in (
+        signal.SIGKILL,
+        signal.SIGINT,
+    ):  # without memory or processes
+        raise MemoryError(
+            f"{files[0]}: the process that looks at it first was ended by signal {-done.returncode}"
+        )
     if done is not None and done.returncode < 0:
         last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
         raise StoreError(

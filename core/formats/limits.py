@@ -6,23 +6,36 @@ this table.
 
 # files of any kind
 ID_LETTERS = 4096  # characters of an ID, a label or a group, as many as the longest path has
-FOLDER_VISITS = 32  # visits of one folder in a tree through links; branching links would otherwise never end
+FOLDER_VISITS = (
+    32  # visits of one folder in a tree through links; branching links would otherwise never end
+)
 JSON_BYTES = 256 * 1024**2  # of a file that bchisto wrote
 JSON_VALUES = 10_000_000  # of a JSON text; a value takes at most some 65 bytes
 RECORD_BYTES, RECORD_VALUES = 16 * 1024**2, 1_000_000  # of a record of a run
 OPTIONS_JSON = 16 * 1024**2  # characters of a file of options in JSON
 YAML_CHARACTERS = 128 * 1024  # YAML is parsed at some 100,000 characters per second
 YAML_VALUES = 100_000  # including the values that aliases repeat
-ZIP_MEMBER_BYTES = 256  # average size of a member's entry in the directory of a zip: 46 bytes and its name
+ZIP_MEMBER_BYTES = (
+    256  # average size of a member's entry in the directory of a zip: 46 bytes and its name
+)
 
 # images
-PIXELS = 85_000_000  # just below the size at which Pillow itself warns; a BACH image has 3.1 million
+PIXELS = (
+    85_000_000  # just below the size at which Pillow itself warns; a BACH image has 3.1 million
+)
 PICTURE_BYTES = 8 * PIXELS  # four samples of 16 bits per pixel
 EXIF_ENTRIES = 1000  # of a directory; cameras write some fifty
 PAGES = 10_000  # of a TIFF
-DESCRIPTION = 1024**2  # characters of the description of a TIFF; OME-XML of one image has some thousand
-LEAST_MPP, MOST_MPP = 0.02, 20.0  # micrometres per pixel: light resolves 0.2, and above 20 a nucleus is half a pixel
-JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive images have about ten scans, and each visits every pixel
+DESCRIPTION = (
+    1024**2
+)  # characters of the description of a TIFF; OME-XML of one image has some thousand
+LEAST_MPP, MOST_MPP = (
+    0.02,
+    20.0,
+)  # micrometres per pixel: light resolves 0.2, and above 20 a nucleus is half a pixel
+JPEG_SCANNED = (
+    15 * PIXELS
+)  # pixels times scans: progressive images have about ten scans, and each visits every pixel
 DICOM_READS = 300_000  # of one file: an element takes up to three reads, and images have some hundreds of elements
 DDSM_CASE_BYTES = 1024**2  # of an .ics file; they have some hundred
 DDSM_OVERLAY_BYTES = 8 * 1024**2  # the outlines of one view take some kilobytes
@@ -31,14 +44,21 @@ DDSM_OVERLAY_BYTES = 8 * 1024**2  # the outlines of one view take some kilobytes
 TABLE_BYTES = 256 * 1024**2  # a row takes some hundred bytes, so this is a million images
 TABLE_ROWS, TABLE_COLUMNS = 1_048_576, 16_384  # the limits of Excel
 TABLE_CELLS = 10_000_000  # a few bytes of a workbook can name a very distant cell
-LINE_CHARACTERS = 1_000_000  # of a table that bchisto wrote: every cell of a line takes memory, even an empty one
-WORKBOOK_BYTES = 64 * 1024**2  # unpacked size in the zip directory; no more than this is ever unpacked
+LINE_CHARACTERS = (
+    1_000_000  # of a table that bchisto wrote: every cell of a line takes memory, even an empty one
+)
+WORKBOOK_BYTES = (
+    64 * 1024**2
+)  # unpacked size in the zip directory; no more than this is ever unpacked
 WORKBOOK_ELEMENTS = 1_200_000  # begins and ends of XML elements, and attributes: 30,000 rows of four cells have as many
 
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models
 ARCHIVE_BYTES = 8 * 1024**3  # unpacked; the models of the BACH paper are some 2 GB of text
-ARCHIVE_RATIO, ARCHIVE_SMALL = 40, 64 * 1024**2  # largest compression ratio of archives that unpack to more
+ARCHIVE_RATIO, ARCHIVE_SMALL = (
+    40,
+    64 * 1024**2,
+)  # largest compression ratio of archives that unpack to more
 # than so many bytes; texts of models shrink to a third, the smallest to a tenth
 MANIFEST_BYTES = 128 * 1024**2  # the checksums of a million training images take 67 MB
 MANIFEST_VALUES = 2_500_000  # the checksums of a million images, and more than everything else
@@ -86,8 +106,12 @@ WEIGHTS_RATIO, WEIGHTS_SMALL = 40, 256 * 1024**2  # as for archives; weights har
 CONFIG_BYTES = 4 * 1024**2  # also for the index of a model in several files
 CONFIG_NUMBER = 65_536  # no published network has a larger width, depth or size
 CARD_HEADER = 64 * 1024  # characters of a README.md that are searched for its header
-PARAMETER_GROWTH = 2  # a network may have this many times more parameters than its file, since files lack heads
-ONNX_BYTES = 2 * 1024**3  # limit of a protobuf message; larger networks store their values in files next to it
+PARAMETER_GROWTH = (
+    2  # a network may have this many times more parameters than its file, since files lack heads
+)
+ONNX_BYTES = (
+    2 * 1024**3
+)  # limit of a protobuf message; larger networks store their values in files next to it
 NETWORK_SIDE = 2048  # pixels; largest input side of an external encoder
 
 # model files

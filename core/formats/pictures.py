@@ -63,14 +63,23 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
     try:
         # Image.open would look for further pictures in a JPEG
         picture = (
-            JpegImagePlugin.JpegImageFile(source) if kind == "JPEG" else Image.open(source, formats=(kind.upper(),))
+            JpegImagePlugin.JpegImageFile(source)
+            if kind == "JPEG"
+            else Image.open(source, formats=(kind.upper(),))
         )
         with picture as image:
-            size, mode, about, pages = image.size, image.mode, image.info, getattr(image, "n_frames", 1)
+            size, mode, about, pages = (
+                image.size,
+                image.mode,
+                image.info,
+                getattr(image, "n_frames", 1),
+            )
     except Image.DecompressionBombError as error:
         raise files.too_large(path, "the picture") from error
     except files.BROKEN as error:
-        raise files.damaged(path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG") from error
+        raise files.damaged(
+            path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG"
+        ) from error
     mode += "A" if "transparency" in about and "A" not in mode else ""
     profile, exif = about.get("icc_profile") or b"", about.get("exif")
     remarks = files.remarks_on(profile, pages=pages) if profile or pages > 1 else ()
@@ -90,7 +99,10 @@ def read_picture(path: Path, handle: BinaryIO) -> Container:
     """
     handle.seek(0)
     head = handle.read(34).ljust(34, b"\0")
-    kind = next((kind for begin, kind in ((PNG_BEGIN, "PNG"), (b"BM", "BMP")) if head.startswith(begin)), "WebP")
+    kind = next(
+        (kind for begin, kind in ((PNG_BEGIN, "PNG"), (b"BM", "BMP")) if head.startswith(begin)),
+        "WebP",
+    )
     files.check_bytes(path)
     if kind == "WebP":
         files.check_size(path, ImageHeader(kind, *_webp_size(head), "", 1))
@@ -98,7 +110,9 @@ def read_picture(path: Path, handle: BinaryIO) -> Container:
             raise files.truncated(path, "it has fewer bytes than its header states")
     header = picture_header(path, path, kind)
     if kind == "PNG":
-        return Container(replace(header, deep=head[24] == 16), functools.partial(_decode_png, path, header))
+        return Container(
+            replace(header, deep=head[24] == 16), functools.partial(_decode_png, path, header)
+        )
     return Container(header, functools.partial(_decode, path, header))
 
 
@@ -109,7 +123,10 @@ def _decode_png(path: Path, header: ImageHeader) -> Samples:
 
     try:
         values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
-    except (imagecodecs.PngError, UnicodeError) as error:  # not quoted: the message may be bytes of the file
+    except (
+        imagecodecs.PngError,
+        UnicodeError,
+    ) as error:  # not quoted: the message may be bytes of the file
         raise files.truncated(path, "libpng cannot read its pixels") from error
     if header.mode.startswith("P"):  # libpng decodes colours beyond the palette as black
         with Image.open(path, formats=("PNG",)) as image:
@@ -166,7 +183,9 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
         header = _jpeg_header(path, begin := handle.read(_HEAD))
     except ImageError:  # perhaps for what cameras and programs write before the picture
         header = _jpeg_header(path, begin + handle.read(_MORE))
-    return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), header.width * header.height)))
+    return Container(
+        header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), header.width * header.height))
+    )
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
@@ -198,7 +217,9 @@ def _jpeg_pixels(path: Path, data: bytes, area: int) -> npt.NDArray[np.uint8]:
 
     decoded = []
     for surplus in (False, True):
-        with Image.open(io.BytesIO(_coded(path, data, area, surplus=surplus)), formats=("JPEG",)) as image:
+        with Image.open(
+            io.BytesIO(_coded(path, data, area, surplus=surplus)), formats=("JPEG",)
+        ) as image:
             decoded.append(np.array(image.convert("RGB")))
     if not np.array_equal(decoded[0], decoded[1]):
         raise files.truncated(path, "pixels are missing")
@@ -234,7 +255,8 @@ def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
         scans += code == _SCAN
         if scans * area > limits.JPEG_SCANNED:
             raise files.truncated(
-                path, f"its {area:,} pixels are decoded more than {limits.JPEG_SCANNED // area:,} times"
+                path,
+                f"its {area:,} pixels are decoded more than {limits.JPEG_SCANNED // area:,} times",
             )
     raise files.truncated(path, "it has no end")
 
@@ -262,7 +284,9 @@ def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
     handle.seek(0)
     frame = _SOF3.search(handle.read(_HEAD))
     if frame is None:
-        raise ImageError(f"{path}: no lossless JPEG of grey levels; convert it to TIFF or PNG next to the .ics")
+        raise ImageError(
+            f"{path}: no lossless JPEG of grey levels; convert it to TIFF or PNG next to the .ics"
+        )
     bits, height, width = (int.from_bytes(part, "big") for part in frame.groups())
     header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
     return Container(header, functools.partial(_decode_ljpeg, path, header))
@@ -273,16 +297,22 @@ def _decode_ljpeg(path: Path, header: ImageHeader) -> Samples:
 
     files.check_bytes(path)
     data, pixels = path.read_bytes() + _MISSING_END, header.width * header.height
-    cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
+    cut = ImageError(
+        f"{path}: cannot be decoded (it ends before its last pixel); download it again"
+    )
     if 8 * len(data) < pixels:  # each pixel takes at least one bit
         raise cut
     room = _MOST_OF_A_SAMPLE * pixels
     try:
-        values, again = (np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa"))
+        values, again = (
+            np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa")
+        )
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
         raise ImageError("{}: cannot be decoded ({}); download it again", path, error) from error
     if values.shape != (header.height, header.width):
-        raise ImageError(f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}")
+        raise ImageError(
+            f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}"
+        )
     if not np.array_equal(values, again):
         raise cut
     return Samples(files.stretch_to_eight_bits(values)[..., np.newaxis])

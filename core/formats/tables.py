@@ -34,7 +34,9 @@ _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*\bref="[A-Z]+(\d+):[A-Z]+(?!\
 
 _FORMULA = rb"<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
 _NO_VALUE = re.compile(
-    rb'<(?:\w+:)?c\b(?![^<>]*\bt="str")[^<>]*>\s*' + _FORMULA + rb"(?:<v\s*/>\s*|<v></v>\s*)?</(?:\w+:)?c>"
+    rb'<(?:\w+:)?c\b(?![^<>]*\bt="str")[^<>]*>\s*'
+    + _FORMULA
+    + rb"(?:<v\s*/>\s*|<v></v>\s*)?</(?:\w+:)?c>"
 )
 """A cell with a formula whose value is not stored. A text may be empty."""
 
@@ -80,14 +82,18 @@ def _text_rows(path: Path) -> Rows:
     """Yield the rows of a CSV file."""
     try:
         if path.stat().st_size > limits.TABLE_BYTES:
-            raise InputError(f"{path}: more than {limits.TABLE_BYTES // 1024**2} MiB, too large for a table of images")
+            raise InputError(
+                f"{path}: more than {limits.TABLE_BYTES // 1024**2} MiB, too large for a table of images"
+            )
         text = path.read_bytes().decode("utf-8-sig")
         if "\0" in text.partition("\n")[0]:
             raise ValueError("null characters in its header")  # noqa: TRY301
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        no_text = f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
+        no_text = (
+            f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
+        )
         raise InputError(mistaken(path, "a table") or no_text) from error
     rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
@@ -108,7 +114,9 @@ def _excel_rows(path: Path) -> Rows:
     try:
         import openpyxl
     except ImportError as error:
-        raise DependencyError(f"{path}: openpyxl is missing: {how_to_install('excel')}, or save it as CSV") from error
+        raise DependencyError(
+            f"{path}: openpyxl is missing: {how_to_install('excel')}, or save it as CSV"
+        ) from error
     trouble = "not an Excel workbook, damaged, or protected ({}); save it as CSV"
     with reading(path, trouble), warnings.catch_warnings(), path.open("rb") as handle:
         warnings.simplefilter("ignore")  # about styles and other content that is not read
@@ -136,7 +144,9 @@ def _check_parts(path: Path) -> None:
 
 def _cell_text(value: Any) -> str:
     """Return the value of a cell as text, as in a CSV file."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**16:  # beyond, digits were lost
+    if (
+        isinstance(value, float) and value.is_integer() and abs(value) < 10**16
+    ):  # beyond, digits were lost
         return str(int(value))
     return "" if value is None else str(value)
 
@@ -146,17 +156,27 @@ def _sheet_rows(path: Path, book: Any) -> Rows:
         raise InputError(f"{path}: this workbook has no sheet of cells")
     sheet, *others = book.worksheets
     if others:
-        _log.info("%s: the first sheet is read, %s; %d more are not", path, sheet.title, len(others))
+        _log.info(
+            "%s: the first sheet is read, %s; %d more are not", path, sheet.title, len(others)
+        )
     content = book._archive.read(sheet._worksheet_path)
     if _MERGED.search(content):
-        raise InputError(f"{path}: has merged cells, of which the first alone has the value; fill in every row")
-    if re.search(_FORMULA, content) and (book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)):
-        raise InputError(f"{path}: has a formula without a stored value; save it in a spreadsheet program")
+        raise InputError(
+            f"{path}: has merged cells, of which the first alone has the value; fill in every row"
+        )
+    if re.search(_FORMULA, content) and (
+        book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)
+    ):
+        raise InputError(
+            f"{path}: has a formula without a stored value; save it in a spreadsheet program"
+        )
     sheet.reset_dimensions()  # the dimensions in the file may be wrong
     cells = 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells += len(row)
         if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
-            raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
+            raise InputError(
+                f"{path}: its first sheet is too large for a table of images; save the table as CSV"
+            )
         if any(texts := [_cell_text(value) for value in row]):
             yield number, texts

@@ -30,7 +30,11 @@ def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
     RecursionError
         Nested too deeply.
     """
-    signs = (text.count(sign) for sign in _SIGNS) if isinstance(text, str) else map(text.count, _SIGNS.encode())
+    signs = (
+        (text.count(sign) for sign in _SIGNS)
+        if isinstance(text, str)
+        else map(text.count, _SIGNS.encode())
+    )
     if sum(signs) > most:
         raise ValueError(f"more than {most:,} values")
     return json.loads(text)
@@ -50,7 +54,11 @@ def read_json(path: Path, *, record: bool = False) -> Any:
     InputError
         The file is not JSON, or too large; the message names the file and the position.
     """
-    size, values = (limits.RECORD_BYTES, limits.RECORD_VALUES) if record else (limits.JSON_BYTES, limits.JSON_VALUES)
+    size, values = (
+        (limits.RECORD_BYTES, limits.RECORD_VALUES)
+        if record
+        else (limits.JSON_BYTES, limits.JSON_VALUES)
+    )
     try:
         if path.stat().st_size > size:
             raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
@@ -73,7 +81,9 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     zipfile.BadZipFile
         Too many members.
     """
-    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle:
+    with (
+        source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle
+    ):
         record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
     if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
         raise zipfile.BadZipFile(f"more than {members:,} members")
@@ -129,7 +139,9 @@ def _nodes(node: Any, known: dict[int, int]) -> int:
     if id(node) not in known:
         known[id(node)] = limits.YAML_VALUES + 1
         inside = node.value if isinstance(node.value, list) else []
-        children = [child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))]
+        children = [
+            child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))
+        ]
         known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
     return known[id(node)]
 
@@ -142,7 +154,11 @@ def number_of(value: Any) -> Any:
     >>> number_of("010"), number_of("0.50"), number_of("1e-3"), number_of("1:48"), number_of("nan")
     (10, 0.5, 0.001, '1:48', 'nan')
     """
-    if not isinstance(value, str) or len(value) > _MOST_DIGITS or not (match := _DECIMAL.fullmatch(value)):
+    if (
+        not isinstance(value, str)
+        or len(value) > _MOST_DIGITS
+        or not (match := _DECIMAL.fullmatch(value))
+    ):
         return value
     return int(value) if match[1].isdecimal() else float(value)
 
@@ -170,5 +186,9 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or unicodedata.category(sign) != "Cf")
+    seen = (
+        " " if sign.isspace() else sign
+        for sign in text
+        if sign.isspace() or unicodedata.category(sign) != "Cf"
+    )
     return "".join(seen).strip()

@@ -61,9 +61,18 @@ _MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
 _PURE = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
 _COLOUR_NAME = re.compile(r"(?<![a-z])(?:(r)|(g)|(b))(?:ed|reen|lue)?(?![a-z])", re.IGNORECASE)
 _UNITS = {
-    "um": 1.0, "μm": 1.0, "micron": 1.0, "micrometer": 1.0, "micrometre": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4,
-    "m": 1e6, "in": 25_400.0, "inch": 25_400.0,
-}  # fmt: skip
+    "um": 1.0,
+    "μm": 1.0,
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "in": 25_400.0,
+    "inch": 25_400.0,
+}
 """Micrometres of a unit of length, without a plural s."""
 
 
@@ -88,7 +97,9 @@ class Description(NamedTuple):
     size: tuple[float, ...] = ()
 
 
-def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None) -> Description:
+def describe(
+    text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None
+) -> Description:
     """Read the description of a page.
 
     Parameters
@@ -105,8 +116,14 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
     if not ome and not text.startswith("ImageJ="):
         # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
-        sizes = {value.replace(",", ".") for value in _MPP.findall(text) if "->" not in text.partition("|")[0]}
-        return Description(size=(float(min(sizes)),) * 2 if len(sizes) == 1 and text.startswith("Aperio") else ())
+        sizes = {
+            value.replace(",", ".")
+            for value in _MPP.findall(text)
+            if "->" not in text.partition("|")[0]
+        }
+        return Description(
+            size=(float(min(sizes)),) * 2 if len(sizes) == 1 and text.startswith("Aperio") else ()
+        )
     text = re.split(r"</(?:\w{1,99}:)?Pixels\s*>", text, maxsplit=1)[0]
     keys = ("SizeC", "SizeZ", "SizeT") if ome else ("channels", "slices", "frames")
     counts = [_count(_value(key, text)) for key in keys]
@@ -115,7 +132,10 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         names = [_value("Name", channel) for channel in inside]
         shown = filter(None, (_value("Color", channel) for channel in inside))  # RGBA
         colours = [f"{_count(colour) >> 8:06x}" for colour in shown]
-        size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
+        size = [
+            _length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text))
+            for axis in "XY"
+        ]
         counts[0] = max(1, counts[0] // samples)
     else:
         names = []
@@ -123,9 +143,13 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
     named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
     three = (named, [_PURE.get(colour, "") for colour in colours])
-    orders = {tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]}
+    orders = {
+        tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]
+    }
     others = len({*colours}) > 1 and {*colours} != {*_PURE}
-    return Description(tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size)))
+    return Description(
+        tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size))
+    )
 
 
 def _value(key: str, text: str) -> str:
@@ -141,7 +165,9 @@ def _count(text: str) -> int:
 
 def _length(value: str | float, unit: str) -> float | None:
     """Return a length in micrometres, the unit of OME if it names none; None if it or its unit is unknown."""
-    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um")  # as in ImageJ
+    unit = re.sub(
+        r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um"
+    )  # as in ImageJ
     unit = unicodedata.normalize("NFKC", unit)
     try:
         return float(value) * _UNITS[unit if len(unit) < 3 else unit.casefold().removesuffix("s")]
@@ -151,7 +177,11 @@ def _length(value: str | float, unit: str) -> float | None:
 
 def square_mpp(size: tuple[float, ...]) -> float | None:
     """Return micrometres per pixel from those across and down; None if implausible, or the pixels are not square."""
-    return files.plausible_mpp(size[0]) if len(size) == 2 and math.isclose(*size, rel_tol=0.01) else None
+    return (
+        files.plausible_mpp(size[0])
+        if len(size) == 2 and math.isclose(*size, rel_tol=0.01)
+        else None
+    )
 
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
@@ -172,31 +202,43 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             raise ImageError(f"{path}: more than {limits.PAGES:,} pages; save one of them as RGB")
         used = [index for index in range(pages) if not _is_other(file.pages.get(index))]
         if not used and _SUB_DIRECTORIES in file.pages.first.tags:
-            raise ImageError(f"{path}: its pages are thumbnails of another image in it; save that image as RGB")
+            raise ImageError(
+                f"{path}: its pages are thumbnails of another image in it; save that image as RGB"
+            )
         number = used[0] if used else 0
         page: Any = file.pages.get(number)
         width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
         if width * height > limits.PIXELS and page.is_tiled:
             raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
         deep = page.bitspersample == 16
-        mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(samples, f"{samples} samples")
+        mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(
+            samples, f"{samples} samples"
+        )
         header = ImageHeader("TIFF", width, height, mode, pages, number + 1, deep)
         files.check_size(path, header)
         stated = describe(
-            str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
+            str(page.description),
+            samples=samples,
+            resolutions=_resolutions(page),
+            beside=file.imagej_metadata,
         )
         channels = _channels(path, file, used[:4] or [0], stated)
         remarks: tuple[Remark, ...] = (("note", _JOINED),)
         if channels is None:
             _check_page(path, page)
-            only_colours: Remark = ("note", f"{samples} samples a pixel, of which only the colours are used")
+            only_colours: Remark = (
+                "note",
+                f"{samples} samples a pixel, of which only the colours are used",
+            )
             remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
             remarks += files.remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)
         remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
         orientation = orientation if orientation in range(1, 9) else 1
         mode = "RGB" if channels else mode
-        header = replace(header, mode=mode, mpp=_mpp(page, stated), orientation=orientation, remarks=remarks)
+        header = replace(
+            header, mode=mode, mpp=_mpp(page, stated), orientation=orientation, remarks=remarks
+        )
     read = functools.partial(_decode, path, number) if channels is None else lambda: channels
     return Container(header, read)
 
@@ -222,7 +264,9 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
     count = max(count, inside)
     if count == 1 and grey and len(used) == 3:
-        raise ImageError(f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them")
+        raise ImageError(
+            f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them"
+        )
     if count == 1:
         return None
     parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
@@ -233,12 +277,20 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
             _check_page(path, part)
         values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
         values = values[..., list(stated.order or range(3))]
-        levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (257 if values.dtype == np.uint16 else 1)
+        levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (
+            257 if values.dtype == np.uint16 else 1
+        )
         bright = (np.median(levels, axis=0) >= _DARK).all()
         if stated.order or bright:
             return Samples(values)
-    kind = ("not all in it", "of fluorescence, or dark as such")[complete] if count == 3 else "not red, green and blue"
-    raise ImageError(f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}")
+    kind = (
+        ("not all in it", "of fluorescence, or dark as such")[complete]
+        if count == 3
+        else "not red, green and blue"
+    )
+    raise ImageError(
+        f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}"
+    )
 
 
 def _resolutions(page: Any) -> list[float]:
@@ -254,7 +306,11 @@ def _mpp(page: Any, stated: Description) -> float | None:
     unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
     tagged = square_mpp(tuple(unit / value for value in _resolutions(page))) if unit else None
     described = square_mpp(stated.size) if stated.size else tagged
-    return described if tagged is None or described is None or math.isclose(tagged, described, rel_tol=0.01) else None
+    return (
+        described
+        if tagged is None or described is None or math.isclose(tagged, described, rel_tol=0.01)
+        else None
+    )
 
 
 def _is_other(page: Any) -> bool:
@@ -265,32 +321,53 @@ def _is_other(page: Any) -> bool:
 
 def _check_page(path: Path, page: Any) -> None:
     """Refuse samples without defined colours, kinds of samples that cannot be decoded, and impossible sizes."""
-    bits, kind, packing, photometric = page.bitspersample, page.sampleformat, page.compression, page.photometric
+    bits, kind, packing, photometric = (
+        page.bitspersample,
+        page.sampleformat,
+        page.compression,
+        page.photometric,
+    )
     if _PHOTOMETRIC not in page.tags:
         raise ImageError(f"{path}: a TIFF that does not define its colours; save it as 8-bit RGB")
     if packing not in _PACKINGS:
-        raise ImageError(f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW")
+        raise ImageError(
+            f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW"
+        )
     if kind not in (1, 4) or bits not in (1, 2, 4, 8, 16):
         names = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-        what = f"samples of {bits} bits" if kind in (1, 4) else f"{names.get(kind, 'unknown')} numbers"
+        what = (
+            f"samples of {bits} bits" if kind in (1, 4) else f"{names.get(kind, 'unknown')} numbers"
+        )
         raise ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
-        raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
+        raise ImageError(
+            f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB"
+        )
     if photometric not in _COLOURS:
         name = getattr(photometric, "name", photometric)
-        raise ImageError(f"{path}: a TIFF with colours of the kind {name} is not read; save it as 8-bit RGB")
+        raise ImageError(
+            f"{path}: a TIFF with colours of the kind {name} is not read; save it as 8-bit RGB"
+        )
     if page.samplesperpixel < (colours := _COLOURS[photometric]):
-        raise files.damaged(path, f"{page.samplesperpixel} samples a pixel, where {colours} colours belong")
+        raise files.damaged(
+            path, f"{page.samplesperpixel} samples a pixel, where {colours} colours belong"
+        )
     if page.imagewidth * page.imagelength * page.samplesperpixel * bits > 8 * limits.PICTURE_BYTES:
-        raise ImageError(f"{path}: {page.samplesperpixel} samples a pixel are too large; save it as 8-bit RGB")
+        raise ImageError(
+            f"{path}: {page.samplesperpixel} samples a pixel are too large; save it as 8-bit RGB"
+        )
     if bits == 16 and (packing == _JPEG or photometric not in (_WHITE_IS_ZERO, 1, _RGB)):
-        raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
+        raise ImageError(
+            f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB"
+        )
     _check_parts(path, page)
 
 
 def _check_parts(path: Path, page: Any) -> None:
     """Check the number and the sizes of the strips or tiles."""
-    across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    across, down = (
+        (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    )
     if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= limits.PIXELS:
         raise files.damaged(path, f"its tiles have {across}x{down} pixels")
     expected = 1 if page.is_contiguous else math.prod(page.chunked)
@@ -329,11 +406,15 @@ def _decode(path: Path, number: int) -> Samples:
 def _pixels(path: Path, file: Any, page: Any) -> Samples:
     """Decode a page after checking that all its strips or tiles are complete."""
     end = file.filehandle.size
-    if any(offset + count > end for offset, count in _parts(page)):  # before memory is allocated for them
+    if any(
+        offset + count > end for offset, count in _parts(page)
+    ):  # before memory is allocated for them
         raise files.truncated(path, "pixels are behind its end")
     if page.compression == _JPEG:
         tables = page.jpegtables or b"\xff\xd8\xff\xd9"
-        for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts, sort=False):
+        for data, _ in page.parent.filehandle.read_segments(
+            page.dataoffsets, page.databytecounts, sort=False
+        ):
             check_jpeg(path, tables[:-2] + data[2:])  # libjpeg silently fills missing pixels
     values = page.asarray(maxworkers=1)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
@@ -351,20 +432,32 @@ def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
     alpha = next((index for index, kind in enumerate(extra) if kind in (1, 2)), None)
     if number == 1 and alpha is None:  # channels of a grey page
         number = values.shape[2]
-    values, clear = values[..., :number], values[..., number:] if alpha is None else values[..., number + alpha, None]
+    values, clear = (
+        values[..., :number],
+        values[..., number:] if alpha is None else values[..., number + alpha, None],
+    )
     if photometric == _PALETTE:
         table = np.reshape(page.tags.valueof(_COLOUR_MAP), (3, -1))
         # some programs write values of 8 bits; libtiff takes a table for such if no value is above 255
-        values = (table if table.max() < 256 else table >> 8).astype(np.uint8).T[values[..., 0].astype(np.uint8)]
+        values = (
+            (table if table.max() < 256 else table >> 8)
+            .astype(np.uint8)
+            .T[values[..., 0].astype(np.uint8)]
+        )
     elif bits < 8:
         values = values.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
     if photometric == _WHITE_IS_ZERO:
         values = np.iinfo(values.dtype).max - values
     if photometric == _CMYK or (photometric == _YCBCR and page.compression != _JPEG):
-        image = Image.fromarray(np.ascontiguousarray(values), "CMYK" if photometric == _CMYK else "YCbCr")
+        image = Image.fromarray(
+            np.ascontiguousarray(values), "CMYK" if photometric == _CMYK else "YCbCr"
+        )
         values = np.array(image.convert("RGB"))
     if alpha is None:
         return Samples(values)
     if bits < 8:
         clear = clear.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
-    return Samples(np.concatenate([values, clear], axis=2), "associated" if extra[alpha] == 1 else "unassociated")
+    return Samples(
+        np.concatenate([values, clear], axis=2),
+        "associated" if extra[alpha] == 1 else "unassociated",
+    )

@@ -4,10 +4,24 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resuming, crash safety, sharding and concurrent runs all follow from that one rule.
 """
 
-from .backend import gpus_have_bfloat16, hushed_start, named_backend, prepare_backend, prepare_torch, visible_gpus
+from .backend import (
+    gpus_have_bfloat16,
+    hushed_start,
+    named_backend,
+    prepare_backend,
+    prepare_torch,
+    visible_gpus,
+)
 from .cluster import ask_workers
 from .executor import in_threads, map_ahead, run_units
-from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
+from .guard import (
+    check_output,
+    named_files,
+    reading,
+    refuse_among,
+    refuse_overwriting,
+    remove_output,
+)
 from .packs import (
     atomic_output,
     check_file_name,
@@ -38,7 +52,15 @@ from .processes import (
     when_orphaned,
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration
-from .resources import THREADS, Resources, cpu_resources, default_jobs, in_turn, network_resources, one_thread_of_opencv
+from .resources import (
+    THREADS,
+    Resources,
+    cpu_resources,
+    default_jobs,
+    in_turn,
+    network_resources,
+    one_thread_of_opencv,
+)
 from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work, do_missing
 
 __all__ = ["Shard", "Work"]

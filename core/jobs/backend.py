@@ -32,7 +32,9 @@ def named_backend() -> str:
     """Return the name of Keras's backend without importing it: of ``KERAS_BACKEND``, else of ``keras.json``."""
     home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - raises nothing
     named = None
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # Keras reads it too, and says what is wrong
+    with contextlib.suppress(
+        OSError, ValueError, AttributeError
+    ):  # Keras reads it too, and says what is wrong
         named = json.loads((home / "keras.json").read_text()).get("backend")
     return os.environ.get("KERAS_BACKEND") or str(named or "tensorflow")
 
@@ -83,7 +85,9 @@ def prepare_backend() -> str:
             "Keras cannot load its backend ({}); install it or set KERAS_BACKEND=tensorflow", error
         ) from error
     if keras.config.image_data_format() != "channels_last":
-        raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
+        raise DependencyError(
+            'Keras is set to channels first; set "image_data_format": "channels_last" in keras.json'
+        )
     return backend
 
 
@@ -120,7 +124,9 @@ def asked_threads() -> int | None:
     if given is None:
         return None
     if not (given.isascii() and given.isdecimal() and int(given) > 0):
-        raise InputError(f"{NETWORK_THREADS}={given}: set it to a number of threads from 1 up, or unset it")
+        raise InputError(
+            f"{NETWORK_THREADS}={given}: set it to a number of threads from 1 up, or unset it"
+        )
     return int(given)
 
 
@@ -170,14 +176,25 @@ def visible_gpus() -> tuple[str, ...]:
         if backend == "tensorflow":
             import tensorflow as tf
 
-            numbers = [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
+            numbers = [
+                int(device.name.rpartition(":")[2])
+                for device in tf.config.get_visible_devices("GPU")
+            ]
         elif backend == "jax":
             import jax
 
-            numbers = [int(device.id) for device in jax.local_devices()] if jax.default_backend() == "gpu" else []
+            numbers = (
+                [int(device.id) for device in jax.local_devices()]
+                if jax.default_backend() == "gpu"
+                else []
+            )
         else:
             numbers = _torch_gpus()
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    named = [
+        name.strip()
+        for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if name.strip()
+    ]
     return tuple(named[number] if number < len(named) else str(number) for number in numbers)
 
 
@@ -200,12 +217,19 @@ def gpus_have_bfloat16() -> bool:
         import jax
 
         known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
-        majors = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
+        majors = [
+            int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()
+        ]
     else:
         import tensorflow as tf
 
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
-        majors = [device["compute_capability"][0] for device in details if "compute_capability" in device]
+        details = [
+            tf.config.experimental.get_device_details(gpu)
+            for gpu in tf.config.get_visible_devices("GPU")
+        ]
+        majors = [
+            device["compute_capability"][0] for device in details if "compute_capability" in device
+        ]
     return all(major >= _AMPERE for major in majors)
 
 
@@ -248,7 +272,13 @@ def _torch_gpus() -> list[int]:
 
     kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")
     if not kind:
-        kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
+        kind = (
+            "mps"
+            if torch.backends.mps.is_available()
+            else "cuda"
+            if torch.cuda.is_available()
+            else "cpu"
+        )
     if kind == "cuda":
         return [int(number)] if number else list(range(torch.cuda.device_count()))
     return [] if kind == "cpu" else [0]

@@ -31,17 +31,23 @@ def _connected(address: str) -> Iterator[Any]:
         client = Client(address, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise InputError(
-            "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`", address, error
+            "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`",
+            address,
+            error,
         ) from error
     with contextlib.ExitStack() as stack:
-        client_log = logging.getLogger("distributed.client")  # logs that the scheduler is gone, as our own error does
+        client_log = logging.getLogger(
+            "distributed.client"
+        )  # logs that the scheduler is gone, as our own error does
         stack.callback(client_log.setLevel, client_log.level)
         client_log.setLevel(logging.CRITICAL + 1)
         stack.enter_context(client)
         try:
             client.wait_for_workers(1, timeout=_WORKER_SECONDS)
         except TimeoutError as error:
-            raise InputError("{dask} {}: it has no workers; start some: `dask worker {}`", address, address) from error
+            raise InputError(
+                "{dask} {}: it has no workers; start some: `dask worker {}`", address, address
+            ) from error
         yield client
 
 
@@ -65,7 +71,9 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         Dask is not installed.
     """
 
-    def answer() -> tuple[bool, dict[str, str]]:  # sent with its code, since a worker may have another bchisto
+    def answer() -> tuple[
+        bool, dict[str, str]
+    ]:  # sent with its code, since a worker may have another bchisto
         versions = {}
         for name in packages:
             with contextlib.suppress(metadata.PackageNotFoundError):
@@ -86,7 +94,10 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
             text = "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths"
             raise InputError(text, address, worker, shared)
         differing = [name for name, version in ours.items() if known[name] != version]
-        theirs, here = (", ".join(f"{name} {versions[name]}" for name in differing) for versions in (known, ours))
+        theirs, here = (
+            ", ".join(f"{name} {versions[name]}" for name in differing)
+            for versions in (known, ours)
+        )
         if differing:
             text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
             _log.warning(Message(text, address, worker, theirs, here))
@@ -94,7 +105,9 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
     return [known for index, known in enumerate(every) if known not in every[:index]]
 
 
-def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
+def run_on_dask(
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str
+) -> Iterator[tuple[U, R]]:
     """Yield the result of a call for each unit, in the order in which the workers finish.
 
     Raises
@@ -117,7 +130,9 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
             for future in as_completed(futures):
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
-            raise BchistoError("{dask} {}: the scheduler is gone; start it and run the same again", address) from error
+            raise BchistoError(
+                "{dask} {}: the scheduler is gone; start it and run the same again", address
+            ) from error
         except KilledWorker as error:
             raise BchistoError(
                 "several Dask workers were killed, most often for lack of memory; give them more and run the same again"
@@ -126,6 +141,8 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
 
 def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
     """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
-    with contextlib.suppress(OSError):  # the worker does not see this folder, so only absolute paths can work
+    with contextlib.suppress(
+        OSError
+    ):  # the worker does not see this folder, so only absolute paths can work
         os.chdir(folder)
     return call(unit)

@@ -110,9 +110,13 @@ def run_units(
         def between() -> float:
             return 0 if ticker.read()[1] else each
 
-        progress = stack.enter_context(Progress(total=total, label=label, unit=step_name, between=between))
+        progress = stack.enter_context(
+            Progress(total=total, label=label, unit=step_name, between=between)
+        )
         stop = threading.Event()
-        thread = threading.Thread(target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress")
+        thread = threading.Thread(
+            target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress"
+        )
         thread.start()
         stack.callback(thread.join)
         stack.callback(stop.set)
@@ -147,7 +151,12 @@ def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R
 
 
 def _results(
-    call: Callable[..., tuple[U, R]], units: Sequence[U], *, resources: Resources, dask: str | None, folder: Path | None
+    call: Callable[..., tuple[U, R]],
+    units: Sequence[U],
+    *,
+    resources: Resources,
+    dask: str | None,
+    folder: Path | None,
 ) -> Generator[tuple[U, R]]:
     if not units:
         return
@@ -157,14 +166,23 @@ def _results(
     elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
         yield from map(call, units)
     else:
-        env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
+        env = dict.fromkeys(THREADS, "1") | (
+            {} if threads is None else {NETWORK_THREADS: str(threads)}
+        )
         begin = functools.partial(_begin, os.getpid(), folder, resources)
         apart = functools.partial(_in_processes, call, begin=begin, env=env)
-        yield from _here_first(call, units, resources, apart) if resources.here else apart(units, jobs=jobs)
+        yield from (
+            _here_first(call, units, resources, apart)
+            if resources.here
+            else apart(units, jobs=jobs)
+        )
 
 
 def _here_first(
-    call: Callable[[U], tuple[U, R]], units: Sequence[U], resources: Resources, apart: Callable[..., Iterator[Any]]
+    call: Callable[[U], tuple[U, R]],
+    units: Sequence[U],
+    resources: Resources,
+    apart: Callable[..., Iterator[Any]],
 ) -> Generator[tuple[U, R]]:
     """Do units in this process, and in workers if the others are worth their start.
 
@@ -176,9 +194,15 @@ def _here_first(
     begun, known, stop = time.monotonic(), threading.Event(), threading.Event()
 
     def others() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # of the workers too, until they can ignore them
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, INTERRUPTS
+        )  # of the workers too, until they can ignore them
         known.wait(resources.least(2) / (len(units) - 1))
-        worth = resources.worth((time.monotonic() - begun) * length_hint(waiting)) if known.is_set() else resources
+        worth = (
+            resources.worth((time.monotonic() - begun) * length_hint(waiting))
+            if known.is_set()
+            else resources
+        )
         try:
             if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():
                 outcomes.extend(apart(waiting, jobs=jobs, ahead=0, stop=stop))
@@ -246,7 +270,9 @@ def _in_processes(
                     underway.add(pool.submit(call, unit))
             started = True
             while underway and not (stop is not None and stop.is_set()):
-                done, underway = wait(underway, None if stop is None else _POLL_SECONDS, FIRST_COMPLETED)
+                done, underway = wait(
+                    underway, None if stop is None else _POLL_SECONDS, FIRST_COMPLETED
+                )
                 with hold_interrupts():
                     for unit in itertools.islice(waiting, len(done)):
                         underway.add(pool.submit(call, unit))
@@ -259,10 +285,14 @@ def _in_processes(
             text = "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}"
             raise BchistoError(text, error.strerror or error) from error
         except TerminatedWorkerError as error:
-            time.sleep(_SIGNAL_SECONDS)  # a signal to all processes is an interrupt, not a lack of memory
+            time.sleep(
+                _SIGNAL_SECONDS
+            )  # a signal to all processes is an interrupt, not a lack of memory
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
-            raise BchistoError("worker processes fail ({}); try {jobs:1}", error.__cause__ or error) from error
+            raise BchistoError(
+                "worker processes fail ({}); try {jobs:1}", error.__cause__ or error
+            ) from error
         finally:
             if pool is not None:
                 with hold_interrupts():
@@ -298,19 +328,27 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         env=dict.fromkeys(THREADS, "1"),
     )
     try:
-        yield from _in_order(lambda item: executor.submit(_alone, function, item), items, most=_PER_WORKER * processes)
+        yield from _in_order(
+            lambda item: executor.submit(_alone, function, item),
+            items,
+            most=_PER_WORKER * processes,
+        )
     except TerminatedWorkerError as error:
         raise BchistoError(_KILLED) from error
 
 
-def in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int | None = None) -> Iterator[R]:
+def in_threads(
+    function: Callable[[U], R], items: Iterable[U], *, threads: int | None = None
+) -> Iterator[R]:
     """Yield the same as `map_ahead`, with threads: for functions that release the GIL, or that cannot be pickled.
 
     By default there are as many threads as cores.
     """
     threads = threads or default_jobs()
     with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
-        yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
+        yield from _in_order(
+            lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads
+        )
 
 
 def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:

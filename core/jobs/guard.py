@@ -57,12 +57,16 @@ def named_files(*values: Any) -> Iterator[Path]:
             elif isinstance(item, (str, os.PathLike)):
                 text = os.fspath(item)
                 prefixed = [text.partition(sign)[2] for sign in "=:"]
-                for path in map(Path, filter(None, [text, *prefixed, prefixed[0].partition(":")[2]])):
+                for path in map(
+                    Path, filter(None, [text, *prefixed, prefixed[0].partition(":")[2]])
+                ):
                     if not os.path.exists(path):  # noqa: PTH110 - a text may be no path at all
                         continue
                     yield path
                     with contextlib.suppress(OSError):  # no permission to list the folder
-                        if path.is_file() and path.stem != "run":  # run.json is a record, and does not describe weights
+                        if (
+                            path.is_file() and path.stem != "run"
+                        ):  # run.json is a record, and does not describe weights
                             yield path.with_suffix(".json")
                         if path.suffix == ".onnx":
                             yield from path.parent.glob(f"{glob.escape(path.name)}?*")
@@ -88,7 +92,11 @@ def check_output(path: Path, *, name: str = "out") -> None:
     except (OSError, ValueError):  # the path does not exist, or is a broken link
         return
     if not stat.S_ISREG(status.st_mode):
-        raise InputError("{}: is not a regular file, and is not overwritten; choose another {}", path, Parameter(name))
+        raise InputError(
+            "{}: is not a regular file, and is not overwritten; choose another {}",
+            path,
+            Parameter(name),
+        )
     refuse_overwriting([path], (), name=name)
 
 
@@ -114,10 +122,14 @@ def refuse_removing(folder: Path) -> None:
     real = os.path.realpath(folder)
     for path in _READ.get().values():
         if Path(os.path.realpath(path)).is_relative_to(real):
-            raise InputError("{}: would be removed with {}, which is read; choose another {out}", folder, path)
+            raise InputError(
+                "{}: would be removed with {}, which is read; choose another {out}", folder, path
+            )
 
 
-def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
+def refuse_overwriting(
+    outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out"
+) -> None:
     """Refuse outputs that are also inputs, whatever path or link names them.
 
     Parameters
@@ -138,7 +150,10 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
     for identity, path in _identities(outputs).items():
         if identity in known:
             raise InputError(
-                "{}: would overwrite {}, which is read; choose another {}", path, known[identity], Parameter(name)
+                "{}: would overwrite {}, which is read; choose another {}",
+                path,
+                known[identity],
+                Parameter(name),
             )
 
 
@@ -162,7 +177,10 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
     for folder in folders:
         if real.is_file() and folder.is_dir() and real.is_relative_to(os.path.realpath(folder)):
             raise InputError(
-                "{}: is among what is read in {}; remove it or choose another {}", output, folder, Parameter(name)
+                "{}: is among what is read in {}; remove it or choose another {}",
+                output,
+                folder,
+                Parameter(name),
             )
 
 

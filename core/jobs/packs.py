@@ -19,7 +19,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .. import DAMAGE, InputError, Message, OutputError, error_number, neutral, output_error, readable_name
+from .. import (
+    DAMAGE,
+    InputError,
+    Message,
+    OutputError,
+    error_number,
+    neutral,
+    output_error,
+    readable_name,
+)
 from .guard import check_output, refuse_removing, remove_output
 from .processes import temporary_path
 
@@ -78,9 +87,13 @@ def ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise output_error(error, f"{path}: cannot create this folder", then=Message("choose another {out}")) from error
+        raise output_error(
+            error, f"{path}: cannot create this folder", then=Message("choose another {out}")
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError("{}: this folder is not writable; change its permissions or choose another {out}", path)
+        raise OutputError(
+            "{}: this folder is not writable; change its permissions or choose another {out}", path
+        )
     return path
 
 
@@ -127,8 +140,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
         ):
             raise
         raise output_error(error, f"{path}: cannot be written") from error
-    except UnicodeEncodeError as error:  # a file name that is not UTF-8, which Python keeps as surrogates
-        line = error.object[: error.end].rpartition("\n")[2] + error.object[error.end :].partition("\n")[0]
+    except (
+        UnicodeEncodeError
+    ) as error:  # a file name that is not UTF-8, which Python keeps as surrogates
+        line = (
+            error.object[: error.end].rpartition("\n")[2]
+            + error.object[error.end :].partition("\n")[0]
+        )
         raise OutputError(
             f"{path}: cannot hold a name that is not UTF-8 ({readable_name(line.strip())}); rename that file or folder"
         ) from error
@@ -179,13 +197,18 @@ def json_text(value: Any) -> str:
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV table (UTF-8, LF line ends), atomically; formulas are escaped, see `bchisto.core.neutral`."""
-    with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+    with (
+        atomic_output(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
         plain = csv.writer(handle, lineterminator="\n")
         # readers take a carriage return for the end of a line, but csv does not quote it by default
         quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for row in itertools.chain([header], rows):
             cells = [neutral(cell) for cell in row]
-            (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
+            (
+                quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain
+            ).writerow(cells)
 
 
 def write_or_remove(path: Path, header: Sequence[str], rows: Collection[Sequence[Any]]) -> None:
@@ -215,7 +238,9 @@ def remove_tree(path: Path) -> None:
             continue
         except OSError as error:
             attempts += 1
-            if error.errno == errno.ENOTEMPTY and attempts < _REMOVALS:  # another process has just written into it
+            if (
+                error.errno == errno.ENOTEMPTY and attempts < _REMOVALS
+            ):  # another process has just written into it
                 continue
             raise OutputError(
                 f"{path}: cannot be removed ({error.filename}: {error.strerror}); change its permissions or remove it "
@@ -305,17 +330,23 @@ def key_of(kind: str, **content: Any) -> str:
         json.dumps([kind, content], allow_nan=False),
         parse_float=lambda text: int(value) if (value := float(text)).is_integer() else value,
     )
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
-def save_arrays(handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compressed: bool = False) -> None:
+def save_arrays(
+    handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compressed: bool = False
+) -> None:
     """Write arrays as `numpy.savez` does, but refuse Python objects; equal arrays give equal bytes.
 
     `numpy.savez` itself cannot be used: before NumPy 2.2, it saves ``allow_pickle=False`` as another array.
     """
     import numpy as np  # not at the top: all commands import this module, also for their help
 
-    with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(
+        handle, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    ) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
@@ -341,7 +372,9 @@ def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> Non
         save_arrays(handle, {_KEY: bytearray.fromhex(key), **arrays})
 
 
-def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) -> dict[str, npt.NDArray[Any]] | None:
+def read_pack(
+    path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]
+) -> dict[str, npt.NDArray[Any]] | None:
     """Return the arrays of a finished result; None if the file does not exist, or (with a warning) if it is not valid.
 
     Parameters
@@ -357,12 +390,18 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as handle, zipfile.ZipFile(handle), np.load(handle, allow_pickle=False) as file:
+        with (
+            path.open("rb") as handle,
+            zipfile.ZipFile(handle),
+            np.load(handle, allow_pickle=False) as file,
+        ):
             arrays = {name: file[name] for name in file.files}
         fault = None if arrays[_KEY].tobytes().hex() == key else "made under other settings"
         for name, shape in shapes.items():
             array = arrays[name]
-            if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+            if array.ndim != len(shape) or any(
+                n not in (None, m) for n, m in zip(shape, array.shape, strict=True)
+            ):
                 fault = fault or f"{name} has the shape {array.shape}"
     except DAMAGE as error:
         fault = str(error) or type(error).__name__

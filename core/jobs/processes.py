@@ -25,7 +25,9 @@ _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
-INTERRUPTS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+INTERRUPTS = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 """Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
 
 _WATCH_SECONDS = 1.0
@@ -43,7 +45,10 @@ def hold_interrupts() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in INTERRUPTS}
+    before = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in INTERRUPTS
+    }
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
@@ -59,7 +64,9 @@ def is_interrupt(error: BaseException) -> bool:
     """Return whether an error is an interrupt, or an error of C code after one, which the command line has noted."""
     if isinstance(error, KeyboardInterrupt):
         return True
-    return any(getattr(signal.getsignal(number), "received", None) is not None for number in INTERRUPTS)
+    return any(
+        getattr(signal.getsignal(number), "received", None) is not None for number in INTERRUPTS
+    )
 
 
 def prepare_worker(parent: int, folder: Path | None = None) -> None:
@@ -100,14 +107,19 @@ def hush_readers() -> None:
     """
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger("pydicom").propagate = False  # not its level, which pydicom sets when it is imported
+    logging.getLogger(
+        "pydicom"
+    ).propagate = False  # not its level, which pydicom sets when it is imported
 
 
 class _Printable(logging.Formatter):
     """Formats messages with control characters escaped; those of bchisto in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record), lines=record.name.partition(".")[0] != __package__.partition(".")[0])
+        return printable(
+            super().format(record),
+            lines=record.name.partition(".")[0] != __package__.partition(".")[0],
+        )
 
 
 def when_orphaned(action: Callable[[], object], *, parent: int) -> None:
@@ -190,7 +202,9 @@ def scratch_folder() -> Iterator[Path]:
     root = Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(root)):
-            if not _is_stale(entry.name, _SCRATCH, after_restart=True) or not _is_mine(Path(entry.path)):
+            if not _is_stale(entry.name, _SCRATCH, after_restart=True) or not _is_mine(
+                Path(entry.path)
+            ):
                 continue
             pid = entry.name.removeprefix(_SCRATCH).split("-")[2]
             for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):  # those of its worker pools
@@ -199,7 +213,9 @@ def scratch_folder() -> Iterator[Path]:
             shutil.rmtree(entry.path, ignore_errors=True)
     folder = None
     try:
-        with hold_interrupts():  # an interrupt between creating the folder and storing its name would leave it behind
+        with (
+            hold_interrupts()
+        ):  # an interrupt between creating the folder and storing its name would leave it behind
             folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
         yield folder
     finally:

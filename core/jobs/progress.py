@@ -97,7 +97,11 @@ class Ticker:
         entries = list(self.folder.iterdir())
         steps = b"".join(entry.read_bytes() for entry in entries if entry.suffix != _NOTE)
         notes = [entry for entry in entries if entry.suffix == _NOTE]
-        latest = max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
+        latest = (
+            max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8")
+            if notes
+            else ""
+        )
         return len(steps), steps.count(_KEPT), latest
 
 
@@ -121,7 +125,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         more than a minute apart, a line informs of it once. 0 prints nothing.
     """
 
-    def __init__(self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0) -> None:
+    def __init__(
+        self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0
+    ) -> None:
         self._total, self._label, self._unit = total, label, unit
         self._between: Callable[[], float] | None = between
         self._began = self._last_line = time.monotonic()
@@ -136,14 +142,22 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             if total is not None:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
             self._bar = tqdm(
-                total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout, leave=False
+                total=total,
+                desc=label,
+                unit=unit,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                bar_format=layout,
+                leave=False,
             )
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
             if (seconds := time.monotonic() - self._began) >= _WORTH_KEEPING:
-                _log.info("%s: %d %s in %s", self._label, self._done, self._unit, format_seconds(seconds))
+                _log.info(
+                    "%s: %d %s in %s", self._label, self._done, self._unit, format_seconds(seconds)
+                )
 
     def update_to(self, done: int, *, note: str = "") -> None:
         """Show that `done` steps are finished, with a note; a smaller number than before is ignored."""
@@ -162,7 +176,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             of = "" if self._total is None else f"/{self._total}"
-            _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else "")
+            _log.info(
+                "%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else ""
+            )
 
     def _speed(self) -> str:
         """Return the rate from the second step on as text, and the time left if it is known.
@@ -181,4 +197,8 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             if seconds >= _WORTH_SAYING:
                 text = "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since"
                 _log.info(text, self._label, format_seconds(seconds))
-        return speed if self._total is None else f"{speed}, {format_seconds((self._total - self._done) / rate)} left"
+        return (
+            speed
+            if self._total is None
+            else f"{speed}, {format_seconds((self._total - self._done) / rate)} left"
+        )

@@ -12,9 +12,14 @@ from pathlib import Path
 from .backend import asked_threads, visible_gpus
 
 THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 """Environment variables that are 1 in workers: with all cores busy, further OpenMP threads cost more than they gain."""
 
 _START_SECONDS, _KERAS_SECONDS = 2.0, 10.0
@@ -51,14 +56,18 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
 
     with contextlib.ExitStack() as stack:
         busy = False
-        with contextlib.suppress(OSError):  # without locks or write permission, several processes do the same work
+        with contextlib.suppress(
+            OSError
+        ):  # without locks or write permission, several processes do the same work
             folder.mkdir(parents=True, exist_ok=True)
             until = time.monotonic() + seconds
             while True:
                 lock = stack.enter_context((folder / _TURN).open("ab"))
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    busy = not os.fstat(lock.fileno()).st_nlink  # another process has just removed it
+                    busy = not os.fstat(
+                        lock.fileno()
+                    ).st_nlink  # another process has just removed it
                 except BlockingIOError:
                     busy = True
                 if not busy or time.monotonic() >= until:
@@ -114,7 +123,16 @@ class Resources:
         >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
         [1, 2, 2, 3, 3, 4]
         """
-        worth = max([1, *(number for number in range(2, self.processes + 1) if seconds >= self.least(number))])
+        worth = max(
+            [
+                1,
+                *(
+                    number
+                    for number in range(2, self.processes + 1)
+                    if seconds >= self.least(number)
+                ),
+            ]
+        )
         return self if self.gpus else replace(self, processes=worth)
 
     def clock(self, seconds: float) -> float:
@@ -205,7 +223,9 @@ def claim_number(folder: Path, processes: int) -> int:
     until = time.monotonic() + _CLAIM_SECONDS
     while time.monotonic() < until:
         for number in range(processes):
-            handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)  # open until this process ends
+            handle = os.open(
+                folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR
+            )  # open until this process ends
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

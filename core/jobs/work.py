@@ -92,7 +92,11 @@ class Share:
 
     def __str__(self) -> str:
         whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
-        held = f"has {self.own} of {whole}" if self.own else f"is empty, since there is no more work than {whole}"
+        held = (
+            f"has {self.own} of {whole}"
+            if self.own
+            else f"is empty, since there is no more work than {whole}"
+        )
         return f"shard {self.shard} {held}; {self.done} of {self.units} done"
 
 
@@ -116,12 +120,22 @@ class Work(Settings):
         help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all, and a call without it puts them together.",
     )
     dask: str | None = option(
-        None, recorded=False, decides=False, metavar="ADDRESS", help="Use the workers of this Dask scheduler."
+        None,
+        recorded=False,
+        decides=False,
+        metavar="ADDRESS",
+        help="Use the workers of this Dask scheduler.",
     )
     overwrite: bool = option(
-        False, group="Output", recorded=False, decides=False, help="Remove existing results first; default: resume."
+        False,
+        group="Output",
+        recorded=False,
+        decides=False,
+        help="Remove existing results first; default: resume.",
     )
-    skip_errors: bool = option(False, group="Input", help="Leave out images that cannot be used, and exit with 1.")
+    skip_errors: bool = option(
+        False, group="Input", help="Leave out images that cannot be used, and exit with 1."
+    )
     threads: int | None = option(
         None,
         least=1,
@@ -141,9 +155,17 @@ class Work(Settings):
         """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
         super().__post_init__()
         if self.threads is not None and self.dask is not None:
-            raise InputError(Message("{threads} with {dask}: its workers have their own; set BCHISTO_THREADS there"))
+            raise InputError(
+                Message(
+                    "{threads} with {dask}: its workers have their own; set BCHISTO_THREADS there"
+                )
+            )
         if self.overwrite and self.shard is not None:
-            raise InputError(Message("{overwrite} with {shard} would remove what other shards did; leave out {shard}"))
+            raise InputError(
+                Message(
+                    "{overwrite} with {shard} would remove what other shards did; leave out {shard}"
+                )
+            )
 
     def training(self, units: int, *, begun: int | None = None) -> Resources:
         """Return the resources of this machine for the training of `units` networks.
@@ -228,7 +250,11 @@ def do_missing(
         See `bchisto.core.jobs.run_units`; the results of finished units remain.
     """
     groups = dealt(units)
-    share = [unit for group in (groups if work.shard is None else work.shard.select(groups)) for unit in group]
+    share = [
+        unit
+        for group in (groups if work.shard is None else work.shard.select(groups))
+        for unit in group
+    ]
     left = {id(unit): read(unit) for unit in share}
     missing = [unit for unit in share if left[id(unit)] is None]
     if len(missing) < len(share):

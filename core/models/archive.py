@@ -54,17 +54,27 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(f"{path}: its manifest has no schema version; the model file is corrupt")
     if version > BUNDLE_SCHEMA:
         writer = printable(str(manifest.get("bchisto_version"))[:20])
-        raise BundleError(f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later")
+        raise BundleError(
+            f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
+        )
     side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     wanted = {"sensitivity": _is_share, "threshold": _is_number}
     view = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
     rule = {
-        "unit": ("group", "image"), "below": _is_share, "share": _is_share, "calibrated": bool,
-        **dict.fromkeys(("sure", "unsure"), lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0),
-    }  # fmt: skip
+        "unit": ("group", "image"),
+        "below": _is_share,
+        "share": _is_share,
+        "calibrated": bool,
+        **dict.fromkeys(
+            ("sure", "unsure"),
+            lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0,
+        ),
+    }
     forms: dict[str, Any] = {
         "models": ("boosted", "cnn"),
-        "members": lambda members: isinstance(members, dict) and all(map(_is_hash, members.values())),
+        "members": lambda members: (
+            isinstance(members, dict) and all(map(_is_hash, members.values()))
+        ),
         "classes": _are_classes,
         "protocol": str,
         "banners": [str],
@@ -78,14 +88,20 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         "unsure": rule,
     }
     for name, form in forms.items():
-        if not (fits(manifest.get(name), form) or (name in _UNKNOWN and manifest.get(name, 0) is None)):
-            raise BundleError(f"{path}: the {name} of its manifest does not fit; the model file is corrupt")
+        if not (
+            fits(manifest.get(name), form) or (name in _UNKNOWN and manifest.get(name, 0) is None)
+        ):
+            raise BundleError(
+                f"{path}: the {name} of its manifest does not fit; the model file is corrupt"
+            )
 
 
 def fits(value: Any, form: Any) -> bool:
     """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
     if isinstance(form, dict):
-        return isinstance(value, dict) and all(fits(value.get(name), inner) for name, inner in form.items())
+        return isinstance(value, dict) and all(
+            fits(value.get(name), inner) for name, inner in form.items()
+        )
     if isinstance(form, list):
         return isinstance(value, list) and all(fits(item, form[0]) for item in value)
     if isinstance(form, type):
@@ -99,7 +115,9 @@ def _is_hash(value: Any) -> bool:
 
 def _is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     try:
-        real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        real = (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
     except OverflowError:  # an integer too large for a float
         return False
     return real and least <= value <= most
@@ -114,7 +132,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_interval(value: Any) -> bool:
-    return value is None or (fits(value, [lambda end: _is_number(end, -0.01, 1.01)]) and len(value) == 2)
+    return value is None or (
+        fits(value, [lambda end: _is_number(end, -0.01, 1.01)]) and len(value) == 2
+    )
 
 
 def _are_classes(value: Any) -> bool:
@@ -166,7 +186,9 @@ def unpack_arrays(
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # arrays are stored uncompressed, so together they cannot be larger than the file
             if sum(info.file_size for info in archive.infolist()) > len(data):
-                raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
+                raise BundleError(
+                    "the arrays of a model unpack to more than a model can hold; it is not read"
+                )
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if set(file.files) != set(shapes):
                 names = printable(", ".join(sorted(file.files))[:120])
@@ -185,8 +207,14 @@ def unpack_arrays(
             for e, n in zip(expected, array.shape, strict=False)
         ]
         if len(expected) != array.ndim or sizes != list(array.shape):
-            raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
+            raise BundleError(
+                f"the array {name} of a model has the shape {array.shape}; train it again"
+            )
         numbers = array.dtype.kind in "fi" and array.dtype.itemsize <= 8
-        if not numbers or (array.size and not -largest <= float(array.min()) <= float(array.max()) <= largest):
-            raise BundleError(f"the array {name} of a model holds values that are not finite numbers, or far too large")
+        if not numbers or (
+            array.size and not -largest <= float(array.min()) <= float(array.max()) <= largest
+        ):
+            raise BundleError(
+                f"the array {name} of a model holds values that are not finite numbers, or far too large"
+            )
     return arrays

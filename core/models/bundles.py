@@ -48,7 +48,11 @@ class TrainingImages:
     def of(cls, images: Iterable[str], hashes: Mapping[str, str]) -> TrainingImages | None:
         """Return the training images with their checksums, or None if the checksum of any image is unknown."""
         names = set(images)
-        return cls(len(names), frozenset(hashes[image] for image in names)) if names <= hashes.keys() else None
+        return (
+            cls(len(names), frozenset(hashes[image] for image in names))
+            if names <= hashes.keys()
+            else None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,8 @@ class BundleFacts:
             banners=tuple(manifest["banners"]),
             temperature=calibration and float(calibration["temperature"]),
             two_class=manifest["two_class"],
-            training=training and TrainingImages(int(training["images"]), frozenset(training["sha256"])),
+            training=training
+            and TrainingImages(int(training["images"]), frozenset(training["sha256"])),
             unsure=manifest["unsure"],
             **own,
         )
@@ -149,7 +154,9 @@ class BundleFacts:
         }
 
     @classmethod
-    def write(cls, path: Path, facts: BundleFacts, *, own: Mapping[str, Any], members: Sequence[Member]) -> Self:
+    def write(
+        cls, path: Path, facts: BundleFacts, *, own: Mapping[str, Any], members: Sequence[Member]
+    ) -> Self:
         """Write a model file, and move it into place only after it was read back successfully.
 
         Parameters
@@ -185,8 +192,16 @@ class BundleFacts:
                     check_archive_size(members=len(members), size=size)
                     hashes[name] = hashlib.sha256(data).hexdigest()
                     archive.writestr(_info(name), data)
-                manifest = {**_HEAD, "models": cls.kind, **own, **facts.content(), "members": hashes}
-                archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False))
+                manifest = {
+                    **_HEAD,
+                    "models": cls.kind,
+                    **own,
+                    **facts.content(),
+                    "members": hashes,
+                }
+                archive.writestr(
+                    _info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False)
+                )
             unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
             try:
                 with Archive(temporary) as written:
@@ -195,7 +210,9 @@ class BundleFacts:
                     return cls._read(path, written, parse=False)
             except unreadable as error:
                 reason = str(error).replace(str(temporary), "it")
-                raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
+                raise OutputError(
+                    f"{path}: not written, since it could not be read back ({reason})"
+                ) from error
 
 
 def _info(name: str) -> zipfile.ZipInfo:
@@ -227,7 +244,9 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
         check_manifest(path, archive.manifest)
         kind_of_file = archive.manifest["models"]
         if kind not in (None, kind_of_file):
-            raise BundleError(f"{path}: a model file of {_KINDS[kind_of_file]}, not of {_KINDS[str(kind)]}")
+            raise BundleError(
+                f"{path}: a model file of {_KINDS[kind_of_file]}, not of {_KINDS[str(kind)]}"
+            )
         try:
             yield archive
         except BundleError as error:
@@ -273,7 +292,13 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     """
     with open_bundle(path) as archive:
         stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
-        plain = isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values())
-        if not plain or not all(isinstance(header.get("encoder"), str) for header in stores.values()):
-            raise BundleError(f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt")
+        plain = isinstance(stores, dict) and all(
+            isinstance(header, dict) for header in stores.values()
+        )
+        if not plain or not all(
+            isinstance(header.get("encoder"), str) for header in stores.values()
+        ):
+            raise BundleError(
+                f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
+            )
         return stores

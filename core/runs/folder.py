@@ -100,7 +100,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
 
 def describe_differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], *, texts: Mapping[str, str] = MappingProxyType({})
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the differences as one line; a checksum is not printed, but described as "other images", for example.
 
@@ -115,7 +118,9 @@ def describe_differences(
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    return ", ".join(texts.get(key) or _difference(key, a, b) for key, (a, b) in differences(old, new).items())
+    return ", ".join(
+        texts.get(key) or _difference(key, a, b) for key, (a, b) in differences(old, new).items()
+    )
 
 
 def _difference(key: str, old: Any, new: Any) -> str:
@@ -175,7 +180,9 @@ def read_listing(folder: Path) -> tuple[str, tuple[tuple[str, ...], ...]] | None
     try:
         return str(content["unit"]), tuple(tuple(map(str, group)) for group in content["groups"])
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / _LISTED}: not a list of units; run the command of this folder again") from error
+        raise InputError(
+            f"{folder / _LISTED}: not a list of units; run the command of this folder again"
+        ) from error
 
 
 def remove_listing(folder: Path) -> None:
@@ -250,13 +257,19 @@ class FolderSettings:
         else:
             self.check()
         remove_leftovers(self.folder)
-        ensure_folder(Path(os.path.realpath(self.folder)))  # of a link, this creates the target that was set aside
+        ensure_folder(
+            Path(os.path.realpath(self.folder))
+        )  # of a link, this creates the target that was set aside
         content = self._read() if self.begun else {}
         settings = json.loads(json.dumps(self.settings))  # with tuples as lists
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
             settings[_STORES] = dict(sorted(stores.items()))
-        begun = {"schema_version": _SCHEMA, "settings": settings, "made_with": content.get("made_with", [])}
+        begun = {
+            "schema_version": _SCHEMA,
+            "settings": settings,
+            "made_with": content.get("made_with", []),
+        }
         if self._read() != begun:
             write_json(self.folder / _FILE, begun)
 
@@ -291,7 +304,11 @@ class FolderSettings:
             now = {**self.made_with, **circumstances, **versions}
             if not content or not now or now in known:
                 continue
-            first = {name: version for name, version in (known[0] if known else {}).items() if name in now}
+            first = {
+                name: version
+                for name, version in (known[0] if known else {}).items()
+                if name in now
+            }
             if any(_minor(version) != _minor(now[name]) for name, version in first.items()):
                 _log.warning(
                     Message(
@@ -302,7 +319,9 @@ class FolderSettings:
                     )
                 )
             known.append(now)
-            write_json(self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": known})
+            write_json(
+                self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": known}
+            )
 
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
@@ -311,7 +330,10 @@ class FolderSettings:
         stores = [(name, theirs[name], ours[name]) for name in theirs if name in ours]
         whole = (
             "",
-            *({name: side[name] for name in side if name not in {_STORES, *self.loose}} for side in (old, new)),
+            *(
+                {name: side[name] for name in side if name not in {_STORES, *self.loose}}
+                for side in (old, new)
+            ),
         )
         clashes = [(name, describe_differences(a, b)) for name, a, b in (whole, *stores) if a != b]
         return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes)
@@ -323,16 +345,23 @@ class FolderSettings:
         if content is None:
             return {}
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-            raise InputError("{}: not a file of settings; use {overwrite} to begin this folder again", path)
+            raise InputError(
+                "{}: not a file of settings; use {overwrite} to begin this folder again", path
+            )
         if content.get("schema_version", _SCHEMA) > _SCHEMA:
             raise InputError(f"{path}: written by a newer bchisto; update this one")
         return content
 
 
-def other_settings(path: Path, differences: str, *, otherwise: str = Message("another {out}")) -> SettingsConflictError:
+def other_settings(
+    path: Path, differences: str, *, otherwise: str = Message("another {out}")
+) -> SettingsConflictError:
     """Return the error for a file or folder that was made with other settings."""
     return SettingsConflictError(
-        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", path, differences, otherwise
+        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}",
+        path,
+        differences,
+        otherwise,
     )
 
 

@@ -90,7 +90,9 @@ def read_records(path: Path) -> list[RunEntry]:
     records = records if isinstance(records, list) else []
     entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
     if left_out := len(records) - len(entries):
-        _log.warning("%s: %d of its %d records are incomplete and left out", path, left_out, len(records))
+        _log.warning(
+            "%s: %d of its %d records are incomplete and left out", path, left_out, len(records)
+        )
     if not entries:
         raise InputError(f"{path}: not a run.json of bchisto, or without a complete record")
     return entries
@@ -98,7 +100,9 @@ def read_records(path: Path) -> list[RunEntry]:
 
 def _entry(run: Path, record: Any) -> RunEntry | None:
     """Return a record as an entry, without invalid values; None if it has no command or no status."""
-    if not isinstance(record, Mapping) or not all(isinstance(record.get(k), str) for k in ("command", "status")):
+    if not isinstance(record, Mapping) or not all(
+        isinstance(record.get(k), str) for k in ("command", "status")
+    ):
         return None
 
     def table(name: str) -> dict[str, Any]:
@@ -125,12 +129,18 @@ def _status(record: Mapping[str, Any]) -> str:
     """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
     if record["status"] != "running":
         return str(record["status"])
-    return {True: "running", False: "interrupted", None: "not checked"}[process_runs(record.get("process"))]
+    return {True: "running", False: "interrupted", None: "not checked"}[
+        process_runs(record.get("process"))
+    ]
 
 
 def _shard(value: Any) -> str:
     """Return a recorded shard as text; empty if it is not valid."""
-    return value if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value) else ""
+    return (
+        value
+        if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value)
+        else ""
+    )
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:
@@ -162,7 +172,9 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    for entry in entries:  # later entries of the same command replace earlier ones; `out` differs in any two runs
+    for entry in (
+        entries
+    ):  # later entries of the same command replace earlier ones; `out` differs in any two runs
         facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k != "out"})
         facts.update({f"version of {name}": version for name, version in entry.versions.items()})
         facts.update(_results(entry.notes))
@@ -178,5 +190,9 @@ def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         **accuracies,
-        **{name: notes[name] for name in ("images", "images_sha256", "weights_sha256") if name in notes},
+        **{
+            name: notes[name]
+            for name in ("images", "images_sha256", "weights_sha256")
+            if name in notes
+        },
     }

@@ -42,15 +42,40 @@ _log = logging.getLogger(__name__)
 _WRITTEN = ("out", "html")
 """Options that are output paths; files that other options name are inputs."""
 
-_PATHS = (*_WRITTEN, "images", "labels", "features", "only", "test_list", "sources", "model", "annotations", "patients")
+_PATHS = (
+    *_WRITTEN,
+    "images",
+    "labels",
+    "features",
+    "only",
+    "test_list",
+    "sources",
+    "model",
+    "annotations",
+    "patients",
+)
 """Options whose values are paths."""
 
 SCHEMA_VERSION = 1
 
 _PACKAGES = (
-    "bchisto", "tensorflow", "jax", "torch", "timm", "transformers", "openvino", "keras", "lightgbm",
-    "scikit-learn", "scipy", "numpy", "h5py", "opencv-python-headless", "Pillow", "joblib",
-)  # fmt: skip
+    "bchisto",
+    "tensorflow",
+    "jax",
+    "torch",
+    "timm",
+    "transformers",
+    "openvino",
+    "keras",
+    "lightgbm",
+    "scikit-learn",
+    "scipy",
+    "numpy",
+    "h5py",
+    "opencv-python-headless",
+    "Pillow",
+    "joblib",
+)
 
 
 @dataclass
@@ -67,7 +92,9 @@ class RunRecord:
 
 
 @contextlib.contextmanager
-def record_run(run: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None) -> Iterator[RunRecord]:
+def record_run(
+    run: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None
+) -> Iterator[RunRecord]:
     """Record a command in ``RUN/run.json``, at its start and again at its end.
 
     The status at the end is ``ok``, ``error`` or ``interrupted``. If a command is refused, a run folder that did not
@@ -97,9 +124,13 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], work: Work
     now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
     stamp = max(now, latest) + "1" * (latest >= now)
-    record = RunRecord(folder / f"{stamp}-{content['command']}-{secrets.token_hex(2)}.json", content)
+    record = RunRecord(
+        folder / f"{stamp}-{content['command']}-{secrets.token_hex(2)}.json", content
+    )
     for path, earlier in _read_records(folder):
-        if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:  # such as kill -9
+        if (
+            earlier.get("status") == "running" and process_runs(earlier.get("process")) is False
+        ):  # such as kill -9
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
         record.save = lambda: _save(run, record)
@@ -154,7 +185,9 @@ def record_of_table(table: Path) -> dict[str, Any]:
     try:
         (record,) = read_json(path, record=True)["records"] if path.is_file() else [{}]
         notes = none | record.get("notes", {})
-        notes["written"] = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
+        notes["written"] = {
+            name: [str(key) for key in keys] for name, keys in notes["written"].items()
+        }
         return {**record, "notes": {**notes, "empty": list(notes["empty"])}}
     except (InputError, AttributeError, KeyError, TypeError, ValueError):
         return {"notes": none}
@@ -179,7 +212,11 @@ def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[
         "argv": sys.argv,
         "config": dict(config),
         "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
-        "hardware": {"system": platform.platform(), "processor": processor, "cores": default_jobs()},
+        "hardware": {
+            "system": platform.platform(),
+            "processor": processor,
+            "cores": default_jobs(),
+        },
         "process": this_process(),
         "folder": str(Path.cwd()),
         **({} if work.shard is None else {"shard": str(work.shard)}),
@@ -197,7 +234,9 @@ def _closed(record: RunRecord) -> Iterator[None]:
             yield
     except BaseException as error:
         record.content["status"] = "interrupted" if is_interrupt(error) else "error"
-        record.content["refused"] = isinstance(error, BchistoError) and error.exit_code == InputError.exit_code
+        record.content["refused"] = (
+            isinstance(error, BchistoError) and error.exit_code == InputError.exit_code
+        )
         record.content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
@@ -222,7 +261,9 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             json.dumps(content, allow_nan=False)
         except (InputError, ValueError, RecursionError) as error:
             if path.is_file():
-                _log.warning("%s: left out of run.json, since it is not a readable record (%s)", path, error)
+                _log.warning(
+                    "%s: left out of run.json, since it is not a readable record (%s)", path, error
+                )
             continue
         if isinstance(content, dict):
             yield path, content
@@ -234,7 +275,13 @@ def process_runs(process: Any) -> bool | None:
     """Return whether the process of a record still runs; None if it cannot be checked from here."""
     try:
         return is_running(process)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # not written by bchisto
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # not written by bchisto
         return None
 
 
@@ -277,7 +324,11 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError("{config} {}: expected a mapping of option names to values", config)
     if isinstance(content.get("records"), list):
-        entries = [item for item in content["records"] if isinstance(item, dict) and item.get("command") == command]
+        entries = [
+            item
+            for item in content["records"]
+            if isinstance(item, dict) and item.get("command") == command
+        ]
         if not entries or not isinstance(entries[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
         worked = [record for record in entries if not record.get("refused")]
@@ -289,11 +340,16 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Return the options of a record, with paths that are valid in the current folder."""
     config = dict(entry["config"])
     if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
-        config["features"] = [str(Path(config["out"]) / "features")]  # the default, which depends on the folder
+        config["features"] = [
+            str(Path(config["out"]) / "features")
+        ]  # the default, which depends on the folder
     folder = entry.get("folder")
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
     for name in config.keys() & {*_PATHS}:
-        placed = [str(Path(folder) / item) if isinstance(item, str) else item for item in items_of(config[name])]
+        placed = [
+            str(Path(folder) / item) if isinstance(item, str) else item
+            for item in items_of(config[name])
+        ]
         config[name] = placed if isinstance(config[name], list) else placed[0]
     return config

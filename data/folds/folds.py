@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import InputError, Message, MissingInputError, Names, Settings, TextInput, converted, few, option
+from ...core import (
+    InputError,
+    Message,
+    MissingInputError,
+    Names,
+    Settings,
+    TextInput,
+    converted,
+    few,
+    option,
+)
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
 from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, further_columns, part_of
@@ -104,7 +114,9 @@ def fold_plan(
         elif folds.startswith(SITES):
             plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
         elif folds in PUBLISHED_FOLDS:
-            plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
+            plan = _fit(
+                folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds)
+            )
             plan = replace(plan, origin="published")
         elif folds in SLIDE_FOLDS:
             plan = fit_slides(folds, group_of)
@@ -119,16 +131,24 @@ def fold_plan(
     except ScarceError as error:
         raise scarce(error, folds, **drawn_of) from error
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
-        raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
+        raise InputError(
+            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
+        )
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     mixed = mixed_parts(plan, known)
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
 
 
-def dataset_plan(dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int) -> FoldPlan:
+def dataset_plan(
+    dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int
+) -> FoldPlan:
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
-    known = DatasetFacts(columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies))
-    return FoldChoice((folds,), group_by=group_by).plans_of(dataset.records, seed=seed, known=known)[0]
+    known = DatasetFacts(
+        columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies)
+    )
+    return FoldChoice((folds,), group_by=group_by).plans_of(
+        dataset.records, seed=seed, known=known
+    )[0]
 
 
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
@@ -142,15 +162,23 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
-        raise InputError("{group_by:group}: {} of {} images name no group; use {group_by:none}", missing, len(groups))
+        raise InputError(
+            "{group_by:group}: {} of {} images name no group; use {group_by:none}",
+            missing,
+            len(groups),
+        )
     return missing == 0 < len(groups) if group_by is None else group_by == "group"
 
 
-def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]) -> FoldPlan:
+def _all_train(
+    image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]
+) -> FoldPlan:
     """Create one fold that tests the images of a list and trains on all others."""
     tested: set[str] = set()
     if test_list is not None:
-        rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))]
+        rows = [
+            (image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))
+        ]
         fitted = _fit("none", rows, image_ids, failed, where=Message("{test_list} {}", test_list))
         tested = {image for image, _, _ in fitted.rows}
     parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
@@ -199,24 +227,42 @@ def read_fold_list(path: Path) -> list[Row]:
 
 
 def _fit(
-    name: str, listed: Sequence[Row], image_ids: Sequence[str], failed: Collection[str], *, where: str
+    name: str,
+    listed: Sequence[Row],
+    image_ids: Sequence[str],
+    failed: Collection[str],
+    *,
+    where: str,
 ) -> FoldPlan:
     """Match the rows of a fold list to the images, see `match_names`; both must be complete."""
-    names, findings = match_names((image for image, _, _ in listed), [*image_ids, *failed], where=where)
+    names, findings = match_names(
+        (image for image, _, _ in listed), [*image_ids, *failed], where=where
+    )
     report_findings(findings)
     partition = listed[0][2] == ""
     if absent := [image for image, _, _ in listed if image not in names]:
-        cure = "correct these names, each of which must fit one image of its own, or remove the rows"
+        cure = (
+            "correct these names, each of which must fit one image of its own, or remove the rows"
+        )
         cure = "use the full dataset" if name in PUBLISHED_FOLDS else cure
         text = "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}"
-        raise ScarceError(text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure)
-    rows = [(names[image], fold, part) for image, fold, part in listed if names[image] not in failed]
+        raise ScarceError(
+            text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure
+        )
+    rows = [
+        (names[image], fold, part) for image, fold, part in listed if names[image] not in failed
+    ]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(
-            "{}: {} images are in no fold, first {}; add them to the list", where, len(unlisted), unlisted[0]
+            "{}: {} images are in no fold, first {}; add them to the list",
+            where,
+            len(unlisted),
+            unlisted[0],
         )
-    warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
+    warnings = (
+        (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
+    )
     return FoldPlan(name, tuple(spread(rows)), partition, warnings)
 
 
@@ -232,16 +278,23 @@ _CURES = {
 def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
     """Refuse fixed folds in which a class does not train, or no image tests."""
     lacking = [
-        (f"no image of class {', '.join(names)} trains in", fold) for fold, names in plan.untrained(classes).items()
+        (f"no image of class {', '.join(names)} trains in", fold)
+        for fold, names in plan.untrained(classes).items()
     ]
     tested = {fold for _, fold, part in plan.rows if part == "test"}
-    lacking += [("no image tests in", fold) for fold in plan.folds if fold not in tested and plan.name != "none"]
+    lacking += [
+        ("no image tests in", fold)
+        for fold in plan.folds
+        if fold not in tested and plan.name != "none"
+    ]
     if lacking:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))
         raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *lacking[0], cure)
 
 
-def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:
+def write_fold_list(
+    path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]
+) -> None:
     """Write a fold list ``image_id,label,group,fold[,part]``; a partition has only the fold that tests each image."""
     body = [
         (image, labels[image], groups[image] or "", fold, part)
@@ -249,7 +302,9 @@ def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], group
         if part == "test" or not plan.partition
     ]
     width = 4 if plan.partition else 5
-    write_rows(path, ("image_id", "label", "group", "fold", "part")[:width], [row[:width] for row in body])
+    write_rows(
+        path, ("image_id", "label", "group", "fold", "part")[:width], [row[:width] for row in body]
+    )
 
 
 @dataclass(frozen=True)
@@ -264,9 +319,13 @@ class FoldChoice(Settings):
         "10, or in boost rakhlin10 for BACH.",
     )
     test_list: Path | None = option(
-        None, file="input", help="With folds none: CSV with a column image_id; these images test, all others train."
+        None,
+        file="input",
+        help="With folds none: CSV with a column image_id; these images test, all others train.",
     )
-    repeats: int = option(1, least=1, help="Number of splits: cross-validation is repeated with newly drawn folds.")
+    repeats: int = option(
+        1, least=1, help="Number of splits: cross-validation is repeated with newly drawn folds."
+    )
     group_by: str | None = option(
         None,
         group="Evaluation",
@@ -288,8 +347,11 @@ class FoldChoice(Settings):
             [record.image_id for record in usable],
             labels=[record.label or "" for record in usable],
             groups=[record.group for record in usable],
-            seed=seed, default="10", failed=failed, known=known,
-        )  # fmt: skip
+            seed=seed,
+            default="10",
+            failed=failed,
+            known=known,
+        )
 
     def plans(
         self,
@@ -324,14 +386,22 @@ class FoldChoice(Settings):
             but different folds.
         """
         images: dict[str, Any] = {"image_ids": image_ids, "labels": labels, "groups": groups}
-        images |= {"known": replace(known or DatasetFacts(), failed=tuple(failed)), "test_list": self.test_list}
+        images |= {
+            "known": replace(known or DatasetFacts(), failed=tuple(failed)),
+            "test_list": self.test_list,
+        }
         made: dict[str, tuple[str, FoldPlan]] = {}
         for name in dict.fromkeys(self.folds or [default]):
             seeds = range(seed, seed + self.repeats)
-            plan = repeat_folds([fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds])
+            plan = repeat_folds(
+                [fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds]
+            )
             other, first = made.setdefault(plan.name, (name, plan))
             if first.sha256 != plan.sha256:
                 raise InputError(
-                    "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
+                    "{folds} {} and {}: both would be named {}; rename one of the files",
+                    other,
+                    name,
+                    plan.name,
                 )
         return [plan for _, plan in made.values()]

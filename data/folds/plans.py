@@ -71,11 +71,17 @@ class FoldPlan:
         for image, fold, part in self.rows:
             trained.setdefault(fold, set()).update([label_of[image]] if part == "train" else [])
         classes = {label_of[image] for image, _, _ in self.rows}
-        return {fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]}
+        return {
+            fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]
+        }
 
-    def kept_whole(self, image_ids: Sequence[str], groups: Sequence[str | None]) -> tuple[str | None, ...]:
+    def kept_whole(
+        self, image_ids: Sequence[str], groups: Sequence[str | None]
+    ) -> tuple[str | None, ...]:
         """Return the unit of each image, or else its group; folds inside the training part must keep these together."""
-        return tuple(self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True))
+        return tuple(
+            self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True)
+        )
 
     @property
     def sha256(self) -> str:
@@ -115,10 +121,16 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
         return first
     if first.origin != "split":
         raise InputError(
-            "{repeats} {}: goes with folds that are drawn, not with {}, which are fixed", splits, first.name
+            "{repeats} {}: goes with folds that are drawn, not with {}, which are fixed",
+            splits,
+            first.name,
         )
     count = len(first.folds)
-    rows = [(i, fold + split * count, part) for split, plan in enumerate(plans) for i, fold, part in plan.rows]
+    rows = [
+        (i, fold + split * count, part)
+        for split, plan in enumerate(plans)
+        for i, fold, part in plan.rows
+    ]
     return replace(
         first,
         name=f"{first.name}-repeated{splits}",
@@ -187,7 +199,9 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
     )
 
 
-def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False) -> tuple[str, ...]:
+def split_groups(
+    plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False
+) -> tuple[str, ...]:
     """Return warnings with the number of groups that are in two parts of a fold.
 
     Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
@@ -211,16 +225,19 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
             Message(
                 "image-level folds on grouped data: {} of {} patients or slides with several images both train and "
                 "test in a fold{}, so these numbers are too high for new patients",
-                len(tested), several, which(tested),
+                len(tested),
+                several,
+                which(tested),
             )
-        )  # fmt: skip
+        )
     if stopped:
         warnings.append(
             Message(
                 "{} patients or slides both train and validate in a fold{}, so training may stop too late",
-                len(stopped), which(stopped),
+                len(stopped),
+                which(stopped),
             )
-        )  # fmt: skip
+        )
     return tuple(warnings)
 
 

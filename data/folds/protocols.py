@@ -64,7 +64,11 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     """
     values = known.columns.get(column_key(column))
     if values is None:
-        present = f"there are {', '.join(known.columns)}" if known.columns else "no further column is known"
+        present = (
+            f"there are {', '.join(known.columns)}"
+            if known.columns
+            else "no further column is known"
+        )
         text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
         raise ScarceError(text, SITES, column, present)
     column = column_key(column)
@@ -94,7 +98,9 @@ SLIDE_FOLDS = {
 """Lists of slides that ship with the package. ``official-corrected`` removes patients who test in a fold from its
 training part."""
 
-_SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*")
+_SPLIT_NAME = re.compile(
+    r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*"
+)
 """Names of protocols that are neither published nor from a file."""
 
 
@@ -107,7 +113,9 @@ def published_folds(name: str) -> list[Row]:
         There is no such list.
     """
     if name not in PUBLISHED_FOLDS:
-        raise InputError("{name} {}: no published list of this name; {}", name, one_of(name, PUBLISHED_FOLDS))
+        raise InputError(
+            "{name} {}: no published list of this name; {}", name, one_of(name, PUBLISHED_FOLDS)
+        )
     rows = published_rows(__package__, PUBLISHED_FOLDS[name])
     return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
 
@@ -135,17 +143,31 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     if spec == "official" and group_of:
         cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
         if len(cbis) == len(group_of):
-            parts = tuple((image, 1, "test" if part == "Test" else "train") for image, part in cbis.items())
+            parts = tuple(
+                (image, 1, "test" if part == "Test" else "train") for image, part in cbis.items()
+            )
             return FoldPlan("official", parts, partition=False, origin="published")
     rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
     listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
     by_slide: dict[str, list[str]] = {}
     for image in group_of:
         by_slide.setdefault(_slide(image), []).append(image)
-    rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
+    rows = [
+        (image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])
+    ]
     if not rows:
-        name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise ScarceError("{folds} {}: none of its slides is in these images; it is for the images of {}", spec, name)
+        name = (
+            "IDC"
+            if spec.startswith("idc")
+            else "BreakHis and CBIS-DDSM"
+            if spec == "official"
+            else "BreakHis"
+        )
+        raise ScarceError(
+            "{folds} {}: none of its slides is in these images; it is for the images of {}",
+            spec,
+            name,
+        )
     known = {slide for slide, _, _ in listed}
     warnings: list[str] = []
     if strange := sorted(by_slide.keys() - known):
@@ -154,11 +176,15 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         text = "{} images of {} slides in no published list are left out{}"
         warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
     if known - by_slide.keys():
-        warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are present")
+        warnings.append(
+            f"{len(known & by_slide.keys())} of the {len(known)} published slides are present"
+        )
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
-    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published")
+    return FoldPlan(
+        spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published"
+    )
 
 
 def _slide(image: str) -> str:
@@ -201,7 +227,9 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     """
     name = plan.name.removesuffix(f"-repeated{plan.repeats}")
     if plan.repeats > 1:
-        once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
+        once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(
+            f" (seed {seed})"
+        )
         return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     column, _, sites = plan.source.partition("; ")
     texts = {
@@ -227,12 +255,24 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
 
 _HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"
 _PUBLISHED = {
-    ("rakhlin10", ""): "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
+    (
+        "rakhlin10",
+        "",
+    ): "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
     ("eva", ""): "the patient-disjoint 268/132 split, tested once",
-    ("thunder", ""): "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
-    ("official", "cbis-ddsm"): "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
+    (
+        "thunder",
+        "",
+    ): "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
+    (
+        "official",
+        "cbis-ddsm",
+    ): "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
     ("official", ""): _HOLD_OUTS,
-    ("official-corrected", ""): f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
+    (
+        "official-corrected",
+        "",
+    ): f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
     ("idc-published", ""): "the 84/29/49 published slides, tested once",
 }
 """Published list and layout to what the list is; without a layout for all others."""

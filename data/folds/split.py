@@ -38,7 +38,13 @@ _Image = tuple[str, str, str]
 
 
 def holdout_plan(
-    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
+    spec: str,
+    *,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    units: Sequence[str],
+    grouped: bool,
+    seed: int,
 ) -> FoldPlan:
     """Split once: into three parts, of which validation and test are balanced by class, or into two, stratified.
 
@@ -73,14 +79,17 @@ def holdout_plan(
     shares = [int(part) for part in spec.split("/")]
     if sum(shares) != 100 or min(shares) < 1:
         raise InputError(
-            "{folds} {}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10", spec
+            "{folds} {}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
+            spec,
         )
     images = list(zip(image_ids, labels, units, strict=True))
     rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
     split = _in_two if len(shares) == 2 else _in_three
     rows, warnings = split(spec, shares, images, rng)
     name = spec.replace("/", "-") + ("-grouped" if grouped else "")
-    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
+    return FoldPlan(
+        name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split"
+    )
 
 
 def _in_two(
@@ -90,7 +99,9 @@ def _in_two(
     counts = Counter(label for _, label, _ in images)
     if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
         raise ScarceError(
-            "{folds} {}: class {} has 1 image; a split needs one to train and one to test", spec, scarce[0]
+            "{folds} {}: class {} has 1 image; a split needs one to train and one to test",
+            spec,
+            scarce[0],
         )
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
@@ -112,21 +123,32 @@ def _in_three(
     """Split into three parts, of which validation and test each have the same number of images of every class."""
     counts = Counter(label for _, label, _ in images)
     classes = sorted(counts)
-    quota = {part: round(shares[index] / 100 * len(images) / len(classes)) for index, part in ((1, "val"), (2, "test"))}
+    quota = {
+        part: round(shares[index] / 100 * len(images) / len(classes))
+        for index, part in ((1, "val"), (2, "test"))
+    }
     for label in classes:
         if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
             raise ScarceError(
                 "{folds} {}: class {} has {} images; a balanced split of {} needs {} to validate, {} "
                 "to test and at least one to train",
-                spec, label, counts[label], len(images), *(max(1, quota[part]) for part in ("val", "test")),
-            )  # fmt: skip
+                spec,
+                label,
+                counts[label],
+                len(images),
+                *(max(1, quota[part]) for part in ("val", "test")),
+            )
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
-        part_of |= dict.fromkeys(_draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part)
+        part_of |= dict.fromkeys(
+            _draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part
+        )
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
-    for index in rng.permutation(len(images)).tolist():  # random order: surplus images are left out by chance
+    for index in rng.permutation(
+        len(images)
+    ).tolist():  # random order: surplus images are left out by chance
         image, label, unit = images[index]
         part = part_of.get(unit, "train")
         held[part, label] += 1
@@ -141,7 +163,9 @@ def _in_three(
     for part, most in quota.items():
         if any(held[part, label] < most for label in classes):
             present = ", ".join(f"{label} {min(held[part, label], most)}" for label in classes)
-            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {present}")
+            warnings.append(
+                f"the {part} part is not balanced, too few groups hold a class: {present}"
+            )
     return rows, warnings
 
 
@@ -221,7 +245,9 @@ def draw_folds(
 
     def split(copies: Sequence[tuple[str, str]]) -> FoldPlan:
         units = join_units(image_ids, owners, copies)
-        return make(spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed)
+        return make(
+            spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed
+        )
 
     plan = split(())
     present = set(image_ids)
@@ -230,9 +256,15 @@ def draw_folds(
         joined: FoldPlan | None = None
         with contextlib.suppress(InputError):  # the joined units may be too large
             joined = split(copies)
-        if joined is not None and _is_of_use(joined, plan, dict(zip(image_ids, labels, strict=True))):
+        if joined is not None and _is_of_use(
+            joined, plan, dict(zip(image_ids, labels, strict=True))
+        ):
             group_of = dict(zip(image_ids, groups, strict=True))
-            apart = [pair for pair in copies if None in (of := [group_of[image] for image in pair]) or of[0] != of[1]]
+            apart = [
+                pair
+                for pair in copies
+                if None in (of := [group_of[image] for image in pair]) or of[0] != of[1]
+            ]
             note = (
                 f"{pairs_alike(len(apart))}; both of a pair stay in one part of each fold, but intervals count each "
                 "as an image of its own"
@@ -241,16 +273,26 @@ def draw_folds(
         else:  # near-duplicates stay in different parts; `fold_plan` warns of them
             copies = []
     if copies or (grouped and None in groups):
-        together = groups if None not in groups else owners  # inner folds keep groups together if all are known
+        together = (
+            groups if None not in groups else owners
+        )  # inner folds keep groups together if all are known
         units = join_units(image_ids, together, copies)
         plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))
     for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
-        raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
+        raise ScarceError(
+            "{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold
+        )
     return plan
 
 
 def scarce(
-    error: ScarceError, spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **others: Any
+    error: ScarceError,
+    spec: str,
+    *,
+    labels: Sequence[str],
+    groups: Sequence[str | None],
+    grouped: bool,
+    **others: Any,
 ) -> InputError:
     """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
 
@@ -275,7 +317,11 @@ def scarce(
 
     test = spec.rpartition("/")[2]
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
-        draw = [Message("or draw folds, such as {folds:{}}", other)] if (other := drawn("5432")) else []
+        draw = (
+            [Message("or draw folds, such as {folds:{}}", other)]
+            if (other := drawn("5432"))
+            else []
+        )
         return InputError("{}", reason, remedies=draw)
     most = min(_MOST_TRIED, *images.values())
     nearest = (*range(min(most, int(test) - 1), 1, -1), *range(int(test) + 1, most + 1))
@@ -283,24 +329,42 @@ def scarce(
     lone = next((label for label, of in owners.items() if len(of) == 1 and None not in of), None)
     if not grouped or lone is None:
         use = [Message("use {folds:{}}", other)] if (other := drawn(specs)) else []
-        return InputError("{}", reason, remedies=[*use, "add images" + " of other patients" * grouped])
-    what = f"all {images[lone]} images of class {lone} are" if images[lone] > 1 else f"the only image of {lone} is"
-    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
+        return InputError(
+            "{}", reason, remedies=[*use, "add images" + " of other patients" * grouped]
+        )
+    what = (
+        f"all {images[lone]} images of class {lone} are"
+        if images[lone] > 1
+        else f"the only image of {lone} is"
+    )
+    reason = Message(
+        "{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})")
+    )
     cures = [f"add images of a second patient with class {lone}"]
     if other := drawn([spec, *specs], grouped=False):
         more = "" if other == spec else Message(" and {folds:{}}", other)
-        cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
+        cures.append(
+            Message("use {group_by:none}{}, with results that are too high for new patients", more)
+        )
     return InputError("{}", reason, remedies=cures)
 
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
     """Whether every class has training images in every fold, and no part of `before` has become empty."""
     filled = {(fold, part) for _, fold, part in plan.rows}
-    return filled >= {(fold, part) for _, fold, part in before.rows} and not plan.untrained(label_of)
+    return filled >= {(fold, part) for _, fold, part in before.rows} and not plan.untrained(
+        label_of
+    )
 
 
 def _stratified_plan(
-    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
+    spec: str,
+    *,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    units: Sequence[str],
+    grouped: bool,
+    seed: int,
 ) -> FoldPlan:
     """Draw stratified folds with scikit-learn, of groups or else of images with their near-duplicates."""
     count = int(spec)
@@ -317,18 +381,30 @@ def _stratified_plan(
     else:
         # one image represents its near-duplicates; without near-duplicates, the folds are those of plain scikit-learn
         chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
-        if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
-            raise ScarceError("{folds} {}: a class has fewer images without near-duplicates than folds", count)
-    splits = _stratified([labels[index] for index in chosen], units if grouped else None, count=count, seed=seed)
+        if (
+            len(chosen) < len(labels)
+            and min(Counter(labels[index] for index in chosen).values()) < count
+        ):
+            raise ScarceError(
+                "{folds} {}: a class has fewer images without near-duplicates than folds", count
+            )
+    splits = _stratified(
+        [labels[index] for index in chosen], units if grouped else None, count=count, seed=seed
+    )
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
         tested = {units[chosen[index]] for index in places.tolist()}
         if not tested:
-            raise ScarceError("{folds} {}: fold {} would be empty, the groups are too large", count, number)
+            raise ScarceError(
+                "{folds} {}: fold {} would be empty, the groups are too large", count, number
+            )
         rows.extend(
-            (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
+            (image, number, "test" if unit in tested else "train")
+            for image, unit in zip(image_ids, units, strict=True)
         )
-    return FoldPlan(f"{count}-grouped" if grouped else str(count), tuple(rows), partition=True, origin="split")
+    return FoldPlan(
+        f"{count}-grouped" if grouped else str(count), tuple(rows), partition=True, origin="split"
+    )
 
 
 def inner_splits(

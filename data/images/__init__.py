@@ -4,6 +4,13 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 `bchisto.data` use.
 """
 
-from .content import ImageFiles, UniqueImages, compare_contents, is_blank, pixel_findings, unique_images
+from .content import (
+    ImageFiles,
+    UniqueImages,
+    compare_contents,
+    is_blank,
+    pixel_findings,
+    unique_images,
+)
 from .copies import MOST_COMPARED, Copy, Fingerprint, Pixels, find_copies
 from .decode import header_findings, headers_of, read_headers

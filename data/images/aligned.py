@@ -37,7 +37,9 @@ Alignment = tuple[int, int, int]
 """Orientation (0 to 7), shift in rows and shift in columns."""
 
 
-def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
+def _turn(
+    points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int
+) -> npt.NDArray[np.int32]:
     """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
     rows, columns = points[:, 0], points[:, 1]
     height, width = shape
@@ -52,7 +54,9 @@ def _oriented(image: Grey, orientation: int) -> Grey:
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
+def align(
+    left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]
+) -> Alignment | None:
     """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
     best, most = None, LEAST_POINTS - 1
     for orientation in range(8):
@@ -67,18 +71,25 @@ def align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tupl
     return best
 
 
-def compare_aligned(left: Grey, right: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
+def compare_aligned(
+    left: Grey, right: Grey, orientation: int, rows: int, columns: int
+) -> tuple[float, float]:
     """Return the correlation of two images where they overlap, and the share of the smaller one in the overlap."""
     turned = _oriented(right, orientation)
     best = _overlap(left, turned, rows, columns)
     if best[0] < _SURE:  # reduced images may be shifted by half a pixel
-        best = max(_overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
+        best = max(
+            _overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1)
+        )
     return best
 
 
 def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float, float]:
     top, left = max(0, rows), max(0, columns)
-    bottom, right = min(first.shape[0], rows + second.shape[0]), min(first.shape[1], columns + second.shape[1])
+    bottom, right = (
+        min(first.shape[0], rows + second.shape[0]),
+        min(first.shape[1], columns + second.shape[1]),
+    )
     if bottom <= top or right <= left:
         return 0.0, 0.0
     part = first[top:bottom, left:right]
@@ -108,7 +119,10 @@ def compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
         return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
 
     small, thumb = resized(left, (_THUMB, _THUMB)), resized(right, (_THUMB, _THUMB))
-    turned = _oriented(right, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
+    turned = _oriented(
+        right,
+        max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))),
+    )
     if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
         return 0.0, 0.0
     shape = left.shape if left.size <= turned.size else turned.shape

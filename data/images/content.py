@@ -33,7 +33,9 @@ of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patche
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
-_BLANK = Message("white, black or of another single colour, so that it shows nothing; leave it out or export it again")
+_BLANK = Message(
+    "white, black or of another single colour, so that it shows nothing; leave it out or export it again"
+)
 
 CROP_SEEDS = ("id", "pixels")
 """Sources of the random seed of an image: its ID, as in training, or its decoded pixels, as for new images, so that
@@ -89,7 +91,9 @@ def is_blank(image: npt.NDArray[np.uint8]) -> bool:
 
 
 def pixel_findings(
-    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
+    pixels: Mapping[str, str],
+    blank: Collection[str],
+    known: Mapping[str, tuple[str | None, str | None]],
 ) -> list[Finding]:
     """Warn of images without content, and of images with the same pixels in different files.
 
@@ -141,7 +145,11 @@ def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: st
 
 def record_sha256(record: ImageRecord, whole: str) -> str:
     """Return the checksum of an image, given that of its file (`whole`); it includes the box of the image, if any."""
-    return whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
+    return (
+        whole
+        if record.box is None
+        else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
+    )
 
 
 class UniqueImages(NamedTuple):
@@ -215,10 +223,18 @@ class ImageFiles:
         paths = [record.path for record in records]
         stamps = [self._stamp(path) for path in paths]
         known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
-        checksums = list(in_threads(lambda pair: pair[0] or file_sha256(pair[1]), zip(known, paths, strict=True)))
+        checksums = list(
+            in_threads(lambda pair: pair[0] or file_sha256(pair[1]), zip(known, paths, strict=True))
+        )
         if self._cache is not None:
-            headers = [json.dumps(astuple(self._headers[path])) if path in self._headers else "" for path in paths]
-            rows = [(*stamp, sha256, header) for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)]
+            headers = [
+                json.dumps(astuple(self._headers[path])) if path in self._headers else ""
+                for path in paths
+            ]
+            rows = [
+                (*stamp, sha256, header)
+                for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)
+            ]
             write_rows(self._cache, _CACHE_COLUMNS, rows)
         return checksums
 
@@ -255,11 +271,16 @@ def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -
     for image, first_id in unique.repeated[:_NAMED]:
         _log.warning("%s: the same image as %s; used once", image, first_id)
     if len(unique.repeated) > _NAMED:
-        _log.warning("%d more images are in the dataset twice; each is used once", len(unique.repeated) - _NAMED)
+        _log.warning(
+            "%d more images are in the dataset twice; each is used once",
+            len(unique.repeated) - _NAMED,
+        )
     return unique
 
 
-def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -> tuple[UniqueImages, list[Finding]]:
+def compare_contents(
+    dataset: Dataset, *, cache: Path | ImageFiles | None = None
+) -> tuple[UniqueImages, list[Finding]]:
     """Return the result of `unique_images`, and an error for each repeated image with another label or group.
 
     Raises
@@ -267,7 +288,9 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
     ImageError
         A file cannot be read.
     """
-    checksums = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(dataset.records)
+    checksums = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(
+        dataset.records
+    )
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
@@ -284,14 +307,20 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
             contradictions.append(Finding("error", record.image_id, message))
             continue
         repeated.append((record.image_id, original.image_id))
-        first[sha] = replace(original, label=original.label or record.label, group=original.group or record.group)
-    records = tuple(first[kept[record.image_id]] for record in dataset.records if record.image_id in kept)
+        first[sha] = replace(
+            original, label=original.label or record.label, group=original.group or record.group
+        )
+    records = tuple(
+        first[kept[record.image_id]] for record in dataset.records if record.image_id in kept
+    )
     identity = hashlib.sha256()
     for record in records:
         group = None if dataset.patients_apart else record.group
         fields = (record.image_id, kept[record.image_id], record.label or "", group or "")
         identity.update("\0".join(fields).encode() + b"\n")
-    unique = UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
+    unique = UniqueImages(
+        replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated)
+    )
     return unique, contradictions
 
 

@@ -22,7 +22,16 @@ from ...core import ImageError
 from ...core.formats import read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
-from .aligned import LEAST_POINTS, LEAST_SPREAD, SAME_PIXELS, Alignment, Grey, align, compare_aligned, compare_whole
+from .aligned import (
+    LEAST_POINTS,
+    LEAST_SPREAD,
+    SAME_PIXELS,
+    Alignment,
+    Grey,
+    align,
+    compare_aligned,
+    compare_whole,
+)
 from .content import is_blank, pixels_sha256
 from .decode import decode_record
 
@@ -122,12 +131,16 @@ def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fin
     strength = cv2.absdiff(narrow, wide)
     side, margin = scale.cell + 1, scale.cell * _CELLS // 2
     peaks = (strength == cv2.dilate(strength, np.ones((side, side), np.uint8))) & (strength > 1.0)
-    inside = peaks[margin:-margin, margin:-margin]  # descriptors that are completely inside the image
+    inside = peaks[
+        margin:-margin, margin:-margin
+    ]  # descriptors that are completely inside the image
     points = (np.argwhere(inside) + margin).astype(np.int32)
     points = points[np.argsort(-strength[points[:, 0], points[:, 1]], kind="stable")[:_MOST_POINTS]]
     reach = np.arange(1 - _CELLS, _CELLS, 2) * scale.cell // 2
     means = cv2.blur(grey, (side, side))
-    cells = means[points[:, :1, None] + reach[None, :, None], points[:, 1:, None] + reach[None, None, :]]
+    cells = means[
+        points[:, :1, None] + reach[None, :, None], points[:, 1:, None] + reach[None, None, :]
+    ]
     flat = cells.reshape(-1, _CELLS**2)
     has_tissue = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
@@ -135,7 +148,9 @@ def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fin
     centred = np.concatenate([flat[has_tissue], whole])
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    cells = np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1).astype(np.float16)
+    cells = np.concatenate(
+        [np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1
+    ).astype(np.float16)
     points = points[has_tissue]
     result[0, 2:5] = *np.minimum(grey.shape, 2048), len(points)
     result[1, 2:] = cells[-1]
@@ -246,7 +261,9 @@ def find_copies(
         return fingerprint(image, scale) if search else None
 
     prints: list[Fingerprint | None] = []
-    with Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress:
+    with Progress(
+        total=len(records), label="searching for near-duplicates", unit="images"
+    ) as progress:
         for image in in_threads(describe, records):
             prints.append(image)
             progress.update_to(len(prints))
@@ -268,7 +285,11 @@ def find_copies(
         if correlation >= SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
-    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second))) if search else None
+    return (
+        tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
+        if search
+        else None
+    )
 
 
 def _scale(sides: Sequence[tuple[int, ...]]) -> Scale:
@@ -280,7 +301,9 @@ def _scale(sides: Sequence[tuple[int, ...]]) -> Scale:
     return Scale(reduction, 4 if typical >= 128 else 2)
 
 
-def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
+def _candidates(
+    prints: Sequence[Fingerprint | None],
+) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
     known = [(index, item) for index, item in enumerate(prints) if item is not None and item[0, 2]]
     if len(known) < 2:
@@ -292,7 +315,9 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(places[top + left]), int(places[right]), None
     sizes = np.stack([item[0, 2:5] for _, item in known]).astype(int)
-    rows = np.concatenate([item[2 : 2 + count] for (_, item), count in zip(known, sizes[:, 2], strict=True)])
+    rows = np.concatenate(
+        [item[2 : 2 + count] for (_, item), count in zip(known, sizes[:, 2], strict=True)]
+    )
     owner, points, local = np.repeat(places, sizes[:, 2]), rows[:, :2].astype(np.int32), rows[:, 2:]
     shapes = dict(zip(places.tolist(), sizes[:, :2].tolist(), strict=True))
     pairs = _alike(local, owner)
@@ -309,7 +334,9 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
                 yield left, right, aligned
 
 
-def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _alike(
+    vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
     """Find pairs of vectors of different owners within a distance of `_ALIKE_POINTS` by hash keys; shape (n, 2)."""
     if len(vectors) < 2:
         return np.empty((0, 2), np.int64)

@@ -40,7 +40,9 @@ def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int,
     height, width = image.shape[:2]
     left, top, right, bottom = record.box or (0, 0, width, height)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise ImageError(f"{record.path}: {record.image_id} is outside its {width}x{height} pixels; download it again")
+        raise ImageError(
+            f"{record.path}: {record.image_id} is outside its {width}x{height} pixels; download it again"
+        )
     return image, (left, top, right, bottom)
 
 
@@ -71,7 +73,9 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shrink_image(image: npt.NDArray[np.uint8], side: int, *, enlarge: bool = False) -> npt.NDArray[np.uint8]:
+def shrink_image(
+    image: npt.NDArray[np.uint8], side: int, *, enlarge: bool = False
+) -> npt.NDArray[np.uint8]:
     """Return an image whose longest side is at most, or with `enlarge` exactly, `side` pixels, for display.
 
     Parameters
@@ -87,7 +91,9 @@ def shrink_image(image: npt.NDArray[np.uint8], side: int, *, enlarge: bool = Fal
     import cv2
 
     height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
 
 
 def scaled_side(pixels: int, scale: float) -> int:
@@ -102,7 +108,9 @@ _FEW_BITS = 14
 def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
     """Return a dict from image ID to header; images with an unreadable header are left out."""
     headers = zip(records, headers_of(records), strict=True)
-    return {record.image_id: header for record, header in headers if isinstance(header, ImageHeader)}
+    return {
+        record.image_id: header for record, header in headers if isinstance(header, ImageHeader)
+    }
 
 
 def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
@@ -136,7 +144,9 @@ def header_findings(
     """
     known = [record for record in records if record.image_id in headers]
     remarks = [
-        Finding(level, image.image_id, text) for image in known for level, text in headers[image.image_id].remarks
+        Finding(level, image.image_id, text)
+        for image in known
+        for level, text in headers[image.image_id].remarks
     ]
     bits: dict[str, int] = {}
     deep = [record for record in known if headers[record.image_id].deep and not record.stretch]

@@ -100,7 +100,9 @@ def stain_images(
         raise InputError(Message("{hematoxylin} and {eosin}: give positive factors"))
     files = _files(converted(sources, "sources", tuple[Path, ...]))
     normalizer = make_normalizer(stain)
-    refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
+    refuse_overwriting(
+        [folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files
+    )
     ensure_folder(folder)
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
@@ -136,18 +138,30 @@ def stain_images(
             if estimate is not None and check is not None:
                 numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
                 numbers += (check.whitened, check.basis, check.foreign)
-                rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
+                rows.append(
+                    [
+                        path.name,
+                        *(round(float(value), 4) for value in numbers),
+                        "; ".join(check.reasons),
+                    ]
+                )
             report_findings(pixel_findings({}, [path.name] * is_blank(before), {}))
             if len(pairs) < _SHEET_ROWS:
                 pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
-    channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
+    channels = [
+        f"{name}_{channel}"
+        for name in ("hematoxylin", "eosin")
+        for channel in ("red", "green", "blue")
+    ]
     for note in stain_notes((), doubtful, foreign, images=len(written), stain=stain):
         _log.warning("%s", note)
     write_rows(
-        folder / _TABLES[0], ["image", *channels, "tissue", "residual", "whitened", "basis", "foreign", "doubt"], rows
+        folder / _TABLES[0],
+        ["image", *channels, "tissue", "residual", "whitened", "basis", "foreign", "doubt"],
+        rows,
     )
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
@@ -174,7 +188,9 @@ def _files(sources: Sequence[Path]) -> list[Path]:
         if f"{path.stem}.png" == _TABLES[2]:
             raise InputError(f"{path}: has the name of the contact sheet, {_TABLES[2]}; rename it")
         if stems.setdefault(path.stem, path) != path:
-            raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
+            raise InputError(
+                f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one"
+            )
     return list(files)
 
 

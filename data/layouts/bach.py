@@ -41,7 +41,11 @@ def _official(photos: Path) -> Iterator[Path]:
     for name, prefix in PREFIX.items():
         folder = photos / name
         with contextlib.suppress(OSError):  # the reader will report a folder that cannot be listed
-            yield from (path for path in folder.iterdir() if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name))
+            yield from (
+                path
+                for path in folder.iterdir()
+                if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name)
+            )
 
 
 def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
@@ -68,41 +72,67 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         )
     findings: list[Finding] = []
     truth = _read_truth(photos / GROUND_TRUTH, findings)
-    files = [path for path in sorted(walk_files(photos, findings, hidden=True)) if path.name not in _BESIDE]
-    records = [record for path in files if (record := _record(path, photos, truth, findings)) is not None]
+    files = [
+        path
+        for path in sorted(walk_files(photos, findings, hidden=True))
+        if path.name not in _BESIDE
+    ]
+    records = [
+        record for path in files if (record := _record(path, photos, truth, findings)) is not None
+    ]
     for name in sorted(set(truth) - {record.image_id for record in records}):
-        message = f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
+        message = (
+            f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
+        )
         findings.append(Finding("error", name, message))
     labels = {record.label for record in records}
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
-            findings.append(Finding("warning", f"{name}/", "no image of this class is in its folder"))
+            findings.append(
+                Finding("warning", f"{name}/", "no image of this class is in its folder")
+            )
     return records, findings
 
 
-def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]) -> ImageRecord | None:
+def _record(
+    path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]
+) -> ImageRecord | None:
     name, folder = path.name, path.relative_to(photos).parent.as_posix()
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
-        findings.append(Finding("warning", name, "not an image in one of the four class folders, left out"))
+        findings.append(
+            Finding("warning", name, "not an image in one of the four class folders, left out")
+        )
         return None
     if not re.fullmatch(rf"{PREFIX[folder]}\d{{3}}\.tif", name):
-        findings.append(Finding("warning", name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)"))
+        findings.append(
+            Finding(
+                "warning", name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)"
+            )
+        )
     if truth and name not in truth:
-        findings.append(Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image"))
+        findings.append(
+            Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image")
+        )
     elif truth and truth[name] != folder:
         message = f"is in {folder} but {GROUND_TRUTH} has {truth[name]}; correct one of them"
         findings.append(Finding("error", name, message))
-    return ImageRecord(name, path, folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach")
+    return ImageRecord(
+        name, path, folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach"
+    )
 
 
 def _patients() -> dict[str, str]:
     """Return image ID to patient for the 145 of 400 images with published patients, see ``published/SOURCES.md``."""
-    return {row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")}
+    return {
+        row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")
+    }
 
 
 def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
     if not path.is_file():
-        findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
+        findings.append(
+            Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders")
+        )
         return {}
     truth: dict[str, str] = {}
     for number, row in table_rows(path):
@@ -110,9 +140,13 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
         if label is None:
-            findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
+            findings.append(
+                Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}")
+            )
         elif truth.setdefault(row[0], label) != label:
-            findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
+            findings.append(
+                Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels")
+            )
     return truth
 
 
@@ -122,7 +156,9 @@ _MARKS = frozenset(map(str.casefold, (*BACH_CLASSES, "Photos", "ICIAR2018_BACH_C
 LAYOUT = LayoutSpec(
     name="bach",
     read=read_bach,
-    recognise=lambda root: any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root)),
+    recognise=lambda root: (
+        any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root))
+    ),
     group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3

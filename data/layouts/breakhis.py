@@ -24,7 +24,9 @@ BREAKHIS_IMAGES = 7909
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
 
-BREAKHIS_MPP = {magnification: 6.5 / 3.3 / (magnification / 10) for magnification in (40, 100, 200, 400)}
+BREAKHIS_MPP = {
+    magnification: 6.5 / 3.3 / (magnification / 10) for magnification in (40, 100, 200, 400)
+}
 """Magnification to micrometres per pixel: the camera's pixel (6.5) divided by the factors of the relay lens (3.3) and
 of the objective. The ocular lens contributes a factor of 10 to the nominal magnification. Spanhol et al. 2016,
 sec. II."""
@@ -69,18 +71,32 @@ def read_breakhis(
             continue
         total += 1
         if not _in_place(root, path):
-            findings.append(Finding("warning", path.name, "its magnification is that of its name, not its folder"))
+            findings.append(
+                Finding(
+                    "warning", path.name, "its magnification is that of its name, not its folder"
+                )
+            )
         magnification = int(match[5])
         if selected and magnification not in selected:
             continue
         label = _CLASS[match[1]] if label_level == "class" else match[2]
         patient = f"{match[3]}-{match[4]}"
         mpp = BREAKHIS_MPP[magnification]
-        records.append(ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis"))
+        records.append(
+            ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis")
+        )
     if not total and not any(finding.level == "error" for finding in findings):
-        raise InputError(f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png")
+        raise InputError(
+            f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png"
+        )
     if total != BREAKHIS_IMAGES:
-        findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are present"))
+        findings.append(
+            Finding(
+                "note",
+                str(root),
+                f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
+            )
+        )
     return records, findings
 
 

@@ -87,7 +87,8 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
     """
     levels = _levels(
-        [path.split("/")[:-1] for path in paths], frozenset("".join(_GAPS.split(name.casefold())) for name in known)
+        [path.split("/")[:-1] for path in paths],
+        frozenset("".join(_GAPS.split(name.casefold())) for name in known),
     )
     label = next((level for level in levels if level.kind not in _OUTER), None)
     if label is None:
@@ -124,7 +125,9 @@ def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Lev
         every = {name: {*map(part_of, _GAPS.split(name.casefold()))} - {None} for name in names}
         loose = {name: str(*named) for name, named in every.items() if len(named) == 1}
         parts = {**loose, **parts} if len(set(loose.values())) > 1 else parts
-        split = len(set(parts.values())) > 1 and any(len(f) > number and f[number - 1] in parts for f in folders)
+        split = len(set(parts.values())) > 1 and any(
+            len(f) > number and f[number - 1] in parts for f in folders
+        )
         kind = _MIXED if parts else _kind(names, known)
         if parts and (len(parts) == len(names) or split):
             kind = SPLIT
@@ -133,7 +136,9 @@ def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Lev
             kind = AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
         elif len(names) == 1 < number and not kind:  # such as P01/images
             kind = AROUND
-        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
+        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(
+            names
+        )
         levels.insert(0, Level(number, names, kind, recurs, parts))
     return levels
 
@@ -144,11 +149,15 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [(*(parts := _GAPS.split(name)), "".join(parts)) for name in plain]
     named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
-    if ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain)) or 2 * named >= len(plain):
+    if ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain)) or 2 * named >= len(
+        plain
+    ):
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"
-    if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words):
+    if all(
+        {"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words
+    ):
         return "perhaps sets"
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
 
@@ -179,13 +188,20 @@ def read_folder(
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
     texts = {"group": group_from, "label": label_from}
-    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in texts.items() if rule is not None}
+    rules = {
+        name: PathRule.of(rule, name=f"{name}_from")
+        for name, rule in texts.items()
+        if rule is not None
+    }
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]
     levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
     at = {level.kind: level for level in reversed(levels)}
-    part, label = at.get(SPLIT), next((level for kind, level in at.items() if kind.endswith("classes")), None)
+    part, label = (
+        at.get(SPLIT),
+        next((level for kind, level in at.items() if kind.endswith("classes")), None),
+    )
     level, unlabelled = (label.number, label.parts) if label else (0, {})
     if "label" in rules:
         level, unlabelled, at = rules["label"].level, {}, {}
@@ -199,21 +215,34 @@ def read_folder(
             del files[name]
         findings += _meaning(root, levels) if levels != [at.get("classes")] else []
     deep = [name for name in files if name.count("/") > level > 0]
-    if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
+    if (
+        deep
+        and "group" not in rules
+        and (part is None or part.number < level)
+        and UNCLEAR not in at
+    ):
         findings += _deeper(deep, level)
-    folders = {name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files}
-    labels = {name: None if (folder := _at(name, level)) in unlabelled else folder for name in files}
+    folders = {
+        name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files
+    }
+    labels = {
+        name: None if (folder := _at(name, level)) in unlabelled else folder for name in files
+    }
     values = {"group": {name: of.get("patients") for name, of in folders.items()}, "label": labels}
     for what, rule in rules.items():
         values[what] = rule.find(files)
         findings.extend(rule.findings(root, values[what], what))
     records = []
     for name, path in files.items():
-        cells = {kind[:-1]: folder for kind in ("folds", "sets") if (folder := folders[name].get(kind))}
+        cells = {
+            kind[:-1]: folder for kind in ("folds", "sets") if (folder := folders[name].get(kind))
+        }
         if part and (named := part.parts.get(_at(name, part.number) or "")):
             cells[PART.name] = named
         columns = tuple(cells.items())
-        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns))
+        records.append(
+            ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns)
+        )
     return records, findings
 
 
@@ -226,32 +255,67 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
     at = {level.kind: level for level in levels}
     if UNCLEAR in at:
-        (first, names, *_), (second, inner, *_) = (level for level in levels if level.kind == UNCLEAR)
-        return [Finding("error", str(root), Message(
-            "folders at level {}{} may be the classes, or those at level {}{}",
-            first, Names(f" ({few(names)})"), second, Names(f" ({few(inner)})"),
-            remedies=[
-                Message("{label_from:{}} takes the first", first),
-                Message("{label_from:{}} the second (and {group_from:{}} if the first are patients)", second, first),
-            ],
-        ), labels_only=True)]  # fmt: skip
-    roles = [Message("{} at level {}{}", of.kind, of.number, Names(f" ({few(of.parts or of.names)})")) for of in levels]
+        (first, names, *_), (second, inner, *_) = (
+            level for level in levels if level.kind == UNCLEAR
+        )
+        return [
+            Finding(
+                "error",
+                str(root),
+                Message(
+                    "folders at level {}{} may be the classes, or those at level {}{}",
+                    first,
+                    Names(f" ({few(names)})"),
+                    second,
+                    Names(f" ({few(inner)})"),
+                    remedies=[
+                        Message("{label_from:{}} takes the first", first),
+                        Message(
+                            "{label_from:{}} the second (and {group_from:{}} if the first are patients)",
+                            second,
+                            first,
+                        ),
+                    ],
+                ),
+                labels_only=True,
+            )
+        ]
+    roles = [
+        Message("{} at level {}{}", of.kind, of.number, Names(f" ({few(of.parts or of.names)})"))
+        for of in levels
+    ]
     text = f"folders are taken for {', '.join(['{}'] * len(roles))}"
     outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
-    remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
+    remedies = [
+        Message("{label_from:{}} takes level {} for the classes", number, number)
+        for number in outside
+    ]
     if "classes" not in at:
         text += ", not for classes, so images have no label"
-        remedies[:0] = [Message("make a folder for each class"), Message("{labels:TABLE} takes them from a table")]
-        return [Finding("warning", str(root), Message(text, *roles, remedies=remedies), labels_only=True)]
+        remedies[:0] = [
+            Message("make a folder for each class"),
+            Message("{labels:TABLE} takes them from a table"),
+        ]
+        return [
+            Finding(
+                "warning", str(root), Message(text, *roles, remedies=remedies), labels_only=True
+            )
+        ]
     return [Finding("note", str(root), Message(text, *roles, remedies=remedies), labels_only=True)]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
-    deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name))
+    deeper = dict.fromkeys(
+        "/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name)
+    )
     remedy = Message("if the path names them, use {group_from:{}}", level + 1)
-    message = Message("these folders below the classes are not taken for patients", remedies=[remedy])
+    message = Message(
+        "these folders below the classes are not taken for patients", remedies=[remedy]
+    )
     return [Finding("note", few(deeper), message)] if deeper else []
 
 
-LAYOUT = LayoutSpec(name="folder", read=read_folder, options=frozenset({"group_from", "label_from"}), fallback=True)
+LAYOUT = LayoutSpec(
+    name="folder", read=read_folder, options=frozenset({"group_from", "label_from"}), fallback=True
+)

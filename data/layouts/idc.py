@@ -57,9 +57,13 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
                 where = "/".join(path.relative_to(root).parent.parts[-2:]) or "."
                 message = f"is in {where}, its name has {match[1]}/{match[4]}; move it"
                 findings.append(Finding("error", name, message))
-            records.append(ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc"))
+            records.append(
+                ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
+            )
     if not records and not any(finding.level == "error" for finding in findings):
-        raise InputError(f"{root}: no IDC patch in it; expected names like 8863_idx5_x451_y1451_class0.png")
+        raise InputError(
+            f"{root}: no IDC patch in it; expected names like 8863_idx5_x451_y1451_class0.png"
+        )
     if (present := len({record.image_id for record in records})) != IDC_PATCHES:
         message = f"{present:,} of the {IDC_PATCHES:,} published patches are present"
         findings.append(Finding("note", str(root), message))

@@ -70,30 +70,46 @@ def read_manifest(
         invalid.
     """
     texts = {"group": group_from, "label": label_from}
-    rules = {name: PathRule.of(rule, name=f"{name}_from") for name, rule in texts.items() if rule is not None}
+    rules = {
+        name: PathRule.of(rule, name=f"{name}_from")
+        for name, rule in texts.items()
+        if rule is not None
+    }
     named = {"path": path_column, "label": label_column, "group": group_column}
     chosen = {what: name for what, name in named.items() if name is not None}
     table = read_csv(
         path,
         needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
-        expected=Message("path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"),
+        expected=Message(
+            "path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"
+        ),
     )
-    columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
+    columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(
+        rules, ""
+    )
     recognised: dict[Role, str] = {}
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             cure = Message("name the one that does with {}", Parameter(f"{role.name}_column"))
-            columns[role.name] = recognised[role] = table.choose(role, cure=cure, without=[*columns.values()])
+            columns[role.name] = recognised[role] = table.choose(
+                role, cure=cure, without=[*columns.values()]
+            )
     own = table.named(IMAGE.name)
     columns["image_id"] = "" if own is None or own == columns["path"] or images else own
     table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
-    remarks = table.remarks(recognised, without=[*columns.values()], cure=Message("name it with {group_column}"))
-    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in remarks]
+    remarks = table.remarks(
+        recognised, without=[*columns.values()], cure=Message("name it with {group_column}")
+    )
+    findings = [
+        Finding(level, path.name, text, labels_only=level == "warning") for level, text in remarks
+    ]
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     files = None if images is None else list_images(images, findings)
     entries = [(number, row, row[columns["path"]]) for number, row in table.rows]
-    means, others = match_names((written for _, _, written in entries), files or (), where=path.name)
+    means, others = match_names(
+        (written for _, _, written in entries), files or (), where=path.name
+    )
     rest = sorted((files or {}).keys() - means.values())
     means |= dict(zip(rest, rest, strict=True))
     findings.extend(others)
@@ -118,13 +134,24 @@ def read_manifest(
         if written and not name:
             absent.append((where, written, why))
         elif problem or not written:
-            findings.append(Finding("error", where, problem if written else "an empty path; remove the row"))
+            findings.append(
+                Finding("error", where, problem if written else "an empty path; remove the row")
+            )
         else:
             label, group = (value_of(what, name, row) for what in ("label", "group"))
             image = row.get(columns["image_id"]) or Path(name).as_posix()
             further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
             records.append(
-                ImageRecord(image, folder / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
+                ImageRecord(
+                    image,
+                    folder / name,
+                    label,
+                    group,
+                    mpp=mpp,
+                    source="csv",
+                    columns=further,
+                    line=number,
+                )
             )
     if files is None:
         cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
@@ -156,7 +183,10 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
         Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
     roles = (PART,) if "group" in given else (PART, GROUP)  # a split is kept by folds
-    used = {*columns.values(), *(name for role in roles for tier in role.matching(table.columns) for name in tier)}
+    used = {
+        *columns.values(),
+        *(name for role in roles for tier in role.matching(table.columns) for name in tier),
+    }
     unused = [written for key, written in table.columns.items() if key not in used]
     listed = f"columns that are not used: {', '.join(unused)}"
     if not unused:
@@ -164,14 +194,18 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     if columns["label"] or "label" in given:
         return [Finding("note", table.path.name, listed)]
     remedy = Message("name the label column with {label_column}")
-    message = Message("no column is named label, so no image has one; {}", listed, remedies=[remedy])
+    message = Message(
+        "no column is named label, so no image has one; {}", listed, remedies=[remedy]
+    )
     return [Finding("warning", table.path.name, message, labels_only=True)]
 
 
 def locate(folder: Path, name: str) -> tuple[str, str]:
     r"""Return a path as it leads to a file, with ``/`` for ``\`` if need be, or nothing and why."""
     try:
-        file = next((text for text in (name, name.replace("\\", "/")) if (folder / text).is_file()), "")
+        file = next(
+            (text for text in (name, name.replace("\\", "/")) if (folder / text).is_file()), ""
+        )
     except OSError as error:
         return "", f"{folder / name} cannot be read ({error.strerror or error})"
     return file, "" if file else f"there is no file {folder / name}"
@@ -214,7 +248,12 @@ def spacing_of(cell: str) -> tuple[float | None, str]:
     except ValueError:
         mpp = None
     bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
-    return mpp, "" if mpp else f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none"
+    return (
+        mpp,
+        ""
+        if mpp
+        else f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none",
+    )
 
 
 LAYOUT = LayoutSpec(

@@ -112,7 +112,9 @@ _PADDING = 50
 Box = tuple[int, int, int, int]
 
 
-def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[ImageRecord], list[Finding]]:
+def show_context(
+    records: Sequence[ImageRecord], context: str
+) -> tuple[list[ImageRecord], list[Finding]]:
     """Widen the box of each abnormality to its context, within its mammogram.
 
     Parameters
@@ -135,7 +137,9 @@ def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[Ima
                 path, box = _outline(record)
                 header = read_header(path)
             except ImageError as error:
-                findings.append(Finding("error", record.image_id, Message("has no context: {}", error)))
+                findings.append(
+                    Finding("error", record.image_id, Message("has no context: {}", error))
+                )
             else:
                 widened = _widen(box, context, width=header.width, height=header.height)
                 shown.append(replace(record, path=path, box=widened))
@@ -149,10 +153,16 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
         return record.path, record.box
     if record.frame is None or record.mask is None:
         missing = "mammogram" if record.frame is None else "mask"
-        raise ImageError("its {} is missing", missing, remedies=["copy it", Message("use {context:tight}")])
+        raise ImageError(
+            "its {} is missing", missing, remedies=["copy it", Message("use {context:tight}")]
+        )
     mask = decode_image(record.mask)[:, :, 0] > 0
     if not mask.any():
-        raise ImageError("{}: an empty mask", record.mask, remedies=["copy it again", Message("use {context:tight}")])
+        raise ImageError(
+            "{}: an empty mask",
+            record.mask,
+            remedies=["copy it again", Message("use {context:tight}")],
+        )
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
@@ -163,7 +173,12 @@ def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
         across = down = _PADDING
     else:
         across, down = (right - left + 1) // 2, (bottom - top + 1) // 2
-    return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
+    return (
+        max(0, left - across),
+        max(0, top - down),
+        min(width, right + across),
+        min(height, bottom + down),
+    )
 
 
 _log = logging.getLogger(__name__)
@@ -260,11 +275,17 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """
     names = sorted(set(labels))
     loose = {loosely(name) for name in names}
-    alike = (known for known in known_classes() if len(names) == len(known) and loose == set(map(loosely, known)))
+    alike = (
+        known
+        for known in known_classes()
+        if len(names) == len(known) and loose == set(map(loosely, known))
+    )
     return next(alike, tuple(names))
 
 
-def join_classes(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
+def join_classes(
+    labels: Iterable[str], classes: Sequence[str] = ()
+) -> tuple[dict[str, str], list[Finding]]:
     """Join spellings of one class, see `join_labels`; a known dataset has its own spelling."""
     labels = list(labels)
     known = order_classes([*join_labels(labels)[0].values()])
@@ -291,10 +312,14 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
         for spec in fitting:
             if spec.recognise is not None and spec.recognise(root):
                 return find_layout(spec.name) or spec
-        by_name = [(spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None]
+        by_name = [
+            (spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None
+        ]
         skip = {name: why for spec in (*built_in, *fitting) for name, why in spec.unopened.items()}
         # the findings of this walk are dropped, since the reader will report them again
-        for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True) if by_name else ():
+        for path in (
+            [root] if manifest else walk_files(root, [], skip=skip, hidden=True) if by_name else ()
+        ):
             for spec, recognise_name in by_name:
                 if recognise_name(path.name) and spec.in_place(root, path):
                     return find_layout(spec.name) or spec

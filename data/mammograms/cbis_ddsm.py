@@ -24,7 +24,13 @@ CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|
 """Pattern of the folder of an abnormality, which is also its ID, with groups kind, part of the official split, patient,
 side, view and number."""
 
-_COLUMNS = ("patient_id", "abnormality id", "pathology", "image file path", "cropped image file path")
+_COLUMNS = (
+    "patient_id",
+    "abnormality id",
+    "pathology",
+    "image file path",
+    "cropped image file path",
+)
 _KIND = {"mass": "mass", "calc": "calcification"}
 
 
@@ -35,7 +41,9 @@ class _Row(NamedTuple):
     whole: str
 
 
-def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+def read_cbis_ddsm(
+    root: Path, *, lesions: Iterable[str] = ()
+) -> tuple[list[ImageRecord], list[Finding]]:
     """Read the tables and find the files of each row.
 
     Parameters
@@ -119,7 +127,9 @@ def _parse(patient: str, number: str, pathology: str, whole: str, crop: str) -> 
     return _Row(match[0], match[3], label, whole.partition("/")[0])
 
 
-def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord:
+def _record(
+    row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]
+) -> ImageRecord:
     """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 
     Raises
@@ -139,13 +149,20 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     if mask is None:
         findings.append(Finding("warning", row.name, "has no mask; only its crop is used"))
     elif sizes[crop] == sizes[mask]:
-        raise ImageError("crop and mask have the same size and cannot be distinguished; copy them again")
+        raise ImageError(
+            "crop and mask have the same size and cannot be distinguished; copy them again"
+        )
     elif frame is not None and sizes[mask] != sizes[frame]:
         size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
         findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))
-    return ImageRecord(row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask)
+    return ImageRecord(
+        row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask
+    )
 
 
 LAYOUT = replace(
-    DDSM, name="cbis-ddsm", read=read_cbis_ddsm, recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None
+    DDSM,
+    name="cbis-ddsm",
+    read=read_cbis_ddsm,
+    recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
 )

@@ -21,7 +21,9 @@ from ..findings import Finding
 from ..layouts import LESIONS, LayoutSpec
 from ..walk import walk_files
 
-_STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
+_STEPS = np.array(
+    [[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64
+)
 """dx and dy of the chain codes 0 to 7, from north clockwise. Heath et al. 2001, overlay format of the DDSM."""
 
 _CHAIN = re.compile(r"([0-9]{1,6}) ([0-9]{1,6})((?: [0-7])*) #")
@@ -103,7 +105,9 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     """
     try:
         return _abnormalities(
-            ascii_text(path, "an overlay", most=limits.DDSM_OVERLAY_BYTES), width=width, height=height
+            ascii_text(path, "an overlay", most=limits.DDSM_OVERLAY_BYTES),
+            width=width,
+            height=height,
         )
     except InputError as error:
         raise InputError("{}: {}", path, error) from error
@@ -157,7 +161,9 @@ def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
         except InputError as error:
             raise InputError("{}: {}; download the file again", where, error) from error
         if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
-            raise InputError(f"{where}: its chain leaves the view of {width}x{height}; download the file again")
+            raise InputError(
+                f"{where}: its chain leaves the view of {width}x{height}; download the file again"
+            )
         outlines.append(points)
     announced = _number("TOTAL_OUTLINES", text)
     if not outlines or announced != len(outlines):
@@ -192,7 +198,9 @@ def pathology_label(text: str) -> str | None:
     return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
 
 
-def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+def read_ddsm(
+    root: Path, *, lesions: Iterable[str] = ()
+) -> tuple[list[ImageRecord], list[Finding]]:
     """Read cases of the DDSM.
 
     Parameters
@@ -232,7 +240,11 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
                 stem, group = f"{case.replace('-', '_')}.{view}", case.replace("_", "-")
                 records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
     if unmarked:
-        findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
+        findings.append(
+            Finding(
+                "note", str(root), f"{unmarked} views without a marked abnormality are left out"
+            )
+        )
     for kind, count in sorted(other.items()):
         findings.append(Finding("note", str(root), f"{count} abnormalities left out: {kind}"))
     return records, findings
@@ -243,17 +255,22 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
     name = path.stem
     views: dict[str, _Size | None] = {}
     for line in (
-        " ".join(line.split()) for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
+        " ".join(line.split())
+        for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
     ):
         if line.startswith("filename "):
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):
             if match[1] in views:
-                findings.append(Finding("error", path.name, f"names {match[1]} twice; download the file again"))
+                findings.append(
+                    Finding("error", path.name, f"names {match[1]} twice; download the file again")
+                )
                 continue
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
-            findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again"))
+            findings.append(
+                Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again")
+            )
     if not _NAME.fullmatch(name):
         raise InputError(f"{name[:60]!r} is not the name of a case; download the file again")
     if not views:
@@ -262,13 +279,21 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
 
 
 def _marked(
-    folder: Path, stem: str, group: str, size: _Size, kinds: set[str], other: Counter[str], findings: list[Finding]
+    folder: Path,
+    stem: str,
+    group: str,
+    size: _Size,
+    kinds: set[str],
+    other: Counter[str],
+    findings: list[Finding],
 ) -> list[ImageRecord]:
     """Return the abnormalities of a view with a known pathology and of the given kinds; count all others in `other`."""
     image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():
-        findings.append(Finding("error", overlay.name, "the .ics announces this overlay; download it again"))
+        findings.append(
+            Finding("error", overlay.name, "the .ics announces this overlay; download it again")
+        )
         return []
     try:
         marks = read_overlay(overlay, width=size[0], height=size[1])
@@ -284,14 +309,18 @@ def _marked(
             other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
         elif image is not None:
             name = f"{stem}_{mark.number}"
-            records.append(ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True))
+            records.append(
+                ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True)
+            )
     return records
 
 
 def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:
     """Return the image of a view: a converted file if there is one, else the lossless JPEG; None if unusable."""
     by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
-    path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
+    path = next(
+        (by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None
+    )
     if path is None:
         message = "there is no such image, nor a TIFF or PNG of it; download it again"
         findings.append(Finding("error", f"{stem}.LJPEG", message))
@@ -303,7 +332,11 @@ def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Pat
         return None
     if (header.width, header.height) != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
-        findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled"))
+        findings.append(
+            Finding(
+                "error", path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled"
+            )
+        )
         return None
     return path
 

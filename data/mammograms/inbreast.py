@@ -85,7 +85,9 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
     images = [path for path in files if path.suffix.casefold() == ".dcm"]
     present = [path for path in files if path.name.casefold() == _TABLE]
     if not present:
-        raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
+        raise InputError(
+            f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this"
+        )
     if len(present) > 1:
         raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
     return present[0], images
@@ -100,11 +102,19 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
         if not image.isdecimal():  # a row of no image
             continue
         if not re.fullmatch(r"[012356]|4[abc]?", grade):
-            message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+            message = (
+                f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+            )
             findings.append(Finding("error", where, message))
             continue
         if grade == "0":
-            findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
+            findings.append(
+                Finding(
+                    "note",
+                    where,
+                    f"{image}: BI-RADS 0, an incomplete assessment, counts as negative",
+                )
+            )
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
         labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)

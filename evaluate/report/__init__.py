@@ -6,7 +6,15 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 from .answer import comparison_lines, headline, overview, warnings, wrapped
 from .methods import measured, write_card
 from .page import Block, Figure, Section, page_templates, render_page, style_of, write_page
-from .report import choose_samples, reporting, surest, thumbnail, write_evaluation, write_report, write_run_report
+from .report import (
+    choose_samples,
+    reporting,
+    surest,
+    thumbnail,
+    write_evaluation,
+    write_report,
+    write_run_report,
+)
 from .sections import class_grid
 from .tables import PublishedFigure, PublishedTable, write_published
 

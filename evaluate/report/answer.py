@@ -112,13 +112,19 @@ def terminal_width() -> int:
 def wrapped(sentence: str, indent: str = "") -> list[str]:
     """Return a sentence in lines for a terminal, of 100 characters at most."""
     lines = textwrap.wrap(
-        sentence.replace(" %", "\u00a0%"), min(_WIDTH, max(terminal_width(), 40)), initial_indent=indent,
-        subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        sentence.replace(" %", "\u00a0%"),
+        min(_WIDTH, max(terminal_width(), 40)),
+        initial_indent=indent,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-_LEGEND = "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
+_LEGEND = (
+    "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
+)
 
 
 def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
@@ -134,7 +140,9 @@ def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
 
 def _about(panel: Panel) -> str:
     m = panel.metrics
-    return repr((m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"]))
+    return repr(
+        (m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"])
+    )
 
 
 def _balanced(panel: Panel) -> tuple[bool, float]:
@@ -145,7 +153,9 @@ def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
     names = [printable(name).replace("\t", " ") for name in names]
     begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
-    return (begin, [name.removeprefix(begin + hyphen) for name in names]) if names[1:] else ("", names)
+    return (
+        (begin, [name.removeprefix(begin + hyphen) for name in names]) if names[1:] else ("", names)
+    )
 
 
 def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
@@ -164,8 +174,12 @@ def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[s
         first cell marks the best, and what chance reaches.
     """
     together = ranked(panels)
-    further = {} if brief else further_figures([panel.metrics for those in together for panel in those])
-    return _rows("side_by_side.txt", together=together, further=further, answer=answer, shared=_shared)
+    further = (
+        {} if brief else further_figures([panel.metrics for those in together for panel in those])
+    )
+    return _rows(
+        "side_by_side.txt", together=together, further=further, answer=answer, shared=_shared
+    )
 
 
 def _rows(template: str, **values: Any) -> list[list[str]]:
@@ -249,7 +263,9 @@ def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) ->
         result = {**result, "comparisons": [], "shown": shown}
     if len(result.get("external", ())) > 1:
         lines += in_lines(_rows("dropped.txt", external=result["external"]))
-    return lines + [line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)]
+    return lines + [
+        line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)
+    ]
 
 
 def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -262,8 +278,14 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     if max(map(len, _laid(table))) > terminal_width():
         narrow = [[textwrap.fill(title, 14) for title in header]]
         narrow += [[cell.replace(" (", "\n(") for cell in row] for row in body]
-        room = terminal_width() - 2 - max(map(len, _laid([mark, *cells] for mark, _, *cells in narrow)))
-        table = [[mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in narrow]
+        room = (
+            terminal_width()
+            - 2
+            - max(map(len, _laid([mark, *cells] for mark, _, *cells in narrow)))
+        )
+        table = [
+            [mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in narrow
+        ]
     texts, lines = iter(_laid(table)), list[str]()
     heights = (1 + max(cell.count("\n") for cell in row) for row in table)
     for row in rows:

@@ -16,12 +16,23 @@ from .. import ESTIMAND, Panel, joined_versions
 from .answer import answer, sentences, warnings_of
 from .page import Block, render, template_text
 
-_PACKAGES = {"bchisto": "bchisto", "numpy": "NumPy", "scikit-learn": "scikit-learn", "lightgbm": "LightGBM",
-             "keras": "Keras", "tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # fmt: skip
+_PACKAGES = {
+    "bchisto": "bchisto",
+    "numpy": "NumPy",
+    "scikit-learn": "scikit-learn",
+    "lightgbm": "LightGBM",
+    "keras": "Keras",
+    "tensorflow": "TensorFlow",
+    "torch": "PyTorch",
+    "jax": "JAX",
+}
 
 
 def methods_text(
-    metrics: Sequence[Mapping[str, Any]], *, runs: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    runs: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Mapping[str, Any]],
 ) -> str:
     """Write the paragraph, with ``[@key]`` where it cites.
 
@@ -41,10 +52,18 @@ def methods_text(
         "methods.txt",
         tables=metrics,
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        units=list(dict.fromkeys(counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True))),
+        units=list(
+            dict.fromkeys(
+                counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True)
+            )
+        ),
         about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
-        software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
+        software=[
+            f"{_PACKAGES[name]} {which}".strip()
+            for name, which in versions.items()
+            if name in _PACKAGES
+        ],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
@@ -52,13 +71,18 @@ def methods_text(
 def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     """Write the paragraph of methods and its references, and how the interval of each figure was made."""
     metrics = [panel.metrics for panel in panels]
-    runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
+    runs = [
+        panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))}
+        for panel in panels
+    ]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
     yield Block(text=text, items=references)
     yield Block(template="intervals.html", values={"tables": metrics, "references": REFERENCES})
 
 
-REFERENCES = dict(line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines())
+REFERENCES = dict(
+    line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines()
+)
 """What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
 
 _KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")
@@ -90,7 +114,9 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
-def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
+def write_card(
+    path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None
+) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
     What only the author knows is a marked blank.
@@ -108,7 +134,12 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping
     """
     name = model.absolute().parent.name or model.stem
     text, sources = cite(" ".join((metrics or {}).get("run", {}).get("methods", ())))
-    values = {"name": name, "file": model.name, "bundle": bundle, "facts": bundle_lines(bundle, file_sha256(model))}
+    values = {
+        "name": name,
+        "file": model.name,
+        "bundle": bundle,
+        "facts": bundle_lines(bundle, file_sha256(model)),
+    }
     card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
     with atomic_output(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
@@ -133,9 +164,13 @@ def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
     table = tables.get("fusion") or next(iter(tables.values()), None)
     return {
-        "lines": sentences("terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)) if table else [],
+        "lines": sentences("terminal.txt", name=name, a=answer(table), warnings=warnings_of(table))
+        if table
+        else [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
-        "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+        "counts": []
+        if table is None
+        else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
     }

@@ -51,10 +51,17 @@ number = functools.partial(written, form=".3f")
 whole = functools.partial(written, form=",")
 """Writes a count."""
 
-_UNITS = {"percent": percent, "number": number, "points": points, "change": functools.partial(written, form="+.3f")}
+_UNITS = {
+    "percent": percent,
+    "number": number,
+    "points": points,
+    "change": functools.partial(written, form="+.3f"),
+}
 
 
-def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n") -> str:
+def cell(
+    figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n"
+) -> str:
     """Write a figure with its interval in brackets, where it has one, on a line of its own.
 
     Parameters
@@ -71,7 +78,9 @@ def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str =
     if figure is None:
         return NOTHING
     interval = f"{between}({form(figure['interval'])})" if figure["interval"] else ""
-    return form(figure) + interval + (mark if figure["reason"] and figure["value"] is not None else "")
+    return (
+        form(figure) + interval + (mark if figure["reason"] and figure["value"] is not None else "")
+    )
 
 
 def p_value(p: float, sign: bool = True) -> str:
@@ -98,20 +107,41 @@ def sentence(text: str) -> str:
 
 def template_text(package: str | None, name: str) -> str:
     """Return a file of the folder ``templates`` of a package; nothing without a name."""
-    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8") if name else ""
+    return (
+        (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
+        if name
+        else ""
+    )
 
 
 def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     """Return what a figure is called in a table, whose units have these names."""
     by_unit = figure == "by_unit" and names
-    return f"accuracy by {by_unit['group']}" if by_unit else figure.replace("_", " ").replace("auc", "AUC")
+    return (
+        f"accuracy by {by_unit['group']}"
+        if by_unit
+        else figure.replace("_", " ").replace("auc", "AUC")
+    )
 
 
 FORMS: dict[str, Callable[..., Any]] = {
-    "percent": percent, "span": span, "points": points, "number": number, "whole": whole, "counted": counted,
-    "listed": listed, "plural": plural, "sentence": sentence, "cell": cell, "p": p_value, "named": named,
-    "rows_of": rows_of, "images_tested": images_tested, "figures_of": figures_of, "spread_sentence": spread_sentence,
-}  # fmt: skip
+    "percent": percent,
+    "span": span,
+    "points": points,
+    "number": number,
+    "whole": whole,
+    "counted": counted,
+    "listed": listed,
+    "plural": plural,
+    "sentence": sentence,
+    "cell": cell,
+    "p": p_value,
+    "named": named,
+    "rows_of": rows_of,
+    "images_tested": images_tested,
+    "figures_of": figures_of,
+    "spread_sentence": spread_sentence,
+}
 """The filters of templates."""
 
 
@@ -233,7 +263,9 @@ def write_page(
         "blocks.html",
         package=__package__,
         passed_on=True,
-        renamed=sorted((renamed or {}).items(), key=lambda pair: -len(pair[0])),  # the longest first
+        renamed=sorted(
+            (renamed or {}).items(), key=lambda pair: -len(pair[0])
+        ),  # the longest first
         title=title,
         goal="content",
         banners=list(banners),
@@ -287,7 +319,9 @@ def render_page(
         policy += f"; script-src {_source(code)}" if code else ""
     page = page_templates(package, passed_on=passed_on).get_template(template)
     with atomic_output(path) as temporary:
-        temporary.write_text(page.render(**values, style=sheet, script=code, policy=policy), encoding="utf-8")
+        temporary.write_text(
+            page.render(**values, style=sheet, script=code, policy=policy), encoding="utf-8"
+        )
 
 
 def style_of(package: str | None, style: str) -> str:
@@ -297,7 +331,9 @@ def style_of(package: str | None, style: str) -> str:
 
 def render(template: str, **values: Any) -> str:
     """Render a template of text of this room."""
-    return str(page_templates(__package__, autoescape=False).get_template(template).render(**values))
+    return str(
+        page_templates(__package__, autoescape=False).get_template(template).render(**values)
+    )
 
 
 @functools.cache
@@ -310,7 +346,9 @@ def page_templates(package: str | None, *, autoescape: bool = True, passed_on: b
     from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader, pass_context
 
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
-        loader=ChoiceLoader([PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]),
+        loader=ChoiceLoader(
+            [PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]
+        ),
         autoescape=autoescape,
         undefined=ChainableUndefined,
         trim_blocks=True,

@@ -61,7 +61,11 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
         _log.debug("%s", path, exc_info=True)
-        why = str(error) if isinstance(error, BchistoError) else f"{path}: {type(error).__name__}: {error}"
+        why = (
+            str(error)
+            if isinstance(error, BchistoError)
+            else f"{path}: {type(error).__name__}: {error}"
+        )
         failed.append(f"this report could not be written: {' '.join(why.split())}")
 
 
@@ -76,7 +80,9 @@ def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def choose_samples(table: PredictionTable, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> list[Sample]:
+def choose_samples(
+    table: PredictionTable, show: Callable[[str], npt.NDArray[np.uint8] | None]
+) -> list[Sample]:
     """Choose right and wrong images of a table with probabilities; none of any other.
 
     Parameters
@@ -90,7 +96,9 @@ def choose_samples(table: PredictionTable, show: Callable[[str], npt.NDArray[np.
     if sure is None:
         return samples
     per_class = max(1, _SAMPLES // len(table.classes))
-    of_classes = (surest(table, hits & (table.labels == k))[:per_class] for k in range(len(table.classes)))
+    of_classes = (
+        surest(table, hits & (table.labels == k))[:per_class] for k in range(len(table.classes))
+    )
     for row in (*chain.from_iterable(of_classes), *surest(table, ~hits)[:_SAMPLES]):
         try:
             pixels = show(table.image_ids[row])
@@ -100,7 +108,9 @@ def choose_samples(table: PredictionTable, show: Callable[[str], npt.NDArray[np.
             if pixels is None:
                 return []
             picture = thumbnail(pixels)
-        label, predicted = (table.classes[classes[row]] for classes in (table.labels, table.predicted))
+        label, predicted = (
+            table.classes[classes[row]] for classes in (table.labels, table.predicted)
+        )
         samples.append(Sample(table.image_ids[row], picture, label, predicted, float(sure[row])))
     return samples
 
@@ -160,28 +170,46 @@ def write_report(
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
-    sections = [Section(each.title, [Block(template="published.html", values={"table": each})]) for each in published]
+    sections = [
+        Section(each.title, [Block(template="published.html", values={"table": each})])
+        for each in published
+    ]
     if pairs:
         sections.append(Section("Comparisons", [Block(template="comparisons.html", values=form)]))
     for number, panel in enumerate(panels):
         parts = list(panel_sections(panel, pictures[number]))
         if len(panels) > 1:  # one section a table, so that the list of sections stays short
-            blocks = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
+            blocks = [
+                block for part in parts for block in (Block(heading=part.title), *part.blocks)
+            ]
             parts = [Section(panel.table.name, [answer_block(panel), *blocks])]
         sections += parts
     learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
-        sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
+        sections.append(
+            Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])])
+        )
     parted = any(panel.metrics.get("subgroups") for panel in panels)
-    recorded = settings or any(panel.run.get(what) for panel in panels for what in ("settings", "versions"))
+    recorded = settings or any(
+        panel.run.get(what) for panel in panels for what in ("settings", "versions")
+    )
     sections += [
         Section("Subgroups", [Block(template="subgroups.html", values=form)] if parted else []),
-        Section("External validation", [Block(template="external.html", values=form)] if external else []),
+        Section(
+            "External validation",
+            [Block(template="external.html", values=form)] if external else [],
+        ),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
-        Section("Reporting form (TRIPOD+AI)", [Block(template="tripod.html", values=form)] if panels else []),
-        Section("Settings and versions", [Block(template="settings.html", values=form)] if recorded else []),
+        Section(
+            "Reporting form (TRIPOD+AI)",
+            [Block(template="tripod.html", values=form)] if panels else [],
+        ),
+        Section(
+            "Settings and versions",
+            [Block(template="settings.html", values=form)] if recorded else [],
+        ),
     ]
     write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
 
@@ -201,7 +229,9 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
         Folders that the call that asks has made, which need not be read.
     """
     panels, others = list[Panel](), list[str]()
-    for path in sorted(path for road in ("boost", "finetune") for path in (run / road).glob("*/predictions.csv")):
+    for path in sorted(
+        path for road in ("boost", "finetune") for path in (run / road).glob("*/predictions.csv")
+    ):
         name, known = path.parent.relative_to(run).as_posix(), (made or {}).get(path.parent)
         if is_set_aside(path):
             continue
@@ -213,7 +243,9 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
             continue
         if panel is not None and about in ("", images):
             table = replace(panel.table, name=path.parent.name)
-            panels.append(replace(panel, table=table, samples=()))  # pictures stand in the folder's own report
+            panels.append(
+                replace(panel, table=table, samples=())
+            )  # pictures stand in the folder's own report
         elif panel is not None:
             others.append(f"{name} is not shown: it is about other images")
     tables = [panel.table for panel in panels]
@@ -259,7 +291,11 @@ def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     with reporting(folder / "tables.csv", failed):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
     with reporting(report, failed):
-        more = {"banners": result["notes"], "pairs": result["comparisons"], "external": result.get("external", ())}
+        more = {
+            "banners": result["notes"],
+            "pairs": result["comparisons"],
+            "external": result.get("external", ()),
+        }
         write_report(report, title="bchisto evaluation", panels=evaluation.panels, **more)
     if failed:
         raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)

@@ -22,7 +22,11 @@ def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
     if len(panels) == 1:
         notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
         return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
-    values = {"rows": side_by_side(panels), "findings": findings(panels), "warnings": warnings(panels, banners)}
+    values = {
+        "rows": side_by_side(panels),
+        "findings": findings(panels),
+        "warnings": warnings(panels, banners),
+    }
     return Block(template="answers.html", values=values)
 
 
@@ -50,7 +54,9 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
             drawn["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
             drawn["roc"] = roc_figure(panel.table, metrics) if view else None
         values |= drawn
-        yield Section("Calibration and operating points", [Block(template="calibration.html", values=values)])
+        yield Section(
+            "Calibration and operating points", [Block(template="calibration.html", values=values)]
+        )
 
 
 def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
@@ -59,17 +65,34 @@ def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[lis
     keys: list[list[Any]] = []
     for panel, shown in zip(panels, blocks, strict=True):
         for heading, hit in (("Wrongly classified", False), ("Correctly classified", True)):
-            samples = [sample for sample in panel.samples if (sample.label == sample.predicted) == hit]
+            samples = [
+                sample for sample in panel.samples if (sample.label == sample.predicted) == hit
+            ]
             figures = []
             for sample in samples:
                 if sample.picture:
-                    keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
+                    keys.append(
+                        [
+                            len(keys) + 1,
+                            sample.image_id,
+                            sample.label,
+                            sample.predicted,
+                            sample.confidence,
+                        ]
+                    )
                     text = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
                     figures.append(Figure(sample.picture, *[f"Image {len(keys)}: {text}"] * 2))
             lacking = len(samples) - len(figures)
             note = f"{lacking} of {len(samples)} images could not be read." if lacking else ""
             if samples:
-                shown.append(Block(heading=heading, text="The most confident of them.", note=note, pictures=figures))
+                shown.append(
+                    Block(
+                        heading=heading,
+                        text="The most confident of them.",
+                        note=note,
+                        pictures=figures,
+                    )
+                )
     return blocks, keys
 
 
@@ -103,17 +126,31 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     grid = class_grid(table.classes, labels, owner, image=table.image_is, group=table.group_is)
     if table.patches is not None:
         counts = np.bincount(table.labels[table.first_rows], minlength=len(table.classes))
-        rows = [[*row, f"{count:,}"] for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)]
+        rows = [
+            [*row, f"{count:,}"]
+            for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)
+        ]
         grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
     yield Block(grid=grid)
-    kinds = Counter(name for name, _ in {(owner[image], label) for image, label in labels.items()} if name is not None)
+    kinds = Counter(
+        name
+        for name, _ in {(owner[image], label) for image, label in labels.items()}
+        if name is not None
+    )
     if several := sum(count > 1 for count in kinds.values()):
         verb = "has" if several == 1 else "have"
-        yield Block(text=f"{counted(several, table.group_is)} {verb} {plural(table.image_is)} of more than one class.")
+        yield Block(
+            text=f"{counted(several, table.group_is)} {verb} {plural(table.image_is)} of more than one class."
+        )
 
 
 def class_grid(
-    classes: Sequence[str], labels: Mapping[str, int], owner: Mapping[str, str | None], *, image: str, group: str
+    classes: Sequence[str],
+    labels: Mapping[str, int],
+    owner: Mapping[str, str | None],
+    *,
+    image: str,
+    group: str,
 ) -> Grid:
     """Return a table of the images and groups of each class, and of all.
 
@@ -128,14 +165,26 @@ def class_grid(
         What these are called.
     """
     images, known = plural(image), any(name is not None for name in owner.values())
-    per_class = [[image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))]
+    per_class = [
+        [image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))
+    ]
     header, rows = ["class", images], []
     for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
         counts = Counter(owner[image_id] for image_id in members)
         unknown = counts.pop(None, 0)
         sizes = sorted(counts.values())
         spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
-        rows.append([name, f"{len(members):,}", *((f"{len(counts):,}", spread, f"{unknown:,}") if known else ())])
+        rows.append(
+            [
+                name,
+                f"{len(members):,}",
+                *((f"{len(counts):,}", spread, f"{unknown:,}") if known else ()),
+            ]
+        )
     if known:
-        header += [plural(group), f"{images} per {group}, median (range)", f"{images} of no known {group}"]
+        header += [
+            plural(group),
+            f"{images} per {group}, median (range)",
+            f"{images} of no known {group}",
+        ]
     return Grid(f"{images.capitalize()} of each class", header, rows, total=True)

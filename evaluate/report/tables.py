@@ -55,17 +55,33 @@ class PublishedFigure:
     @property
     def difference(self) -> float | None:
         """Obtained minus published."""
-        return None if self.published is None or self.obtained is None else self.obtained - self.published
+        return (
+            None
+            if self.published is None or self.obtained is None
+            else self.obtained - self.published
+        )
 
     def cells(self) -> list[str]:
         """Published, obtained, its interval, the difference, and its interval."""
         plain, signed = f".{self.digits}f", f"+.{self.digits}f"
         published, obtained = (
-            written(value, plain) + ("" if value is None or spread is None else f" ± {spread:{plain}}")
-            for value, spread in ((self.published, self.published_spread), (self.obtained, self.obtained_spread))
+            written(value, plain)
+            + ("" if value is None or spread is None else f" ± {spread:{plain}}")
+            for value, spread in (
+                (self.published, self.published_spread),
+                (self.obtained, self.obtained_spread),
+            )
         )
-        ours = [written(self.interval, plain), written(self.difference, signed), written(self.paired, signed)]
-        return [self.printed or NOT_PRINTED if self.published is None else published, obtained, *ours]
+        ours = [
+            written(self.interval, plain),
+            written(self.difference, signed),
+            written(self.paired, signed),
+        ]
+        return [
+            self.printed or NOT_PRINTED if self.published is None else published,
+            obtained,
+            *ours,
+        ]
 
 
 @dataclass(frozen=True)
@@ -98,32 +114,57 @@ class PublishedTable:
     def rows(self) -> list[list[str]]:
         """Cells as text, one list a figure that was obtained, or is cited."""
         return [
-            [figure.name, *figure.cells()] for figure in self.figures if figure.obtained is not None or figure.cited
+            [figure.name, *figure.cells()]
+            for figure in self.figures
+            if figure.obtained is not None or figure.cited
         ]
 
     def left_out(self) -> str:
         """Return how many published figures have no row, because no step gives them; empty if all have."""
         count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
-        return f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv." if count else ""
+        return (
+            f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv."
+            if count
+            else ""
+        )
 
     def text(self) -> str:
         """The table for a terminal."""
         body = aligned([self.header(), *self.rows()])
-        return "\n".join([f"{self.title} ({self.source})", *filter(None, (self.note, self.left_out())), *body])
+        return "\n".join(
+            [f"{self.title} ({self.source})", *filter(None, (self.note, self.left_out())), *body]
+        )
 
 
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
     """Write each table as ``<key>.csv`` in full precision; returns the files."""
-    header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
-              "difference_low", "difference_high"]  # fmt: skip
+    header = [
+        "figure",
+        "published",
+        "published_spread",
+        "obtained",
+        "obtained_spread",
+        "difference",
+        "low",
+        "high",
+        "difference_low",
+        "difference_high",
+    ]
     paths = [folder / f"{check_file_name(table.key, 'the table')}.csv" for table in tables]
     for path, table in zip(paths, tables, strict=True):
         rows = [
-            [figure.name, (figure.printed or NOT_PRINTED) if figure.published is None else figure.published,
-             figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
-             *(figure.interval or (None, None)), *(figure.paired or (None, None))]
+            [
+                figure.name,
+                (figure.printed or NOT_PRINTED) if figure.published is None else figure.published,
+                figure.published_spread,
+                figure.obtained,
+                figure.obtained_spread,
+                figure.difference,
+                *(figure.interval or (None, None)),
+                *(figure.paired or (None, None)),
+            ]
             for figure in table.figures
-        ]  # fmt: skip
+        ]
         write_rows(path, header, rows)
     return paths
 
@@ -148,9 +189,13 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
     for spec in shown_metrics(tables):
         title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
         if spec.name not in _FIRST:
-            columns[title] = [cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables]
+            columns[title] = [
+                cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables
+            ]
         if _has_folds(spec):
-            columns[f"{title}, mean ± SD over folds"] = [_fold_spread(spec, metrics) for metrics in tables]
+            columns[f"{title}, mean ± SD over folds"] = [
+                _fold_spread(spec, metrics) for metrics in tables
+            ]
     return {title: cells for title, cells in columns.items() if {*cells} != {NOTHING}}
 
 
@@ -179,11 +224,18 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    made: dict[str, list[Row]] = {"tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()]}
-    made["per-fold"] = [{"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)]
+    made: dict[str, list[Row]] = {
+        "tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()]
+    }
+    made["per-fold"] = [
+        {"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)
+    ]
     for file, rows_of in _OF_EACH.items():
         made[file] = [{"table": name, **row} for name, m in tables.items() for row in rows_of(m)]
-    made |= {file: [row for pair in pairs for row in rows_of(pair)] for file, rows_of in _OF_PAIRS.items()}
+    made |= {
+        file: [row for pair in pairs for row in rows_of(pair)]
+        for file, rows_of in _OF_PAIRS.items()
+    }
     for file, rows in made.items():
         if rows:
             write_rows(folder / f"{file}.csv", list(rows[0]), [list(row.values()) for row in rows])
@@ -202,7 +254,11 @@ def _figures(values: Metrics, *names: str) -> Row:
 def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
     row = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
-        row |= _figures(m, spec.name) if spec.interval else {spec.name: (m.get(spec.name) or {}).get("value")}
+        row |= (
+            _figures(m, spec.name)
+            if spec.interval
+            else {spec.name: (m.get(spec.name) or {}).get("value")}
+        )
         if _has_folds(spec):  # one fold has no spread
             spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
             row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
@@ -233,8 +289,15 @@ def _set_points(m: Metrics) -> Iterator[Row]:
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
     for point in (*view["thresholds"], *view.get("wanted", ())):
-        row = {"positive": " + ".join(view["positive"]), "rule": view["rule"], "wanted": point.get("wanted")}
-        row |= {"threshold": point["threshold"], **_figures(point, "sensitivity", "specificity", "ppv", "npv")}
+        row = {
+            "positive": " + ".join(view["positive"]),
+            "rule": view["rule"],
+            "wanted": point.get("wanted"),
+        }
+        row |= {
+            "threshold": point["threshold"],
+            **_figures(point, "sensitivity", "specificity", "ppv", "npv"),
+        }
         yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
 
 
@@ -248,7 +311,16 @@ def _subgroups(m: Metrics) -> Iterator[Row]:
 def _paired(pair: Metrics) -> Iterator[Row]:
     row = {"second": pair["second"], "first": pair["first"]}
     row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
-    counts = ("only_first", "only_second", "test", "p", "p_holm", "least_p", "detectable", "units_needed")
+    counts = (
+        "only_first",
+        "only_second",
+        "test",
+        "p",
+        "p_holm",
+        "least_p",
+        "detectable",
+        "units_needed",
+    )
     yield row | {key: pair[key] for key in counts} | {"not_inferior": pair.get("not_inferior")}
 
 
@@ -258,7 +330,12 @@ def _differences(pair: Metrics) -> Iterator[Row]:
         yield row | _figures({"difference": change}, "difference") | {"method": change["method"]}
 
 
-_OF_EACH = {"per-class": _per_class, "confusion": _confusion, "set-points": _set_points, "subgroups": _subgroups}
+_OF_EACH = {
+    "per-class": _per_class,
+    "confusion": _confusion,
+    "set-points": _set_points,
+    "subgroups": _subgroups,
+}
 _OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
 
 TABLES = ("tables", "per-fold", *_OF_EACH, *_OF_PAIRS)

@@ -23,8 +23,13 @@ ENTRY_POINT_GROUP = "bchisto.networks"
 
 
 def _own() -> Mapping[str, NetworkSpec]:
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules([str(Path(__file__).parent)])]
-    return MappingProxyType({spec.name: spec for module in modules for spec in getattr(module, "SPECS", ())})
+    modules = [
+        import_module(f"{__name__}.{module.name}")
+        for module in iter_modules([str(Path(__file__).parent)])
+    ]
+    return MappingProxyType(
+        {spec.name: spec for module in modules for spec in getattr(module, "SPECS", ())}
+    )
 
 
 NETWORKS = _own()

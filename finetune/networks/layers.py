@@ -58,10 +58,22 @@ def norm(x: Any, *, momentum: float, name: str, relu: bool = True) -> Any:
 
 
 def conv_norm(
-    x: Any, filters: int, kernel: int, *, momentum: float, name: str, relu: bool = True, **options: Any
+    x: Any,
+    filters: int,
+    kernel: int,
+    *,
+    momentum: float,
+    name: str,
+    relu: bool = True,
+    **options: Any,
 ) -> Any:
     """Apply a convolution with options of `conv`, batch normalisation and ReLU."""
-    return norm(conv(x, filters, kernel, use_bias=False, name=name, **options), momentum=momentum, name=name, relu=relu)
+    return norm(
+        conv(x, filters, kernel, use_bias=False, name=name, **options),
+        momentum=momentum,
+        name=name,
+        relu=relu,
+    )
 
 
 def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, **options: Any) -> Any:
@@ -72,7 +84,9 @@ def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, **options: An
     for stage, filters in enumerate(stages, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            x = _residual_block(x, filters, stride=stride, name=f"stage{stage}_block{block}", **options)
+            x = _residual_block(
+                x, filters, stride=stride, name=f"stage{stage}_block{block}", **options
+            )
     return x
 
 
@@ -82,7 +96,9 @@ def _residual_block(x: Any, filters: int, *, stride: int, name: str, **options: 
 
     short = x
     if stride != 1 or x.shape[-1] != filters:
-        short = conv_norm(x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options)
+        short = conv_norm(
+            x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options
+        )
     x = conv_norm(x, filters, 3, strides=stride, name=f"{name}_a", **options)
     x = conv_norm(x, filters, 3, name=f"{name}_b", relu=False, **options)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, short]))
@@ -118,7 +134,14 @@ def local_response(x: Any, *, name: str) -> Any:
 
 
 def add_top(
-    features: Any, images: Any, *, classes: int, top: str, dropout: float = 0.0, l2: float = 0.0, name: str
+    features: Any,
+    images: Any,
+    *,
+    classes: int,
+    top: str,
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    name: str,
 ) -> Any:
     """Return a model from images to probabilities, with a top on the last feature map of an encoder.
 
@@ -147,14 +170,22 @@ def add_top(
     return finish(x, images, classes=classes, dropout=dropout, l2=l2, name=name)
 
 
-def finish(x: Any, images: Any, *, classes: int, dropout: float = 0.0, l2: float = 0.0, name: str) -> Any:
+def finish(
+    x: Any, images: Any, *, classes: int, dropout: float = 0.0, l2: float = 0.0, name: str
+) -> Any:
     """Return a model that ends in a softmax over the classes, which is float32 in every precision policy."""
     import keras
     from keras import layers
 
     if dropout:
         x = layers.Dropout(dropout, seed=1, name="dropout")(x)
-    last = layers.Dense(classes, activation="softmax", dtype="float32", kernel_regularizer=penalty(l2), name="classes")
+    last = layers.Dense(
+        classes,
+        activation="softmax",
+        dtype="float32",
+        kernel_regularizer=penalty(l2),
+        name="classes",
+    )
     return keras.Model(images, last(x), name=name)
 
 

@@ -44,13 +44,22 @@ def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
 
     half = x.shape[-1] // 2
     parts = [
-        conv(x[..., start : start + half], filters // 2, kernel, activation="relu", l2=l2, name=f"{name}_{part}")
+        conv(
+            x[..., start : start + half],
+            filters // 2,
+            kernel,
+            activation="relu",
+            l2=l2,
+            name=f"{name}_{part}",
+        )
         for part, start in (("a", 0), ("b", half))
     ]
     return layers.Concatenate(name=name)(parts)
 
 
-def alexnet(*, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed") -> Any:
+def alexnet(
+    *, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed"
+) -> Any:
     """Build AlexNet.
 
     References
@@ -69,19 +78,24 @@ def alexnet(*, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, c
     x = _grouped(x, 256, 3, l2=l2, name="conv5")
     x = layers.Flatten(name="flatten")(layers.MaxPooling2D(3, strides=2, name="pool5")(x))
     for number in (6, 7):
-        x = layers.Dense(4096, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}")(x)
+        x = layers.Dense(
+            4096, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}"
+        )(x)
         x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="alexnet")
 
 
 _ALEXNET = CaffeLayers(
-    {name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")} | {"classes": "fc8"},
+    {name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")}
+    | {"classes": "fc8"},
     flattened={"fc6": 256},
 )
 """Layers of the published Caffe model bvlc_alexnet."""
 
 
-def googlenet(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed") -> Any:
+def googlenet(
+    *, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed"
+) -> Any:
     """Build GoogLeNet. Its inception modules are named ``inception_3a`` to ``inception_5b``.
 
     References
@@ -102,7 +116,9 @@ def googlenet(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0,
     x = layers.ZeroPadding2D(3, name="pad1")(x)
     x = conv_relu(x, 64, 7, "conv1", strides=2, padding="valid")
     x = local_response(pool(x, "pool1"), name="norm1")
-    x = local_response(conv_relu(conv_relu(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
+    x = local_response(
+        conv_relu(conv_relu(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2"
+    )
     x = pool(x, "pool2")
     for name, (width1, reduce3, width3, reduce5, width5, project) in _MODULES.items():
         inside = f"inception_{name}"
@@ -116,18 +132,28 @@ def googlenet(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0,
         x = layers.Concatenate(name=inside)(branches)
         if name in ("3b", "4e"):
             x = pool(x, f"pool{name[0]}")
-    x = layers.Dropout(dropout, seed=1, name="dropout")(layers.GlobalAveragePooling2D(name="average")(x))
+    x = layers.Dropout(dropout, seed=1, name="dropout")(
+        layers.GlobalAveragePooling2D(name="average")(x)
+    )
     return finish(x, images, classes=classes, name="googlenet")
 
 
 _BRANCHES = {
-    "1x1": "1x1", "3x3_reduce": "3x3_reduce", "3x3": "3x3", "5x5_reduce": "5x5_reduce", "5x5": "5x5",
+    "1x1": "1x1",
+    "3x3_reduce": "3x3_reduce",
+    "3x3": "3x3",
+    "5x5_reduce": "5x5_reduce",
+    "5x5": "5x5",
     "project": "pool_proj",
-}  # fmt: skip
+}
 
 _GOOGLENET = CaffeLayers(
     {"conv1": "conv1/7x7_s2", "conv2_reduce": "conv2/3x3_reduce", "conv2": "conv2/3x3"}
-    | {f"inception_{m}_{ours}": f"inception_{m}/{theirs}" for m in _MODULES for ours, theirs in _BRANCHES.items()}
+    | {
+        f"inception_{m}_{ours}": f"inception_{m}/{theirs}"
+        for m in _MODULES
+        for ours, theirs in _BRANCHES.items()
+    }
     | {"classes": "loss3/classifier"}
 )
 """Layers of the published Caffe model bvlc_googlenet."""
@@ -194,7 +220,9 @@ def breakhis_resnet(
     images, x = rescaled_input(size)
     filters = [count * (2 if variant == "doubled" else 1) for count in _FILTERS]
     kernel, stride = 3 if variant == "kernel3" else 7, 2 if variant == "stride2" else 1
-    x = conv_norm(x, filters[0], kernel, strides=stride, l2=l2, momentum=norm_momentum, name="first")
+    x = conv_norm(
+        x, filters[0], kernel, strides=stride, l2=l2, momentum=norm_momentum, name="first"
+    )
     for number in range(pools_of(size, variant)):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
     x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2, momentum=norm_momentum)
@@ -204,12 +232,19 @@ def breakhis_resnet(
 
 def _spec(variant: str) -> NetworkSpec:
     name = "breakhis-resnet" if variant == "plain" else f"breakhis-resnet-{variant}"
-    own = partial(breakhis_resnet, variant=variant, dropout=_DROPOUT if variant == "dropout" else 0.0)
+    own = partial(
+        breakhis_resnet, variant=variant, dropout=_DROPOUT if variant == "dropout" else 0.0
+    )
     return NetworkSpec(name, own, PURE, source="seed breakhis-resnet; learning rates are bchisto's")
 
 
 def patch_resnet(
-    *, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4, norm_momentum: float = NORM_MOMENTUM
+    *,
+    classes: int,
+    size: int,
+    dropout: float = 0.0,
+    l2: float = 1e-4,
+    norm_momentum: float = NORM_MOMENTUM,
 ) -> Any:
     """Build a residual network of 20 layers, as in He et al. 2016, sec. 4.2, for images of 32 pixels."""
     from keras import layers
@@ -222,7 +257,12 @@ def patch_resnet(
 
 
 def patch_densenet(
-    *, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4, norm_momentum: float = NORM_MOMENTUM
+    *,
+    classes: int,
+    size: int,
+    dropout: float = 0.0,
+    l2: float = 1e-4,
+    norm_momentum: float = NORM_MOMENTUM,
 ) -> Any:
     """Build a densely connected network of growth 12 with three blocks of six layers (Huang et al. 2017, sec. 3)."""
     from keras import layers
@@ -245,7 +285,12 @@ def patch_densenet(
 
 
 def ddsm_baseline(
-    *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0, norm_momentum: float = NORM_MOMENTUM
+    *,
+    classes: int,
+    size: int,
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    norm_momentum: float = NORM_MOMENTUM,
 ) -> Any:
     """Build the network: three convolutional blocks, then fully connected layers of 128 and 64 units, then softmax.
 
@@ -264,7 +309,9 @@ def ddsm_baseline(
         x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for number, width in enumerate((128, 64), start=1):
-        x = layers.Dense(width, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}")(x)
+        x = layers.Dense(
+            width, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}"
+        )(x)
         if dropout:
             x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="ddsm-baseline")
@@ -272,15 +319,25 @@ def ddsm_baseline(
 
 SPECS = (
     NetworkSpec(
-        "alexnet", alexnet, 227, caffe=_ALEXNET,
+        "alexnet",
+        alexnet,
+        227,
+        caffe=_ALEXNET,
         source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
     ),
     NetworkSpec(
-        "googlenet", googlenet, 224, optimizer="sgd", learning_rate=1e-2, caffe=_GOOGLENET,
+        "googlenet",
+        googlenet,
+        224,
+        optimizer="sgd",
+        learning_rate=1e-2,
+        caffe=_GOOGLENET,
         source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
     ),
     NetworkSpec("patch-resnet", patch_resnet, 50),
     NetworkSpec("patch-densenet", patch_densenet, 50),
-    NetworkSpec("ddsm-baseline", ddsm_baseline, 224, batch_size=64, source="seed ddsm-masses, sec. 4.1"),
+    NetworkSpec(
+        "ddsm-baseline", ddsm_baseline, 224, batch_size=64, source="seed ddsm-masses, sec. 4.1"
+    ),
     *map(_spec, VARIANTS),
-)  # fmt: skip
+)

@@ -27,13 +27,30 @@ def test_holds_nothing_but_arrays_and_a_manifest(path):
 
 def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, completed):
     run = run_copy(boosted)
-    before = (run / PAIR / "predictions.csv").read_bytes(), (run / PAIR / "model.bchisto").read_bytes()
+    before = (
+        (run / PAIR / "predictions.csv").read_bytes(),
+        (run / PAIR / "model.bchisto").read_bytes(),
+    )
     for text in (run / PAIR / "models").rglob("*.txt"):
         text.write_text("tree\n")
-    options = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
+    options = (
+        "--folds",
+        3,
+        "--seeds",
+        2,
+        "--param",
+        "min_data_in_leaf=2",
+        "--param",
+        "num_iterations=8",
+        "--jobs",
+        1,
+    )
     _, err = completed("boost", "--out", run, *options)
     assert "6 of 6 models are trained already" in err
-    assert ((run / PAIR / "predictions.csv").read_bytes(), (run / PAIR / "model.bchisto").read_bytes()) == before
+    assert (
+        (run / PAIR / "predictions.csv").read_bytes(),
+        (run / PAIR / "model.bchisto").read_bytes(),
+    ) == before
 
 
 def test_a_missing_store_is_named(path):
@@ -50,28 +67,39 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
     (run / "features").mkdir(parents=True)
     for name in NAMES:
         shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
-    settings = BoostSettings(heads=["lightgbm", "svm"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2})
+    settings = BoostSettings(
+        heads=["lightgbm", "svm"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}
+    )
     lightgbm, svm = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         features = dict.fromkeys(NAMES, store.features())
     for result in (lightgbm, svm):
         bundle = Bundle.load(result.folder / "model.bchisto")
-        assert {name: len(found) for name, found in bundle.models.items()} == dict.fromkeys(NAMES, 2)
+        assert {name: len(found) for name, found in bundle.models.items()} == dict.fromkeys(
+            NAMES, 2
+        )
         assert bundle.predict(features).shape == (12, 2)
         with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
             assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
-    table = predict(lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    table = predict(
+        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1)
+    )
     assert table.images == 12
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("caf\udce9", r"caf\\udce9\.h5: the name of this feature file cannot name a folder; rename"),
+        (
+            "caf\udce9",
+            r"caf\\udce9\.h5: the name of this feature file cannot name a folder; rename",
+        ),
         ("..", "cannot name a folder"),
     ],
 )
-def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tmp_path, name, message):
+def test_names_that_no_bundle_can_hold_are_refused_before_training(
+    described, tmp_path, name, message
+):
     run = tmp_path / "run"
     (run / "features").mkdir(parents=True)
     shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
@@ -80,7 +108,9 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
     assert not models_in(run / "boost")
 
 
-def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
+def test_more_models_than_a_bundle_reads_are_refused_before_training(
+    described, run_copy, monkeypatch
+):
     run = run_copy(described)
     monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_MEMBERS", 6)
     with pytest.raises(InputError, match=r"6 models are more than a model file can hold; use"):
@@ -92,8 +122,12 @@ def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
     text = models_in(boosted / PAIR)["seed0-fold1"]
     facts, stores = BundleFacts(classes=("a", "b"), protocol="p"), {"s": {}}
     path = tmp_path / "m.bchisto"
-    with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
-        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", lambda: text)]})
+    with pytest.raises(
+        OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"
+    ):
+        Bundle.save(
+            path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", lambda: text)]}
+        )
     monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_BYTES", 1000)
     with pytest.raises(InputError, match=r"are more than a model file can hold"):
         Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.npz", lambda: text)]})

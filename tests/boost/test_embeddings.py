@@ -11,7 +11,18 @@ from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
 from written_tables import rows_of as rows
 
-SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
+SMALL = (
+    "--folds",
+    3,
+    "--seeds",
+    2,
+    "--param",
+    "min_data_in_leaf=2",
+    "--param",
+    "num_iterations=8",
+    "--jobs",
+    1,
+)
 PAIR = "boost/3-lightgbm"
 
 
@@ -34,7 +45,9 @@ def slides(tmp_path_factory):
             tiles[:, 0] += 3 * kind
             file.create_dataset("features", data=tiles).attrs["encoder"] = "uni_v1"
             file["coords"] = np.zeros((len(tiles), 2), np.int64)
-        lines.append(f"P{number % 12},{name},{('no tumour', 'Tumor: ja')[kind]},{'AB'[number % 4 // 2]}")
+        lines.append(
+            f"P{number % 12},{name},{('no tumour', 'Tumor: ja')[kind]},{'AB'[number % 4 // 2]}"
+        )
     (root / "dataset.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
@@ -58,7 +71,9 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
     models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
     assert models[0].temperature == models[1].temperature
-    for number, (bundle, source) in enumerate([(boosted, store), (boosted, file), (tmp_path / "run", file)]):
+    for number, (bundle, source) in enumerate(
+        [(boosted, store), (boosted, file), (tmp_path / "run", file)]
+    ):
         table = tmp_path / f"{number}.csv"
         out, err = completed("predict", bundle / PAIR, "--features", source, "--out", table)
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
@@ -85,7 +100,9 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     assert all(len(folds) == 1 for folds in by_patient.values())
     run = json.loads((trained / "metrics.json").read_text())["run"]
     said = run["settings"]["features_uni_v1"]
-    assert said.startswith("embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 ")
+    assert said.startswith(
+        "embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 "
+    )
     assert any(
         "6 numbers that the encoder uni_v1 computed outside bchisto, each the mean of 3" in one
         for one in run["methods"]
@@ -95,7 +112,9 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     for path in sorted(new.glob("*.h5"))[5:]:
         path.unlink()
     with h5py.File(new / "S-99.h5", "w") as file:
-        file.create_dataset("features", data=np.ones((2, 6), np.float32)).attrs["encoder"] = "uni_v1"
+        file.create_dataset("features", data=np.ones((2, 6), np.float32)).attrs["encoder"] = (
+            "uni_v1"
+        )
         file["coords"] = np.zeros((2, 2))
     out, _ = completed("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
@@ -106,13 +125,18 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     record = json.loads((tmp_path / "p.csv.run.json").read_text())
     assert "features" in json.dumps(record)
     out, _ = completed("features", "show", slides / "features_uni_v1")
-    assert out.splitlines() == ["24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 groups",
-                                "encoder: uni_v1"]  # fmt: skip
+    assert out.splitlines() == [
+        "24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 groups",
+        "encoder: uni_v1",
+    ]
 
 
 def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, refused, completed):
     """A model of a folder of tiles predicts its export, and one that was trained on the export predicts the folder."""
-    folder, store = slides / "features_uni_v1", trained.parents[1] / "features" / "features_uni_v1.h5"
+    folder, store = (
+        slides / "features_uni_v1",
+        trained.parents[1] / "features" / "features_uni_v1.h5",
+    )
     file, of_store = tmp_path / "t é.npz", tmp_path / "of store.npz"
     for source, out in ((folder, file), (store, of_store)):
         said, _ = completed("features", "export", source, "--out", out)
@@ -126,26 +150,49 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     (again,) = (run / "boost").iterdir()
     assert (again / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
     tables = []
-    for model, source in ((trained, folder), (trained, file), (trained, of_store), (trained, store), (again, folder),
-                          (again, file)):  # fmt: skip
+    for model, source in (
+        (trained, folder),
+        (trained, file),
+        (trained, of_store),
+        (trained, store),
+        (again, folder),
+        (again, file),
+    ):
         tables.append(tmp_path / f"{len(tables)}.csv")
         completed("predict", model, "--features", source, "--out", tables[-1])
     assert len({tuple(map(tuple, probabilities(table))) for table in tables}) == 1
     # what an export of one's own does not say is not made up: an image's own row is none of tiles
     np.savez(
-        tmp_path / "whole.npz", features=read_embeddings(folder).features, image_id=read_embeddings(folder).image_ids
+        tmp_path / "whole.npz",
+        features=read_embeddings(folder).features,
+        image_id=read_embeddings(folder).image_ids,
     )
-    err = refused("predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv")
+    err = refused(
+        "predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv"
+    )
     assert "their rows is whole images, that of training means of tiles" in err
 
 
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, completed):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")
-    np.savez(tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1])
-    options = ("--labels", slides / "dataset.csv", "--seeds", 1, "--param", "num_iterations=4", "--jobs", 1)
+    np.savez(
+        tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1]
+    )
+    options = (
+        "--labels",
+        slides / "dataset.csv",
+        "--seeds",
+        1,
+        "--param",
+        "num_iterations=4",
+        "--jobs",
+        1,
+    )
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
-    out, err = completed("boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site")
+    out, err = completed(
+        "boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site"
+    )
     assert "UNKNOWN ENCODER: small are embeddings" in out
     assert "--features FILE --features FILE" in err
     (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
@@ -153,11 +200,17 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     err = refused(*again, "--features", slides / "features_uni_v1")
     assert "needs embeddings of features_uni_v1, small, one of that name for each" in err
     completed(*again, *sources)
-    expected = Bundle.load(bundle).predict({"features_uni_v1": one.features, "small": one.features[:, :, :3]})
+    expected = Bundle.load(bundle).predict(
+        {"features_uni_v1": one.features, "small": one.features[:, :, :3]}
+    )
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
-    completed("boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1)
-    first, second = (next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again"))
+    completed(
+        "boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1
+    )
+    first, second = (
+        next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again")
+    )
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -167,7 +220,10 @@ def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path,
         ("explain", trained, "--method", "map", "--images", tissue),
     ):
         err = refused(*command, "--out", tmp_path / "p.csv")
-        assert "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same program" in err
+        assert (
+            "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same program"
+            in err
+        )
         assert "`" not in err
         assert len(err.strip().splitlines()) == 1, err
 
@@ -178,7 +234,15 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     def refuse(bundle, message, *options, **arrays):
         arrays = {"features": values, "image_id": ["a", "b"], **arrays}
         np.savez(tmp_path / "e.npz", **arrays)
-        err = refused("predict", bundle, "--features", tmp_path / "e.npz", "--out", tmp_path / "p.csv", *options)
+        err = refused(
+            "predict",
+            bundle,
+            "--features",
+            tmp_path / "e.npz",
+            "--out",
+            tmp_path / "p.csv",
+            *options,
+        )
         assert message in err
         assert not (tmp_path / "p.csv").exists()
 
@@ -189,12 +253,21 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     facts = dict(read_embeddings(boosted / "features" / "tiny-1.0-64.h5").facts)
     other = json.dumps({**facts, "weights_sha256": "0" * 64})
     refuse(images, "their weights_sha256 is 000000000000, that of", bchisto=other)
-    refuse(images, "their crop is 65, that of training 64", bchisto=json.dumps({**facts, "crop": 65}))
+    refuse(
+        images, "their crop is 65, that of training 64", bchisto=json.dumps({**facts, "crop": 65})
+    )
     refuse(images, "their length is 6, that of training 16", bchisto=json.dumps(facts))
-    refuse(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
+    refuse(
+        trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}'
+    )
     refuse(trained, "their length is 5, that of training 6", features=values[:, :5])
-    refuse(trained, "their rows is whole images, that of training means of tiles; `bchisto features export` records")
-    refuse(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
+    refuse(
+        trained,
+        "their rows is whole images, that of training means of tiles; `bchisto features export` records",
+    )
+    refuse(
+        trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5"
+    )
     refuse(trained, "--html: the prediction report needs images", "--html", tmp_path / "s.html")
     refuse(trained, "replaces images; leave out", "--images", slides)
 
@@ -212,7 +285,10 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
     both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", table)
-    refuse("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them", *both)
+    refuse(
+        "embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them",
+        *both,
+    )
     np.savez(tmp_path / "bare.npz", features=one.features, image_id=one.image_ids)
     mixed = ("--features", tmp_path / "bare.npz", "--features", store)
     refuse("do not mix embeddings of other programs and features of bchisto in one model", *mixed)
@@ -221,10 +297,24 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     (tmp_path / "other.csv").write_text(
         "image_id,label\n" + "".join(f"{image},{'xy'[k % 3 > 1]}\n" for k, image in enumerate(own))
     )
-    words = ("--features", tmp_path / "own.npz", "--labels", tmp_path / "other.csv", "--folds", 2, "--head", "logistic")
+    words = (
+        "--features",
+        tmp_path / "own.npz",
+        "--labels",
+        tmp_path / "other.csv",
+        "--folds",
+        2,
+        "--head",
+        "logistic",
+    )
     assert "labels other than in" in completed("boost", "--out", tmp_path / "own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
-    np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
+    np.savez(
+        tmp_path / "tiny-1.0-64.npz",
+        features=bare.features,
+        image_id=bare.image_ids,
+        label=bare.labels,
+    )
     err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err

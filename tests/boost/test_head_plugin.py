@@ -6,7 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
-from bchisto.boost import HEADS, PRESETS, BoostSettings, Bundle, HeadSpec, TrainingTerms, get_head, train
+from bchisto.boost import (
+    HEADS,
+    PRESETS,
+    BoostSettings,
+    Bundle,
+    HeadSpec,
+    TrainingTerms,
+    get_head,
+    train,
+)
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
@@ -46,7 +55,9 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
     each = [model.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
     assert len(each) == 6
     assert bundle.head == "nearest"
-    np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12
+    )
     completed("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
 
@@ -61,7 +72,12 @@ def test_what_decides_the_content_of_ours():
     notices = {head: get_head(head).notice(large) for head in HEADS}
     said = "The head svm was fitted on 3,000 of up to 3,001 training images of a fold."
     kept = "The head knn kept 3,000 of up to 3,001 training images of a fold."
-    assert notices == {**dict.fromkeys(HEADS), "svm": said, "knn": kept, "lda": said.replace("svm", "lda")}
+    assert notices == {
+        **dict.fromkeys(HEADS),
+        "svm": said,
+        "knn": kept,
+        "lda": said.replace("svm", "lda"),
+    }
     assert get_head("svm").notice(small) is None
 
 

@@ -21,8 +21,15 @@ def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
 
 def fit(head, features, labels):
     """Fit one model: its bytes."""
-    params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
-              "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
+    params = {
+        "objective": "multiclass",
+        "num_class": int(labels.max()) + 1,
+        "num_threads": 1,
+        "verbosity": -1,
+        "min_data_in_leaf": 2,
+        "deterministic": True,
+        "force_row_wise": True,
+    }
     part = TrainingPart(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20)
     (model,) = fit_head(head, part, params=[params])
     return model.data
@@ -49,7 +56,11 @@ def test_logistic_is_scikit_learns(rng):
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
-    decisions = reference.decision_function(rows.transform(features.reshape(-1, 12))).reshape(60, 3, 3).mean(axis=1)
+    decisions = (
+        reference.decision_function(rows.transform(features.reshape(-1, 12)))
+        .reshape(60, 3, 3)
+        .mean(axis=1)
+    )
     powers = np.exp(decisions - decisions.max(axis=1, keepdims=True))
     expected = powers / powers.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict_proba(features), expected, atol=2e-3)
@@ -63,11 +74,17 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     features, labels = blobs(rng, classes=classes)
     model = known_head("svm").parse(fit("svm", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
-    machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
+    machine = SVC(
+        C=float(model.arrays["cost"]),
+        gamma=float(model.arrays["gamma"]),
+        decision_function_shape="ovo",
+    )
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
     fresh = features[:7] + rng.normal(0, 1, (7, 3, 12)).astype(np.float32)
     expected = machine.decision_function(rows.transform(fresh.reshape(-1, 12)))
-    np.testing.assert_allclose(model._decisions(fresh), expected.reshape(7, 3, -1).mean(axis=1), atol=2e-3)
+    np.testing.assert_allclose(
+        model._decisions(fresh), expected.reshape(7, 3, -1).mean(axis=1), atol=2e-3
+    )
 
 
 def test_hyperparameters_do_not_see_groups_on_both_sides(rng):
@@ -75,7 +92,9 @@ def test_hyperparameters_do_not_see_groups_on_both_sides(rng):
     groups = [f"p{i // 4}" for i in range(40)]
     for train_part, held in inner_folds(labels, groups, seed=0):
         assert {groups[i] for i in train_part}.isdisjoint({groups[i] for i in held})
-    assert sorted(i for _, held in inner_folds(labels, groups, seed=0) for i in held) == list(range(40))
+    assert sorted(i for _, held in inner_folds(labels, groups, seed=0) for i in held) == list(
+        range(40)
+    )
 
 
 def test_a_class_of_one_group_is_never_without_training_images():
@@ -86,7 +105,9 @@ def test_a_class_of_one_group_is_never_without_training_images():
     for train_part, held in folds:
         assert set(labels[train_part]) == {0, 1}
         assert not set(held) & set(range(10, 20))
-    with pytest.raises(InputError, match='a class is left with no image to train on; use `heads="lightgbm"`'):
+    with pytest.raises(
+        InputError, match='a class is left with no image to train on; use `heads="lightgbm"`'
+    ):
         inner_folds(np.array([0] * 10 + [1]), [None] * 11, seed=0)
 
 
@@ -95,7 +116,9 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     labels = np.array([0] * 6 + [1] * 18)
     groups = ["a"] * 6 + [f"b{number // 3}" for number in range(18)]
     part = TrainingPart(rng.normal(size=(24, 2, 5)).astype(np.float32), labels, groups, 2, 0, 1)
-    with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
+    with pytest.raises(
+        InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'
+    ):
         fit_svm(part)
     (fitted,) = known_head("logistic").fit(part, [{}])
     assert known_head("logistic").parse(fitted.data).predict_proba(part.features).shape == (24, 2)
@@ -153,7 +176,11 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
     train_small(copy, seeds=2, settings={"heads": HEADS}, overwrite=True)
     for head in HEADS:
         ours, theirs = (packs_in(root / "boost" / f"3-{head}") for root in (copy, run))
-        same = {name for name in theirs if np.array_equal(*(np.load(some[name])["model"] for some in (ours, theirs)))}
+        same = {
+            name
+            for name in theirs
+            if np.array_equal(*(np.load(some[name])["model"] for some in (ours, theirs)))
+        }
         assert same == {name for name in theirs if name.endswith("fold1")}
 
 
@@ -189,9 +216,13 @@ def test_knn_is_scikit_learns(rng):
     model = known_head("knn").parse(fit("knn", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     count = int(model.arrays["neighbours"])
-    theirs = KNeighborsClassifier(count, algorithm="brute").fit(unit(features[:60], mean), labels[:60])
+    theirs = KNeighborsClassifier(count, algorithm="brute").fit(
+        unit(features[:60], mean), labels[:60]
+    )
     votes = theirs.predict_proba(unit(features[60:], mean)) * count
-    np.testing.assert_allclose(model.predict_proba(features[60:]), (votes + 1) / (count + 4), atol=1e-12)
+    np.testing.assert_allclose(
+        model.predict_proba(features[60:]), (votes + 1) / (count + 4), atol=1e-12
+    )
 
 
 def test_prototypes_are_scikit_learns(rng):
@@ -202,11 +233,15 @@ def test_prototypes_are_scikit_learns(rng):
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
     probabilities = model.predict_proba(features[60:])
-    np.testing.assert_array_equal(probabilities.argmax(axis=1), theirs.predict(unit(features[60:], mean)))
+    np.testing.assert_array_equal(
+        probabilities.argmax(axis=1), theirs.predict(unit(features[60:], mean))
+    )
     np.testing.assert_allclose(model.arrays["prototypes"], theirs.centroids_, atol=1e-6)
     far = np.square(unit(features[60:], mean)[:, None] - theirs.centroids_).sum(axis=2)
     weights = np.exp(-float(model.arrays["temperature"]) * far)
-    np.testing.assert_allclose(probabilities, weights / weights.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        probabilities, weights / weights.sum(axis=1, keepdims=True), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("classes", "d"), [(2, 12), (4, 12), (3, 200)])
@@ -217,7 +252,10 @@ def test_lda_is_scikit_learns(rng, classes, d):
     features, labels = blobs(rng, images=90, classes=classes, d=d)
     model = known_head("lda").parse(fit("lda", features[:60], labels[:60]))
     scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
-    train, test = (scaler.transform(rows.mean(axis=1, dtype=np.float64)) for rows in (features[:60], features[60:]))
+    train, test = (
+        scaler.transform(rows.mean(axis=1, dtype=np.float64))
+        for rows in (features[:60], features[60:])
+    )
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=float(model.arrays["shrinkage"]))
     expected = theirs.fit(train, labels[:60]).predict_proba(test)
     np.testing.assert_allclose(model.predict_proba(features[60:]), expected, rtol=1e-3, atol=1e-6)

@@ -17,12 +17,19 @@ def texts(run):
 def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
     run = run_copy(boosted)
     before = {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()}
-    with pytest.raises(SettingsConflictError, match=r"3-lightgbm: holds a larger result: 2 seeds, not 1; ask for all"):
+    with pytest.raises(
+        SettingsConflictError,
+        match=r"3-lightgbm: holds a larger result: 2 seeds, not 1; ask for all",
+    ):
         train_small(run)
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
-    with pytest.raises(SettingsConflictError, match=r"result: 1 more feature files \(tiny-1\.0-64\); ask for all"):
+    with pytest.raises(
+        SettingsConflictError, match=r"result: 1 more feature files \(tiny-1\.0-64\); ask for all"
+    ):
         train_small(run, seeds=2)
-    assert {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()} == before
+    assert {
+        path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()
+    } == before
     assert train_small(run, overwrite=True)[0].finished
 
 
@@ -50,7 +57,9 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
             train_small(run, "3", "2", params=changed, overwrite=True)
     for result in train_small(run, "3", "2", params=changed):
         assert result.finished
-        assert len(packs_in(result.folder)) == int(result.folder.name[0])  # of the new settings only
+        assert len(packs_in(result.folder)) == int(
+            result.folder.name[0]
+        )  # of the new settings only
 
 
 def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
@@ -67,6 +76,8 @@ def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(units, "open_store", replaced)
-    with pytest.raises(StoreError, match="images changed while the command ran; run the same command again"):
+    with pytest.raises(
+        StoreError, match="images changed while the command ran; run the same command again"
+    ):
         train_small(run)
     assert not texts(run)

@@ -15,11 +15,14 @@ def fit(rows, **changes):
     labels = np.arange(rows) % 2
     features = (rng.normal(size=(rows, 1, 5)) + 3 * labels[:, None, None]).astype(np.float32)
     preset = PRESETS["published"].with_params({"num_iterations": 3, **changes})
-    return fit_text(features, labels, params=model_params(preset, classes=2, seed=0, fold_position=0), rounds=3)
+    return fit_text(
+        features, labels, params=model_params(preset, classes=2, seed=0, fold_position=0), rounds=3
+    )
 
 
 @pytest.mark.parametrize(
-    ("rows", "changes", "learns"), [(39, {}, False), (60, {}, True), (39, {"min_data_in_leaf": 5}, True)]
+    ("rows", "changes", "learns"),
+    [(39, {}, False), (60, {}, True), (39, {"min_data_in_leaf": 5}, True)],
 )
 def test_splits_are_counted_as_lightgbm_counts_them(rows, changes, learns):
     import lightgbm
@@ -32,17 +35,25 @@ def test_splits_are_counted_as_lightgbm_counts_them(rows, changes, learns):
 
 
 def unit(labels, **params):
-    return SimpleNamespace(head="lightgbm", part=SimpleNamespace(store="s", labels=labels), params=params)
+    return SimpleNamespace(
+        head="lightgbm", part=SimpleNamespace(store="s", labels=labels), params=params
+    )
 
 
 def test_what_is_suggested_follows_from_the_data():
     idle, learnt = (SimpleNamespace(constant=constant) for constant in (True, False))
     units = [unit((0,) * 7 + (1,) * 5), unit((0, 1))]
     assert models_without_split(units, [idle, learnt], augmentations={"s": 3}) == {
-        "models": 2, "without_split": 1, "training_rows": 36, "min_data_in_leaf": 20, "suggested_min_data_in_leaf": 3,
-    }  # fmt: skip
+        "models": 2,
+        "without_split": 1,
+        "training_rows": 36,
+        "min_data_in_leaf": 20,
+        "suggested_min_data_in_leaf": 3,
+    }
     assert models_without_split(units[1:], [learnt], augmentations={"s": 3}) == {}
-    constant = models_without_split([unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3})
+    constant = models_without_split(
+        [unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3}
+    )
     assert "leaves need 1 rows only" in learning_banner(constant)
 
 
@@ -53,7 +64,10 @@ def test_tables_of_constant_folds():
     table = PredictionTable(
         "t", ("x", "y"), images, labels, shares, shares.argmax(axis=1), (1, 1, 2, 2, 3), (None,) * 5
     )
-    assert constant_folds(table) == "NOTHING LEARNT: the models of 1 of 3 folds give all images the same probabilities"
+    assert (
+        constant_folds(table)
+        == "NOTHING LEARNT: the models of 1 of 3 folds give all images the same probabilities"
+    )
     assert constant_folds(replace(table, folds=(1, 2, 3, 4, 5))) is None
     assert constant_folds(replace(table, folds=(None,) * 5)) is None
 
@@ -63,9 +77,13 @@ def test_any_head_on_embeddings_that_are_all_alike(head, tmp_path, completed):
     """What is told follows from the out-of-fold predictions, so it holds for networks and heads of other packages."""
     names = np.array([f"i{number}" for number in range(12)])
     file = tmp_path / "e.npz"
-    np.savez(file, features=np.ones((12, 2), np.float32), image_id=names, label=np.array(["a", "b"] * 6))
+    np.savez(
+        file, features=np.ones((12, 2), np.float32), image_id=names, label=np.array(["a", "b"] * 6)
+    )
     run = tmp_path / "run"
-    out, _ = completed("boost", "--out", run, "--features", file, "--head", head, "--folds", 3, "--jobs", 1)
+    out, _ = completed(
+        "boost", "--out", run, "--features", file, "--head", head, "--folds", 3, "--jobs", 1
+    )
     sentence = "NOTHING LEARNT: the models of 3 of 3 folds give all images the same probabilities"
     assert sentence in out
     assert sentence in (run / "boost" / f"3-{head}" / "report.html").read_text(encoding="utf-8")

@@ -14,9 +14,14 @@ def data(rng):
 
 
 def fit(features, labels, **changes):
-    preset = PRESETS["published"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
+    preset = PRESETS["published"].with_params(
+        {"num_iterations": 6, "min_data_in_leaf": 3, **changes}
+    )
     return fit_text(
-        features, labels, params=model_params(preset, classes=3, seed=0, fold_position=0), rounds=preset.rounds
+        features,
+        labels,
+        params=model_params(preset, classes=3, seed=0, fold_position=0),
+        rounds=preset.rounds,
     )
 
 
@@ -24,9 +29,13 @@ def test_the_preset_is_the_published_one():
     preset = PRESETS["published"]
     assert preset.rounds == 70
     assert preset.params == {
-        "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7, "feature_fraction": 0.46, "bagging_fraction": 0.69,
+        "learning_rate": 0.1,
+        "num_leaves": 191,
+        "max_depth": 7,
+        "feature_fraction": 0.46,
+        "bagging_fraction": 0.69,
         "bagging_freq": 0,
-    }  # fmt: skip
+    }
 
 
 def leaves(preset, classes):
@@ -38,7 +47,9 @@ def leaves(preset, classes):
     sides[labels == 0] = 1 - np.tile([0, 0, 0, 1], 10)
     params = model_params(preset, classes=classes, seed=0, fold_position=0)
     text = fit_text(sides[:, None, None].astype(np.float32), labels, params=params, rounds=1)
-    scores = lightgbm.Booster(model_str=text).predict([[0.0], [1.0]], raw_score=True) - np.log(1 / classes)
+    scores = lightgbm.Booster(model_str=text).predict([[0.0], [1.0]], raw_score=True) - np.log(
+        1 / classes
+    )
     p, true = 1 / classes, np.eye(classes)[labels]
     return scores, [
         [
@@ -46,7 +57,7 @@ def leaves(preset, classes):
             for k in range(classes)
         ]
         for side in (0, 1)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 7])
@@ -55,8 +66,14 @@ def test_the_published_preset_steps_as_lightgbm_2_did(classes):
     np.testing.assert_allclose(*leaves(PRESETS["published"], classes), rtol=1e-6)
 
 
-@pytest.mark.parametrize("preset", [PRESETS["standard"], PRESETS["quick"],
-                                    PRESETS["published"].with_params({"learning_rate": 0.1})])  # fmt: skip
+@pytest.mark.parametrize(
+    "preset",
+    [
+        PRESETS["standard"],
+        PRESETS["quick"],
+        PRESETS["published"].with_params({"learning_rate": 0.1}),
+    ],
+)
 def test_other_presets_and_a_typed_learning_rate_are_those_of_today(preset):
     today, of_version_2 = leaves(preset.with_params({"bagging_freq": 0}), 4)
     np.testing.assert_allclose(today, np.multiply(of_version_2, 1.5), rtol=1e-6)
@@ -79,10 +96,19 @@ def test_seed_rule_of_the_published_code(seed, fold, first):
 
 def test_parameters_by_text():
     assert parse_params(["num_leaves=31", "extra_trees=true", "boosting=gbdt"]) == {
-        "num_leaves": 31, "extra_trees": True, "boosting": "gbdt",
-    }  # fmt: skip
+        "num_leaves": 31,
+        "extra_trees": True,
+        "boosting": "gbdt",
+    }
     odd = parse_params(["a=010", "b=1:30", "c=no", "d=1e-3", "e=[1, 0.5, x]", "f=2024-01-01"])
-    assert odd == {"a": 10, "b": "1:30", "c": "no", "d": 0.001, "e": [1, 0.5, "x"], "f": "2024-01-01"}
+    assert odd == {
+        "a": 10,
+        "b": "1:30",
+        "c": "no",
+        "d": 0.001,
+        "e": [1, 0.5, "x"],
+        "f": "2024-01-01",
+    }
     with pytest.raises(InputError, match="write it as key=value"):
         parse_params(["num_leaves"])
 
@@ -92,19 +118,40 @@ def test_parameters_by_text():
     [
         ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
         ({"objective": "binary"}, "`params` objective: is set by bchisto"),
-        ({"categorical_feature": 0}, "categorical_feature: is not supported: it refers to individual features"),
+        (
+            {"categorical_feature": 0},
+            "categorical_feature: is not supported: it refers to individual features",
+        ),
         ({"num_iterations": 0}, "give at least 1 round"),
-        ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),
-        ({"early_stopping_round": 3}, "`params` early_stopping_round: needs a validation set, which boost has not"),
+        (
+            {"num_iterations": "abc"},
+            "`params` num_iterations=abc: give at least 1 round, as a whole number",
+        ),
+        (
+            {"early_stopping_round": 3},
+            "`params` early_stopping_round: needs a validation set, which boost has not",
+        ),
         ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
-        ({"learning_rate": "abc"}, r"`params` learning_rate=abc: LightGBM does not take it \(abc is not a number\)"),
+        (
+            {"learning_rate": "abc"},
+            r"`params` learning_rate=abc: LightGBM does not take it \(abc is not a number\)",
+        ),
         ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
-        ({"num_leaves": 1}, r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
+        (
+            {"num_leaves": 1},
+            r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)",
+        ),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
-        ({"linear_tree": True}, "`params` linear_tree=True: LightGBM does not take it .only trees of classes are kept"),
+        (
+            {"linear_tree": True},
+            "`params` linear_tree=True: LightGBM does not take it .only trees of classes are kept",
+        ),
         ({"data": "x"}, "`params` data: is not supported"),
-        ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take it"),
+        (
+            {"boosting": "rf", "feature_fraction": 1.0},
+            "boosting=rf feature_fraction=1.0: LightGBM does not take it",
+        ),
     ],
 )
 def test_parameters_that_do_not_fit(changes, message, capfd):
@@ -124,12 +171,19 @@ def test_values_that_cannot_be_read(text):
 
 
 def test_parameters_that_fit():
-    changes = {"num_leaves": np.int64(7), "extra_trees": True, "boosting": "dart", "n_estimators": 3.0}
+    changes = {
+        "num_leaves": np.int64(7),
+        "extra_trees": True,
+        "boosting": "dart",
+        "n_estimators": 3.0,
+    }
     preset = PRESETS["published"].with_params(changes)
     assert preset.rounds == 3
     assert {name: preset.params[name] for name in ("num_leaves", "extra_trees", "boosting")} == {
-        "num_leaves": 7, "extra_trees": True, "boosting": "dart",
-    }  # fmt: skip
+        "num_leaves": 7,
+        "extra_trees": True,
+        "boosting": "dart",
+    }
     assert type(preset.params["num_leaves"]) is int
 
 
@@ -153,7 +207,10 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
 def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
     features = rng.normal(0, 1, (60, 4, 20)).astype(np.float32)
     labels = rng.integers(0, 3, 60)
-    every = [model_params(PRESETS["published"], classes=3, seed=seed, fold_position=2) for seed in range(3)]
+    every = [
+        model_params(PRESETS["published"], classes=3, seed=seed, fold_position=2)
+        for seed in range(3)
+    ]
     shared = list(fit_texts(features, labels, params=every, rounds=5))
     assert shared == [fit_text(features, labels, params=params, rounds=5) for params in every]
     assert len(set(shared)) == 3
@@ -166,6 +223,8 @@ def test_the_layout_changes_no_tree(data, preset):
     for layout in ("row", "col"):
         params = model_params(PRESETS[preset], classes=3, seed=1, fold_position=0)
         del params["force_col_wise"]
-        texts.append(fit_text(features, labels, params={**params, f"force_{layout}_wise": True}, rounds=6))
+        texts.append(
+            fit_text(features, labels, params={**params, f"force_{layout}_wise": True}, rounds=6)
+        )
     first, second = (text.partition("\nparameters:")[0] for text in texts)
     assert first == second

@@ -36,9 +36,12 @@ def own(described, tmp_path_factory):
     """Three classes of one's own, without a positive side, in groups of two images."""
     classes = ("Tissu sain", "grade $1_$", "grade 2 & 3")
     return relabelled(
-        described, tmp_path_factory.mktemp("own"), classes=classes, labels=[classes[place % 3] for place in range(12)],
+        described,
+        tmp_path_factory.mktemp("own"),
+        classes=classes,
+        labels=[classes[place % 3] for place in range(12)],
         groups=[f"p{place // 2}" for place in range(12)],
-    )  # fmt: skip
+    )
 
 
 def metrics_of(folder):
@@ -49,7 +52,10 @@ def metrics_of(folder):
 def test_evaluate_says_what_boost_said(own, run_copy, tmp_path):
     """Every metric of every table, to the last digit; two heads, with a two-class view of their own."""
     run = run_copy(own)
-    settings, view = BoostSettings(["lightgbm", "logistic"], 2, params=PARAMS), TwoClassView(("grade2&3",), "max", 0.25)
+    settings, view = (
+        BoostSettings(["lightgbm", "logistic"], 2, params=PARAMS),
+        TwoClassView(("grade2&3",), "max", 0.25),
+    )
     results = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1), view=view)
     found = write_evaluation(evaluate([run], out=tmp_path / "e"))["tables"]
     assert set(found) == {result.folder.name for result in results}
@@ -58,7 +64,11 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path):
         assert found[result.folder.name] == tables["fusion"]
         assert "two_class" in tables["fusion"]
         assert facts["two_class"]["rule"] == "max"
-        assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
+        assert Bundle.load(result.folder / "model.bchisto").classes == (
+            "Tissu sain",
+            "grade $1_$",
+            "grade 2 & 3",
+        )
     other = write_evaluation(
         evaluate([run], out=tmp_path / "e", view=TwoClassView(["grade $1_$"], "sum"), bootstrap=0)
     )["tables"]
@@ -68,7 +78,9 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path):
 
 def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy):
     run = run_copy(own)
-    with pytest.raises(InputError, match="`positive` malignant: no such class; choose among Tissu sain, grade"):
+    with pytest.raises(
+        InputError, match="`positive` malignant: no such class; choose among Tissu sain, grade"
+    ):
         train_small(run, "2", seeds=5, params=PARAMS, view=TwoClassView(("malignant",)))
     assert not (run / "boost").exists()
 
@@ -106,16 +118,33 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         raise KeyError("no such figure")
 
     monkeypatch.setattr(sections, "percent", fail)
-    options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
+    options = (
+        "--folds",
+        2,
+        "--seeds",
+        1,
+        "--param",
+        "num_iterations=2",
+        "--param",
+        "min_data_in_leaf=2",
+        "--jobs",
+        1,
+    )
     code, out, err = cli("boost", "--out", run, *options)
     assert code == 1
     assert "2-grouped-lightgbm: " in out
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     folder = run / "boost" / "2-grouped-lightgbm"
-    assert f"report could not be written: {folder / 'report.html'}: KeyError: 'no such figure'" in line
-    assert f"models, predictions.csv, metrics.json and model.bchisto are written in {folder}" in line
+    assert (
+        f"report could not be written: {folder / 'report.html'}: KeyError: 'no such figure'" in line
+    )
+    assert (
+        f"models, predictions.csv, metrics.json and model.bchisto are written in {folder}" in line
+    )
     assert not (folder / "report.html").exists()
-    assert {"metrics.json", "predictions.csv", "model.bchisto", "table.csv"} <= {p.name for p in folder.iterdir()}
+    assert {"metrics.json", "predictions.csv", "model.bchisto", "table.csv"} <= {
+        p.name for p in folder.iterdir()
+    }
     with pytest.raises(ReportError) as caught:
         train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     assert caught.value.results[0].panel is not None

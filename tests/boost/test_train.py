@@ -54,14 +54,29 @@ def test_every_prediction_equals_plain_lightgbm_by_hand(boosted):
         for position, fold in enumerate((1, 2, 3)):
             test = np.array([fold_of[image] == fold for image in ids])
             params = {
-                "objective": "multiclass", "num_class": 2, "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7,
-                "feature_fraction": 0.46, "bagging_fraction": 0.69, "bagging_freq": 0, "min_data_in_leaf": 2,
-                "feature_fraction_seed": 1 + 10 * seed + position, "bagging_seed": 2 + 10 * seed + position,
-                "num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1,
-            }  # fmt: skip
-            data = lightgbm.Dataset(features[~test].reshape(-1, 16), np.repeat(labels[~test], 2), params=params)
+                "objective": "multiclass",
+                "num_class": 2,
+                "learning_rate": 0.1,
+                "num_leaves": 191,
+                "max_depth": 7,
+                "feature_fraction": 0.46,
+                "bagging_fraction": 0.69,
+                "bagging_freq": 0,
+                "min_data_in_leaf": 2,
+                "feature_fraction_seed": 1 + 10 * seed + position,
+                "bagging_seed": 2 + 10 * seed + position,
+                "num_threads": 1,
+                "deterministic": True,
+                "force_row_wise": True,
+                "verbosity": -1,
+            }
+            data = lightgbm.Dataset(
+                features[~test].reshape(-1, 16), np.repeat(labels[~test], 2), params=params
+            )
             model = lightgbm.train(params, data, 8)
-            total[test] += model.predict(features[test].reshape(-1, 16)).reshape(-1, 2, 2).mean(axis=1)
+            total[test] += (
+                model.predict(features[test].reshape(-1, 16)).reshape(-1, 2, 2).mean(axis=1)
+            )
     found = {
         row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
         for row in rows(boosted / PAIR / "predictions.csv")
@@ -85,7 +100,9 @@ def test_other_folds_and_features_are_refused(boosted, run_copy):
     assert result.finished
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "crops": 9})
-    with pytest.raises(SettingsConflictError, match=r"other settings: tiny-1\.0-64: crops 3 -> 9; use the same"):
+    with pytest.raises(
+        SettingsConflictError, match=r"other settings: tiny-1\.0-64: crops 3 -> 9; use the same"
+    ):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS, seed=1))
 
 
@@ -128,7 +145,9 @@ def test_no_run_and_no_stores(tmp_path):
     with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
         train(out=tmp_path / "none")
     (tmp_path / "run" / "features").mkdir(parents=True)
-    with pytest.raises(MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize"):
+    with pytest.raises(
+        MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize"
+    ):
         train(out=tmp_path / "run")
     with pytest.raises(MissingInputError, match="no such feature file or folder"):
         train(out=tmp_path / "run", features=[tmp_path / "gone"])
@@ -136,20 +155,30 @@ def test_no_run_and_no_stores(tmp_path):
 
 def test_features_that_cannot_train(described, run_copy):
     run = run_copy(described)
-    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):  # by default
+    with pytest.raises(
+        InputError, match="class benign has 6 images, fewer than the 10 folds"
+    ):  # by default
         train(out=run)
-    parts, store, other = (run / "features" / name for name in ("x-1.0-64.parts", "tiny-1.0-64.h5", "other.h5"))
+    parts, store, other = (
+        run / "features" / name for name in ("x-1.0-64.parts", "tiny-1.0-64.h5", "other.h5")
+    )
     parts.mkdir()
-    with pytest.raises(StoreError, match="not finished; run the same bchisto featurize again, without `shard`"):
+    with pytest.raises(
+        StoreError, match="not finished; run the same bchisto featurize again, without `shard`"
+    ):
         train(out=run, folds=["3"])
     parts.rmdir()
     shutil.copy(store, other)
     with h5py.File(other, "a") as file:
         file["label"][0:2] = "malignant"
-    with pytest.raises(InputError, match=r"the second: 1 label changed \(benign/benign00\.png\); run bchisto"):
+    with pytest.raises(
+        InputError, match=r"the second: 1 label changed \(benign/benign00\.png\); run bchisto"
+    ):
         train(out=run, folds=["3"])
     other.unlink()
     with h5py.File(store, "a") as file:
         file["label"][:] = ""
-    with pytest.raises(InputError, match="none of the 12 images has a label; boost needs labels to train on"):
+    with pytest.raises(
+        InputError, match="none of the 12 images has a label; boost needs labels to train on"
+    ):
         train(out=run, folds=["3"])

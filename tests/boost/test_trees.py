@@ -42,7 +42,9 @@ def train(rows, labels, rounds=3, **params):
         "num_threads": 1,
         **params,
     }
-    return lightgbm.train(params, lightgbm.Dataset(rows, labels, params=params), rounds).model_to_string()
+    return lightgbm.train(
+        params, lightgbm.Dataset(rows, labels, params=params), rounds
+    ).model_to_string()
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -51,7 +53,9 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
     import lightgbm
 
     shape = (150, 6)
-    text = train(odd(rng, shape, nan=False, infinite=False), np.arange(150) % classes, **KINDS[kind])
+    text = train(
+        odd(rng, shape, nan=False, infinite=False), np.arange(150) % classes, **KINDS[kind]
+    )
     theirs, ours = lightgbm.Booster(model_str=text), parse_model(pack_text(text))
     assert (ours.classes, ours.features, ours.averaged) == (classes, 6, kind == "forest")
     for rows in (
@@ -70,7 +74,8 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
     assert ours.predict_rows(np.zeros((0, 6), dtype=np.float32)).shape == (0, classes)
     images = odd(rng, (4, 3, 6), nan=False, infinite=False)
     np.testing.assert_array_equal(
-        ours.predict_proba(images), theirs.predict(images.reshape(12, 6)).reshape(4, 3, classes).mean(axis=1)
+        ours.predict_proba(images),
+        theirs.predict(images.reshape(12, 6)).reshape(4, 3, classes).mean(axis=1),
     )
 
 
@@ -85,7 +90,9 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
 )
 def test_trees_of_other_kinds_are_not_kept(nan, params, rng):
     rows = odd(rng, (150, 6), nan=nan, infinite=False)
-    with pytest.raises(InputError, match="only trees of classes are kept that split by a threshold"):
+    with pytest.raises(
+        InputError, match="only trees of classes are kept that split by a threshold"
+    ):
         pack_text(train(rows, np.arange(150) % 3, **params))
 
 
@@ -93,7 +100,12 @@ def test_trees_of_other_kinds_are_not_kept(nan, params, rng):
 def arrays():
     """The arrays of six trees of five features."""
     rng = np.random.default_rng(0)
-    text = train(rng.normal(size=(120, 5)).astype(np.float32), np.arange(120) % 3, rounds=2, min_data_in_leaf=5)
+    text = train(
+        rng.normal(size=(120, 5)).astype(np.float32),
+        np.arange(120) % 3,
+        rounds=2,
+        min_data_in_leaf=5,
+    )
     with np.load(io.BytesIO(pack_text(text))) as file:
         return {name: file[name] for name in file.files}
 
@@ -115,36 +127,64 @@ def chain(depth):
     left = np.tile([*range(1, depth), -depth], 3).astype(np.int32)
     right = np.tile([*range(-1, -depth, -1), -depth - 1], 3).astype(np.int32)
     more = np.ones(3 * depth + 3, np.int32)
-    return {"leaves": np.full(3, depth + 1), "feature": 0 * ones, "threshold": 1.0 * ones, "left": left, "right": right,
-            "value": np.tile([*[1.0] * depth, 2.0], 3), "split_rows": ones, "leaf_rows": more}  # fmt: skip
+    return {
+        "leaves": np.full(3, depth + 1),
+        "feature": 0 * ones,
+        "threshold": 1.0 * ones,
+        "left": left,
+        "right": right,
+        "value": np.tile([*[1.0] * depth, 2.0], 3),
+        "split_rows": ones,
+        "leaf_rows": more,
+    }
 
 
 ALTERED = {
     "a feature out of range": ({"feature": first(5)}, "a split by a feature that it does not have"),
-    "features of fractions": ({"feature": lambda a: a + 0.5}, "its feature are of the type float64"),
+    "features of fractions": (
+        {"feature": lambda a: a + 0.5},
+        "its feature are of the type float64",
+    ),
     "a left child out of range": ({"left": first(4000)}, "a child that its tree does not have"),
     "children in a circle": ({"left": first(0)}, "splits that form no tree"),
     "a leaf hung twice": ({"right": first(-1, -1)}, "splits that form no tree"),
-    "two splits that name each other": ({"left": first([-1, 2, 1], slice(3))}, "splits that form no tree"),
+    "two splits that name each other": (
+        {"left": first([-1, 2, 1], slice(3))},
+        "splits that form no tree",
+    ),
     "deeper than any tree": (chain(1500), "one deeper than 1,000"),
     "no leaves": ({"leaves": first(0)}, "its leaves are miscounted"),
-    "leaves past all numbers": ({"leaves": first(2**62, slice(4))}, "far too large|its leaves are miscounted"),
+    "leaves past all numbers": (
+        {"leaves": first(2**62, slice(4))},
+        "far too large|its leaves are miscounted",
+    ),
     "one leaf fewer": ({"leaves": lambda a: a - (np.arange(6) == 0)}, "its leaves are miscounted"),
-    "a split fewer": ({name: lambda a: a[1:] for name in ("feature", "threshold", "left", "right", "split_rows")},
-                      "its splits are miscounted"),
-    "arrays of other lengths": ({"threshold": lambda a: a[1:]}, "the array threshold of a model has the shape"),
+    "a split fewer": (
+        {name: lambda a: a[1:] for name in ("feature", "threshold", "left", "right", "split_rows")},
+        "its splits are miscounted",
+    ),
+    "arrays of other lengths": (
+        {"threshold": lambda a: a[1:]},
+        "the array threshold of a model has the shape",
+    ),
     "no tree": ({"leaves": lambda a: a[:0]}, "0 trees for 3 classes"),
     "classes of which there is no tree": ({"classes": np.array(4)}, "6 trees for 4 classes"),
     "a billion features": ({"features": np.array(10**9)}, "1,000,000,000 features"),
-    "a leaf NaN": ({"value": first(np.nan)}, "the array value of a model holds values that are not finite"),
+    "a leaf NaN": (
+        {"value": first(np.nan)},
+        "the array value of a model holds values that are not finite",
+    ),
     "a leaf of 1e308": ({"value": first(1e308)}, "leaves that are not scores"),
     "counts below zero": ({"leaf_rows": first(-7)}, "not numbers of rows"),
-}  # fmt: skip
+}
 
 
 def altered(arrays, changes):
     """Bytes of a model with some arrays exchanged, or changed by functions."""
-    changed = {name: change(arrays[name]) if callable(change) else change for name, change in changes.items()}
+    changed = {
+        name: change(arrays[name]) if callable(change) else change
+        for name, change in changes.items()
+    }
     return pack_arrays({**arrays, **changed})
 
 

@@ -18,7 +18,18 @@ from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
 from conftest import write_tissue
 
-TINY = ("--encoder", "tiny", "--view", "1.0:64", "--weights", "tiny=random", "--augmentations", "1", "--jobs", "1")
+TINY = (
+    "--encoder",
+    "tiny",
+    "--view",
+    "1.0:64",
+    "--weights",
+    "tiny=random",
+    "--augmentations",
+    "1",
+    "--jobs",
+    "1",
+)
 BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
 
 
@@ -28,13 +39,20 @@ def trained(tmp_path_factory, tiny_settings):
     root = tmp_path_factory.mktemp("trained")
     write_tissue(root / "pictures", per_class=4, classes=("calm", "wild"))
     featurize(root / "pictures", out=root / "run", settings=tiny_settings, work=Work(jobs=1))
-    train(out=root / "run", folds=["2"], settings=BoostSettings(["prototype"], seeds=1), work=Work(jobs=1))
+    train(
+        out=root / "run",
+        folds=["2"],
+        settings=BoostSettings(["prototype"], seeds=1),
+        work=Work(jobs=1),
+    )
     return root
 
 
 def error_of(err):
     """Return the line of the error."""
-    (line,) = [line for line in " ".join(err.split("\n ")).splitlines() if line.startswith("error: ")]
+    (line,) = [
+        line for line in " ".join(err.split("\n ")).splitlines() if line.startswith("error: ")
+    ]
     return line
 
 
@@ -44,18 +62,28 @@ def embeddings(path, owners, *, seed=0):
     labels, groups = zip(*owners, strict=True)
     rows = rng.normal(size=(len(owners), 5)) + np.array([[len(label)] for label in labels])
     columns = {"group": list(groups)} if all(groups) else {}
-    np.savez(path, features=rows, image_id=[f"im{n}" for n in range(len(owners))], label=list(labels), **columns)
+    np.savez(
+        path,
+        features=rows,
+        image_id=[f"im{n}" for n in range(len(owners))],
+        label=list(labels),
+        **columns,
+    )
     return path
 
 
 # --- folds -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("folds", "lonely"), [("2", "pos"), ("10", "Lobular carcinoma"), ("60/20/20", "pos")])
+@pytest.mark.parametrize(
+    ("folds", "lonely"), [("2", "pos"), ("10", "Lobular carcinoma"), ("60/20/20", "pos")]
+)
 def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed, folds, lonely):
     owners = [("neg", f"P{n % 6}") for n in range(24)] + [(lonely, "Q1")] * 5
     file = embeddings(tmp_path / "set.npz", owners)
-    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    code, _, err = cli(
+        "boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds
+    )
     error = error_of(err)
     assert code == 2
     assert f"all 5 images of class {lonely} are of one patient (Q1)" in error
@@ -72,15 +100,35 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed,
 @pytest.mark.parametrize(
     ("owners", "folds", "reason"),
     [
-        ([("a", None)] * 9 + [("bb", None)] * 3, "9", "class bb has 3 images, fewer than the 9 folds"),
-        ([("a", f"p{n % 3}") for n in range(12)] + [("bb", f"p{n % 3}") for n in range(12)], "8", "3 groups are fewer"),
-        ([("a", f"p{n}") for n in range(9)] + [("bb", "q"), ("bb", "r")] * 6, "11", "class a has 9 images"),
-        ([("a", None)] * 12 + [("bb", None)] * 3, "60/20/20", "class bb has 3 images; a balanced split"),
+        (
+            [("a", None)] * 9 + [("bb", None)] * 3,
+            "9",
+            "class bb has 3 images, fewer than the 9 folds",
+        ),
+        (
+            [("a", f"p{n % 3}") for n in range(12)] + [("bb", f"p{n % 3}") for n in range(12)],
+            "8",
+            "3 groups are fewer",
+        ),
+        (
+            [("a", f"p{n}") for n in range(9)] + [("bb", "q"), ("bb", "r")] * 6,
+            "11",
+            "class a has 9 images",
+        ),
+        (
+            [("a", None)] * 12 + [("bb", None)] * 3,
+            "60/20/20",
+            "class bb has 3 images; a balanced split",
+        ),
     ],
-)  # fmt: skip
-def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, completed, owners, folds, reason):
+)
+def test_other_folds_that_are_suggested_can_be_drawn(
+    tmp_path, cli, completed, owners, folds, reason
+):
     file = embeddings(tmp_path / "set.npz", owners)
-    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    code, _, err = cli(
+        "boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds
+    )
     error = error_of(err)
     assert code == 2
     assert reason in error
@@ -88,11 +136,17 @@ def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, completed, o
     completed("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
 
 
-@pytest.mark.parametrize("folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"])
-def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, completed, trained, folds):
+@pytest.mark.parametrize(
+    "folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"]
+)
+def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(
+    tmp_path, cli, completed, trained, folds
+):
     lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
     names = [f"{label}/{label}0{n}.png" for label in ("calm", "wild") for n in range(4)]
-    lists["ONE"] = "image_id,fold\n" + "".join(f"{name},{1 + name.startswith('wild')}\n" for name in names)
+    lists["ONE"] = "image_id,fold\n" + "".join(
+        f"{name},{1 + name.startswith('wild')}\n" for name in names
+    )
     if folds in lists:
         (tmp_path / "mine.csv").write_text(lists[folds])
         folds = tmp_path / "mine.csv"
@@ -106,11 +160,27 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, compl
 
 
 def test_a_test_list_of_a_whole_class(tmp_path, cli, trained):
-    (tmp_path / "test.csv").write_text("image_id\n" + "".join(f"wild/wild0{n}.png\n" for n in range(4)))
-    options = ("--folds", "none", "--test-list", tmp_path / "test.csv", "--network", "speck", "--weights", "random")
-    code, _, err = cli("finetune", "--images", trained / "pictures", "--out", tmp_path / "run", *options)
+    (tmp_path / "test.csv").write_text(
+        "image_id\n" + "".join(f"wild/wild0{n}.png\n" for n in range(4))
+    )
+    options = (
+        "--folds",
+        "none",
+        "--test-list",
+        tmp_path / "test.csv",
+        "--network",
+        "speck",
+        "--weights",
+        "random",
+    )
+    code, _, err = cli(
+        "finetune", "--images", trained / "pictures", "--out", tmp_path / "run", *options
+    )
     assert code == 2
-    assert "no image of class wild trains in fold 1; --test-list holds all of them; take some off it" in error_of(err)
+    assert (
+        "no image of class wild trains in fold 1; --test-list holds all of them; take some off it"
+        in error_of(err)
+    )
 
 
 # --- files in the place of others ----------------------------------------------------------------------------------
@@ -161,37 +231,60 @@ OTHERS = {
     "images.rar": (b"Rar!\x1a\x07\x01\x00" + bytes(99), "a RAR archive; unpack it"),
     "images.7z": (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive; unpack it"),
     "pcam.h5": (_h5(x=PIXELS), "an HDF5 file; --features of bchisto boost"),
-    "pathmnist.npz": (_npz(train_images=PIXELS), "a NumPy archive (.npz); --features of bchisto boost"),
-    "features.npy": (_npy(), "a NumPy array (.npy); for `bchisto boost`, write embeddings as .npz: numpy.savez"),
+    "pathmnist.npz": (
+        _npz(train_images=PIXELS),
+        "a NumPy archive (.npz); --features of bchisto boost",
+    ),
+    "features.npy": (
+        _npy(),
+        "a NumPy array (.npy); for `bchisto boost`, write embeddings as .npz: numpy.savez",
+    ),
     "svm.pkl": (pickle.dumps([1], protocol=2), "a pickle; it can run code"),
     "svm.joblib": (pickle.dumps({"a": 1}), "a pickle; it can run code"),
     "net.pt": (_zip(archive__data_DOT_pkl=b"x"), "a checkpoint of PyTorch; it can run code"),
-    "net.keras": (_zip(model_DOT_weights_DOT_h5=b"x", config_DOT_json=b"{}"), "a network of Keras; bchisto pre"),
-    "net.onnx": (b"\x08\x07\x12\x07pytorch", "a network in ONNX; `bchisto featurize --encoder onnx:FILE`"),
+    "net.keras": (
+        _zip(model_DOT_weights_DOT_h5=b"x", config_DOT_json=b"{}"),
+        "a network of Keras; bchisto pre",
+    ),
+    "net.onnx": (
+        b"\x08\x07\x12\x07pytorch",
+        "a network in ONNX; `bchisto featurize --encoder onnx:FILE`",
+    ),
     "net.safetensors": (b"\x0a" + bytes(7) + b'{"a":{}}  ', "weights (safetensors)"),
     "rows.parquet": (b"PAR1\x15\x04\x15" + bytes(50), "a Parquet table; save a table as CSV"),
     "paper.pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF document; save the images in it"),
     "notes.docx": (_zip(word__document_DOT_xml=b"x"), "a Word document; save the images in it"),
-    "slides.pptx": (_zip(ppt__presentation_DOT_xml=b"x"), "a PowerPoint file; save the images in it"),
+    "slides.pptx": (
+        _zip(ppt__presentation_DOT_xml=b"x"),
+        "a PowerPoint file; save the images in it",
+    ),
     "labels.ods": (_zip(content_DOT_xml=b"x"), "an OpenDocument file; save its table"),
-    "labels.csv.xlsx.bak": (_zip(xl__workbook_DOT_xml=b"x"), "an Excel workbook; give its name the ending .xlsx"),
+    "labels.csv.xlsx.bak": (
+        _zip(xl__workbook_DOT_xml=b"x"),
+        "an Excel workbook; give its name the ending .xlsx",
+    ),
     "db.sqlite": (b"SQLite format 3\x00\xff", "a SQLite database; export its table"),
     "run.json": (b'{\n "a": "\xc3\xa9"}', "a JSON file; give a folder of images"),
     "report.html": (b"<!DOCTYPE html><html>\xc3\xa9</html>", "a web page; give the file itself"),
     "film.mp4": (b"\0\0\0\x20ftypisom\xff", "a video; save frames"),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("name", "content", "words"), [
-    ("layers.h5", _h5(features=np.zeros((14, 1, 768), np.float32)), "(14, 1, 768)"),
-    ("pathmnist.npz", _npz(train_images=PIXELS), "train_images"),
-    ("bag.npy", _npy(), "embeddings as .npz"),
-    ("bag.csv", b"id,f0,f1\na,1,2\n", ".npz and .h5"),
-    ("pcam.h5", _h5(x=PIXELS), "HDF5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("layers.h5", _h5(features=np.zeros((14, 1, 768), np.float32)), "(14, 1, 768)"),
+        ("pathmnist.npz", _npz(train_images=PIXELS), "train_images"),
+        ("bag.npy", _npy(), "embeddings as .npz"),
+        ("bag.csv", b"id,f0,f1\na,1,2\n", ".npz and .h5"),
+        ("pcam.h5", _h5(x=PIXELS), "HDF5"),
+    ],
+)
 def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, words):
     (tmp_path / name).write_bytes(content)
-    code, _, err = cli("boost", "--features", tmp_path / name, "--folds", "2", "--out", tmp_path / "run")
+    code, _, err = cli(
+        "boost", "--features", tmp_path / name, "--folds", "2", "--out", tmp_path / "run"
+    )
     assert (code, name in err, words in err, "Traceback" in err) == (2, True, True, False), err
 
 
@@ -205,10 +298,22 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained,
     every = name in ("data.zip", "pcam.h5", "rows.parquet")  # what a file is, one function says
     for arguments, wanted in (
         (("data", "check", "--images", file), "a folder or a manifest of images"),
-        (("featurize", "--images", file, "--out", tmp_path / "run", *TINY), "a folder or a manifest of images"),
-        (("predict", model, "--images", file, "--out", tmp_path / "p.csv"), "a TIFF, PNG or JPEG image"),
-        (("predict", file, "--images", picture, "--out", tmp_path / "p.csv"), "a model file of bchisto"),
-        (("explain", file, "--images", picture, "--out", tmp_path / "maps"), "a model file of bchisto"),
+        (
+            ("featurize", "--images", file, "--out", tmp_path / "run", *TINY),
+            "a folder or a manifest of images",
+        ),
+        (
+            ("predict", model, "--images", file, "--out", tmp_path / "p.csv"),
+            "a TIFF, PNG or JPEG image",
+        ),
+        (
+            ("predict", file, "--images", picture, "--out", tmp_path / "p.csv"),
+            "a model file of bchisto",
+        ),
+        (
+            ("explain", file, "--images", picture, "--out", tmp_path / "maps"),
+            "a model file of bchisto",
+        ),
     )[: 5 if every else 1]:
         code, _, err = cli(*arguments)
         assert (code, f"error: {file}: not {wanted}, but {what}" in error_of(err)) == (2, True), err
@@ -221,7 +326,10 @@ def test_what_a_file_is_that_is_given_as_features(tmp_path, cli, name):
     content, what = OTHERS[name]
     (tmp_path / name).write_bytes(content)
     code, _, err = cli("boost", "--features", tmp_path / name, "--out", tmp_path / "run", *BOOST)
-    assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (2, True), err
+    assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (
+        2,
+        True,
+    ), err
 
 
 def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, trained):
@@ -234,23 +342,64 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, tra
     table = run / "boost" / "2-prototype" / "predictions.csv"
     out, run_out = ("--out", tmp_path / "p.csv"), ("--out", tmp_path / "r")
     for arguments, words in (
-        (("predict", model, model, *out), f"{model}: not a TIFF, PNG or JPEG image, but a model file of bchisto;"),
-        (("predict", picture, model, *out), f"{picture}: not a model file of bchisto, but a picture; give it as --"),
-        (("predict", features, picture, *out), "but an HDF5 file; --features of bchisto boost and predict takes"),
-        (("predict", table, picture, *out), "but a table of predictions; `bchisto evaluate TABLE` reads it"),
-        (("data", "check", "--images", table), "but a table of predictions; `bchisto evaluate TABLE` reads it"),
-        (("data", "check", "--images", features), "but an HDF5 file; --features of bchisto boost and predict takes"),
-        (("data", "check", "--images", model), "but a model file of bchisto; `bchisto predict MODEL --images DIR"),
-        (("evaluate", model, "--out", tmp_path / "e"), "not a table, but a model file of bchisto; `bchisto"),
-        (("boost", "--features", model, *run_out), "but a model file of bchisto; `bchisto predict MODEL"),
-        (("boost", "--features", run, *run_out), f"no feature file (*.h5) in it; give {run / 'features'}"),
-        (("boost", "--features", picture.parent, *run_out), "`bchisto featurize --images DIR --out RUN`"),
-        (("boost", "--out", picture.parent), "a folder without features; run bchisto featurize --images DIR --out"),
-        (("boost", "--out", tmp_path / "none"), f"run bchisto featurize --images DIR --out {tmp_path / 'none'} first"),
-    ):  # fmt: skip
+        (
+            ("predict", model, model, *out),
+            f"{model}: not a TIFF, PNG or JPEG image, but a model file of bchisto;",
+        ),
+        (
+            ("predict", picture, model, *out),
+            f"{picture}: not a model file of bchisto, but a picture; give it as --",
+        ),
+        (
+            ("predict", features, picture, *out),
+            "but an HDF5 file; --features of bchisto boost and predict takes",
+        ),
+        (
+            ("predict", table, picture, *out),
+            "but a table of predictions; `bchisto evaluate TABLE` reads it",
+        ),
+        (
+            ("data", "check", "--images", table),
+            "but a table of predictions; `bchisto evaluate TABLE` reads it",
+        ),
+        (
+            ("data", "check", "--images", features),
+            "but an HDF5 file; --features of bchisto boost and predict takes",
+        ),
+        (
+            ("data", "check", "--images", model),
+            "but a model file of bchisto; `bchisto predict MODEL --images DIR",
+        ),
+        (
+            ("evaluate", model, "--out", tmp_path / "e"),
+            "not a table, but a model file of bchisto; `bchisto",
+        ),
+        (
+            ("boost", "--features", model, *run_out),
+            "but a model file of bchisto; `bchisto predict MODEL",
+        ),
+        (
+            ("boost", "--features", run, *run_out),
+            f"no feature file (*.h5) in it; give {run / 'features'}",
+        ),
+        (
+            ("boost", "--features", picture.parent, *run_out),
+            "`bchisto featurize --images DIR --out RUN`",
+        ),
+        (
+            ("boost", "--out", picture.parent),
+            "a folder without features; run bchisto featurize --images DIR --out",
+        ),
+        (
+            ("boost", "--out", tmp_path / "none"),
+            f"run bchisto featurize --images DIR --out {tmp_path / 'none'} first",
+        ),
+    ):
         code, _, err = cli(*arguments)
         assert (code, words in error_of(err)) == (2, True), err
-    assert {path.name for path in picture.parent.iterdir()} == {f"calm0{n}.png" for n in range(4)}  # nothing was left
+    assert {path.name for path in picture.parent.iterdir()} == {
+        f"calm0{n}.png" for n in range(4)
+    }  # nothing was left
     for arguments in (
         ("predict", model, picture, *out),
         ("predict", model, "--features", features, "--out", tmp_path / "q.csv"),
@@ -270,9 +419,13 @@ def test_a_damaged_model_file_is_not_called_another(tmp_path, cli, trained, name
             archive.writestr(info.filename, re.sub(rb"\d,", b"x,", content, count=1))
     if cut is not model:
         (tmp_path / name).write_bytes(cut)
-    code, _, err = cli("predict", tmp_path / name, trained / "pictures", "--out", tmp_path / "p.csv")
+    code, _, err = cli(
+        "predict", tmp_path / name, trained / "pictures", "--out", tmp_path / "p.csv"
+    )
     assert code == 2
-    assert re.search(r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err))
+    assert re.search(
+        r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err)
+    )
 
 
 # --- paths, and what no label or class is there for ----------------------------------------------------------------

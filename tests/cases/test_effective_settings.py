@@ -26,12 +26,32 @@ def printed(cli, *arguments):
 @pytest.mark.parametrize(
     ("system", "variant", "expected"),
     [
-        ("ddsm-masses", "alexnet", {"optimizer": "adam", "learning_rate": "0.001", "dropout": "0.5", "size": "227"}),
-        ("ddsm-masses", "baseline", {"network": "ddsm-baseline", "dropout": "0.0", "epochs": "35", "l2": "0.0"}),
+        (
+            "ddsm-masses",
+            "alexnet",
+            {"optimizer": "adam", "learning_rate": "0.001", "dropout": "0.5", "size": "227"},
+        ),
+        (
+            "ddsm-masses",
+            "baseline",
+            {"network": "ddsm-baseline", "dropout": "0.0", "epochs": "35", "l2": "0.0"},
+        ),
         ("idc-patches", "resnet", {"l2": "0.0", "precision": "float32", "validation": "True"}),
-        ("idc-patches", "alexnet", {"dropout": "0.5", "l2": "0.0", "convention": "signed", "sampling": "under"}),
-        ("idc-patches", "under-before", {"group_by": "none", "folds": "5", "undersample_first": "true"}),
-        ("inbreast-inception", "from-scratch", {"network": "ddsm-baseline", "size": "224", "freeze": "not set"}),
+        (
+            "idc-patches",
+            "alexnet",
+            {"dropout": "0.5", "l2": "0.0", "convention": "signed", "sampling": "under"},
+        ),
+        (
+            "idc-patches",
+            "under-before",
+            {"group_by": "none", "folds": "5", "undersample_first": "true"},
+        ),
+        (
+            "inbreast-inception",
+            "from-scratch",
+            {"network": "ddsm-baseline", "size": "224", "freeze": "not set"},
+        ),
         ("breakhis-resnet", "no-l2", {"l2": "0.0"}),
     ],
 )
@@ -44,23 +64,34 @@ def test_several_variants_are_printed_by_what_differs(cli):
     settings = printed(cli, "ddsm-masses", "--all-variants")
     assert list(settings)[2:] == list(load_recipe("ddsm-masses").variants)
     assert settings["googlenet"]["finetune", "optimizer"] == ("sgd", "sec. 4.2")
-    assert settings["alexnet"]["finetune", "optimizer"] == ("adam", "Table 3: AlexNet (Aug - Large Context)")
+    assert settings["alexnet"]["finetune", "optimizer"] == (
+        "adam",
+        "Table 3: AlexNet (Aug - Large Context)",
+    )
     assert ("finetune", "patches") not in settings["alexnet"]
     assert set(settings["official"]) >= {("finetune", "folds")}
 
 
 def test_what_a_typed_option_changes_is_printed(cli):
-    quick = printed(cli, "rakhlin2018", "--quick", "--full-scale", "--weights", "random")["published"]
+    quick = printed(cli, "rakhlin2018", "--quick", "--full-scale", "--weights", "random")[
+        "published"
+    ]
     assert quick["featurize", "augmentations"] == ("4", "quick full scale")
     assert quick["featurize", "views"][0] == "0.5:400, 0.5:650, 1.0:800, 1.0:1300"
     assert quick["featurize", "weights"] == ("imagenet, random", "the request")
     assert quick["featurize", "mode"] == ("exact", "default")
-    assert "learning_rate=0.1 as of LightGBM 2, 0.0667 here" in quick["boost", "LightGBM parameters"][0]
+    assert (
+        "learning_rate=0.1 as of LightGBM 2, 0.0667 here"
+        in quick["boost", "LightGBM parameters"][0]
+    )
     named = printed(cli, "bach-encoder", "--encoder", "tiny", "--variant", "eva-knn")["eva-knn"]
     assert named["featurize", "encoders"] == ("tiny", "the request")
     assert named["boost", "heads"] == ("knn", "ours: THUNDER's second head")
     code, _, err = cli("reproduce", "bach-encoder", "--settings")
-    assert (code, "bach-encoder: measures an encoder; name it with --encoder NAME" in err) == (2, True), err
+    assert (code, "bach-encoder: measures an encoder; name it with --encoder NAME" in err) == (
+        2,
+        True,
+    ), err
 
 
 def test_a_variant_that_there_is_not(cli):

@@ -9,11 +9,24 @@ from conftest import TINY, write_tissue
 from PIL import Image
 
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
-JOINED, CLEAR = "3 grey channels are read as red, green and blue", "its alpha channel is 0 everywhere"
+JOINED, CLEAR = (
+    "3 grey channels are read as red, green and blue",
+    "its alpha channel is 0 everywhere",
+)
 BLANK = "so that it shows nothing"
 NETWORK = (
-    "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,
-)  # fmt: skip
+    "--network",
+    "speck",
+    "--patches",
+    "sliding:48:0.5",
+    "--epochs",
+    1,
+    "--folds",
+    2,
+    "--no-validation",
+    "--jobs",
+    1,
+)
 
 
 def said(err, text):
@@ -24,18 +37,27 @@ def said(err, text):
 @pytest.fixture(scope="module")
 def paged(tmp_path_factory):
     """Tissue; two TIFFs of five grey pages, one of three channels, PNGs of two pages and of empty alpha."""
-    root = write_tissue(tmp_path_factory.mktemp("paged") / "Schnitte 7", classes=("Adenom", "Krebs"))
+    root = write_tissue(
+        tmp_path_factory.mktemp("paged") / "Schnitte 7", classes=("Adenom", "Krebs")
+    )
     rng = np.random.default_rng(3)
     for name in ("z 1.tif", "z 2.TIFF"):
         stack = rng.integers(60, 250, (5, 96, 96), dtype=np.uint8)
         tifffile.imwrite(root / "Krebs" / name, stack, photometric="minisblack")
-    first, other = (Image.fromarray(rng.integers(60, 250, (96, 96, 3), dtype=np.uint8)) for _ in range(2))
+    first, other = (
+        Image.fromarray(rng.integers(60, 250, (96, 96, 3), dtype=np.uint8)) for _ in range(2)
+    )
     first.save(root / "Adenom" / "film.png", save_all=True, append_images=[other])
     pink = np.asarray(Image.open(root / "Krebs" / "Krebs00.png"))[::-1]
     tifffile.imwrite(
-        root / "Krebs" / "c y x.tif", np.moveaxis(pink, 2, 0).copy(), imagej=True, metadata={"axes": "CYX"}
+        root / "Krebs" / "c y x.tif",
+        np.moveaxis(pink, 2, 0).copy(),
+        imagej=True,
+        metadata={"axes": "CYX"},
     )
-    Image.fromarray(np.dstack([pink[:, ::-1], np.zeros((96, 96), np.uint8)])).save(root / "Adenom" / "clear.png")
+    Image.fromarray(np.dstack([pink[:, ::-1], np.zeros((96, 96), np.uint8)])).save(
+        root / "Adenom" / "clear.png"
+    )
     return root
 
 
@@ -56,7 +78,9 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
     assert_paged(code, out, expected=1)
     options = ("--images", paged, "--stain", "none", *TINY)
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
-    assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])  # headers come from the cache
+    assert_paged(
+        *cli("featurize", *options, "--out", tmp_path / "run")[::2]
+    )  # headers come from the cache
     words = ("--out", tmp_path / "trial", "--encoder", "tiny", "--weights", "random", "--jobs", 1)
     assert_paged(*cli("trial", "--images", paged, *words)[::2])
     words = ("submit", "--scheduler", "local", "--dry-run", "--tasks", 2, "--", "featurize")
@@ -72,14 +96,34 @@ def test_pages_are_named_by_finetune(cli, paged, tmp_path):
 def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
     assert_paged(*cli("predict", boosted, "--images", paged, "--out", tmp_path / "p.csv")[::2])
     words = ("--method", "map", "--out", tmp_path / "why")
-    assert_paged(*cli("explain", boosted_maps, "--images", paged / "Krebs", "--images", paged / "Adenom",
-                      *words)[::2])  # fmt: skip
-    words = ("stain", paged / "Krebs", paged / "Adenom", "--out", tmp_path / "stained", "--skip-errors")
+    assert_paged(
+        *cli(
+            "explain",
+            boosted_maps,
+            "--images",
+            paged / "Krebs",
+            "--images",
+            paged / "Adenom",
+            *words,
+        )[::2]
+    )
+    words = (
+        "stain",
+        paged / "Krebs",
+        paged / "Adenom",
+        "--out",
+        tmp_path / "stained",
+        "--skip-errors",
+    )
     assert_paged(*cli(*words)[::2], expected=1)  # Macenko's method leaves out the grey ones
 
 
 def test_pages_are_a_note_beside_the_image(page, paged):
-    for path in (paged / "Krebs" / "z 1.tif", paged / "Adenom" / "film.png", paged / "Krebs" / "Krebs00.png"):
+    for path in (
+        paged / "Krebs" / "z 1.tif",
+        paged / "Adenom" / "film.png",
+        paged / "Krebs" / "Krebs00.png",
+    ):
         page.add(path.name, path.read_bytes())
     images = page.wait()
     assert [line for line in images["z 1.tif"]["notes"] if FIVE in line] == [f"z 1.tif: {FIVE}"]
@@ -117,7 +161,9 @@ def empty(tmp_path_factory):
 @pytest.mark.parametrize("option", ["--copies", "--no-copies", "--decode"])
 def test_pictures_without_content_are_findings(cli, empty, option):
     code, out, _ = cli("data", "check", "--images", empty, option, "--json")
-    listed = {finding["file"] for finding in json.loads(out)["findings"] if BLANK in finding["message"]}
+    listed = {
+        finding["file"] for finding in json.loads(out)["findings"] if BLANK in finding["message"]
+    }
     assert (code, listed) == (1, {f"{number % 2}/{name}" for number, name in enumerate(EMPTY)})
 
 
@@ -128,18 +174,29 @@ def test_featurize_and_boost_name_pictures_without_content(completed, empty, tmp
         _, err = completed("featurize", *options)
         (line,) = said(err, BLANK)
         assert "and 3 more: white, black or of another single colour" in line
-    _, err = completed("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
+    _, err = completed(
+        "boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1
+    )
     assert len(said(err, BLANK)) == 1
     (report,) = (tmp_path / "run" / "boost").rglob("report.html")
     assert "Of the 18 images, 6 show nothing" in report.read_text()
 
 
-def test_new_pictures_without_content_are_named(completed, empty, boosted, boosted_maps, page, tmp_path):
-    pictures = [word for path in sorted(empty.rglob("*.*")) if path.name in EMPTY for word in ("--images", path)]
+def test_new_pictures_without_content_are_named(
+    completed, empty, boosted, boosted_maps, page, tmp_path
+):
+    pictures = [
+        word
+        for path in sorted(empty.rglob("*.*"))
+        if path.name in EMPTY
+        for word in ("--images", path)
+    ]
     _, err = completed("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
     (line,) = said(err, BLANK)
     assert "and 3 more" in line
-    _, err = completed("explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why")
+    _, err = completed(
+        "explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why"
+    )
     first, last = said(err, BLANK)
     assert last == f"{first} (5 more such warnings; -v prints them)"
     page.add("white.png", (empty / "0" / "white.png").read_bytes())
@@ -206,13 +263,21 @@ def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path):
     code, _, err = cli("featurize", "--images", twice, "--out", tmp_path / "run", *TINY)
     told = [err]
     assert code == 0, err
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
+    code, _, err = cli(
+        "boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1
+    )
     told.append(err)
     assert code == 0, err
     for err in told:
         one, two = sorted(said(err, "the same pixels as other images"))
-        assert "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one" in one
-        assert f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}" in two
+        assert (
+            "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one"
+            in one
+        )
+        assert (
+            f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}"
+            in two
+        )
 
 
 def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
@@ -221,6 +286,11 @@ def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "c.tif", compression="tiff_lzw")
     (tmp_path / "table.csv").write_text("path,label,patient\na.png,x,1\nb.tif,x,1\nc.tif,x,2\n")
     _, out, _ = cli("data", "check", "--images", tmp_path / "table.csv", "--json")
-    findings = [finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]]
-    assert [(finding["level"], finding["file"]) for finding in findings] == [("note", "b.tif"), ("warning", "c.tif")]
+    findings = [
+        finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]
+    ]
+    assert [(finding["level"], finding["file"]) for finding in findings] == [
+        ("note", "b.tif"),
+        ("warning", "c.tif"),
+    ]
     assert "but of group 2, not 1" in findings[1]["message"]

@@ -16,7 +16,11 @@ def below(*levels):
     """Return the path of an image for each way through the levels, which are names, or names by the folder above."""
     paths = [()]
     for level in levels:
-        paths = [(*p, name) for p in paths for name in (level[p[-1]] if isinstance(level, dict) else level)]
+        paths = [
+            (*p, name)
+            for p in paths
+            for name in (level[p[-1]] if isinstance(level, dict) else level)
+        ]
     return ["/".join((*path, f"{n}.png")) for n, path in enumerate(paths)]
 
 
@@ -24,26 +28,53 @@ P = ("P01", "P02", "P03")
 LAYOUTS = {
     # set/class
     "train and test": (below(("train", "test"), AB), CERTAIN, 2, {"part": 1}),
-    "train, val, test": (below(("training", "valid", "testing"), ("a", "b")), CERTAIN, 2, {"part": 1}),
+    "train, val, test": (
+        below(("training", "valid", "testing"), ("a", "b")),
+        CERTAIN,
+        2,
+        {"part": 1},
+    ),
     "train_images": (below(("train_images", "test_images"), AB), CERTAIN, 2, {"part": 1}),
-    "Training Set": (below(("Training Set", "Test Set", "validation set"), ("HGSC", "LGSC")), CERTAIN, 2, {"part": 1}),
+    "Training Set": (
+        below(("Training Set", "Test Set", "validation set"), ("HGSC", "LGSC")),
+        CERTAIN,
+        2,
+        {"part": 1},
+    ),
     "TrainData": (below(("TrainData", "TestData"), ("x", "y")), CERTAIN, 2, {"part": 1}),
     "lung_train": (below(("lung_train", "lung_test"), ("aca", "scc")), CERTAIN, 2, {"part": 1}),
     "only train": (below(("train",), ("x", "y")), CERTAIN, 2, {"part": 1}),
-    "NCT and CRC": (below(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"), ("ADI", "BACK", "NORM", "TUM")), BOTH, (1, 2), {}),
+    "NCT and CRC": (
+        below(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"), ("ADI", "BACK", "NORM", "TUM")),
+        BOTH,
+        (1, 2),
+        {},
+    ),
     "two unknown sets": (below(("A", "B"), ("ADI", "LYM", "MUC")), BOTH, (1, 2), {}),
     "one class is missing": ([*below(("A", "B"), ("ADI", "LYM")), "A/MUC/9.png"], BOTH, (1, 2), {}),
     "organs": (
-        below(("lung_image_sets", "colon_image_sets"),
-              {"lung_image_sets": ("lung_aca", "lung_n"), "colon_image_sets": ("colon_aca", "colon_n")}),
-        BOTH, (1, 2), {},
+        below(
+            ("lung_image_sets", "colon_image_sets"),
+            {
+                "lung_image_sets": ("lung_aca", "lung_n"),
+                "colon_image_sets": ("colon_aca", "colon_n"),
+            },
+        ),
+        BOTH,
+        (1, 2),
+        {},
     ),
     "train beside a class": (["train/a/1.png", "control/b/2.png"], BOTH, (1, 2), {}),
     "images and masks": (below(("images", "masks"), ("x", "y")), BOTH, (1, 2), {}),
     "sites": (below(("site_A", "site_B"), ("x", "y")), CERTAIN, 2, {"set": 1}),
     "hospitals": (below(("Hospital 1", "Hospital 2"), AB), CERTAIN, 2, {"set": 1}),
     "magnifications": (below(("40X", "100X", "400X"), AB), CERTAIN, 2, {"set": 1}),
-    "grades of two institutes": (below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")), BOTH, (1, 2), {}),
+    "grades of two institutes": (
+        below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")),
+        BOTH,
+        (1, 2),
+        {},
+    ),
     "stages of two institutes": (below(("Basel", "Oslo"), ("T1", "T2", "T3")), BOTH, (1, 2), {}),
     "years": (below(("2019", "2020"), AB), CERTAIN, 2, {"set": 1}),
     # fold/class
@@ -52,36 +83,74 @@ LAYOUTS = {
     "cv3": (below(("cv1", "cv2", "cv3"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
     "kfold": (below(("kfold_1", "kfold_2"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
     "split-1": (below(("split-1", "split-2"), AB), CERTAIN, 2, {"fold": 1}),
-    "folds with parts of their own": (below(("fold1", "fold2"), ("train", "test"), AB), CERTAIN, 3, {}),
+    "folds with parts of their own": (
+        below(("fold1", "fold2"), ("train", "test"), AB),
+        CERTAIN,
+        3,
+        {},
+    ),
     # patient/class
     "patients": (below(P, AB), CERTAIN, 2, {"group": 1}),
-    "patients with one diagnosis": (["P1/benign/1.png", "P2/malignant/2.png", "P3/benign/3.png"], CERTAIN, 2,
-                                    {"group": 1}),
+    "patients with one diagnosis": (
+        ["P1/benign/1.png", "P2/malignant/2.png", "P3/benign/3.png"],
+        CERTAIN,
+        2,
+        {"group": 1},
+    ),
     "patients, 0 and 1": (below(("10253", "10254", "8863"), ("0", "1")), CERTAIN, 2, {"group": 1}),
-    "cases, unknown classes": (below(("case 1", "case 2"), ("HGSC", "LGSC")), CERTAIN, 2, {"group": 1}),
-    "accession numbers": (below(("14-2523", "14-2524"), ("Normal", "Tumor")), CERTAIN, 2, {"group": 1}),
+    "cases, unknown classes": (
+        below(("case 1", "case 2"), ("HGSC", "LGSC")),
+        CERTAIN,
+        2,
+        {"group": 1},
+    ),
+    "accession numbers": (
+        below(("14-2523", "14-2524"), ("Normal", "Tumor")),
+        CERTAIN,
+        2,
+        {"group": 1},
+    ),
     "Patient_A": (below(("Patient_A", "Patient_B"), ("x", "y")), CERTAIN, 2, {"group": 1}),
-    "barcodes": (below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")), CERTAIN, 2, {"group": 1}),
+    "barcodes": (
+        below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")),
+        CERTAIN,
+        2,
+        {"group": 1},
+    ),
     "slide_07": (below(("slide_07", "slide_08"), ("tumor", "non-tumor")), CERTAIN, 2, {"group": 1}),
     "patients of unknown names": (below(("Ann", "Bob", "Cem"), AB), BOTH, (1, 2), {}),
     "patients and their lesions": (["P1/x/1.png", "P1/y/2.png", "P2/z/3.png"], BOTH, (1, 2), {}),
     # class first, as ever
     "classes": (below(("x", "y", "z")), CERTAIN, 1, None),
-    "class, patient": (below(AB, {"benign": ("P1", "P2"), "malignant": ("P3", "P1")}), CERTAIN, 1, None),
+    "class, patient": (
+        below(AB, {"benign": ("P1", "P2"), "malignant": ("P3", "P1")}),
+        CERTAIN,
+        1,
+        None,
+    ),
     "unknown class, patient": (below(("x", "y"), P), CERTAIN, 1, None),
     "class 0 and 1, patient": (below(("0", "1"), ("001", "002")), CERTAIN, 1, None),
     "class, slide code": (below(("x", "y"), ("S12-1", "S12-2")), CERTAIN, 1, None),
     "grade, number": (below(("grade1", "grade2", "grade3"), ("1", "2", "7")), CERTAIN, 1, None),
     "class, magnification": (below(("x", "y"), ("40X", "100X")), CERTAIN, 1, None),
-    "class, subtype": (below(AB, {"benign": ("adenosis", "papilloma"), "malignant": ("ductal", "mucinous")}),
-                       CERTAIN, 1, None),
+    "class, subtype": (
+        below(AB, {"benign": ("adenosis", "papilloma"), "malignant": ("ductal", "mucinous")}),
+        CERTAIN,
+        1,
+        None,
+    ),
     "class, images": (below(("x", "y"), ("images",)), CERTAIN, 1, None),
     "class, part": (below(("x", "y"), ("train", "test")), CERTAIN, 1, {"part": 2}),
     "class of organs, class": (below(("tumor", "normal"), ("0", "1")), BOTH, (1, 2), {}),
     # one folder around all
     "around classes": (below(("my study",), AB), CERTAIN, 2, {}),
     "around two levels": (below(("dataset",), ("images",), ("x", "y")), CERTAIN, 3, {}),
-    "around train and test": (below(("BreaKHis 400X",), ("train", "test"), AB), CERTAIN, 3, {"part": 2}),
+    "around train and test": (
+        below(("BreaKHis 400X",), ("train", "test"), AB),
+        CERTAIN,
+        3,
+        {"part": 2},
+    ),
     "around patients": (below(("data",), P, AB), CERTAIN, 3, {"group": 2}),
     "one class with patients": (below(("benign",), P), CERTAIN, 1, None),
     # three levels
@@ -89,16 +158,31 @@ LAYOUTS = {
     "train, class, patient": (below(("train", "test"), ("x", "y"), P), CERTAIN, 2, {"part": 1}),
     "set, patient, class": (below(("train", "test"), P, AB), CERTAIN, 3, {"part": 1, "group": 2}),
     "unknown set, patient, class": (below(("A", "B"), P, AB), BOTH, (1, 3), {}),
-    "train, images, class": (below(("train", "test"), ("images",), ("x", "y")), CERTAIN, 3, {"part": 1}),
-    "site, train, class": (below(("site 1", "site 2"), ("train", "test"), AB), CERTAIN, 3, {"set": 1, "part": 2}),
+    "train, images, class": (
+        below(("train", "test"), ("images",), ("x", "y")),
+        CERTAIN,
+        3,
+        {"part": 1},
+    ),
+    "site, train, class": (
+        below(("site 1", "site 2"), ("train", "test"), AB),
+        CERTAIN,
+        3,
+        {"set": 1, "part": 2},
+    ),
     # no folder of a class
     "flat parts": (below(("train", "test")), NONE, 1, {}),
     "flat trainA": (below(("trainA", "trainB", "testA", "testB")), NONE, 1, {}),
     "flat test_images": (below(("train_images", "test_images")), NONE, 1, {}),
     "flat patients": (below(("patient 1", "patient 2")), NONE, 1, {}),
     "flat folds": (below(("fold_0", "fold_1")), NONE, 1, {}),
-    "parts with patients": (below(("train", "test"), {"train": ("P1", "P2"), "test": ("P3",)}), NONE, 1, {}),
-}  # fmt: skip
+    "parts with patients": (
+        below(("train", "test"), {"train": ("P1", "P2"), "test": ("P3",)}),
+        NONE,
+        1,
+        {},
+    ),
+}
 
 
 def listed(cli, root, *options):
@@ -117,18 +201,26 @@ def test_a_layout(name, tmp_path, cli):
         for option in (f"--label-from {first}", f"--label-from {second}", f"--group-from {first}"):
             assert option in err
         for chosen in level:  # each advice leads on
-            code, rows, err = listed(cli, root, "--label-from", chosen, *(("--group-from", 1) if chosen > 1 else ()))
+            code, rows, err = listed(
+                cli, root, "--label-from", chosen, *(("--group-from", 1) if chosen > 1 else ())
+            )
             assert code == 0, err
-            assert {row["label"] for row in rows.values()} == {path.split("/")[chosen - 1] for path in files}
+            assert {row["label"] for row in rows.values()} == {
+                path.split("/")[chosen - 1] for path in files
+            }
         return
     assert code == 0, err
     if kind == NONE:
         assert {row["label"] for row in rows.values()} == {""}
         assert "not for classes, so images have no label" in err
         _, rows, _ = listed(cli, root, "--label-from", level)
-        assert {path: row["label"] for path, row in rows.items()} == {path: path.split("/")[0] for path in files}
+        assert {path: row["label"] for path, row in rows.items()} == {
+            path: path.split("/")[0] for path in files
+        }
         return
-    assert {path: row["label"] for path, row in rows.items()} == {path: path.split("/")[level - 1] for path in files}
+    assert {path: row["label"] for path, row in rows.items()} == {
+        path: path.split("/")[level - 1] for path in files
+    }
     group = (columns or {}).get("group")
     expected = {path: path.split("/")[group - 1] if group else "" for path in files}
     assert {path: row["group"] for path, row in rows.items()} == expected
@@ -136,10 +228,17 @@ def test_a_layout(name, tmp_path, cli):
     assert "warning" not in err
 
 
-@pytest.mark.parametrize(("name", "folds"), [
-    ("train_images", "folder"), ("around train and test", "folder"), ("class, part", "folder"),
-    ("set, patient, class", "folder"), ("fold_0", "site:fold"), ("sites", "site:set"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "folds"),
+    [
+        ("train_images", "folder"),
+        ("around train and test", "folder"),
+        ("class, part", "folder"),
+        ("set, patient, class", "folder"),
+        ("fold_0", "site:fold"),
+        ("sites", "site:set"),
+    ],
+)
 def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     files, _, _, columns = LAYOUTS[name]
     root = tree(tmp_path / "images", *files)
@@ -152,22 +251,45 @@ def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
             assert row["image_id"].split("/")[level].casefold().startswith(row["part"])
     else:
         by_fold = {(row["fold"], row["image_id"].split("/")[level]) for row in rows}
-        assert len(by_fold) == len({fold for fold, _ in by_fold}) == len({folder for _, folder in by_fold})
+        assert (
+            len(by_fold)
+            == len({fold for fold, _ in by_fold})
+            == len({folder for _, folder in by_fold})
+        )
 
 
 SIZE = (40, 40)
 
 
 def check(cli, root, *options):
-    code, out, err = cli("data", "check", "--images", root, "--no-copies", "--json", "--encoder", "tiny", "--view",
-                         "1.0:32", "--stain", "none", *options)  # fmt: skip
+    code, out, err = cli(
+        "data",
+        "check",
+        "--images",
+        root,
+        "--no-copies",
+        "--json",
+        "--encoder",
+        "tiny",
+        "--view",
+        "1.0:32",
+        "--stain",
+        "none",
+        *options,
+    )
     assert out, err
     return code, json.loads(out), err
 
 
-@pytest.mark.parametrize(("name", "following"), [
-    ("train_images", "--folds folder"), ("fold_0", "--folds site:fold"), ("sites", ""), ("patients", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "following"),
+    [
+        ("train_images", "--folds folder"),
+        ("fold_0", "--folds site:fold"),
+        ("sites", ""),
+        ("patients", ""),
+    ],
+)
 def test_what_is_suggested_follows_the_reading(name, following, tmp_path, cli):
     files = [path.replace(".png", f"{n}.png") for path in LAYOUTS[name][0] for n in range(4)]
     code, content, err = check(cli, tree(tmp_path / "images", *files, size=SIZE))
@@ -183,7 +305,9 @@ def test_what_is_suggested_follows_the_reading(name, following, tmp_path, cli):
 )
 def test_a_folder_beside_the_parts_is_none(parts, beside, around, tmp_path, cli):
     files = [f"{around}{path}" for path in below(parts, AB)]
-    root = tree(tmp_path / "images", *files, f"{around}{beside}/1.png", f"{around}{beside}/deep/2.png")
+    root = tree(
+        tmp_path / "images", *files, f"{around}{beside}/1.png", f"{around}{beside}/deep/2.png"
+    )
     code, rows, err = listed(cli, root)
     assert (code, sorted(rows)) == (0, sorted(files)), err
     assert {row["label"] for row in rows.values()} == set(AB)
@@ -196,8 +320,11 @@ def test_an_unlabelled_test_folder(tmp_path, cli):
     code, rows, err = listed(cli, root)
     assert code == 0, err
     assert {path: row["label"] for path, row in rows.items()} == {
-        "train/benign/0.png": "benign", "train/malignant/1.png": "malignant", "test/8.png": "", "test/9.png": "",
-    }  # fmt: skip
+        "train/benign/0.png": "benign",
+        "train/malignant/1.png": "malignant",
+        "test/8.png": "",
+        "test/9.png": "",
+    }
     assert "--folds folder" not in err
 
 
@@ -213,27 +340,46 @@ def test_a_part_beside_flat_classes_is_no_class(name, tmp_path, cli):
 
 
 SYSTEMS = [
-    "__MACOSX/benign/._1.png", "__MACOSX/._benign", "benign/.ipynb_checkpoints/1-checkpoint.png", "benign/._1.png",
-    "benign/Thumbs.db", ".DS_Store", "malignant/desktop.ini", "@eaDir/1.png", "benign/@eaDir/1.png/SYNO_THUMB.jpg",
-    ".AppleDouble/1.png", "$RECYCLE.BIN/1.png", "#recycle/2.png", "lost+found/3.png", "ehthumbs.db",
-]  # fmt: skip
+    "__MACOSX/benign/._1.png",
+    "__MACOSX/._benign",
+    "benign/.ipynb_checkpoints/1-checkpoint.png",
+    "benign/._1.png",
+    "benign/Thumbs.db",
+    ".DS_Store",
+    "malignant/desktop.ini",
+    "@eaDir/1.png",
+    "benign/@eaDir/1.png/SYNO_THUMB.jpg",
+    ".AppleDouble/1.png",
+    "$RECYCLE.BIN/1.png",
+    "#recycle/2.png",
+    "lost+found/3.png",
+    "ehthumbs.db",
+]
 
 
 @pytest.mark.parametrize("around", ["", "train/"])
 def test_files_of_systems_never_count(around, tmp_path, cli):
-    root = tree(tmp_path / "images", *(f"{around}{label}/{n}.png" for label in AB for n in range(4)), size=SIZE)
+    root = tree(
+        tmp_path / "images",
+        *(f"{around}{label}/{n}.png" for label in AB for n in range(4)),
+        size=SIZE,
+    )
     for name in SYSTEMS:
         path = root / (around if name.startswith(AB) else "") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     code, content, _ = check(cli, root)
-    assert (code, content["images"], list(content["classes"])) == (0, 8, list(AB)), content["findings"]
+    assert (code, content["images"], list(content["classes"])) == (0, 8, list(AB)), content[
+        "findings"
+    ]
     assert not any(name in finding["file"] for name in SYSTEMS for finding in content["findings"])
 
 
 @pytest.mark.parametrize("suffixes", [("jp2",), ("heic", "gif"), ("AVIF", "psd", "jxl"), ("nd2",)])
 def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
-    root = tree(tmp_path / "images", *(f"{label}/{n}.png" for label in AB for n in range(4)), size=SIZE)
+    root = tree(
+        tmp_path / "images", *(f"{label}/{n}.png" for label in AB for n in range(4)), size=SIZE
+    )
     for suffix in suffixes:
         for n in range(3):
             (root / "benign" / f"{n}.{suffix}").write_bytes(b"x")
@@ -257,10 +403,16 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
         (tmp_path / label).mkdir()
         (tmp_path / label / f"1.{suffix}").write_bytes(b"x")
     (tmp_path / "a.txt").write_text("x")
-    for command in (("data", "check", "--images", tmp_path), ("stain", tmp_path, "--out", tmp_path / "out")):
+    for command in (
+        ("data", "check", "--images", tmp_path),
+        ("stain", tmp_path, "--out", tmp_path / "out"),
+    ):
         code, _, err = cli(*command)
         assert code == 2
-        assert f"image in this folder, but 1 .txt, 2 .{suffix}; save the pictures as PNG or TIFF" in err
+        assert (
+            f"image in this folder, but 1 .txt, 2 .{suffix}; save the pictures as PNG or TIFF"
+            in err
+        )
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG", "JFIF"])
@@ -275,7 +427,12 @@ def test_other_suffixes_of_jpeg(suffix, tmp_path, cli):
 BREAKHIS = [
     f"SOB_{kind}_{subtype}-14-{patient}-{power}-{n:03d}.png"
     for power in (200, 400)
-    for kind, subtype, patient in (("B", "A", "22549AB"), ("B", "F", "9133"), ("M", "DC", "2523"), ("M", "LC", "15570"))
+    for kind, subtype, patient in (
+        ("B", "A", "22549AB"),
+        ("B", "F", "9133"),
+        ("M", "DC", "2523"),
+        ("M", "LC", "15570"),
+    )
     for n in (1, 2, 3)
 ]
 
@@ -286,7 +443,9 @@ def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, 
     images = tree(tmp_path / "images", *BREAKHIS)
     for k, fold in enumerate(("fold1", "fold2")):
         for n, name in enumerate(BREAKHIS):
-            folder = tmp_path / "mkfold" / fold / parts[(n + k) % len(parts)] / f"{name.split('-')[3]}X"
+            folder = (
+                tmp_path / "mkfold" / fold / parts[(n + k) % len(parts)] / f"{name.split('-')[3]}X"
+            )
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, folder)
     out, _ = completed("data", "list", "--images", tmp_path / "mkfold")

@@ -44,10 +44,14 @@ def blended(image, mask, colour, opacity=1.0):
 
 def stroked(image, colour, *, width=18, opacity=1.0, multiply=False):
     mask = np.zeros(image.shape[:2], np.uint8)
-    cv2.polylines(mask, [np.array([(40, 90), (200, 250), (430, 200)])], False, 255, width, cv2.LINE_AA)
+    cv2.polylines(
+        mask, [np.array([(40, 90), (200, 250), (430, 200)])], False, 255, width, cv2.LINE_AA
+    )
     if not multiply:
         return blended(image, mask, colour, opacity)
-    return np.rint(image * (1 - mask[..., np.newaxis] / 255 * (1 - np.array(colour) / 255))).astype(np.uint8)
+    return np.rint(image * (1 - mask[..., np.newaxis] / 255 * (1 - np.array(colour) / 255))).astype(
+        np.uint8
+    )
 
 
 def framed(image, colour):
@@ -64,18 +68,27 @@ def eyepiece(image, blur=2):
 
 def scaled(image, colour):
     marked = cv2.rectangle(image.copy(), (380, 340), (480, 346), colour, -1)
-    return cv2.putText(marked, "100 um", (380, 330), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, 2, cv2.LINE_AA)
+    return cv2.putText(
+        marked, "100 um", (380, 330), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, 2, cv2.LINE_AA
+    )
 
 
 KINDS = {
-    **{f"{name} pen": lambda image, colour=colour: stroked(image, colour) for name, colour in INKS.items()},
+    **{
+        f"{name} pen": lambda image, colour=colour: stroked(image, colour)
+        for name, colour in INKS.items()
+    },
     "thin pen": lambda image: stroked(image, (30, 60, 180), width=4),
     "pale pen": lambda image: stroked(image, (0, 70, 190), opacity=0.8),
     "blue marker": lambda image: stroked(image, (60, 110, 220), width=30, multiply=True),
     "yellow marker": lambda image: stroked(image, (250, 240, 80), width=30, multiply=True),
     "black border": lambda image: framed(image, (0, 0, 0)),
-    "noisy border": lambda image: framed(image, np.random.default_rng(0).integers(0, 12, image.shape)),
-    "noisy grey border": lambda image: framed(image, np.random.default_rng(0).integers(120, 136, image.shape)),
+    "noisy border": lambda image: framed(
+        image, np.random.default_rng(0).integers(0, 12, image.shape)
+    ),
+    "noisy grey border": lambda image: framed(
+        image, np.random.default_rng(0).integers(120, 136, image.shape)
+    ),
     "eyepiece": eyepiece,
     "eyepiece out of focus": lambda image: eyepiece(image, 8),
     "blue scale bar": lambda image: scaled(image, (0, 0, 255)),
@@ -106,12 +119,22 @@ def rows_of(folder):
 
 
 @pytest.mark.parametrize("quality", [None, pytest.param(80, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("stain", ["macenko", pytest.param("macenko-robust", marks=pytest.mark.slow)])
-def test_tissue_beside_them_gets_the_colours_that_it_had(completed, clean, tmp_path, stain, quality):
-    before = {name: save(tmp_path / "in" / f"{name}.png", change(clean), quality) for name, change in KINDS.items()}
+@pytest.mark.parametrize(
+    "stain", ["macenko", pytest.param("macenko-robust", marks=pytest.mark.slow)]
+)
+def test_tissue_beside_them_gets_the_colours_that_it_had(
+    completed, clean, tmp_path, stain, quality
+):
+    before = {
+        name: save(tmp_path / "in" / f"{name}.png", change(clean), quality)
+        for name, change in KINDS.items()
+    }
     reference = save(tmp_path / "in" / "clean.png", clean, quality)
     _, err = completed("stain", tmp_path / "in", "--out", tmp_path / "out", "--stain", stain)
-    after = {name: decode_image(tmp_path / "out" / f"{name}.png").astype(int) for name in ("clean", *KINDS)}
+    after = {
+        name: decode_image(tmp_path / "out" / f"{name}.png").astype(int)
+        for name in ("clean", *KINDS)
+    }
     far = {}
     for name, image in before.items():
         untouched = (image == reference).all(axis=2)
@@ -119,9 +142,14 @@ def test_tissue_beside_them_gets_the_colours_that_it_had(completed, clean, tmp_p
         far[name] = np.abs(after[name] - after["clean"])[untouched].mean()
     assert {name: difference for name, difference in far.items() if difference > MOST} == {}
     assert "ink, black or single-coloured areas are left as they are" in err
-    shares = {name.removesuffix(".png"): float(row["foreign"]) for name, row in rows_of(tmp_path / "out").items()}
+    shares = {
+        name.removesuffix(".png"): float(row["foreign"])
+        for name, row in rows_of(tmp_path / "out").items()
+    }
     assert shares["clean"] == 0
-    assert all(share > 0 for name, share in shares.items() if name not in ("clean", "white scale bar"))
+    assert all(
+        share > 0 for name, share in shares.items() if name not in ("clean", "white scale bar")
+    )
 
 
 def test_they_keep_their_pixels_and_are_counted(completed, clean, tmp_path):
@@ -146,19 +174,30 @@ def test_the_statistics_are_those_of_all_pixels_farther_than_16(cli, clean, tmp_
     plane = vectors[:, np.argsort(values)[::-1][:2]]
     plane = plane * np.where((tissue @ plane).mean(axis=0) < 0, -1, 1)
     angle = np.arctan2(*(tissue @ plane).T[::-1])
-    ends = sorted((plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])), key=lambda v: -v[0])
+    ends = sorted(
+        (plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])), key=lambda v: -v[0]
+    )
     stains = np.stack(ends, axis=1)
     maxima = np.percentile(np.linalg.lstsq(stains, counted.T, rcond=None)[0], 99, axis=1)
     od = -np.log((clean[32:, :-42].reshape(-1, 3).astype(float) + 1) / 240)
-    c = np.linalg.lstsq(stains, od.T, rcond=None)[0] * (np.array([1.9705, 1.0308]) / maxima)[:, None]
+    c = (
+        np.linalg.lstsq(stains, od.T, rcond=None)[0]
+        * (np.array([1.9705, 1.0308]) / maxima)[:, None]
+    )
     out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
     after = decode_image(tmp_path / "out" / "padded.png")[32:, :-42].reshape(-1, 3)
-    assert (np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2).mean() >= 0.998  # but dark pixels at the edge
+    assert (
+        np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2
+    ).mean() >= 0.998  # but dark pixels at the edge
     row = rows_of(tmp_path / "out")["padded.png"]
     shown = [
-        float(row[f"{name}_{channel}"]) for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")
+        float(row[f"{name}_{channel}"])
+        for name in ("hematoxylin", "eosin")
+        for channel in ("red", "green", "blue")
     ]
-    np.testing.assert_allclose(shown, stains.T.ravel(), atol=2e-3)  # dark pixels that touch the border widen it
+    np.testing.assert_allclose(
+        shown, stains.T.ravel(), atol=2e-3
+    )  # dark pixels that touch the border widen it
 
 
 def test_other_images_keep_their_bytes_and_published_ones_all(cli, clean, tmp_path):
@@ -199,11 +238,16 @@ def write_set(folder, number, change):
         image = drawn(index)
         target = folder / ("a", "b")[index % 2] / f"{index:02}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(change(image, np.random.default_rng(index)) if index < number else image).save(target)
+        Image.fromarray(
+            change(image, np.random.default_rng(index)) if index < number else image
+        ).save(target)
 
 
 SETS = {
-    "grey": (lambda image, rng: np.repeat(image[..., 1:2], 3, axis=2), "grey pictures (12): use --stain none"),
+    "grey": (
+        lambda image, rng: np.repeat(image[..., 1:2], 3, axis=2),
+        "grey pictures (12): use --stain none",
+    ),
     "brown": (lambda image, rng: dab(blots(rng)), "another stain (12): use --stain none"),
 }
 CHECK = ("--view", "1.0:64", "--no-copies")
@@ -215,14 +259,20 @@ def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_
     write_set(tmp_path / "set", 12, change)
     code, out, _ = cli("data", "check", "--images", tmp_path / "set", *CHECK, "--json")
     assert code == 1
-    found = [finding for finding in json.loads(out)["findings"] if "doubtful stains" in finding["message"]]
+    found = [
+        finding
+        for finding in json.loads(out)["findings"]
+        if "doubtful stains" in finding["message"]
+    ]
     assert [finding["level"] for finding in found] == ["warning"]
     assert text in found[0]["message"]
     assert "macenko-robust" not in found[0]["message"]
     code, out, _ = cli("data", "check", "--images", tmp_path / "set", *CHECK, "--stain", "none")
     assert (code, "doubtful" in out) == (0, False)
     if name == "grey":
-        assert "too little tissue" not in cli("data", "check", "--images", tmp_path / "set", *CHECK)[1]
+        assert (
+            "too little tissue" not in cli("data", "check", "--images", tmp_path / "set", *CHECK)[1]
+        )
 
 
 def pen(image, rng):
@@ -231,7 +281,12 @@ def pen(image, rng):
 
 @pytest.mark.parametrize(
     ("number", "stain", "expected"),
-    [(12, "macenko", 0), (12, "macenko-published", 1), (1, "macenko-published", 0), (2, "macenko-published", 1)],
+    [
+        (12, "macenko", 0),
+        (12, "macenko-published", 1),
+        (1, "macenko-published", 0),
+        (2, "macenko-published", 1),
+    ],
 )
 def test_a_tenth_of_doubtful_images_is_a_finding(cli, tmp_path, number, stain, expected):
     write_set(tmp_path / "set", number, pen)
@@ -259,9 +314,14 @@ def test_featurize_and_predict_name_them(cli, completed, tissue, tiny_options, t
 def test_real_tissue_is_not_ink(shared, tmp_path):
     from bchisto.stains import foreign_pixels
 
-    images = {path.name: decode_image(path) for path in sorted((shared / "data" / "breakhis").rglob("*.png"))}
+    images = {
+        path.name: decode_image(path)
+        for path in sorted((shared / "data" / "breakhis").rglob("*.png"))
+    }
     assert [name for name, image in images.items() if foreign_pixels(image) is not None] == []
-    compressed = {name: save(tmp_path / "compressed.png", image, 80) for name, image in images.items()}
+    compressed = {
+        name: save(tmp_path / "compressed.png", image, 80) for name, image in images.items()
+    }
     taken = [name for name, image in compressed.items() if foreign_pixels(image) is not None]
     assert len(taken) <= 1  # in one, glass along a side becomes even
     patches = sorted((shared / "data" / "idc").rglob("*.png"))[::20]
@@ -279,7 +339,10 @@ def test_dark_nuclei_of_another_laboratory_are_not_ink(label, index):
 def test_inks_of_colours_that_stains_could_have_on_real_tissue(completed, shared, tmp_path):
     images = sorted((shared / "data" / "breakhis").rglob("*.png"))[::40]
     changes = {name: KINDS[f"{name} pen"] for name in ("violet", "magenta", "brown")}
-    changes |= {"thin": lambda image: stroked(image, INKS["magenta"], width=6), "border": KINDS["noisy grey border"]}
+    changes |= {
+        "thin": lambda image: stroked(image, INKS["magenta"], width=6),
+        "border": KINDS["noisy grey border"],
+    }
     before = {}
     for path in images:
         before[path.stem] = save(tmp_path / "in" / path.name, decode_image(path))
@@ -296,9 +359,13 @@ def test_inks_of_colours_that_stains_could_have_on_real_tissue(completed, shared
 
 def test_a_pen_on_real_tissue(completed, shared, tmp_path):
     cases = shared / "data" / "cases"
-    _, err = completed("stain", cases / "c02_blue_pen.png", cases / "c02_twin.png", "--out", tmp_path / "out")
+    _, err = completed(
+        "stain", cases / "c02_blue_pen.png", cases / "c02_twin.png", "--out", tmp_path / "out"
+    )
     assert "1 of 2 images: ink" in err
-    before, after = ([decode_image(folder / f"c02_{name}.png").astype(int) for name in ("blue_pen", "twin")]
-                     for folder in (cases, tmp_path / "out"))  # fmt: skip
+    before, after = (
+        [decode_image(folder / f"c02_{name}.png").astype(int) for name in ("blue_pen", "twin")]
+        for folder in (cases, tmp_path / "out")
+    )
     untouched = (before[0] == before[1]).all(axis=2)
     assert np.abs(after[0] - after[1])[untouched].mean() <= MOST

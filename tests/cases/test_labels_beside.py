@@ -9,28 +9,58 @@ from sample_trees import tree
 from written_tables import checked, listed, table
 
 TINY = (
-    "--encoder", "tiny", "--weights", "random", "--view", "1.0:32", "--crops", 1, "--augmentations", 1,
-    "--jobs", 1, "--stain", "none",
-    "--color-range", 1, 1,
-)  # fmt: skip
+    "--encoder",
+    "tiny",
+    "--weights",
+    "random",
+    "--view",
+    "1.0:32",
+    "--crops",
+    1,
+    "--augmentations",
+    1,
+    "--jobs",
+    1,
+    "--stain",
+    "none",
+    "--color-range",
+    1,
+    1,
+)
 
 
 def images(root, *, folder="", suffix=".png", count=8):
-    return tree(root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
+    return tree(
+        root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40)
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "suffix"), [("csv", ".png"), ("semicolons", ".tif"), ("tabs", ".JPG"), ("xlsx", ".png")]
+    ("kind", "suffix"),
+    [("csv", ".png"), ("semicolons", ".tif"), ("tabs", ".JPG"), ("xlsx", ".png")],
 )
 def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, completed, kind, suffix):
     root = images(tmp_path, suffix=suffix)
     rows = [(f"im{n:02d}", "ab"[n % 2], f"P{n // 2}", "0,5", "xy"[n // 4]) for n in range(8)]
     path = table(tmp_path, kind, [("id", "diagnosis", "Patient ID", "mpp", "site"), *rows])
     found, err = listed(cli, root, "--labels", path)
-    assert [(row["label"], row["group"], row["mpp"]) for row in found.values()] == [(r[1], r[2], "0.5") for r in rows]
+    assert [(row["label"], row["group"], row["mpp"]) for row in found.values()] == [
+        (r[1], r[2], "0.5") for r in rows
+    ]
     assert set(found) == {f"im{n:02d}{suffix}" for n in range(8)}
     assert "8 of 8 rows name the image with another folder or suffix" in err
-    completed("data", "folds", "--images", root, "--labels", path, "--folds", "site:site", "--out", tmp_path / "f.csv")
+    completed(
+        "data",
+        "folds",
+        "--images",
+        root,
+        "--labels",
+        path,
+        "--folds",
+        "site:site",
+        "--out",
+        tmp_path / "f.csv",
+    )
 
 
 @pytest.mark.parametrize("folder", ["train/", "a b/c/"])
@@ -45,7 +75,9 @@ def test_rows_name_images_with_or_without_folder_and_suffix(tmp_path, cli, folde
 
 
 def test_folders_mean_nothing_beside_a_table(tmp_path, cli):
-    root = tree(tmp_path / "images", "im0.png", "train/im1.png", "test/im2.png", "benign/P1/im3.png")
+    root = tree(
+        tmp_path / "images", "im0.png", "train/im1.png", "test/im2.png", "benign/P1/im3.png"
+    )
     path = table(tmp_path, "csv", [("id", "label"), *((f"im{n}", "ab"[n % 2]) for n in range(4))])
     found, _ = listed(cli, root, "--labels", path, "--group-from", r"im(\d)")
     assert {name[-7:]: (row["label"], row["group"]) for name, row in found.items()} == {
@@ -56,12 +88,22 @@ def test_folders_mean_nothing_beside_a_table(tmp_path, cli):
 
 def test_named_columns(tmp_path, cli):
     root = images(tmp_path)
-    path = table(tmp_path, "csv", [("Bild", "Art", "Fall"), *((f"im{n:02d}", n % 2, n // 2) for n in range(8))])
+    path = table(
+        tmp_path,
+        "csv",
+        [("Bild", "Art", "Fall"), *((f"im{n:02d}", n % 2, n // 2) for n in range(8))],
+    )
     named = ("--path-column", "bild", "--label-column", "art", "--group-column", "FALL")
     found, _ = listed(cli, root, "--labels", path, *named)
-    assert [(row["label"], row["group"]) for row in found.values()] == [(str(n % 2), str(n // 2)) for n in range(8)]
+    assert [(row["label"], row["group"]) for row in found.values()] == [
+        (str(n % 2), str(n // 2)) for n in range(8)
+    ]
     code, _, err = cli("data", "list", "--images", root, "--labels", path)
-    assert (code, "t.csv: the header must have a column `path`" in err, "--path-column" in err) == (2, True, True)
+    assert (code, "t.csv: the header must have a column `path`" in err, "--path-column" in err) == (
+        2,
+        True,
+        True,
+    )
 
 
 def test_what_finds_no_counterpart_is_counted_and_named(tmp_path, cli):
@@ -71,7 +113,10 @@ def test_what_finds_no_counterpart_is_counted_and_named(tmp_path, cli):
     code, out = checked(cli, root, "--labels", path)
     assert code == 1
     assert "im00.png, im01.png: 2 of 8 images have no row of their own in t.csv, so no label" in out
-    assert "im08, im09, im10: 3 rows of t.csv name no image, or not only one; nothing is read from them" in out
+    assert (
+        "im08, im09, im10: 3 rows of t.csv name no image, or not only one; nothing is read from them"
+        in out
+    )
     found, _ = listed(cli, root, "--labels", path)
     assert [row["label"] for row in found.values()] == ["", "", *"ababab"]
 
@@ -81,19 +126,36 @@ def test_names_that_fit_two_images_are_named(tmp_path, cli):
     rows = [("1", "x"), ("2", "x"), ("3", "y"), ("b/1", "y")]
     code, out = checked(cli, root, "--labels", table(tmp_path, "csv", [("id", "label"), *rows]))
     assert code == 1
-    assert "1, 3: 2 rows of t.csv name no image, or not only one" in out or "3: 1 rows of t.csv name no image" in out
-    code, _, err = cli(
-        "data", "list", "--images", root, "--labels", table(tmp_path, "csv", [("id", "label"), ("9", "x")])
+    assert (
+        "1, 3: 2 rows of t.csv name no image, or not only one" in out
+        or "3: 1 rows of t.csv name no image" in out
     )
-    assert (code, "none of its rows, such as 9, names one of the 5 images, such as a/1.png" in err) == (2, True)
+    code, _, err = cli(
+        "data",
+        "list",
+        "--images",
+        root,
+        "--labels",
+        table(tmp_path, "csv", [("id", "label"), ("9", "x")]),
+    )
+    assert (
+        code,
+        "none of its rows, such as 9, names one of the 5 images, such as a/1.png" in err,
+    ) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "rows of t.csv name no image"),
-        ([("id", "label"), ("im00", "a"), ("im00", "b")], "the same image has two labels, a (t.csv:2) and b (t.csv:3)"),
-        ([("id", "label", "mpp"), ("im00", "a", "x"), ("im01", "b", "0.5")], "t.csv:2: mpp x: give micrometres"),
+        (
+            [("id", "label"), ("im00", "a"), ("im00", "b")],
+            "the same image has two labels, a (t.csv:2) and b (t.csv:3)",
+        ),
+        (
+            [("id", "label", "mpp"), ("im00", "a", "x"), ("im01", "b", "0.5")],
+            "t.csv:2: mpp x: give micrometres",
+        ),
         ([("id", "case"), ("im00", "1"), ("im01", "2")], "no image has a label"),
     ],
 )
@@ -108,7 +170,10 @@ def test_what_it_does_not_go_with(tmp_path, cli):
     code, _, err = cli("data", "list", "--images", path, "--labels", path)
     assert (code, f"--labels {path}: goes with a folder of images of your own" in err) == (2, True)
     code, _, err = cli("data", "list", "--images", root, "--labels", path, "--dataset", "breakhis")
-    assert (code, f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err) == (2, True)
+    assert (
+        code,
+        f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err,
+    ) == (2, True)
     code, _, err = cli("data", "list", "--images", root, "--labels", tmp_path / "gone.csv")
     assert (code, "gone.csv: cannot be read" in err) == (2, True)
 
@@ -121,7 +186,19 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     completed("featurize", "--images", root, "--labels", path, "--out", tmp_path / "run", *TINY)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert "labels" in json.dumps(record)
-    boost = ("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "prototype", "--jobs", 1, "--group-by", "none")
+    boost = (
+        "boost",
+        "--out",
+        tmp_path / "run",
+        "--folds",
+        2,
+        "--head",
+        "prototype",
+        "--jobs",
+        1,
+        "--group-by",
+        "none",
+    )
     completed(*boost)
     (predictions,) = (tmp_path / "run" / "boost").rglob("predictions.csv")
     with predictions.open() as file:
@@ -131,7 +208,10 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     completed("featurize", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "run")
     completed(*boost)
     with predictions.open() as file:
-        assert next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png") == "1"
+        assert (
+            next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png")
+            == "1"
+        )
 
 
 @pytest.mark.parametrize("name", ["{}", "{}.svs", "x/{}.jpg", "train\\{}.png", "{}.png\u200b"])
@@ -144,7 +224,16 @@ def test_fold_lists_name_images_as_labels_do(tmp_path, completed, name):
         path = table(tmp_path, kind, [("image_id", "fold"), *rows])
         completed("data", "folds", "--images", root, "--folds", path, "--out", out)
         with out.open(encoding="utf-8") as file:
-            assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {"0": "1", "1": "2", "2": "1"}
+            assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {
+                "0": "1",
+                "1": "2",
+                "2": "1",
+            }
         out.unlink()
     path = table(tmp_path, "csv", [("image_id",), *([row[0]] for row in rows[1:5])])
-    assert [record.image_id[-5] for record in read_dataset(root, only=path).records] == ["1", "2", "0", "1"]
+    assert [record.image_id[-5] for record in read_dataset(root, only=path).records] == [
+        "1",
+        "2",
+        "0",
+        "1",
+    ]

@@ -23,7 +23,11 @@ def table(folder, column, names):
     return folder / "m.csv"
 
 
-SLIDES = [f"TCGA-A{patient}-A0S{patient}-01{'AZ'[patient % 2]}-00-DX{n}" for patient in range(3) for n in (1, 2)]
+SLIDES = [
+    f"TCGA-A{patient}-A0S{patient}-01{'AZ'[patient % 2]}-00-DX{n}"
+    for patient in range(3)
+    for n in (1, 2)
+]
 
 
 def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
@@ -39,28 +43,46 @@ def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
     )
 
 
-@pytest.mark.parametrize(("column", "written"), [
-    ("slide_id", str), ("slide", str.lower), ("case_id", "{}.svs".format),
-    ("patient", lambda name: name.replace("-", "_")), ("slide_id", "{}.3f2504e0-4f89".format),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "written"),
+    [
+        ("slide_id", str),
+        ("slide", str.lower),
+        ("case_id", "{}.svs".format),
+        ("patient", lambda name: name.replace("-", "_")),
+        ("slide_id", "{}.3f2504e0-4f89".format),
+    ],
+)
 def test_barcodes_in_a_column(column, written, tmp_path, cli):
     groups, err = listed(cli, table(tmp_path, column, [written(name) for name in SLIDES]))
     assert list(groups.values()) == [name[:12] for name in SLIDES for _ in range(2)]
     assert "TCGA barcodes name the patient" in err
 
 
-@pytest.mark.parametrize("name", ["{label}/{slide}_{n}.png", "{label}/{slide}/{n}.png", "{slide}_x/{label}/{n}.png"])
+@pytest.mark.parametrize(
+    "name", ["{label}/{slide}_{n}.png", "{label}/{slide}/{n}.png", "{slide}_x/{label}/{n}.png"]
+)
 def test_barcodes_in_paths(name, tmp_path, cli):
-    files = {name.format(label="xy"[n % 2], slide=slide, n=n): slide for n, slide in enumerate([*SLIDES, *SLIDES])}
+    files = {
+        name.format(label="xy"[n % 2], slide=slide, n=n): slide
+        for n, slide in enumerate([*SLIDES, *SLIDES])
+    }
     root = tree(tmp_path / "images", *files)
     options = ("--label-from", 2) if name.startswith("{slide}") else ()
     groups, err = listed(cli, root, *options)
     assert groups == {path: slide[:12] for path, slide in files.items()}
     assert "TCGA barcodes name the patient" in err
-    (root.parent / "m.csv").write_text("path,label\n" + "".join(f"images/{path},a\n" for path in files))
+    (root.parent / "m.csv").write_text(
+        "path,label\n" + "".join(f"images/{path},a\n" for path in files)
+    )
     groups, err = listed(cli, root.parent / "m.csv")
-    assert {path.removeprefix("images/"): group for path, group in groups.items()} == groups_of(files)
-    assert f"TCGA barcodes name the patient of {len(files)} of {len(files)} images: TCGA-A0-A0S0, TCGA-A1-A0S1" in err
+    assert {path.removeprefix("images/"): group for path, group in groups.items()} == groups_of(
+        files
+    )
+    assert (
+        f"TCGA barcodes name the patient of {len(files)} of {len(files)} images: TCGA-A0-A0S0, TCGA-A1-A0S1"
+        in err
+    )
 
 
 def groups_of(files):
@@ -107,33 +129,61 @@ def test_slides_of_a_column(name, tmp_path, cli):
 
 def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
     names = ["Ann_slide1", "Ann_slide2", "MEIER-007", "Meier-7"]
-    _, out, _ = cli("data", "check", "--images", table(tmp_path, "slide_id", names), "--html", tmp_path / "p.html")
+    _, out, _ = cli(
+        "data",
+        "check",
+        "--images",
+        table(tmp_path, "slide_id", names),
+        "--html",
+        tmp_path / "p.html",
+    )
     assert all(name in out for name in names)
-    assert not any(name.casefold() in (tmp_path / "p.html").read_text().casefold() for name in names)
+    assert not any(
+        name.casefold() in (tmp_path / "p.html").read_text().casefold() for name in names
+    )
 
 
-@pytest.mark.parametrize(("name", "path", "rule"), [
-    ("S12-1", "{label}/{slide}/1.png", "2"), ("12345_A", "{label}/{slide}/tiles/1.png", "2"),
-    ("DX", "{label}/{slide}.png", r"([^/]+)\.png"), ("slide1", "grade {label}/{slide}_tile_7.png", "/(.+)_tile"),
-    ("12a", "{label}/{slide}/1.png", "2"), ("one slide only", "{label}/{slide}.png", r"([^/]+)\.png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "path", "rule"),
+    [
+        ("S12-1", "{label}/{slide}/1.png", "2"),
+        ("12345_A", "{label}/{slide}/tiles/1.png", "2"),
+        ("DX", "{label}/{slide}.png", r"([^/]+)\.png"),
+        ("slide1", "grade {label}/{slide}_tile_7.png", "/(.+)_tile"),
+        ("12a", "{label}/{slide}/1.png", "2"),
+        ("one slide only", "{label}/{slide}.png", r"([^/]+)\.png"),
+    ],
+)
 def test_slides_of_a_rule(name, path, rule, tmp_path, cli):
     slides, _ = FAMILIES[name]
-    root = tree(tmp_path / "images", *(path.format(label="xy"[n % 2], slide=s) for n, s in enumerate(slides)))
+    root = tree(
+        tmp_path / "images",
+        *(path.format(label="xy"[n % 2], slide=s) for n, s in enumerate(slides)),
+    )
     groups, err = listed(cli, root, "--group-from", rule)
     assert set(groups.values()) == set(slides)
     assert "differ only in their end" in err
     assert "name the patients by --group-from, or in the column group of a manifest" in err
 
 
-@pytest.mark.parametrize("names", [
-    [f"P{n}" for n in range(12)], [f"P_{n}" for n in range(1, 7)], [f"H1-{n:02d}" for n in range(1, 15)],
-    ["14-2523", "14-2524", "15-1000"], ["Ann", "Bob", "Cem"], ["case A", "case B"], ["001", "002", "010"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"P{n}" for n in range(12)],
+        [f"P_{n}" for n in range(1, 7)],
+        [f"H1-{n:02d}" for n in range(1, 15)],
+        ["14-2523", "14-2524", "15-1000"],
+        ["Ann", "Bob", "Cem"],
+        ["case A", "case B"],
+        ["001", "002", "010"],
+    ],
+)
 def test_patients_that_are_only_numbered(names, tmp_path, cli):
     _, err = listed(cli, table(tmp_path, "slide_id", names))
     assert "differ only" not in err
-    root = tree(tmp_path / "images", *(f"{'ab'[n % 2]}/{name}/1.png" for n, name in enumerate(names)))
+    root = tree(
+        tmp_path / "images", *(f"{'ab'[n % 2]}/{name}/1.png" for n, name in enumerate(names))
+    )
     assert "differ only" not in listed(cli, root, "--group-from", 2)[1]
 
 
@@ -146,5 +196,7 @@ def test_a_rule_for_a_column(tmp_path, cli):
     manifest = table(tmp_path, "Slide", ["S1.a", "S1.b", "S2.a"])
     groups, _ = listed(cli, manifest, "--group-column", "slide", "--group-from", r"^(S\d+)")
     assert list(groups.values()) == ["S1"] * 4 + ["S2"] * 2
-    code, _, err = cli("data", "list", "--images", manifest, "--group-column", "slide", "--group-from", 2)
+    code, _, err = cli(
+        "data", "list", "--images", manifest, "--group-column", "slide", "--group-from", 2
+    )
     assert (code, "--group-from fits none" in err) == (2, True)

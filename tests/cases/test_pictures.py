@@ -28,7 +28,10 @@ def tif(values, **options):
 
 
 def ome(values, axes="CYX", names=None, **options):
-    metadata = {"axes": axes, **({"Channel": {"Name": names}} if isinstance(names, list) else names or {})}
+    metadata = {
+        "axes": axes,
+        **({"Channel": {"Name": names}} if isinstance(names, list) else names or {}),
+    }
     return tif(values, ome=True, photometric="minisblack", metadata=metadata, **options)
 
 
@@ -41,7 +44,9 @@ def luts(*colours):
 
 
 RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
-COLOURS = {"Channel": {"Color": [65535, 16711935, -16776961]}}  # blue, green, red as RGBA with a sign
+COLOURS = {
+    "Channel": {"Color": [65535, 16711935, -16776961]}
+}  # blue, green, red as RGBA with a sign
 
 
 def pages_of_pillow(planes):
@@ -82,31 +87,61 @@ PLAIN = {  # read as RGB without a word
 GREY = PLANES[1]
 MOVED = np.stack([GREY, np.rot90(GREY, 2), GREY[::-1]])
 REFUSED = {
-    **{f"three grey pages {name}": (data, "3 grey pages; if they are red, green and blue") for name, data in (
-        ("of tifffile", tif(PLANES, photometric="minisblack")),
-        ("with axes", tif(PLANES, photometric="minisblack", metadata={"axes": "CYX"})),
-        ("without metadata", tif(PLANES, photometric="minisblack", metadata=None)),
-        ("of Pillow", pages_of_pillow(PLANES)), ("that differ", pages_of_pillow(MOVED)))},
+    **{
+        f"three grey pages {name}": (data, "3 grey pages; if they are red, green and blue")
+        for name, data in (
+            ("of tifffile", tif(PLANES, photometric="minisblack")),
+            ("with axes", tif(PLANES, photometric="minisblack", metadata={"axes": "CYX"})),
+            ("without metadata", tif(PLANES, photometric="minisblack", metadata=None)),
+            ("of Pillow", pages_of_pillow(PLANES)),
+            ("that differ", pages_of_pillow(MOVED)),
+        )
+    },
     "dark channels": (ome(DARK), "3 channels, of fluorescence, or dark as such"),
-    "dark composite": (imagej(DARK, mode="composite"), "3 channels, of fluorescence, or dark as such"),
-    "dark of 16 bits": (ome(DARK.astype(np.uint16) * 20), "3 channels, of fluorescence, or dark as such"),
+    "dark composite": (
+        imagej(DARK, mode="composite"),
+        "3 channels, of fluorescence, or dark as such",
+    ),
+    "dark of 16 bits": (
+        ome(DARK.astype(np.uint16) * 20),
+        "3 channels, of fluorescence, or dark as such",
+    ),
     "colours of fluorescence": (
-        imagej(PLANES, mode="composite", LUTs=luts((0, 1, 1), (1, 0, 1), (1, 1, 0))), "3 channels, of fluorescence"),
+        imagej(PLANES, mode="composite", LUTs=luts((0, 1, 1), (1, 0, 1), (1, 1, 0))),
+        "3 channels, of fluorescence",
+    ),
     "two channels": (ome(PLANES[:2]), "2 channels, not red, green and blue"),
     "two channels of ImageJ": (imagej(PLANES[:2]), "2 channels, not red, green and blue"),
-    "two samples": (tif(RGB[..., :2], photometric="minisblack", planarconfig="contig"), "2 channels, not red"),
+    "two samples": (
+        tif(RGB[..., :2], photometric="minisblack", planarconfig="contig"),
+        "2 channels, not red",
+    ),
     "four channels": (ome(PLANES[[0, 1, 2, 0]]), "4 channels, not red, green and blue"),
-    "five samples": (tif(RGB[..., [0, 1, 2, 0, 1]], photometric="minisblack", planarconfig="contig"), "5 channels"),
-    "z-stack of OME": (ome(PLANES[[0, 1, 2, 0, 1, 2, 0]], "ZYX"), "a z-stack of 7 images; save one of them as"),
-    "z-stack of RGB": (tif(np.stack([RGB] * 4), ome=True, photometric="rgb", metadata={"axes": "ZYXS"}),
-                       "a z-stack of 4 images"),
+    "five samples": (
+        tif(RGB[..., [0, 1, 2, 0, 1]], photometric="minisblack", planarconfig="contig"),
+        "5 channels",
+    ),
+    "z-stack of OME": (
+        ome(PLANES[[0, 1, 2, 0, 1, 2, 0]], "ZYX"),
+        "a z-stack of 7 images; save one of them as",
+    ),
+    "z-stack of RGB": (
+        tif(np.stack([RGB] * 4), ome=True, photometric="rgb", metadata={"axes": "ZYXS"}),
+        "a z-stack of 4 images",
+    ),
     "z-stack of ImageJ": (imagej(PLANES, "ZYX"), "a z-stack of 3 images"),
-    "slices named": (imagej(PLANES, "ZYX", Labels=["Red", "Green", "Blue"]), "a z-stack of 3 images"),
+    "slices named": (
+        imagej(PLANES, "ZYX", Labels=["Red", "Green", "Blue"]),
+        "a z-stack of 3 images",
+    ),
     "z-stack of channels": (imagej(np.stack([PLANES] * 5), "ZCYX"), "a z-stack of 5 images"),
-    "volume": (tif(PLANES, photometric="minisblack", volumetric=True, tile=(3, 16, 16)), "a z-stack of 3 images"),
+    "volume": (
+        tif(PLANES, photometric="minisblack", volumetric=True, tile=(3, 16, 16)),
+        "a z-stack of 3 images",
+    ),
     "time series of OME": (ome(PLANES, "TYX"), "a time series of 3 images"),
     "time series of ImageJ": (imagej(np.stack([GREY] * 6), "TYX"), "a time series of 6 images"),
-}  # fmt: skip
+}
 
 
 def write(folder, made):
@@ -171,7 +206,13 @@ def test_xml_is_not_expanded(tmp_path):
     import time
 
     bomb = '<!DOCTYPE x [<!ENTITY a "' + "b" * 1000 + '"><!ENTITY c "' + "&a;" * 1000 + '">]>'
-    for inside in (bomb, "<Channel " * 300_000, "a" * 2_000_000, 'a="' * 500_000, "<Pixels " * 200_000):
+    for inside in (
+        bomb,
+        "<Channel " * 300_000,
+        "a" * 2_000_000,
+        'a="' * 500_000,
+        "<Pixels " * 200_000,
+    ):
         text = f'<?xml version="1.0"?>{inside}<OME><Pixels SizeC="1"></Pixels></OME>'
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, RGB, photometric="rgb", description=text, metadata=None)
@@ -189,16 +230,33 @@ def map_of_8_bits(bits):
 def palette(table, bits, scale):
     """Write a palette TIFF by hand: a byte per index is packed to `bits`."""
     index = np.random.default_rng(1).integers(0, 2**bits, (10, 16))
-    rows = np.packbits(((index[..., None] >> np.arange(bits - 1, -1, -1)) & 1).reshape(10, -1).astype(np.uint8), axis=1)
+    rows = np.packbits(
+        ((index[..., None] >> np.arange(bits - 1, -1, -1)) & 1).reshape(10, -1).astype(np.uint8),
+        axis=1,
+    )
     pixels, colours = rows.tobytes(), (table * scale).astype("<u2").tobytes()
-    # fmt: off
-    tags = [(256, 4, 1, 16), (257, 4, 1, 10), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
-            (277, 3, 1, 1), (278, 4, 1, 10), (279, 4, 1, len(pixels)), (320, 3, 3 * 2**bits, 8 + len(pixels))]
-    # fmt: on
+
+    tags = [
+        (256, 4, 1, 16),
+        (257, 4, 1, 10),
+        (258, 3, 1, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 3),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 4, 1, 10),
+        (279, 4, 1, len(pixels)),
+        (320, 3, 3 * 2**bits, 8 + len(pixels)),
+    ]
+
     if bits == 1:
         tags[-1] = (320, 3, 6, 8 + len(pixels))
     start = 8 + len(pixels) + len(colours)
-    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    directory = (
+        struct.pack("<H", len(tags))
+        + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        + bytes(4)
+    )
     return b"II*\0" + struct.pack("<I", start) + pixels + colours + directory, table.T[index]
 
 
@@ -225,14 +283,18 @@ def test_further_samples_of_rgb_are_left_out(tmp_path):
         if expected is None:
             expected = np.rint(RGB * (7 / 255) + 248).astype(np.uint8)
         assert np.abs(decode_image(path).astype(int) - expected).max() <= 1
-        assert read_header(path).remarks == (("note", "5 samples a pixel, of which only the colours are used"),)
+        assert read_header(path).remarks == (
+            ("note", "5 samples a pixel, of which only the colours are used"),
+        )
 
 
 def bmp(values, *, mask=True):
     """Write a BMP of 32 bits by hand, with or without a mask of alpha."""
     height, width, _ = values.shape
     pixels = values[::-1, :, [2, 1, 0, 3]].tobytes()
-    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3 if mask else 0, len(pixels), 2835, 2835, 0, 0)
+    head = struct.pack(
+        "<IiiHHIIiiII", 108, width, height, 1, 32, 3 if mask else 0, len(pixels), 2835, 2835, 0, 0
+    )
     masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
     start = 14 + len(head) + len(masks)
     return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head + masks + pixels
@@ -251,18 +313,29 @@ HIDDEN = {
     "TIFF unassociated": (tif(CLEAR, photometric="rgb", extrasamples=["unassalpha"]), RGB),
     "TIFF associated": (tif(CLEAR, photometric="rgb", extrasamples=["assocalpha"]), RGB),
     "TIFF of 16 bits": (tif(DEEP, photometric="rgb", extrasamples=["unassalpha"]), RGB),
-    "TIFF grey": (tif(GREY_CLEAR, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]),
-                  RGB[..., 2:]),
+    "TIFF grey": (
+        tif(
+            GREY_CLEAR, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]
+        ),
+        RGB[..., 2:],
+    ),
     "TIFF of Pillow": (saved(CLEAR, "TIFF"), RGB),
     "PNG": (saved(CLEAR, "PNG"), RGB),
     "PNG of 16 bits": (pictures.png(DEEP, depth=16, colour=6), RGB),
     "PNG grey": (pictures.png(GREY_CLEAR, depth=8, colour=4), RGB[..., 2:]),
-    "PNG palette": (pictures.png(GREY[..., None] // 2, depth=8, colour=3, before=[
-        (b"PLTE", bytes(range(255, 255 - 128, -1)) * 3), (b"tRNS", bytes(128))]), None),
+    "PNG palette": (
+        pictures.png(
+            GREY[..., None] // 2,
+            depth=8,
+            colour=3,
+            before=[(b"PLTE", bytes(range(255, 255 - 128, -1)) * 3), (b"tRNS", bytes(128))],
+        ),
+        None,
+    ),
     "BMP": (bmp(CLEAR), RGB),
     "BMP without a mask": (bmp(CLEAR, mask=False), RGB),
     "WebP": (saved(CLEAR, "WEBP", lossless=True, exact=True), RGB),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -298,7 +371,10 @@ BMP_WEBP = {
     "BMP bilevel": (saved(GREY > 127, "BMP"), pictures.grey3((GREY > 127) * np.uint8(255))),
     "WebP": (saved(RGB, "WEBP", lossless=True), RGB),
     "WebP lossy": (saved(RGB, "WEBP", quality=100), None),
-    "WebP with EXIF": (saved(RGB, "WEBP", lossless=True, exif=b"Exif\0\0" + pictures.exif_block(6)), np.rot90(RGB, -1)),
+    "WebP with EXIF": (
+        saved(RGB, "WEBP", lossless=True, exif=b"Exif\0\0" + pictures.exif_block(6)),
+        np.rot90(RGB, -1),
+    ),
 }
 
 
@@ -315,7 +391,9 @@ def test_bmp_and_webp_are_read(tmp_path, name):
 
 
 def test_an_animation_shows_its_first_frame(tmp_path):
-    data = saved(RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    data = saved(
+        RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)]
+    )
     path = write(tmp_path, {"a": data}) / "a.tif"
     np.testing.assert_array_equal(decode_image(path), RGB)
     assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
@@ -339,7 +417,9 @@ def test_every_byte_of_a_header_altered_gives_a_line_or_an_image(tmp_path):
 # ---- DICOM
 
 
-def dicom(path, values, photometric="RGB", *, syntax=None, frames=None, sop=None, bits=8, **elements):
+def dicom(
+    path, values, photometric="RGB", *, syntax=None, frames=None, sop=None, bits=8, **elements
+):
     """Write a colour image as microscopes do."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -350,10 +430,16 @@ def dicom(path, values, photometric="RGB", *, syntax=None, frames=None, sop=None
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.SOPClassUID, data.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
     data.PatientName = "SECRET^NAME"
     data.Rows, data.Columns, data.SamplesPerPixel = 96, 120, 3
-    data.PhotometricInterpretation, data.PlanarConfiguration = photometric, elements.pop("planar", 0)
+    data.PhotometricInterpretation, data.PlanarConfiguration = (
+        photometric,
+        elements.pop("planar", 0),
+    )
     data.BitsAllocated = data.BitsStored = bits
     data.HighBit, data.PixelRepresentation = bits - 1, 0
     if frames:
@@ -405,15 +491,29 @@ def test_colour_dicom_is_rgb(tmp_path):
         assert image.shape == RGB.shape, name
         assert np.abs(image.astype(float) - RGB).mean() <= tolerance, name
         header = read_header(path)
-        assert (header.format, header.width, header.height, header.remarks) == ("DICOM", 120, 96, ()), name
+        assert (header.format, header.width, header.height, header.remarks) == (
+            "DICOM",
+            120,
+            96,
+            (),
+        ), name
 
 
 def test_other_colour_dicom_is_refused_by_name(tmp_path):
     grey = {"SamplesPerPixel": 1}
     made = [
-        (dicom(tmp_path / "a.dcm", np.stack([RGB] * 2), frames=2), "2 frames, 3 samples per pixel, RGB"),
-        (dicom(tmp_path / "b.dcm", GREY, "PALETTE COLOR", **grey), "PALETTE COLOR; only single images in grey or RGB"),
-        (dicom(tmp_path / "c.dcm", RGB.astype(np.uint16), bits=16), "colours of 16 of 16 bits; .*save it as 8-bit RGB"),
+        (
+            dicom(tmp_path / "a.dcm", np.stack([RGB] * 2), frames=2),
+            "2 frames, 3 samples per pixel, RGB",
+        ),
+        (
+            dicom(tmp_path / "b.dcm", GREY, "PALETTE COLOR", **grey),
+            "PALETTE COLOR; only single images in grey or RGB",
+        ),
+        (
+            dicom(tmp_path / "c.dcm", RGB.astype(np.uint16), bits=16),
+            "colours of 16 of 16 bits; .*save it as 8-bit RGB",
+        ),
         (dicom(tmp_path / "d.dcm", RGB, sop="1.2.840.10008.5.1.4.1.1.77.1.6"), "a whole slide"),
     ]
     for path, message in made:
@@ -438,7 +538,14 @@ def profile(name):
             offset, size = struct.unpack(">II", data[start + 4 : start + 12])
             data[offset : offset + size] = bytes(size)
             text = name.encode("utf-16-be")
-            block = b"mluc" + bytes(4) + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(text), 28) + text
+            block = (
+                b"mluc"
+                + bytes(4)
+                + struct.pack(">II", 1, 12)
+                + b"enUS"
+                + struct.pack(">II", len(text), 28)
+                + text
+            )
             data[start + 4 : start + 12] = struct.pack(">II", len(data), len(block))
             return bytes(data) + block
     raise AssertionError
@@ -454,12 +561,19 @@ def old_profile(name):
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "WEBP"])
 def test_a_colour_profile_is_told_and_not_applied(tmp_path, kind):
     plain = decode_image(write(tmp_path, {"a": saved(RGB, kind)}) / "a.tif")
-    for data, told in ((profile("Aperio scanner"), True), (profile("sRGB built-in"), False),
-                       (old_profile("Adobe RGB"), True), (old_profile("sRGB IEC61966-2.1"), False),
-                       (b"no profile", True)):  # fmt: skip
+    for data, told in (
+        (profile("Aperio scanner"), True),
+        (profile("sRGB built-in"), False),
+        (old_profile("Adobe RGB"), True),
+        (old_profile("sRGB IEC61966-2.1"), False),
+        (b"no profile", True),
+    ):
         path = write(tmp_path, {"a": saved(RGB, kind, icc_profile=data)}) / "a.tif"
         np.testing.assert_array_equal(decode_image(path), plain)
-        assert read_header(path).remarks == (("note", "has a colour profile, which is not applied"),) * told
+        assert (
+            read_header(path).remarks
+            == (("note", "has a colour profile, which is not applied"),) * told
+        )
 
 
 # ---- other files
@@ -467,18 +581,33 @@ def test_a_colour_profile_is_told_and_not_applied(tmp_path, kind):
 
 OTHERS = {
     "HEIC": (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", ", but a HEIC picture; save it as PNG"),
-    "HEIC of phones": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", ", but a HEIC picture; save it as PNG"),
+    "HEIC of phones": (
+        b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic",
+        ", but a HEIC picture; save it as PNG",
+    ),
     "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0mif1avif", ", but an AVIF picture; save it as PNG"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", ", but a JPEG 2000 picture; save it as PNG"),
+    "JPEG 2000": (
+        b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ",
+        ", but a JPEG 2000 picture; save it as PNG",
+    ),
     "GIF": (b"GIF89a\x10\0\x10\0\x80", ", but a GIF picture; save it as PNG"),
     "PNM": (b"P6\n640 480\n255\n\0\0", ", but a PNM picture; save it as PNG"),
     "PSD": (b"8BPS\0\1\0\0\0\0\0\0\0\3", ", but a Photoshop document; save it as PNG"),
     "CZI": (b"ZISRAWFILE\0\0\0\0\0\0", ", but a CZI file of Zeiss; export its images"),
     "ND2": (b"\xda\xce\xbe\x0a\x10\0\0\0", ", but an ND2 file of Nikon; export its images"),
-    "SVG": (b'<?xml version="1.0"?>\n<!-- made -->\n<svg xmlns="x"/>', ", but an SVG drawing; save it as PNG"),
-    "XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>', ", but a web page; give the file itself"),
+    "SVG": (
+        b'<?xml version="1.0"?>\n<!-- made -->\n<svg xmlns="x"/>',
+        ", but an SVG drawing; save it as PNG",
+    ),
+    "XHTML": (
+        b'<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>',
+        ", but a web page; give the file itself",
+    ),
     "XML": (b'<?xml version="1.0"?>\n<annotations>', ", but an XML file; give the images"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", ", but a pointer of Git LFS; fetch"),
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+        ", but a pointer of Git LFS; fetch",
+    ),
     "zeros": (bytes(4000), ", but a file of zeros; the copy or the disk failed"),
     "text": ("Grüße, path,label\n".encode(), "; remove it or replace it by the image"),
 }
@@ -506,8 +635,12 @@ def labelled(root, made):
 
 
 def test_the_check_names_each_kind_once(tmp_path, cli):
-    made = {**{f"c {name}": data for name, data in CHANNELS.items()}, **{f"h {n}": d for n, (d, _) in HIDDEN.items()},
-            "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")), **PLAIN}  # fmt: skip
+    made = {
+        **{f"c {name}": data for name, data in CHANNELS.items()},
+        **{f"h {n}": d for n, (d, _) in HIDDEN.items()},
+        "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")),
+        **PLAIN,
+    }
     root = labelled(tmp_path / "in", made)
     _, out, _ = cli("data", "check", "--images", root, "--no-copies")
     (stated,) = (line for line in out.splitlines() if READ_AS_RGB in line)
@@ -523,6 +656,7 @@ def test_the_cases_have_their_twins(shared):
     for name in ("c01_rgb_as_three_pages.ome.tif", "c01_imagej_composite.tif"):
         np.testing.assert_array_equal(decode_image(cases / name), twin)
     np.testing.assert_array_equal(
-        decode_image(cases / "c04_palette_of_8_bits.tif"), decode_image(cases / "c04_palette_of_16_bits.tif")
+        decode_image(cases / "c04_palette_of_8_bits.tif"),
+        decode_image(cases / "c04_palette_of_16_bits.tif"),
     )
     assert np.abs(decode_image(cases / "c05_alpha_zero.png").astype(float) - twin).mean() < 3

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from picture_sweep import compare, verdict
 
-SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".dcm", ".gif", ".svg", ".pdf"}
+SUFFIXES = {
+    ".tif",
+    ".tiff",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".webp",
+    ".dcm",
+    ".gif",
+    ".svg",
+    ".pdf",
+}
 MOST = 100
 """Files of a package, evenly sampled, so that the test takes seconds."""
 
@@ -17,7 +29,9 @@ MOST = 100
 def files_of(package, *suffixes):
     """Return the pictures of an installed package."""
     (root, *_) = importlib.util.find_spec(package).submodule_search_locations
-    files = sorted(path for path in Path(root).rglob("*") if path.suffix.casefold() in (suffixes or SUFFIXES))
+    files = sorted(
+        path for path in Path(root).rglob("*") if path.suffix.casefold() in (suffixes or SUFFIXES)
+    )
     return files[:: max(1, -(-len(files) // MOST))]
 
 

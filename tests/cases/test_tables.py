@@ -34,7 +34,11 @@ def evaluated(caplog, path, out):
 @pytest.mark.parametrize(
     ("labels", "classes", "said"),
     [
-        ("0 0.0 1 1.0 0 0.0", {"0": 4, "1": 2}, "one class in several spellings: 0 (2 images), 0.0 (2 images)"),
+        (
+            "0 0.0 1 1.0 0 0.0",
+            {"0": 4, "1": 2},
+            "one class in several spellings: 0 (2 images), 0.0 (2 images)",
+        ),
         ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "named 1, the whole number"),
         ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
         ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
@@ -46,19 +50,28 @@ def evaluated(caplog, path, out):
 def test_numbers_that_are_equal_are_one_label(tmp_path, cli, kind, labels, classes, said):
     path = manifest(tmp_path, kind, labels.split())
     rows, err = listed(cli, path)
-    assert err.strip().endswith(": " + ", ".join(f"{name} {count}" for name, count in classes.items())), err
+    assert err.strip().endswith(
+        ": " + ", ".join(f"{name} {count}" for name, count in classes.items())
+    ), err
     assert {row["label"] for row in rows.values()} == set(classes)
     assert said in checked(cli, path)[1]
 
 
 def test_texts_that_are_no_numbers_stay_apart(tmp_path, cli):
-    rows, _ = listed(cli, manifest(tmp_path, "csv", ["True", "1", "yes", "1.0.0", "1-0", "10", "I", "l"]))
+    rows, _ = listed(
+        cli, manifest(tmp_path, "csv", ["True", "1", "yes", "1.0.0", "1-0", "10", "I", "l"])
+    )
     assert len({row["label"] for row in rows.values()}) == 8
 
 
 @pytest.mark.parametrize(
     ("predicted", "kind"),
-    [("predicted", "csv"), ("predicted", "xlsx"), ("p_0 p_1", "semicolons"), ("p_0.0 p_1.0", "csv")],
+    [
+        ("predicted", "csv"),
+        ("predicted", "xlsx"),
+        ("p_0 p_1", "semicolons"),
+        ("p_0.0 p_1.0", "csv"),
+    ],
 )
 @pytest.mark.parametrize("labels", ["0.0 0.0 1.0 1.0 1.0 0.0", "0 0.0 1.0 1 1 0"])
 def test_numbers_in_predictions(tmp_path, caplog, kind, predicted, labels):
@@ -66,7 +79,9 @@ def test_numbers_in_predictions(tmp_path, caplog, kind, predicted, labels):
     calls = [0, 1, 1, 0, 1, 0]
     cells = [[call] if len(columns) == 1 else [1 - call, call] for call in calls]
     rows = [(f"i{n}", label, *cells[n]) for n, label in enumerate(labels.split())]
-    figures, err = evaluated(caplog, table(tmp_path, kind, [("image_id", "label", *columns), *rows]), tmp_path / "out")
+    figures, err = evaluated(
+        caplog, table(tmp_path, kind, [("image_id", "label", *columns), *rows]), tmp_path / "out"
+    )
     assert figures["accuracy"]["value"] == pytest.approx(4 / 6)
     assert figures["classes"] == ["0", "1"]
     if predicted != "p_0.0 p_1.0" or " 1 " in labels:
@@ -89,12 +104,17 @@ BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 @pytest.mark.parametrize(
     ("two", "said"),
-    [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "")],
+    [
+        (("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"),
+        (("0", "0\u200b", "1", "\u00a01"), ""),
+    ],
 )
 def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, said):
     rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
     path = table(tmp_path, kind, [("slide_id", "label"), *rows])
-    _, err = completed("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    _, err = completed(
+        "boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST
+    )
     (predictions,) = (tmp_path / "run").rglob("predictions.csv")
     with predictions.open() as file:
         found = list(csv.DictReader(file))
@@ -107,14 +127,22 @@ def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, sa
 
 
 @pytest.mark.parametrize("kind", THREE)
-@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063"])
+@pytest.mark.parametrize(
+    "sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063"]
+)
 def test_characters_that_nobody_sees(tmp_path, cli, kind, sign):
     tree(tmp_path, *NAMES[:4])
-    rows = [("path", f"label{sign}", f"{sign}patient"), ("0.png", "a", f"P1{sign}"), (f"1{sign}.png", f"a{sign}", "P1")]
+    rows = [
+        ("path", f"label{sign}", f"{sign}patient"),
+        ("0.png", "a", f"P1{sign}"),
+        (f"1{sign}.png", f"a{sign}", "P1"),
+    ]
     rows += [("2.png", f"{sign}b\t", "P2"), ("3.png", "b", f"P{sign}2")]
     path = table(tmp_path, kind, rows)
     found, _ = listed(cli, path)
-    assert [(row["label"], row["group"]) for row in found.values()] == [("a", "P1")] * 2 + [("b", "P2")] * 2
+    assert [(row["label"], row["group"]) for row in found.values()] == [("a", "P1")] * 2 + [
+        ("b", "P2")
+    ] * 2
     assert set(found) == set(NAMES[:4])
 
 
@@ -129,7 +157,9 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
     names = ["Screen\u202fshot 1.png", "a\u200b.png", "b.png", "c.png"]
     tree(tmp_path, *names)
     path = table(tmp_path, "csv", [("path", "label"), *zip(names, "xyxy", strict=True)])
-    assert {row["path"] for row in listed(cli, path)[0].values()} == {str(tmp_path / name) for name in names}
+    assert {row["path"] for row in listed(cli, path)[0].values()} == {
+        str(tmp_path / name) for name in names
+    }
     folds = tmp_path / "folds.csv"
     assert cli("data", "folds", "--images", path, "--folds", 2, "--out", folds)[0] == 0
     completed("data", "folds", "--images", path, "--folds", folds, "--out", tmp_path / "again.csv")
@@ -138,7 +168,9 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
 
 def test_such_characters_in_predictions(tmp_path, caplog):
     rows = [("i0", "a", "a\u200b"), ("i1", "b\u00ad", "b"), ("i2", "b", "b")]
-    figures, _ = evaluated(caplog, table(tmp_path, "tabs", [("id", "label", "pred\u200e"), *rows]), tmp_path / "out")
+    figures, _ = evaluated(
+        caplog, table(tmp_path, "tabs", [("id", "label", "pred\u200e"), *rows]), tmp_path / "out"
+    )
     assert (figures["accuracy"]["value"], figures["classes"]) == (1, ["a", "b"])
 
 
@@ -150,29 +182,56 @@ ROUNDED = ("1.23457E+11", "1,23457E+11", "1.2e+05", "1E+12", "2.0E+15")
 
 @pytest.mark.parametrize(
     ("reader", "name"),
-    [*(("patient", name) for name in ROUNDED),
-     *zip(("slide", "path", "image_id", "labels", "predictions", "fold list"), (*ROUNDED, ROUNDED[0]), strict=True)],
-)  # fmt: skip
+    [
+        *(("patient", name) for name in ROUNDED),
+        *zip(
+            ("slide", "path", "image_id", "labels", "predictions", "fold list"),
+            (*ROUNDED, ROUNDED[0]),
+            strict=True,
+        ),
+    ],
+)
 def test_rounded_names(tmp_path, cli, embeddings, reader, name):
     people = [name] * 4
     if reader in ("patient", "slide", "path", "image_id"):
-        path = manifest(tmp_path, "semicolons", [*"abab"], **({} if reader == "path" else {reader: people}))
+        path = manifest(
+            tmp_path, "semicolons", [*"abab"], **({} if reader == "path" else {reader: people})
+        )
         if reader == "path":
-            path = table(tmp_path, "semicolons", [("id", "label"), *zip(people, "abab", strict=True)])
+            path = table(
+                tmp_path, "semicolons", [("id", "label"), *zip(people, "abab", strict=True)]
+            )
         code, _, err = cli("data", "list", "--images", path)
     elif reader == "labels":
         path = table(
-            tmp_path, "csv", [("slide_id", "label", "case_id"), *((f"s{n}", n % 2, people[n]) for n in range(4))]
+            tmp_path,
+            "csv",
+            [("slide_id", "label", "case_id"), *((f"s{n}", n % 2, people[n]) for n in range(4))],
         )
-        code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path)
+        code, _, err = cli(
+            "boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path
+        )
     elif reader == "predictions":
         rows = [(f"i{n}", "ab"[n % 2], "a", people[n]) for n in range(4)]
         path = table(tmp_path, "csv", [("image_id", "label", "predicted", "patient"), *rows])
         code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
     else:
         tree(tmp_path / "i", *(f"{kind}/{n}.png" for kind in "ab" for n in range(2)))
-        path = table(tmp_path, "csv", [("image_id", "fold"), *((name, 1 + n % 2) for n, name in enumerate(people))])
-        code, _, err = cli("data", "folds", "--images", tmp_path / "i", "--folds", path, "--out", tmp_path / "f.csv")
+        path = table(
+            tmp_path,
+            "csv",
+            [("image_id", "fold"), *((name, 1 + n % 2) for n, name in enumerate(people))],
+        )
+        code, _, err = cli(
+            "data",
+            "folds",
+            "--images",
+            tmp_path / "i",
+            "--folds",
+            path,
+            "--out",
+            tmp_path / "f.csv",
+        )
     assert code == 2, err
     assert f"{path.name}:2: the " in err
     assert "the spreadsheet rounded a number" in err
@@ -185,7 +244,9 @@ def test_long_numbers_of_workbooks(tmp_path, cli):
     found, _ = listed(cli, manifest(tmp_path, "xlsx", [*"abab"], patient=exact))
     assert [row["group"] for row in found.values()] == ["123456789012"] * 2 + ["123456789013"] * 2
     long = [1.23456789012345e17, 1.23456789012345e17, 9.23456789012345e17, 9.23456789012345e17]
-    code, _, err = cli("data", "list", "--images", manifest(tmp_path, "xlsx", [*"abab"], patient=long))
+    code, _, err = cli(
+        "data", "list", "--images", manifest(tmp_path, "xlsx", [*"abab"], patient=long)
+    )
     assert (code, "rounded a number" in err) == (2, True)
 
 
@@ -200,9 +261,16 @@ def test_names_that_only_look_so_are_kept(tmp_path, cli):
 
 def test_merged_cells_are_refused(tmp_path, cli):
     tree(tmp_path, *NAMES[:4])
-    rows = [("path", "label", "patient"), *((NAMES[n], "a" if n < 1 else "", f"P{n}") for n in range(4))]
+    rows = [
+        ("path", "label", "patient"),
+        *((NAMES[n], "a" if n < 1 else "", f"P{n}") for n in range(4)),
+    ]
     code, _, err = cli("data", "list", "--images", table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]))
-    assert (code, "t.xlsx: has merged cells, of which the first alone has the value; fill in every row" in err) == (
+    assert (
+        code,
+        "t.xlsx: has merged cells, of which the first alone has the value; fill in every row"
+        in err,
+    ) == (
         2,
         True,
     )
@@ -213,7 +281,9 @@ def stored(path, value):
     with zipfile.ZipFile(path) as old:
         parts = {name: old.read(name) for name in old.namelist()}
     sheet = "xl/worksheets/sheet1.xml"
-    parts[sheet] = parts[sheet].replace(b"</f><v></v>", b"</f>" + value).replace(b"</f><v />", b"</f>" + value)
+    parts[sheet] = (
+        parts[sheet].replace(b"</f><v></v>", b"</f>" + value).replace(b"</f><v />", b"</f>" + value)
+    )
     assert value in parts[sheet]
     with zipfile.ZipFile(path, "w") as new:
         for name, part in parts.items():
@@ -237,9 +307,24 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [*(("csv", error) for error in ("#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#BEZUG!", "########", "#N/A")),
-     ("xlsx", "#REF!"), ("xlsx", "#N/A")],
-)  # fmt: skip
+    [
+        *(
+            ("csv", error)
+            for error in (
+                "#REF!",
+                "#VALUE!",
+                "#DIV/0!",
+                "#NAME?",
+                "#NUM!",
+                "#BEZUG!",
+                "########",
+                "#N/A",
+            )
+        ),
+        ("xlsx", "#REF!"),
+        ("xlsx", "#N/A"),
+    ],
+)
 def test_errors_are_no_labels(tmp_path, cli, kind, error):
     path = manifest(tmp_path, kind, [error, "a", "b", "a"])
     code, _, err = cli("data", "list", "--images", path)
@@ -248,26 +333,39 @@ def test_errors_are_no_labels(tmp_path, cli, kind, error):
     assert "is an error of the spreadsheet" in err or "means unknown" in err
 
 
-@pytest.mark.parametrize("arguments", ["data list --images", "evaluate", "data folds --images {} --folds"])
+@pytest.mark.parametrize(
+    "arguments", ["data list --images", "evaluate", "data folds --images {} --folds"]
+)
 def test_old_workbooks_are_refused_with_a_cure(tmp_path, cli, arguments):
     tree(tmp_path / "images", *(f"{label}/{name}" for label in "ab" for name in NAMES))
     (tmp_path / "t.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4000))
     words = arguments.format(tmp_path / "images").split()
-    code, _, err = cli(*words, tmp_path / "t.xls", *([] if "list" in words else ["--out", tmp_path / "out"]))
+    code, _, err = cli(
+        *words, tmp_path / "t.xls", *([] if "list" in words else ["--out", tmp_path / "out"])
+    )
     assert code == 2
-    assert "an old document of Office (.xls) or a microscope; open it and save its first sheet as .xlsx or CSV" in err
+    assert (
+        "an old document of Office (.xls) or a microscope; open it and save its first sheet as .xlsx or CSV"
+        in err
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 @pytest.mark.parametrize("column", ["label", "patient"])
 def test_dates_that_were_names(tmp_path, cli, kind, column):
     cells = (
-        [datetime.fromisoformat(day) for day in ("2026-01-02", "2026-01-03")] if kind != "csv" else ["2-Jan", "Jan-03"]
+        [datetime.fromisoformat(day) for day in ("2026-01-02", "2026-01-03")]
+        if kind != "csv"
+        else ["2-Jan", "Jan-03"]
     )
     cells = [cells[0], cells[1], cells[0], cells[1]]
     columns = {"labels": cells} if column == "label" else {"labels": [*"abab"], "patient": cells}
     code, _, err = cli("data", "list", "--images", manifest(tmp_path, kind, **columns))
-    assert (code, f"the {column} " in err and "is a date, which a spreadsheet makes of names such as 1-2" in err) == (
+    assert (
+        code,
+        f"the {column} " in err
+        and "is a date, which a spreadsheet makes of names such as 1-2" in err,
+    ) == (
         2,
         True,
     )
@@ -278,7 +376,8 @@ def test_dates_that_were_names(tmp_path, cli, kind, column):
 
 @pytest.mark.parametrize("kind", THREE)
 @pytest.mark.parametrize(
-    ("cell", "mpp"), [("0,42", 0.42), ("0.42", 0.42), (" 1,0 ", 1.0), ("", ""), ("0,42\u00a0", 0.42)]
+    ("cell", "mpp"),
+    [("0,42", 0.42), ("0.42", 0.42), (" 1,0 ", 1.0), ("", ""), ("0,42\u00a0", 0.42)],
 )
 def test_decimal_commas_of_micrometres(tmp_path, cli, kind, cell, mpp):
     found, _ = listed(cli, manifest(tmp_path, kind, [*"abab"], mpp=[cell] * 4))
@@ -288,7 +387,10 @@ def test_decimal_commas_of_micrometres(tmp_path, cli, kind, cell, mpp):
 @pytest.mark.parametrize("cell", ["1,234.5", "1.234,5", "0.42 um", "42 %", "1_0", "420", "0", "-1"])
 def test_other_numbers_of_micrometres_are_refused(tmp_path, cli, cell):
     code, out = checked(cli, manifest(tmp_path, "semicolons", [*"abab"], mpp=[cell] * 4))
-    assert (code, f"mpp {cell}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none" in out) == (1, True)
+    assert (
+        code,
+        f"mpp {cell}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none" in out,
+    ) == (1, True)
     assert "no image has a label" not in out
 
 
@@ -296,7 +398,9 @@ def test_other_numbers_of_micrometres_are_refused(tmp_path, cli, cell):
 def test_decimal_commas_of_probabilities(tmp_path, caplog, kind):
     rows = [("a", "x", "0,7", "0,3"), ("b", "y", "1,000", "0,000"), ("c", "y", "4,0E-1", "0,6")]
     figures, _ = evaluated(
-        caplog, table(tmp_path, kind, [("image_id", "label", "p_x", "p_y"), *rows]), tmp_path / "out"
+        caplog,
+        table(tmp_path, kind, [("image_id", "label", "p_x", "p_y"), *rows]),
+        tmp_path / "out",
     )
     assert figures["accuracy"]["value"] == pytest.approx(2 / 3)
 
@@ -304,7 +408,9 @@ def test_decimal_commas_of_probabilities(tmp_path, caplog, kind):
 @pytest.mark.parametrize("cell", ["50.7%", "50,7 %", "1,000.0", "#REF!", "2-Jan"])
 def test_other_probabilities_are_refused(tmp_path, cli, cell):
     path = table(
-        tmp_path, "semicolons", [("image_id", "label", "p_x", "p_y"), ("a", "x", cell, "0"), ("b", "y", "0", "1")]
+        tmp_path,
+        "semicolons",
+        [("image_id", "label", "p_x", "p_y"), ("a", "x", cell, "0"), ("b", "y", "0", "1")],
     )
     code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
     assert (code, "t.csv:2" in err and "p_x" in err and cell in err) == (2, True)
@@ -314,12 +420,19 @@ def test_other_probabilities_are_refused(tmp_path, cli, cell):
 
 
 STARTS = (
-    "/content/drive/MyDrive/Breast/", "C:\\Users\\Jörg\\Desktop\\", "\\\\server\\share\\all data\\", "file:///home/x/",
-    "~/data/", "D:/x/", "../elsewhere/",
-)  # fmt: skip
+    "/content/drive/MyDrive/Breast/",
+    "C:\\Users\\Jörg\\Desktop\\",
+    "\\\\server\\share\\all data\\",
+    "file:///home/x/",
+    "~/data/",
+    "D:/x/",
+    "../elsewhere/",
+)
 
 
-@pytest.mark.parametrize(("start", "kind"), [*((start, "csv") for start in STARTS), (STARTS[1], "xlsx")])
+@pytest.mark.parametrize(
+    ("start", "kind"), [*((start, "csv") for start in STARTS), (STARTS[1], "xlsx")]
+)
 def test_paths_of_another_machine(tmp_path, cli, start, kind):
     names = [f"img/{n}.png" for n in range(12)]
     tree(tmp_path, *names)
@@ -330,15 +443,26 @@ def test_paths_of_another_machine(tmp_path, cli, start, kind):
     assert f"there are no such files, first {start}" in out
     assert "no image has a label" not in out
     code, _, err = cli("featurize", "--images", path, "--out", tmp_path / "run")
-    assert (code, f"there is no file {tmp_path}" in err or f"there is no file {start}" in err) == (2, True), err
+    assert (code, f"there is no file {tmp_path}" in err or f"there is no file {start}" in err) == (
+        2,
+        True,
+    ), err
     found, _ = listed(cli, tmp_path / "img", "--labels", path)
-    assert [row["label"] for row in found.values()] == ["ab"[int(name.partition(".")[0]) % 2] for name in found]
+    assert [row["label"] for row in found.values()] == [
+        "ab"[int(name.partition(".")[0]) % 2] for name in found
+    ]
 
 
 def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     tree(tmp_path, "here.png")
     rows = [(f"/data/x/{n % 7}/{n}.png", "ab"[n % 2]) for n in range(3000)]
-    code, out, err = cli("data", "check", "--no-copies", "--images", table(tmp_path, "csv", [("file", "label"), *rows]))
+    code, out, err = cli(
+        "data",
+        "check",
+        "--no-copies",
+        "--images",
+        table(tmp_path, "csv", [("file", "label"), *rows]),
+    )
     assert code == 1
     assert len((out + err).splitlines()) < 40
     text = " ".join((out + err).split())
@@ -358,7 +482,9 @@ def test_the_cases(shared, tmp_path, cli, caplog):
     tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
     (tmp_path / "m.csv").write_text((cases / "c19_mpp_with_comma.csv").read_text())
     assert [row["mpp"] for row in listed(cli, tmp_path / "m.csv")[0].values()] == ["0.42"] * 24
-    assert "first /content/drive/MyDrive/Breast/" in checked(cli, cases / "c17_paths_of_colab.csv")[1]
+    assert (
+        "first /content/drive/MyDrive/Breast/" in checked(cli, cases / "c17_paths_of_colab.csv")[1]
+    )
     for name in ("c17_paths_of_colab.csv", "c16_ids_without_suffix.csv"):  # the advice leads on
         found, _ = listed(cli, tmp_path / "img", "--labels", cases / name)
         assert [row["label"] != "" for row in found.values()] == [True] * 24

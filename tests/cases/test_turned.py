@@ -54,9 +54,18 @@ def test_outlines_lie_where_the_file_has_the_spot(tmp_path, orientation, suffix)
     header = read_header(path)
     assert (header.height, header.width) == shown.shape
     explanation = Explanation(
-        image_id=path.name, method="map", target="t", predicted="t", score=0.5, calibrated=float("nan"), values=shown,
-        picture=np.repeat(shown[..., None], 3, axis=2).astype(np.uint8), caution="", signed=False, centre=100.0,
-    )  # fmt: skip
+        image_id=path.name,
+        method="map",
+        target="t",
+        predicted="t",
+        score=0.5,
+        calibrated=float("nan"),
+        values=shown,
+        picture=np.repeat(shown[..., None], 3, axis=2).astype(np.uint8),
+        caution="",
+        signed=False,
+        centre=100.0,
+    )
     out = tmp_path / "regions.geojson"
     write_regions(out, explanation, ImageRecord(path.name, path, None))
     content = json.loads(out.read_text())
@@ -64,4 +73,8 @@ def test_outlines_lie_where_the_file_has_the_spot(tmp_path, orientation, suffix)
     spot[SPOT] = True
     assert (mask & spot).sum() / (mask | spot).sum() > 0.8
     frames = {feature["properties"].get("frame") for feature in content["features"]}
-    assert frames == ({None} if orientation == 1 else {f"pixels as stored, without the EXIF orientation {orientation}"})
+    assert frames == (
+        {None}
+        if orientation == 1
+        else {f"pixels as stored, without the EXIF orientation {orientation}"}
+    )

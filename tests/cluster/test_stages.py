@@ -18,7 +18,9 @@ LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
 
 
 @pytest.mark.slow
-def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tissue, boosted, tmp_path):
+def test_what_one_job_does_is_checked_and_submitted_again_after_growth(
+    cli, tissue, boosted, tmp_path
+):
     model, images = boosted / "boost" / "3-lightgbm", shutil.copytree(tissue, tmp_path / "images")
     predicting = ("predict", model, "--images", images, "--out", tmp_path / "p.csv")
     code, out, err = cli(*LOCAL, "--", *predicting, "--threshold", "2")
@@ -30,9 +32,15 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
         code, out, err = cli(*words)
         assert (code, out) == (0, "predict: one job\nevaluate: one job\nexplain: one job\n"), err
         assert cli(*words)[:2] == (4, "nothing is missing\n")
-        tables = [path.read_text() for path in (tmp_path / "p.csv", tmp_path / "maps" / "map" / "explain.csv")]
+        tables = [
+            path.read_text()
+            for path in (tmp_path / "p.csv", tmp_path / "maps" / "map" / "explain.csv")
+        ]
         assert [len(table.splitlines()) for table in tables] == [rows + 1, rows - 5]
-        assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["tables"]["p"]["n"] == rows
+        assert (
+            json.loads((tmp_path / "scores" / "metrics.json").read_text())["tables"]["p"]["n"]
+            == rows
+        )
         (images / "malignant" / "malignant00.png").unlink(missing_ok=True)
     assert cli("status", tmp_path)[1].endswith("predict: done\nevaluate: done\nexplain: done\n")
 
@@ -40,7 +48,14 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
 @pytest.mark.slow
 def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path):
     images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
-    why = ("explain", boosted / "boost" / "3-lightgbm", "--images", images / "benign", "--out", run / "why")
+    why = (
+        "explain",
+        boosted / "boost" / "3-lightgbm",
+        "--images",
+        images / "benign",
+        "--out",
+        run / "why",
+    )
     words = (*LOCAL, "--", *chain(images, run), "then", *why)
     completed(*words)
     assert (run / "why" / "map" / "index.html").is_file()
@@ -60,13 +75,20 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path)
     assert (code, out.startswith("boost: one job; 0 of 6 models left\n")) == (0, True), err
     assert cli(*given)[:2] == (4, "nothing is missing\n")
     assert cli(*words)[0] == 0
-    for lacking in ("boost/3-lightgbm/model.bchisto", "why/map/index.html", "evaluation/report.html"):
+    for lacking in (
+        "boost/3-lightgbm/model.bchisto",
+        "why/map/index.html",
+        "evaluation/report.html",
+    ):
         (run / lacking).unlink()
         assert (cli(*words)[0], (run / lacking).is_file()) == (0, True)
     (images / "benign" / "other.png").unlink()
     # a round that fails after one that was done
     assert cli(LOCAL[0], "--before", "exit 3", *words[1:])[0] == 1
-    assert "(no job is left that does it; a line of --before may have ended it)" in cli("status", run)[1]
+    assert (
+        "(no job is left that does it; a line of --before may have ended it)"
+        in cli("status", run)[1]
+    )
     assert cli(*words)[0] == 0
     again = (run / "evaluation" / "metrics.json").read_bytes()
     assert json.loads(again)["tables"] == json.loads(first)["tables"]
@@ -85,17 +107,34 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
     assert process.returncode == 128 + signal.SIGTERM
     code, out, _ = cli("status", run)
     # a task that is told to stop ends its unit first, which may have been its last
-    assert (code, out.splitlines()[0]) in {(1, f"{run}: interrupted"), (1, f"{run}: ready to merge")}
+    assert (code, out.splitlines()[0]) in {
+        (1, f"{run}: interrupted"),
+        (1, f"{run}: ready to merge"),
+    }
     assert cli(*LOCAL, "--", *chain(tissue, run))[0] == 0
     assert_equal(run, alone)
     code, out, _ = cli("submit", "--cancel", run)
-    assert (code, out) == (0, "no job of this run is in the queue, and no local submit works on it\n")
+    assert (code, out) == (
+        0,
+        "no job of this run is in the queue, and no local submit works on it\n",
+    )
 
 
 @pytest.mark.slow
 def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     run = tmp_path / "run"
-    words = (*LOCAL, "--", "featurize", "--images", tissue, "--out", run, *FEATURES, "--augmentations", 300)
+    words = (
+        *LOCAL,
+        "--",
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        run,
+        *FEATURES,
+        "--augmentations",
+        300,
+    )
 
     def begin():
         known = set(run.glob("records/*-featurize-*.json"))
@@ -109,23 +148,39 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     process.communicate()
     wait(lambda: not any(child.is_running() for child in left), 30)
     process = begin()
-    record = next(path for path in run.glob("records/*-featurize-*.json") if '"running"' in path.read_text())
+    record = next(
+        path for path in run.glob("records/*-featurize-*.json") if '"running"' in path.read_text()
+    )
     os.kill(json.loads(record.read_text())["process"]["pid"], signal.SIGKILL)
     ended = process.communicate(timeout=120)
     assert process.returncode == 0, ended
     logs = "".join(path.read_text() for path in run.glob("jobs/*/logs/1-featurize-?.log"))
-    assert "error: ended by SIGKILL; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G\n" in logs
+    assert (
+        "error: ended by SIGKILL; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G\n"
+        in logs
+    )
 
 
 @pytest.mark.slow
 def test_a_published_system_is_divided_at_each_of_its_steps(cli, completed, tmp_path):
-    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(
+        (files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
+    )
     content |= {"name": "small", "full_scale": {"source": "x", "views": ["0.5:32"]}}
     content["featurize"]["encoders"]["value"] = ["tiny"]
     content["featurize"]["views"]["value"] = ["1.0:48"]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     images = write_bach(tmp_path, height=66, width=88)
-    words = ("reproduce", tmp_path / "small.yaml", "--images", images, "--weights", "random", "--quick", "--out")
+    words = (
+        "reproduce",
+        tmp_path / "small.yaml",
+        "--images",
+        images,
+        "--weights",
+        "random",
+        "--quick",
+        "--out",
+    )
     completed(*words, tmp_path / "alone", "--jobs", 1)
     code, out, err = cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
     assert (code, "reproduce: 2 tasks of 2 and a merge\n" in out) == (0, True), err
@@ -133,10 +188,16 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, completed, tmp_
     assert (code, out.splitlines()[0]) == (0, f"{tmp_path / 'run'}: done")
     logs = [path.read_text() for path in tmp_path.glob("run/jobs/*/logs/1-reproduce-?.log")]
     assert all("small: published: boost" in log for log in logs)
-    compared = [path for pattern in ("reproduce/small/*.csv", "boost/*/predictions.csv", "boost/*/model.bchisto")
-                for path in tmp_path.glob(f"alone/{pattern}")]  # fmt: skip
+    compared = [
+        path
+        for pattern in ("reproduce/small/*.csv", "boost/*/predictions.csv", "boost/*/model.bchisto")
+        for path in tmp_path.glob(f"alone/{pattern}")
+    ]
     assert len(compared) > 3
     for path in compared:
         same = tmp_path / "run" / path.relative_to(tmp_path / "alone")
         assert path.read_bytes() == same.read_bytes(), path
-    assert cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)[:2] == (4, "nothing is missing\n")
+    assert cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)[:2] == (
+        4,
+        "nothing is missing\n",
+    )

@@ -15,7 +15,18 @@ from bchisto.apps.submit import JobStage, read_status
 from bchisto.core.jobs import this_process
 from job_chain import wait
 
-BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
+BLOCKS = (
+    "--encoder",
+    "tiny",
+    "--weights",
+    "random",
+    "--view",
+    "1.0:64",
+    "--augmentations",
+    40,
+    "--crops",
+    3,
+)
 BOOST = ("--folds", 3, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
 
 
@@ -105,14 +116,24 @@ def planned(run, change, jobs=(), **values):
     """What `submit` writes of features and an evaluation."""
     merged(run, change)
     stage = {"words": [], "jobs": []}
-    stages = [{**stage, "command": "featurize", "run": str(run)},
-              {**stage, "command": "evaluate", "run": str(run / "evaluation"), "jobs": jobs}]  # fmt: skip
+    stages = [
+        {**stage, "command": "featurize", "run": str(run)},
+        {**stage, "command": "evaluate", "run": str(run / "evaluation"), "jobs": jobs},
+    ]
     planned_stages(run, stages, **values)
 
 
 def planned_stages(run, stages, **values):
-    content = {"schema_version": 1, "scheduler": "local", "line": "bchisto submit -- ...", "cwd": str(run),
-               "python": "python", "stages": stages, "process": {}, **values}  # fmt: skip
+    content = {
+        "schema_version": 1,
+        "scheduler": "local",
+        "line": "bchisto submit -- ...",
+        "cwd": str(run),
+        "python": "python",
+        "stages": stages,
+        "process": {},
+        **values,
+    }
     (run / "jobs" / "1" / "logs").mkdir(parents=True)
     (run / "jobs" / "1" / "plan.json").write_text(json.dumps(content))
 
@@ -143,7 +164,14 @@ def failed_log(run, change, **values):
 def killed_task(run, change):
     """A shard whose command was killed, and left no more than its task printed."""
     first_shard(run, change)
-    stage = {"command": "featurize", "run": str(run), "words": [], "jobs": ["12"], "shards": 2, "tasks": [1, 2]}
+    stage = {
+        "command": "featurize",
+        "run": str(run),
+        "words": [],
+        "jobs": ["12"],
+        "shards": 2,
+        "tasks": [1, 2],
+    }
     planned_stages(run, [stage])
     change(status="interrupted")
     log = run / "jobs" / "1" / "logs" / "1-featurize-1.log"
@@ -158,7 +186,9 @@ def killed_by_slurm(run, change):
 
 def no_python(run, change):
     planned(run, change)
-    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text("line 5: exec: apptainer: not found\n")
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text(
+        "line 5: exec: apptainer: not found\n"
+    )
 
 
 def only_checked(run, change):
@@ -172,42 +202,118 @@ def failed_evaluation(run, change):
     record = json.loads((run / "run.json").read_text())["records"][-1]
     failed = {**record, "command": "evaluate", "status": "error", "error": "InputError: no table"}
     (run / "evaluation").mkdir()
-    (run / "evaluation" / "run.json").write_text(json.dumps({"schema_version": 1, "records": [failed]}))
+    (run / "evaluation" / "run.json").write_text(
+        json.dumps({"schema_version": 1, "records": [failed]})
+    )
     (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").touch()
 
 
 STATES = {
-    "empty": (lambda run, _: [shutil.rmtree(path) if path.is_dir() else path.unlink() for path in run.iterdir()],
-              4, "not started", []),
+    "empty": (
+        lambda run, _: [
+            shutil.rmtree(path) if path.is_dir() else path.unlink() for path in run.iterdir()
+        ],
+        4,
+        "not started",
+        [],
+    ),
     "killed": (lambda run, _: None, 1, "interrupted", ["next: bchisto featurize --config"]),
-    "on another host": (lambda _, change: change(process={"host": "other"}), 3, "running",
-                        ["featurize: running (since ", "not asked from here)", "--watch"]),
-    "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
+    "on another host": (
+        lambda _, change: change(process={"host": "other"}),
+        3,
+        "running",
+        ["featurize: running (since ", "not asked from here)", "--watch"],
+    ),
+    "failed": (
+        lambda run, change: change(status="error", error="InputError: no"),
+        1,
+        "failed",
+        ["read: "],
+    ),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
     "merged": (merged, 0, "done", ["feature files complete: 1 of 1"]),
     "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
-    "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
-    "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted (no job is left that does it)",
-                                                                "&& bchisto submit -- ..."]),
-    "done before it was submitted": (done_earlier, 1, "interrupted", ["(no job is left that does it)"]),
-    "planned, and Slurm does not answer": (without_an_answer, 3, "unknown", [
-        "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "]),
-    "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed (error: no such column)\n",
-                                                                     "read: ", "2-evaluate-1.log"]),
-    "it gave up, and Slurm does not answer": (lambda run, change: failed_log(run, change, scheduler="slurm"), 1,
-                                              "failed", ["evaluate: failed (stopped: shard 1 of 1 ", "&& bchisto sub"]),
-    "a command was killed": (killed_task, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"]),
-    "Slurm killed a command": (killed_by_slurm, 1, "failed", ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"]),
-    "a command cannot begin": (no_python, 1, "interrupted", ["(its log ends with: line 5: exec: ", "read: "]),
-    "only checked": (only_checked, 4, "not started", ["featurize: not started; blocks done: 0 of "]),
-    "waits for this process": (lambda run, change: planned(run, change, process=this_process()), 3, "queued",
-                               ["evaluate: queued", "--watch"]),
-    "evaluation failed": (failed_evaluation, 1, "failed", ["evaluate: failed (InputError: no table)", "2-evaluate-"]),
-}  # fmt: skip
+    "first of two shards": (
+        first_shard,
+        1,
+        "interrupted",
+        ["shard 1 of 2: done", "shard 2 of 2: not started"],
+    ),
+    "planned, and no job is left": (
+        planned,
+        1,
+        "interrupted",
+        ["evaluate: interrupted (no job is left that does it)", "&& bchisto submit -- ..."],
+    ),
+    "done before it was submitted": (
+        done_earlier,
+        1,
+        "interrupted",
+        ["(no job is left that does it)"],
+    ),
+    "planned, and Slurm does not answer": (
+        without_an_answer,
+        3,
+        "unknown",
+        [
+            "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "
+        ],
+    ),
+    "the log of a plan ends in an error": (
+        failed_log,
+        1,
+        "failed",
+        ["evaluate: failed (error: no such column)\n", "read: ", "2-evaluate-1.log"],
+    ),
+    "it gave up, and Slurm does not answer": (
+        lambda run, change: failed_log(run, change, scheduler="slurm"),
+        1,
+        "failed",
+        ["evaluate: failed (stopped: shard 1 of 1 ", "&& bchisto sub"],
+    ),
+    "a command was killed": (
+        killed_task,
+        1,
+        "failed",
+        ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"],
+    ),
+    "Slurm killed a command": (
+        killed_by_slurm,
+        1,
+        "failed",
+        ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"],
+    ),
+    "a command cannot begin": (
+        no_python,
+        1,
+        "interrupted",
+        ["(its log ends with: line 5: exec: ", "read: "],
+    ),
+    "only checked": (
+        only_checked,
+        4,
+        "not started",
+        ["featurize: not started; blocks done: 0 of "],
+    ),
+    "waits for this process": (
+        lambda run, change: planned(run, change, process=this_process()),
+        3,
+        "queued",
+        ["evaluate: queued", "--watch"],
+    ),
+    "evaluation failed": (
+        failed_evaluation,
+        1,
+        "failed",
+        ["evaluate: failed (InputError: no table)", "2-evaluate-"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied, tmp_path, monkeypatch):
+def test_a_prepared_state_has_its_words_and_its_exit_code(
+    name, status, copied, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     prepare, code, state, words = STATES[name]
     run = copied()
@@ -220,7 +326,12 @@ def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied, 
 def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied):
     run = copied()
     code, state, stage, lines = status(run, "featurize")
-    assert (code, state, stage["state"], stage["unit"]) == (1, "interrupted", "interrupted", "blocks")
+    assert (code, state, stage["state"], stage["unit"]) == (
+        1,
+        "interrupted",
+        "interrupted",
+        "blocks",
+    )
     assert 1 <= stage["done"] < stage["units"]
     assert f"blocks done: {stage['done']} of {stage['units']}; " in lines
     then = lines.splitlines()[-1]
@@ -231,7 +342,9 @@ def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied
     assert "next:" not in lines
 
 
-def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(status, cli, start, tissue, tmp_path):
+def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(
+    status, cli, start, tissue, tmp_path
+):
     run = tmp_path / "run"
     process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
     wait((run / "run.json").is_file, process=process)
@@ -245,7 +358,9 @@ def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(st
 
 def test_a_full_disk_is_named(killed, tmp_path, on_small_disk):
     copy = 'cp -r "$1" run && { yes > run/fill 2> /dev/null || true; } && exec "$2" -m bchisto status run'
-    words = on_small_disk(tmp_path, "3M", "sh", "-c", f'cd "$3" && {copy}', "sh", killed, sys.executable, tmp_path)
+    words = on_small_disk(
+        tmp_path, "3M", "sh", "-c", f'cd "$3" && {copy}', "sh", killed, sys.executable, tmp_path
+    )
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout.splitlines()[0]) == (1, "run: interrupted"), ended
     assert "the disk of run is full; make room first\n" in ended.stdout
@@ -253,7 +368,9 @@ def test_a_full_disk_is_named(killed, tmp_path, on_small_disk):
 
 def test_a_watched_status_tells_the_time(start, copied):
     run = copied(process={"host": "other"})
-    process = start("status", run, "--watch", env={**os.environ, "TZ": "UTC", "PYTHONUNBUFFERED": "1"})
+    process = start(
+        "status", run, "--watch", env={**os.environ, "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
+    )
     try:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", process.stdout.readline())
         assert process.stdout.readline() == f"{run}: running\n"
@@ -303,7 +420,9 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     (folder / "logs").mkdir(parents=True)
     (folder / "settings.json").write_text("{}")
     groups = [[f"models/fold{fold}-abc.npz"] for fold in (1, 2, 3)]
-    (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "folds", "groups": groups}))
+    (folder / "units.json").write_text(
+        json.dumps({"schema_version": 1, "unit": "folds", "groups": groups})
+    )
     shards, one_job = JobStage("finetune", [], run, shards=3), JobStage("finetune", [], run)
     assert [stage.units for stage in read_status(run).stages] == [3]
     before = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
@@ -313,4 +432,9 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     log.write_text("epoch,loss\n1,0.5\n2,0.4\n3,0.3\n")
     later = [shards.progress(task) for task in ("1", "2", "merge")] + [one_job.progress()]
     assert [now - then for now, then in zip(later, first, strict=True)] == [0, 2, 2, 2]
-    assert [now > then for now, then in zip(first, before, strict=True)] == [False, True, True, True]
+    assert [now > then for now, then in zip(first, before, strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+    ]

@@ -27,12 +27,29 @@ def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
     for words in stages(chain(tissue, alone, network=False)):
         assert cli(*words)[0] == 0
     given = ("--before", "echo loaded", "--python", f"env {sys.executable}", "--at-once", "1")
-    words = ("submit", "--scheduler", "local", "--tasks", "2", *given, "--", *chain(tissue, run, network=False))
+    words = (
+        "submit",
+        "--scheduler",
+        "local",
+        "--tasks",
+        "2",
+        *given,
+        "--",
+        *chain(tissue, run, network=False),
+    )
     out, _ = completed(*words)
     divided = "2 tasks of 2 and a merge"
-    assert out.splitlines()[:3] == [f"featurize: {divided}; 2 blocks", f"boost: {divided}", "evaluate: one job"]
+    assert out.splitlines()[:3] == [
+        f"featurize: {divided}; 2 blocks",
+        f"boost: {divided}",
+        "evaluate: one job",
+    ]
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
-    of_tasks = {f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")}
+    of_tasks = {
+        f"{stage}-{task}.log"
+        for stage in ("1-featurize", "2-boost")
+        for task in ("1", "2", "merge")
+    }
     assert of_tasks <= logs.keys()
     assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
     assert all(log.startswith("loaded\n") for log in logs.values())
@@ -51,72 +68,163 @@ def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("featurise", "--out", "run"), "'featurise': each stage begins with one of featurize, boost"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"), "No such option ... --corps"),
+        (
+            ("featurise", "--out", "run"),
+            "'featurise': each stage begins with one of featurize, boost",
+        ),
+        (
+            ("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"),
+            "No such option ... --corps",
+        ),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"), "--shard: does not go with submit"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"), "featurize: "),
+        (
+            ("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"),
+            "--shard: does not go with submit",
+        ),
+        (
+            ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"),
+            "featurize: ",
+        ),
         ((*BEFORE, "boost", "--out", "RUN", "--folds", "50"), "boost: "),
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
-        (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: does not go with submit"),
-        (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such predictions file"),
-        (("evaluate", "TABLE", "--out", "RUN"), "evaluate: ... table.csv:2: the probabilities of 1 sum to"),
+        (
+            ("reproduce", "rakhlin2018", "--out", "RUN", "--settings"),
+            "reproduce --settings: does not go with submit",
+        ),
+        (
+            ("evaluate", "nosuch.csv", "--out", "RUN"),
+            "evaluate: nosuch.csv: no such predictions file",
+        ),
+        (
+            ("evaluate", "TABLE", "--out", "RUN"),
+            "evaluate: ... table.csv:2: the probabilities of 1 sum to",
+        ),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
         ((*BEFORE, "boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
-        ((*BEFORE, "boost", "--out", "RUN", "--param", "num_iterations=abc"), "boost: --param num_iterations=abc"),
-        ((*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"), "boost: nosuch: no such feature file"),
-        ((*BEFORE, "boost", "--out", "RUN", "--labels", "nosuch.csv"), "boost: nosuch.csv: no such file"),
+        (
+            (*BEFORE, "boost", "--out", "RUN", "--param", "num_iterations=abc"),
+            "boost: --param num_iterations=abc",
+        ),
+        (
+            (*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"),
+            "boost: nosuch: no such feature file",
+        ),
+        (
+            (*BEFORE, "boost", "--out", "RUN", "--labels", "nosuch.csv"),
+            "boost: nosuch.csv: no such file",
+        ),
         ((*BEFORE, "boost", "--out", "OTHER"), "other: no such run folder"),
         ((*BEFORE, "boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
         ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
-        ((*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"), "evaluate: --positive nosuch"),
-        ((*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold=5"), "predict: --threshold 5"),
-        ((*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"), "predict: nosuch: no such file or folder"),
-        ((*LATER, "explain", "nosuch", "--images", "IMAGES", "--out", "OTHER"), "explain: nosuch: no such model file"),
-        ((*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"), "explain: "),
+        (
+            (*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
+            "evaluate: --positive nosuch",
+        ),
+        (
+            (*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold=5"),
+            "predict: --threshold 5",
+        ),
+        (
+            (*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"),
+            "predict: nosuch: no such file or folder",
+        ),
+        (
+            (*LATER, "explain", "nosuch", "--images", "IMAGES", "--out", "OTHER"),
+            "explain: nosuch: no such model file",
+        ),
+        (
+            (*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"),
+            "explain: ",
+        ),
     ],
-)  # fmt: skip
-def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, tissue, tmp_path, words, named):
+)
+def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(
+    cli, tissue, tmp_path, words, named
+):
     run, other, table = tmp_path / "run", tmp_path / "other", tmp_path / "table.csv"
     table.write_text("image_id,label,p_a,p_b\n1,a,0.5,0.9\n")
-    words = [{"IMAGES": tissue, "RUN": run, "TABLE": table, "OTHER": other}.get(word, word) for word in words]
+    words = [
+        {"IMAGES": tissue, "RUN": run, "TABLE": table, "OTHER": other}.get(word, word)
+        for word in words
+    ]
     code, out, err = cli("submit", "--scheduler", "local", "--", *words)
     assert (code, out) == (2, ""), err
-    assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err  # click words it by its version
+    assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), (
+        err
+    )  # click words it by its version
     assert not (run / "jobs").exists()
 
 
 def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp_path, programs):
     """Of a Slurm of few tasks, which counts memory."""
     run = tmp_path / "ein Lauf"
-    jobs, fewer = (chain(tissue, run, network=network, encoder="mobilenetv2") for network in (True, False))
-    programs(scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'", sbatch="")
-    options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab", "--at-once", 2)
+    jobs, fewer = (
+        chain(tissue, run, network=network, encoder="mobilenetv2") for network in (True, False)
+    )
+    programs(
+        scontrol="echo 'MaxArraySize            = 4'; echo 'SelectTypeParameters    = CR_CPU_MEMORY'",
+        sbatch="",
+    )
+    options = (
+        "--tasks",
+        9,
+        "--time",
+        "1:00:00",
+        "--gpus",
+        1,
+        "--sbatch",
+        "account=lab",
+        "--at-once",
+        2,
+    )
     options += ("--before", "module load cuda", "--before", "export x='a b'")
     options += ("--python", "apptainer exec b.sif python3")
     out, _ = completed("submit", "--dry-run", *options, "--", *jobs)
     lines = out.splitlines()
     # there are no more blocks, and no more models of a seed
-    assert lines[:2] == ["featurize: 2 tasks of 2 and a merge; 2 blocks", "boost: 3 tasks of 3 and a merge"]
+    assert lines[:2] == [
+        "featurize: 2 tasks of 2 and a merge; 2 blocks",
+        "boost: 3 tasks of 3 and a merge",
+    ]
     submitted = [line for line in lines if line.startswith("sbatch ")]
-    assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, True, True, False]
+    assert ["--gres=gpu:1" in line for line in submitted] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
     assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
     assert "--array=1,2%2 " in submitted[0]
     asked = [int(re.search("--mem-per-cpu=([0-9]+)00M ", line)[1]) for line in submitted]
     assert asked[2:] == [20] * 5  # nothing is known of them yet
-    assert asked[0] == asked[1] in range(4, 40)  # what its check took: with Keras if it had to build the network
+    assert (
+        asked[0] == asked[1] in range(4, 40)
+    )  # what its check took: with Keras if it had to build the network
     assert lines.count("module load cuda") == lines.count("export x='a b'") == 4
-    assert sum(line.startswith("exec apptainer exec b.sif python3 -m bchisto.apps.submit ") for line in lines) == 4
+    assert (
+        sum(
+            line.startswith("exec apptainer exec b.sif python3 -m bchisto.apps.submit ")
+            for line in lines
+        )
+        == 4
+    )
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
-    assert ",afterok:PREVIOUS" in submitted[3]  # a merge waits for the stage before, too: its array may be cancelled
+    assert (
+        ",afterok:PREVIOUS" in submitted[3]
+    )  # a merge waits for the stage before, too: its array may be cancelled
     scripts = "\n".join(line for line in lines[4:] if not line.startswith("sbatch "))
     subprocess.run(["/bin/bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
     code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *fewer)
-    assert not any(option in out for option in ("--time", "--mem-per-cpu"))  # the limit of the partition
+    assert not any(
+        option in out for option in ("--time", "--mem-per-cpu")
+    )  # the limit of the partition
     programs(scontrol="echo 'MaxArraySize = 2'", sbatch="")
     out = cli("submit", "--dry-run", "--", *fewer)[1]
     assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
@@ -131,7 +239,10 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
     [
         ("array=1-4", "--sbatch array=1-4: bchisto sets this itself; leave it out"),
         ("boost:open-mode=truncate", "--sbatch boost:open-mode=truncate: bchisto sets this itself"),
-        ("featurise:gres=gpu:1", "--sbatch featurise:gres=gpu:1: featurise is not a stage; give featurize, boost, "),
+        (
+            "featurise:gres=gpu:1",
+            "--sbatch featurise:gres=gpu:1: featurise is not a stage; give featurize, boost, ",
+        ),
         ("", "--sbatch '': names no option of sbatch; write it as KEY=VALUE"),
         ("boost:=5", "--sbatch 'boost:=5': names no option of sbatch"),
     ],
@@ -158,7 +269,9 @@ def programs(tmp_path, monkeypatch):
     return put
 
 
-def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(cli, described, run_copy, programs):
+def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(
+    cli, described, run_copy, programs
+):
     run = run_copy(described)
     programs()
     code, _, err = cli("submit", "--tasks", 2, "--", "boost", "--out", run, *BOOST)
@@ -174,7 +287,9 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     programs()
     gone = f"error: {run}: no such folder; give the run whose jobs to cancel\n"
     assert cli("submit", "--cancel", run) == (2, "", gone)
-    plan = Plan(run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])])
+    plan = Plan(
+        run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])]
+    )
     plan.write()
     silent = f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: "
     silent += "scancel 7 8\n"
@@ -184,36 +299,64 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     assert cli("submit", "--cancel", run) == (1, "", silent)
     (tmp_path / "-run").symlink_to(run)
     monkeypatch.chdir(tmp_path)
-    assert cli("status", "./-run")[:2] == (3, "-run: unknown\nboost: unknown (Slurm does not answer here, and was not "
-                                              "asked)\nnext: bchisto status ./-run --watch\n")  # fmt: skip
+    assert cli("status", "./-run")[:2] == (
+        3,
+        "-run: unknown\nboost: unknown (Slurm does not answer here, and was not "
+        "asked)\nnext: bchisto status ./-run --watch\n",
+    )
     # the first of a submit that was killed before it could read the number
-    programs(squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'")
+    programs(
+        squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'"
+    )
     code, _, err = cli("submit", "--", "boost", "--out", run)
-    assert (code, "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err) == (3, True), err
-    code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")  # has nothing of these
+    assert (code, "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err) == (
+        3,
+        True,
+    ), err
+    code, _, err = cli(
+        "submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv"
+    )  # has nothing of these
     assert (code, "in the queue" in err) == (2, False), err
-    monkeypatch.setattr("bchisto.apps.submit.scheduler._run", lambda *_: (3, False))  # a predict --update beside it
+    monkeypatch.setattr(
+        "bchisto.apps.submit.scheduler._run", lambda *_: (3, False)
+    )  # a predict --update beside it
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
-    assert (cli("submit", "--cancel", run)[:2], (run / "cancelled").read_text()) == ((0, "cancelled: 8\n"), "8\n")
+    assert (cli("submit", "--cancel", run)[:2], (run / "cancelled").read_text()) == (
+        (0, "cancelled: 8\n"),
+        "8\n",
+    )
     programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
     none = "no job of this run is in the queue, and no local submit works on it\n"
     assert cli("submit", "--cancel", run)[:2] == (0, none)
     plan.cluster = "far"
     plan.write()
-    programs(squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'")
-    assert cli("submit", "--cancel", run) == (1, "", silent.replace("Slurm", "Slurm of cluster far"))
+    programs(
+        squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'"
+    )
+    assert cli("submit", "--cancel", run) == (
+        1,
+        "",
+        silent.replace("Slurm", "Slurm of cluster far"),
+    )
     code, _, err = cli("submit", "--", "boost", "--out", run)
-    assert (code, "Slurm of cluster far does not answer here whether earlier jobs still run" in err) == (2, True), err
+    assert (
+        code,
+        "Slurm of cluster far does not answer here whether earlier jobs still run" in err,
+    ) == (2, True), err
     code, _, err = cli("submit", "--cancel", run, "other")
     assert (code, "'other': --cancel takes one run; leave it out" in err) == (2, True), err
 
 
-def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued(cli, tissue, tmp_path, monkeypatch):
+def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued(
+    cli, tissue, tmp_path, monkeypatch
+):
     run, free = tmp_path / "run", 1_500_000
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+    )
     words = ("featurize", "--images", tissue, "--out", run, *FEATURES[:6], "--augmentations")
     dry = ("submit", "--scheduler", "local", "--dry-run", "--")
     code, out, err = cli(*dry, *words, 2000)
@@ -232,7 +375,19 @@ def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_pat
     images, run = shutil.copytree(tissue, tmp_path / "images"), tmp_path / "run"
     broken = images / "benign" / "benign03.png"
     broken.write_bytes(broken.read_bytes()[:-2000])
-    words = ("featurize", "--images", images, "--out", run, *FEATURES, "then", "boost", "--out", run, *BOOST)
+    words = (
+        "featurize",
+        "--images",
+        images,
+        "--out",
+        run,
+        *FEATURES,
+        "then",
+        "boost",
+        "--out",
+        run,
+        *BOOST,
+    )
     code, _, err = cli("submit", "--scheduler", "local", "--tasks", 2, "--", *words)
     assert (code, "error: featurize failed; its logs are in " in err) == (1, True)
     (log,) = run.glob("jobs/*/logs/1-featurize-merge.log")
@@ -241,16 +396,33 @@ def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_pat
     assert last.startswith("stopped: shards 1 of 2 lack units, and another round added none")
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
-    assert out.endswith(f"bchisto submit --scheduler local --tasks 2 -- {' '.join(map(str, words))}\n")
+    assert out.endswith(
+        f"bchisto submit --scheduler local --tasks 2 -- {' '.join(map(str, words))}\n"
+    )
     # without this image, and one that is not even an image, the chain goes on to its end
     (images / "benign" / "benign04.png").write_bytes(b"")
     at = words.index("then")
-    words = ("submit", "--scheduler", "local", "--tasks", 2, "--", *words[:at], "--skip-errors", *words[at:])
+    words = (
+        "submit",
+        "--scheduler",
+        "local",
+        "--tasks",
+        2,
+        "--",
+        *words[:at],
+        "--skip-errors",
+        *words[at:],
+    )
     done = cli(*words)
-    assert (done[0], f"2 images were left out, listed in {run / 'failures.csv'}" in done[2]) == (1, True), done
+    assert (done[0], f"2 images were left out, listed in {run / 'failures.csv'}" in done[2]) == (
+        1,
+        True,
+    ), done
     assert cli(*words)[0] == 4
     code, out, _ = cli("status", run)
-    assert (code, "failed images: 2, listed in " in out, "boost: done" in out) == (0, True, True), out
+    assert (code, "failed images: 2, listed in " in out, "boost: done" in out) == (0, True, True), (
+        out
+    )
 
 
 @pytest.mark.slow
@@ -267,27 +439,53 @@ def test_slurm_is_asked_before_it_gets_a_job(slurm, cli, tissue, tmp_path):
 
 
 @pytest.mark.slow
-def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(slurm, cli, start, tissue, tmp_path):
+def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(
+    slurm, cli, start, tissue, tmp_path
+):
     run = tmp_path / "run"
-    words = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour", "--", "featurize", "--images", tissue)
+    words = (
+        "submit",
+        "--tasks",
+        2,
+        "--sbatch",
+        "begin=now+1hour",
+        "--",
+        "featurize",
+        "--images",
+        tissue,
+    )
     both = [start(*words, "--out", run, *FEATURES) for _ in range(2)]
     try:
         ends = [(*process.communicate(), process.returncode) for process in both]
         assert sorted(code for _, _, code in ends) == [0, 3], ends
-        (jobs,) = [out.splitlines()[-1].removeprefix("jobs: ").split(", ") for out, _, code in ends if not code]
+        (jobs,) = [
+            out.splitlines()[-1].removeprefix("jobs: ").split(", ")
+            for out, _, code in ends
+            if not code
+        ]
         assert any("another submit works on it at this moment" in err for _, err, _ in ends), ends
         assert len(list(run.glob("jobs/*/plan.json"))) == 1
         wait(lambda: "shards 1-2 of 2: queued (BeginTime)" in cli("status", run)[1], 60)
         subprocess.run(["scancel", jobs[0]], check=True)
-        wait(lambda: cli("status", run)[1].startswith(f"{run}: queued\nfeaturize: queued (BeginTime); "), 60)
+        wait(
+            lambda: cli("status", run)[1].startswith(
+                f"{run}: queued\nfeaturize: queued (BeginTime); "
+            ),
+            60,
+        )
     finally:
         cli("submit", "--cancel", run)
 
 
 @pytest.mark.slow
-def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli, start, tissue, tmp_path, programs):
+def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(
+    slurm, cli, start, tissue, tmp_path, programs
+):
     """Each interrupt arrives when Slurm has a job, of which sbatch has not told the number."""
-    run, sbatch = tmp_path / "a\\b %a", f'{shutil.which("sbatch")} "$@" || exit; [ "$1" = --test-only ] || sleep 3'
+    run, sbatch = (
+        tmp_path / "a\\b %a",
+        f'{shutil.which("sbatch")} "$@" || exit; [ "$1" = --test-only ] || sleep 3',
+    )
     programs(os.environ["PATH"], sbatch=sbatch)
     later = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour")
     words = ("--", "featurize", "--images", tissue, "--out", run, *FEATURES)
@@ -308,20 +506,29 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(slurm, cli
     assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
     wait(lambda: f"{run}/jobs/" not in squeue("-o", "%o"), 30)
     mark = max(run.glob("jobs/*/cancelled.json"))
-    merge = subprocess.run(["bash", mark.parent / "1-featurize.sh", "merge"], stdout=subprocess.PIPE, check=False)
+    merge = subprocess.run(
+        ["bash", mark.parent / "1-featurize.sh", "merge"], stdout=subprocess.PIPE, check=False
+    )
     assert (merge.returncode, merge.stdout[:9]) == (1, b"submit --"), merge
     assert cli(*later[:3], *words)[0] == 0
     wait(lambda: cli("status", run)[0] == 0, 120)
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/1-featurize-*.log")}
-    assert ("shard 2/2" in logs.pop("1-featurize-array.log"), [*logs]) == (True, ["1-featurize-merge.log"])
+    assert ("shard 2/2" in logs.pop("1-featurize-array.log"), [*logs]) == (
+        True,
+        ["1-featurize-merge.log"],
+    )
 
 
 def squeue(*words):
-    return subprocess.run(["squeue", "-h", "-r", *words], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["squeue", "-h", "-r", *words], capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.slow
-def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(slurm, cli, completed, tissue, alone, tmp_path):
+def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(
+    slurm, cli, completed, tissue, alone, tmp_path
+):
     """The limit's signal is sent by hand, since Slurm counts limits in minutes; it begins a task anew after two."""
     run = tmp_path / "Läufe" / "ein Lauf"
     words = ("submit", "--tasks", 2, "--", *chain(tissue, run))
@@ -329,19 +536,36 @@ def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(slurm, cli, comp
     jobs = out.splitlines()[-1].removeprefix("jobs: ").split(", ")
     assert len(jobs) == 7
     try:
-        subprocess.run(["scancel", f"{jobs[0]}_2"], check=True)  # at once: later its few images may be done
+        subprocess.run(
+            ["scancel", f"{jobs[0]}_2"], check=True
+        )  # at once: later its few images may be done
         code, _, err = cli(*words)
-        assert (code, f"its jobs {', '.join(jobs[:1])}, " in err, "--cancel" in err) == (3, True, True)
+        assert (code, f"its jobs {', '.join(jobs[:1])}, " in err, "--cancel" in err) == (
+            3,
+            True,
+            True,
+        )
         code, out, _ = cli("status", run)
         assert code == 3
-        assert "boost: queued\n  shards 1-2 of 2: queued" in out  # the reason follows when Slurm has looked at them
+        assert (
+            "boost: queued\n  shards 1-2 of 2: queued" in out
+        )  # the reason follows when Slurm has looked at them
 
-        wait(lambda: any('"shard": "1/2"' in path.read_text() for path in run.glob("records/*-featurize-*.json")), 120)
+        wait(
+            lambda: any(
+                '"shard": "1/2"' in path.read_text()
+                for path in run.glob("records/*-featurize-*.json")
+            ),
+            120,
+        )
         subprocess.run(["scancel", "--batch", "--signal=USR1", f"{jobs[0]}_1"], check=True)
         wait(lambda: f"{jobs[0]}_2" not in squeue("-o", "%F_%K"), 60)
         wait(lambda: f"{jobs[0]}_1 PENDING" in squeue("-o", "%F_%K %T"), 60)
         wait(lambda: "shard 1 of 2: queued (BeginTime)" in cli("status", run)[1], 60)
-        wait(lambda: (run / "evaluation" / "report.html").is_file() or cli("status", run)[0] == 1, 500)
+        wait(
+            lambda: (run / "evaluation" / "report.html").is_file() or cli("status", run)[0] == 1,
+            500,
+        )
         wait(lambda: cli("status", run)[0] != 3, 60)
     finally:
         logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
@@ -352,17 +576,32 @@ def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(slurm, cli, comp
 
 
 @pytest.mark.slow
-def test_a_network_that_saves_epochs_goes_on_after_each_limit(completed, tissue, tmp_path, programs, monkeypatch):
+def test_a_network_that_saves_epochs_goes_on_after_each_limit(
+    completed, tissue, tmp_path, programs, monkeypatch
+):
     """A fold may take more than two limits; the signal of Slurm is sent by hand."""
     run, scontrol = tmp_path / "run", f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued'
     programs(os.environ["PATH"], sbatch="echo 7", scontrol=scontrol, squeue="")
-    networks = ("--network", "speck", "--folds", "2", "--epochs", "100000", "--size", "32", "--weights", "random")
+    networks = (
+        "--network",
+        "speck",
+        "--folds",
+        "2",
+        "--epochs",
+        "100000",
+        "--size",
+        "32",
+        "--weights",
+        "random",
+    )
     completed("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
     (script,) = run.glob("jobs/*/1-finetune.sh")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
 
     def epochs():
-        return sum(log.read_bytes().count(b"\n") - 1 for log in run.glob("finetune/*/logs/fold*.csv"))
+        return sum(
+            log.read_bytes().count(b"\n") - 1 for log in run.glob("finetune/*/logs/fold*.csv")
+        )
 
     for limit in (1, 2, 3):
         saved = epochs()
@@ -371,4 +610,6 @@ def test_a_network_that_saves_epochs_goes_on_after_each_limit(completed, tissue,
         wait(lambda: epochs() > saved, 150, process=process)  # noqa: B023 - called at once
         process.send_signal(signal.SIGUSR1)
         process.wait(60)
-        assert (tmp_path / "requeued").read_text() == "requeue 7\n" * limit, (tmp_path / "log").read_text()
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n" * limit, (
+            tmp_path / "log"
+        ).read_text()

@@ -25,28 +25,65 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
-    boost = ["--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1]
+    boost = [
+        "--folds",
+        3,
+        "--seeds",
+        2,
+        "--param",
+        "min_data_in_leaf=2",
+        "--param",
+        "num_iterations=8",
+        "--jobs",
+        1,
+    ]
     out, _ = completed("boost", "--out", run, *boost)
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
     assert "  RANDOM WEIGHTS" in out
     assert "Protocol: 3 stratified image-level folds (seed 0); " in out
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    out, _ = completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    out, _ = completed(
+        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
     assert "12 images predicted: benign" in out
     out, _ = completed(
-        "evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4
+        "evaluate",
+        run,
+        tmp_path / "p.csv",
+        "--out",
+        tmp_path / "e",
+        "--bootstrap",
+        100,
+        "--threshold",
+        0.4,
     )
     assert re.search("3-lightgbm at 0.4  .*\n  p at 0.4  ", out)
-    assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
+    assert {"3-lightgbm", "p"} == set(
+        json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
+    )
 
 
 def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
-    assert cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", "1/1")[0] == 0
+    assert (
+        cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", "1/1")[0] == 0
+    )
     code, _, err = cli("boost", "--out", run, "--folds", 3)
     assert (code, "feature extraction is not finished" in err) == (2, True)
     assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
-    boost = ["boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1]
+    boost = [
+        "boost",
+        "--out",
+        run,
+        "--folds",
+        3,
+        "--seeds",
+        1,
+        "--param",
+        "num_iterations=2",
+        "--jobs",
+        1,
+    ]
     code, out, _ = cli(*boost, "--shard", "1/4")
     assert (code, out) == (0, "3-lightgbm: shard 1/4 has 1 of 3 models; 1 of 3 done\n")
     code, out, _ = cli(*boost, "--shard", "4/4")
@@ -55,7 +92,10 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     assert "  boost  ok, shard 4/4  " in cli("runs", "list", run)[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
-        assert (code, "bchisto boost and finetune write one, after shards in one more call" in err) == (2, True), err
+        assert (
+            code,
+            "bchisto boost and finetune write one, after shards in one more call" in err,
+        ) == (2, True), err
     assert cli(*boost)[0] == 0
     assert "  boost  ok  " in cli("runs", "list", run)[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
@@ -63,7 +103,9 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
 
 def test_an_option_in_a_file_that_the_command_does_not_have(tissue, tmp_path, refused):
     (tmp_path / "bad.yaml").write_text("crop: 3\n")
-    err = refused("featurize", "--config", tmp_path / "bad.yaml", "--images", tissue, "--out", tmp_path / "x")
+    err = refused(
+        "featurize", "--config", tmp_path / "bad.yaml", "--images", tissue, "--out", tmp_path / "x"
+    )
     assert "no option crop in `bchisto featurize`; it takes" in err
 
 
@@ -88,7 +130,9 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 2
     assert "a.tif: not a TIFF, PNG or JPEG image" in line
-    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors")
+    code, out, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors"
+    )
     assert (code, out) == (1, "12 images with features in 1 file\n")
     assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
     Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
@@ -108,7 +152,9 @@ def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch)
 
 
 def test_data_make_list_check_folds(cli, completed, tmp_path):
-    code, _, err = cli("data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1)
+    code, _, err = cli(
+        "data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1
+    )
     root = tmp_path / "ICIAR2018_BACH_Challenge"
     assert code == 0
     assert f"wrote {root}" in err

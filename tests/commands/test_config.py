@@ -11,9 +11,19 @@ from bchisto.core.runs import load_config
 from command_line import commands
 
 ODD = (
-    "010", ".inf", "-1", "99999999999999999999", "''", "true", "2024-01-01", "[]", "[[1]]", "{a: 1}", '"\\ud800"',
+    "010",
+    ".inf",
+    "-1",
+    "99999999999999999999",
+    "''",
+    "true",
+    "2024-01-01",
+    "[]",
+    "[[1]]",
+    "{a: 1}",
+    '"\\ud800"',
     "!!binary aGVsbG8=",
-)  # fmt: skip
+)
 READ = 6
 """So many of them are texts, which commands read."""
 GIVEN = {
@@ -58,7 +68,9 @@ def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
     for what in odd_ones(command, file, GIVEN[name], ODD[:READ]):
         with contextlib.suppress(*REFUSED):
             try:
-                group.main(args=[name, "--config", str(file)], prog_name="bchisto", standalone_mode=False)
+                group.main(
+                    args=[name, "--config", str(file)], prog_name="bchisto", standalone_mode=False
+                )
             except Exception as error:
                 error.add_note(what)
                 raise
@@ -104,7 +116,7 @@ REQUIRED = "images: images\nout: run\n"
         ('{"images": "i", "out": "o", "seed": 2.7}', "seed", "seed: '2.7' is not a valid integer"),
         ('{"images": "i", "out": "o", "skip_errors": true, "seed": 3}', "seed", 3),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
     text = text if text.startswith("{") else f"{'' if name == 'out' else REQUIRED}{text}"
     if isinstance(value, str):
@@ -115,5 +127,7 @@ def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
 
 
 def test_a_word_that_yaml_takes_for_something_else_is_a_class(tmp_path):
-    assert options_of("boost", "out: run\npositive: [no]\nfolds: [10, 0.7/0.3]", tmp_path)["positive"] == ("no",)
+    assert options_of("boost", "out: run\npositive: [no]\nfolds: [10, 0.7/0.3]", tmp_path)[
+        "positive"
+    ] == ("no",)
     assert load_config(tmp_path / "c.yaml", command="boost")["folds"] == ["10", "0.7/0.3"]

@@ -21,17 +21,28 @@ def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, cli):
     before = (tmp_path / "e" / "metrics.json").read_bytes()
     code, _, err = cli(*words, "--positive", "a")
     assert code == 2
-    assert err == f"error: {tmp_path}/e/metrics.json: exists already; use --overwrite or another --out\n"
+    assert (
+        err
+        == f"error: {tmp_path}/e/metrics.json: exists already; use --overwrite or another --out\n"
+    )
     assert (tmp_path / "e" / "metrics.json").read_bytes() == before
     assert cli(*words, "--positive", "a", "--overwrite")[0] == 0
-    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]["positive"] == ["a"]
-    with pytest.raises(KeyboardInterrupt), record_run(tmp_path / "e", command="evaluate", config={}):
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"][
+        "positive"
+    ] == ["a"]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        record_run(tmp_path / "e", command="evaluate", config={}),
+    ):
         raise KeyboardInterrupt
     assert cli(*words)[0] == 0  # what was interrupted goes on
 
 
 def test_two_runs_side_by_side_in_words(tmp_path, cli):
-    for name, config, accuracy in (("a", {"seeds": 5, "pad": None, "folds": ["10"]}, 0.7916), ("b", {"seeds": 2}, 0.5)):
+    for name, config, accuracy in (
+        ("a", {"seeds": 5, "pad": None, "folds": ["10"]}, 0.7916),
+        ("b", {"seeds": 2}, 0.5),
+    ):
         with record_run(tmp_path / name, command="boost", config=config) as record:
             record.note(results={"10-lightgbm": {"accuracy": accuracy}})
     with record_run(tmp_path / "a", command="featurize", config={"crops": 20, "view": ["0.5:400"]}):
@@ -56,10 +67,15 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
     _, _, err = cli("predict", model, one, "--out", tmp_path / "one.csv", *options)
     assert "next:" not in err  # of one image there is nothing to evaluate
     shutil.copytree(tissue / "benign", tmp_path / "images" / "elsewhere")
-    _, _, err = cli("predict", model, "--images", tmp_path / "images", "--out", tmp_path / "other.csv", *options)
+    _, _, err = cli(
+        "predict", model, "--images", tmp_path / "images", "--out", tmp_path / "other.csv", *options
+    )
     assert "next:" not in err  # no label is one of its classes
     _, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "all.csv", *options)
-    assert err.splitlines()[-1] == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
+    assert (
+        err.splitlines()[-1]
+        == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
+    )
     out, _ = completed("explain", model, one, "--out", tmp_path / "why", *options[:2])
     assert out.splitlines()[-1] == "1 image of the method map"
 

@@ -23,14 +23,36 @@ RECIPE = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_t
 FUZZER = REPOSITORY / "tools" / "benchmarks" / "fuzz_tables.py"
 
 short = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 cell = st.sampled_from(
-    ["", "a", "b", "0", "1", "0.5", "-1", "nan", "9" * 5000, "=1", "'=1", "é", "\x1b", "x,y", 'q"', "\r"]
+    [
+        "",
+        "a",
+        "b",
+        "0",
+        "1",
+        "0.5",
+        "-1",
+        "nan",
+        "9" * 5000,
+        "=1",
+        "'=1",
+        "é",
+        "\x1b",
+        "x,y",
+        'q"',
+        "\r",
+    ]
 )
 value = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -90,14 +112,21 @@ def test_yaml_means_what_it_means(content):
     class AsWritten(yaml.BaseLoader):
         """Scalars as texts, but null."""
 
-    AsWritten.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+    AsWritten.add_implicit_resolver(
+        "tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+    )
     AsWritten.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
     text = yaml.safe_dump(content, allow_unicode=True)
     assert yaml.safe_dump(parse_yaml(text)) == yaml.safe_dump(yaml.load(text, AsWritten))
 
 
 @short
-@given(st.sampled_from(["name", "variants", "published", "quick", "steps", "featurize", "dataset", "notes"]), value)
+@given(
+    st.sampled_from(
+        ["name", "variants", "published", "quick", "steps", "featurize", "dataset", "notes"]
+    ),
+    value,
+)
 def test_recipes_of_which_a_part_is_another(key, content):
     found, said = outcome(form.parse_recipe, {**RECIPE, key: content})
     assert found.chosen(()) if said is None else "recipe" in said
@@ -110,8 +139,18 @@ def test_a_few_of_the_campaign():
     if importlib.util.find_spec("resource") is None:
         pytest.skip("needs a system that limits memory")
     done = subprocess.run(
-        [sys.executable, FUZZER, "--executions", "120", "--kinds", "store.h5,manifest.csv", "--seed", "7"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            FUZZER,
+            "--executions",
+            "120",
+            "--kinds",
+            "store.h5,manifest.csv",
+            "--seed",
+            "7",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "store.h5: 60 executions" in done.stdout

@@ -11,11 +11,19 @@ EVERY = {" ".join(words): command for words, command in commands()}
 
 def options_of(command):
     """Return its options, but the hidden `--check`, which `submit` gives."""
-    return [one for one in command.params if isinstance(one, click.Option) and getattr(one, "group", "Advanced")]
+    return [
+        one
+        for one in command.params
+        if isinstance(one, click.Option) and getattr(one, "group", "Advanced")
+    ]
 
 
 def listed(command, **how):
-    return [option for _, options in sections(command.params, first=command.first, **how) for option in options]
+    return [
+        option
+        for _, options in sections(command.params, first=command.first, **how)
+        for option in options
+    ]
 
 
 def flags_of(text):

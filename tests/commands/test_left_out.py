@@ -37,7 +37,9 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     code, _, _ = cli("featurize", "--images", broken, "--out", run, *tiny_options, "--skip-errors")
     assert code == 1
     listed = write_list(tmp_path / "mine.csv", ids(broken))
-    said = "2 images could not be used and are in no fold: benign/truncated.png, malignant/small.png"
+    said = (
+        "2 images could not be used and are in no fold: benign/truncated.png, malignant/small.png"
+    )
     code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
     assert (code, said in err) == (0, True), err
     folder = run / "boost" / "mine-lightgbm"
@@ -73,7 +75,10 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
         code, out, _ = cli("data", "check", "--images", images, *options)
         assert (code, "xe9.png" in out) == (1, True)
     code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")
-    assert (code, r"caf\xe9.png: this name is not UTF-8; rename the file or its folder" in err) == (2, True)
+    assert (code, r"caf\xe9.png: this name is not UTF-8; rename the file or its folder" in err) == (
+        2,
+        True,
+    )
 
 
 def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
@@ -88,7 +93,9 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     assert len(out.splitlines()) == 13
     assert r"caf\xe9.txt: not a picture, left out" in err
     environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    _, err = start("data", "list", "--images", images / "\u2265 2", env=environment).communicate(timeout=120)
+    _, err = start("data", "list", "--images", images / "\u2265 2", env=environment).communicate(
+        timeout=120
+    )
     assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 
 
@@ -97,8 +104,12 @@ def test_python_gets_one_line_too(tmp_path):
     from bchisto.core.jobs import write_json, write_rows
 
     name = os.fsdecode(b"caf\xe9.png")
-    with pytest.raises(OutputError, match=r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)"):
+    with pytest.raises(
+        OutputError, match=r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)"
+    ):
         write_rows(tmp_path / "t.csv", ["a", "b"], [[name, 1]])
-    with pytest.raises(OutputError, match=r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png"):
+    with pytest.raises(
+        OutputError, match=r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png"
+    ):
         write_json(tmp_path / "t.json", {"images": name})
     assert list(tmp_path.iterdir()) == []

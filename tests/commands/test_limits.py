@@ -10,25 +10,48 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="ulimit -f counts in blocks of 1024 bytes in bash")
+@pytest.mark.skipif(
+    shutil.which("bash") is None, reason="ulimit -f counts in blocks of 1024 bytes in bash"
+)
 def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):
     """What fits is kept, the limit is named, and the command goes on without it."""
     run = run_copy(described)
-    command = [sys.executable, "-m", "bchisto", "boost", "--out", run, "--folds", 2, "--seeds", 1, "--head", "logistic",
-               "--jobs", 1, "--quiet"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bchisto",
+        "boost",
+        "--out",
+        run,
+        "--folds",
+        2,
+        "--seeds",
+        1,
+        "--head",
+        "logistic",
+        "--jobs",
+        1,
+        "--quiet",
+    ]
     limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *command]
-    done = subprocess.run([str(word) for word in limited], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in limited], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert (
         "(File too large); what is done is kept, allow larger files (ulimit -f) and run the command again"
         in (done.stderr.splitlines()[-1])
     )
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_store_is_not_called_damaged_for_want_of_processes(described, run_copy, cli, tmp_path, monkeypatch, number):
+def test_a_store_is_not_called_damaged_for_want_of_processes(
+    described, run_copy, cli, tmp_path, monkeypatch, number
+):
     """OpenBLAS ends a process that may start no thread by SIGINT, the kernel one without memory by SIGKILL.
 
     The process that reads a store first is a real one, which ends itself: RLIMIT_NPROC does not bind root.
@@ -40,7 +63,17 @@ def test_a_store_is_not_called_damaged_for_want_of_processes(described, run_copy
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     features = run_copy(described) / "features"
-    code, _, shown = cli("boost", "--out", tmp_path / "run", "--features", features, "--folds", 2, "--head", "logistic")
+    code, _, shown = cli(
+        "boost",
+        "--out",
+        tmp_path / "run",
+        "--features",
+        features,
+        "--folds",
+        2,
+        "--head",
+        "logistic",
+    )
     assert code == 1
     assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown
     assert "damaged" not in shown

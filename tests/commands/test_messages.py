@@ -37,10 +37,16 @@ def _messages():
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 out |= {id(part) for part in node.values}
-                text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                text = "".join(
+                    part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+                )
                 yield f"{file.relative_to(ROOT)}:{node.lineno}", text
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in out:
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and id(node) not in out
+            ):
                 yield f"{file.relative_to(ROOT)}:{node.lineno}", node.value
 
 
@@ -57,7 +63,9 @@ def called(words):
 
 def options_of(command):
     with click.Context(command) as context:
-        return {name for one in command.get_params(context) for name in (*one.opts, *one.secondary_opts)}
+        return {
+            name for one in command.get_params(context) for name in (*one.opts, *one.secondary_opts)
+        }
 
 
 def test_every_command_in_a_message_is_one():
@@ -81,18 +89,28 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     """tests/house/test_installation.py runs such a command in real environments."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    required = [f'{package}; extra == "{name}"' for name, packages in extras.items() for package in packages]
+    required = [
+        f'{package}; extra == "{name}"' for name, packages in extras.items() for package in packages
+    ]
     monkeypatch.setattr(metadata, "requires", lambda name: [*project["dependencies"], *required])
-    packages = {re.match(r"[\w-]+", need)[0]: need.partition(";")[0] for need in project["dependencies"]}
+    packages = {
+        re.match(r"[\w-]+", need)[0]: need.partition(";")[0] for need in project["dependencies"]
+    }
     assert not [where for where, text in messages() if re.search(r"pip install '?bchisto", text)]
     named = set()
     for file in ROOT.rglob("*.py"):
         if file.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".types"):
             text = file.read_text(encoding="utf-8")
-            named |= set(re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text))
+            named |= set(
+                re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text)
+            )
     assert {"click", "dask", "excel", "onnx", "openvino", "staintools", "torch"} <= named
     for name in named:
-        assert shlex.split(how_to_install(name)) == ["pip", "install", *extras.get(name, [packages.get(name)])]
+        assert shlex.split(how_to_install(name)) == [
+            "pip",
+            "install",
+            *extras.get(name, [packages.get(name)]),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -102,16 +120,31 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
             ("featurize", "--imges", "x"),
             "error: No such option",  # click quotes it, and what was meant, in later releases only
         ),
-        (("featurize", "--out", "x"), "error: Missing option '--images'; see bchisto featurize --help"),
+        (
+            ("featurize", "--out", "x"),
+            "error: Missing option '--images'; see bchisto featurize --help",
+        ),
         (("data", "chek"), "error: No such command 'chek'"),
-        (("boosts",), "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data"),
+        (
+            ("boosts",),
+            "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data",
+        ),
         (
             ("featurize", "--images", "a\x1bb", "--augmentations", "x"),
             "error: Invalid value for '--augmentations': 'x' is",
         ),
-        (("predict", "x", "--out", "y"), "error: give --images DIR or image files, or --features FILE; see"),
-        (("featurize", "--images", "x", "--out", "y", "--precision", "int8"), "error: --precision int8: choose one of"),
-        (("reproduce", "rakhlin2018"), "error: give --images, the dataset in its official layout; see bchisto repro"),
+        (
+            ("predict", "x", "--out", "y"),
+            "error: give --images DIR or image files, or --features FILE; see",
+        ),
+        (
+            ("featurize", "--images", "x", "--out", "y", "--precision", "int8"),
+            "error: --precision int8: choose one of",
+        ),
+        (
+            ("reproduce", "rakhlin2018"),
+            "error: give --images, the dataset in its official layout; see bchisto repro",
+        ),
     ],
 )
 def test_what_is_mistyped_is_told_in_one_line(cli, words, line):
@@ -135,4 +168,8 @@ def test_arrays_are_what_was_given(tmp_path):
     others = ("tests", "tools", "docs", ".venv", "build")
     rooms = [file for file in ROOT.rglob("*.py") if file.relative_to(ROOT).parts[0] not in others]
     assert len(rooms) > 200
-    assert not [file for file in rooms if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))]
+    assert not [
+        file
+        for file in rooms
+        if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))
+    ]

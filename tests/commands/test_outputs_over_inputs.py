@@ -14,7 +14,12 @@ from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
 from PIL import Image
 
-NOT_PATHS = (click.Choice, click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)
+NOT_PATHS = (
+    click.Choice,
+    click.types.IntParamType,
+    click.types.FloatParamType,
+    click.types.BoolParamType,
+)
 
 
 def given(command, values):
@@ -23,8 +28,14 @@ def given(command, values):
     for one in command.params:
         if one.name not in values and not one.required:
             continue
-        value = values.get(one.name, one.type.choices[0] if isinstance(one.type, click.Choice) else "anything")
-        words += [value] if isinstance(one, click.Argument) else [max(one.opts, key=len), *[value] * one.nargs]
+        value = values.get(
+            one.name, one.type.choices[0] if isinstance(one.type, click.Choice) else "anything"
+        )
+        words += (
+            [value]
+            if isinstance(one, click.Argument)
+            else [max(one.opts, key=len), *[value] * one.nargs]
+        )
     return words
 
 
@@ -33,7 +44,9 @@ def readable(command):
     return [
         one
         for one in command.params
-        if one.type not in (OUT_FILE, OUT_FOLDER) and not isinstance(one.type, NOT_PATHS) and one.nargs in (1, -1)
+        if one.type not in (OUT_FILE, OUT_FOLDER)
+        and not isinstance(one.type, NOT_PATHS)
+        and one.nargs in (1, -1)
     ]
 
 
@@ -49,19 +62,29 @@ FILES = [
 def test_there_are_pairs():
     names = {(" ".join(words), out.name, read.name) for words, _, out, read in FILES}
     assert {("predict", out, "weights") for out in ("out", "html")} <= names
-    assert {("predict", "out", "config"), ("data folds", "out", "folds"), ("features export", "out", "source")} <= names
+    assert {
+        ("predict", "out", "config"),
+        ("data folds", "out", "folds"),
+        ("features export", "out", "source"),
+    } <= names
     assert len(names) > 30
 
 
 @pytest.mark.parametrize(
-    ("words", "command", "out", "read"), FILES, ids=lambda part: "-".join(part) if isinstance(part, tuple) else ""
+    ("words", "command", "out", "read"),
+    FILES,
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else "",
 )
 def test_no_output_file_is_an_input(words, command, out, read, tmp_path, cli):
     content = '{"input": 1}'
     for form, output in (
-        ("{}", "input.json"), ("{}", "link"), ("{}", "hard"), ("tiny={}", "input.json"), ("onnx:{}", "input.json"),
+        ("{}", "input.json"),
+        ("{}", "link"),
+        ("{}", "hard"),
+        ("tiny={}", "input.json"),
+        ("onnx:{}", "input.json"),
         ("tiny=onnx:{}", "hard"),
-    ):  # fmt: skip
+    ):
         if form != "{}" and isinstance(read.type, click.Path):
             continue
         source = tmp_path / "input.json"
@@ -93,7 +116,9 @@ def test_the_json_beside_weights_and_the_files_of_a_model_folder_are_read(tmp_pa
         (f"tiny={folder}", "config.json"),
     ):
         weights = weights if ":" in weights or "=" in weights else folder / weights
-        code, _, text = cli("predict", "m", "i.png", "--weights", weights, "--html", folder / out, "--out", "p.csv")
+        code, _, text = cli(
+            "predict", "m", "i.png", "--weights", weights, "--html", folder / out, "--out", "p.csv"
+        )
         assert (code, "choose another --html" in text) == (2, True), text
         assert (folder / out).read_text() == "1"
 
@@ -116,7 +141,11 @@ def test_an_output_that_is_not_a_regular_file_is_refused(kind, tmp_path, cli):
     for words, command, out in {(words, command, out) for words, command, out, _ in FILES}:
         overwrite = ["--overwrite"] if "overwrite" in {one.name for one in command.params} else []
         code, _, text = cli(*words, *overwrite, *given(command, {out.name: str(place)}))
-        said = "is a directory" if kind == "folder" else "is not a regular file, and is not overwritten"
+        said = (
+            "is a directory"
+            if kind == "folder"
+            else "is not a regular file, and is not overwritten"
+        )
         assert (code, said in text) == (2, True), text
         assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
 
@@ -132,7 +161,12 @@ def test_what_is_given_stays_whatever_a_command_writes(words, command, tmp_path,
     refused = []
 
     def write_everything(*_, **__):
-        calls = ((write_json, source, {}), (remove_output, source), (set_aside, source.parent), (set_aside, source))
+        calls = (
+            (write_json, source, {}),
+            (remove_output, source),
+            (set_aside, source.parent),
+            (set_aside, source),
+        )
         for function, *arguments in calls:
             with pytest.raises(Exception, match="which is read"):
                 function(*arguments)
@@ -144,7 +178,9 @@ def test_what_is_given_stays_whatever_a_command_writes(words, command, tmp_path,
     for read in readable(command):
         source = tmp_path / "run" / "input.csv"
         source.write_text("{}")
-        code, _, text = cli(*words, *given(command, {out.name: str(tmp_path / "run"), read.name: str(source)}))
+        code, _, text = cli(
+            *words, *given(command, {out.name: str(tmp_path / "run"), read.name: str(source)})
+        )
         tried += code == 0
         assert code == 0 or "Invalid value" in text or "is none of" in text, (read.name, text)
         assert source.read_text() == "{}"
@@ -173,8 +209,28 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
     (images / "INbreast.csv").write_text("Patient;File\n")
     (model,) = boosted.glob("boost/*/model.bchisto")
     for words in (
-        ["predict", model, "--images", images, "--overwrite", "--jobs", 1, "--out", images / "INbreast.csv"],
-        ["predict", model, "--images", images, "--out", "p.csv", "--overwrite", "--html", images / "INbreast.csv"],
+        [
+            "predict",
+            model,
+            "--images",
+            images,
+            "--overwrite",
+            "--jobs",
+            1,
+            "--out",
+            images / "INbreast.csv",
+        ],
+        [
+            "predict",
+            model,
+            "--images",
+            images,
+            "--out",
+            "p.csv",
+            "--overwrite",
+            "--html",
+            images / "INbreast.csv",
+        ],
         ["data", "folds", "--images", images, "--folds", 2, "--out", images / "INbreast.csv"],
     ):
         code, _, text = cli(*words)
@@ -184,8 +240,17 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
         words = ["data", "folds", "--images", images, "--dataset", "folder", "--folds", 2]
         assert cli(*words, "--out", images / "folds.csv")[0] == 0
     for _ in range(2):
-        completed("predict", model, "--images", images / "benign", "--overwrite", "--jobs", 1,
-                            "--out", images / "benign" / "p.csv")  # fmt: skip
+        completed(
+            "predict",
+            model,
+            "--images",
+            images / "benign",
+            "--overwrite",
+            "--jobs",
+            1,
+            "--out",
+            images / "benign" / "p.csv",
+        )
 
 
 def test_stain_does_not_write_over_its_images(tissue, tmp_path, refused, completed):
@@ -196,7 +261,12 @@ def test_stain_does_not_write_over_its_images(tissue, tmp_path, refused, complet
     (tmp_path / "link").symlink_to(pictures)
     (tmp_path / "hard").mkdir()
     (tmp_path / "hard" / first.name).hardlink_to(first)
-    for source, out in ((first, "pictures"), (pictures, "pictures"), (first, "link"), (first, "hard")):
+    for source, out in (
+        (first, "pictures"),
+        (pictures, "pictures"),
+        (first, "link"),
+        (first, "hard"),
+    ):
         said = refused("stain", source, "--out", tmp_path / out)
         assert "which is read; choose another --out" in said
         assert {path: path.read_bytes() for path in before} == before

@@ -18,7 +18,18 @@ STATED = re.compile(r"\.keras/keras\.json|\.cache/matplotlib/[^/]+|\.config/dask
 """Files in the home folder that SECURITY.md names: settings and lists of fonts, which libraries write."""
 
 DESCRIBE = ("--view", "1.0:64", "--stain", "none", "--augmentations", 1, "--crops", 2)
-TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)
+TRAIN = (
+    "--folds",
+    2,
+    "--seeds",
+    1,
+    "--param",
+    "min_data_in_leaf=2",
+    "--param",
+    "num_iterations=3",
+    "--jobs",
+    1,
+)
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
 
 
@@ -38,8 +49,22 @@ def contacted(trace):
 
 
 def traced(trace, command, environment):
-    strace = ["strace", "-f", "-yy", "--seccomp-bpf", "-qq", "-e", CALLS, "-e", "signal=none", "-o", str(trace)]
-    return subprocess.run([*strace, *command], capture_output=True, text=True, env=environment, timeout=300)
+    strace = [
+        "strace",
+        "-f",
+        "-yy",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        CALLS,
+        "-e",
+        "signal=none",
+        "-o",
+        str(trace),
+    ]
+    return subprocess.run(
+        [*strace, *command], capture_output=True, text=True, env=environment, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +101,11 @@ def watched(strace, tmp_path):
         assert done.returncode == 0, done.stderr
         assert contacted(trace) == []
         left = [path for place in places.values() for path in place.rglob("*") if not path.is_dir()]
-        names = [str(path.relative_to(tmp_path / "home")) for path in left if path.is_relative_to(tmp_path / "home")]
+        names = [
+            str(path.relative_to(tmp_path / "home"))
+            for path in left
+            if path.is_relative_to(tmp_path / "home")
+        ]
         assert [path for path in left if path.is_relative_to(places["TMPDIR"])] == []
         assert [name for name in names if not STATED.fullmatch(name)] == []
         return done.stderr
@@ -94,13 +123,40 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
     if not installed(engine):
         pytest.skip(f"needs {engine}")
     run, encoder = tmp_path / "run", write_onnx(tmp_path, side=64)
-    watched("featurize", "--images", tissue, "--out", run, "--encoder", encoder, *DESCRIBE, "--engine", engine)
+    watched(
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        run,
+        "--encoder",
+        encoder,
+        *DESCRIBE,
+        "--engine",
+        engine,
+    )
     if engine == "openvino":
         return
     watched("boost", "--out", run, *TRAIN)
-    watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 2, "--html", tmp_path / "p.html")
+    watched(
+        "predict",
+        run,
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "p.csv",
+        "--jobs",
+        2,
+        "--html",
+        tmp_path / "p.html",
+    )
     watched("explain", run, "--images", tissue, "--method", "map", "--out", tmp_path / "why")
-    watched("evaluate", run / "boost" / "2-lightgbm" / "predictions.csv", "--out", tmp_path / "evaluated")
+    watched(
+        "evaluate",
+        run / "boost" / "2-lightgbm" / "predictions.csv",
+        "--out",
+        tmp_path / "evaluated",
+    )
 
 
 def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
@@ -108,9 +164,26 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
     encoder = ("--encoder", "convs", "--weights", "random", *DESCRIBE, "--jobs", 2)
     watched("featurize", "--images", tissue, "--out", run, *encoder)
     if installed("openvino"):
-        watched("featurize", "--images", tissue, "--out", tmp_path / "other", *encoder, "--engine", "openvino")
+        watched(
+            "featurize",
+            "--images",
+            tissue,
+            "--out",
+            tmp_path / "other",
+            *encoder,
+            "--engine",
+            "openvino",
+        )
     if installed("jax"):
-        watched("featurize", "--images", tissue, "--out", tmp_path / "jax", *encoder, KERAS_BACKEND="jax")
+        watched(
+            "featurize",
+            "--images",
+            tissue,
+            "--out",
+            tmp_path / "jax",
+            *encoder,
+            KERAS_BACKEND="jax",
+        )
     if installed("timm", "torch", "transformers"):
         write_dinov2(tmp_path / "dinov2")
         own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
@@ -123,12 +196,29 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
 def test_a_network_that_is_trained(watched, tissue, tmp_path):
     run = tmp_path / "run"
     watched(
-        "finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", 2, "--epochs", 1, "--jobs", 1,
-        "--augmentation", "noise",
-    )  # fmt: skip
+        "finetune",
+        "--images",
+        tissue,
+        "--out",
+        run,
+        "--network",
+        "speck",
+        "--folds",
+        2,
+        "--epochs",
+        1,
+        "--jobs",
+        1,
+        "--augmentation",
+        "noise",
+    )
     said = watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    said += watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")
-    assert re.findall("absl|cuda|rebuild TensorFlow", said) == []  # the log of TensorFlow is not the user's
+    said += watched(
+        "explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why"
+    )
+    assert (
+        re.findall("absl|cuda|rebuild TensorFlow", said) == []
+    )  # the log of TensorFlow is not the user's
 
 
 def test_tables_of_other_packages(watched, tissue, tmp_path):
@@ -153,8 +243,20 @@ def test_a_client_of_dask(watched, dask, tissue, tmp_path):
 
     encoder = ("--encoder", write_onnx(tmp_path, side=64), *DESCRIBE)
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        protocol="tcp",
+        host="127.0.0.1",
     ) as cluster:
         watched(
-            "featurize", "--images", tissue, "--out", tmp_path / "run", *encoder, "--dask", cluster.scheduler_address
+            "featurize",
+            "--images",
+            tissue,
+            "--out",
+            tmp_path / "run",
+            *encoder,
+            "--dask",
+            cluster.scheduler_address,
         )

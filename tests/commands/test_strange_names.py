@@ -34,17 +34,30 @@ def biting(tmp_path_factory):
     return root
 
 
-def test_formulas_are_texts_in_every_table_and_read_back(biting, tmp_path, cli, completed, tiny_options):
+def test_formulas_are_texts_in_every_table_and_read_back(
+    biting, tmp_path, cli, completed, tiny_options
+):
     run = tmp_path / "run"
     options = ["--view" if one == "--view" else one for one in tiny_options]
     assert cli("featurize", "--images", biting, "--out", run, *options)[0] == 0
     folds = tmp_path / "folds.csv"
     assert cli("data", "folds", "--images", biting, "--folds", 3, "--out", folds)[0] == 0
-    settings = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=1", "--param", "num_iterations=2")
+    settings = (
+        "--seeds",
+        1,
+        "--jobs",
+        1,
+        "--param",
+        "min_data_in_leaf=1",
+        "--param",
+        "num_iterations=2",
+    )
     out, said = completed("boost", "--out", run, "--folds", folds, *settings)
     shown, more = completed("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
     (model,) = run.glob("boost/*/model.bchisto")
-    _, again = completed("predict", model, "--images", biting, "--out", tmp_path / "p.csv", "--weights", "random")
+    _, again = completed(
+        "predict", model, "--images", biting, "--out", tmp_path / "p.csv", "--weights", "random"
+    )
     for printed in (out, said, shown, more, again):
         assert "\x1b" not in printed
     assert "\\x1b[2J" in out + said + shown + more
@@ -74,7 +87,8 @@ def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, complete
     for mark in ("", "'"):
         path = tmp_path / f"m{len(mark)}.csv"
         path.write_text(
-            "path,label,group\n" + "".join(f"{mark}=b/{name},x,{mark}@p{n}\n" for n, name in enumerate(rows))
+            "path,label,group\n"
+            + "".join(f"{mark}=b/{name},x,{mark}@p{n}\n" for n, name in enumerate(rows))
         )
         out, _ = completed("data", "list", "--images", path)
         tables.append(out)
@@ -85,8 +99,14 @@ def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, complete
 def test_control_characters_of_a_record_are_not_printed(tmp_path, cli):
     run = tmp_path / "run"
     (run / "records").mkdir(parents=True)
-    record = {"command": f"boost{ESCAPE}", "status": f"ok{ESCAPE}", "started": "x\ny", "seconds": 1,
-              "config": {f"folds{ESCAPE}": [ESCAPE]}, "error": f"a\r{ESCAPE}\x9b"}  # fmt: skip
+    record = {
+        "command": f"boost{ESCAPE}",
+        "status": f"ok{ESCAPE}",
+        "started": "x\ny",
+        "seconds": 1,
+        "config": {f"folds{ESCAPE}": [ESCAPE]},
+        "error": f"a\r{ESCAPE}\x9b",
+    }
     (run / "run.json").write_text(json.dumps({"records": [record]}))
     (run / "records" / "a.json").write_text(json.dumps(record))
     for arguments in (("list", tmp_path), ("show", run), ("diff", run, run)):
@@ -100,7 +120,14 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     path.write_text(f"image_id,label,predicted\n{ESCAPE}x,a,b\n{ESCAPE}x,a,b\n")
     said = refused(cli, "evaluate", path, "--out", tmp_path / "out", said="listed twice")
     assert "\x1b" not in said
-    said = refused(cli, "evaluate", tmp_path / f"{ESCAPE}\nok", "--out", tmp_path / "out", said="\\x0aok: no such")
+    said = refused(
+        cli,
+        "evaluate",
+        tmp_path / f"{ESCAPE}\nok",
+        "--out",
+        tmp_path / "out",
+        said="\\x0aok: no such",
+    )
     assert "\x1b" not in said
     (tmp_path / "c.yaml").write_text('heads: "\\e[2Jx"\n')
     code, _, said = cli("boost", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")

@@ -11,7 +11,18 @@ from fcntl import ioctl
 
 import pytest
 
-TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "1", "--crops", "2")
+TINY = (
+    "--encoder",
+    "tiny",
+    "--weights",
+    "random",
+    "--view",
+    "1.0:64",
+    "--augmentations",
+    "1",
+    "--crops",
+    "2",
+)
 
 
 def on_terminal(*words, columns=80, cwd, **environment):
@@ -21,8 +32,12 @@ def on_terminal(*words, columns=80, cwd, **environment):
     changed = {"TERM": "xterm-256color", "NO_COLOR": "", "COLUMNS": str(columns), **environment}
     process = subprocess.Popen(
         [sys.executable, "-m", "bchisto", *map(str, words)],
-        stdin=side, stdout=side, stderr=side, cwd=cwd, env={**os.environ, **changed},
-    )  # fmt: skip
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        cwd=cwd,
+        env={**os.environ, **changed},
+    )
     os.close(side)
     shown = b""
     while process.poll() is None or select.select([main], [], [], 0.1)[0]:
@@ -61,7 +76,17 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
         (images / path.parent.name / path.name).write_bytes(path.read_bytes())
     for number in range(4):
         (images / "benign" / f"broken{number}.png").write_bytes(b"no image")
-    words = ("featurize", "--images", images, "--out", folder / "run", "--skip-errors", *TINY, "--jobs", 1)
+    words = (
+        "featurize",
+        "--images",
+        images,
+        "--out",
+        folder / "run",
+        "--skip-errors",
+        *TINY,
+        "--jobs",
+        1,
+    )
     code, _, err = cli(*words)
     assert code == 1
     left_out = [line for line in err.splitlines() if "left out: " in line]
@@ -75,5 +100,7 @@ def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli, com
     run = folder / "run"
     words = ("featurize", "--images", tissue, "--out", run, "--jobs", 1)
     assert cli(*words, *TINY)[0] == 0
-    assert cli(*words, *TINY, "--crops", 3)[0] == 2  # other settings for a folder that holds results
+    assert (
+        cli(*words, *TINY, "--crops", 3)[0] == 2
+    )  # other settings for a folder that holds results
     completed(*words, "--config", run / "run.json")

@@ -25,7 +25,20 @@ def images(tmp_path):
     [
         (("featurise",), "featurize"),
         (("boost", "--out", "RUN", "--head", "ligtgbm"), "lightgbm"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--view", "1:32", "--encoder", "resnet-5o"), "resnet50"),
+        (
+            (
+                "featurize",
+                "--images",
+                "IMAGES",
+                "--out",
+                "RUN",
+                "--view",
+                "1:32",
+                "--encoder",
+                "resnet-5o",
+            ),
+            "resnet50",
+        ),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "--dataset", "foldr"), "folder"),
         (("finetune", "--images", "IMAGES", "--out", "RUN", "--network", "ResNet-50"), "resnet50"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "--stain", "macenco"), "macenko"),
@@ -67,10 +80,22 @@ def test_a_run_folder_among_the_images_is_no_class(images, completed):
 
 def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
     code, _, err = cli(
-        "featurize", "--images", images, "--out", tmp_path / "run", "--view", "1:32",
-        "--encoder", "resnet50", "--weights", f"resnet50={tmp_path / 'a.h5'}",
-        "--encoder", "vgg16", "--weights", f"vgg16={tmp_path / 'b.h5'}",
-    )  # fmt: skip
+        "featurize",
+        "--images",
+        images,
+        "--out",
+        tmp_path / "run",
+        "--view",
+        "1:32",
+        "--encoder",
+        "resnet50",
+        "--weights",
+        f"resnet50={tmp_path / 'a.h5'}",
+        "--encoder",
+        "vgg16",
+        "--weights",
+        f"vgg16={tmp_path / 'b.h5'}",
+    )
     assert code == 2
     line = next(line for line in err.splitlines() if line.startswith("error: "))
     assert "a.h5: no such weights file" in line
@@ -79,14 +104,30 @@ def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
 
 def test_paths_in_the_next_command_are_quoted(tmp_path, completed):
     _, err = completed(
-        "data", "make", "--out", tmp_path / "mon tissu", "--images-per-class", 1, "--size", "64x64", "--jobs", 1
+        "data",
+        "make",
+        "--out",
+        tmp_path / "mon tissu",
+        "--images-per-class",
+        1,
+        "--size",
+        "64x64",
+        "--jobs",
+        1,
     )
-    assert f"next: bchisto trial --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}'" in err
+    assert (
+        f"next: bchisto trial --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}'"
+        in err
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("bchisto fea", "featurize"), ("bchisto boost --hea", "--head"), ("bchisto boost --head log", "logistic")],
+    [
+        ("bchisto fea", "featurize"),
+        ("bchisto boost --hea", "--head"),
+        ("bchisto boost --head log", "logistic"),
+    ],
 )
 def test_a_shell_completes_commands_options_and_values(words, offered):
     environment = {
@@ -95,15 +136,22 @@ def test_a_shell_completes_commands_options_and_values(words, offered):
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split()) - 1),
     }
-    done = subprocess.run([sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True
+    )
     assert f"plain,{offered}\n" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
+@pytest.mark.parametrize(
+    "command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")]
+)
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     code, _, err = cli(*command, "--images", images, "--out", images)
     assert code == 2
-    assert f"--out {images}: the images are there; name another folder, which may be inside this one" in err
+    assert (
+        f"--out {images}: the images are there; name another folder, which may be inside this one"
+        in err
+    )
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
     before = sorted(images.rglob("*"))
     code, _, err = cli(*command, "--images", images, "--out", images / "benigne")

@@ -14,7 +14,9 @@ SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
 def table(tissue, tmp_path):
     """A manifest of twelve images, of which three have no label."""
     names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
-    rows = [f"{tissue / name},{'' if name in WITHOUT else name.split('/')[0]},{name}" for name in names]
+    rows = [
+        f"{tissue / name},{'' if name in WITHOUT else name.split('/')[0]},{name}" for name in names
+    ]
     (tmp_path / "m.csv").write_text("path,label,image_id\n" + "\n".join(rows))
     return tmp_path / "m.csv"
 
@@ -26,8 +28,19 @@ def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
     assert "3 of 12 images have no label: they get features, but neither train nor test" in out
     # a list of all images still fits
     names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
-    (tmp_path / "all.csv").write_text("image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names)))
-    code, _, err = cli("data", "folds", "--images", table, "--folds", tmp_path / "all.csv", "--out", tmp_path / "f.csv")
+    (tmp_path / "all.csv").write_text(
+        "image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names))
+    )
+    code, _, err = cli(
+        "data",
+        "folds",
+        "--images",
+        table,
+        "--folds",
+        tmp_path / "all.csv",
+        "--out",
+        tmp_path / "f.csv",
+    )
     assert (code, SAID in err) == (0, True), err
     with (tmp_path / "f.csv").open() as handle:
         assert {row["image_id"] for row in csv.DictReader(handle)} == set(names) - WITHOUT
@@ -37,6 +50,8 @@ def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, complete
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "copy.png")
     rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]
     (tmp_path / "m.csv").write_text("path,label\ncopy.png,\n" + "\n".join(rows))
-    completed("data", "folds", "--images", tmp_path / "m.csv", "--folds", 2, "--out", tmp_path / "f.csv")
+    completed(
+        "data", "folds", "--images", tmp_path / "m.csv", "--folds", 2, "--out", tmp_path / "f.csv"
+    )
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}

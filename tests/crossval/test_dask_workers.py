@@ -23,9 +23,18 @@ def worker_of(cluster, *, workers=1, wrap=lambda *command: command, **options):
     """Start a worker as one does on another machine, and wait for it."""
     import distributed
 
-    words = ["-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--nthreads", "1", "--no-nanny"]
+    words = [
+        "-m",
+        "distributed.cli.dask_worker",
+        cluster.scheduler_address,
+        "--nthreads",
+        "1",
+        "--no-nanny",
+    ]
     command = wrap(sys.executable, *words, "--no-dashboard")
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    ) as process:
         try:
             with distributed.Client(cluster.scheduler_address) as client:
                 client.wait_for_workers(workers, timeout=60)
@@ -42,19 +51,25 @@ def cluster(dask):
         yield cluster
 
 
-def test_relative_paths_mean_the_same_to_a_worker_elsewhere(cluster, described, run_copy, tmp_path, start):
+def test_relative_paths_mean_the_same_to_a_worker_elsewhere(
+    cluster, described, run_copy, tmp_path, start
+):
     run = run_copy(described)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with worker_of(cluster, cwd=elsewhere):
-        command = start("boost", "--out", run.name, *BOOST, "--dask", cluster.scheduler_address, cwd=run.parent)
+        command = start(
+            "boost", "--out", run.name, *BOOST, "--dask", cluster.scheduler_address, cwd=run.parent
+        )
         out, err = command.communicate(timeout=120)
     assert command.returncode == 0, out + err
     assert (run / "boost" / "2-lightgbm" / "model.bchisto").is_file()
     assert list(elsewhere.glob("*.*")) == []
 
 
-def test_a_worker_of_another_version_is_named_and_recorded(cluster, described, run_copy, tmp_path, cli):
+def test_a_worker_of_another_version_is_named_and_recorded(
+    cluster, described, run_copy, tmp_path, cli
+):
     run, ours = run_copy(described), Path(bchisto.__file__).parent
     other = tmp_path / "other" / "bchisto"
     other.mkdir(parents=True)
@@ -68,13 +83,18 @@ def test_a_worker_of_another_version_is_named_and_recorded(cluster, described, r
         code, out, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 0, out + err
     assert re.search(
-        rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}", err
+        rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}",
+        err,
     ), err
-    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())["made_with"]
+    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())[
+        "made_with"
+    ]
     assert made_with["bchisto"] == "9.9.9"
 
 
-def test_a_worker_that_does_not_see_the_run_is_named(cluster, described, run_copy, tmp_path, cli, on_small_disk):
+def test_a_worker_that_does_not_see_the_run_is_named(
+    cluster, described, run_copy, tmp_path, cli, on_small_disk
+):
     run = run_copy(described)
 
     def hidden(*command):
@@ -83,7 +103,9 @@ def test_a_worker_that_does_not_see_the_run_is_named(cluster, described, run_cop
     with worker_of(cluster, wrap=hidden, cwd="/"):
         code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 2, err
-    assert re.search(rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err), err
+    assert re.search(
+        rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err
+    ), err
 
 
 def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tmp_path, cli):
@@ -101,13 +123,28 @@ def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tm
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}):
         code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
     assert (code, list(run.rglob("boost/*/models/*"))) == (2, []), err
-    assert re.search(r"error: --dask \S+ worker \S+ has no lightgbm, which this work needs; install", err), err
+    assert re.search(
+        r"error: --dask \S+ worker \S+ has no lightgbm, which this work needs; install", err
+    ), err
 
 
-def test_one_of_two_workers_is_killed_in_the_middle(cluster, described, run_copy, tissue, tmp_path, cli, start):
+def test_one_of_two_workers_is_killed_in_the_middle(
+    cluster, described, run_copy, tissue, tmp_path, cli, start
+):
     alone, run = tmp_path / "alone", run_copy(described)
     shutil.copytree(run, alone)
-    options = ("--folds", 3, "--seeds", 6, "--head", "lightgbm", "--head", "svm", "--param", "min_data_in_leaf=2")
+    options = (
+        "--folds",
+        3,
+        "--seeds",
+        6,
+        "--head",
+        "lightgbm",
+        "--head",
+        "svm",
+        "--param",
+        "min_data_in_leaf=2",
+    )
     assert cli("boost", "--out", alone, *options, "--jobs", 1)[0] == 0
     address = cluster.scheduler_address
     with worker_of(cluster) as first, worker_of(cluster, workers=2):
@@ -125,7 +162,15 @@ def test_one_of_two_workers_is_killed_in_the_middle(cluster, described, run_copy
         predicting = ("predict", model, "--images", tissue, "--weights", "random", "--out")
         assert cli(*predicting, tmp_path / "p.csv", "--dask", address)[0] == 0
         assert cli(*predicting, tmp_path / "q.csv", "--jobs", 1)[0] == 0
-        explaining = ("explain", model, "--images", tissue / "benign", "--weights", "random", "--out")
+        explaining = (
+            "explain",
+            model,
+            "--images",
+            tissue / "benign",
+            "--weights",
+            "random",
+            "--out",
+        )
         assert cli(*explaining, tmp_path / "p", "--dask", address)[0] == 0
         assert cli(*explaining, tmp_path / "q")[0] == 0
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()

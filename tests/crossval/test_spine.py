@@ -40,7 +40,10 @@ UNITS = [Unit(f"{group}{number}", group) for group in "abc" for number in range(
 
 
 def in_groups(units):
-    return [tuple(unit for unit in units if unit.group == group) for group in dict.fromkeys(u.group for u in units)]
+    return [
+        tuple(unit for unit in units if unit.group == group)
+        for group in dict.fromkeys(u.group for u in units)
+    ]
 
 
 def done_by(folder, *, work=None, **options):
@@ -57,12 +60,16 @@ def done_by(folder, *, work=None, **options):
     found, made = do_missing(
         make,
         UNITS,
-        read=lambda unit: unit.read(folder), steps=lambda unit: 1, label="x", finished="units are done",
-        step_name="units", **options,
+        read=lambda unit: unit.read(folder),
+        steps=lambda unit: 1,
+        label="x",
+        finished="units are done",
+        step_name="units",
+        **options,
         work=work or Work(),
         resources=ONE,
         begin=lambda: begun.append(1),
-    )  # fmt: skip
+    )
     assert made == [len(call) for call in calls]
     return found, calls, len(begun)
 
@@ -110,7 +117,10 @@ def test_a_choice_of_folds():
     images = {"labels": ["a", "b"] * 6, "groups": [None] * 12, "seed": 0}
     names = [f"{number}.png" for number in range(12)]
     assert [plan.name for plan in FoldChoice().plans(names, default="2", **images)] == ["2"]
-    assert [plan.name for plan in FoldChoice([3, 2, "3"]).plans(names, default="10", **images)] == ["3", "2"]
+    assert [plan.name for plan in FoldChoice([3, 2, "3"]).plans(names, default="10", **images)] == [
+        "3",
+        "2",
+    ]
     with pytest.raises(InputError, match=r"folds=2.5: give a text, a path or a whole number"):
         FoldChoice.of(2.5)
 
@@ -123,7 +133,9 @@ class AtLeast:
 
     def misfit(self, record, *, width, height):
         return (
-            None if min(width, height) >= self.side else f"{record.path}: {width}x{height} is smaller than {self.side}"
+            None
+            if min(width, height) >= self.side
+            else f"{record.path}: {width}x{height} is smaller than {self.side}"
         )
 
 
@@ -174,7 +186,8 @@ def _counted(counts, function, path):
 def test_a_selection_opens(pictures, tmp_path, caplog):
     small, torn = "benign/benign01.png", "malignant/malignant02.png"
     with pytest.raises(
-        InputError, match=r"20x40 is smaller than 32 \(1 more cannot be used; `skip_errors` leaves them out\)"
+        InputError,
+        match=r"20x40 is smaller than 32 \(1 more cannot be used; `skip_errors` leaves them out\)",
     ):
         opened(pictures, tmp_path)
     assert not (tmp_path / "images.csv").exists()  # refused before anything is hashed
@@ -182,25 +195,37 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     assert [name for name, _ in found.refused] == [small, torn]
     assert "left out: " in caplog.text
     used = found.unique.dataset.records
-    assert [record.image_id for record in found.source.records if record not in used] == [small, torn]
+    assert [record.image_id for record in found.source.records if record not in used] == [
+        small,
+        torn,
+    ]
     kept = opened(pictures, tmp_path, skip_errors=True, keep_refused=True)
     assert kept.refused == ()
     assert len(kept.unique.dataset.records) == 6
-    assert kept.unique.digest != found.unique.digest  # what cannot be used is a part of the identity
+    assert (
+        kept.unique.digest != found.unique.digest
+    )  # what cannot be used is a part of the identity
     assert opened(pictures, tmp_path, skip_errors=True).unique.digest == found.unique.digest
     with pytest.raises(InputError, match="none of the 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
-    with pytest.raises(InputError, match="20x40 is smaller"):  # nothing is kept that is not to be skipped
+    with pytest.raises(
+        InputError, match="20x40 is smaller"
+    ):  # nothing is kept that is not to be skipped
         opened(pictures, tmp_path, keep_refused=True)
 
 
 def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
-    assert ImageSelection.of(str(pictures)) == ImageSelection.of(pictures) == ImageSelection(pictures)
+    assert (
+        ImageSelection.of(str(pictures)) == ImageSelection.of(pictures) == ImageSelection(pictures)
+    )
     chosen = ImageSelection(pictures, only=tmp_path / "list.csv", classes=["malignant", "benign"])
     assert ImageSelection.of(chosen) is chosen
     (tmp_path / "list.csv").write_text("image_id\nmalignant/malignant00.png\nbenign/benign00.png\n")
     table = chosen.table()
-    assert sorted(r.image_id for r in table.records) == ["benign/benign00.png", "malignant/malignant00.png"]
+    assert sorted(r.image_id for r in table.records) == [
+        "benign/benign00.png",
+        "malignant/malignant00.png",
+    ]
     assert table.classes == ("malignant", "benign")
     assert chosen.reading == {"label_level": "class", "context": "tight"}
     with pytest.raises(InputError, match="images=3: give a path"):
@@ -208,24 +233,52 @@ def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
 
 
 FIGURE = {"value": 0.75, "interval": None, "method": "", "reason": None}
-METRICS = {"accuracy": FIGURE, "balanced_accuracy": FIGURE, "patient_recognition_rate": None, "n": 8,
-           "units": {"kind": "image", "ungrouped": 0}, "chance": {"largest_class": 0.5, "balanced": 0.5},
-           "folds": [1], "accuracy_per_fold": [0.75],
-           "confusion": [[3, 1], [1, 3]], "classes": ["a", "b"], "protocol": "3 folds",
-           "names": {"row": "image", "image": "image", "group": "patient"}, "fold_notes": []}  # fmt: skip
+METRICS = {
+    "accuracy": FIGURE,
+    "balanced_accuracy": FIGURE,
+    "patient_recognition_rate": None,
+    "n": 8,
+    "units": {"kind": "image", "ungrouped": 0},
+    "chance": {"largest_class": 0.5, "balanced": 0.5},
+    "folds": [1],
+    "accuracy_per_fold": [0.75],
+    "confusion": [[3, 1], [1, 3]],
+    "classes": ["a", "b"],
+    "protocol": "3 folds",
+    "names": {"row": "image", "image": "image", "group": "patient"},
+    "fold_notes": [],
+}
 
 
 def test_a_result_in_its_three_states():
-    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",),
-                            share=Share(Shard(2, 4), 1, 3, 6, "models"))  # fmt: skip
+    share = CrossValidation(
+        Path("run/boost/3-svm"),
+        "3 folds",
+        6,
+        "models",
+        False,
+        ("RANDOM",),
+        share=Share(Shard(2, 4), 1, 3, 6, "models"),
+    )
     assert share.summary() == ["3-svm: shard 2/4 has 1 of 6 models; 3 of 6 done"]
     assert share.metrics is None
-    untested = CrossValidation(Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), assembled=True)
-    assert untested.summary() == ["RANDOM", "none-x: trained on all images, none tested. Protocol: no folds"]
+    untested = CrossValidation(
+        Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), assembled=True
+    )
+    assert untested.summary() == [
+        "RANDOM",
+        "none-x: trained on all images, none tested. Protocol: no folds",
+    ]
     tested = CrossValidation(
-        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), Panel(None, METRICS),
+        Path("run/boost/3-svm"),
+        "3 folds",
+        6,
+        "models",
+        True,
+        ("RANDOM",),
+        Panel(None, METRICS),
         assembled=True,
-    )  # fmt: skip
+    )
     summary = tested.summary()
     assert summary[0] == "3-svm: 6 of 8 images right: 75.0 %"
     assert "  RANDOM" in summary
@@ -247,5 +300,7 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
     p = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.4, 0.6]])
     table = predictions(p, "abaa", "ab", folds=[1, 1, 2, 2], groups=groups)
     outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=lambda _: None)
-    text = outputs._calibration(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["text"]
+    text = outputs._calibration(
+        BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names
+    )["text"]
     assert f"a penalty that weighs as much as five {unit}" in text

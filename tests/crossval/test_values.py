@@ -18,38 +18,101 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
 
 IMAGES = ImageSelection(
-    "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
-    context="small", only="list.csv", group_from=-1, label_from="(a|b)_", path_column="file", label_column="kind",
-    group_column="case", labels="labels.csv",
+    "images",
+    "folder",
+    classes=["b", "a"],
+    label_level="type",
+    magnifications=[40, 400],
+    lesions="mass",
+    context="small",
+    only="list.csv",
+    group_from=-1,
+    label_from="(a|b)_",
+    path_column="file",
+    label_column="kind",
+    group_column="case",
+    labels="labels.csv",
     mpp=0.25,
-)  # fmt: skip
+)
 DESCRIBED = FeaturizeSettings(
-    encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"], weights=["random", "vgg16=v.h5"], views="1.0:64",
-    augmentations=2, crops=3, pool=2.5, color_range=(0.9, 1.1), stain="none", stain_fallback="error",
-    precision="bfloat16", mode="dense", engine="openvino", batch_size=2, seed=7,
-)  # fmt: skip
+    encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"],
+    weights=["random", "vgg16=v.h5"],
+    views="1.0:64",
+    augmentations=2,
+    crops=3,
+    pool=2.5,
+    color_range=(0.9, 1.1),
+    stain="none",
+    stain_fallback="error",
+    precision="bfloat16",
+    mode="dense",
+    engine="openvino",
+    batch_size=2,
+    seed=7,
+)
 BOOSTED = BoostSettings(
-    ["svm", "logistic"], 2, "quick", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
+    ["svm", "logistic"],
+    2,
+    "quick",
+    params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7},
+    seed=4,
     name="trial",
-)  # fmt: skip
+)
 TUNED = FinetuneSettings(
-    "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
-    optimizer="sgd", learning_rate=0.5, rate_multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01,
+    "patch-resnet",
+    name="mine",
+    size=64,
+    patches="random:48:2",
+    epochs=3,
+    patience=2,
+    validation=False,
+    batch_size=4,
+    optimizer="sgd",
+    learning_rate=0.5,
+    rate_multipliers=(("dense", 10.0), ("conv", 0.1)),
+    dropout=0.25,
+    l2=0.01,
     norm_momentum=0.5,
-    top="conv", freeze="all", weights="random", fresh=["stage3"], convention="caffe",
-    precision="bfloat16", sampling="over", class_weights=True, rotations=2, crops=4, stain="macenko", seed=3,
-    augmentations=["mirror", "rotation:10"], copies=[("in situ", 2.5), ("a=b", 3)],
-)  # fmt: skip
+    top="conv",
+    freeze="all",
+    weights="random",
+    fresh=["stage3"],
+    convention="caffe",
+    precision="bfloat16",
+    sampling="over",
+    class_weights=True,
+    rotations=2,
+    crops=4,
+    stain="macenko",
+    seed=3,
+    augmentations=["mirror", "rotation:10"],
+    copies=[("in situ", 2.5), ("a=b", 3)],
+)
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)
 WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4, mpp=0.25, update=True)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
-    IMAGES, DESCRIBED, CHOSEN, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(),
-    FeatureChoice(), BoostSettings(), FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(), WRITTEN,
+    IMAGES,
+    DESCRIBED,
+    CHOSEN,
+    BOOSTED,
+    TUNED,
+    FOLDS,
+    VIEW,
+    HOW,
+    ImageSelection("images"),
+    FeaturizeSettings(),
+    FeatureChoice(),
+    BoostSettings(),
+    FinetuneSettings("alexnet"),
+    FoldChoice(),
+    TwoClassView(),
+    Work(),
+    WRITTEN,
     PredictSettings(),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
@@ -64,7 +127,9 @@ def test_to_options_and_back(value):
 )
 def test_no_field_tried_has_its_default(value, plain):
     """So that a field which does not travel shows."""
-    same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]
+    same = [
+        one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)
+    ]
     untried = {
         ImageSelection: ["images"],
         FeaturizeSettings: ["pad"],
@@ -75,7 +140,10 @@ def test_no_field_tried_has_its_default(value, plain):
 
 def test_what_is_recorded():
     """Nothing that leaves the result alone."""
-    assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {"skip_errors": False, "threads": None}
+    assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {
+        "skip_errors": False,
+        "threads": None,
+    }
     assert "name" not in plain_options(TUNED, deciding=True)
 
 
@@ -83,7 +151,9 @@ def test_what_is_recorded():
 class Cut(Settings):
     """How it is cut."""
 
-    sides: tuple[int, ...] = option((4, 6), flag="side", least=1, most=9, distinct=True, help="Sides of a square.")
+    sides: tuple[int, ...] = option(
+        (4, 6), flag="side", least=1, most=9, distinct=True, help="Sides of a square."
+    )
     mode: str = option("plain", choices=("plain", "fine"))
     share: float | None = None
     pair: tuple[float, float] = (0.5, 2)
@@ -105,7 +175,8 @@ def test_a_declaration_converts_checks_and_documents():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [({"features": None}, "path"), ({"classes": None}, "text"), ({"labels": 3}, "path")]
+    ("given", "said"),
+    [({"features": None}, "path"), ({"classes": None}, "text"), ({"labels": 3}, "path")],
 )
 def test_a_choice_of_features_refuses(given, said):
     (name,) = given
@@ -116,8 +187,14 @@ def test_a_choice_of_features_refuses(given, said):
 def test_work_refuses():
     assert Work(shard="3/16").shard == Shard(3, 16)
     for given, said in (
-        ({"overwrite": True, "shard": Shard(1, 2)}, "`overwrite` with `shard` would remove what other shards did"),
-        ({"threads": 2, "dask": "tcp://127.0.0.1:8786"}, "`threads` with `dask`: its workers have their own"),
+        (
+            {"overwrite": True, "shard": Shard(1, 2)},
+            "`overwrite` with `shard` would remove what other shards did",
+        ),
+        (
+            {"threads": 2, "dask": "tcp://127.0.0.1:8786"},
+            "`threads` with `dask`: its workers have their own",
+        ),
         ({"threads": 0}, "`threads` 0: give at least 1"),
         ({"shard": "3"}, "`shard` 3: write it as K/N"),
         ({"shard": "3/2"}, "`shard` 3/2: K counts from 1"),
@@ -152,7 +229,9 @@ def config_of(tmp_path, monkeypatch):
     # the command would look at images, which are not there, for what describing them takes
     monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: settings)
     # which precision an engine executes depends on the machine, and on whether the engine is installed
-    monkeypatch.setattr("bchisto.featurize.pipeline.executed_settings", lambda settings, *_, **__: settings)
+    monkeypatch.setattr(
+        "bchisto.featurize.pipeline.executed_settings", lambda settings, *_, **__: settings
+    )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run" / "features").mkdir(parents=True)
     (tmp_path / "model.bchisto").touch()
@@ -175,27 +254,48 @@ SAID = {
         lambda: featurize("images", out="run"),
     ],
     "boost": [
-        lambda: train(out="run", features=CHOSEN, settings=BOOSTED, view=VIEW,
-                      folds=FoldChoice(["3", "eva"], group_by="none")),
+        lambda: train(
+            out="run",
+            features=CHOSEN,
+            settings=BOOSTED,
+            view=VIEW,
+            folds=FoldChoice(["3", "eva"], group_by="none"),
+        ),
         lambda: train(out="run"),
         lambda: train(out="run", view=TwoClassView(thresholds=())),
     ],
     "finetune": [
-        lambda: finetune(IMAGES, out="run", settings=TUNED, folds=FOLDS, view=VIEW, work=HOW, tensorboard=True),
+        lambda: finetune(
+            IMAGES, out="run", settings=TUNED, folds=FOLDS, view=VIEW, work=HOW, tensorboard=True
+        ),
         lambda: finetune("images", out="run", settings=FinetuneSettings("alexnet")),
-        lambda: finetune("images", out="run", settings=FinetuneSettings("alexnet", augmentations=())),
+        lambda: finetune(
+            "images", out="run", settings=FinetuneSettings("alexnet", augmentations=())
+        ),
     ],
     "predict": [
-        lambda: predict("model.bchisto", ["new", "more"], out="p.csv", weights="tiny=t.h5", work=HOW,
-                        settings=PredictSettings("sheet.html", format="iciar2018", calibrated=True)),
+        lambda: predict(
+            "model.bchisto",
+            ["new", "more"],
+            out="p.csv",
+            weights="tiny=t.h5",
+            work=HOW,
+            settings=PredictSettings("sheet.html", format="iciar2018", calibrated=True),
+        ),
         lambda: predict("model.bchisto", "new", out="p.csv"),
     ],
     "reproduce": [
-        lambda: reproduce("rakhlin2018", "images", out="run", weights="random", work=HOW,
-                          scope=Scope(quick=True, full_scale=True, variants="eva", seeds=3, fresh_draws=True)),
+        lambda: reproduce(
+            "rakhlin2018",
+            "images",
+            out="run",
+            weights="random",
+            work=HOW,
+            scope=Scope(quick=True, full_scale=True, variants="eva", seeds=3, fresh_draws=True),
+        ),
         lambda: reproduce("rakhlin2018", "images", out="run"),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -207,5 +307,7 @@ def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
         assert {option for option, value in config.items() if value is not None} <= known
         path = tmp_path / "options.json"
         path.write_text(json.dumps(config))
-        again = config_of(command.main, ["--config", str(path)], prog_name=name, standalone_mode=False)
+        again = config_of(
+            command.main, ["--config", str(path)], prog_name=name, standalone_mode=False
+        )
         assert again == config

@@ -27,9 +27,21 @@ def told(dataset):
 EXPECTED = list(zip(NAMES, LABELS, PATIENTS, strict=True))
 
 GROUPS = [
-    "group", "Group", "patient", "Patient ID", "PatientID", "patient_no", "patients", "Patient-Nr", "case", "Case_ID",
-    "slide", "slide_id", "SubjectID", "patient.id",
-]  # fmt: skip
+    "group",
+    "Group",
+    "patient",
+    "Patient ID",
+    "PatientID",
+    "patient_no",
+    "patients",
+    "Patient-Nr",
+    "case",
+    "Case_ID",
+    "slide",
+    "slide_id",
+    "SubjectID",
+    "patient.id",
+]
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -38,10 +50,16 @@ def test_patients(tmp_path, name):
     assert told(dataset) == EXPECTED
     assert findings(dataset, "warning") == findings(dataset, "error") == []
     plain = name.casefold() == "group"
-    assert findings(dataset, "note") == [] if plain else [f"m.csv: the group is taken from the column {name}"]
+    assert (
+        findings(dataset, "note") == []
+        if plain
+        else [f"m.csv: the group is taken from the column {name}"]
+    )
 
 
-@pytest.mark.parametrize("name", ["label", "Labels", "class", "Diagnosis", "TARGET", "y", "ground truth", "y_true"])
+@pytest.mark.parametrize(
+    "name", ["label", "Labels", "class", "Diagnosis", "TARGET", "y", "ground truth", "y_true"]
+)
 def test_labels(tmp_path, name):
     dataset = read_dataset(manifest(tmp_path, f"path,{name},group", LABELS, PATIENTS))
     assert told(dataset) == EXPECTED
@@ -49,10 +67,17 @@ def test_labels(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["path", "File", "file_name", "ImagePath", "filename"])
-@pytest.mark.parametrize(("mark", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8")])
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8")]
+)
 def test_paths(tmp_path, name, mark, encoding):
     header = mark.join((name, "label", "group"))
-    assert told(read_dataset(manifest(tmp_path, header, LABELS, PATIENTS, mark=mark, encoding=encoding))) == EXPECTED
+    assert (
+        told(
+            read_dataset(manifest(tmp_path, header, LABELS, PATIENTS, mark=mark, encoding=encoding))
+        )
+        == EXPECTED
+    )
 
 
 def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
@@ -71,7 +96,10 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     path = manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS)
     code, out, _ = cli("data", "check", "--images", path, "--no-copies")
     assert code == 1
-    assert f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column" in out
+    assert (
+        f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column"
+        in out
+    )
     path = manifest(tmp_path, "path,label,patient_age,patient_sex", LABELS, ["50"] * 6, ["f"] * 6)
     assert findings(read_dataset(path), "warning") == []
 
@@ -79,16 +107,25 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
 @pytest.mark.parametrize(
     ("header", "columns", "message"),
     [
-        ("path,label,patient,case_id", (LABELS, PATIENTS, list("123456")),
-         "the columns patient and case_id may both hold the group, and differ; name the one that does with "
-         "--group-column"),
-        ("path,label,group,patient", (LABELS, ["x"] * 3 + ["y"] * 3, PATIENTS),
-         "the columns group and patient may both hold the group, and differ"),
-        ("path,class,diagnosis,group", (LABELS, ["c"] * 5 + ["d"], PATIENTS),
-         "the columns class and diagnosis may both hold the label, and differ; name the one that does with "
-         "--label-column"),
+        (
+            "path,label,patient,case_id",
+            (LABELS, PATIENTS, list("123456")),
+            "the columns patient and case_id may both hold the group, and differ; name the one that does with "
+            "--group-column",
+        ),
+        (
+            "path,label,group,patient",
+            (LABELS, ["x"] * 3 + ["y"] * 3, PATIENTS),
+            "the columns group and patient may both hold the group, and differ",
+        ),
+        (
+            "path,class,diagnosis,group",
+            (LABELS, ["c"] * 5 + ["d"], PATIENTS),
+            "the columns class and diagnosis may both hold the label, and differ; name the one that does with "
+            "--label-column",
+        ),
     ],
-)  # fmt: skip
+)
 def test_two_columns_for_one_thing_are_refused(tmp_path, cli, header, columns, message):
     code, _, err = cli("data", "list", "--images", manifest(tmp_path, header, *columns))
     assert (code, message in err) == (2, True), err
@@ -122,9 +159,13 @@ def test_spellings_of_a_patient(tmp_path, spelled, means):
         assert "are taken for one patient: " in findings(dataset, "warning")[0]
 
 
-@pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>", "n.a."])
+@pytest.mark.parametrize(
+    "missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>", "n.a."]
+)
 def test_what_is_missing_is_no_patient(tmp_path, missing):
-    dataset = read_dataset(manifest(tmp_path, "path,label,patient", LABELS, [missing] * 3 + ["p", "q", "q"]))
+    dataset = read_dataset(
+        manifest(tmp_path, "path,label,patient", LABELS, [missing] * 3 + ["p", "q", "q"])
+    )
     assert [r.group for r in dataset.records] == [None, None, None, "p", "q", "q"]
     assert "3 of 6 images name no group" in findings(dataset, "warning")[0]
 
@@ -134,7 +175,10 @@ def test_what_is_missing_is_no_label(tmp_path, cli, missing):
     path = manifest(tmp_path, "path,label", [missing, *LABELS[1:]])
     code, _, err = cli("data", "list", "--images", path)
     assert code == 2
-    assert f"m.csv:2: {missing} as a label means unknown; leave the cell empty, or name {missing} in" in err
+    assert (
+        f"m.csv:2: {missing} as a label means unknown; leave the cell empty, or name {missing} in"
+        in err
+    )
     code, _, err = cli("data", "list", "--images", path, "--classes", f"a,b,{missing}")
     assert (code, f"{missing} 1" in err) == (0, True), err
 
@@ -143,7 +187,10 @@ def test_what_is_missing_is_no_label(tmp_path, cli, missing):
     ("rows", "message"),
     [
         ("1.png,a,P1,\n1.png,a,P2,\n", r"has two patients, P1 \(m\.csv:2\) and P2 \(m\.csv:3\)"),
-        ("1.png,a,P1,train\n1.png,a,P1,test\n", r"has two parts of a split, train \(m\.csv:2\) and test \(m\.csv:3\)"),
+        (
+            "1.png,a,P1,train\n1.png,a,P1,test\n",
+            r"has two parts of a split, train \(m\.csv:2\) and test \(m\.csv:3\)",
+        ),
         ("1.png,a,P1,\n1.png,b,P1,\n", r"has two labels, a \(m\.csv:2\) and b \(m\.csv:3\)"),
     ],
 )
@@ -163,7 +210,13 @@ def test_one_image_twice(tmp_path, cli, rows, message, ids):
 
 @pytest.mark.parametrize(
     "header",
-    ["image_id,fold,part", "ImageID;Fold;Part", "filename\tfold\tsplit", "image,fold_no,subset", "slide_id,fold,part"],
+    [
+        "image_id,fold,part",
+        "ImageID;Fold;Part",
+        "filename\tfold\tsplit",
+        "image,fold_no,subset",
+        "slide_id,fold,part",
+    ],
 )
 def test_fold_lists(tmp_path, header):
     mark = next(one for one in ",;\t" if one in header)
@@ -184,16 +237,34 @@ def test_names_of_patients():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label,Label\n1.png,a,b\n", r"m\.csv: two columns are named Label; remove or rename one"),
-        ("Bild;label\n1.png;a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
-        ("Bild,label\n1.png,a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
+        (
+            "path,label,Label\n1.png,a,b\n",
+            r"m\.csv: two columns are named Label; remove or rename one",
+        ),
+        (
+            "Bild;label\n1.png;a\n",
+            r"m\.csv: the header must have a column `path` .*; there are Bild, label",
+        ),
+        (
+            "Bild,label\n1.png,a\n",
+            r"m\.csv: the header must have a column `path` .*; there are Bild, label",
+        ),
         ("path,label\n", r"m\.csv: the manifest has no rows"),
         ("path,label\ngone.png,a\n", r"m\.csv:2: there is no file .*gone\.png"),
         ("path,label\n,a\n", r"m\.csv:2: an empty path; remove the row"),
-        ("p\0a\0t\0h\0\n\0", r"m\.csv: not a UTF-8 CSV file \(null characters in its header\); save it as"),
+        (
+            "p\0a\0t\0h\0\n\0",
+            r"m\.csv: not a UTF-8 CSV file \(null characters in its header\); save it as",
+        ),
         ("path,label\n1.png,a,b\n2.png,b\n", r"m\.csv:2: more cells than the header has columns"),
-        (f"path,label\n{'x' * 5000}.png,a\n", r"m\.csv:2: .* cannot be read \(File name too long\)"),
-        ("path,label,image_id\n1.png,a,x\0y\n2.png,b,z\n", r"holds a null character; give it another name"),
+        (
+            f"path,label\n{'x' * 5000}.png,a\n",
+            r"m\.csv:2: .* cannot be read \(File name too long\)",
+        ),
+        (
+            "path,label,image_id\n1.png,a,x\0y\n2.png,b,z\n",
+            r"holds a null character; give it another name",
+        ),
     ],
 )
 def test_manifests_that_are_refused(tmp_path, text, message):
@@ -206,7 +277,9 @@ def test_manifests_that_are_refused(tmp_path, text, message):
 def test_a_list_of_the_command_is_a_manifest(tmp_path, completed):
     tree(tmp_path / "images", "benign/P1/1.png", "malignant/P2/2.png")
     out, err = completed("data", "list", "--images", tmp_path / "images")
-    assert "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
+    assert (
+        "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
+    )
     (tmp_path / "m.csv").write_text(out)
     again = read_dataset(tmp_path / "m.csv")
     assert again.class_counts() == {"benign": 1, "malignant": 1}
@@ -219,7 +292,14 @@ NFC, NFD = "B\u00e9nin", "Be\u0301nin"
 
 
 @pytest.mark.parametrize(
-    "names", [("-1", "1"), ("1-0", "10"), ("grade 1", "grade1", "grade_1"), ("a-b", "ab"), ("T 1", "T1", "t2")]
+    "names",
+    [
+        ("-1", "1"),
+        ("1-0", "10"),
+        ("grade 1", "grade1", "grade_1"),
+        ("a-b", "ab"),
+        ("T 1", "T1", "t2"),
+    ],
 )
 def test_names_that_differ_in_punctuation_stay_apart(tmp_path, names):
     dataset = read_dataset(tree(tmp_path, *(f"{name}/1.png" for name in names)))
@@ -228,12 +308,16 @@ def test_names_that_differ_in_punctuation_stay_apart(tmp_path, names):
 
 
 def test_alike_names_are_said():
-    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ only in spaces, _ or -")
+    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith(
+        "differ only in spaces, _ or -"
+    )
     assert join_labels(["-1", "1", "1-0", "10"])[1] == []
 
 
 def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
-    dataset = read_dataset(tree(tmp_path, "TUMOR/1.png", "Tumor/2.png", "Tumor/3.png", "other/4.png"))
+    dataset = read_dataset(
+        tree(tmp_path, "TUMOR/1.png", "Tumor/2.png", "Tumor/3.png", "other/4.png")
+    )
     assert dataset.class_counts() == {"Tumor": 3, "other": 1}
     assert findings(dataset, "warning") == [
         "Tumor: one class in several spellings: TUMOR (1 images), Tumor (2 images); named Tumor, the most frequent "
@@ -257,14 +341,18 @@ def test_known_datasets_are_known_loosely_but_one_to_one(tmp_path):
     assert read_dataset(tree(tmp_path, *four)).classes == ("Normal", "Benign", "InSitu", "Invasive")
     five = read_dataset(tree(tmp_path, *four, "InSitu/2.png"))
     assert five.classes == ("InSitu", "benign", "in_situ", "invasive", "normal")
-    assert any("in_situ: differ only in spaces, _ or -" in text for text in findings(five, "warning"))
+    assert any(
+        "in_situ: differ only in spaces, _ or -" in text for text in findings(five, "warning")
+    )
 
 
 def test_loose_matching_is_refused_where_two_fit():
     with pytest.raises(InputError, match=r"'in situ' fits two classes, InSitu and in_situ"):
         match_class("in situ", ["InSitu", "in_situ"])
     assert match_class("InSitu", ["InSitu", "in_situ"]) == "InSitu"
-    with pytest.raises(InputError, match=r"labels 'InSitu' and 'in_situ' both fit the class In Situ"):
+    with pytest.raises(
+        InputError, match=r"labels 'InSitu' and 'in_situ' both fit the class In Situ"
+    ):
         spell_labels(["InSitu", "in_situ"], ["In Situ"])
     assert match_class("-1", ["1", "0"]) is None
     assert match_class("- 1", ["1"]) is None
@@ -275,7 +363,8 @@ def test_loose_matching_is_refused_where_two_fit():
 def test_an_order_of_classes_gets_a_clear_answer(tmp_path):
     tree(tmp_path, "a/1.png", "b/2.png", "c/3.png")
     with pytest.raises(
-        InputError, match=r"its label 'b' is not among the classes a \(nor are c\); name every class in `classes`"
+        InputError,
+        match=r"its label 'b' is not among the classes a \(nor are c\); name every class in `classes`",
     ):
         read_dataset(tmp_path, classes=["a"])
     with pytest.raises(InputError, match=r"`classes` a,b,c,A: names a twice"):
@@ -287,7 +376,9 @@ def test_an_order_of_classes_gets_a_clear_answer(tmp_path):
 
 def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):
     tree(tmp_path, "1.png", "2.png")
-    (tmp_path / "m.csv").write_text("path,label,image_id\n1.png,Tumor,i\n1.png,TUMOR,i\n2.png,x,j\n")
+    (tmp_path / "m.csv").write_text(
+        "path,label,image_id\n1.png,Tumor,i\n1.png,TUMOR,i\n2.png,x,j\n"
+    )
     dataset = read_dataset(tmp_path / "m.csv")
     dataset.raise_errors()
     assert dataset.class_counts() == {"TUMOR": 1, "x": 1}
@@ -309,7 +400,9 @@ def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):
 def test_groups_of_paths(tmp_path, rule, groups):
     tree(tmp_path, "a/P 1/1.png", "a/P 1/2.png", "b/U\u03082/3.png", "b/P 3/scan/4.png")
     dataset = read_dataset(tmp_path, group_from=rule)
-    order = sorted(range(4), key=lambda n: ["a/P 1/1", "a/P 1/2", "b/U\u03082/3", "b/P 3/scan/4"][n])
+    order = sorted(
+        range(4), key=lambda n: ["a/P 1/1", "a/P 1/2", "b/U\u03082/3", "b/P 3/scan/4"][n]
+    )
     assert [r.group for r in dataset.records] == [groups[n] for n in order]
     assert dataset.class_counts() == {"a": 2, "b": 2}
     assert dataset.findings == ()
@@ -319,34 +412,55 @@ def test_paths_that_a_rule_does_not_fit_are_counted(tmp_path):
     tree(tmp_path, "a/P1_x.png", "a/P2_x.png", "b/y.png", "b/z.png")
     dataset = read_dataset(tmp_path, group_from=r"P(\d)_")
     assert told(dataset) == [
-        ("a/P1_x.png", "a", "1"), ("a/P2_x.png", "a", "2"), ("b/y.png", "b", None), ("b/z.png", "b", None),
-    ]  # fmt: skip
+        ("a/P1_x.png", "a", "1"),
+        ("a/P2_x.png", "a", "2"),
+        ("b/y.png", "b", None),
+        ("b/z.png", "b", None),
+    ]
     assert findings(dataset, "warning") == [
         "b/y.png, b/z.png: `group_from` fits 2 of 4 paths; the others have no group, so folds cannot keep patients "
         "whole"
     ]
-    with pytest.raises(InputError, match=r"`group_from` fits none of the 4 paths, such as a/P1_x\.png; correct it"):
+    with pytest.raises(
+        InputError, match=r"`group_from` fits none of the 4 paths, such as a/P1_x\.png; correct it"
+    ):
         read_dataset(tmp_path, group_from="Q").raise_errors()
     # a group of the pattern that takes no part, or an empty one, is none
-    assert [r.group for r in read_dataset(tmp_path, group_from=r"a/(P1)?").records] == ["P1", None, None, None]
+    assert [r.group for r in read_dataset(tmp_path, group_from=r"a/(P1)?").records] == [
+        "P1",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_labels_of_paths(tmp_path):
     tree(
-        tmp_path, "site1/benign_1.png", "site1/malignant_2.png", f"site2/{NFD}_3.png", "loose_4.png", "malignant_5.png"
+        tmp_path,
+        "site1/benign_1.png",
+        "site1/malignant_2.png",
+        f"site2/{NFD}_3.png",
+        "loose_4.png",
+        "malignant_5.png",
     )
     dataset = read_dataset(tmp_path, label_from=r"(?:^|/)([^\W\d_]+)_", group_from=1)
     assert {r.image_id: r.label for r in dataset.records} == {
-        "loose_4.png": "loose", "malignant_5.png": "malignant", "site1/benign_1.png": "benign",
-        "site1/malignant_2.png": "malignant", f"site2/{NFD}_3.png": "Bénin",
-    }  # fmt: skip
+        "loose_4.png": "loose",
+        "malignant_5.png": "malignant",
+        "site1/benign_1.png": "benign",
+        "site1/malignant_2.png": "malignant",
+        f"site2/{NFD}_3.png": "Bénin",
+    }
     some = read_dataset(tmp_path, label_from="(benign|malignant)_")
     assert [r.label for r in some.records] == [None, "malignant", "benign", "malignant", None]
     assert any(
-        text.startswith("loose_4.png, site2") and "`label_from` fits 3 of 5 paths; the others have no label" in text
+        text.startswith("loose_4.png, site2")
+        and "`label_from` fits 3 of 5 paths; the others have no label" in text
         for text in findings(some, "warning")
     )
-    levels = read_dataset(tree(tmp_path / "deep", "s1/a/x/1.png", "s2/b/x/2.png"), label_from=2, group_from=1)
+    levels = read_dataset(
+        tree(tmp_path / "deep", "s1/a/x/1.png", "s2/b/x/2.png"), label_from=2, group_from=1
+    )
     assert told(levels) == [("s1/a/x/1.png", "a", "s1"), ("s2/b/x/2.png", "b", "s2")]
 
 
@@ -372,10 +486,16 @@ def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
     code, _, err = cli("data", "list", "--images", tmp_path / "breakhis", "--group-from", "1")
     assert code == 2
     assert (
-        "--group-from is for a folder (--dataset folder) or a manifest of your own, not for the layout breakhis" in err
+        "--group-from is for a folder (--dataset folder) or a manifest of your own, not for the layout breakhis"
+        in err
     )
-    code, _, err = cli("data", "list", "--images", tree(tmp_path / "own", "a/1.png"), "--label-column", "x")
-    assert (code, "--label-column is for a manifest of your own, not for the layout folder" in err) == (2, True)
+    code, _, err = cli(
+        "data", "list", "--images", tree(tmp_path / "own", "a/1.png"), "--label-column", "x"
+    )
+    assert (
+        code,
+        "--label-column is for a manifest of your own, not for the layout folder" in err,
+    ) == (2, True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'grouped_from'"):
         read_dataset(tmp_path / "own", grouped_from=1)
 
@@ -391,7 +511,9 @@ def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli):
         code, _, err = cli(*common, "--group-from", rule, "-v")
         assert (code, "the feature file is complete already" in err) == (0, True), err
         assert store.read_bytes() == before
-        assert len(set(json.loads((run / "features" / "dataset.json").read_text())["groups"].values())) == int(patients)
+        assert len(
+            set(json.loads((run / "features" / "dataset.json").read_text())["groups"].values())
+        ) == int(patients)
     last = sorted((run / "records").glob("*featurize*"))[-1]
     assert json.loads(last.read_text())["config"]["group_from"] == r"(\d)\.png"
 
@@ -401,21 +523,35 @@ def test_columns_by_other_names(tmp_path):
     text = "Bild Datei,diagnosis,Patient-Nr,label,group\n1.png,a,7,x,g\n2.png,b,8,y,h\n"
     (tmp_path / "m.csv").write_text(text)
     dataset = read_dataset(
-        tmp_path / "m.csv", path_column="bild_datei", label_column="Diagnosis", group_column="patient nr"
+        tmp_path / "m.csv",
+        path_column="bild_datei",
+        label_column="Diagnosis",
+        group_column="patient nr",
     )
     assert told(dataset) == [("1.png", "a", "7"), ("2.png", "b", "8")]
     assert findings(dataset, "note") == ["m.csv: columns that are not used: label, group"]
     assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
-    with pytest.raises(InputError, match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr"):
+    with pytest.raises(
+        InputError,
+        match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr",
+    ):
         read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="sort")
-    ruled = read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="label", group_column="group",
-                         group_from="(.)$", label_from="x|y")  # fmt: skip
+    ruled = read_dataset(
+        tmp_path / "m.csv",
+        path_column="bild datei",
+        label_column="label",
+        group_column="group",
+        group_from="(.)$",
+        label_from="x|y",
+    )
     assert told(ruled) == [("1.png", "x", "g"), ("2.png", "y", "h")]
 
 
 def test_rules_on_the_paths_of_a_manifest(tmp_path):
     tree(tmp_path, "a/P1/1.png", "b/P2/2.png")
-    (tmp_path / "m.csv").write_text("path,label,patient,image_id\n./a/P1/1.png,x,q,one\nb/P2/2.png,y,q,two\n")
+    (tmp_path / "m.csv").write_text(
+        "path,label,patient,image_id\n./a/P1/1.png,x,q,one\nb/P2/2.png,y,q,two\n"
+    )
     dataset = read_dataset(tmp_path / "m.csv", group_from=2, label_from="^[ab]")
     assert told(dataset) == [("one", "a", "P1"), ("two", "b", "P2")]
     assert "columns that are not used: label, patient" in findings(dataset, "note")[0]

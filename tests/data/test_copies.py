@@ -16,9 +16,9 @@ def tissue(rng, shape=(240, 300)):
     coarse = (coarse - coarse.mean()) / coarse.std()
     fine = cv2.GaussianBlur(rng.random(shape, dtype=np.float32), (0, 0), 1.2)
     fine = (fine - fine.mean()) / fine.std()
-    density = np.clip(0.5 + 0.35 * coarse, 0, 2)[..., None] * [0.65, 0.7, 0.29] + np.clip(0.3 + 0.08 * fine, 0, 1)[
-        ..., None
-    ] * [0.2, 0.9, 0.4]
+    density = np.clip(0.5 + 0.35 * coarse, 0, 2)[..., None] * [0.65, 0.7, 0.29] + np.clip(
+        0.3 + 0.08 * fine, 0, 1
+    )[..., None] * [0.2, 0.9, 0.4]
     return np.clip(245 * np.exp(-density), 0, 255).astype(np.uint8)
 
 
@@ -52,7 +52,9 @@ def test_every_kind_of_copy_is_found_and_nothing_else(pictures, rng):
     made = {name: (change(original), options) for name, (change, options) in MADE.items()}
     records = pictures({"a.png": (original, {}), **others, **made})
     found = find_copies(records)
-    kept = {record.image_id: fingerprint(decode_record(record)) for record in records}  # some of another scale
+    kept = {
+        record.image_id: fingerprint(decode_record(record)) for record in records
+    }  # some of another scale
     assert find_copies(records, known=kept) == found
     of_original = {copy.second for copy in found if copy.first == "a.png"}
     assert of_original == set(MADE)
@@ -66,7 +68,9 @@ def test_a_whole_picture_at_another_size_is_found_among_few(pictures, rng):
     made = {f"{k}.png": (tissue(rng, (128, 128)), {}) for k in range(8)}
     small = {f"{k}-small.png": (cv2.resize(made[f"{k}.png"][0], (96, 96)), {}) for k in range(4)}
     found = find_copies(pictures({**made, **small}))
-    assert [(copy.first, copy.second) for copy in found] == [(f"{k}-small.png", f"{k}.png") for k in range(4)]
+    assert [(copy.first, copy.second) for copy in found] == [
+        (f"{k}-small.png", f"{k}.png") for k in range(4)
+    ]
 
 
 def test_fields_that_overlap_are_found_with_their_share(pictures, rng):
@@ -78,10 +82,17 @@ def test_fields_that_overlap_are_found_with_their_share(pictures, rng):
 
 def test_blank_patches_and_edges_are_no_copies(pictures, rng):
     """Glass is alike everywhere, and the edge of a slide along itself; neither is a copy."""
-    noise = {f"glass{k}.png": ((240 + rng.integers(-3, 4, (120, 120, 3))).astype(np.uint8), {}) for k in range(4)}
+    noise = {
+        f"glass{k}.png": ((240 + rng.integers(-3, 4, (120, 120, 3))).astype(np.uint8), {})
+        for k in range(4)
+    }
     step = np.where(np.arange(120) < 60, 90, 230)[:, None, None] + np.zeros((1, 120, 3))
     edges = {
-        f"edge{k}.png": (np.clip(step + rng.normal(0, 4, (120, 120, 1)), 0, 255).astype(np.uint8), {}) for k in range(4)
+        f"edge{k}.png": (
+            np.clip(step + rng.normal(0, 4, (120, 120, 1)), 0, 255).astype(np.uint8),
+            {},
+        )
+        for k in range(4)
     }
     assert find_copies(pictures({**noise, **edges})) == ()
     assert find_copies(pictures({"a.png": (edges["edge0.png"][0][:30, :30], {}), **noise})) == ()
@@ -110,7 +121,10 @@ def test_small_patches(pictures, rng):
     first = patches["p0.png"][0]
     copied = {"q.jpg": (first[::-1], {"quality": 80}), "r.png": (first[3:45, 5:50], {})}
     found = find_copies(pictures({**patches, **copied}))
-    assert {(copy.first, copy.second) for copy in found} >= {("p0.png", "q.jpg"), ("p0.png", "r.png")}
+    assert {(copy.first, copy.second) for copy in found} >= {
+        ("p0.png", "q.jpg"),
+        ("p0.png", "r.png"),
+    }
     assert {copy.first for copy in found} == {"p0.png", "q.jpg"}
 
 
@@ -126,14 +140,22 @@ def test_check_names_copies_and_what_contradicts(tmp_path, rng, cli):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     Image.fromarray(image).save(tmp_path / "a" / "one.png")
-    Image.fromarray(np.ascontiguousarray(image[:, ::-1])).save(tmp_path / "b" / "two.jpg", quality=85)
+    Image.fromarray(np.ascontiguousarray(image[:, ::-1])).save(
+        tmp_path / "b" / "two.jpg", quality=85
+    )
     Image.fromarray(tissue(rng, (160, 160))).save(tmp_path / "b" / "three.png")
     code, out, _ = cli("data", "check", "--images", tmp_path, "--json")
-    found = [finding for finding in json.loads(out)["findings"] if "the same pixels" in finding["message"]]
+    found = [
+        finding
+        for finding in json.loads(out)["findings"]
+        if "the same pixels" in finding["message"]
+    ]
     assert code == 1
     assert len(found) == 1
     assert (found[0]["level"], found[0]["file"]) == ("warning", "b/two.jpg")
-    assert found[0]["message"].startswith("seems to show the same pixels as a/one.png (correlation 1.00")
+    assert found[0]["message"].startswith(
+        "seems to show the same pixels as a/one.png (correlation 1.00"
+    )
     assert found[0]["message"].endswith("over 100% of the smaller), under another label (a and b)")
 
 
@@ -143,7 +165,9 @@ def test_copies_of_real_images(shared, tmp_path):
     files = sorted((shared / "data" / "breakhis").rglob("*-400-*.png"))[:6]
     records = [ImageRecord(path.name, path, None) for path in files]
     with Image.open(files[0]) as image:
-        image.transpose(Image.Transpose.ROTATE_90).crop((40, 60, 360, 420)).save(tmp_path / "copy.jpg", quality=70)
+        image.transpose(Image.Transpose.ROTATE_90).crop((40, 60, 360, 420)).save(
+            tmp_path / "copy.jpg", quality=70
+        )
     found = find_copies([*records, ImageRecord("copy.jpg", tmp_path / "copy.jpg", None)])
     assert (files[0].name, "copy.jpg") in {(copy.first, copy.second) for copy in found}
     assert all("copy.jpg" in (copy.first, copy.second) or copy.share < 1 for copy in found)

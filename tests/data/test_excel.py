@@ -29,7 +29,10 @@ def write(path, rows, *, sheets=()):
 
 def changed(path, target, part, text):
     """Copy a workbook with another text in the place of a part."""
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new,
+    ):
         for name in old.namelist():
             new.writestr(name, text if name == part else old.read(name))
     return target
@@ -45,16 +48,22 @@ def test_cells_of_all_kinds(images, caplog):
     caplog.set_level("INFO", logger="bchisto")
     day = datetime.datetime.fromisoformat("2026-11-21")
     rows = [
-        [None, None], ["Path ", " LABEL", "Group", "Alter", "Tag", "ok"],
-        ["süd/1 a.png", "Bénin", 1.0, 50.5, day, True], [],
-        ["süd\\2.png", "malin ", 1, 60, None, False], ["3.png", "malin", 10.0, None, day.replace(hour=13)],
+        [None, None],
+        ["Path ", " LABEL", "Group", "Alter", "Tag", "ok"],
+        ["süd/1 a.png", "Bénin", 1.0, 50.5, day, True],
+        [],
+        ["süd\\2.png", "malin ", 1, 60, None, False],
+        ["3.png", "malin", 10.0, None, day.replace(hour=13)],
         ["4.png", None, "x 7"],
-    ]  # fmt: skip
+    ]
     path = write(images / "Liste der Fälle.XLSX", rows, sheets=["b", "c"])
     dataset = read_dataset(path)
     assert [(r.image_id, r.label, r.group) for r in dataset.records] == [
-        ("3.png", "malin", "10"), ("4.png", None, "x 7"), ("süd/1 a.png", "Bénin", "1"), ("süd/2.png", "malin", "1"),
-    ]  # fmt: skip
+        ("3.png", "malin", "10"),
+        ("4.png", None, "x 7"),
+        ("süd/1 a.png", "Bénin", "1"),
+        ("süd/2.png", "malin", "1"),
+    ]
     assert dict(dataset.records[2].columns) == {
         "group": "1",
         "alter": "50.5",
@@ -69,17 +78,28 @@ def test_cells_of_all_kinds(images, caplog):
 def test_what_is_no_workbook(images, monkeypatch):
     path = images / "m.xlsx"
     whole = write(images / "whole.xlsx", [["path"], ["3.png"]])
-    for content in (b"", b"path,label\n3.png,a\n", b"\xd0\xcf\x11\xe0" + b"\0" * 600, whole.read_bytes()[:-900]):
+    for content in (
+        b"",
+        b"path,label\n3.png,a\n",
+        b"\xd0\xcf\x11\xe0" + b"\0" * 600,
+        whole.read_bytes()[:-900],
+    ):
         path.write_bytes(content)
         with pytest.raises(
-            InputError, match=r"m\.xlsx: not an Excel workbook, damaged, or protected \(.*save it as CSV"
+            InputError,
+            match=r"m\.xlsx: not an Excel workbook, damaged, or protected \(.*save it as CSV",
         ):
             read_dataset(path)
     for part in (SHEET, "xl/workbook.xml", "[Content_Types].xml"):
-        with pytest.raises(InputError, match=r"broken\.xlsx: not an Excel workbook, damaged, or protected"):
+        with pytest.raises(
+            InputError, match=r"broken\.xlsx: not an Excel workbook, damaged, or protected"
+        ):
             read_dataset(changed(whole, images / "broken.xlsx", part, "<worksheet><sheetData><row"))
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(DependencyError, match=r"openpyxl is missing: pip install 'openpyxl>=\S+', or save it as CSV"):
+    with pytest.raises(
+        DependencyError,
+        match=r"openpyxl is missing: pip install 'openpyxl>=\S+', or save it as CSV",
+    ):
         read_dataset(whole)
 
 
@@ -89,7 +109,8 @@ def test_workbooks_made_to_harm(images):
     bomb = changed(whole, images / "bomb.xlsx", SHEET, b"\0" * (130 * 1024**2))
     assert bomb.stat().st_size < 1024**2
     with pytest.raises(
-        InputError, match=r"bomb\.xlsx: unpacks to 130 MiB and 0 elements, more than a table of images has"
+        InputError,
+        match=r"bomb\.xlsx: unpacks to 130 MiB and 0 elements, more than a table of images has",
     ):
         read_dataset(bomb)
     far = f'{START}<sheetData>{HEAD}<row r="999999999"><c r="A999999999"><v>1</v></c></row></sheetData></worksheet>'
@@ -102,7 +123,9 @@ def test_workbooks_made_to_harm(images):
     laugh = '<row r="2"><c r="A2" t="inlineStr"><is><t>&j;</t></is></c></row>'
     text = f"<!DOCTYPE x [{entities}]>{START}<sheetData>{HEAD}{laugh}"
     with pytest.raises(InputError, match="not an Excel workbook, damaged, or protected"):
-        read_dataset(changed(whole, images / "laugh.xlsx", SHEET, f"{text}</sheetData></worksheet>"))
+        read_dataset(
+            changed(whole, images / "laugh.xlsx", SHEET, f"{text}</sheetData></worksheet>")
+        )
 
 
 @pytest.mark.slow
@@ -111,5 +134,10 @@ def test_a_workbook_of_cells_far_away(images):
     wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 1300))
     with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
         read_dataset(
-            changed(whole, images / "wide.xlsx", SHEET, f"{START}<sheetData>{HEAD}{wide}</sheetData></worksheet>")
+            changed(
+                whole,
+                images / "wide.xlsx",
+                SHEET,
+                f"{START}<sheetData>{HEAD}{wide}</sheetData></worksheet>",
+            )
         )

@@ -25,7 +25,9 @@ def test_stratified_folds_partition_the_images():
     data = images(40)
     plan = fold_plan("10", **data)
     assert (plan.name, plan.partition, plan.folds) == ("10", True, list(range(1, 11)))
-    assert Counter(image for fold in plan.folds for image in plan.images(fold, "test")) == Counter(data["image_ids"])
+    assert Counter(image for fold in plan.folds for image in plan.images(fold, "test")) == Counter(
+        data["image_ids"]
+    )
     labels = dict(zip(data["image_ids"], data["labels"], strict=True))
     for fold in plan.folds:
         assert Counter(labels[image] for image in plan.images(fold, "test")) == {"a": 2, "b": 2}
@@ -36,7 +38,11 @@ def test_stratified_folds_partition_the_images():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `folds=6`, or add images"),
+        (
+            "10",
+            {"count": 12},
+            r"class a has 6 images, fewer than the 10 folds; use `folds=6`, or add images",
+        ),
         ("1", {}, r"`folds` 1: give at least 2 folds"),
         (
             "5",
@@ -48,7 +54,11 @@ def test_stratified_folds_partition_the_images():
             {},
             r"neither a number, nor shares like 70/30 or 80/10/10, nor one of folder, rakhlin10, .*, nor a file",
         ),
-        ("rakhlin10", {}, r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif"),
+        (
+            "rakhlin10",
+            {},
+            r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif",
+        ),
     ],
 )
 def test_what_does_not_fit(spec, changes, message):
@@ -71,7 +81,9 @@ def bach():
     ids = [row["image_id"] for row in published_images("rakhlin10")]
     return {
         "image_ids": ids,
-        "labels": [CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids],
+        "labels": [
+            CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids
+        ],
         "groups": [None] * 400,
     }
 
@@ -114,10 +126,19 @@ def test_thunder_is_eva_with_fifty_images_set_aside():
         ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
         ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),
         ("image_id,fold,part\ni000.png,1,exam\n", r":2: part 'exam' is none of train, val, test"),
-        ("image_id,fold\n" + "".join(f"i00{n}.png,1\n" for n in range(4)), "no image of class a, b trains in fold 1"),
+        (
+            "image_id,fold\n" + "".join(f"i00{n}.png,1\n" for n in range(4)),
+            "no image of class a, b trains in fold 1",
+        ),
         ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images are in no fold, first i002.png"),
-        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n", "no image tests in fold 1; correct the list"),
-        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,test\n", "no image of class b trains in fold 1"),
+        (
+            "image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n",
+            "no image tests in fold 1; correct the list",
+        ),
+        (
+            "image_id,fold,part\ni000.png,1,train\ni001.png,1,test\n",
+            "no image of class b trains in fold 1",
+        ),
     ],
 )
 def test_lists_that_do_not_fit(tmp_path, text, message):
@@ -206,7 +227,9 @@ def test_the_published_lists_of_idc(shared):
 
 def holdout(groups, labels, spec="80/10/10", seed=0, group_by=None):
     ids = [f"{place:03d}" for place in range(len(labels))]
-    plan = fold_plan(spec, image_ids=ids, labels=labels, groups=groups, seed=seed, group_by=group_by)
+    plan = fold_plan(
+        spec, image_ids=ids, labels=labels, groups=groups, seed=seed, group_by=group_by
+    )
     label, group = dict(zip(ids, labels, strict=True)), dict(zip(ids, groups, strict=True))
     return plan, label, group
 
@@ -235,7 +258,10 @@ def test_holdout_leaves_surplus_images_out(rng):
     groups = [f"p{i}" for i in range(30)] + [f"q{i // 2}" for i in range(30)]
     plan, label, _ = holdout(groups, labels)
     for part in ("val", "test"):
-        assert Counter(label[image] for image in plan.images(1, part)) == {"benign": 3, "malignant": 3}
+        assert Counter(label[image] for image in plan.images(1, part)) == {
+            "benign": 3,
+            "malignant": 3,
+        }
     assert len(plan.rows) == 58
     assert plan.warnings == (
         "1 images of groups in the test part are left out, so that it holds as many of each class",
@@ -247,7 +273,9 @@ def test_holdout_that_cannot_be_balanced_says_so():
     labels = ["benign"] * 30 + ["malignant"] * 30
     groups = [f"p{i}" for i in range(30)] + ["q"] * 28 + ["r", "s"]
     plan, _, _ = holdout(groups, labels)
-    assert any("part is not balanced, too few groups hold a class" in warning for warning in plan.warnings)
+    assert any(
+        "part is not balanced, too few groups hold a class" in warning for warning in plan.warnings
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,26 +301,51 @@ def published_partition():
 
 
 def test_one_image_under_two_spellings_is_refused(tmp_path):
-    data = {"image_ids": ["A/a1.png", "A/a2.png", "B/b1.png", "B/b2.png"], "labels": list("aabb"), "groups": [None] * 4}
+    data = {
+        "image_ids": ["A/a1.png", "A/a2.png", "B/b1.png", "B/b2.png"],
+        "labels": list("aabb"),
+        "groups": [None] * 4,
+    }
     path = tmp_path / "mine.csv"
     path.write_text("image_id,fold\nA/a1.png,1\na1.png,2\nA/a2.png,2\nB/b1.png,1\nB/b2.png,2\n")
-    with pytest.raises(InputError, match=r"mine\.csv: 1 of its 5 rows .*, first a1\.png .* one image of its own"):
+    with pytest.raises(
+        InputError, match=r"mine\.csv: 1 of its 5 rows .*, first a1\.png .* one image of its own"
+    ):
         fold_plan(str(path), **data)
-    path.write_text("image_id,fold,part\nA/a1.png,1,train\na1.png,1,test\nB/b1.png,1,train\nb2.png,1,test\n")
-    with pytest.raises(InputError, match=r"1 of its 4 rows .*, first a1\.png .* one image of its own"):
+    path.write_text(
+        "image_id,fold,part\nA/a1.png,1,train\na1.png,1,test\nB/b1.png,1,train\nb2.png,1,test\n"
+    )
+    with pytest.raises(
+        InputError, match=r"1 of its 4 rows .*, first a1\.png .* one image of its own"
+    ):
         fold_plan(str(path), **data)
     path.write_text("image_id\nA/a1.png\na1.png\n")
-    with pytest.raises(InputError, match=r"`test_list` .*: 1 of its 2 rows .*, first a1\.png .* one image of its own"):
+    with pytest.raises(
+        InputError,
+        match=r"`test_list` .*: 1 of its 2 rows .*, first a1\.png .* one image of its own",
+    ):
         fold_plan("none", **data, test_list=path)
 
 
 @pytest.mark.parametrize(
-    "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "4-repeated3"]
+    "name",
+    [
+        "rakhlin10",
+        "eva",
+        "thunder",
+        "official",
+        "idc-published",
+        "none",
+        "10",
+        "5-grouped",
+        "4-repeated3",
+    ],
 )
 def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
     data = images(8)
     path = write_partition(
-        tmp_path / f"{name}.csv", {image: n % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])}
+        tmp_path / f"{name}.csv",
+        {image: n % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])},
     )
     plan = fold_plan(str(path), **data)
     assert (plan.name, plan.origin) == (f"{name}-file", "file")
@@ -305,36 +358,58 @@ def test_a_published_list_from_a_file_is_a_given_list(tmp_path):
     built_in = fold_plan("rakhlin10", **data)
     assert protocol_text(built_in, seed=0) == said
     same = fold_plan(str(write_partition(tmp_path / "rakhlin10.csv", folds)), **data)
-    assert (same.sha256, protocol_text(same, seed=0)) == (built_in.sha256, "rakhlin10-file: a given fold list")
-    renamed = fold_plan(str(write_partition(tmp_path / "mine.csv", folds, " Image ID, Fold")), **data)
-    assert (renamed.sha256, protocol_text(renamed, seed=0)) == (built_in.sha256, "mine: a given fold list")
+    assert (same.sha256, protocol_text(same, seed=0)) == (
+        built_in.sha256,
+        "rakhlin10-file: a given fold list",
+    )
+    renamed = fold_plan(
+        str(write_partition(tmp_path / "mine.csv", folds, " Image ID, Fold")), **data
+    )
+    assert (renamed.sha256, protocol_text(renamed, seed=0)) == (
+        built_in.sha256,
+        "mine: a given fold list",
+    )
 
 
 def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
     gone = data["image_ids"][:2]
-    with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are missing"):
+    with pytest.raises(
+        InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are missing"
+    ):
         fold_plan("rakhlin10", **kept)
-    with pytest.raises(InputError, match=f"1 of its 400 rows name images that are missing, first {gone[1]}"):
+    with pytest.raises(
+        InputError, match=f"1 of its 400 rows name images that are missing, first {gone[1]}"
+    ):
         fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone[:1]))
     plan = fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone))
-    assert plan.warnings == (f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",)
+    assert plan.warnings == (
+        f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",
+    )
     assert len({image for image, _, _ in plan.rows}) == 398
     assert protocol_text(plan, seed=0).startswith("rakhlin10: the ten published")
     assert fold_plan("5", **kept, known=DatasetFacts(failed=gone)).warnings == plan.warnings
     (tmp_path / "l.csv").write_text("image_id\n" + "\n".join(data["image_ids"][:5]))
     assert (
-        len(fold_plan("none", **kept, known=DatasetFacts(failed=gone), test_list=tmp_path / "l.csv").images(1, "test"))
+        len(
+            fold_plan(
+                "none", **kept, known=DatasetFacts(failed=gone), test_list=tmp_path / "l.csv"
+            ).images(1, "test")
+        )
         == 3
     )
 
 
 def test_failed_images_are_in_no_file(tmp_path):
     for name, failed in (("none", ()), ("some", {"a.png"})):
-        write_dataset_facts(tmp_path / name, DatasetFacts(groups={"b.png": "p"}, failed=failed), images_sha256="0")
+        write_dataset_facts(
+            tmp_path / name, DatasetFacts(groups={"b.png": "p"}, failed=failed), images_sha256="0"
+        )
     assert (tmp_path / "none").read_bytes() == (tmp_path / "some").read_bytes()
-    assert read_dataset_facts(tmp_path / "some", images_sha256="0") == DatasetFacts(groups={"b.png": "p"})
+    assert read_dataset_facts(tmp_path / "some", images_sha256="0") == DatasetFacts(
+        groups={"b.png": "p"}
+    )
 
 
 def test_split_protocols_are_described(rng):
@@ -342,9 +417,16 @@ def test_split_protocols_are_described(rng):
     assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
         "5 stratified folds that keep patients or slides whole (seed 3)"
     )
-    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
-    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
-    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")
+    assert (
+        protocol_text(fold_plan("5", **images(40)), seed=0)
+        == "5 stratified image-level folds (seed 0)"
+    )
+    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith(
+        "none: trained on every image"
+    )
+    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith(
+        "80/10/10 to train, validate and test"
+    )
 
 
 # splits that came with the images, and hold-outs by two shares
@@ -356,10 +438,26 @@ def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     parts = ["train", "Training", "validation", "val", "test", "TEST"]
     rows = [f"{n}.png,{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
-    completed("data", "folds", "--images", tmp_path / "m.csv", "--folds", "folder", "--out", tmp_path / "f.csv")
-    assert [row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())] == [
-        "train", "train", "val", "val", "test", "test",
-    ]  # fmt: skip
+    completed(
+        "data",
+        "folds",
+        "--images",
+        tmp_path / "m.csv",
+        "--folds",
+        "folder",
+        "--out",
+        tmp_path / "f.csv",
+    )
+    assert [
+        row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())
+    ] == [
+        "train",
+        "train",
+        "val",
+        "val",
+        "test",
+        "test",
+    ]
 
 
 LABELS = list("abababab")
@@ -367,8 +465,12 @@ IDS = [f"{n}.png" for n in range(8)]
 
 
 def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more):
-    known = DatasetFacts(columns={} if parts is None else {"part": dict(zip(ids, parts, strict=False))})
-    return fold_plan(spec, image_ids=ids, labels=labels, groups=groups or [None] * len(ids), known=known, **more)
+    known = DatasetFacts(
+        columns={} if parts is None else {"part": dict(zip(ids, parts, strict=False))}
+    )
+    return fold_plan(
+        spec, image_ids=ids, labels=labels, groups=groups or [None] * len(ids), known=known, **more
+    )
 
 
 @pytest.mark.parametrize(
@@ -379,9 +481,15 @@ def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more)
             "`folds` folder: no split came with these images; put their class folders below train and test, or name",
         ),
         (["train"] * 4 + ["cohort"] * 4, "no split came with these images"),
-        (["train"] * 4 + ["test"] * 2, r"2 of 8 images name no part in the column part, first 6\.png; fill it in"),
+        (
+            ["train"] * 4 + ["test"] * 2,
+            r"2 of 8 images name no part in the column part, first 6\.png; fill it in",
+        ),
         (["train"] * 8, "no image tests in fold 1; move images between its parts"),
-        (["val"] * 4 + ["test"] * 4, "no image of class a, b trains in fold 1; move images between"),
+        (
+            ["val"] * 4 + ["test"] * 4,
+            "no image of class a, b trains in fold 1; move images between",
+        ),
         (["train", "test"] * 4, "no image of class b trains in fold 1"),
     ],
 )
@@ -399,10 +507,17 @@ def test_what_is_said_of_folds_that_mix():
     assert plan("2", parts=["train"] * 8).warnings == ()
     assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
-    assert "image-level folds on grouped data: 1 of 1 patients" in plan(parts=parts, groups=groups).warnings[0]
+    assert (
+        "image-level folds on grouped data: 1 of 1 patients"
+        in plan(parts=parts, groups=groups).warnings[0]
+    )
     known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})
-    with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with folder"):
-        FoldChoice("folder", repeats=2).plans(IDS, labels=LABELS, groups=[None] * 8, seed=0, default="2", known=known)
+    with pytest.raises(
+        InputError, match="`repeats` 2: goes with folds that are drawn, not with folder"
+    ):
+        FoldChoice("folder", repeats=2).plans(
+            IDS, labels=LABELS, groups=[None] * 8, seed=0, default="2", known=known
+        )
 
 
 def test_two_shares_are_stratified():
@@ -415,11 +530,16 @@ def test_two_shares_are_stratified():
     assert Counter(labels[int(image)] for image in tested) == {"a": 21, "b": 9}
     assert plan("70/30", ids=ids, labels=labels).rows == found.rows
     assert plan("70/30", ids=ids, labels=labels, seed=1).rows != found.rows
-    assert protocol_text(found, seed=0) == "70/30 to train and test once, image-level, stratified (seed 0)"
+    assert (
+        protocol_text(found, seed=0)
+        == "70/30 to train and test once, image-level, stratified (seed 0)"
+    )
 
 
 def test_a_class_of_one_image_is_not_split():
-    with pytest.raises(InputError, match="class b has 1 image; a split needs one to train and one to test"):
+    with pytest.raises(
+        InputError, match="class b has 1 image; a split needs one to train and one to test"
+    ):
         plan("70/30", ids=IDS[:3], labels=["a", "a", "b"])
 
 
@@ -436,10 +556,17 @@ def splits_of(choice, groups=(None,) * 24, seed=5):
 
 def test_each_split_is_that_of_its_seed():
     (plan,) = splits_of(FoldChoice(("4",), repeats=3))
-    assert (plan.name, plan.folds, plan.partition, plan.repeats) == ("4-repeated3", list(range(1, 13)), False, 3)
+    assert (plan.name, plan.folds, plan.partition, plan.repeats) == (
+        "4-repeated3",
+        list(range(1, 13)),
+        False,
+        3,
+    )
     for split in range(3):
         splitter = StratifiedKFold(4, shuffle=True, random_state=5 + split)
-        for place, (train, test) in enumerate(splitter.split(np.zeros(24), LABELS_OF), start=1 + 4 * split):
+        for place, (train, test) in enumerate(
+            splitter.split(np.zeros(24), LABELS_OF), start=1 + 4 * split
+        ):
             assert plan.images(place, "test") == sorted(NAMES[i] for i in test)
             assert plan.images(place, "train") == sorted(NAMES[i] for i in train)
 
@@ -459,15 +586,24 @@ def test_warnings_of_all_splits_are_said_once():
     groups = ["p0", "p1", "p2", "p3"] * 4 + ["p4", "p4", "p5", "p5", "p6", "p6", "p7", "p7"]
     (plan,) = splits_of(FoldChoice(("2",), group_by="none", repeats=2), groups=groups)
     assert len(plan.warnings) == 2
-    (plan,) = splits_of(FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]])
-    assert plan.warnings[0].startswith("image-level folds on grouped data: 7 of 8 ")  # what all splits say is said once
+    (plan,) = splits_of(
+        FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]]
+    )
+    assert plan.warnings[0].startswith(
+        "image-level folds on grouped data: 7 of 8 "
+    )  # what all splits say is said once
     (plan,) = splits_of(FoldChoice(("2",), repeats=2))
     assert plan.warnings == ()
 
 
 def test_fixed_folds_are_not_repeated(tmp_path):
-    (tmp_path / "mine.csv").write_text("image_id,fold\n" + "".join(f"{i},{n % 3}\n" for n, i in enumerate(NAMES)))
-    with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with mine, which are fixed"):
+    (tmp_path / "mine.csv").write_text(
+        "image_id,fold\n" + "".join(f"{i},{n % 3}\n" for n, i in enumerate(NAMES))
+    )
+    with pytest.raises(
+        InputError,
+        match="`repeats` 2: goes with folds that are drawn, not with mine, which are fixed",
+    ):
         splits_of(FoldChoice((str(tmp_path / "mine.csv"),), repeats=2))
     with pytest.raises(InputError, match="`repeats` 0: give at least 1"):
         FoldChoice(repeats=0)
@@ -476,7 +612,21 @@ def test_fixed_folds_are_not_repeated(tmp_path):
 def test_repeated_cross_validation_by_the_command_line(completed, described, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(described, run)
-    trained = ("boost", "--out", run, "--folds", 3, "--repeats", 2, "--seeds", 2, "--preset", "quick", "--jobs", 1)
+    trained = (
+        "boost",
+        "--out",
+        run,
+        "--folds",
+        3,
+        "--repeats",
+        2,
+        "--seeds",
+        2,
+        "--preset",
+        "quick",
+        "--jobs",
+        1,
+    )
     out, _ = completed(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
     assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out
     folder = run / "boost" / "3-repeated2-lightgbm"
@@ -486,6 +636,9 @@ def test_repeated_cross_validation_by_the_command_line(completed, described, tmp
     spread = json.loads((folder / "metrics.json").read_text())["run"]["variance"]
     assert (spread["seeds"], spread["folds"], spread["splits"]) == (2, 3, 2)
     assert all(spread[name] is not None for name in ("seed", "fold", "split"))
-    assert "The spread of the accuracy (standard deviation, points) is " in (folder / "report.html").read_text()
+    assert (
+        "The spread of the accuracy (standard deviation, points) is "
+        in (folder / "report.html").read_text()
+    )
     (boost,) = (json.loads(path.read_text()) for path in (run / "records").glob("*boost*"))
     assert boost["config"]["repeats"] == 2

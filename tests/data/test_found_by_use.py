@@ -65,7 +65,10 @@ def test_a_predictor_of_another_kind_is_read(write, kind):
 def test_the_first_page_that_is_no_thumbnail_is_read(write, flag, tmp_path):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
-        first = {1: (SMOOTH[::4, ::4], "rgb"), 4: (SMOOTH[..., 0] > 90, "minisblack")}  # a thumbnail, a mask
+        first = {
+            1: (SMOOTH[::4, ::4], "rgb"),
+            4: (SMOOTH[..., 0] > 90, "minisblack"),
+        }  # a thumbnail, a mask
         writer.write(first[flag][0], photometric=first[flag][1], subfiletype=flag, metadata=None)
         writer.write(NOISE, photometric="rgb", compression="zlib", metadata=None)
         writer.write(SMOOTH, photometric="rgb", metadata=None)
@@ -96,11 +99,15 @@ def test_a_palette_that_is_missing_or_too_short(write):
     whole = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes())])
     path = write("a.png", whole)
     np.testing.assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
-    refused(write("b.png", pictures.png(values, depth=8, colour=3)), "cannot be decoded", header=False)
+    refused(
+        write("b.png", pictures.png(values, depth=8, colour=3)), "cannot be decoded", header=False
+    )
     odd = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes()[:-1])])
     refused(write("c.png", odd), "cannot be decoded", header=False)
     for depth in (4, 8):
-        short = pictures.png(values, depth=depth, colour=3, before=[(b"PLTE", colours[:7].tobytes())])
+        short = pictures.png(
+            values, depth=depth, colour=3, before=[(b"PLTE", colours[:7].tobytes())]
+        )
         refused(write("e.png", short), "pixels beyond the 7 colours of its palette", header=False)
 
 
@@ -109,7 +116,10 @@ def test_a_palette_that_is_missing_or_too_short(write):
 
 def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
     data = pictures.tiff(
-        np.tile(SMOOTH, (2, 2, 1)), photometric="rgb", compression="jpeg", compressionargs={"level": 90}
+        np.tile(SMOOTH, (2, 2, 1)),
+        photometric="rgb",
+        compression="jpeg",
+        compressionargs={"level": 90},
     )
     place = data.index(b"\xff\xc0\0\x11")
     refused(write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]), "SOF9", header=False)
@@ -143,7 +153,9 @@ def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, name):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(tmp_path, cli, suffix, tiny_options, caplog):
+def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(
+    tmp_path, cli, suffix, tiny_options, caplog
+):
     import cv2
 
     root = write_tissue(tmp_path / "images", per_class=3)
@@ -153,9 +165,7 @@ def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(tmp_path, cli, suff
         assert cv2.imwrite(str(path.with_suffix(f".{suffix}")), deep)
     full = sorted((root / "malignant").glob("*.png"))[0]
     cv2.imwrite(str(full), cv2.imread(str(full)).astype(np.uint16) * 257)
-    said = (
-        "its values use 12 of 16 bits, so that it is read as nearly black; multiply them by 16, or save it as 8-bit RGB"
-    )
+    said = "its values use 12 of 16 bits, so that it is read as nearly black; multiply them by 16, or save it as 8-bit RGB"
     code, out, _ = cli("data", "check", "--images", root, "--no-copies")
     assert code == 1
     assert f"benign/benign00.{suffix}, benign/benign01.{suffix}: {said}" in out

@@ -36,7 +36,9 @@ def test_an_orientation_that_is_none_is_passed_over(tmp_path):
             pictures.png(image, depth=8, colour=2, before=[(b"eXIf", pictures.exif_block(number))])
         )
         assert decode_image(tmp_path / "a.png").shape == (20, 30, 3)
-        (tmp_path / "a.tif").write_bytes(pictures.tiff(image, photometric="rgb", **pictures.turned(number)))
+        (tmp_path / "a.tif").write_bytes(
+            pictures.tiff(image, photometric="rgb", **pictures.turned(number))
+        )
         assert decode_image(tmp_path / "a.tif").shape == (20, 30, 3)
 
 
@@ -46,7 +48,9 @@ def test_a_turned_mammogram_is_stretched_and_turned(tmp_path, suffix):
     if suffix == "tif":
         data = pictures.tiff(values, photometric="minisblack", **pictures.turned(6))
     else:
-        data = pictures.png(values[..., None], depth=16, colour=0, before=[(b"eXIf", pictures.exif_block(6))])
+        data = pictures.png(
+            values[..., None], depth=16, colour=0, before=[(b"eXIf", pictures.exif_block(6))]
+        )
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(data)
     low, high = float(values.min()), float(values.max())
@@ -61,7 +65,9 @@ def test_reading_a_header_decodes_nothing(tmp_path):
     Image.fromarray(picture).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
     assert read_header(tmp_path / "a.png").width == 256
-    with pytest.raises(ImageError, match=r"a\.png: cannot be decoded, the file is truncated or damaged"):
+    with pytest.raises(
+        ImageError, match=r"a\.png: cannot be decoded, the file is truncated or damaged"
+    ):
         decode_image(tmp_path / "a.png")
 
 
@@ -98,23 +104,34 @@ def test_without_a_window_the_range_is_used(tmp_path, values):
     span = values.astype(np.float64) - values.min()
     close(decode_image(path), np.rint(255 * span / span.max()))
     header = read_header(path)
-    assert (header.format, header.width, header.height, header.mode) == ("DICOM", 30, 20, "MONOCHROME2, 12 bits")
+    assert (header.format, header.width, header.height, header.mode) == (
+        "DICOM",
+        30,
+        20,
+        "MONOCHROME2, 12 bits",
+    )
 
 
 @pytest.mark.parametrize("implicit", [True, False])
 def test_a_window_is_applied(tmp_path, values, implicit):
-    path = write_dicom(tmp_path / "a.dcm", values, bits=12, implicit=implicit, WindowCenter=2000, WindowWidth=1500)
+    path = write_dicom(
+        tmp_path / "a.dcm", values, bits=12, implicit=implicit, WindowCenter=2000, WindowWidth=1500
+    )
     close(decode_image(path), linear(values, 2000, 1500))
 
 
 def test_the_first_of_several_windows_counts(tmp_path, values):
-    path = write_dicom(tmp_path / "a.dcm", values, bits=12, WindowCenter=[2000, 1], WindowWidth=[1500, 2])
+    path = write_dicom(
+        tmp_path / "a.dcm", values, bits=12, WindowCenter=[2000, 1], WindowWidth=[1500, 2]
+    )
     close(decode_image(path), linear(values, 2000, 1500))
 
 
 def test_the_window_is_in_rescaled_units(tmp_path, values):
     slopes = {"RescaleSlope": "2", "RescaleIntercept": "-1000"}
-    path = write_dicom(tmp_path / "a.dcm", values, bits=12, WindowCenter=3000, WindowWidth=3000, **slopes)
+    path = write_dicom(
+        tmp_path / "a.dcm", values, bits=12, WindowCenter=3000, WindowWidth=3000, **slopes
+    )
     close(decode_image(path), linear(values * 2.0 - 1000, 3000, 3000))
 
 
@@ -126,19 +143,28 @@ def test_a_look_up_table_is_applied(tmp_path, values):
     steps = np.rint(np.linspace(0, 1023, 4096) ** 2 / 1023).astype(np.uint16)
     table.LUTDescriptor = [4096, 0, 10]
     table.add_new("LUTData", "US", steps.tolist())
-    path = write_dicom(tmp_path / "a.dcm", values, bits=12, implicit=False, VOILUTSequence=Sequence([table]))
+    path = write_dicom(
+        tmp_path / "a.dcm", values, bits=12, implicit=False, VOILUTSequence=Sequence([table])
+    )
     close(decode_image(path), np.rint(255.0 * steps.astype(np.float64)[values] / 1023.0))
 
 
 def test_monochrome1_is_inverted(tmp_path, values):
     plain = decode_image(write_dicom(tmp_path / "a.dcm", values, bits=12))
-    inverted = decode_image(write_dicom(tmp_path / "b.dcm", values, bits=12, photometric="MONOCHROME1"))
+    inverted = decode_image(
+        write_dicom(tmp_path / "b.dcm", values, bits=12, photometric="MONOCHROME1")
+    )
     assert np.array_equal(inverted, 255 - plain)
 
 
 def test_signed_and_flat_images(tmp_path):
     signed = np.array([[-100, 0, 100, 155]], np.int16)
-    assert decode_image(write_dicom(tmp_path / "a.dcm", signed))[0, :, 0].tolist() == [0, 100, 200, 255]
+    assert decode_image(write_dicom(tmp_path / "a.dcm", signed))[0, :, 0].tolist() == [
+        0,
+        100,
+        200,
+        255,
+    ]
     flat = np.full((3, 3), 7, np.uint16)
     assert decode_image(write_dicom(tmp_path / "b.dcm", flat)).max() == 0
 

@@ -18,7 +18,9 @@ BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"
 @pytest.fixture
 def tiles(tmp_path):
     """Four images of the layout that the package in tests/plugins adds."""
-    for number, (patient, label) in enumerate([("p1", "calm"), ("p1", "wild"), ("p2", "calm"), ("p3", "wild")]):
+    for number, (patient, label) in enumerate(
+        [("p1", "calm"), ("p1", "wild"), ("p2", "calm"), ("p3", "wild")]
+    ):
         picture(tmp_path / "images" / "deeper" / f"tile-{patient}-{number}-{label}.png", number)
     return tmp_path / "images"
 
@@ -32,12 +34,18 @@ def tiles(tmp_path):
         (("Photos/Benign/b001.tif", "Photos/Normal/n001.tif", BREAKHIS), "bach"),
         (("a/x.ics", "b/100X/" + BREAKHIS), "ddsm"),  # the first file that is known decides
         (("b/100X/" + BREAKHIS, "c/x.ics"), "breakhis"),
-        (("a/tile-p1-1-calm.png", "b/100X/" + BREAKHIS), "breakhis"),  # other packages come behind ours
+        (
+            ("a/tile-p1-1-calm.png", "b/100X/" + BREAKHIS),
+            "breakhis",
+        ),  # other packages come behind ours
         ((BREAKHIS,), "breakhis"),  # in no folder, its name is all there is
         (("benign/" + BREAKHIS,), "folder"),  # in folders of the user's own
         (("mine/8863_idx5_x1_y51_class0.png",), "folder"),
         (("8863/0/8863_idx5_x1_y51_class0.png",), "idc"),
-        (("medicalreports/x.ics", "medicalreports/tile-p1-1-calm.png", "a/1.png"), "folder"),  # nothing is listed there
+        (
+            ("medicalreports/x.ics", "medicalreports/tile-p1-1-calm.png", "a/1.png"),
+            "folder",
+        ),  # nothing is listed there
     ],
 )
 def test_which_layout_comes_first(tmp_path, caplog, files, name):
@@ -66,7 +74,9 @@ def test_another_package_adds_a_layout(tiles, caplog):
     # options that it does not take change nothing, and are errors, as with ours
     others = read_dataset(tiles, label_level="type", magnifications=40, lesions="mass")
     assert (others.records, len(others.findings)) == (dataset.records, len(dataset.findings) + 3)
-    with pytest.raises(InputError, match="`label_level` is not for images of the layout tiles; leave it out"):
+    with pytest.raises(
+        InputError, match="`label_level` is not for images of the layout tiles; leave it out"
+    ):
         others.raise_errors()
     assert decode_record(dataset.records[0]).shape == (15, 10, 3)
     assert read_dataset(tiles, context="large").records[0].box == (5, 2, 25, 30)
@@ -87,7 +97,10 @@ def test_a_layout_that_is_read_from_a_file(tmp_path, monkeypatch):
     offer(tmp_path / "package", "datasets", "read_slides", code, slides="read_slides:layout")
     monkeypatch.syspath_prepend(str(tmp_path / "package"))
     dataset = read_dataset(tmp_path / "list.slides")
-    assert (dataset.name, [record.image_id for record in dataset.records]) == ("slides", ["one.png"])
+    assert (dataset.name, [record.image_id for record in dataset.records]) == (
+        "slides",
+        ["one.png"],
+    )
     (tmp_path / "list.csv").write_text("path\none.png\n")
     assert read_dataset(tmp_path / "list.csv").name == "csv"
     with pytest.raises(InputError, match='`dataset="slides"` reads a manifest file'):

@@ -33,7 +33,9 @@ def test_inbreast_labels_and_groups(inbreast):
     dataset = read_dataset(inbreast)
     assert (dataset.name, dataset.classes) == ("inbreast", ("negative", "positive"))
     assert [record.label for record in dataset.records] == ["negative"] * 3 + ["positive"] * 5
-    assert [record.group for record in dataset.records] == [f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert [record.group for record in dataset.records] == [
+        f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)
+    ]
     assert dataset.records[0].image_id == "20586900_0000000000000001_MG_L_CC_ANON.dcm"
     assert texts(dataset.findings, "error") == texts(dataset.findings, "warning") == []
     assert survey_dataset(dataset, decode=True).findings == dataset.findings
@@ -77,7 +79,9 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     (reports / "20586900.txt").write_text("Jane Doe")
     listed = []
     walk, scan = type(reports).iterdir, os.scandir
-    monkeypatch.setattr(type(reports), "iterdir", lambda path: (listed.append(path.name), walk(path))[1])
+    monkeypatch.setattr(
+        type(reports), "iterdir", lambda path: (listed.append(path.name), walk(path))[1]
+    )
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(Path(path).name), scan(path))[1])
     dataset = read_dataset(inbreast)
     assert "ALL-IMGS" in listed
@@ -90,8 +94,14 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     [
         (lambda root: (root / "INbreast.csv").unlink(), r"no INbreast\.csv here"),
         (lambda root: (root / "INbreast.csv").write_bytes(b"\xff\xfe\x00"), "not a UTF-8 CSV file"),
-        (lambda root: (root / "INbreast.csv").write_text("a;b\n1;2\n"), "must have a column `Laterality`"),
-        (lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"), "two tables; keep one"),
+        (
+            lambda root: (root / "INbreast.csv").write_text("a;b\n1;2\n"),
+            "must have a column `Laterality`",
+        ),
+        (
+            lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"),
+            "two tables; keep one",
+        ),
         (
             lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"),
             r"no INbreast\.csv here; save the first sheet of the release's INbreast\.xls as this",
@@ -123,14 +133,24 @@ def cbis(tmp_path):
 def test_cbis_rows_masks_and_crops(cbis):
     dataset = read_dataset(cbis)
     assert (dataset.name, dataset.classes) == ("cbis-ddsm", ("benign", "malignant"))
-    assert [record.label for record in dataset.records] == ["malignant", "benign", "malignant", "benign", "benign"]
+    assert [record.label for record in dataset.records] == [
+        "malignant",
+        "benign",
+        "malignant",
+        "benign",
+        "benign",
+    ]
     by_id = {record.image_id: record for record in dataset.records}
     for record in dataset.records:
         assert decode_record(record).shape == (40, 36, 3)
         assert record.mask.is_file()
         assert record.frame.parent.parent.parent.name == record.image_id.removesuffix("_1")
     swapped = by_id["Mass-Training_P_00004_LEFT_CC_1"]
-    assert (swapped.path.name, swapped.mask.name, swapped.group) == ("000001.dcm", "000000.dcm", "P_00004")
+    assert (swapped.path.name, swapped.mask.name, swapped.group) == (
+        "000001.dcm",
+        "000000.dcm",
+        "P_00004",
+    )
     assert by_id["Mass-Training_P_00001_LEFT_CC_1"].path.name == "000000.dcm"
     assert texts(dataset.findings, "warning") == texts(dataset.findings, "error") == []
 
@@ -146,8 +166,10 @@ def test_cbis_own_split_is_by_patient(cbis):
     assert plan.images(1, "test") == ["Mass-Test_P_00016_LEFT_CC_1", "Mass-Test_P_00017_LEFT_CC_1"]
     assert len(plan.images(1, "train")) == 3
     assert plan.warnings == ()
-    half = {name: [v for v, i in zip(values, columns["image_ids"], strict=True) if "Training" in i]
-            for name, values in columns.items()}  # fmt: skip
+    half = {
+        name: [v for v, i in zip(values, columns["image_ids"], strict=True) if "Training" in i]
+        for name, values in columns.items()
+    }
     with pytest.raises(InputError, match="no image tests in fold 1; use the full dataset"):
         fold_plan("official", **half)
 
@@ -170,8 +192,14 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     last = cbis / "Mass-Test_P_00017_LEFT_CC_1" / "1.3.8" / "1.3.9"
     mini.write_dicom(last / "000001.dcm", np.zeros((99, 70), np.uint8))
     findings = read_dataset(cbis).findings
-    assert has(findings, "warning", "1 of 3 rows name images that are missing, first Mass-Training_P_00001_LEFT_CC_1")
-    assert has(findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask have the same size")
+    assert has(
+        findings,
+        "warning",
+        "1 of 3 rows name images that are missing, first Mass-Training_P_00001_LEFT_CC_1",
+    )
+    assert has(
+        findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask have the same size"
+    )
     assert has(findings, "warning", "Mass-Training_P_00009_LEFT_CC_1: has no mask")
     assert has(findings, "error", "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop")
     assert has(findings, "warning", "its mask is 70x99, the mammogram is 96x128: it does not fit")
@@ -181,8 +209,16 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     ("old", "new", "message"),
     [
         ("MALIGNANT", "UNSURE", "row 1: pathology 'UNSURE' is none of"),
-        ("P_00001,3", "P_00002,3", "its path is of P_00001, abnormality 1, its columns give P_00002"),
-        ("Mass-Training_P_00001_LEFT_CC_1/1.3.8/1.3.9/000000", "elsewhere/000000", "is not a path like Mass-Training"),
+        (
+            "P_00001,3",
+            "P_00002,3",
+            "its path is of P_00001, abnormality 1, its columns give P_00002",
+        ),
+        (
+            "Mass-Training_P_00001_LEFT_CC_1/1.3.8/1.3.9/000000",
+            "elsewhere/000000",
+            "is not a path like Mass-Training",
+        ),
     ],
 )
 def test_cbis_rows_that_do_not_fit_are_errors(cbis, old, new, message):
@@ -226,7 +262,8 @@ def ddsm(tmp_path):
     views = {
         "LEFT_CC": mini.overlay((mini.MASS, "MALIGNANT", [mini.SQUARE, "20 20 2 2 4 4 6 6 0 0 #"])),
         "LEFT_MLO": mini.overlay(
-            (mini.MASS, "BENIGN", [mini.SQUARE]), (mini.CALC, "MALIGNANT", ["3 4 2 2 4 4 6 6 0 0 #"])
+            (mini.MASS, "BENIGN", [mini.SQUARE]),
+            (mini.CALC, "MALIGNANT", ["3 4 2 2 4 4 6 6 0 0 #"]),
         ),
         "RIGHT_CC": None,
         "RIGHT_MLO": None,
@@ -240,7 +277,9 @@ def ddsm(tmp_path):
 def test_ddsm_abnormalities_become_rows(ddsm):
     dataset = read_dataset(ddsm)
     assert (dataset.name, dataset.classes) == ("ddsm", ("benign", "malignant"))
-    found = {record.image_id: (record.label, record.group, record.box) for record in dataset.records}
+    found = {
+        record.image_id: (record.label, record.group, record.box) for record in dataset.records
+    }
     assert found == {
         "B_3159_1.LEFT_CC_1": ("malignant", "B-3159-1", (10, 12, 41, 47)),
         "B_3159_1.LEFT_MLO_1": ("benign", "B-3159-1", (10, 12, 41, 47)),
@@ -310,7 +349,11 @@ def test_ddsm_missing_and_unfitting_files(ddsm):
     (ddsm / "B-0002-1.ics").write_bytes(b"\xff\xff")
     findings = read_dataset(ddsm).findings
     assert has(findings, "error", "B_3159_1.LEFT_CC.OVERLAY: the .ics announces this overlay")
-    assert has(findings, "error", "B_3159_1.LEFT_MLO.LJPEG: there is no such image, nor a TIFF or PNG of it")
+    assert has(
+        findings,
+        "error",
+        "B_3159_1.LEFT_MLO.LJPEG: there is no such image, nor a TIFF or PNG of it",
+    )
     assert has(findings, "error", "10x10, the .ics has 64x96")
     assert has(findings, "error", "B-0001-1.ics: not a view: 'LEFT_CC LINES many'")
     assert has(findings, "error", "B-0001-1.ics: names no view")
@@ -335,7 +378,9 @@ def test_truncated_and_foreign_lossless_files(ddsm):
 
 
 def test_mammograms_are_refused_stain_work(cbis, tmp_path, cli, tiny_options):
-    code, _, err = cli("featurize", "--images", cbis, "--out", tmp_path / "run", *tiny_options, "--view", "1.0:32")
+    code, _, err = cli(
+        "featurize", "--images", cbis, "--out", tmp_path / "run", *tiny_options, "--view", "1.0:32"
+    )
     assert code == 2
     assert "the images of cbis-ddsm have no stain; use --stain none (or a treatment: clahe" in err
 
@@ -373,8 +418,12 @@ def test_cbis_contexts_are_cut_from_the_mammogram(cbis):
         import pydicom
 
         whole, part = (pydicom.dcmread(path).pixel_array for path in (record.path, crop.path))
-        y, x = next((y, x) for y in range(whole.shape[0]) for x in range(whole.shape[1])
-                    if np.array_equal(whole[y : y + 40, x : x + 36], part))  # fmt: skip
+        y, x = next(
+            (y, x)
+            for y in range(whole.shape[0])
+            for x in range(whole.shape[1])
+            if np.array_equal(whole[y : y + 40, x : x + 36], part)
+        )
         assert (left, top) == (max(0, x - 18), max(0, y - 20))
         assert (right, bottom) == (min(96, x + 36 + 18), min(128, y + 40 + 20))
 
@@ -387,7 +436,9 @@ def test_cbis_contexts_need_mask_and_mammogram(cbis):
     dataset = read_dataset(cbis, context="small")
     assert len(dataset) == 2
     assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is missing")
-    assert has(dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is missing")
+    assert has(
+        dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is missing"
+    )
     assert has(dataset.findings, "error", "000001.dcm: an empty mask")
     with pytest.raises(InputError, match="`context` wide: choose one of tight, small, large"):
         read_dataset(cbis, context="wide")

@@ -7,14 +7,23 @@ from importlib import resources
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.data import DatasetFacts, fold_plan, protocol_text, published_folds, read_dataset, unique_images
+from bchisto.data import (
+    DatasetFacts,
+    fold_plan,
+    protocol_text,
+    published_folds,
+    read_dataset,
+    unique_images,
+)
 from bchisto.data.folds.folds import write_fold_list
 from bchisto.data.folds.plans import unknown_groups
 from sample_trees import tree
 
 
 def published_patients():
-    text = (resources.files("bchisto.data.layouts") / "published" / "bach_patients.csv").read_text(encoding="utf-8")
+    text = (resources.files("bchisto.data.layouts") / "published" / "bach_patients.csv").read_text(
+        encoding="utf-8"
+    )
     return {row["image_id"]: row["patient"] for row in csv.DictReader(text.splitlines())}
 
 
@@ -32,14 +41,19 @@ def bach(groups):
 
 def test_the_reader_of_bach_knows_the_published_patients(tmp_path):
     dataset = read_dataset(bach_tree(tmp_path / "bach"))
-    assert {r.image_id: r.group for r in dataset.records if r.group} == {"b032.tif": "11", "b033.tif": "11"}
+    assert {r.image_id: r.group for r in dataset.records if r.group} == {
+        "b032.tif": "11",
+        "b033.tif": "11",
+    }
     assert not all(record.group for record in dataset.records)
 
 
 def test_published_patients_are_no_part_of_the_identity_of_the_images(tmp_path):
     """What releases wrote that knew no patients must resume: the identity is hashed here as they did."""
     unique = unique_images(read_dataset(bach_tree(tmp_path / "bach")))
-    text = "".join(f"{r.image_id}\0{unique.sha256[r.image_id]}\0{r.label}\0\n" for r in unique.dataset.records)
+    text = "".join(
+        f"{r.image_id}\0{unique.sha256[r.image_id]}\0{r.label}\0\n" for r in unique.dataset.records
+    )
     assert unique.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -64,13 +78,19 @@ def test_published_folds_of_bach_say_which_patients_they_split():
     assert (len(patients), len(images), split, len(several)) == (145, 29, 23, 24)
     plan = fold_plan("rakhlin10", **data)
     assert any(
-        f"{split} of {len(several)} patients or slides with several images both train" in w for w in plan.warnings
+        f"{split} of {len(several)} patients or slides with several images both train" in w
+        for w in plan.warnings
     )
     assert plan.sha256 == fold_plan("rakhlin10", **bach({})).sha256
     assert fold_plan("eva", **data).warnings == ()
     tested = fold_plan("eva", **data).images(1, "test")
-    assert (len(tested), len({patients[image] for image in tested})) == (132, 24)  # so that intervals are by patient
-    assert unknown_groups(data["groups"])[0].startswith("255 of 400 images name no patient or slide; each counts as")
+    assert (len(tested), len({patients[image] for image in tested})) == (
+        132,
+        24,
+    )  # so that intervals are by patient
+    assert unknown_groups(data["groups"])[0].startswith(
+        "255 of 400 images name no patient or slide; each counts as"
+    )
 
 
 def test_partly_known_groups_are_kept_whole_where_that_is_asked_for():
@@ -106,7 +126,14 @@ COPIES = DatasetFacts(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("
 
 def copied(groups=None, **options):
     ids = [f"i{k:02d}" for k in range(40)]
-    return fold_plan("5", image_ids=ids, labels=["a", "b"] * 20, groups=groups or [None] * 40, known=COPIES, **options)
+    return fold_plan(
+        "5",
+        image_ids=ids,
+        labels=["a", "b"] * 20,
+        groups=groups or [None] * 40,
+        known=COPIES,
+        **options,
+    )
 
 
 def folds_of(plan):
@@ -132,18 +159,31 @@ def test_copies_of_an_image_stay_in_one_fold():
 def test_copies_join_the_patients_of_whom_they_are():
     groups = [f"p{k // 4}" for k in range(40)]
     fold = folds_of(copied(groups))
-    joined = [fold[f"i{k:02d}"] for k in (*range(4), *range(12, 16), *range(20, 24), *range(4, 8), *range(8, 9))]
+    joined = [
+        fold[f"i{k:02d}"]
+        for k in (*range(4), *range(12, 16), *range(20, 24), *range(4, 8), *range(8, 9))
+    ]
     assert len(set(joined[:12])) == 1
     assert fold["i07"] == fold["i08"]
 
 
 def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
-    plain = fold_plan("5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40)
-    write_fold_list(tmp_path / "mine.csv", plain, labels=dict.fromkeys(folds_of(plain), "a"),
-                    groups=dict.fromkeys(folds_of(plain)))  # fmt: skip
+    plain = fold_plan(
+        "5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40
+    )
+    write_fold_list(
+        tmp_path / "mine.csv",
+        plain,
+        labels=dict.fromkeys(folds_of(plain), "a"),
+        groups=dict.fromkeys(folds_of(plain)),
+    )
     ids = [f"i{k:02d}" for k in range(40)]
     plan = fold_plan(
-        str(tmp_path / "mine.csv"), image_ids=ids, labels=["a", "b"] * 20, groups=[None] * 40, known=COPIES
+        str(tmp_path / "mine.csv"),
+        image_ids=ids,
+        labels=["a", "b"] * 20,
+        groups=[None] * 40,
+        known=COPIES,
     )
     fold = folds_of(plain)
     split = sum(fold[a] != fold[b] for a, b in COPIES.copies[:3])
@@ -155,7 +195,9 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
 def test_leave_one_site_out():
     ids = [f"i{k}" for k in range(9)]
     data = {"image_ids": ids, "labels": list("abcabcabc"), "groups": ["p", "q", "r"] * 3}
-    known = DatasetFacts(columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}})
+    known = DatasetFacts(
+        columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}}
+    )
     plan = fold_plan("site:Home-Town", **data, known=known)
     assert (plan.name, plan.partition, plan.folds) == ("site-home_town", True, [1, 2, 3])
     assert [plan.images(fold, "test") for fold in plan.folds] == [ids[3:6], ids[6:], ids[:3]]
@@ -163,7 +205,10 @@ def test_leave_one_site_out():
     assert said == (
         "site-home_town: one site left out after the other by the column home_town, each fold tests one (1 A, 2 B, 3 C)"
     )
-    assert "3 of 3 patients or slides with several images both train and test in a fold, " in plan.warnings[0]
+    assert (
+        "3 of 3 patients or slides with several images both train and test in a fold, "
+        in plan.warnings[0]
+    )
     with pytest.raises(InputError, match="patients or slides with several images both train"):
         fold_plan("site:home_town", **data, known=known, group_by="group")
 
@@ -173,11 +218,19 @@ def test_leave_one_site_out():
     [
         ({}, "site: no such column of the manifest, no further column is known"),
         ({"age": {}}, "site: no such column of the manifest, there are age"),
-        ({"site": {"a": "x", "b": "y"}}, "1 of 3 images have no value in this column, first c; fill it in"),
-        ({"site": dict.fromkeys("abc", "x")}, "no image of class x, y trains in fold 1; add images of this class"),
+        (
+            {"site": {"a": "x", "b": "y"}},
+            "1 of 3 images have no value in this column, first c; fill it in",
+        ),
+        (
+            {"site": dict.fromkeys("abc", "x")},
+            "no image of class x, y trains in fold 1; add images of this class",
+        ),
     ],
 )
 def test_sites_that_cannot_be_left_out(columns, message):
     known = DatasetFacts(columns=columns)
     with pytest.raises(InputError, match=message):
-        fold_plan("site:site", image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
+        fold_plan(
+            "site:site", image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known
+        )

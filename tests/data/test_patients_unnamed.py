@@ -58,8 +58,14 @@ def spilled(folder):
                     look(f"{path}:{name}", name.encode() + archive.read(name))
         elif h5py.is_hdf5(path):
             with h5py.File(path) as file:
-                file.visititems(lambda name, item, path=path: look(path, str(dict(item.attrs)).encode()))
-                for item in [one for one in file.values() if isinstance(one, h5py.Dataset) and one.dtype.kind in "OS"]:
+                file.visititems(
+                    lambda name, item, path=path: look(path, str(dict(item.attrs)).encode())
+                )
+                for item in [
+                    one
+                    for one in file.values()
+                    if isinstance(one, h5py.Dataset) and one.dtype.kind in "OS"
+                ]:
                     look(path, b" ".join(np.atleast_1d(item[()]).ravel().tolist()))
     return found
 
@@ -77,12 +83,47 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
 
     ask("data", "list", "--images", root)
     ask("data", "check", "--images", root, "--html", tmp_path / "check.html", "-vv")
-    plain = ("--encoder", "tiny", "--weights", "random", "--augmentations", 2, "--crops", 2, "--jobs", 1)
+    plain = (
+        "--encoder",
+        "tiny",
+        "--weights",
+        "random",
+        "--augmentations",
+        2,
+        "--crops",
+        2,
+        "--jobs",
+        1,
+    )
     view = ("--view", "1.0:32", "--stain", "none", "--color-range", 1, 1)
     ask("featurize", "--images", root, "--out", run, *plain, *view, "-vv")
-    ask("boost", "--out", run, "--folds", "3", "--seeds", 1, "--param", "min_data_in_leaf=1", "--jobs", 1)
+    ask(
+        "boost",
+        "--out",
+        run,
+        "--folds",
+        "3",
+        "--seeds",
+        1,
+        "--param",
+        "min_data_in_leaf=1",
+        "--jobs",
+        1,
+    )
     more = ("--html", tmp_path / "p.html")
-    ask("predict", run, "--images", root, "--weights", "random", "--out", tmp_path / "p.csv", "--jobs", 1, *more)
+    ask(
+        "predict",
+        run,
+        "--images",
+        root,
+        "--weights",
+        "random",
+        "--out",
+        tmp_path / "p.csv",
+        "--jobs",
+        1,
+        *more,
+    )
     ask("evaluate", run, "--out", tmp_path / "evaluated")
     ask("runs", "list", tmp_path)
     damaged = sorted((root / "ALL-IMGS").iterdir())

@@ -26,7 +26,9 @@ def test_bach_is_recognised_from_each_level(bach):
         dataset = read_dataset(root)
         assert (dataset.name, len(dataset), dataset.synthetic) == ("bach", 8, True)
         assert dataset.classes == ("Normal", "Benign", "InSitu", "Invasive")
-    assert [record.image_id for record in dataset.records] == sorted(record.image_id for record in dataset.records)
+    assert [record.image_id for record in dataset.records] == sorted(
+        record.image_id for record in dataset.records
+    )
     assert dataset.records[0].image_id == "b001.tif"
     assert dataset.records[0].mpp == 0.42
     assert dataset.class_counts() == {"Normal": 2, "Benign": 2, "InSitu": 2, "Invasive": 2}
@@ -35,14 +37,19 @@ def test_bach_is_recognised_from_each_level(bach):
 
 def test_bach_image_without_a_label(bach_copy):
     picture(bach_copy / "Photos" / "Benign" / "b077.tif")
-    with pytest.raises(InputError, match=r"b077\.tif: no label in microscopy_ground_truth\.csv; add its row or remove"):
+    with pytest.raises(
+        InputError,
+        match=r"b077\.tif: no label in microscopy_ground_truth\.csv; add its row or remove",
+    ):
         read_dataset(bach_copy).raise_errors()
 
 
 def test_bach_label_that_contradicts_the_folder(bach_copy):
     truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
     truth.write_text(truth.read_text().replace("b001.tif,Benign", "b001.tif,Normal"))
-    with pytest.raises(InputError, match=r"b001\.tif: is in Benign but microscopy_ground_truth\.csv has Normal"):
+    with pytest.raises(
+        InputError, match=r"b001\.tif: is in Benign but microscopy_ground_truth\.csv has Normal"
+    ):
         read_dataset(bach_copy).raise_errors()
 
 
@@ -69,15 +76,23 @@ def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
     )
     (bach_copy / "Photos" / "notes.txt").write_text("x")
     dataset = read_dataset(bach_copy)
-    assert {("warning", "microscopy_ground_truth.csv"), ("warning", "odd.tif"), ("warning", "notes.txt")} <= levels(
-        dataset
-    )
+    assert {
+        ("warning", "microscopy_ground_truth.csv"),
+        ("warning", "odd.tif"),
+        ("warning", "notes.txt"),
+    } <= levels(dataset)
 
 
 def test_bach_sizes_and_content_are_checked(bach_copy):
-    shutil.copy(bach_copy / "Photos" / "Benign" / "b001.tif", bach_copy / "Photos" / "Benign" / "b002.tif")
-    messages = [str(finding) for finding in survey_dataset(read_dataset(bach_copy), decode=True).findings]
-    assert any("b001.tif: 128x96, published images are 2048x1536" in message for message in messages)
+    shutil.copy(
+        bach_copy / "Photos" / "Benign" / "b001.tif", bach_copy / "Photos" / "Benign" / "b002.tif"
+    )
+    messages = [
+        str(finding) for finding in survey_dataset(read_dataset(bach_copy), decode=True).findings
+    ]
+    assert any(
+        "b001.tif: 128x96, published images are 2048x1536" in message for message in messages
+    )
     assert any("b002.tif: the same image as b001.tif; used once" in message for message in messages)
 
 
@@ -101,11 +116,23 @@ def breakhis_path(root, name):
     parts = rest.split("-")
     benign = "benign" if kind == "B" else "malignant"
     slide = f"SOB_{kind}_{parts[0]}_{parts[1]}-{parts[2]}"
-    return root / "histology_slides" / "breast" / benign / "SOB" / "x" / slide / f"{parts[3]}X" / f"{name}.png"
+    return (
+        root
+        / "histology_slides"
+        / "breast"
+        / benign
+        / "SOB"
+        / "x"
+        / slide
+        / f"{parts[3]}X"
+        / f"{name}.png"
+    )
 
 
 def test_breakhis_names_carry_everything(tmp_path):
-    for seed, name in enumerate(["SOB_M_DC-14-2523-40-001", "SOB_B_A-14-22549AB-100-002", "SOB_M_LC-14-13412-400-003"]):
+    for seed, name in enumerate(
+        ["SOB_M_DC-14-2523-40-001", "SOB_B_A-14-22549AB-100-002", "SOB_M_LC-14-13412-400-003"]
+    ):
         picture(breakhis_path(tmp_path, name), seed)
     dataset = read_dataset(tmp_path)
     assert (dataset.name, dataset.classes) == ("breakhis", ("benign", "malignant"))
@@ -153,19 +180,27 @@ def test_folder_per_class(tmp_path):
     dataset = read_dataset(tmp_path)
     assert [record.image_id for record in dataset.records] == ["a/2.png", "a/deep/3.jpg", "b/1.png"]
     assert dataset.classes == ("a", "b")
-    assert levels(dataset) == {("warning", "loose.png"), ("note", "a/notes.txt"), ("note", "a/deep")}
+    assert levels(dataset) == {
+        ("warning", "loose.png"),
+        ("note", "a/notes.txt"),
+        ("note", "a/deep"),
+    }
     assert read_dataset(tmp_path, classes=["b", "A"]).classes == ("b", "A")
 
 
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(MissingInputError, match=r"none: no such folder or manifest; check `images`"):
+    with pytest.raises(
+        MissingInputError, match=r"none: no such folder or manifest; check `images`"
+    ):
         read_dataset(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingInputError, match=r"empty: this folder is empty; check `images`"):
         read_dataset(tmp_path / "empty")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="no TIFF, PNG, JPEG, BMP, WebP or DICOM image in this folder, but 1 .txt"):
+    with pytest.raises(
+        InputError, match="no TIFF, PNG, JPEG, BMP, WebP or DICOM image in this folder, but 1 .txt"
+    ):
         read_dataset(tmp_path / "text")
 
 
@@ -178,7 +213,10 @@ def test_layouts_that_are_not_there(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_dataset(tmp_path, dataset=name)
-    with pytest.raises(InputError, match="choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv"):
+    with pytest.raises(
+        InputError,
+        match="choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv",
+    ):
         read_dataset(tmp_path, dataset="camelyon")
 
 
@@ -186,7 +224,9 @@ def test_the_same_id_with_other_content_is_refused(tmp_path):
     name = "SOB_M_DC-14-2523-40-001"
     picture(breakhis_path(tmp_path / "one", name), 0)
     picture(breakhis_path(tmp_path / "two", name), 1)
-    with pytest.raises(InputError, match=r"SOB_M_DC-14-2523-40-001\.png: two different images have this id"):
+    with pytest.raises(
+        InputError, match=r"SOB_M_DC-14-2523-40-001\.png: two different images have this id"
+    ):
         read_dataset(tmp_path).raise_errors()
 
 
@@ -201,13 +241,19 @@ def test_equal_content_under_two_names(tmp_path, caplog):
     again = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
     assert again.digest == unique.digest
     picture(tmp_path / "x" / "b/4.png", 0)
-    with pytest.raises(InputError, match=r"b/4\.png: the same image as a/1\.png, but labelled b, not a; remove one"):
+    with pytest.raises(
+        InputError, match=r"b/4\.png: the same image as a/1\.png, but labelled b, not a; remove one"
+    ):
         unique_images(read_dataset(tmp_path / "x"))
 
 
 def test_idc_names_carry_slide_and_class(tmp_path):
     for seed, name in enumerate(
-        ["8863/0/8863_idx5_x1_y51_class0.png", "8863/1/8863_idx5_x51_y1_class1.png", "9/1/9_idx5_x1_y1_class1.png"]
+        [
+            "8863/0/8863_idx5_x1_y51_class0.png",
+            "8863/1/8863_idx5_x51_y1_class1.png",
+            "9/1/9_idx5_x1_y1_class1.png",
+        ]
     ):
         picture(tmp_path / name, seed, size=(50, 50) if seed else (42, 50))
     (tmp_path / "9" / "1" / "9_idx5_other.png").write_bytes(b"")
@@ -232,7 +278,9 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
     dataset = read_dataset(tmp_path)
     assert len(dataset) == 2
     assert any("twice, also at" in str(finding) for finding in dataset.findings)
-    with pytest.raises(InputError, match=r"9_idx5_x51_y1_class1\.png: is in 9/0, its name has 9/1; move it"):
+    with pytest.raises(
+        InputError, match=r"9_idx5_x51_y1_class1\.png: is in 9/0, its name has 9/1; move it"
+    ):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("x")

@@ -21,11 +21,20 @@ def test_the_official_layout_is_written(tmp_path):
     root = make_bach(tmp_path, images_per_class=2, size=SMALL, seed=5, jobs=2)
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     assert names == [
-        "Photos/Benign/b001.tif", "Photos/Benign/b002.tif", "Photos/InSitu/is001.tif", "Photos/InSitu/is002.tif",
-        "Photos/Invasive/iv001.tif", "Photos/Invasive/iv002.tif", "Photos/Normal/n001.tif", "Photos/Normal/n002.tif",
-        "Photos/microscopy_ground_truth.csv", "bchisto-synthetic.json",
-    ]  # fmt: skip
-    assert (root / "Photos" / "microscopy_ground_truth.csv").read_text().splitlines()[0] == "n001.tif,Normal"
+        "Photos/Benign/b001.tif",
+        "Photos/Benign/b002.tif",
+        "Photos/InSitu/is001.tif",
+        "Photos/InSitu/is002.tif",
+        "Photos/Invasive/iv001.tif",
+        "Photos/Invasive/iv002.tif",
+        "Photos/Normal/n001.tif",
+        "Photos/Normal/n002.tif",
+        "Photos/microscopy_ground_truth.csv",
+        "bchisto-synthetic.json",
+    ]
+    assert (root / "Photos" / "microscopy_ground_truth.csv").read_text().splitlines()[
+        0
+    ] == "n001.tif,Normal"
     dataset = read_dataset(root)
     assert dataset.synthetic
     assert dataset.findings == ()
@@ -69,8 +78,13 @@ def test_what_is_drawn_in_a_part_of_the_canvas_is_that_of_the_whole():
         middle = (rng.uniform(-20, 100), rng.uniform(-20, 80)) if place else (500.0, 500.0)
         outline = canvas.outline(middle, rng.uniform(3, 25), roughness=0.2, stretch=1.3)
         points, plain = np.rint(outline / 0.5 * 16).astype(np.int32), np.zeros((120, 160), np.uint8)
-        inside = cv2.fillPoly(plain.copy(), [points], 255, cv2.LINE_AA, 4).astype(np.float32) / 255.0
-        line = cv2.polylines(plain.copy(), [points], True, 255, 5, cv2.LINE_AA, 4).astype(np.float32) / 255.0
+        inside = (
+            cv2.fillPoly(plain.copy(), [points], 255, cv2.LINE_AA, 4).astype(np.float32) / 255.0
+        )
+        line = (
+            cv2.polylines(plain.copy(), [points], True, 255, 5, cv2.LINE_AA, 4).astype(np.float32)
+            / 255.0
+        )
         blurred = cv2.GaussianBlur(inside, (0, 0), 2.4)
         np.testing.assert_array_equal(canvas.mask(outline), inside)
         np.testing.assert_array_equal(canvas.mask(outline, blur=1.2), blurred)

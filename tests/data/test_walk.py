@@ -14,7 +14,10 @@ IDC = "8863_idx5_x1_y51_class0.png"
 LAYOUTS = [
     ("folder", ("benign/1.png", "malignant/2.png")),
     ("bach", ("Photos/Benign/b001.tif", "Photos/Normal/n001.tif")),
-    ("breakhis", (f"SOB_B_A_14-22549AB/100X/{BREAKHIS}", "SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-40-001.png")),
+    (
+        "breakhis",
+        (f"SOB_B_A_14-22549AB/100X/{BREAKHIS}", "SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-40-001.png"),
+    ),
     ("idc", (f"8863/0/{IDC}", "9/1/9_idx5_x1_y1_class1.png")),
 ]
 
@@ -34,7 +37,9 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, 
     monkeypatch.setattr(os, "scandir", refuse)
     dataset = read_dataset(root, dataset=name)
     shown = closed.relative_to(root / "Photos" if name == "bach" else root).as_posix()
-    with pytest.raises(InputError, match=f"{shown}: cannot be read \\(Permission denied\\); correct it"):
+    with pytest.raises(
+        InputError, match=f"{shown}: cannot be read \\(Permission denied\\); correct it"
+    ):
         report_findings(dataset.findings)
 
 
@@ -56,7 +61,10 @@ def test_link_loops_end_and_are_refused(tmp_path, name, files):
     (folder / "self").symlink_to(folder / "self")
     errors = findings(read_dataset(root, dataset=name), "error")
     assert any("again: a circular link" in text for text in errors)
-    assert any("self: a link that leads nowhere (Too many levels of symbolic links)" in text for text in errors)
+    assert any(
+        "self: a link that leads nowhere (Too many levels of symbolic links)" in text
+        for text in errors
+    )
 
 
 def test_a_class_folder_that_is_a_link_is_read(tmp_path):
@@ -91,7 +99,11 @@ def test_what_is_no_file_is_said(tmp_path):
     ]
 
 
-OTHERS = {"inbreast": "INbreast.csv", "cbis-ddsm": "mass_case_description_train_set.csv", "ddsm": "B.ics"}
+OTHERS = {
+    "inbreast": "INbreast.csv",
+    "cbis-ddsm": "mass_case_description_train_set.csv",
+    "ddsm": "B.ics",
+}
 
 
 def mammograms(root, name):
@@ -113,7 +125,9 @@ def test_links_that_fan_out_end(tmp_path, name, files):
         (step / "b").symlink_to(after)
     if files:
         errors = findings(read_dataset(root, dataset=name), "error")
-        assert any("links lead to this folder more than 32 times; remove some" in text for text in errors)
+        assert any(
+            "links lead to this folder more than 32 times; remove some" in text for text in errors
+        )
     else:  # it has no image, which is said first
         with pytest.raises(InputError) as error:
             report_findings(read_dataset(root, dataset=name).findings)

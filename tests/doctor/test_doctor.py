@@ -40,28 +40,51 @@ def on_path(tmp_path, monkeypatch):
 def test_packages_that_are_too_old_or_do_not_load(on_path, monkeypatch, start):
     package(on_path, "click", "7.0")
     for module in ("lightgbm", "openpyxl"):  # as with a library of the system that is not there
-        (on_path / f"{module}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
+        (on_path / f"{module}.py").write_text(
+            "raise OSError('libgomp.so.1: cannot open shared object file')\n"
+        )
         monkeypatch.delitem(sys.modules, module, raising=False)
     checks = list(machine.check_packages())
-    old, lightgbm = sorted((c for c in checks if c.name == "packages"), key=lambda check: check.finding)
+    old, lightgbm = sorted(
+        (c for c in checks if c.name == "packages"), key=lambda check: check.finding
+    )
     assert old.finding.startswith("click 7.0; needs click>=")
     assert old.remedy.startswith("pip install 'click>=")
     assert lightgbm.finding.startswith("lightgbm does not load: OSError: libgomp.so.1")
-    assert lightgbm.remedy == "install the system's library libgomp (Debian: apt-get install libgomp1)"
+    assert (
+        lightgbm.remedy == "install the system's library libgomp (Debian: apt-get install libgomp1)"
+    )
     assert {check.status for check in (old, lightgbm)} == {"failure"}
     (excel,) = (check for check in checks if check.name == "extra excel")
     assert (excel.status, "libgomp" in excel.finding) == ("warning", True)
     (on_path / "click.py").touch()
-    tried = start("doctor", env={**os.environ, "PYTHONPATH": f"{on_path}:{os.environ['PYTHONPATH']}"})
+    tried = start(
+        "doctor", env={**os.environ, "PYTHONPATH": f"{on_path}:{os.environ['PYTHONPATH']}"}
+    )
     err = tried.communicate(timeout=60)[1]
-    assert (tried.returncode, err.startswith("error: click 7.0; needs click>=8"), len(err.splitlines())) == (1, True, 1)
+    assert (
+        tried.returncode,
+        err.startswith("error: click 7.0; needs click>=8"),
+        len(err.splitlines()),
+    ) == (1, True, 1)
 
 
 @pytest.mark.slow
 def test_with_too_little_memory_all_is_still_said(tmp_path):
     """TensorFlow ends the process that loads it under such a limit, or fails in one of many ways."""
-    limited = ["sh", "-c", 'ulimit -v 1500000 && exec "$@"', "sh", sys.executable, "-m", "bchisto", "doctor"]
-    ended = subprocess.run([*limited, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    limited = [
+        "sh",
+        "-c",
+        'ulimit -v 1500000 && exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "bchisto",
+        "doctor",
+    ]
+    ended = subprocess.run(
+        [*limited, "--out", str(tmp_path)], capture_output=True, text=True, check=False
+    )
     lines = ended.stdout.splitlines()
     assert (ended.returncode, lines[0].split()[:2]) == (1, ["failure", "memory"])
     assert "--encoder mobilenetv2 and --jobs 1" in lines[1]
@@ -85,16 +108,23 @@ def test_a_check_that_never_ends(monkeypatch):
 def test_a_second_opencv(on_path):
     package(on_path, "opencv-python", "4.10.0")
     check = only(machine.check_opencv())
-    assert (check.status, "opencv-python and opencv-python-headless" in check.finding) == ("warning", True)
+    assert (check.status, "opencv-python and opencv-python-headless" in check.finding) == (
+        "warning",
+        True,
+    )
     assert check.remedy.startswith("pip uninstall -y opencv-python && ")
 
 
 def test_memory_for_fewer_processes_than_cores_and_too_small_files():
     code = "from pathlib import Path; from bchisto.apps.doctor.machine import *; from resource import *\n"
-    code += "setrlimit({0}, ({1}, {1})); print(*(check.status + ' ' + check.remedy for check in {2}))"
+    code += (
+        "setrlimit({0}, ({1}, {1})); print(*(check.status + ' ' + check.remedy for check in {2}))"
+    )
 
     def limited(size, limit="RLIMIT_AS", check="check_memory()"):
-        return subprocess.check_output([sys.executable, "-c", code.format(limit, size, check)], text=True).strip()
+        return subprocess.check_output(
+            [sys.executable, "-c", code.format(limit, size, check)], text=True
+        ).strip()
 
     assert limited(1 << 30).startswith("failure more memory")
     if (cores := machine.default_jobs()) > 1:
@@ -107,8 +137,12 @@ def test_little_room(tmp_path, on_small_disk, name):
     small, name = (name, "shared memory") if name.startswith("/") else (tmp_path, name)
     code = "import sys; from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
-    command = on_small_disk(small, "9m", sys.executable, "-c", code, str(tmp_path if name == "disk" else "."))
-    environment = {**os.environ, "TMPDIR": str(tmp_path)} if name == "temporary files" else os.environ
+    command = on_small_disk(
+        small, "9m", sys.executable, "-c", code, str(tmp_path if name == "disk" else ".")
+    )
+    environment = (
+        {**os.environ, "TMPDIR": str(tmp_path)} if name == "temporary files" else os.environ
+    )
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert {"folder ok", f"{name} warning"} <= {*ended.stdout.splitlines()}
 
@@ -125,7 +159,10 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
     assert only(named.check_weights()).status == "note"
-    files = [tmp_path / "models" / f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5" for name in named._OF_PRESETS]
+    files = [
+        tmp_path / "models" / f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+        for name in named._OF_PRESETS
+    ]
     files[0].parent.mkdir(exist_ok=True)
     for path in files:
         with h5py.File(path, "w") as file:
@@ -136,9 +173,13 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     files[2].write_text("<html>a page of a login</html>")
     files[3].unlink()
     files[3].symlink_to("/dev/zero")
-    (fetched := tmp_path / "encoders" / "dinov2-small" / "model.safetensors").parent.mkdir(parents=True)
+    (fetched := tmp_path / "encoders" / "dinov2-small" / "model.safetensors").parent.mkdir(
+        parents=True
+    )
     fetched.write_bytes(b"cut")
-    fetched.with_name("fetched.json").write_text('{"files": {"model.safetensors": "0"}, "revision": "main"}')
+    fetched.with_name("fetched.json").write_text(
+        '{"files": {"model.safetensors": "0"}, "revision": "main"}'
+    )
     cut, *checks = named.check_weights()
     assert (cut.status, cut.remedy) == ("failure", "bchisto encoder fetch dinov2-small")
     assert [check.status for check in checks] == ["failure"] * 4
@@ -155,7 +196,9 @@ def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
-@pytest.mark.parametrize("name", ["convnexttiny", "efficientnetv2b0", "mobilenet", "resnet50-keras213", "xception"])
+@pytest.mark.parametrize(
+    "name", ["convnexttiny", "efficientnetv2b0", "mobilenet", "resnet50-keras213", "xception"]
+)
 def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch, name):
     """Of each way in which Keras writes their names."""
 
@@ -176,13 +219,21 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
     (folder := tmp_path / "site-packages").mkdir()
     (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
-    environment = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}", "LC_ALL": "C",
-                   "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "KERAS_BACKEND": "nonsense"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "KERAS_BACKEND": "nonsense",
+    }
     out, _ = start("doctor", env=environment).communicate(timeout=120)
     assert f"{module} does not load: ImportError: libhdf5" in out
     assert "file names beyond ascii are refused" in out  # no check stops another
     assert "failure  networks" in out
-    _, err = start("featurize", "--images", tmp_path, "--out", "run", env=environment).communicate(timeout=120)
+    _, err = start("featurize", "--images", tmp_path, "--out", "run", env=environment).communicate(
+        timeout=120
+    )
     assert "a package does not load (libhdf5.so.200: cannot open); `bchisto doctor` names" in err
     (folder / f"{module}.py").write_text("import os; os.abort()")  # as of a library that was cut
     out, _ = start("doctor", env=environment).communicate(timeout=120)
@@ -224,7 +275,10 @@ def test_files_of_a_run(described, run_copy):
     change_records(run, config={"weights": [f"mobilenetv2={run / 'gone.weights.h5'}"]})
     done, weights, damaged = named.check_run(run)
     assert [check.status for check in (done, weights, damaged)] == ["ok", "failure", "failure"]
-    assert "gone.weights.h5: not a whole HDF5 file, or not readable (No such file or directory)" in weights.finding
+    assert (
+        "gone.weights.h5: not a whole HDF5 file, or not readable (No such file or directory)"
+        in weights.finding
+    )
     assert damaged.finding.startswith(f"{store}: damaged, ")
     store.unlink()
     assert str(store) in list(named.check_run(run))[-1].finding
@@ -264,7 +318,10 @@ def test_a_check_that_breaks_stops_no_other():
     both = {"a": breaks, "b": lambda: [Check("b", "note", "in /home/me/x")]}
     checks = run_checks(both, hide={"/home/me": "~"}, write=in_python)
     assert statuses(checks) == {"a": "failure", "b": "note"}
-    assert as_lines(checks)[::2] == ["failure  a  RuntimeError: x", "2 checks, 1 failure; -v lists it all"]
+    assert as_lines(checks)[::2] == [
+        "failure  a  RuntimeError: x",
+        "2 checks, 1 failure; -v lists it all",
+    ]
     assert as_lines(checks, every=True)[2] == "note     b  in ~/x"
 
 
@@ -275,25 +332,40 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
         (tmp_path / kind / "1.png").touch()
     for name in ("BCHISTO_CACHE", "BCHISTO_ENCODERS", "KERAS_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "Anna Meier" / name))
-    code, out, _ = cli("doctor", "-v", "--images", tmp_path, "--out", tmp_path / "Anna Meier/new/run")
+    code, out, _ = cli(
+        "doctor", "-v", "--images", tmp_path, "--out", tmp_path / "Anna Meier/new/run"
+    )
     assert (code, "Anna" in out, "renamed in DIR/../.." in out) == (1, False, True)
     assert all(
-        text in out for text in ("level 1 may be the classes", "--label-from 1 takes", "not in KERAS_HOME/models")
+        text in out
+        for text in (
+            "level 1 may be the classes",
+            "--label-from 1 takes",
+            "not in KERAS_HOME/models",
+        )
     )
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setenv("TMPDIR", "~nobody-here/x")
     monkeypatch.setenv("HOME", "/home/mueller")
     hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run"), "DIR": named.Path("JD")})
     texts = (
-        "/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x",
-        "onnxruntime; run boost again", "run/run.json, JD/a: damaged", "/home/mueller/.keras, /home/muellerin",
-    )  # fmt: skip
+        "/scratch/mueller/keras is full",
+        "cannot read Anna_Meier-01.TIF: damaged",
+        f"{tissue}/x",
+        "onnxruntime; run boost again",
+        "run/run.json, JD/a: damaged",
+        "/home/mueller/.keras, /home/muellerin",
+    )
     findings = [Check("a", "note", text) for text in texts]
     checks = run_checks({"a": lambda: findings}, hide=hide, write=in_python)
     assert [check.finding for check in checks] == [
-        "/scratch/USER/keras is full", "cannot read IMAGE: damaged", "IMAGES/x", "onnxruntime; run boost again",
-        "RUN/run.json, DIR/a: damaged", "~/.keras, /home/muellerin",
-    ]  # fmt: skip
+        "/scratch/USER/keras is full",
+        "cannot read IMAGE: damaged",
+        "IMAGES/x",
+        "onnxruntime; run boost again",
+        "RUN/run.json, DIR/a: damaged",
+        "~/.keras, /home/muellerin",
+    ]
 
 
 def test_a_disk_that_does_not_flush(tmp_path, monkeypatch):

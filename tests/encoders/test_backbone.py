@@ -19,7 +19,14 @@ def nothing_compiled(monkeypatch):
 def test_it_says_of_itself_what_its_encoder_says():
     encoder = Encoder("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
     backbone = build_backbone("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
-    for name in ("layers", "default_layers", "dim", "weights", "weights_sha256", "weights_file_sha256"):
+    for name in (
+        "layers",
+        "default_layers",
+        "dim",
+        "weights",
+        "weights_sha256",
+        "weights_file_sha256",
+    ):
         assert getattr(backbone, name) == getattr(encoder, name), name
     assert backbone.spec.name == encoder.name
     for one, two in zip(backbone.model.get_weights(), encoder.model.get_weights(), strict=True):

@@ -20,7 +20,9 @@ def crops():
 
 @pytest.fixture(scope="module")
 def mobilenet(shared):
-    return Encoder("mobilenetv2", weights=str(shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"))
+    return Encoder(
+        "mobilenetv2", weights=str(shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5")
+    )
 
 
 def applications(encoder, name, module):
@@ -39,7 +41,10 @@ def applications(encoder, name, module):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "function", "module", "dim"),
-    [("resnet50", "ResNet50", "resnet", 2048), ("inceptionv3", "InceptionV3", "inception_v3", 2048)],
+    [
+        ("resnet50", "ResNet50", "resnet", 2048),
+        ("inceptionv3", "InceptionV3", "inception_v3", 2048),
+    ],
 )
 def test_equals_keras_applications_with_average_pooling(crops, name, function, module, dim):
     encoder = Encoder(name, weights="random")
@@ -57,23 +62,37 @@ def test_vgg16_is_four_blocks_after_relu_before_pooling(crops):
     encoder = Encoder("vgg16", weights="random")
     assert encoder.layers == ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
     assert encoder.dim == 1408
-    reference = keras.applications.VGG16(include_top=False, weights=None, input_shape=(None, None, 3))
+    reference = keras.applications.VGG16(
+        include_top=False, weights=None, input_shape=(None, None, 3)
+    )
     reference.set_weights(encoder.model.get_weights())
-    maps = keras.Model(reference.input, [reference.get_layer(name).output for name in encoder.layers])
-    outputs = maps.predict(keras.applications.vgg16.preprocess_input(crops.astype(np.float32)), verbose=0)
+    maps = keras.Model(
+        reference.input, [reference.get_layer(name).output for name in encoder.layers]
+    )
+    outputs = maps.predict(
+        keras.applications.vgg16.preprocess_input(crops.astype(np.float32)), verbose=0
+    )
     expected = np.concatenate([output.mean(axis=(1, 2)) for output in outputs], axis=1)
-    np.testing.assert_allclose(encoder.encode(crops), expected, rtol=1e-3, atol=1e-4 * expected.max())
+    np.testing.assert_allclose(
+        encoder.encode(crops), expected, rtol=1e-3, atol=1e-4 * expected.max()
+    )
     assert encoder.encode(crops).min() >= 0
 
 
 def test_real_weights_tell_natural_textures_apart(mobilenet, crops):
     assert (mobilenet.dim, mobilenet.weights) == (1280, "file")
-    assert mobilenet.weights_file_sha256 == "61dd393ce4c86a0c02c8e584b157b7a3839b9757734e2ea6238962e638ed011c"
+    assert (
+        mobilenet.weights_file_sha256
+        == "61dd393ce4c86a0c02c8e584b157b7a3839b9757734e2ea6238962e638ed011c"
+    )
     assert 0.1 < mobilenet.encode(crops).std() < np.inf
 
 
 def test_is_built_no_deeper_than_asked():
-    whole, part = (Encoder("vgg16", weights="random"), Encoder("vgg16", layers=["block2_conv2"], weights="random"))
+    whole, part = (
+        Encoder("vgg16", weights="random"),
+        Encoder("vgg16", layers=["block2_conv2"], weights="random"),
+    )
     assert [layer.name for layer in part.model.layers][-1] == "block2_conv2"
     assert part.model.count_params() < whole.model.count_params() / 10
 
@@ -88,7 +107,10 @@ def test_bfloat16_is_close_and_restores_the_policy(crops):
     import keras
 
     before = keras.config.dtype_policy().name
-    exact, rough = Encoder("convs", weights="random"), Encoder("convs", weights="random", precision="bfloat16")
+    exact, rough = (
+        Encoder("convs", weights="random"),
+        Encoder("convs", weights="random", precision="bfloat16"),
+    )
     assert keras.config.dtype_policy().name == before
     assert exact.weights_sha256 == rough.weights_sha256
     a, b = exact.encode(crops), rough.encode(crops)
@@ -111,10 +133,13 @@ def test_other_arrays_are_refused(bad):
 
 def test_names():
     names = list_encoders()
-    assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "convs"} <= set(names)
+    assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "convs"} <= set(
+        names
+    )
     assert not [name for name in names if "nasnet" in name]  # Keras builds it for one size
     with pytest.raises(
-        InputError, match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder list`"
+        InputError,
+        match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder list`",
     ):
         get_spec("resnet51")
     with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):
@@ -124,7 +149,8 @@ def test_names():
 def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
-        WeightsError, match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file"
+        WeightsError,
+        match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file",
     ):
         Encoder("mobilenet", weights=str(path))
 
@@ -133,7 +159,9 @@ def test_files_that_hold_no_weights(tmp_path):
     with pytest.raises(WeightsError, match=r"none\.h5: no such weights file"):
         Encoder("convs", weights=str(tmp_path / "none.h5"))
     (tmp_path / "page.weights.h5").write_text("<html>")
-    with pytest.raises(WeightsError, match="not a whole HDF5 file, .*, so no Keras weights could be read"):
+    with pytest.raises(
+        WeightsError, match="not a whole HDF5 file, .*, so no Keras weights could be read"
+    ):
         Encoder("convs", weights=str(tmp_path / "page.weights.h5"))
     (tmp_path / "a.pkl").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"a\.pkl: not Keras weights"):
@@ -154,9 +182,13 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
     from bchisto.encoders.weights import randomize
 
-    whole = keras.applications.MobileNet(include_top=True, weights=None)  # of VGG-16 each would take 1 GB
+    whole = keras.applications.MobileNet(
+        include_top=True, weights=None
+    )  # of VGG-16 each would take 1 GB
     randomize(whole, seed=7)
-    headless = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(None, None, 3))
+    headless = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(None, None, 3)
+    )
     headless.set_weights(whole.get_weights()[: len(headless.weights)])
     part = keras.Model(headless.input, headless.get_layer("conv_pw_5_relu").output)
     headless.save_weights(tmp_path / "headless.weights.h5")
@@ -165,11 +197,16 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     legacy(tmp_path / "part.h5", part)
     legacy(tmp_path / "whole.h5", whole)
     names = ("headless.weights.h5", "part.weights.h5", "headless.h5", "part.h5", "whole.h5")
-    encoders = [Encoder("mobilenet", layers=["conv_pw_5_relu"], weights=str(tmp_path / name)) for name in names]
+    encoders = [
+        Encoder("mobilenet", layers=["conv_pw_5_relu"], weights=str(tmp_path / name))
+        for name in names
+    ]
     assert len({encoder.weights_sha256 for encoder in encoders}) == 1
     assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
     np.testing.assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
-    with pytest.raises(WeightsError, match="these are not the weights of mobilenet"):  # too short for the deepest block
+    with pytest.raises(
+        WeightsError, match="these are not the weights of mobilenet"
+    ):  # too short for the deepest block
         Encoder("mobilenet", weights=str(tmp_path / "part.h5"))
 
 
@@ -180,8 +217,12 @@ def keras_server(tmp_path, monkeypatch):
 
     files = tmp_path / "server"
     files.mkdir()
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a, **k: handler(*a, directory=str(files), **k))
+    handler = type(
+        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
+    )
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *a, **k: handler(*a, directory=str(files), **k)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(module, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/")
     # Keras reads KERAS_HOME once, on import, and this process has imported it already.
@@ -201,7 +242,9 @@ PUBLISHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 @pytest.mark.slow
-def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilenet, crops, capsys, monkeypatch):
+def test_imagenet_weights_are_fetched_and_cached_by_keras(
+    keras_server, mobilenet, crops, capsys, monkeypatch
+):
     files, cache = keras_server
     legacy(files / PUBLISHED, mobilenet.model)
     fetched = Encoder("mobilenetv2")
@@ -220,7 +263,9 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilene
     assert len(kept_networks()) == 2
     (cache / PUBLISHED).unlink()
     (cache / PUBLISHED).mkdir()
-    with pytest.raises(WeightsError, match="not a file, but weights of this name are fetched there"):
+    with pytest.raises(
+        WeightsError, match="not a file, but weights of this name are fetched there"
+    ):
         Encoder("mobilenetv2")
 
 
@@ -237,7 +282,8 @@ def test_no_network_names_file_address_place_and_parameter(keras_server):
 def test_without_a_home_folder_the_advice_names_a_place_that_stays(keras_server, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", "/dev/null/keras")
     with pytest.raises(
-        WeightsError, match="into DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+        WeightsError,
+        match="into DIR/models, set KERAS_HOME=DIR since the home folder cannot be written",
     ):
         Encoder("mobilenetv2")
 
@@ -270,4 +316,6 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         here = Encoder(name, weights="random")
         assert str(found["arr_1"]) == here.weights_sha256
         expected = here.encode(crops)
-        np.testing.assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+        )

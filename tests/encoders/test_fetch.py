@@ -13,12 +13,21 @@ from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, fetch_encoder, open_encoder, source_sha256, weights_of
 from conftest import need
 
-NAME, REPOSITORY, COMMIT, OTHER = "dinov2-small", "facebook/dinov2-small", "0123456789abcdef" * 2 + "01234567", "f" * 40
+NAME, REPOSITORY, COMMIT, OTHER = (
+    "dinov2-small",
+    "facebook/dinov2-small",
+    "0123456789abcdef" * 2 + "01234567",
+    "f" * 40,
+)
 
 
 @pytest.fixture(autouse=True)
 def library():
-    need("torch", importlib.util.find_spec("huggingface_hub") is not None, "pip install 'bchisto[torch]'")
+    need(
+        "torch",
+        importlib.util.find_spec("huggingface_hub") is not None,
+        "pip install 'bchisto[torch]'",
+    )
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -26,10 +35,17 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.files = {"config.json": b'{"auto_map": {"A": "x"}}', "model.safetensors": bytes(range(256)) * 60_000}
+        self.files = {
+            "config.json": b'{"auto_map": {"A": "x"}}',
+            "model.safetensors": bytes(range(256)) * 60_000,
+        }
         self.published, self.size, self.name = dict(self.files), int, None
         self.refusal, self.cuts, self.ranges, self.repository = "", [], [], REPOSITORY
-        self.commits, self.large, self.licence = {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER}, True, "apache-2.0"
+        self.commits, self.large, self.licence = (
+            {"main": COMMIT, COMMIT: COMMIT, "v2": OTHER},
+            True,
+            "apache-2.0",
+        )
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def tree(self, revision):
@@ -38,10 +54,20 @@ class Hub(http.server.ThreadingHTTPServer):
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             file = {"rfilename": self.name or name, "size": self.size(len(content)), "blobId": blob}
             if name.endswith(".safetensors") and self.large:
-                file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+                file["lfs"] = {
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "size": len(content),
+                    "pointerSize": 134,
+                }
             siblings.append(file)
-        return {"id": self.repository, "modelId": self.repository, "sha": self.commits[revision], "siblings": siblings,
-                "tags": [], "cardData": {"license": self.licence}}  # fmt: skip
+        return {
+            "id": self.repository,
+            "modelId": self.repository,
+            "sha": self.commits[revision],
+            "siblings": siblings,
+            "tags": [],
+            "cardData": {"license": self.licence},
+        }
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -67,7 +93,10 @@ class Answer(http.server.BaseHTTPRequestHandler):
             revision = path.partition("/revision/")[2] or "main"
             if revision not in self.server.commits:
                 return self.refuse(404, "RevisionNotFound")
-            return self.give(json.dumps(self.server.tree(revision)).encode(), {"Content-Type": "application/json"})
+            return self.give(
+                json.dumps(self.server.tree(revision)).encode(),
+                {"Content-Type": "application/json"},
+            )
         if self.server.refusal:
             return self.refuse(403, self.server.refusal)
         name = path.rpartition("/")[2]
@@ -89,7 +118,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        end = self.server.cuts.pop(0) if len(content) > 10_000 and self.server.cuts else len(content)
+        end = (
+            self.server.cuts.pop(0) if len(content) > 10_000 and self.server.cuts else len(content)
+        )
         self.wfile.write(content[start : max(end, start)])
         self.close_connection = end < len(content)
 
@@ -103,8 +134,13 @@ def hub():
 
 @pytest.fixture
 def fetch(hub, tmp_path, start):
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hf"),
-                   "BCHISTO_ENCODERS": str(tmp_path / "encoders"), "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(tmp_path / "hf"),
+        "BCHISTO_ENCODERS": str(tmp_path / "encoders"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
 
     def run(*options, name=NAME, **more):
         process = start("encoder", "fetch", name, *options, env={**environment, **more})
@@ -126,7 +162,10 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
     folder = tmp_path / "encoders" / NAME
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     record = json.loads((folder / "fetched.json").read_text())
-    assert record["files"]["model.safetensors"] == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
+    assert (
+        record["files"]["model.safetensors"]
+        == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
+    )
     assert [weights_of(given, NAME) for given in options] == [str(folder), "random", "other"]
     hub.shutdown()
     code, _, err = fetch(HF_ENDPOINT="http://127.0.0.1:9")
@@ -141,7 +180,9 @@ def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):
     asked = []
     with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
         fetch_encoder(NAME, agrees=asked.append)
-    assert asked == [f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"]
+    assert asked == [
+        f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"
+    ]
     assert not (tmp_path / "encoders").exists()
 
 
@@ -154,14 +195,17 @@ def test_a_cut_connection_is_gone_on_with(hub, fetch):
 def test_a_connection_that_is_cut_again_and_again(hub, fetch, tmp_path):
     hub.cuts = [1000] * 20
     code, _, err = fetch("--yes")
-    assert (code, "cannot be fetched into" in err, "Trying to resume" in err) == (2, True, False), err
+    assert (code, "cannot be fetched into" in err, "Trying to resume" in err) == (2, True, False), (
+        err
+    )
     assert not (tmp_path / "encoders" / NAME / "fetched.json").exists()
     hub.cuts.clear()
     assert fetch("--yes")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("file", "large"), [("model.safetensors", True), ("model.safetensors", False), ("config.json", True)]
+    ("file", "large"),
+    [("model.safetensors", True), ("model.safetensors", False), ("config.json", True)],
 )
 def test_another_file_than_was_published(hub, fetch, tmp_path, file, large):
     """Also one of which the hub publishes no SHA-256, but what Git calls it."""
@@ -181,7 +225,11 @@ def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch,
     for revision, expected, message in (
         (COMMIT, 0, f"{NAME} is in {folder}"),
         ("main", 0, f"{NAME} is in {folder}"),
-        ("v2", 2, f"{NAME}: its commit {COMMIT} is in {folder}; remove this folder to fetch {OTHER}"),
+        (
+            "v2",
+            2,
+            f"{NAME}: its commit {COMMIT} is in {folder}; remove this folder to fetch {OTHER}",
+        ),
         ("../../x", 2, "cannot be fetched into"),
     ):
         code, out, err = fetch("--yes", "--revision", revision)
@@ -192,7 +240,9 @@ def test_another_commit_is_never_taken_for_the_one_that_is_asked_for(hub, fetch,
     assert (code, f"commit {COMMIT}" in err) == (0, True), err
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"files": ["a"]}', '{"files": {"a": "b"}, "revision": 5}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"files": ["a"]}', '{"files": {"a": "b"}, "revision": 5}']
+)
 def test_a_damaged_record_is_written_again(hub, fetch, tmp_path, content):
     assert fetch("--yes")[0] == 0
     record = tmp_path / "encoders" / NAME / "fetched.json"
@@ -218,11 +268,22 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
     file.unlink() if harm == "deleted" else file.write_bytes(hub.files[name] + b" ")
     monkeypatch.chdir(tmp_path)
     whole = str(file.with_name("model.safetensors"))
-    ways = [(NAME, weights_of((), NAME)), (NAME, f"encoders/{NAME}"), (f"hub:encoders/{NAME}", "imagenet")]
-    for text, weights in [*ways, *([] if (harm, name) == ("deleted", "model.safetensors") else [(NAME, whole)])]:
-        with pytest.raises(WeightsError, match=f"{name}: altered or removed since it was fetched; run `bchisto"):
+    ways = [
+        (NAME, weights_of((), NAME)),
+        (NAME, f"encoders/{NAME}"),
+        (f"hub:encoders/{NAME}", "imagenet"),
+    ]
+    for text, weights in [
+        *ways,
+        *([] if (harm, name) == ("deleted", "model.safetensors") else [(NAME, whole)]),
+    ]:
+        with pytest.raises(
+            WeightsError, match=f"{name}: altered or removed since it was fetched; run `bchisto"
+        ):
             open_encoder(EncoderChoice(text), weights=weights)
-    left = file.parent / ".cache" / "huggingface" / "download" / "x.0123.incomplete"  # by a fetch that was killed
+    left = (
+        file.parent / ".cache" / "huggingface" / "download" / "x.0123.incomplete"
+    )  # by a fetch that was killed
     left.touch()
     code, _, err = fetch("--yes")
     assert (code, file.read_bytes() == hub.files[name], left.exists()) == (0, True, False), err
@@ -231,13 +292,21 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
 @pytest.mark.parametrize(
     ("refusal", "environment", "message"),
     [
-        ("GatedRepo", {}, f"accept the terms at https://huggingface.co/{REPOSITORY}, run `hf auth login`"),
+        (
+            "GatedRepo",
+            {},
+            f"accept the terms at https://huggingface.co/{REPOSITORY}, run `hf auth login`",
+        ),
         ("", {"name": "dinov2-base"}, "dinov2-base (404 Client Error.); check"),
         ("", {"name": "resnet50"}, "can be fetched are uni, "),
         ("", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "Connection refused); check"),
         ("Firewall", {}, "(403 Forbidden"),
         ("", {"HF_HUB_OFFLINE": "1"}, "(Cannot reach "),
-        ("", {"BCHISTO_ENCODERS": "/dev/null/x"}, "Not a directory: '/dev/null/x/dinov2-small/.cache/huggingface'); "),
+        (
+            "",
+            {"BCHISTO_ENCODERS": "/dev/null/x"},
+            "Not a directory: '/dev/null/x/dinov2-small/.cache/huggingface'); ",
+        ),
     ],
 )
 def test_every_failure_has_its_own_remedy(hub, fetch, refusal, environment, message):
@@ -250,12 +319,20 @@ def test_every_failure_has_its_own_remedy(hub, fetch, refusal, environment, mess
 @pytest.mark.parametrize(
     ("name", "published", "message"),
     [
-        (NAME, {"pytorch_model.bin": b"x"}, f"has no .safetensors; download {REPOSITORY} into a folder DIR, save "
-         "pytorch_model.bin as .safetensors as docs/encoders.md shows, and give --weights dinov2-small=DIR"),
-        (NAME, {"mo\ndel\x1b.safetensors": b"x", "deep/x.safetensors": b"x"}, "has no .safetensors; download"),
+        (
+            NAME,
+            {"pytorch_model.bin": b"x"},
+            f"has no .safetensors; download {REPOSITORY} into a folder DIR, save "
+            "pytorch_model.bin as .safetensors as docs/encoders.md shows, and give --weights dinov2-small=DIR",
+        ),
+        (
+            NAME,
+            {"mo\ndel\x1b.safetensors": b"x", "deep/x.safetensors": b"x"},
+            "has no .safetensors; download",
+        ),
         (NAME, {"a.safetensors": b"x", "b.safetensors": b"x"}, "has 2 .safetensors, and no index"),
     ],
-)  # fmt: skip
+)
 def test_a_repository_without_the_files_of_one_network(hub, fetch, name, published, message):
     hub.published, hub.repository = published, REPOSITORY
     code, _, err = fetch("--yes", name=name)
@@ -264,6 +341,10 @@ def test_a_repository_without_the_files_of_one_network(hub, fetch, name, publish
 
 def test_a_recipe_fetches_what_it_measures(start, tmp_path):
     words = ("bach-encoder", "--encoder", NAME, "--images", str(tmp_path), "--plan", "--yes")
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "BCHISTO_ENCODERS": str(tmp_path / "encoders")}
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "BCHISTO_ENCODERS": str(tmp_path / "encoders"),
+    }
     _, err = start("reproduce", *words, env=environment).communicate(timeout=120)
     assert f"{REPOSITORY}: cannot be fetched into" in err

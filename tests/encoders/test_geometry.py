@@ -10,7 +10,9 @@ def centre_of_gradient(model, size, cell, *, seed):
     """Return where the absolute gradient of a cell has its centre of mass, pixels from the edges."""
     import tensorflow as tf
 
-    image = tf.constant(np.random.default_rng(seed).normal(size=(1, size, size, 3)).astype(np.float32))
+    image = tf.constant(
+        np.random.default_rng(seed).normal(size=(1, size, size, 3)).astype(np.float32)
+    )
     with tf.GradientTape() as tape:
         tape.watch(image)
         outputs = model(image, training=False)
@@ -26,9 +28,19 @@ def centre_of_gradient(model, size, cell, *, seed):
     [
         ("convs", None, 100, [(0, 0), (2, 4), (4, 1)]),
         ("inceptionv3", "mixed3", 203, [(3, 6), (5, 5), (7, 4)]),  # unpadded branches that meet
-        ("resnet50", "conv3_block1_out", 130, [(6, 9), (8, 8)]),  # zero padding, strides of one pixel
+        (
+            "resnet50",
+            "conv3_block1_out",
+            130,
+            [(6, 9), (8, 8)],
+        ),  # zero padding, strides of one pixel
         ("mobilenetv2", "block_6_expand_relu", 128, [(5, 9), (8, 8)]),  # padding on one side
-        ("efficientnetv2b0", "block2a_project_bn", 90, [(4, 7), (6, 6)]),  # padding by the frame's size
+        (
+            "efficientnetv2b0",
+            "block2a_project_bn",
+            90,
+            [(4, 7), (6, 6)],
+        ),  # padding by the frame's size
         ("xception", "add", 90, [(9, 12), (11, 11)]),  # branches of different centres
     ],
 )
@@ -63,7 +75,11 @@ def test_layers_by_hand():
         ([layers.Conv2D(2, 3, strides=2, padding="same")], 10, Axis(1.5, 2.0, 5)),
         ([layers.Conv2D(2, 3, strides=2, padding="same")], 11, Axis(0.5, 2.0, 6)),
         ([layers.MaxPooling2D(2), layers.DepthwiseConv2D(3)], 10, Axis(3.0, 2.0, 3)),
-        ([layers.ZeroPadding2D(((1, 0), (0, 1))), layers.Conv2D(2, 3, strides=2)], 10, Axis(0.5, 2.0, 5)),
+        (
+            [layers.ZeroPadding2D(((1, 0), (0, 1))), layers.Conv2D(2, 3, strides=2)],
+            10,
+            Axis(0.5, 2.0, 5),
+        ),
         ([layers.Cropping2D(2), layers.ReLU()], 10, Axis(2.5, 1.0, 6)),
         ([layers.AveragePooling2D(4), layers.UpSampling2D(2)], 16, Axis(1.0, 2.0, 8)),
     ]:

@@ -58,24 +58,43 @@ def of_transformers(name):
     """A network at the depth of the published one, narrower, with what its processor says, and its first tokens."""
     import transformers as hf
 
-    deep = {"hidden_size": 96, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 192}
-    cut = {"kind": "BitImageProcessor", "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
+    deep = {
+        "hidden_size": 96,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 3,
+        "intermediate_size": 192,
+    }
+    cut = {
+        "kind": "BitImageProcessor",
+        "size": {"shortest_edge": 256},
+        "crop_size": {"height": 224, "width": 224},
+    }
     whole = {"kind": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 2}
     swin = {"embed_dim": 12, "depths": [2, 2, 6, 2], "num_heads": [1, 2, 4, 8]}
     shrunk = {"kind": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.95}
     if name == "dinov2":
         return hf.Dinov2Model(hf.Dinov2Config(**deep, patch_size=14, image_size=518)), cut, 1
     if name == "dinov2-registers":
-        config = hf.Dinov2WithRegistersConfig(**deep, patch_size=14, image_size=518, use_swiglu_ffn=True)
+        config = hf.Dinov2WithRegistersConfig(
+            **deep, patch_size=14, image_size=518, use_swiglu_ffn=True
+        )
         return hf.Dinov2WithRegistersModel(config), cut, 5
     if name == "vit":
-        return hf.ViTForImageClassification(hf.ViTConfig(**deep, hidden_act="gelu_pytorch_tanh")), whole, 1
+        return (
+            hf.ViTForImageClassification(hf.ViTConfig(**deep, hidden_act="gelu_pytorch_tanh")),
+            whole,
+            1,
+        )
     if name == "deit":
         whole = {"kind": "DeiTImageProcessor", "size": {"height": 256, "width": 256}}
         return hf.DeiTModel(hf.DeiTConfig(**deep)), whole, 2
     if name == "swin":
         return hf.SwinModel(hf.SwinConfig(**swin, hidden_act="gelu_pytorch_tanh")), whole, 0
-    return hf.ConvNextModel(hf.ConvNextConfig(depths=[2, 2, 2, 2], hidden_sizes=[8, 16, 24, 32])), shrunk, None
+    return (
+        hf.ConvNextModel(hf.ConvNextConfig(depths=[2, 2, 2, 2], hidden_sizes=[8, 16, 24, 32])),
+        shrunk,
+        None,
+    )
 
 
 @pytest.mark.parametrize("name", ["dinov2", "dinov2-registers", "vit", "deit", "swin", "convnext"])
@@ -98,7 +117,10 @@ def test_gives_what_transformers_gives(tmp_path, name):
         elif not before:
             wanted = [given.pooler_output]
         else:
-            patches = [tokens[:, before:].mean(1) for tokens in (given.last_hidden_state, given.hidden_states[5])]
+            patches = [
+                tokens[:, before:].mean(1)
+                for tokens in (given.last_hidden_state, given.hidden_states[5])
+            ]
             wanted = [given.last_hidden_state[:, 0], *patches]
         wanted = torch.cat(wanted, dim=1).numpy()
         np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
@@ -110,8 +132,19 @@ def test_gives_what_transformers_gives(tmp_path, name):
 
 SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu", "mlp_ratio": 5.5}
 TIMM = {
-    "vit_small_patch16_224": {"depth": 12, "qk_norm": True, "scale_attn_norm": True, "act_layer": "quick_gelu"},
-    "vit_giant_patch14_224": {"depth": 24, "reg_tokens": 8, "no_embed_class": True, "init_values": 1e-5, **SWIGLU},
+    "vit_small_patch16_224": {
+        "depth": 12,
+        "qk_norm": True,
+        "scale_attn_norm": True,
+        "act_layer": "quick_gelu",
+    },
+    "vit_giant_patch14_224": {
+        "depth": 24,
+        "reg_tokens": 8,
+        "no_embed_class": True,
+        "init_values": 1e-5,
+        **SWIGLU,
+    },
     "vit_small_patch14_dinov2": {"img_size": 518, "dynamic_img_size": True},
     "convnext_atto": {},
     "swin_tiny_patch4_window7_224": {"embed_dim": 24},
@@ -141,8 +174,12 @@ def test_gives_what_timm_gives(tmp_path, name):
     if name.startswith("vit"):
         with torch.inference_mode():
             tokens = model.forward_features(given)
-            (block,) = model.forward_intermediates(given, indices=[2], output_fmt="NLC", intermediates_only=True)
-        wanted = torch.cat([block.mean(1), tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)], 1).numpy()
+            (block,) = model.forward_intermediates(
+                given, indices=[2], output_fmt="NLC", intermediates_only=True
+            )
+        wanted = torch.cat(
+            [block.mean(1), tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)], 1
+        ).numpy()
         found = opened(tmp_path, "block3", "cls", "mean").encode(crops)
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     if name == "vit_giant_patch14_224" and importlib.util.find_spec("openvino"):
@@ -179,7 +216,9 @@ def test_in_bfloat16_on_one_thread(tiny):
 def test_a_kept_network_has_the_licence_of_its_card(copied):
     for licence in ("mit", "cc-by-nc-4.0"):
         (copied / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
-        assert dict(check_encoder(f"hub:{copied}", engine="openvino"))["licence of the weights"].startswith(licence)
+        assert dict(check_encoder(f"hub:{copied}", engine="openvino"))[
+            "licence of the weights"
+        ].startswith(licence)
 
 
 def test_a_folder_in_several_files(copied):
@@ -274,20 +313,44 @@ OTHER_PICTURES = "makes other pictures than resizing, cutting and normalising do
 NORM = "encoder.layer.1.norm2.weight"
 SPOILT = {
     "no config": (_drop("config.json"), "no config.json in this folder"),
-    "no processor": (_drop("preprocessor_config.json"), "no preprocessor_config.json that defines how pixels"),
+    "no processor": (
+        _drop("preprocessor_config.json"),
+        "no preprocessor_config.json that defines how pixels",
+    ),
     "no weights": (_drop("model.safetensors"), "no .safetensors in this folder; fetch the weights"),
-    "pickled": (_pickled, "pytorch_model.bin: a pickled checkpoint can run code when it is read, so bchisto"),
+    "pickled": (
+        _pickled,
+        "pytorch_model.bin: a pickled checkpoint can run code when it is read, so bchisto",
+    ),
     "cut": (_cut, "model.safetensors: not a safetensors file, or damaged"),
     "missing": (_without(NORM), rf"not the weights of this network \(1 missing tensors: {NORM}\)$"),
-    "left over": (lambda folder: _with("encoder.layer.1.q_norm.weight", (4,))(folder),
-                  "1 unexpected tensors: encoder.layer.1.q_norm.weight"),
+    "left over": (
+        lambda folder: _with("encoder.layer.1.q_norm.weight", (4,))(folder),
+        "1 unexpected tensors: encoder.layer.1.q_norm.weight",
+    ),
     "other shape": (lambda folder: _with(NORM, (5,))(folder), f"1 mismatched tensors: {NORM}"),
-    "two networks": (_tensors(lambda tensors: {f"{who}.{key}": value.clone() for key, value in tensors.items()
-                                               for who in ("student.backbone", "teacher.backbone")}),
-                     "42 missing tensors: "),
-    "code": (_config(auto_map={"AutoModel": "modeling.Own"}), "asks for code that comes with the model"),
-    "code of the processor": (_processor(auto_map={"AutoImageProcessor": "own.Own"}), "asks for code that comes with"),
-    "another kind": (_config(model_type="clip"), "its config is of clip; hub reads convnext, .*of transformers"),
+    "two networks": (
+        _tensors(
+            lambda tensors: {
+                f"{who}.{key}": value.clone()
+                for key, value in tensors.items()
+                for who in ("student.backbone", "teacher.backbone")
+            }
+        ),
+        "42 missing tensors: ",
+    ),
+    "code": (
+        _config(auto_map={"AutoModel": "modeling.Own"}),
+        "asks for code that comes with the model",
+    ),
+    "code of the processor": (
+        _processor(auto_map={"AutoImageProcessor": "own.Own"}),
+        "asks for code that comes with",
+    ),
+    "another kind": (
+        _config(model_type="clip"),
+        "its config is of clip; hub reads convnext, .*of transformers",
+    ),
     "text for a number": (_config(hidden_size="wide"), "transformers cannot build it"),
     "huge": (_config(hidden_size=65536), "which would have .* parameters and not"),
     "huger": (_config(hidden_size=10**9), "transformers cannot build it"),
@@ -299,15 +362,24 @@ SPOILT = {
     "zero deviation": (_processor(image_std=[1, 0, 1]), UNSUPPORTED),
     "one mean": (_processor(image_mean=3), UNDEFINED),
     "no mean": (_processor(image_mean=None), UNDEFINED),
-    "huge images": (_processor(size={"shortest_edge": 10**5}), f"{UNSUPPORTED} .16 of 100000 pixels"),
+    "huge images": (
+        _processor(size={"shortest_edge": 10**5}),
+        f"{UNSUPPORTED} .16 of 100000 pixels",
+    ),
     "oblong": (_processor(crop_size={"height": 16, "width": 20}), "the sides of its images differ"),
-    "padded": (_processor(crop_size={"height": 32, "width": 32}), f"{UNSUPPORTED} .32 of 20 pixels"),
+    "padded": (
+        _processor(crop_size={"height": 32, "width": 32}),
+        f"{UNSUPPORTED} .32 of 20 pixels",
+    ),
     "unknown processor": (_processor(image_processor_type="Own"), UNDEFINED),
-    "padded by a step": (_processor(do_pad=True, pad_size={"height": 32, "width": 32}), OTHER_PICTURES),
+    "padded by a step": (
+        _processor(do_pad=True, pad_size={"height": 32, "width": 32}),
+        OTHER_PICTURES,
+    ),
     "not rescaled": (_processor(do_rescale=False), OTHER_PICTURES),
     "not resized": (_processor(do_resize=False), OTHER_PICTURES),
     "rescaled to -1..1": (_processor(rescale_factor=1 / 127.5), OTHER_PICTURES),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", SPOILT)
@@ -325,9 +397,18 @@ def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
     ("changes", "message"),
     [
         ({"architecture": "vit_nonsense"}, "has no vit_nonsense; see timm.list_models"),
-        ({"architecture": "hf-hub:someone/else"}, "has no hf-hub:someone/else; see timm.list_models"),
-        ({"model_args": {"checkpoint_path": "x.pth"}}, "model_args.checkpoint_path of config.json is not read"),
-        ({"model_args": {"pretrained_strict": False}}, "model_args.pretrained_strict of config.json is not read"),
+        (
+            {"architecture": "hf-hub:someone/else"},
+            "has no hf-hub:someone/else; see timm.list_models",
+        ),
+        (
+            {"model_args": {"checkpoint_path": "x.pth"}},
+            "model_args.checkpoint_path of config.json is not read",
+        ),
+        (
+            {"model_args": {"pretrained_strict": False}},
+            "model_args.pretrained_strict of config.json is not read",
+        ),
         ({"model_args": {"depth": 8}}, "not the weights of this network .*Missing key"),
         ({"model_args": {"depth": 1}}, "not the weights of this network .*Unexpected key"),
         ({"model_args": {"mlp_layer": "Own"}}, "mlp_layer Own is not known"),
@@ -382,7 +463,9 @@ def test_a_named_encoder_says_how_to_get_its_weights():
 def narrowed(named, **further):
     """A named encoder with every field as published but for its width."""
     timm = named.library == "timm"
-    size = {"embed_dim": 96, "num_heads": 3} if timm else {"hidden_size": 96, "num_attention_heads": 3}
+    size = (
+        {"embed_dim": 96, "num_heads": 3} if timm else {"hidden_size": 96, "num_attention_heads": 3}
+    )
     size |= {"intermediate_size": 192} if "intermediate_size" in named.arguments else {}
     return dataclasses.replace(named, arguments={**named.arguments, **size, **further})
 
@@ -423,10 +506,14 @@ def test_a_named_encoder_gives_what_its_library_gives(narrow, tmp_path, name):
     assert (encoder.name, encoder.layers, encoder.default_layers) == (name, named.outputs, True)
     assert encoder.card.terms() == named.card.terms()
     card = named.card
-    treated = transforms.Compose([
-        transforms.Resize(card.resize or 224, transforms.InterpolationMode(card.interpolation)),
-        transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(card.mean, card.std),
-    ])  # fmt: skip
+    treated = transforms.Compose(
+        [
+            transforms.Resize(card.resize or 224, transforms.InterpolationMode(card.interpolation)),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(card.mean, card.std),
+        ]
+    )
     crops = pictures(300)
     with torch.inference_mode():
         tokens = compute(torch.stack([treated(Image.fromarray(crop)) for crop in crops]))
@@ -451,7 +538,9 @@ def test_a_named_encoder_has_as_many_parameters_as_published(name):
         else:
             class_ = "ViT" if named.architecture == "vit" else "Dinov2"
             model = getattr(hf, f"{class_}Model")(getattr(hf, f"{class_}Config")(**named.arguments))
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(named.parameters, rel=0.02)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(
+        named.parameters, rel=0.02
+    )
 
 
 def test_an_encoder_of_vectors_named_twice_gives_it_twice(tiny):

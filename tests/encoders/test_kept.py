@@ -29,7 +29,9 @@ def doubling():
     from openvino import Model, opset13
 
     numbers = opset13.parameter([1, 3], np.float32)
-    return Model([opset13.multiply(numbers, opset13.constant(np.full((1, 3), 2, np.float32)))], [numbers])
+    return Model(
+        [opset13.multiply(numbers, opset13.constant(np.full((1, 3), 2, np.float32)))], [numbers]
+    )
 
 
 def graph(key, convert=doubling, form="crops"):
@@ -60,7 +62,12 @@ def test_a_network_is_converted_once(folder):
 @pytest.mark.parametrize("name", ["network.xml", "network.bin", "record.json"])
 @pytest.mark.parametrize(
     "change",
-    [lambda data: data[:-1], lambda data: data.replace(b'"parts"', b'"p"') + b" ", lambda _: b"[" * 200_000, None],
+    [
+        lambda data: data[:-1],
+        lambda data: data.replace(b'"parts"', b'"p"') + b" ",
+        lambda _: b"[" * 200_000,
+        None,
+    ],
 )
 def test_what_is_damaged_is_converted_again(folder, name, change, caplog):
     graph("a")
@@ -127,7 +134,10 @@ def test_the_folder_follows_the_usual_variables(tmp_path, monkeypatch):
 
 def test_a_key_is_of_all_that_decides_a_network():
     ways = [("keras", "a", "1"), ("keras", "a", "2"), ("keras", "b", "1"), ("torch", "a", "1")]
-    assert len({kept_key((library,), name=name, weights=weights) for library, name, weights in ways}) == 4
+    assert (
+        len({kept_key((library,), name=name, weights=weights) for library, name, weights in ways})
+        == 4
+    )
 
 
 @pytest.mark.parametrize("name", ["convs", "efficientnetb0", "xception"])
@@ -157,7 +167,10 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
     told = tmp_path / "told"
     told.mkdir()
     (tmp_path / "sitecustomize.py").write_text(TOLD.format(folder=str(told)))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"]))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"])),
+    }
 
     def run(*words):
         for file in told.iterdir():
@@ -167,19 +180,49 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
         assert done.returncode == 0, done.stderr
         return [file.read_text() for file in told.iterdir()]
 
-    options = ("--encoder", "mobilenetv2", "--weights", "random", "--view", "1.0:128", "--augmentations", 1)
+    options = (
+        "--encoder",
+        "mobilenetv2",
+        "--weights",
+        "random",
+        "--view",
+        "1.0:128",
+        "--augmentations",
+        1,
+    )
     options += ("--crops", 2, "--mode", mode, "--jobs", 2)
     first, second = tmp_path / "eins", tmp_path / "zwei"
-    assert any("tensorflow" in names for names in run("featurize", "--images", images, "--out", first, *options))
+    assert any(
+        "tensorflow" in names
+        for names in run("featurize", "--images", images, "--out", first, *options)
+    )
     processes = run("featurize", "--images", images, "--out", second, *options)
     assert len(processes) > 1
     assert set(processes) == {""}
-    run("boost", "--out", second, "--preset", "quick", "--head", "logistic", "--folds", 2, "--jobs", 1)
+    run(
+        "boost",
+        "--out",
+        second,
+        "--preset",
+        "quick",
+        "--head",
+        "logistic",
+        "--folds",
+        2,
+        "--jobs",
+        1,
+    )
     (model,) = second.glob("boost/*/model.bchisto")
     table = tmp_path / "predicted.csv"
     picture = images / "benign" / "benign00.png"
-    assert set(run("predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 2)) == {""}
-    assert run("explain", model, "--images", picture, "--method", "map", "--out", tmp_path / "why") == [""]
+    assert set(
+        run(
+            "predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 2
+        )
+    ) == {""}
+    assert run(
+        "explain", model, "--images", picture, "--method", "map", "--out", tmp_path / "why"
+    ) == [""]
     for file in told.iterdir():
         file.unlink()
     with serving(start, model, "--weights", "random", env=environment) as page:
@@ -189,7 +232,19 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
     assert {file.read_text() for file in told.iterdir()} == {""}
     cached = table.read_bytes()
     trim_networks(0)
-    run("predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 1, "--overwrite")
+    run(
+        "predict",
+        model,
+        "--images",
+        images,
+        "--out",
+        table,
+        "--weights",
+        "random",
+        "--jobs",
+        1,
+        "--overwrite",
+    )
     assert table.read_bytes() == cached
     assert same_features(first, second)
 

@@ -6,7 +6,14 @@ import sys
 import numpy as np
 import pytest
 from bchisto.core import DependencyError, WeightsError
-from bchisto.encoders import Encoder, EncoderChoice, build_backbone, fill_weights, open_encoder, variables_of
+from bchisto.encoders import (
+    Encoder,
+    EncoderChoice,
+    build_backbone,
+    fill_weights,
+    open_encoder,
+    variables_of,
+)
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
 from safetensors.numpy import save_file
@@ -60,7 +67,9 @@ def test_a_part_is_enough_where_a_part_is_needed(model):
 def test_what_is_kept_need_not_be_there(model):
     before = values(model)
     arrays = {name: value + 1 for name, value in before.items() if name != "second/bias"}
-    assert fill_weights(model, lambda m: assign(m, arrays), keep=["second/bias", "first/bias"]).whole
+    assert fill_weights(
+        model, lambda m: assign(m, arrays), keep=["second/bias", "first/bias"]
+    ).whole
     after = values(model)
     np.testing.assert_array_equal(after["first/kernel"], before["first/kernel"] + 1)
     for name in ("second/bias", "first/bias"):  # also what the file would have
@@ -93,20 +102,30 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
     model = build_backbone("convs", weights="random").model
     model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
     model.save_weights(tmp_path / "tiny.weights.h5")
-    with pytest.raises(WeightsError, match=r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)"):
+    with pytest.raises(
+        WeightsError, match=r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)"
+    ):
         Encoder("convs", weights=tmp_path / "tiny.weights.h5")
     small = FinetuneSettings("patch-resnet", size=32)
     arrays = values(build_model(small, classes=2, fold=1))
     arrays["first/kernel"] = np.full_like(arrays["first/kernel"], np.nan)
     np.savez(tmp_path / "own.npz", **arrays)
     with pytest.raises(WeightsError, match=r"own\.npz: has no first/kernel of finite values"):
-        build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")), classes=2, fold=1)
+        build_model(
+            FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")),
+            classes=2,
+            fold=1,
+        )
 
 
 @pytest.mark.parametrize("missing", ["torch", None])
 @pytest.mark.parametrize("encoder", ["hub:{}", "uni", "midnight-12k", "timm:vit_tiny_patch16_224"])
-@pytest.mark.parametrize("config", [{"architecture": "vit_tiny_patch16_224"}, {"model_type": "vit"}])
-def test_networks_on_pytorch_name_the_package_that_is_missing(tmp_path, monkeypatch, encoder, config, missing):
+@pytest.mark.parametrize(
+    "config", [{"architecture": "vit_tiny_patch16_224"}, {"model_type": "vit"}]
+)
+def test_networks_on_pytorch_name_the_package_that_is_missing(
+    tmp_path, monkeypatch, encoder, config, missing
+):
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     for name in [missing] if missing else ["timm", "transformers"]:

@@ -25,7 +25,9 @@ def test_a_misspelt_name_is_refused_before_anything_is_read(tmp_path):
 
 
 def test_encoders_by_text():
-    assert EncoderChoice.parse("InceptionV3:mixed7+mixed8") == EncoderChoice("inceptionv3", ("mixed7", "mixed8"))
+    assert EncoderChoice.parse("InceptionV3:mixed7+mixed8") == EncoderChoice(
+        "inceptionv3", ("mixed7", "mixed8")
+    )
     assert str(EncoderChoice("inceptionv3", ("mixed7", "mixed8"))) == "inceptionv3:mixed7+mixed8"
     for text in ("", "x:", ":a", "x:a++b"):
         with pytest.raises(InputError, match="write NAME or NAME:LAYER"):

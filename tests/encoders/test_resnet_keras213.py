@@ -23,10 +23,14 @@ def model():
         if layer.name.endswith("_bn"):
             width = layer.gamma.shape[0]
             gain = 0.3 if layer.name.endswith("3_bn") else 1.0
-            layer.set_weights([
-                gain * rng.uniform(0.5, 1.5, width), rng.normal(0, 0.2, width), rng.normal(0, 0.2, width),
-                rng.uniform(0.001, 2, width),  # small variances, so that epsilon matters
-            ])  # fmt: skip
+            layer.set_weights(
+                [
+                    gain * rng.uniform(0.5, 1.5, width),
+                    rng.normal(0, 0.2, width),
+                    rng.normal(0, 0.2, width),
+                    rng.uniform(0.001, 2, width),  # small variances, so that epsilon matters
+                ]
+            )
         elif layer.name.endswith("_conv"):
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel, rng.normal(0, 0.1, bias.shape)])
@@ -36,7 +40,9 @@ def model():
 def slid(x, size, stride, before, after, fill=0.0):
     """Windows of an array (rows, columns, features) that is padded: (rows, columns, features, size, size)."""
     padded = np.pad(x, ((before, after), (before, after), (0, 0)), constant_values=fill)
-    return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))[::stride, ::stride]
+    return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))[
+        ::stride, ::stride
+    ]
 
 
 def by_hand(model, image):
@@ -51,7 +57,9 @@ def by_hand(model, image):
         return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
 
     maps = {}
-    x = maps["conv1_relu"] = np.maximum(conv(image, "conv1", stride=2, before=2, after=3), 0)  # "same": 5 in all
+    x = maps["conv1_relu"] = np.maximum(
+        conv(image, "conv1", stride=2, before=2, after=3), 0
+    )  # "same": 5 in all
     x = maps["pool1_pool"] = slid(x, 3, 2, 0, 0).max(axis=(3, 4))
     for stack, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)):
         for block in range(1, blocks + 1):
@@ -70,7 +78,9 @@ def test_every_layer_is_what_the_same_weights_give_by_hand(model):
     image = np.random.default_rng(1).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32)
     expected = by_hand(model, image)
     assert expected["conv5_block3_out"].shape == (9, 9, 2048)
-    outputs = keras.Model(model.input, {name: model.get_layer(name).output for name in expected})(image[None])
+    outputs = keras.Model(model.input, {name: model.get_layer(name).output for name in expected})(
+        image[None]
+    )
     for name, found in expected.items():
         got = keras.ops.convert_to_numpy(outputs[name])[0]
         assert got.shape == found.shape, name
@@ -80,7 +90,9 @@ def test_every_layer_is_what_the_same_weights_give_by_hand(model):
 def test_it_takes_the_weights_of_the_plain_one(model, tmp_path):
     """The layers that have weights come in the same order under the same names, which is what files go by."""
     plain = build_backbone("resnet50", weights="random", seed=3)
-    assert [one.name for one in plain.model.layers if one.weights] == [one.name for one in model.layers if one.weights]
+    assert [one.name for one in plain.model.layers if one.weights] == [
+        one.name for one in model.layers if one.weights
+    ]
     plain.model.save_weights(tmp_path / "plain.weights.h5")
     encoder = Encoder(NAME, weights=str(tmp_path / "plain.weights.h5"))
     assert encoder.weights_sha256 == plain.weights_sha256
@@ -93,7 +105,11 @@ def test_it_takes_the_weights_of_the_plain_one(model, tmp_path):
 
 def test_the_cells_of_a_crop_of_the_paper(model):
     """13x13 behind a crop of 400, of which one 7x7 is seen; 21x21 behind 650, which are nine."""
-    assert [Geometry.of(model).axes(size=size, axis=0)[0].cells for size in (400, 650, 197)] == [1, 3, 1]
+    assert [Geometry.of(model).axes(size=size, axis=0)[0].cells for size in (400, 650, 197)] == [
+        1,
+        3,
+        1,
+    ]
 
 
 def test_weights_are_named_for_either():
@@ -104,8 +120,17 @@ def test_weights_are_named_for_either():
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(InputError, match='`mode="dense"`: resnet50-keras213 looks at only a part of each crop'):
+    with pytest.raises(
+        InputError, match='`mode="dense"`: resnet50-keras213 looks at only a part of each crop'
+    ):
         FeaturizeSettings(encoders=NAME, mode="dense")
-    with pytest.raises(InputError, match="`views` 0.5:196: resnet50-keras213 takes no crop under 197 pixels"):
+    with pytest.raises(
+        InputError, match="`views` 0.5:196: resnet50-keras213 takes no crop under 197 pixels"
+    ):
         FeaturizeSettings(encoders=NAME, views=["0.5:400", "0.5:196"])
-    assert FeaturizeSettings(encoders=f"{NAME}:conv4_block6_out", views="1.0:64", mode="dense").views[0].crop == 64
+    assert (
+        FeaturizeSettings(encoders=f"{NAME}:conv4_block6_out", views="1.0:64", mode="dense")
+        .views[0]
+        .crop
+        == 64
+    )

@@ -16,7 +16,11 @@ NAME = "vit_tiny_patch16_224"
 
 @pytest.fixture(scope="module")
 def timm():
-    need("torch", all(map(importlib.util.find_spec, ("timm", "torch", "transformers"))), "pip install 'bchisto[torch]'")
+    need(
+        "torch",
+        all(map(importlib.util.find_spec, ("timm", "torch", "transformers"))),
+        "pip install 'bchisto[torch]'",
+    )
     import timm
 
     return timm
@@ -62,4 +66,6 @@ def test_what_cannot_be_had_is_refused(timm, weights):
     wanted = f'fetches no weights of timm; download timm/{NAME}.* into a folder DIR.*`weights="timm-{NAME}=DIR"`'
     with pytest.raises(WeightsError, match=wanted):
         open_encoder(EncoderChoice(f"timm:{NAME}"))
-    assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith("224x224 pixels")  # nothing is built or fetched
+    assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith(
+        "224x224 pixels"
+    )  # nothing is built or fetched

@@ -5,7 +5,14 @@ import importlib.util
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder, open_encoder, opening
+from bchisto.encoders import (
+    EncoderCard,
+    EncoderChoice,
+    VectorSpec,
+    describe_encoder,
+    open_encoder,
+    opening,
+)
 from bchisto.encoders.vectors import EncoderRequest, open_vectors
 from conftest import need
 
@@ -14,7 +21,10 @@ CARD = EncoderCard(size=16, licence="CC BY-NC 4.0")
 
 def spec():
     return VectorSpec(
-        "theirs", CARD, {"mean": 3}, lambda outputs, weights: (lambda images: images.mean(axis=(1, 2)), "ab" * 32)
+        "theirs",
+        CARD,
+        {"mean": 3},
+        lambda outputs, weights: (lambda images: images.mean(axis=(1, 2)), "ab" * 32),
     )
 
 
@@ -23,7 +33,9 @@ def opened(**how):
 
 
 def test_random_weights_are_recorded_as_such():
-    found = {weights: opened(weights=weights).weights for weights in ("imagenet", "random", "mine.bin")}
+    found = {
+        weights: opened(weights=weights).weights for weights in ("imagenet", "random", "mine.bin")
+    }
     assert found == {"imagenet": "published", "random": "random", "mine.bin": "file"}
     assert opened().encode(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, 3)
 
@@ -48,5 +60,13 @@ def test_it_is_described_without_being_built(monkeypatch):
 
 
 def test_what_continuous_integration_requires_is_installed():
-    need("onnx", all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))), "pip install 'bchisto[onnx]'")
-    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
+    need(
+        "onnx",
+        all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+        "pip install 'bchisto[onnx]'",
+    )
+    need(
+        "openvino",
+        importlib.util.find_spec("openvino") is not None,
+        "pip install 'bchisto[openvino]'",
+    )

@@ -18,22 +18,41 @@ SLOW = ("finetune",)
 
 
 def jobs(*names, slow=SLOW):
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or JOBS]
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name in slow else [])
+        for name in names or JOBS
+    ]
 
 
 class Place:
     """A run folder in which a job can begin, and its images."""
 
     def __init__(self, name, folder, images, fixtures, cli):
-        self.name, self.job, self.images, self.run, self._cli = name, JOBS[name], images, folder / "run", cli
-        self.model = fixtures("boosted") / "boost" / "3-lightgbm" / "model.bchisto" if name == "predict" else ""
+        self.name, self.job, self.images, self.run, self._cli = (
+            name,
+            JOBS[name],
+            images,
+            folder / "run",
+            cli,
+        )
+        self.model = (
+            fixtures("boosted") / "boost" / "3-lightgbm" / "model.bchisto"
+            if name == "predict"
+            else ""
+        )
         if name == "boost":
             shutil.copytree(fixtures("described"), self.run)
         self.run.mkdir(exist_ok=True, parents=True)
 
     def words(self, *more, name=None):
         job = JOBS[name or self.name]
-        return [*(w.format(images=self.images, run=self.run, model=self.model) for w in job.words.split()), *more]
+        return [
+            *(
+                w.format(images=self.images, run=self.run, model=self.model)
+                for w in job.words.split()
+            ),
+            *more,
+        ]
 
     def go(self, *more, pack=0, act=None, moment="after", seen=None, jobs=1, name=None):
         """Run the command in this process; return its exit code, stdout and stderr."""
@@ -60,7 +79,15 @@ class Place:
 
     def process(self, pack, number, moment):
         """Start the command in a process of its own, which gets a signal at a pack."""
-        words = [sys.executable, "-m", "engine_jobs", str(pack), number, moment, *map(str, self.words("--jobs", 1))]
+        words = [
+            sys.executable,
+            "-m",
+            "engine_jobs",
+            str(pack),
+            number,
+            moment,
+            *map(str, self.words("--jobs", 1)),
+        ]
         return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -102,10 +129,13 @@ def ctrl_c():
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("featurize", "SIGINT"), ("featurize", "SIGTERM"), ("boost", "SIGINT"), ("predict", "SIGTERM"),
+        ("featurize", "SIGINT"),
+        ("featurize", "SIGTERM"),
+        ("boost", "SIGINT"),
+        ("predict", "SIGTERM"),
         pytest.param("finetune", "SIGTERM", marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_interrupted_and_resumed(place, whole, name, number):
     here = place(name)
     said = here.stop(2, number)
@@ -140,7 +170,9 @@ def test_killed_and_resumed(place, whole, name, moment):
     here.finish()
     assert here.results() == whole(name)
     if name != "predict":  # whose record is written with its table
-        statuses = [entry["status"] for entry in json.loads((here.run / "run.json").read_text())["records"]]
+        statuses = [
+            entry["status"] for entry in json.loads((here.run / "run.json").read_text())["records"]
+        ]
         assert statuses[-2:] == ["interrupted", "ok"]
 
 
@@ -173,11 +205,18 @@ def test_workers_of_dask(dask, place, whole, name, monkeypatch):
     import distributed
 
     expected, here = whole(name), place(name)
-    monkeypatch.setitem(JOBS, name, JOBS[name].without("--threads 1"))  # these workers have their own
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    monkeypatch.setitem(
+        JOBS, name, JOBS[name].without("--threads 1")
+    )  # these workers have their own
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
         here.finish("--dask", cluster.scheduler_address)
     differing = {path for path, hashed in here.results().items() if expected[path] != hashed}
-    assert {path.rpartition("/")[2] for path in differing} <= {"settings.json", "report.html"}  # which name the threads
+    assert {path.rpartition("/")[2] for path in differing} <= {
+        "settings.json",
+        "report.html",
+    }  # which name the threads
 
 
 @pytest.mark.parametrize("name", jobs())
@@ -208,7 +247,10 @@ def test_packs_that_do_not_hold_are_made_again(place, whole, name):
     shutil.copy(others[0], moved)
     before = {path: path.stat().st_mtime_ns for path in others}
     said = here.finish(
-        "-v", pack=1, act=lambda: held.append({path: path.stat().st_mtime_ns for path in others}), seen=seen
+        "-v",
+        pack=1,
+        act=lambda: held.append({path: path.stat().st_mtime_ns for path in others}),
+        seen=seen,
     )
     for path, fault in ((cut, ""), (moved, "made under other settings")):
         assert f"{path}: incomplete ({fault}" in said
@@ -258,7 +300,9 @@ def test_a_disk_that_is_really_full(on_small_disk, place, whole, tmp_path, name)
     disk.mkdir()
     out, here.run = here.run, disk / "run"
     script = [sys.executable, "-c", REALLY_FULL, start, disk, out, *here.words("--jobs", 1)]
-    done = subprocess.run(on_small_disk(disk, "32m", *script), capture_output=True, text=True, timeout=400)
+    done = subprocess.run(
+        on_small_disk(disk, "32m", *script), capture_output=True, text=True, timeout=400
+    )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line in "01"] == ["1", "0"]
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
@@ -300,7 +344,9 @@ def test_overwritten_beside_a_running_command(place, whole, name):
         else (code == 1 and "another command has overwritten this folder meanwhile" in err)
     ), err
     here.finish()
-    assert whole(name).items() <= here.results().items()  # models of the first may lie beside them, and are not used
+    assert (
+        whole(name).items() <= here.results().items()
+    )  # models of the first may lie beside them, and are not used
 
 
 def add(folder, rows):
@@ -317,8 +363,16 @@ def turn(source, target):
 
 ONE = "benign/benign01.png"
 GROWTH = {
-    "add": (add, "2 images added (benign/between benign.png and 1 more)", {"featurize": 2, "predict": 2}),
-    "remove": (lambda folder, rows: rows.pop(ONE), f"1 image removed ({ONE})", {"featurize": 0, "predict": 0}),
+    "add": (
+        add,
+        "2 images added (benign/between benign.png and 1 more)",
+        {"featurize": 2, "predict": 2},
+    ),
+    "remove": (
+        lambda folder, rows: rows.pop(ONE),
+        f"1 image removed ({ONE})",
+        {"featurize": 0, "predict": 0},
+    ),
     "relabel": (
         lambda folder, rows: rows.update({ONE: "malignant"}),
         f"1 label changed ({ONE})",
@@ -337,22 +391,32 @@ GROWTH = {
 @pytest.mark.parametrize(
     ("name", "begun"),
     [
-        ("featurize", "finished"), ("predict", "interrupted"), ("boost", "finished"),
-        *(pytest.param(name, "interrupted", marks=pytest.mark.slow) for name in ("boost", "featurize")),
+        ("featurize", "finished"),
+        ("predict", "interrupted"),
+        ("boost", "finished"),
+        *(
+            pytest.param(name, "interrupted", marks=pytest.mark.slow)
+            for name in ("boost", "featurize")
+        ),
         pytest.param("finetune", "finished", marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change, begun):
     alter, words, counts = GROWTH[change]
     folder = shutil.copytree(tissue, tmp_path / "im ages \u00e9")
-    rows = {str(path.relative_to(folder)): path.parent.name for path in sorted(folder.rglob("*.png"))}
+    rows = {
+        str(path.relative_to(folder)): path.parent.name for path in sorted(folder.rglob("*.png"))
+    }
 
     def write():
         with (folder / "list.csv").open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([("path", "label"), *rows.items()])
 
     write()
-    if change == "relabel" and name in ("boost", "finetune"):  # folds that do not follow from labels
+    if change == "relabel" and name in (
+        "boost",
+        "finetune",
+    ):  # folds that do not follow from labels
         listed = "".join(f"{image},{1 + place % 3}\n" for place, image in enumerate(rows))
         (tmp_path / "mine.csv").write_text("image_id,fold\n" + listed)
         monkeypatch.setitem(JOBS, name, JOBS[name].folded(tmp_path / "mine.csv"))
@@ -364,7 +428,10 @@ def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change,
     alter(folder, rows)
     write()
     seen = []
-    if change == "alter" and (name, begun) not in (("featurize", "interrupted"), ("predict", "interrupted")):
+    if change == "alter" and (name, begun) not in (
+        ("featurize", "interrupted"),
+        ("predict", "interrupted"),
+    ):
         code, _, err = here.go(name=(*before, name)[0])
         assert (code, words in err or "other images" in err) == (2, True), err
         return
@@ -399,5 +466,7 @@ def test_an_image_that_cannot_be_decoded(place, tissue, tmp_path, name, skipped)
     for run in (here, fresh):
         code, _, err = run.go("--skip-errors", seen=seen)
         assert code == skipped, err
-        assert ["zz.png" in path.read_text() for path in run.run.glob("*failures.csv")] == [True] * skipped
+        assert ["zz.png" in path.read_text() for path in run.run.glob("*failures.csv")] == [
+            True
+        ] * skipped
     assert here.results() == fresh.results()

@@ -4,7 +4,13 @@ from itertools import product
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import compare_pairs, compare_tables, measure, precision_difference, unlike_pairs
+from bchisto.evaluate import (
+    compare_pairs,
+    compare_tables,
+    measure,
+    precision_difference,
+    unlike_pairs,
+)
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
@@ -16,8 +22,14 @@ from written_tables import predictions
 def table(name, hits, *, folds=5, groups=None):
     hits = np.asarray(hits)
     numbers = [k % folds + 1 for k in range(len(hits))]
-    return predictions(np.where(hits, 0.2, 0.8), "a" * len(hits), "ab", name=name, folds=numbers,
-                       groups=groups or [None] * len(hits))  # fmt: skip
+    return predictions(
+        np.where(hits, 0.2, 0.8),
+        "a" * len(hits),
+        "ab",
+        name=name,
+        folds=numbers,
+        groups=groups or [None] * len(hits),
+    )
 
 
 @pytest.fixture
@@ -42,7 +54,11 @@ def test_mcnemar_equals_statsmodels(hits):
 def test_equal_tables_and_tables_of_other_images(hits):
     a, _ = hits
     same = compare_tables(table("a", a), table("b", a))
-    assert (same["differences"]["accuracy"]["value"], same["p"], same["units_needed"]) == (0.0, 1.0, None)
+    assert (same["differences"]["accuracy"]["value"], same["p"], same["units_needed"]) == (
+        0.0,
+        1.0,
+        None,
+    )
     assert compare_pairs([table("a", a), table("b", a[:50])]) == []
     (pair,) = compare_pairs([table("a", a), table("b", ~a)])
     assert (pair["first"], pair["second"]) == ("a", "b")
@@ -50,7 +66,10 @@ def test_equal_tables_and_tables_of_other_images(hits):
 
 def clustered(rng, units, per, *, strength=8):
     """Two classifiers of equal skill whose accuracy differs from patient to patient."""
-    hits = [rng.random((units, per)) < rng.beta(0.8 * strength, 0.2 * strength, units)[:, None] for _ in range(2)]
+    hits = [
+        rng.random((units, per)) < rng.beta(0.8 * strength, 0.2 * strength, units)[:, None]
+        for _ in range(2)
+    ]
     groups = [f"g{k // per}" for k in range(units * per)]
     return [table(name, one.ravel(), groups=groups) for name, one in zip("ab", hits, strict=True)]
 
@@ -60,7 +79,9 @@ def test_the_sign_flip_test_by_counting_patterns(rng, units):
     changes = rng.integers(-4, 5, units)
     sums = np.array([abs(np.dot(signs, changes)) for signs in product((-1, 1), repeat=units)])
     reached = abs(changes.sum())
-    assert sign_flip(changes) == pytest.approx((np.mean(sums > reached) + np.mean(sums >= reached)) / 2)
+    assert sign_flip(changes) == pytest.approx(
+        (np.mean(sums > reached) + np.mean(sums >= reached)) / 2
+    )
 
 
 def test_holm_equals_statsmodels(rng):
@@ -87,7 +108,9 @@ def test_every_difference_is_that_of_the_figures(rng):
         assert found[name]["value"] == pytest.approx(second[name]["value"] - first[name]["value"])
     recall = [one["per_class"]["malignant"] for one in (first, second)]
     for name, key in (("sensitivity", "recall"), ("specificity", "specificity")):
-        assert found[name]["value"] == pytest.approx(recall[1][key]["value"] - recall[0][key]["value"])
+        assert found[name]["value"] == pytest.approx(
+            recall[1][key]["value"] - recall[0][key]["value"]
+        )
     for one in found.values():
         assert one["interval"][0] < one["value"] < one["interval"][1]
 
@@ -128,30 +151,45 @@ def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
     ):
         said = said.format("for the same row, ")
         assert compare_pairs((first, second)) == []
-        assert unlike_pairs((first, second)) == [f"a and b are not compared: they name different {said}"]
+        assert unlike_pairs((first, second)) == [
+            f"a and b are not compared: they name different {said}"
+        ]
         with pytest.raises(InputError, match=said):
             compare_tables(first, second)
-    assert len(compare_pairs((grouped, b))) == 1  # a table without patients takes those of the other
+    assert (
+        len(compare_pairs((grouped, b))) == 1
+    )  # a table without patients takes those of the other
 
 
 def test_a_table_without_folds_is_compared_by_image(rng):
     """As a table of another program; its rows are in another order."""
-    a, b = (replace(table(name, rng.random(20) < 0.7, folds=5), labels=np.arange(20) % 2) for name in "ab")
+    a, b = (
+        replace(table(name, rng.random(20) < 0.7, folds=5), labels=np.arange(20) % 2)
+        for name in "ab"
+    )
     order = rng.permutation(20)
     bare = take_rows(replace(b, folds=(None,) * 20), order)
-    (expected,), (pair,), (turned,) = compare_pairs((a, b)), compare_pairs((a, bare)), compare_pairs((bare, a))
+    (expected,), (pair,), (turned,) = (
+        compare_pairs((a, b)),
+        compare_pairs((a, bare)),
+        compare_pairs((bare, a)),
+    )
     same = ("p", "least_p", "variance_factor", "only_first")
     assert [pair[name] for name in same] == [expected[name] for name in same]
     assert turned["p"] == pair["p"]
     assert pair["differences"]["auc"] == expected["differences"]["auc"]
     assert turned["variance_factor"] == pair["variance_factor"] > 1
     other = replace(b, folds=b.folds[1:] + b.folds[:1])
-    assert unlike_pairs((a, other)) == ["a and b are not compared: they test the same images in other folds"]
+    assert unlike_pairs((a, other)) == [
+        "a and b are not compared: they test the same images in other folds"
+    ]
 
 
 def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     a, b = hits
-    one, several = (compare_pairs([table("a", a, folds=k), table("b", b, folds=k)])[0] for k in (1, 5))
+    one, several = (
+        compare_pairs([table("a", a, folds=k), table("b", b, folds=k)])[0] for k in (1, 5)
+    )
     assert (one["variance_factor"], several["variance_factor"]) == (1.0, FOLDS)
     changed = one["only_first"] + one["only_second"]
     student = 2 * t.sf(norm.isf(one["p"] / 2) / FOLDS**0.5, changed - 1)
@@ -159,14 +197,19 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     flipped = compare_pairs([replace(each, group_is="patient") for each in clustered(rng, 4, 5)])[0]
     named = {"image": "image", "group": "patient"}
     for pair, test in (
-        (one, "McNemar p = "), (several, f"McNemar, variance times {FOLDS:g}, p = "),
+        (one, "McNemar p = "),
+        (several, f"McNemar, variance times {FOLDS:g}, p = "),
         (flipped, f"sign flips of 4 patients, variance times {FOLDS_OF_GROUPS:g}, p = "),
-    ):  # fmt: skip
-        lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
+    ):
+        lines = comparison_lines(
+            {"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]}
+        )
         assert test in " ".join(map(str.strip, lines))
         assert max(map(len, lines)) <= 100
     metrics = measure(table("a", a, folds=5), bootstrap=0)
-    exact, approximate = (methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several))
+    exact, approximate = (
+        methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several)
+    )
     assert "by McNemar's mid-p test [@mcnemar1947], with Holm's" in exact
     assert "approximate" not in exact
     assert "such a p is approximate" in approximate
@@ -190,7 +233,10 @@ def test_the_difference_of_two_aucs_has_the_variance_of_delong(rng):
 def test_a_margin_that_the_interval_excludes(hits):
     a, b = hits
     low = compare_tables(table("a", a), table("b", b))["differences"]["accuracy"]["interval"][0]
-    assert [compare_tables(table("a", a), table("b", b), margin=m)["not_inferior"] for m in (abs(low) + 0.01, 0.0)] == [
+    assert [
+        compare_tables(table("a", a), table("b", b), margin=m)["not_inferior"]
+        for m in (abs(low) + 0.01, 0.0)
+    ] == [
         True,
         low > 0,
     ]
@@ -200,25 +246,41 @@ def test_by_unit_patients_weigh_the_same():
     """One patient of 60 % of the images cannot be estimated over images; over patients it can."""
     member = np.r_[np.zeros(60, int), np.repeat(np.arange(1, 11), 4)]
     a, b = np.arange(100) % 4 < 2, np.arange(100) % 4 < 3
-    tables = [table(name, one, folds=1, groups=[f"g{k}" for k in member]) for name, one in (("a", a), ("b", b))]
+    tables = [
+        table(name, one, folds=1, groups=[f"g{k}" for k in member])
+        for name, one in (("a", a), ("b", b))
+    ]
     found = compare_tables(*tables)
     assert found["differences"]["accuracy"]["interval"] is None
     assert found["detectable"] > 0  # by patient
-    lines = comparison_lines({"tables": {"a": {"names": {"image": "image", "group": "patient"}}},
-                              "comparisons": [{"first": "a", "second": "b", **found}]})  # fmt: skip
-    assert "not estimable: one group holds 60 % of the 100 images); by patient +25.0" in " ".join(map(str.strip, lines))
+    lines = comparison_lines(
+        {
+            "tables": {"a": {"names": {"image": "image", "group": "patient"}}},
+            "comparisons": [{"first": "a", "second": "b", **found}],
+        }
+    )
+    assert "not estimable: one group holds 60 % of the 100 images); by patient +25.0" in " ".join(
+        map(str.strip, lines)
+    )
     assert found["differences"]["accuracy"]["reason"] == "one group holds 60 % of the 100 images"
     assert found["differences"]["by_unit"]["value"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]
 
 
 def called(positive, labels, groups=None):
-    return predictions(np.where(positive, 0.9, 0.1), np.asarray(labels, int), groups=groups or [None] * len(positive))
+    return predictions(
+        np.where(positive, 0.9, 0.1),
+        np.asarray(labels, int),
+        groups=groups or [None] * len(positive),
+    )
 
 
 @pytest.mark.parametrize(
     ("f1", "first", "second", "most"),
-    [(False, 20 / 24, 1, 0.4), (True, 40 / 44, 20 / 30, 0.05)],  # twice the hits by calls and positives
+    [
+        (False, 20 / 24, 1, 0.4),
+        (True, 40 / 44, 20 / 30, 0.05),
+    ],  # twice the hits by calls and positives
 )
 def test_precisions_by_hand(f1, first, second, most):
     """Of 24 called malignant by the first 20 are so, of ten by the second all."""
@@ -239,5 +301,7 @@ def test_patients_are_the_units_of_precisions():
     b = np.where(rng.random(40) < 0.7, labels, a)
     one = precision_difference(called(a, labels), called(b, labels))
     groups = [f"p{k // 10}" for k in range(400)]
-    many = precision_difference(*(called(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b)))
+    many = precision_difference(
+        *(called(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b))
+    )
     np.testing.assert_allclose(many["interval"], one["interval"])

@@ -20,9 +20,13 @@ def simulation():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
         patch.setenv("OMP_NUM_THREADS", "1")
-        spec = importlib.util.spec_from_file_location("simulated_coverage", BENCHMARKS / "coverage.py")
+        spec = importlib.util.spec_from_file_location(
+            "simulated_coverage", BENCHMARKS / "coverage.py"
+        )
         module = importlib.util.module_from_spec(spec)
-        patch.setitem(__import__("sys").modules, spec.name, module)  # dataclasses look their module up
+        patch.setitem(
+            __import__("sys").modules, spec.name, module
+        )  # dataclasses look their module up
         spec.loader.exec_module(module)
         yield module
 
@@ -34,17 +38,26 @@ def simulation():
 def test_intervals_cover_and_tests_reject_little(simulation, name, tables, least):
     """Bounds are three standard errors below 95 % and above 5 %, or so."""
     _, counts = simulation.work((name, 0, tables))
-    pairs = [(figure, "ours", kind) for figure in ("accuracy", "auc") for kind in ("equal", "better")]
+    pairs = [
+        (figure, "ours", kind) for figure in ("accuracy", "auc") for kind in ("equal", "better")
+    ]
     for key in [(figure, "ours") for figure in ("accuracy", "balanced_accuracy", "auc")] + pairs:
         _, known, held, _ = counts[key]
         assert held / known >= least, key
     drawn, _, rejected, _ = counts["rejects", "ours"]
     assert rejected / drawn <= 1.01 - least
     rows = simulation.rows_of({name: counts})
-    assert {row[1] for row in rows if row[0] == name} >= {"accuracy", "difference of auc", "rejects"}
+    assert {row[1] for row in rows if row[0] == name} >= {
+        "accuracy",
+        "difference of auc",
+        "rejects",
+    }
 
 
 def test_the_table_of_the_documents_is_that_of_what_was_measured(simulation):
     _, *rows = csv.reader((BENCHMARKS / "coverage.csv").read_text().splitlines())
     assert {row[0] for row in rows} == {*simulation.DESIGNS, *simulation.CROSSED}
-    assert "\n".join(simulation.summary_of(rows)) in (REPOSITORY / "docs" / "evaluation.md").read_text()
+    assert (
+        "\n".join(simulation.summary_of(rows))
+        in (REPOSITORY / "docs" / "evaluation.md").read_text()
+    )

@@ -18,8 +18,12 @@ CLASSES = ("benign", "malignant")
 def random_table(rng, n=300, folds=5, sure=1.0, classes=CLASSES):
     labels = rng.integers(0, len(classes), n)
     logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
-    probabilities = apply_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1 / sure)
-    return predictions(probabilities, labels, classes, folds=[1 + k % folds if folds else None for k in range(n)])
+    probabilities = apply_temperature(
+        np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1 / sure
+    )
+    return predictions(
+        probabilities, labels, classes, folds=[1 + k % folds if folds else None for k in range(n)]
+    )
 
 
 def test_fold_curves_are_scikit_learns(rng):
@@ -42,7 +46,9 @@ def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
     table = random_table(rng, n=40, folds=4)
     folds = np.where(table.labels == 1, np.minimum(np.array(table.folds), 3), table.folds)
     path = saved(replace(table, folds=tuple(folds.tolist())), tmp_path / "t.csv")
-    view = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=0))["tables"]["t"]["two_class"]
+    view = write_evaluation(evaluate(path, out=tmp_path / "out", bootstrap=0))["tables"]["t"][
+        "two_class"
+    ]
     assert view["auc_per_fold"][3] is None
     assert None not in view["auc_per_fold"][:3]
     assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
@@ -78,7 +84,9 @@ def test_the_temperature_of_a_fold_does_not_see_its_images(rng):
     table = random_table(rng, n=100)
     before, _ = fold_temperatures(table)
     inside = np.array(table.folds) == 2
-    after, _ = fold_temperatures(replace(table, labels=np.where(inside, 1 - table.labels, table.labels)))
+    after, _ = fold_temperatures(
+        replace(table, labels=np.where(inside, 1 - table.labels, table.labels))
+    )
     assert after[2] == before[2]
     assert all(after[fold] != before[fold] for fold in (1, 3, 4, 5))
 
@@ -89,7 +97,10 @@ def test_one_fold_has_no_temperature(rng):
 
 
 def test_every_table_is_written_as_csv(rng, tmp_path):
-    tables = [saved(random_table(np.random.default_rng(0), n=60), tmp_path / f"{name}.csv") for name in "ab"]
+    tables = [
+        saved(random_table(np.random.default_rng(0), n=60), tmp_path / f"{name}.csv")
+        for name in "ab"
+    ]
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     for stem in ("tables", "per-fold", "per-class", "confusion", "set-points", "paired-tests"):
@@ -118,7 +129,9 @@ def test_published_beside_obtained(published, obtained, interval, cells):
 
 def test_published_tables_are_written(tmp_path):
     figure = PublishedFigure("ResNet_400", 84.2, 83.0, 4.2, 3.9, (80.0, 86.0))
-    table = PublishedTable("accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None)))
+    table = PublishedTable(
+        "accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None))
+    )
     (path,) = write_published(tmp_path, [table])
     with path.open() as handle:
         rows = list(csv.DictReader(handle))

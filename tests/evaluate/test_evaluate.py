@@ -12,29 +12,51 @@ from written_tables import predictions
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
-    result = write_evaluation(evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path))
+    result = write_evaluation(
+        evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path)
+    )
     metrics = result["tables"]["crossvalidation"]
     assert metrics["accuracy"]["value"] == 0.8725
-    assert metrics["accuracy_per_fold"] == [0.925, 0.825, 0.875, 0.875, 0.875, 0.9, 0.85, 0.875, 0.875, 0.85]
+    assert metrics["accuracy_per_fold"] == [
+        0.925,
+        0.825,
+        0.875,
+        0.875,
+        0.875,
+        0.9,
+        0.85,
+        0.875,
+        0.875,
+        0.85,
+    ]
     assert metrics["confusion"] == [[95, 5, 0, 0], [8, 81, 2, 9], [4, 5, 86, 5], [2, 3, 8, 87]]
     assert metrics["classes"] == ["Normal", "Benign", "InSitu", "Invasive"]
     assert round(100 * metrics["accuracy_std"], 1) == 2.6
     assert round(100 * metrics["two_class"]["accuracy"]["value"], 1) in (93.7, 93.8)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
-    assert (tmp_path / "tables.csv").read_text().startswith("table,protocol,n,accuracy,accuracy_low,accuracy_high")
+    assert (
+        (tmp_path / "tables.csv")
+        .read_text()
+        .startswith("table,protocol,n,accuracy,accuracy_low,accuracy_high")
+    )
 
 
 def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     result = write_evaluation(evaluate([boosted], out=tmp_path, bootstrap=50))
     (name,) = result["tables"]
     assert name == "3-lightgbm"
-    own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]["fusion"]
+    own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"][
+        "fusion"
+    ]
     assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
     lines = (boosted / "boost" / "3-lightgbm" / "folds.csv").read_text().splitlines()
     rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
     expected = [
-        [sum(label == name and number != str(fold) for label, number in rows) for name in own["classes"]]
+        [
+            sum(label == name and number != str(fold) for label, number in rows)
+            for name in own["classes"]
+        ]
         for fold in (1, 2, 3)
     ]
     assert result["tables"][name]["trained_per_fold"] == own["trained_per_fold"] == expected
@@ -44,8 +66,15 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
 def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp_path):
     """So that metrics.json does not depend on where that lies."""
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
-    copies = [tmp_path / "x" / name for name in ("a/t.csv", "b/t.csv", "run/boost/5/predictions.csv",
-                                                 "run/finetune/5/predictions.csv")]  # fmt: skip
+    copies = [
+        tmp_path / "x" / name
+        for name in (
+            "a/t.csv",
+            "b/t.csv",
+            "run/boost/5/predictions.csv",
+            "run/finetune/5/predictions.csv",
+        )
+    ]
     for copy in copies:
         copy.parent.mkdir(parents=True)
         copy.write_bytes(table.read_bytes())
@@ -56,7 +85,9 @@ def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp
 
 def test_what_does_not_fit(tmp_path, boosted):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no predictions\.csv in this folder; give a run folder of bchisto boost"):
+    with pytest.raises(
+        InputError, match=r"no predictions\.csv in this folder; give a run folder of bchisto boost"
+    ):
         evaluate([tmp_path / "empty"], out=tmp_path / "out")
     for changes, message in (
         ({"bootstrap": -1}, "`bootstrap` -1: give 0 to 100,000 draws"),
@@ -73,7 +104,14 @@ def tiny_table(name="fusion", flip=()):
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
     for row in flip:
         p[row] = p[row, ::-1]
-    return predictions(p, [0, 1, 0, 1], name=name, image_ids=list("wxyz"), folds=[1, 1, 2, 2], protocol="2 test folds")
+    return predictions(
+        p,
+        [0, 1, 0, 1],
+        name=name,
+        image_ids=list("wxyz"),
+        folds=[1, 1, 2, 2],
+        protocol="2 test folds",
+    )
 
 
 def test_the_table_of_the_paper_by_hand():
@@ -95,7 +133,11 @@ def report(tmp_path, he_image):
     panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
     path = tmp_path / "report.html"
     write_report(
-        path, title="A & B", panels=panels, banners=["SYNTHETIC IMAGES: mind <this>"], settings={"stain": "macenko"}
+        path,
+        title="A & B",
+        panels=panels,
+        banners=["SYNTHETIC IMAGES: mind <this>"],
+        settings={"stain": "macenko"},
     )
     return path
 
@@ -120,9 +162,13 @@ def recorded(folder, rng, *, positive, rule="max"):
         lines.append(f"i{k},{classes[k % 4]}," + ",".join(f"{value:.6f}" for value in p))
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
     run = {
-        "classes": classes, "protocol": "p", "images_sha256": "x", "banners": [], "command": "finetune",
+        "classes": classes,
+        "protocol": "p",
+        "images_sha256": "x",
+        "banners": [],
+        "command": "finetune",
         "two_class": {"positive": positive, "rule": rule, "thresholds": [0.5]},
-    }  # fmt: skip
+    }
     content = {"tables": {folder.name: {"two_class": {}}}, "run": run}
     (folder / "metrics.json").write_text(json.dumps(content))
     return folder / "predictions.csv"
@@ -141,5 +187,7 @@ def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monke
             found = pairs[0]["differences"][name]["value"]
             assert found == pytest.approx(second[name]["value"] - first[name]["value"])
     other = recorded(folder / "c", rng, positive=["Benign"])
-    (pair,) = write_evaluation(evaluate([a, other], out=tmp_path / "out", bootstrap=0))["comparisons"]
+    (pair,) = write_evaluation(evaluate([a, other], out=tmp_path / "out", bootstrap=0))[
+        "comparisons"
+    ]
     assert list(pair["differences"]) == ["accuracy", "balanced_accuracy", "auc"]

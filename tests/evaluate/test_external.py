@@ -30,26 +30,57 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
     made = [
-        {"accuracy": {"value": hits / 100, "interval": proportion_confint(hits, 100, method="wilson")}, "n": 100}
+        {
+            "accuracy": {
+                "value": hits / 100,
+                "interval": proportion_confint(hits, 100, method="wilson"),
+            },
+            "n": 100,
+        }
         for hits in (80, 90)
     ]
     (table,) = read_predictions(write(tmp_path / "x.csv", 80))
-    found = external_validation(*(Panel(table, metrics) for metrics in made))["figures"]["accuracy"]["drop"]
+    found = external_validation(*(Panel(table, metrics) for metrics in made))["figures"][
+        "accuracy"
+    ]["drop"]
     assert found["value"] == pytest.approx(0.1)
     np.testing.assert_allclose(
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
-    out, _ = completed("evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200)
-    assert "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: a drop of +10.0 points (95 % CI" in out
-    out, _ = completed("evaluate", inside, "--against", outside, "--out", tmp_path / "g", "--bootstrap", 200,
-                         "--sensitivity", 0.6)  # fmt: skip
-    assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -" in out
-    assert "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
+    out, _ = completed(
+        "evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200
+    )
+    assert (
+        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: a drop of +10.0 points (95 % CI"
+        in out
+    )
+    out, _ = completed(
+        "evaluate",
+        inside,
+        "--against",
+        outside,
+        "--out",
+        tmp_path / "g",
+        "--bootstrap",
+        200,
+        "--sensitivity",
+        0.6,
+    )
+    assert (
+        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -"
+        in out
+    )
+    assert (
+        "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %"
+        in " ".join(out.split())
+    )
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
     assert "Thresholds of out for a target sensitivity, applied to in" in report
     view = TwoClassView(sensitivities=0.6)
-    (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view).result["external"]
+    (row,) = evaluate(
+        [outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view
+    ).result["external"]
     (point,) = row["wanted"]  # the threshold is that of the internal table
     assert (point["threshold"], point["sensitivity"]["value"]) == (0.9, 0.8)
     assert point["sensitivity"]["interval"][0] < 0.8
@@ -67,13 +98,24 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
 
 
 def test_images_that_trained_are_named(tmp_path, completed):
-    _, err = completed("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
+    _, err = completed(
+        "evaluate",
+        write(tmp_path / "t.csv", 80, trained=12),
+        "--out",
+        tmp_path / "e",
+        "--bootstrap",
+        0,
+    )
     said = "t: SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
-    text = " ".join(headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]))
+    text = " ".join(
+        headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"])
+    )
     assert "12 images trained the models, so this does not show what to expect" in text
     assert said in (tmp_path / "e" / "report.html").read_text()
-    result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0).result
+    result = evaluate(
+        [write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0
+    ).result
     assert not any("SEEN IN TRAINING" in note for note in result["notes"])
 
 
@@ -81,7 +123,9 @@ def patches(path, images=20, extra=""):
     """Write a table of three patches of each image."""
     lines = ["image_id,label,group,patch,p_benign,p_malignant"]
     for row in range(images):
-        lines += [f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)]
+        lines += [
+            f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)
+        ]
     path.write_text("\n".join(lines))
     return path
 
@@ -92,21 +136,29 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     run.mkdir()
     write(run / "predictions.csv", 90)
     said = "5 folds; by image, rule average"
-    content = {"tables": {"t": {"protocol": said}}, "run": {"protocol": "5 folds", "classes": CLASSES}}
+    content = {
+        "tables": {"t": {"protocol": said}},
+        "run": {"protocol": "5 folds", "classes": CLASSES},
+    }
     (run / "metrics.json").write_text(json.dumps(content))
     outside = write(tmp_path / "out.csv", 80, extra="x")
     result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0).result
     (row,) = result["external"]
     assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert not any("not compared" in note for note in result["notes"])
-    result = evaluate([patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0).result
+    result = evaluate(
+        [patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0
+    ).result
     assert result["external"] == []
     said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
     assert any(said in note for note in result["notes"])
     both = evaluate(
-        [tmp_path / "p.csv"], out=tmp_path / "g", against=[run], bootstrap=0,
+        [tmp_path / "p.csv"],
+        out=tmp_path / "g",
+        against=[run],
+        bootstrap=0,
         aggregation=Aggregation(["row", "image"], ["average", "vote"]),
-    ).result  # fmt: skip
+    ).result
     assert len(both["external"]) == 2  # each rule with its own
 
 
@@ -120,5 +172,7 @@ def test_images_that_both_tables_hold_are_named(tmp_path):
     outside = patches(tmp_path / "out.csv", extra="x")
     result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0).result
     assert result["external"][0]["shared"] == {}
-    same = ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do
+    same = (
+        ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do
+    )
     assert result["notes"] == [f"in{same}", f"out{same}"]

@@ -25,7 +25,9 @@ def same(new, old, path=""):
         for place, (a, b) in enumerate(zip(new, old, strict=True)):
             same(a, b, f"{path}/{place}")
     elif isinstance(old, float):
-        assert new == pytest.approx(old, rel=1e-5 if "/temperature/" in path else 1e-9, abs=1e-12), path
+        assert new == pytest.approx(
+            old, rel=1e-5 if "/temperature/" in path else 1e-9, abs=1e-12
+        ), path
     else:
         assert new == old, path
 
@@ -33,6 +35,13 @@ def same(new, old, path=""):
 def test_metrics(tmp_path, monkeypatch):
     """Without the metrics of other packages that may be installed."""
     monkeypatch.setattr("bchisto.evaluate.known_metrics._plug_ins", lambda path: ())
-    evaluate([GOLDEN / f"{name}.csv" for name in ("folds", "called", "lacking")], out=tmp_path, bootstrap=0)
-    found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, GOLDEN / "expected"))
+    evaluate(
+        [GOLDEN / f"{name}.csv" for name in ("folds", "called", "lacking")],
+        out=tmp_path,
+        bootstrap=0,
+    )
+    found, expected = (
+        json.loads((folder / "metrics.json").read_text())
+        for folder in (tmp_path, GOLDEN / "expected")
+    )
     same(found, expected)

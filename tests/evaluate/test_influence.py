@@ -28,7 +28,12 @@ def rows(rng, count=80):
 def left_out(figure, count):
     """The influence of each row by leaving it out."""
     whole = figure(np.arange(count))
-    return np.array([(whole - figure(np.delete(np.arange(count), row))) * (count - 1) / count for row in range(count)])
+    return np.array(
+        [
+            (whole - figure(np.delete(np.arange(count), row))) * (count - 1) / count
+            for row in range(count)
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", ["kappa", "matthews", "f1", "auc"])
@@ -46,8 +51,14 @@ def test_influences_are_what_leaving_a_row_out_changes(rng, name):
             matrix_part(matthews, labels, called, 3),
             lambda at: metrics.matthews_corrcoef(labels[at], called[at]),
         ),
-        "f1": (f1_part(labels == 1, called == 1), lambda at: metrics.f1_score(labels[at] == 1, called[at] == 1)),
-        "auc": (auc_part(labels == 1, scores), lambda at: metrics.roc_auc_score(labels[at] == 1, scores[at])),
+        "f1": (
+            f1_part(labels == 1, called == 1),
+            lambda at: metrics.f1_score(labels[at] == 1, called[at] == 1),
+        ),
+        "auc": (
+            auc_part(labels == 1, scores),
+            lambda at: metrics.roc_auc_score(labels[at] == 1, scores[at]),
+        ),
     }[name]
     assert part.value == pytest.approx(figure(np.arange(300)))
     assert part.effect.sum() == pytest.approx(0.0, abs=1e-9)
@@ -76,7 +87,10 @@ def test_an_auc_counts_pairs_within_their_fold(rng):
 
 
 def test_the_variance_over_units_of_unequal_size_is_that_of_a_jackknife(rng):
-    assert (kish([10, 10, 0]), kish([])) == (2.0, 0.0)  # how many units of equal size these are worth
+    assert (kish([10, 10, 0]), kish([])) == (
+        2.0,
+        0.0,
+    )  # how many units of equal size these are worth
     member = np.repeat(range(30), rng.integers(1, 60, 30))
     hits = (rng.random(len(member)) < rng.beta(6, 2, 30)[member]).astype(float)
     expected = sum((hits.mean() - hits[member != one].mean()) ** 2 for one in range(30))
@@ -90,7 +104,9 @@ def test_shares_are_those_of_statsmodels(rng):
     alone = share_interval(hits, np.arange(4000))
     np.testing.assert_allclose(alone.ends, proportion_confint(hits.sum(), 4000, method="beta"))
     pairs = share_interval(hits, np.arange(4000) // 2)
-    np.testing.assert_allclose(pairs.ends, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3)
+    np.testing.assert_allclose(
+        pairs.ends, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3
+    )
 
 
 def test_what_one_unit_outweighs_cannot_be_estimated():
@@ -100,12 +116,20 @@ def test_what_one_unit_outweighs_cannot_be_estimated():
     everywhere = np.ones(60, dtype=bool)
     units = Units(np.repeat([0, 1, 2], [36, 12, 12]), noun="patient", row="patch")
     change = difference(share_part(hits, everywhere), share_part(~hits, everywhere))
-    for one in (difference_interval([change], units), normal_interval(1.0, np.ones(3), units, model=1.0, few=3)):
+    for one in (
+        difference_interval([change], units),
+        normal_interval(1.0, np.ones(3), units, model=1.0, few=3),
+    ):
         assert (one.ends, one.reason) == (None, "one patient holds 60 % of the 60 patches")
     truth = np.arange(60) < 36
-    assert interval([auc_part(truth, hits * 1.0)], Units(np.repeat([0, 1, 2, 3], [18, 18, 12, 12]))).ends
+    assert interval(
+        [auc_part(truth, hits * 1.0)], Units(np.repeat([0, 1, 2, 3], [18, 18, 12, 12]))
+    ).ends
     alone = Units(np.r_[np.zeros(12, int), np.arange(48) // 6 + 1])
-    assert interval([auc_part(np.arange(60) < 12, hits * 1.0)], alone).reason == "only one group of a class"
+    assert (
+        interval([auc_part(np.arange(60) < 12, hits * 1.0)], alone).reason
+        == "only one group of a class"
+    )
 
 
 def test_the_mean_of_parts_that_are_all_1_is_not_certain():
@@ -115,7 +139,9 @@ def test_the_mean_of_parts_that_are_all_1_is_not_certain():
     assert 0.6 < low < 0.9
     assert high == 1.0
     low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).ends
-    assert low == pytest.approx(40 / (40 + 2.0930240544082634**2), rel=0.01)  # worth 40 rows of a share
+    assert low == pytest.approx(
+        40 / (40 + 2.0930240544082634**2), rel=0.01
+    )  # worth 40 rows of a share
     assert high == 1.0
 
 
@@ -124,8 +150,16 @@ def test_mid_p_by_the_binomial_distribution(right, rows):
     """At each end, more (or fewer) right rows and half of as many have a probability of 2.5 %."""
     low, high = mid_p(right / rows, float(rows))
     as_many = [binom.pmf(right, rows, end) / 2 for end in (low, high)]
-    assert low == 0.0 if right == 0 else binom.sf(right, rows, low) + as_many[0] == pytest.approx(0.025)
-    assert high == 1.0 if right == rows else binom.cdf(right - 1, rows, high) + as_many[1] == pytest.approx(0.025)
+    assert (
+        low == 0.0
+        if right == 0
+        else binom.sf(right, rows, low) + as_many[0] == pytest.approx(0.025)
+    )
+    assert (
+        high == 1.0
+        if right == rows
+        else binom.cdf(right - 1, rows, high) + as_many[1] == pytest.approx(0.025)
+    )
 
 
 def by_hand(hits, inside, member, *, least, power):
@@ -135,7 +169,10 @@ def by_hand(hits, inside, member, *, least, power):
 
     share, units = hits[inside].mean(), np.unique(member[inside])
     size = np.array([(member[inside] == one).sum() for one in units])
-    summed = np.array([(hits[inside] - share)[member[inside] == one].sum() for one in units]) / inside.sum()
+    summed = (
+        np.array([(hits[inside] - share)[member[inside] == one].sum() for one in units])
+        / inside.sum()
+    )
     squares = np.square(summed / (1 - size / size.sum()) ** power)
     rows = share * (1 - share) / squares.sum()
     worth = size.sum() ** 2 / np.square(size).sum()
@@ -161,10 +198,14 @@ def test_predictive_values_by_hand(outweighed):
     """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
     member, truth, called = outweighed
     found = Units(member).share(truth, called, predictive=True).ends
-    np.testing.assert_allclose(found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9)
+    np.testing.assert_allclose(
+        found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9
+    )
     assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
     sensitivity = Units(member).share(called, truth).ends
-    np.testing.assert_allclose(sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9
+    )
 
 
 def test_likelihood_ratios_by_hand(outweighed):
@@ -172,7 +213,9 @@ def test_likelihood_ratios_by_hand(outweighed):
     member, truth, called = outweighed
     found = point_figures(Units(member), truth, called)["lr_positive"].ends
     yes, no = called[truth].mean(), called[~truth].mean()
-    (low, high), (least, most) = (by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth))
+    (low, high), (least, most) = (
+        by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth)
+    )
     down = np.hypot(np.log(yes / low), np.log(most / no))
     up = np.hypot(np.log(high / yes), np.log(no / least))
     np.testing.assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
@@ -182,13 +225,17 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypa
     """In differences of AUCs of single images: eight rows of a proportion; else four."""
     labels = np.repeat([0, 1, 2, 3], [30, 30, 30, 2])
     scores = rng.normal(size=(2, 92, 4)) + 2.5 * np.eye(4)[labels]
-    parts = [difference(*(auc_part(labels == k, of_table[:, k]) for of_table in scores)) for k in range(4)]
+    parts = [
+        difference(*(auc_part(labels == k, of_table[:, k]) for of_table in scores))
+        for k in range(4)
+    ]
     images, pairs = Units(np.arange(92)), Units(np.r_[np.arange(90) // 2, 45, 46])
 
     for of, units, ranked in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
         calls = []
         monkeypatch.setattr(
-            "bchisto.evaluate.variance.spread", lambda *args, to=calls, **more: to.append(more) or spread(*args, **more)
+            "bchisto.evaluate.variance.spread",
+            lambda *args, to=calls, **more: to.append(more) or spread(*args, **more),
         )
         difference_interval(of, units)
         assert [more["ranked"] for more in calls] == [ranked]

@@ -6,8 +6,16 @@ from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 
 # patient u: image a (patches .9 .2), image b (patches .4 .4 .4); patient v: image c (patches .6 .1 .1)
-PATCHES = [("a", "1", "u", 0.9), ("a", "2", "u", 0.2), ("b", "1", "u", 0.4), ("b", "2", "u", 0.4), ("b", "3", "u", 0.4),
-           ("c", "1", "v", 0.6), ("c", "2", "v", 0.1), ("c", "3", "v", 0.1)]  # fmt: skip
+PATCHES = [
+    ("a", "1", "u", 0.9),
+    ("a", "2", "u", 0.2),
+    ("b", "1", "u", 0.4),
+    ("b", "2", "u", 0.4),
+    ("b", "3", "u", 0.4),
+    ("c", "1", "v", 0.6),
+    ("c", "2", "v", 0.1),
+    ("c", "3", "v", 0.1),
+]
 
 
 @pytest.fixture
@@ -15,7 +23,9 @@ def path(tmp_path):
     lines = ["image_id,patch,label,group,fold,p_benign,p_malignant"]
     for image, patch, patient, malignant in PATCHES:
         label = "malignant" if patient == "u" else "benign"
-        lines.append(f"{image},{patch},{label},{patient},{1 if patient == 'u' else 2},{1 - malignant:.1f},{malignant}")
+        lines.append(
+            f"{image},{patch},{label},{patient},{1 if patient == 'u' else 2},{1 - malignant:.1f},{malignant}"
+        )
     file = tmp_path / "patches.csv"
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -63,10 +73,16 @@ def test_all_levels_side_by_side(path, tmp_path):
     result = evaluate([path], out=tmp_path / "out", aggregation=every, bootstrap=20).result
     counts = {name: metrics["n"] for name, metrics in result["tables"].items()}
     assert counts == {
-        "patches (row)": 8, "patches (image, average)": 3, "patches (image, vote)": 3,
-        "patches (group, average)": 2, "patches (group, vote)": 2,
-    }  # fmt: skip
-    assert result["tables"]["patches (group, average)"]["protocol"] == "2 folds of the table; by group, rule average"
+        "patches (row)": 8,
+        "patches (image, average)": 3,
+        "patches (image, vote)": 3,
+        "patches (group, average)": 2,
+        "patches (group, vote)": 2,
+    }
+    assert (
+        result["tables"]["patches (group, average)"]["protocol"]
+        == "2 folds of the table; by group, rule average"
+    )
     assert result["tables"]["patches (row)"]["units"]["kind"] == "group"
     pairs = {(row["first"], row["second"]) for row in result["comparisons"]}
     assert ("patches (image, average)", "patches (image, vote)") in pairs
@@ -74,9 +90,13 @@ def test_all_levels_side_by_side(path, tmp_path):
 
 def test_patches_listed_twice_and_unknown_levels(path, table, tmp_path):
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    with pytest.raises(InputError, match=r"patches\.csv:10: a, patch 1, is listed twice in fold 1; keep one row"):
+    with pytest.raises(
+        InputError, match=r"patches\.csv:10: a, patch 1, is listed twice in fold 1; keep one row"
+    ):
         read_predictions(path)
-    with pytest.raises(InputError, match="`level` slide: no such level; choose one of row, image, group"):
+    with pytest.raises(
+        InputError, match="`level` slide: no such level; choose one of row, image, group"
+    ):
         aggregate(table, level="slide")
     with pytest.raises(InputError, match="`levels` slide: choose one of row, image, group"):
         evaluate([path], out=tmp_path / "out", aggregation=Aggregation("slide"))

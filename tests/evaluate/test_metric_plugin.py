@@ -33,18 +33,36 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     assert low < mcc < high
     per_fold = tables["folds"]["mcc_per_fold"]
     assert len(per_fold) == 4
-    assert (tables["folds"]["mcc_mean"], tables["folds"]["mcc_std"]) == (np.mean(per_fold), np.std(per_fold))
+    assert (tables["folds"]["mcc_mean"], tables["folds"]["mcc_std"]) == (
+        np.mean(per_fold),
+        np.std(per_fold),
+    )
     with (tmp_path / "tables.csv").open(newline="") as handle:
         first, second = csv.DictReader(handle)
     assert list(first)[:3] == ["table", "protocol", "n"]
     assert list(first)[3:8] == [f"accuracy{end}" for end in ("", "_low", "_high", "_mean", "_std")]
-    assert list(first)[8:11] == ["balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"]
+    assert list(first)[8:11] == [
+        "balanced_accuracy",
+        "balanced_accuracy_low",
+        "balanced_accuracy_high",
+    ]
     assert list(first)[11:14] == ["auc", "auc_low", "auc_high"]
     assert list(first)[14:17] == [f"patient_recognition_rate{end}" for end in ("", "_low", "_high")]
-    assert list(first)[17:] == ["mcc", "mcc_low", "mcc_high", "mcc_mean", "mcc_std", "sureness", "sureness_low",
-                                "sureness_high"]  # fmt: skip
+    assert list(first)[17:] == [
+        "mcc",
+        "mcc_low",
+        "mcc_high",
+        "mcc_mean",
+        "mcc_std",
+        "sureness",
+        "sureness_low",
+        "sureness_high",
+    ]
     assert [float(first[name]) for name in ("mcc", "mcc_low", "mcc_high")] == [mcc, low, high]
-    assert (second["sureness"], second["sureness_low"]) == ("", "")  # this table has no probabilities
+    assert (second["sureness"], second["sureness_low"]) == (
+        "",
+        "",
+    )  # this table has no probabilities
     assert tables["called"]["sureness"] is None
     with (tmp_path / "per-fold.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -75,17 +93,43 @@ def test_a_metric_that_does_not_fit(change, message):
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
-        ("loss", "import nothing_of_this_name", "metric loss: its entry point cannot be loaded (ModuleNotFoundError"),
+        (
+            "loss",
+            "import nothing_of_this_name",
+            "metric loss: its entry point cannot be loaded (ModuleNotFoundError",
+        ),
         ("loss", "metric = 3", "metric loss: its entry point cannot be loaded (TypeError"),
-        ("loss", "metric = lambda: 3", "metric loss: its entry point gives no MetricSpec; report this to its package"),
-        ("loss", "metric = MetricSpec('gain', 'g', len)", "metric loss: its entry point gives one called gain"),
-        ("accuracy", "metric = MetricSpec('accuracy', 'a', len)", "metric accuracy: accuracy is taken already"),
-        ("confusion", "metric = MetricSpec('confusion', 'c', len)", "metric confusion: confusion is taken already"),
-        ("accuracy_mean", "metric = MetricSpec('accuracy_mean', 'c', len)", "accuracy_mean is taken already"),
+        (
+            "loss",
+            "metric = lambda: 3",
+            "metric loss: its entry point gives no MetricSpec; report this to its package",
+        ),
+        (
+            "loss",
+            "metric = MetricSpec('gain', 'g', len)",
+            "metric loss: its entry point gives one called gain",
+        ),
+        (
+            "accuracy",
+            "metric = MetricSpec('accuracy', 'a', len)",
+            "metric accuracy: accuracy is taken already",
+        ),
+        (
+            "confusion",
+            "metric = MetricSpec('confusion', 'c', len)",
+            "metric confusion: confusion is taken already",
+        ),
+        (
+            "accuracy_mean",
+            "metric = MetricSpec('accuracy_mean', 'c', len)",
+            "accuracy_mean is taken already",
+        ),
         ("mcc", "metric = MetricSpec('mcc', 'c', len)", "metric mcc: several packages offer it ("),
     ],
 )
-def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkeypatch, caplog, name, code, message):
+def test_one_that_cannot_be_used_is_left_out_and_said(
+    matthews, tmp_path, monkeypatch, caplog, name, code, message
+):
     package = "left_out_" + re.sub(r"\W", "_", tmp_path.name)
     offer(tmp_path, "metrics", package, SPEC + code, **{name: f"{package}:metric"})
     monkeypatch.syspath_prepend(tmp_path)
@@ -106,7 +150,9 @@ def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkey
         ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table: 1 / 0)", [1.0, 1.0]),
     ],
 )
-def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, completed, code, interval):
+def test_one_that_fails_costs_nothing_else(
+    tmp_path, monkeypatch, caplog, completed, code, interval
+):
     package = "failing_" + re.sub(r"\W", "_", tmp_path.name)
     offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)
@@ -114,5 +160,7 @@ def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, comple
     _, err = completed("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
     assert "metric loss: failed on folds and is left out there" in err
     found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
-    assert found["loss"] == (interval and {"value": 1.0, "interval": None, "method": "", "reason": None})
+    assert found["loss"] == (
+        interval and {"value": 1.0, "interval": None, "method": "", "reason": None}
+    )
     assert found["accuracy"]["interval"]

@@ -3,7 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, default_positive, measure, two_class_scores
+from bchisto.evaluate import (
+    PredictionTable,
+    TwoClassView,
+    default_positive,
+    measure,
+    two_class_scores,
+)
 from written_tables import predictions
 
 
@@ -21,21 +27,38 @@ def test_equal_scikit_learn(rng):
     t = table(rng)
     found = measure(t, TwoClassView("c", thresholds=[0.2, 0.6]))
     assert found["accuracy"]["value"] == metrics.accuracy_score(t.labels, t.predicted)
-    assert found["balanced_accuracy"]["value"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
+    assert found["balanced_accuracy"]["value"] == pytest.approx(
+        metrics.balanced_accuracy_score(t.labels, t.predicted)
+    )
     assert found["confusion"] == metrics.confusion_matrix(t.labels, t.predicted).tolist()
-    assert found["auc_pooled"] == pytest.approx(metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr"))
+    assert found["auc_pooled"] == pytest.approx(
+        metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr")
+    )
     whole = measure(replace(t, folds=(None,) * len(t)))
-    assert (whole["auc"]["value"], "auc_pooled" in whole) == (pytest.approx(found["auc_pooled"]), False)
-    report = metrics.classification_report(t.labels, t.predicted, output_dict=True, target_names=t.classes)
+    assert (whole["auc"]["value"], "auc_pooled" in whole) == (
+        pytest.approx(found["auc_pooled"]),
+        False,
+    )
+    report = metrics.classification_report(
+        t.labels, t.predicted, output_dict=True, target_names=t.classes
+    )
     for name in t.classes:
         assert found["per_class"][name]["f1"]["value"] == pytest.approx(report[name]["f1-score"])
-        assert found["per_class"][name]["precision"]["value"] == pytest.approx(report[name]["precision"])
+        assert found["per_class"][name]["precision"]["value"] == pytest.approx(
+            report[name]["precision"]
+        )
         assert found["per_class"][name]["recall"]["value"] == pytest.approx(report[name]["recall"])
         k = t.classes.index(name)
         truth, called = t.labels == k, t.predicted == k
-        assert found["per_class"][name]["specificity"]["value"] == pytest.approx(metrics.recall_score(~truth, ~called))
-    assert found["macro_f1"]["value"] == pytest.approx(metrics.f1_score(t.labels, t.predicted, average="macro"))
-    per_fold = [np.mean((t.predicted == t.labels)[np.array(t.folds) == fold]) for fold in (1, 2, 3, 4)]
+        assert found["per_class"][name]["specificity"]["value"] == pytest.approx(
+            metrics.recall_score(~truth, ~called)
+        )
+    assert found["macro_f1"]["value"] == pytest.approx(
+        metrics.f1_score(t.labels, t.predicted, average="macro")
+    )
+    per_fold = [
+        np.mean((t.predicted == t.labels)[np.array(t.folds) == fold]) for fold in (1, 2, 3, 4)
+    ]
     assert found["accuracy_per_fold"] == pytest.approx(per_fold)
     assert found["accuracy_std"] == pytest.approx(np.std(per_fold, ddof=0))
 
@@ -79,7 +102,10 @@ def test_positive_classes(rng):
 def test_a_class_without_images_leaves_auc_undefined(rng):
     t = table(rng, classes=("a", "b"))
     wide = predictions(
-        np.column_stack([t.probabilities, np.zeros(len(t))]), t.labels, ("a", "b", "never"), folds=t.folds
+        np.column_stack([t.probabilities, np.zeros(len(t))]),
+        t.labels,
+        ("a", "b", "never"),
+        folds=t.folds,
     )
     found = measure(wide, TwoClassView("never"))
     assert found["auc"] is None
@@ -90,7 +116,9 @@ def test_a_class_without_images_leaves_auc_undefined(rng):
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
     groups = ["p", "p", "p", "p", "q", "q", "r", None]
-    t = predictions(np.where(hits, 0.2, 0.8), "a" * 8, "ab", folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups)
+    t = predictions(
+        np.where(hits, 0.2, 0.8), "a" * 8, "ab", folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups
+    )
     found = measure(t)
     assert found["patient_recognition_rate"]["value"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["patient_recognition_rate_per_fold"] == [1.0, pytest.approx(1 / 4)]
@@ -100,8 +128,16 @@ def test_the_patient_recognition_rate_by_hand():
 
 
 def test_chance_and_what_is_not_defined():
-    t = PredictionTable("t", ("a", "b", "c"), tuple("vwxyz"), np.array([0, 0, 0, 1, 1]), None, np.zeros(5, int),
-                        (None,) * 5, (None,) * 5)  # fmt: skip
+    t = PredictionTable(
+        "t",
+        ("a", "b", "c"),
+        tuple("vwxyz"),
+        np.array([0, 0, 0, 1, 1]),
+        None,
+        np.zeros(5, int),
+        (None,) * 5,
+        (None,) * 5,
+    )
     found = measure(t)
     assert found["chance"] == {"largest_class": 0.6, "balanced": 0.5}
     assert (found["per_class"]["b"]["precision"], found["per_class"]["c"]["recall"]) == (None, None)
@@ -110,9 +146,15 @@ def test_chance_and_what_is_not_defined():
 def called_table(labels, predicted, classes, groups=None):
     rows = len(labels)
     return PredictionTable(
-        "t", classes, tuple(map(str, range(rows))), np.asarray(labels), None, np.asarray(predicted), (None,) * rows,
+        "t",
+        classes,
+        tuple(map(str, range(rows))),
+        np.asarray(labels),
+        None,
+        np.asarray(predicted),
+        (None,) * rows,
         tuple(groups) if groups is not None else (None,) * rows,
-    )  # fmt: skip
+    )
 
 
 def test_macro_f1_counts_a_class_that_is_only_predicted():

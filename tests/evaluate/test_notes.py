@@ -56,7 +56,9 @@ def test_rows_without_a_group_are_said(tmp_path):
     evaluation = evaluate([written(tmp_path / "t.csv", rows)], out=tmp_path / "out")
     (table,) = evaluation.result["tables"].values()
     assert table["units"]["ungrouped"] == 1
-    assert "1 image names no group: each image of these is a unit of its own" in " ".join(headline("t", table))
+    assert "1 image names no group: each image of these is a unit of its own" in " ".join(
+        headline("t", table)
+    )
     (note,) = notes(tmp_path, [(*row[:4], "", "") for row in rows])
     assert note.startswith("t: PATIENTS UNKNOWN: no row names its patient or slide")
 
@@ -84,7 +86,13 @@ def test_comparisons_are_corrected(three, tmp_path, completed):
     assert f"z minus x  +25.0 ({low} to {high})  {second['p_holm']:.3f}\n  z minus y " in out
     assert f"{third['p_holm']:.3f}\nThe report has 1 further comparison.\n" in out
     assert re.findall(r"^(best|    )  (\w+) +(\d+) of 40  [1-9]", out, re.MULTILINE) == [
-        ("best", "z", "40"), ("    ", "y", "31"), ("    ", "x", "30"), ("    ", "chance", "20"),
-    ]  # fmt: skip
+        ("best", "z", "40"),
+        ("    ", "y", "31"),
+        ("    ", "x", "30"),
+        ("    ", "chance", "20"),
+    ]
     assert err.count("PATIENTS UNKNOWN") == 1
-    assert "3 tables of the same images were looked at: the best of them looks better than it is" in err
+    assert (
+        "3 tables of the same images were looked at: the best of them looks better than it is"
+        in err
+    )

@@ -29,7 +29,9 @@ def view(table, **options):
 def test_predictive_values_by_hand():
     """Of 10 positive and 20 negative rows 8 and 5 are called."""
     scores = np.r_[np.full(8, 0.9), np.full(2, 0.1), np.full(5, 0.9), np.full(15, 0.1)]
-    found = view(predictions(scores, [1] * 10 + [0] * 20), thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
+    found = view(
+        predictions(scores, [1] * 10 + [0] * 20), thresholds=[0.25, 0.0, 1.0], prevalences=[0.5]
+    )
     point, all_called, none_called = found["thresholds"]
     assert (point["ppv"]["value"], point["npv"]["value"]) == (8 / 13, 15 / 17)
     assert point["at_prevalence"][0]["ppv"]["value"] == pytest.approx(0.8 / 1.05)
@@ -59,12 +61,18 @@ def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
         assert one["threshold"] == rest[int(0.05 * (len(rest) + 1) + 1e-9) - 1]
         inside = truth & (folds == one["fold"])
         assert one["sensitivity"] == (scores[inside] >= one["threshold"]).mean()
-    called = np.array([scores[k] >= point["per_fold"][folds[k] - 1]["threshold"] for k in range(len(table))])
+    called = np.array(
+        [scores[k] >= point["per_fold"][folds[k] - 1]["threshold"] for k in range(len(table))]
+    )
     assert point["sensitivity"]["value"] == called[truth].mean()
     assert point["specificity"]["value"] == (~called[~truth]).mean()
     assert (point["fitted"], point["enough"]) == ("other folds", True)
     assert point["per_fold"][0]["sensitivity"] < 0.7  # in-sample it would look as wanted
-    assert point["sensitivity"]["interval"][0] < point["sensitivity"]["value"] < point["sensitivity"]["interval"][1]
+    assert (
+        point["sensitivity"]["interval"][0]
+        < point["sensitivity"]["value"]
+        < point["sensitivity"]["interval"][1]
+    )
     alone = view(drawn(rng, folds=0), sensitivities=[0.95])["wanted"][0]
     assert (alone["fitted"], alone["per_fold"]) == ("same rows", [])
     assert alone["sensitivity"]["value"] >= 0.95
@@ -121,17 +129,41 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
     assert TwoClassView(**json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
     rows = saved(drawn(rng, n=60), tmp_path / "t.csv").read_text().splitlines()
     out, _ = completed(
-        "evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 0, "--sensitivity", 0.9,
-        "--prevalence", 0.02,
-    )  # fmt: skip
-    assert "target sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity" in " ".join(out.split())
+        "evaluate",
+        tmp_path / "t.csv",
+        "--out",
+        tmp_path / "e",
+        "--bootstrap",
+        0,
+        "--sensitivity",
+        0.9,
+        "--prevalence",
+        0.02,
+    )
+    assert (
+        "target sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity"
+        in " ".join(out.split())
+    )
     found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]
     assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
     kept = [line for line in rows if ",malignant," not in line]
     (tmp_path / "negative.csv").write_text("\n".join(kept))
-    completed("evaluate", tmp_path / "negative.csv", "--out", tmp_path / "n", "--bootstrap", 0,
-                         "--sensitivity", 0.9)  # fmt: skip
-    assert json.loads((tmp_path / "n" / "metrics.json").read_text())["tables"]["negative"]["two_class"]["wanted"] == []
+    completed(
+        "evaluate",
+        tmp_path / "negative.csv",
+        "--out",
+        tmp_path / "n",
+        "--bootstrap",
+        0,
+        "--sensitivity",
+        0.9,
+    )
+    assert (
+        json.loads((tmp_path / "n" / "metrics.json").read_text())["tables"]["negative"][
+            "two_class"
+        ]["wanted"]
+        == []
+    )
     err = refused("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
     assert "--sensitivity 2.0: give a fraction above 0, up to 1" in err
 
@@ -150,7 +182,9 @@ def test_patients_are_what_a_promise_rests_on():
 
 @pytest.mark.parametrize(("predicted", "sensitivity"), [(0, 0.5), (1, 1.0)])
 def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicted, sensitivity):
-    table = replace(predictions([0.5, 0.9, 0.2, 0.3], [1, 1, 0, 0]), predicted=np.array([predicted, 1, 0, 0]))
+    table = replace(
+        predictions([0.5, 0.9, 0.2, 0.3], [1, 1, 0, 0]), predicted=np.array([predicted, 1, 0, 0])
+    )
     metrics = measure(table, TwoClassView("malignant", thresholds=0.5))
     (point,) = metrics["two_class"]["thresholds"]
     assert point["confusion"] == metrics["confusion"]

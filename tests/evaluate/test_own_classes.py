@@ -12,7 +12,16 @@ from written_tables import predictions, saved
 NAMES = {
     2: ("grade1", "grade2"),
     3: ("Tissu sain", "Lésion $x_$", '<b>"50 %" & more</b>'),
-    8: ("$\\frac{$", "b_c", "été 2", "[x]", "=1+1", "-1", "組織", "a very long name of a class, with a comma"),
+    8: (
+        "$\\frac{$",
+        "b_c",
+        "été 2",
+        "[x]",
+        "=1+1",
+        "-1",
+        "組織",
+        "a very long name of a class, with a comma",
+    ),
 }
 
 
@@ -20,7 +29,9 @@ def own_table(classes, *, rng, positive=(), n=60, folds=3):
     labels = np.arange(n) % len(classes)
     logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return predictions(shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(n)])
+    return predictions(
+        shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(n)]
+    )
 
 
 @pytest.mark.parametrize(("count", "known"), [(2, False), (3, True), (8, True)])
@@ -28,7 +39,9 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
     positive = classes[-1:] if known else ()
-    result = write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassView(positive)))
+    result = write_evaluation(
+        evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassView(positive))
+    )
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
@@ -36,7 +49,9 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     with (tmp_path / "out" / "per-class.csv").open(encoding="utf-8", newline="") as handle:
         named = [row["class"] for row in csv.DictReader(handle)]
     assert [name.removeprefix("'") for name in named] == list(classes)
-    assert [name for name in named if name.startswith("'")] == [f"'{name}" for name in classes if name[0] == "="]
+    assert [name for name in named if name.startswith("'")] == [
+        f"'{name}" for name in classes if name[0] == "="
+    ]
 
 
 def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
@@ -45,7 +60,9 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
     kept = replace(table, labels=table.labels % 2)
     for view in (TwoClassView(), TwoClassView(("c",)), TwoClassView(("a", "b"))):
         metrics = measure(kept, TwoClassView(view.positive), bootstrap=20)
-        write_report(tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)])
+        write_report(
+            tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)]
+        )
         assert "± 0.0" not in (tmp_path / "r.html").read_text()
         lines = headline("t", metrics)
         assert "±" not in "".join(lines)
@@ -66,7 +83,9 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
 
 def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     """Where one patient with most images of a class is tested, the others train; the table has 50 % of each class."""
-    table = replace(own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11)))  # 20 points are not over 20
+    table = replace(
+        own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11))
+    )  # 20 points are not over 20
     (note,) = measure(table, bootstrap=0)["fold_notes"]
     assert note == (
         "Fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"

@@ -50,32 +50,66 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,label,p_a\n", r"t\.csv: the header must have a column `image_id` \(image_id, label, and p_<class>"),
+        (
+            "name,label,p_a\n",
+            r"t\.csv: the header must have a column `image_id` \(image_id, label, and p_<class>",
+        ),
         ("image_id,label\nx,a\n", "expected the columns"),
-        ("image_id,label,p_a,p_b\nx,a,1,0\ny,a,1\n", r"t\.csv:3: has another number of cells than the header"),
+        (
+            "image_id,label,p_a,p_b\nx,a,1,0\ny,a,1\n",
+            r"t\.csv:3: has another number of cells than the header",
+        ),
         ("image_id,label,p_a,p_b\n", "no row has a label"),
-        ("image_id,label,p_a,p_b\nx,a,0.4,0.4\n", r"t\.csv:2: the probabilities of x sum to 0\.8, not 1"),
+        (
+            "image_id,label,p_a,p_b\nx,a,0.4,0.4\n",
+            r"t\.csv:2: the probabilities of x sum to 0\.8, not 1",
+        ),
         ("image_id,label,p_a,p_b\nx,a,nan,1\n", r"t\.csv:2: p_a is nan, not a probability"),
         ("image_id,label,p_a,p_b\nx,a,,1\n", r"t\.csv:2: p_a is '', not a number"),
         ("image_id,label,p_a,p_b\nx,a,\u0661,0\n", "p_a is '\u0661', not a number"),
         ("image_id,label,p_a,p_b\nx,a,0_1,0\n", "p_a is '0_1', not a number"),
         ("image_id,label,fold,p_a,p_b\nx,a,\u0661,1,0\n", "fold '\u0661' is not a whole number"),
-        ("image_id,label,p_a,p_b\nx,c,0.5,0.5\n", r"t\.csv:2: label 'c' is not among the classes a, b"),
-        ("image_id,label,fold,p_a,p_b\nx,a,1,1,0\nx,a,1,1,0\n", r"t\.csv:3: x is listed twice in fold 1"),
+        (
+            "image_id,label,p_a,p_b\nx,c,0.5,0.5\n",
+            r"t\.csv:2: label 'c' is not among the classes a, b",
+        ),
+        (
+            "image_id,label,fold,p_a,p_b\nx,a,1,1,0\nx,a,1,1,0\n",
+            r"t\.csv:3: x is listed twice in fold 1",
+        ),
         ("image_id,label,fold,predicted\nx,a,one,a\n", r"fold 'one' is not a whole number"),
-        ("image_id,label,p_a,p_b\nx,,0.5,0.5\n", r"t\.csv: no row has a label, so nothing can be evaluated; fill in"),
-        ("image_id,label,model,predicted\nx,a,m,a\nx,,n,a\n", r"t\.csv: no row of t: n has a label"),
-        ("image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n", r"the labels 'a b' and 'a_b' both fit the class a-b"),
+        (
+            "image_id,label,p_a,p_b\nx,,0.5,0.5\n",
+            r"t\.csv: no row has a label, so nothing can be evaluated; fill in",
+        ),
+        (
+            "image_id,label,model,predicted\nx,a,m,a\nx,,n,a\n",
+            r"t\.csv: no row of t: n has a label",
+        ),
+        (
+            "image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n",
+            r"the labels 'a b' and 'a_b' both fit the class a-b",
+        ),
         ("image_id,label,p_A,p_a\n1,a,1,0\n", r"t\.csv: two columns p_ name one class"),
-        ("image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
-         r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
-        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", r"t\.csv:2: label 'a' is not among the classes ID"),
-        ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
-         "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
-        ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
+        (
+            "image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
+            r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient",
+        ),
+        (
+            "image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n",
+            r"t\.csv:2: label 'a' is not among the classes ID",
+        ),
+        (
+            "image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
+            "the columns patient and case_id may both hold the group, and differ; call one group, or remove one",
+        ),
+        (
+            "image_id,label,score\nx,a,0.5\n",
+            "found image_id, label, score; call the probabilities of a class p_ and",
+        ),
         ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are named P_a"),
     ],
-)  # fmt: skip
+)
 def test_tables_that_do_not_fit(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_predictions(write(tmp_path / "t.csv", text))
@@ -98,7 +132,9 @@ def test_a_prediction_that_is_not_of_the_largest_probability(tmp_path):
 
 def test_another_encoding_and_a_missing_file(tmp_path):
     with pytest.raises(InputError, match='not a UTF-8 CSV file .*; save it as "CSV UTF-8"'):
-        read_predictions(write(tmp_path / "t.csv", "image_id,label,predicted\nä,a,a\n", encoding="latin-1"))
+        read_predictions(
+            write(tmp_path / "t.csv", "image_id,label,predicted\nä,a,a\n", encoding="latin-1")
+        )
     with pytest.raises(MissingInputError, match="no such predictions file"):
         read_predictions(tmp_path / "none.csv")
 
@@ -106,7 +142,9 @@ def test_another_encoding_and_a_missing_file(tmp_path):
 def test_written_tables_read_back_exactly(tmp_path, rng):
     p = rng.dirichlet([1, 1, 1], size=5)
     rows = [(f"i{k}", "xyz"[k % 3], None, k) for k in range(5)]
-    write_predictions(tmp_path / "p.csv", classes="xyz", rows=rows, probabilities=p, extra=[("store", ["s"] * 5)])
+    write_predictions(
+        tmp_path / "p.csv", classes="xyz", rows=rows, probabilities=p, extra=[("store", ["s"] * 5)]
+    )
     (table,) = read_predictions(tmp_path / "p.csv")
     np.testing.assert_array_equal(table.probabilities, p)
 
@@ -117,7 +155,9 @@ def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
     assert table.classes == ("B\u00e9nin", "Tumor")
     assert table.labels.tolist() == [1, 1, 0, 0]
     assert table.predicted.tolist() == [1, 1, 0, 1]
-    assert "Tumor: one class in several spellings: TUMOR (2 images), Tumor (3 images)" in caplog.text
+    assert (
+        "Tumor: one class in several spellings: TUMOR (2 images), Tumor (3 images)" in caplog.text
+    )
 
 
 def test_classes_of_which_two_fit_have_no_positive_side():
@@ -130,15 +170,23 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     path = write(tmp_path / "t.csv", text)
     (table,) = read_predictions(path)
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
-    out, err = completed("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
+    out, err = completed(
+        "evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image"
+    )
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
-    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
+    assert (
+        json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
+    )
     assert "2 rows without a label left out" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
     table = read_text(tmp_path, "image_id,label,p_-1,p_1\n1,-1,0.9,0.1\n2,1,0.2,0.8\n")
-    assert (table.classes, table.labels.tolist(), table.predicted.tolist()) == (("-1", "1"), [0, 1], [0, 1])
+    assert (table.classes, table.labels.tolist(), table.predicted.tolist()) == (
+        ("-1", "1"),
+        [0, 1],
+        [0, 1],
+    )
     table = read_text(tmp_path, "image_id,label,predicted\n1,1-0,10\n2,10,10\n")
     assert (table.classes, table.labels.tolist()) == (("1-0", "10"), [0, 1])

@@ -10,7 +10,15 @@ from bchisto import __version__
 from bchisto.core import Message, Names
 from bchisto.data import FoldPlan
 from bchisto.data.folds.plans import split_copies, split_groups
-from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, compare_pairs, evaluate, measure
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    Sample,
+    TwoClassView,
+    compare_pairs,
+    evaluate,
+    measure,
+)
 from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
 from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
@@ -28,17 +36,23 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
     labels = np.arange(n) % 4
     scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
     made = predictions(
-        scores / scores.sum(axis=1, keepdims=True), labels, CLASSES,
-        name=name, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
+        scores / scores.sum(axis=1, keepdims=True),
+        labels,
+        CLASSES,
+        name=name,
+        image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
         folds=[k // 4 % folds + 1 if folds else None for k in range(n)],
-        groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)], protocol="folds of a test",
-    )  # fmt: skip
+        groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)],
+        protocol="folds of a test",
+    )
     return replace(made, patches=tuple(f"{k}" for k in range(n)) if patches else None, **changes)
 
 
 def text_of(page):
     """Return what a page says, without its figures."""
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text())))
+    return html.unescape(
+        re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text()))
+    )
 
 
 RUN = {
@@ -46,7 +60,14 @@ RUN = {
     "methods": ["Trees were grown [@ke2017]."],
     "settings": {"head": "lightgbm", "weights": "/home/jane/secret/weights.h5"},
     "flow": {"found": 44, "refused": 1, "duplicates": 2, "failed": None, "used": 40},
-    "curves": {"1": {"loss": [0.9, 0.5], "accuracy": [0.5, 0.8], "val_loss": [0.8, 0.9], "val_accuracy": [0.6, 0.6]}},
+    "curves": {
+        "1": {
+            "loss": [0.9, 0.5],
+            "accuracy": [0.5, 0.8],
+            "val_loss": [0.8, 0.9],
+            "val_accuracy": [0.6, 0.6],
+        }
+    },
     "versions": {"bchisto": __version__, "lightgbm": "4.6.0"},
 }
 
@@ -55,7 +76,9 @@ RUN = {
 def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    first, second = (table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab")
+    first, second = (
+        table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
+    )
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
     sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
     panels = [
@@ -68,11 +91,18 @@ def page(tmp_path_factory):
         panels=panels,
         banners=[
             "SYNTHETIC IMAGES: beware",
-            Message("2 slides both train and test in a fold{}, so these numbers are too high", Names(" (John Roe 1)")),
             Message(
-                "3 images could not be used and are in no fold{}", Names(": Max Poe.png, Max Poe 2.png and 1 more")
+                "2 slides both train and test in a fold{}, so these numbers are too high",
+                Names(" (John Roe 1)"),
             ),
-            Message("a and b are not compared: 1 row only in the first{}", Names(", for example Max Poe 3.png")),
+            Message(
+                "3 images could not be used and are in no fold{}",
+                Names(": Max Poe.png, Max Poe 2.png and 1 more"),
+            ),
+            Message(
+                "a and b are not compared: 1 row only in the first{}",
+                Names(", for example Max Poe 3.png"),
+            ),
         ],
         pairs=compare_pairs([first, second]),
     )
@@ -83,13 +113,21 @@ def test_it_is_read_from_the_answer_to_the_versions(page):
     titles = re.findall(r"<h2>(.*?)</h2>", page.read_text())
     assert titles == [
         "Comparisons",
-        "a/predictions", "b/predictions",
-        "How the network learnt", "Images", "Methods", "Reporting form (TRIPOD+AI)", "Settings and versions",
-    ]  # fmt: skip
+        "a/predictions",
+        "b/predictions",
+        "How the network learnt",
+        "Images",
+        "Methods",
+        "Reporting form (TRIPOD+AI)",
+        "Settings and versions",
+    ]
     assert re.findall(r"<h3>(.*?)</h3>", page.read_text()) == [
-        "Classes and errors", "Wrongly classified", "Calibration and operating points",
-        "Classes and errors", "Calibration and operating points",
-    ]  # fmt: skip
+        "Classes and errors",
+        "Wrongly classified",
+        "Calibration and operating points",
+        "Classes and errors",
+        "Calibration and operating points",
+    ]
 
 
 def test_nobody_is_named_in_what_is_passed_on(page):
@@ -101,29 +139,56 @@ def test_nobody_is_named_in_what_is_passed_on(page):
     assert "weights.h5" in text  # which file it was is said, and not where it lay
     (row,) = rows_of(page.with_name("pictures.csv"))
     assert row == {
-        "picture": "1", "image_id": "Jane Doe 03.png", "label": "Invasive", "predicted": "Benign", "confidence": "0.9",
-    }  # fmt: skip
+        "picture": "1",
+        "image_id": "Jane Doe 03.png",
+        "label": "Invasive",
+        "predicted": "Benign",
+        "confidence": "0.9",
+    }
     assert 'alt="Image 1: true Invasive, predicted Benign (90.0 %)"' in text
 
 
-@pytest.mark.parametrize("name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"])
+@pytest.mark.parametrize(
+    "name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"]
+)
 def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     """Warnings as folds and tables make them, on images of which some only train."""
-    parts = [*(("train", k) for k in range(4)), ("val", 4), ("val", 5), ("test", 6), ("test", 7), ("test", 8)]
+    parts = [
+        *(("train", k) for k in range(4)),
+        ("val", 4),
+        ("val", 5),
+        ("test", 6),
+        ("test", 7),
+        ("test", 8),
+    ]
     rows = [(f"{name} {k}.png", 1, part) for part, k in parts]
     plan = FoldPlan("a", tuple(rows), partition=False)
-    group_of = {image: f"{name} {(0, 1, 2, 3, 3, 2, 0, 1, 9)[place]}" for place, (image, *_) in enumerate(rows)}
-    table = replace(table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8)
+    group_of = {
+        image: f"{name} {(0, 1, 2, 3, 3, 2, 0, 1, 9)[place]}"
+        for place, (image, *_) in enumerate(rows)
+    }
+    table = replace(
+        table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8
+    )
     banners = [
         *split_groups(plan, group_of, named=True),
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
     ]
     assert [name in banner for banner in banners] == [True, True, True]
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0))], banners=banners)
+    write_report(
+        tmp_path / "r.html",
+        title="x",
+        panels=[Panel(table, measure(table, bootstrap=0))],
+        banners=banners,
+    )
     text = text_of(tmp_path / "r.html")
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
-    for said in ("both train and test in a fold, so these", "train and validate in a fold, so training",
-                 "in test sets; these results", "1 group is in both training and test sets"):  # fmt: skip
+    for said in (
+        "both train and test in a fold, so these",
+        "train and validate in a fold, so training",
+        "in test sets; these results",
+        "1 group is in both training and test sets",
+    ):
         assert said in text
 
 
@@ -132,12 +197,20 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
     labels = np.array([int(name[1:]) % 2 for name in owner])
     score = np.where(np.arange(len(labels)) == len(labels) - 1, 1 - labels, labels) * 0.8 + 0.1
-    table = predictions(score, labels, folds=[1] * len(labels), groups=owner, protocol="one part", group_is="patient")
+    table = predictions(
+        score,
+        labels,
+        folds=[1] * len(labels),
+        groups=owner,
+        protocol="one part",
+        group_is="patient",
+    )
     return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "first"), [((1,) * 6 + (2,), "patient"), ((2, 6, 2, 2), "patient"), ((2,) * 6, "image")]
+    ("sizes", "first"),
+    [((1,) * 6 + (2,), "patient"), ((2, 6, 2, 2), "patient"), ((2,) * 6, "image")],
 )
 def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     table, metrics = answered(sizes=sizes)
@@ -152,7 +225,12 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         "patient": f"{by_patient:.1f} % right on average over {units} patients, each counting the same "
         f"(95 % CI {ends['patient']})",
     }
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)], banners=["a note", "LEAKING folds"])
+    write_report(
+        tmp_path / "r.html",
+        title="x",
+        panels=[Panel(table, metrics)],
+        banners=["a note", "LEAKING folds"],
+    )
     page = (tmp_path / "r.html").read_text()
     screen = page[: page.index("<nav")]
     (tmp_path / "screen.html").write_text(screen.partition("<body>")[2])
@@ -180,7 +258,10 @@ def test_what_is_not_known_is_said(tmp_path):
     assert "No patient is known" in " ".join(headline("t", measure(alone, bootstrap=20)))
     held = metrics | {"units": metrics["units"] | {"largest": 0.64}}
     for name in ("accuracy", "patient_recognition_rate"):
-        held[name] = metrics[name] | {"interval": None, "reason": "one patient holds 64 % of the images"}
+        held[name] = metrics[name] | {
+            "interval": None,
+            "reason": "one patient holds 64 % of the images",
+        }
     said = " ".join(headline("t", held))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
@@ -193,12 +274,28 @@ def test_several_are_told_at_a_glance():
     panels = []
     for name, seed in {"5-ü%s": 1, "5-b\t{}": 1, "5-c": 2, "9-a": 3}.items():
         table = replace(table_of(np.random.default_rng(seed), name=name), protocol=name[0])
-        panels.append(Panel(table, measure(table, bootstrap=0), run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]}))
+        panels.append(
+            Panel(
+                table,
+                measure(table, bootstrap=0),
+                run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]},
+            )
+        )
     _, *rows = side_by_side(panels, brief=True)
     assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
-        "5: 5", ["best", "ü%s"], ["best", "b {}"], ["", "c"], ["", "chance"], "9, 4", ["", "9-a"], ["", "chance"],
-    ]  # fmt: skip
-    told = warnings(panels, ["5-ü%s: leaks", "5-b\t{}: leaks", "5-c: leaks", "9-a: leaks", "9-a: LEAKING", "all: y"])
+        "5: 5",
+        ["best", "ü%s"],
+        ["best", "b {}"],
+        ["", "c"],
+        ["", "chance"],
+        "9, 4",
+        ["", "9-a"],
+        ["", "chance"],
+    ]
+    told = warnings(
+        panels,
+        ["5-ü%s: leaks", "5-b\t{}: leaks", "5-c: leaks", "9-a: leaks", "9-a: LEAKING", "all: y"],
+    )
     assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
 
 
@@ -213,9 +310,16 @@ def test_what_learnt_nothing_is_not_the_best():
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
     ids = ["a1", "a2", "a3", "b1", "c1"]
     table = PredictionTable(
-        "t", ("x", "y"), tuple(ids), np.array([0, 0, 1, 1, 0]), None, np.array([0, 1, 1, 1, 0]), (None,) * 5,
-        ("A", "A", "A", "B", None), group_is="patient",
-    )  # fmt: skip
+        "t",
+        ("x", "y"),
+        tuple(ids),
+        np.array([0, 0, 1, 1, 0]),
+        None,
+        np.array([0, 1, 1, 1, 0]),
+        (None,) * 5,
+        ("A", "A", "A", "B", None),
+        group_is="patient",
+    )
     classes, both = cohort_blocks(table)
     assert classes.grid.rows == [
         ["x", "3", "1", "2 (2 to 2)", "1"],
@@ -225,9 +329,16 @@ def test_classes_and_patients_are_counted_by_hand(tmp_path):
     assert both.text == "1 patient has images of more than one class."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0), run=run)])
+    write_report(
+        tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0), run=run)]
+    )
     flow = (tmp_path / "r.html").read_text().partition("Flow of images")[2].partition("</table>")[0]
-    assert re.findall("<td>(.*?)</td>", flow) == ["9", "1", "not known", "5"]  # nobody needs a row of none left out
+    assert re.findall("<td>(.*?)</td>", flow) == [
+        "9",
+        "1",
+        "not known",
+        "5",
+    ]  # nobody needs a row of none left out
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
@@ -256,17 +367,30 @@ def test_the_methods_are_those_that_were_run(rng, page):
     table = table_of(rng, folds=0)
     metrics = measure(replace(table, protocol=""), bootstrap=0)
     alone = methods_text([metrics], runs=[{}], pairs=[])
-    for absent in ("several folds", "all folds", "McNemar", "Holm", "sign of", "normalised", "protocol"):
+    for absent in (
+        "several folds",
+        "all folds",
+        "McNemar",
+        "Holm",
+        "sign of",
+        "normalised",
+        "protocol",
+    ):
         assert absent not in alone
     assert "Metrics were computed with bchisto." in alone
-    without = methods_text([{**metrics, "calibration": None, "two_class": None}], runs=[{}], pairs=[])
+    without = methods_text(
+        [{**metrics, "calibration": None, "two_class": None}], runs=[{}], pairs=[]
+    )
     assert "alibration" not in without
     assert "two-class" not in without
     text = text_of(page)
     for present in (
-        "Trees were grown [1].", "a randomisation test (mid-p) that flips the sign", "Holm's correction",
-        f"Models and metrics were computed with bchisto {__version__}, LightGBM 4.6.0, NumPy ", "a sensitivity of 90 %",
-    ):  # fmt: skip
+        "Trees were grown [1].",
+        "a randomisation test (mid-p) that flips the sign",
+        "Holm's correction",
+        f"Models and metrics were computed with bchisto {__version__}, LightGBM 4.6.0, NumPy ",
+        "a sensitivity of 90 %",
+    ):
         assert present in text
     assert "McNemar's exact test" not in text
 
@@ -283,8 +407,14 @@ def test_the_references_are_those_that_the_code_cites():
         for file in (root / room).rglob("*.*")
         if file.suffix in (".py", ".txt", ".html")
     ]
-    text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)  # the table itself cites nothing
-    cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}
+    text = "".join(
+        file.read_text().partition("\nREFERENCES = ")[0] for file in files
+    )  # the table itself cites nothing
+    cited = {
+        key
+        for found in re.findall(r"\[@([\w @]+)\]", text)
+        for key in found.replace("@", "").split()
+    }
     assert {"ke2017", "holm1979"} <= cited
     assert cited - {"key"} <= set(REFERENCES)
     assert all(re.search(rf'[@"]{key}\b', text) for key in REFERENCES)
@@ -329,7 +459,9 @@ def test_numbers_of_sections_touch_no_title_beside_them(tmp_path, browser, width
     titles = ["Calibration and operating points of all the tables" for _ in range(24)]
     sections = [Section(title, [Block(text="x")]) for title in titles]
     write_page(tmp_path / "r.html", title="t", sections=sections)
-    found = probe((tmp_path / "r.html").read_text(), NUMBERS, browser=browser, width=width, folder=tmp_path)
+    found = probe(
+        (tmp_path / "r.html").read_text(), NUMBERS, browser=browser, width=width, folder=tmp_path
+    )
     assert found["columns"] > 1
     assert found["touching"] == 0
 
@@ -340,7 +472,10 @@ def test_by_keyboard_and_screen_reader(seen):
     assert said["named"] is True
     assert said["levels"][0] == 1
     assert said["levels"].count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(said["levels"], said["levels"][1:], strict=False))
+    assert all(
+        after - before <= 1
+        for before, after in zip(said["levels"], said["levels"][1:], strict=False)
+    )
     assert said["captioned"] == said["tables"] == said["boxes"] > 8
     assert said["unscoped"] == said["links"] == 0
     assert said["skip"] == "skip"

@@ -48,7 +48,12 @@ SPELLED = {
     "patient": {"group": "patient"},
     "PatientID": {"group": "PatientID"},
     "tabs and a mark": {"mark": "\t", "encoding": "utf-8-sig"},
-    "capitals": {"image_id": "Image_ID", "label": "Label", "p_normal": "P_normal", "p_tumour": "P_tumour"},
+    "capitals": {
+        "image_id": "Image_ID",
+        "label": "Label",
+        "p_normal": "P_normal",
+        "p_tumour": "P_tumour",
+    },
     "CLAM": {"image_id": "slide_id", "label": "Y", "group": "case_id"},
     "scikit-learn": {"image_id": "filename", "label": "y_true", "group": "patients"},
 }
@@ -75,7 +80,9 @@ def test_a_workbook(cells, plain, tmp_path, caplog):
     assert figures(caplog, tmp_path, tmp_path / "t.xlsx")[0] == plain
 
 
-@pytest.mark.parametrize(("predicted", "label"), [("Prediction", "label"), ("y_pred", "y_true"), ("Y_hat", "Y")])
+@pytest.mark.parametrize(
+    ("predicted", "label"), [("Prediction", "label"), ("y_pred", "y_true"), ("Y_hat", "Y")]
+)
 def test_predicted_classes(cells, tmp_path, predicted, label):
     called = ["tumour" if float(one) > 0.5 else "normal" for one in cells["p_tumour"]]
     table = {"image_id": cells["image_id"], label: cells["label"], predicted: called}
@@ -88,7 +95,10 @@ def test_patients_unknown(cells, tmp_path, caplog):
     _, err = figures(caplog, tmp_path, write(tmp_path, without))
     assert "t: PATIENTS UNKNOWN: no row names its patient or slide" in err
     _, err = figures(caplog, tmp_path, write(tmp_path, cells, group="PatientenNr"))
-    assert "the column PatientenNr may hold the patients, and is not used; if it does, rename it to group" in err
+    assert (
+        "the column PatientenNr may hold the patients, and is not used; if it does, rename it to group"
+        in err
+    )
 
 
 def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, caplog):
@@ -103,7 +113,11 @@ def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, caplog):
 @pytest.mark.parametrize("column", ["label", "predicted"])
 @pytest.mark.parametrize("missing", ["NA", "nan", "None"])
 def test_what_is_missing_is_no_class(cells, tmp_path, refused, column, missing):
-    table = {"image_id": cells["image_id"], "label": [*cells["label"]], "predicted": [*cells["label"]]}
+    table = {
+        "image_id": cells["image_id"],
+        "label": [*cells["label"]],
+        "predicted": [*cells["label"]],
+    }
     table[column][3] = missing
     path = write(tmp_path, table)
     err = refused("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)

@@ -20,11 +20,15 @@ def written(path, *, sites=SITES, groups=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["image_id", "label", "group", "predicted", *(["Clinical Site"] if sites else [])])
+        writer.writerow(
+            ["image_id", "label", "group", "predicted", *(["Clinical Site"] if sites else [])]
+        )
         for k in range(20):
             called = names[(k + (k in WRONG)) % 2]
             group = groups[k] if groups else ""
-            writer.writerow([f"i{k:02d}", names[k % 2], group, called, *([sites[k]] if sites else [])])
+            writer.writerow(
+                [f"i{k:02d}", names[k % 2], group, called, *([sites[k]] if sites else [])]
+            )
     return path
 
 
@@ -34,15 +38,25 @@ def test_by_hand(tmp_path, completed):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"]
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]
-    assert [(one["n"], one["units"]) for one in (north, south, unknown)] == [(10, 10), (6, 6), (4, 4)]
-    assert [one["accuracy"]["value"] for one in (north, south, unknown)] == [0.8, pytest.approx(5 / 6), 1.0]
+    assert [(one["n"], one["units"]) for one in (north, south, unknown)] == [
+        (10, 10),
+        (6, 6),
+        (4, 4),
+    ]
+    assert [one["accuracy"]["value"] for one in (north, south, unknown)] == [
+        0.8,
+        pytest.approx(5 / 6),
+        1.0,
+    ]
     exact = binomtest(8, 10).proportion_ci(method="exact")
     assert north["accuracy"]["interval"] == pytest.approx([exact.low, exact.high])
     assert north["difference"]["value"] == pytest.approx(0.8 - 0.9)
     rest = binomtest(9, 10).proportion_ci(method="exact")
     low = -0.1 - ((0.8 - exact.low) ** 2 + (rest.high - 0.9) ** 2) ** 0.5  # Zou & Donner 2008
     assert north["difference"]["interval"][0] == pytest.approx(low)
-    line = r"clinical-site north: accuracy 80\.0 % \(.*\) of 10 images, -10\.0 points .*; exploratory"
+    line = (
+        r"clinical-site north: accuracy 80\.0 % \(.*\) of 10 images, -10\.0 points .*; exploratory"
+    )
     assert re.search(line, " ".join(out.split()))
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in report
@@ -60,8 +74,13 @@ def test_a_patient_of_several_sites_is_said(tmp_path):
     lines = table.read_text().splitlines()
     same = [re.sub(r",(benign|malignant),(p\d),", r",benign,\2,", line) for line in lines]
     table.write_text("\n".join(same))
-    found = evaluate([table], out=tmp_path / "out", bootstrap=20, aggregation=Aggregation("group", "vote"),
-                     tables=TableChoice(by="clinical site")).result  # fmt: skip
+    found = evaluate(
+        [table],
+        out=tmp_path / "out",
+        bootstrap=20,
+        aggregation=Aggregation("group", "vote"),
+        tables=TableChoice(by="clinical site"),
+    ).result
     (metrics,) = found["tables"].values()
     (subgroups,) = metrics["subgroups"].values()
     assert {one["value"]: one["n"] for one in subgroups} == {"a": 4, "b": 5, "several": 1}
@@ -72,25 +91,45 @@ def test_the_column_may_stand_in_the_manifest_of_the_run(tmp_path):
     columns = {"site": {f"i{k:02d}": site for k, site in enumerate(SITES) if site}}
     for kept in ("features", "finetune"):
         run = tmp_path / kept
-        table = written(run / ("boost" if kept == "features" else kept) / "5-x" / "predictions.csv", sites=None)
-        content = {"tables": {"x": {"two_class": None}}, "run": {"images_sha256": "ab", "banners": []}}
+        table = written(
+            run / ("boost" if kept == "features" else kept) / "5-x" / "predictions.csv", sites=None
+        )
+        content = {
+            "tables": {"x": {"two_class": None}},
+            "run": {"images_sha256": "ab", "banners": []},
+        }
         table.with_name("metrics.json").write_text(json.dumps(content))
         (run / kept).mkdir(exist_ok=True)
-        write_dataset_facts(run / kept / "dataset.json", DatasetFacts(columns=columns), images_sha256="ab")
-        found = evaluate([table], out=run / "out", bootstrap=20, tables=TableChoice(by="Site")).result
+        write_dataset_facts(
+            run / kept / "dataset.json", DatasetFacts(columns=columns), images_sha256="ab"
+        )
+        found = evaluate(
+            [table], out=run / "out", bootstrap=20, tables=TableChoice(by="Site")
+        ).result
         ((subgroups,),) = [one["subgroups"].values() for one in found["tables"].values()]
-        assert [(one["value"], one["n"]) for one in subgroups] == [("north", 10), ("south", 6), ("not known", 4)]
+        assert [(one["value"], one["n"]) for one in subgroups] == [
+            ("north", 10),
+            ("south", 6),
+            ("not known", 4),
+        ]
 
 
 def test_what_makes_no_subgroups(tmp_path):
-    table = written(tmp_path / "t.csv", sites=[f"s{k}" for k in range(20)], groups=[f"s{k}" for k in range(20)])
+    table = written(
+        tmp_path / "t.csv", sites=[f"s{k}" for k in range(20)], groups=[f"s{k}" for k in range(20)]
+    )
     for by, message in (
-        ("scanner", "`by` scanner: neither this table nor the manifest of its run has such a column"),
+        (
+            "scanner",
+            "`by` scanner: neither this table nor the manifest of its run has such a column",
+        ),
         ("clinical_site", "`by` clinical_site: has 20 values, or names patients or slides"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by=by))
     text = table.read_text().splitlines()
-    table.write_text("\n".join([text[0] + ",fold", *(line + ",1" for line in text[1:]), text[1] + "x,2"]))
+    table.write_text(
+        "\n".join([text[0] + ",fold", *(line + ",1" for line in text[1:]), text[1] + "x,2"])
+    )
     with pytest.raises(InputError, match="i00 has two values in column Clinical Site, s0 and s0x"):
         evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))

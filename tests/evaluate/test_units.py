@@ -9,7 +9,9 @@ def table(hits, *, groups=None, labels=None):
     hits = np.asarray(hits)
     labels = np.zeros(len(hits), int) if labels is None else np.asarray(labels)
     called = np.where(hits, labels, 1 - labels)
-    return predictions(np.where(called, 0.9, 0.1), labels, "ab", groups=groups or [None] * len(hits))
+    return predictions(
+        np.where(called, 0.9, 0.1), labels, "ab", groups=groups or [None] * len(hits)
+    )
 
 
 def test_one_row_without_a_group_changes_next_to_nothing(rng):
@@ -19,7 +21,9 @@ def test_one_row_without_a_group_changes_next_to_nothing(rng):
     blank = measure(table(hits, groups=[None, *groups[1:]]), bootstrap=50)
     assert [whole["units"][key] for key in ("kind", "count", "ungrouped")] == ["group", 40, 0]
     assert [blank["units"][key] for key in ("kind", "count", "ungrouped")] == ["group", 41, 1]
-    np.testing.assert_allclose(blank["accuracy"]["interval"], whole["accuracy"]["interval"], atol=0.01)
+    np.testing.assert_allclose(
+        blank["accuracy"]["interval"], whole["accuracy"]["interval"], atol=0.01
+    )
     alone = measure(table(hits), bootstrap=50)
     assert [alone["units"][key] for key in ("kind", "count", "ungrouped")] == ["image", 400, 0]
     assert np.ptp(whole["accuracy"]["interval"]) > 2 * np.ptp(alone["accuracy"]["interval"])

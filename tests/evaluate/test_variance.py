@@ -15,7 +15,9 @@ def member(right, splits, folds):
     images = right.shape[1]
     ids = [f"{fold % folds}/{image}" for fold in range(splits * folds) for image in range(images)]
     number = [fold + 1 for fold in range(splits * folds) for _ in range(images)]
-    return predictions(np.where(right.ravel(), 0, 1), "a" * right.size, "ab", image_ids=ids, folds=number)
+    return predictions(
+        np.where(right.ravel(), 0, 1), "a" * right.size, "ab", image_ids=ids, folds=number
+    )
 
 
 def test_hand_worked():
@@ -27,7 +29,9 @@ def test_hand_worked():
     # accuracies of the splits: 6/8 and 5/8 for the first, 6/8 and 6/8 for both of the second
     seed = (np.var([6 / 8, 5 / 8], ddof=1) + 0) / 2
     assert found["seed"] == pytest.approx(seed**0.5)
-    assert found["split"] == pytest.approx(max(0, np.var([11 / 16, 12 / 16], ddof=1) - seed / 2) ** 0.5)
+    assert found["split"] == pytest.approx(
+        max(0, np.var([11 / 16, 12 / 16], ddof=1) - seed / 2) ** 0.5
+    )
     noise = np.var([1, 3 / 4], ddof=1) / 4
     fold = (np.var([7 / 8, 1 / 2], ddof=1) + 0) / 2
     assert found["fold"] == pytest.approx((fold - noise / 2) ** 0.5)
@@ -47,16 +51,27 @@ def test_how_many_units_an_interval_of_five_points_takes():
     """Of single images n p (1 - p) is the textbook's; patients alike within multiply it by their images."""
     labels = np.repeat([0, 1], 50)
     table = PredictionTable(
-        name="t", classes=("a", "b"), image_ids=tuple(map(str, range(100))), labels=labels, probabilities=None,
-        predicted=np.where(np.arange(100) % 5 == 0, 1 - labels, labels), folds=(None,) * 100, groups=(None,) * 100,
-    )  # fmt: skip
+        name="t",
+        classes=("a", "b"),
+        image_ids=tuple(map(str, range(100))),
+        labels=labels,
+        probabilities=None,
+        predicted=np.where(np.arange(100) % 5 == 0, 1 - labels, labels),
+        folds=(None,) * 100,
+        groups=(None,) * 100,
+    )
     textbook = 0.8 * 0.2 * (norm.ppf(0.975) / 0.05) ** 2
     needed = measure(table)["units"]["needed"]
     assert needed == {"accuracy": pytest.approx(textbook, rel=0.03)}
-    alike = replace(table, predicted=np.where(np.arange(100) // 5 % 5 == 0, 1 - labels, labels),
-                    groups=tuple(f"p{row // 5}" for row in range(100)))  # fmt: skip
+    alike = replace(
+        table,
+        predicted=np.where(np.arange(100) // 5 % 5 == 0, 1 - labels, labels),
+        groups=tuple(f"p{row // 5}" for row in range(100)),
+    )
     of_patients = measure(alike)["units"]["needed"]
-    assert of_patients["accuracy"] == pytest.approx(textbook, rel=0.15)  # as many patients as single images
+    assert of_patients["accuracy"] == pytest.approx(
+        textbook, rel=0.15
+    )  # as many patients as single images
     assert of_patients["accuracy"] == of_patients["patient_recognition_rate"]
     assert measure(replace(table, predicted=labels))["units"]["needed"] == {"accuracy": None}
     folds = measure(replace(table, folds=tuple(row % 2 for row in range(100))))["units"]["needed"]

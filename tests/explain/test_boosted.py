@@ -24,7 +24,10 @@ from PIL import Image
 
 
 def arrays_of(folder):
-    return {path.stem: dict(np.load(path, allow_pickle=False)) for path in sorted((folder / "arrays").glob("*.npz"))}
+    return {
+        path.stem: dict(np.load(path, allow_pickle=False))
+        for path in sorted((folder / "arrays").glob("*.npz"))
+    }
 
 
 def planted(root, rng, *, count, size=128, radius=20):
@@ -49,12 +52,22 @@ def make_spotted(root, mode):
     planted(root / "train", rng, count=10)
     places = planted(root / "new", rng, count=10)
     settings = FeaturizeSettings(
-        encoders=(EncoderChoice("convs"),), weights=("random",), views=(View(1.0, 64),), augmentations=1, crops=4,
-        stain="none", color_range=(1.0, 1.0), mode=mode,
-    )  # fmt: skip
+        encoders=(EncoderChoice("convs"),),
+        weights=("random",),
+        views=(View(1.0, 64),),
+        augmentations=1,
+        crops=4,
+        stain="none",
+        color_range=(1.0, 1.0),
+        mode=mode,
+    )
     featurize(root / "train", out=root / "run", settings=settings, work=Work(jobs=1))
-    train_small(root / "run", "2", params={"min_data_in_leaf": 2, "num_iterations": 12})  # fmt: skip
-    return root / "run", root / "new" / "spot", {name.split("/")[1]: place for name, place in places.items()}
+    train_small(root / "run", "2", params={"min_data_in_leaf": 2, "num_iterations": 12})
+    return (
+        root / "run",
+        root / "new" / "spot",
+        {name.split("/")[1]: place for name, place in places.items()},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +89,9 @@ def spotted_by_crops(tmp_path_factory):
 def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
     """The pointing game: the middle of the highest values lies in the disc, which is 8 % of the picture."""
     run, images, places = request.getfixturevalue(model)
-    (result,) = explain(run, images, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
+    (result,) = explain(
+        run, images, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32)
+    )
     hits, shares = 0, []
     for found in arrays_of(result.folder).values():
         values = found["values"]
@@ -97,7 +112,9 @@ def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
     """A window as large as the picture sees what the model was trained on; all places then are one."""
     run, images, _ = spotted
     one = sorted(images.glob("*.png"))[0]
-    (found,) = explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot", window=128))
+    (found,) = explain(
+        run, one, out=tmp_path, settings=ExplainSettings("map", target="spot", window=128)
+    )
     (arrays,) = arrays_of(found.folder).values()
     assert np.ptp(arrays["values"]) < 1e-6
     assert arrays["values"].shape == arrays["picture"].shape[:2] == (128, 128)
@@ -121,20 +138,26 @@ class Smooth:
         return np.stack([1 - share, share], axis=1)
 
 
-@pytest.mark.parametrize(("pad", "shape"), [("none", (96, 130)), ("reflect", (40, 96)), ("reflect", (80, 50))])
+@pytest.mark.parametrize(
+    ("pad", "shape"), [("none", (96, 130)), ("reflect", (40, 96)), ("reflect", (80, 50))]
+)
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
     models = [Smooth() for _ in model.bundle.models[store]]
     made = replace(
-        model, encoders={store: Bordered()}, bundle=replace(model.bundle, models={store: models}),
+        model,
+        encoders={store: Bordered()},
+        bundle=replace(model.bundle, models={store: models}),
         settings={store: replace(one, stain="none", color_range=(1.0, 1.0), pad=pad)},
-    )  # fmt: skip
+    )
     rows, columns = np.indices(shape)
     for period in (1, 2):
         tile = np.array([[90, 250], [250, 90]])[:period, :period]
-        texture = np.repeat(tile[rows % period, columns % period, np.newaxis], 3, axis=2).astype(np.uint8)
+        texture = np.repeat(tile[rows % period, columns % period, np.newaxis], 3, axis=2).astype(
+            np.uint8
+        )
         path = tmp_path / f"{period}.png"
         Image.fromarray(texture).save(path)
         record = ImageRecord(path.name, path, None)
@@ -166,8 +189,14 @@ def test_the_base_of_each_head(head, rng):
     """Of trees without a split the shares of the classes; of the others what the mean descriptor gets."""
     labels = np.arange(18) % 3 // 2  # twice as many of the first class
     rows = (rng.normal(size=(18, 5)) + labels[:, None]).astype(np.float32)
-    params = [{"objective": "multiclass", "num_class": 2, "verbosity": -1}] if head == "lightgbm" else [{}]
-    (fitted,) = get_head(head).fit(TrainingPart(rows[:, np.newaxis], labels, [None] * 18, 2, 0, 1), params)
+    params = (
+        [{"objective": "multiclass", "num_class": 2, "verbosity": -1}]
+        if head == "lightgbm"
+        else [{}]
+    )
+    (fitted,) = get_head(head).fit(
+        TrainingPart(rows[:, np.newaxis], labels, [None] * 18, 2, 0, 1), params
+    )
     model = get_head(head).parse(fitted.data)
     expected = [2 / 3, 1 / 3]
     if head != "lightgbm":
@@ -179,17 +208,37 @@ def test_a_map_on_another_side_than_the_call():
     """By hand: a benign call under a map that is malignant, a call that only the base explains, and one that agrees."""
 
     def of(values, predicted, overall, centre=0.5):
-        return Explanation("i", "map", "malignant", predicted, 0.4, "", values=np.full((2, 2), values, np.float32),
-                           signed=True, centre=centre, limits=(0.0, 1.0), base="b", overall=overall)  # fmt: skip
+        return Explanation(
+            "i",
+            "map",
+            "malignant",
+            predicted,
+            0.4,
+            "",
+            values=np.full((2, 2), values, np.float32),
+            signed=True,
+            centre=centre,
+            limits=(0.0, 1.0),
+            base="b",
+            overall=overall,
+        )
 
     assert of(0.594, "benign", "malignant").contradiction == (
         "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the prediction is benign"
     )
     assert (
-        "is below the base, though the prediction is malignant" in of(0.8, "malignant", "malignant", 0.9).contradiction
+        "is below the base, though the prediction is malignant"
+        in of(0.8, "malignant", "malignant", 0.9).contradiction
     )
-    assert "is above the base, though the prediction is benign" in of(0.4, "benign", "benign", 0.2).contradiction
-    assert of(0.8, "malignant", "malignant").contradiction == of(0.2, "benign", "benign").contradiction == ""
+    assert (
+        "is above the base, though the prediction is benign"
+        in of(0.4, "benign", "benign", 0.2).contradiction
+    )
+    assert (
+        of(0.8, "malignant", "malignant").contradiction
+        == of(0.2, "benign", "benign").contradiction
+        == ""
+    )
     assert of(0.5 + 1e-7, "benign", "benign").contradiction == ""
     assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
 
@@ -200,13 +249,28 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
     fall = Explanation("i", "occlusion", "a", "a", 0.9, "", values=values, signed=True, floor=0.05)
     assert colour_limits(fall) == (-0.05, 0.05)
     picture = np.full((1, 2, 3), 100, np.uint8)
-    near = Explanation("i", "map", "a", "a", 0.99, "", picture, np.array([[1.0, 0.0]], np.float32), signed=True,
-                       centre=0.98, limits=(0.0, 1.0))  # fmt: skip
+    near = Explanation(
+        "i",
+        "map",
+        "a",
+        "a",
+        0.99,
+        "",
+        picture,
+        np.array([[1.0, 0.0]], np.float32),
+        signed=True,
+        centre=0.98,
+        limits=(0.0, 1.0),
+    )
     red, blue = lay_over(near)[0].astype(int)
     strength = 0.8 * math.sqrt(0.02 / 0.25)
-    np.testing.assert_array_equal(red, np.round(100 * (1 - strength) + strength * np.array([178, 12, 36])))
+    np.testing.assert_array_equal(
+        red, np.round(100 * (1 - strength) + strength * np.array([178, 12, 36]))
+    )
     np.testing.assert_array_equal(blue, np.round(0.2 * 100 + 0.8 * np.array([18, 72, 168])))
-    (middle, full), *_ = lay_over(replace(near, values=np.array([[0.5, 1.0]], np.float32), centre=0.5)).astype(int)
+    (middle, full), *_ = lay_over(
+        replace(near, values=np.array([[0.5, 1.0]], np.float32), centre=0.5)
+    ).astype(int)
     assert middle.tolist() == [100, 100, 100]
     np.testing.assert_array_equal(full, np.round(0.2 * 100 + 0.8 * np.array([178, 12, 36])))
 
@@ -234,7 +298,9 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     code, _, err = cli(*call, "map")
     assert (code, "explain map: 2 of 2 images are explained already" in err) == (0, True), err
     assert first.stat().st_mtime_ns == stamp
-    assert "made with other settings: target  -> Malignant" in refused(*call, "map", "--target", "Malignant")
+    assert "made with other settings: target  -> Malignant" in refused(
+        *call, "map", "--target", "Malignant"
+    )
     assert cli(*call, "map", "--target", "Malignant", "--overwrite")[0] == 0
     again = tmp_path / "again"
     assert cli("explain", "--config", out / "run.json", "--out", again)[0] == 0
@@ -249,9 +315,18 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--method", "mapp"), "--method mapp: no such method; did you mean map? Choose one of map, gradient"),
-        (("--method", "map", "--target", "malign"), "--target malign: no class of this model; did you mean malignant?"),
-        (("--method", "map", "--layer", "conv2d"), "--layer conv2d: the method map looks at no layer"),
+        (
+            ("--method", "mapp"),
+            "--method mapp: no such method; did you mean map? Choose one of map, gradient",
+        ),
+        (
+            ("--method", "map", "--target", "malign"),
+            "--target malign: no class of this model; did you mean malignant?",
+        ),
+        (
+            ("--method", "map", "--layer", "conv2d"),
+            "--layer conv2d: the method map looks at no layer",
+        ),
         (("--method", "map", "--window", 8), "--window 8: give at least 32 pixels"),
     ],
 )

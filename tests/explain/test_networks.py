@@ -6,7 +6,13 @@ import keras
 import numpy as np
 import pytest
 from bchisto.apps.explain import Graph, activation_and_gradient, pull_back
-from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion, to_numpy
+from bchisto.apps.explain.gradient_maps import (
+    gradcam,
+    gradient,
+    input_gradient,
+    occlusion,
+    to_numpy,
+)
 from bchisto.apps.explain.methods import feature_maps
 from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.apps.recipes.taylor import _shared, check_rules, taylor
@@ -49,14 +55,20 @@ def small(biased=True, classes=3):
     b = layers.ZeroPadding2D(((0, 1), (1, 0)), name="pad")(x)
     b = layers.DepthwiseConv2D(2, use_bias=biased, name="right")(b)
     b = layers.ReLU(6.0, name="right_relu")(layers.BatchNormalization(name="right_norm")(b))
-    b = layers.SeparableConv2D(5, 3, padding="same", use_bias=biased, activation="relu", name="apart")(b)
-    b = layers.LayerNormalization(name="layer_norm")(layers.Dense(6, use_bias=biased, name="pointwise")(b))
+    b = layers.SeparableConv2D(
+        5, 3, padding="same", use_bias=biased, activation="relu", name="apart"
+    )(b)
+    b = layers.LayerNormalization(name="layer_norm")(
+        layers.Dense(6, use_bias=biased, name="pointwise")(b)
+    )
     x = layers.Concatenate(name="both")([a, b])
     x = layers.AveragePooling2D(2, name="mean")(x)
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(8, activation="relu", use_bias=biased, name="fc")(x)
     x = layers.Dropout(0.5, name="drop")(x)
-    return randomise(keras.Model(images, layers.Dense(classes, activation="softmax", name="classes")(x)))
+    return randomise(
+        keras.Model(images, layers.Dense(classes, activation="softmax", name="classes")(x))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +92,9 @@ def softmax(graph, images):
 
 
 def test_steps_give_what_the_network_gives(graph, images):
-    np.testing.assert_allclose(softmax(graph, images), graph.model.predict_on_batch(images), rtol=1e-4)
+    np.testing.assert_allclose(
+        softmax(graph, images), graph.model.predict_on_batch(images), rtol=1e-4
+    )
 
 
 def test_one_of_our_networks():
@@ -91,10 +105,14 @@ def test_one_of_our_networks():
     np.testing.assert_allclose(softmax(graph, x), model.predict_on_batch(x), rtol=2e-3, atol=1e-6)
     check_rules(graph)
     likelier = int(scores(graph, x)[0].argmax())
-    np.testing.assert_allclose(taylor(graph, x, likelier).sum(), scores(graph, x)[0, likelier], rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(
+        taylor(graph, x, likelier).sum(), scores(graph, x)[0, likelier], rtol=0.02, atol=0.02
+    )
 
 
-@pytest.mark.parametrize("name", ["googlenet", "patch-densenet", "breakhis-resnet-two-pools", "ddsm-baseline"])
+@pytest.mark.parametrize(
+    "name", ["googlenet", "patch-densenet", "breakhis-resnet-two-pools", "ddsm-baseline"]
+)
 def test_relevance_has_a_rule_for_every_layer_of_ours(name):
     check_rules(Graph(build_network(name, classes=2, size=64)))
 
@@ -110,11 +128,15 @@ def test_a_separable_convolution_is_two(images):
     source = keras.Input((16, 16, 3))
     options = {"strides": 2, "depth_multiplier": 2, "activation": "relu", "name": "apart"}
     x = layers.SeparableConv2D(4, 3, padding="same", **options)(source)
-    model = randomise(keras.Model(source, layers.Dense(2, activation="softmax")(layers.Flatten()(x))))
+    model = randomise(
+        keras.Model(source, layers.Dense(2, activation="softmax")(layers.Flatten()(x)))
+    )
     graph = Graph(model)
     assert [(step.kind, step.part) for step in graph.steps][:3] == [
-        ("DepthwiseConv2D", "linear"), ("Conv2D", "linear"), ("Conv2D", "activation"),
-    ]  # fmt: skip
+        ("DepthwiseConv2D", "linear"),
+        ("Conv2D", "linear"),
+        ("Conv2D", "activation"),
+    ]
     inner = keras.Model(source, x)
     values = graph.run(images)[graph.tensor_of("apart", method="gradcam")]
     np.testing.assert_allclose(values, inner.predict_on_batch(images), rtol=1e-4, atol=1e-4)
@@ -127,7 +149,9 @@ def test_a_scaled_sum_shares_by_what_is_added(images):
     from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
     source = keras.Input((16, 16, 3))
-    left, right = (layers.Conv2D(3, 1, use_bias=False, name=name)(source) for name in ("left", "right"))
+    left, right = (
+        layers.Conv2D(3, 1, use_bias=False, name=name)(source) for name in ("left", "right")
+    )
     x = layers.Flatten()(CustomScaleLayer(0.25)([left, right]))
     model = randomise(keras.Model(source, layers.Dense(2, activation="softmax")(x)))
     graph = Graph(model)
@@ -148,7 +172,9 @@ def test_a_network_within_a_network():
     x = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     np.testing.assert_allclose(softmax(graph, x), model.predict_on_batch(x), rtol=1e-4)
     assert graph.tensor_of("", method="gradcam") == graph.maps["conv2d_1"]
-    with pytest.raises(InputError, match="`layer` midle: no feature map of this name; there are middle, "):
+    with pytest.raises(
+        InputError, match="`layer` midle: no feature map of this name; there are middle, "
+    ):
         graph.tensor_of("midle", method="gradcam")
 
 
@@ -159,7 +185,9 @@ def test_gradients_are_finite_differences(graph, images, rng):
         way = rng.normal(size=images[:1].shape).astype(np.float32)
         step = 0.02
         ahead, behind = (scores(graph, images[:1] + sign * step * way)[0, 1] for sign in (1, -1))
-        assert (found * way).sum() == pytest.approx((ahead - behind) / (2 * step), rel=0.03, abs=2e-3)
+        assert (found * way).sum() == pytest.approx(
+            (ahead - behind) / (2 * step), rel=0.03, abs=2e-3
+        )
     np.testing.assert_allclose(gradient(graph, images[:1], 1), np.abs(found).max(axis=-1))
 
 
@@ -183,7 +211,10 @@ def test_pull_back_is_the_transposed_matrix(rng):
     from keras import ops
 
     matrix = rng.normal(size=(4, 3)).astype(np.float32)
-    x, signal = rng.normal(size=(2, 4)).astype(np.float32), rng.normal(size=(2, 3)).astype(np.float32)
+    x, signal = (
+        rng.normal(size=(2, 4)).astype(np.float32),
+        rng.normal(size=(2, 3)).astype(np.float32),
+    )
     found, nothing = pull_back(lambda a, b: ops.matmul(a, matrix), [x, x], signal)
     np.testing.assert_allclose(found, signal @ matrix.T, rtol=1e-5)
     assert not nothing.any()
@@ -219,10 +250,16 @@ def test_relevance_sums_to_the_score(images, biased):
 def test_deconvnet_goes_back_through_the_switches():
     """By hand: of a 1x1 kernel and a maximum of four, all that comes back is at the largest of them."""
     source = keras.Input((2, 2, 3))
-    x = layers.MaxPooling2D(2)(layers.Conv2D(1, 1, activation="relu", use_bias=False, name="one")(source))
-    model = keras.Model(source, layers.Dense(2, activation="softmax", name="classes")(layers.Flatten()(x)))
+    x = layers.MaxPooling2D(2)(
+        layers.Conv2D(1, 1, activation="relu", use_bias=False, name="one")(source)
+    )
+    model = keras.Model(
+        source, layers.Dense(2, activation="softmax", name="classes")(layers.Flatten()(x))
+    )
     model.get_layer("one").set_weights([np.array([1.0, 2.0, -1.0], np.float32).reshape(1, 1, 3, 1)])
-    model.get_layer("classes").set_weights([np.array([[3.0, -3.0]], np.float32), np.zeros(2, np.float32)])
+    model.get_layer("classes").set_weights(
+        [np.array([[3.0, -3.0]], np.float32), np.zeros(2, np.float32)]
+    )
     pixels = np.array([[[[1, 1, 0], [0, 5, 0]], [[2, 1, 1], [0, 0, 0]]]], np.float32)
     graph = Graph(model)
     assert list(graph.maps) == ["one"]
@@ -235,13 +272,17 @@ def test_deconvnet_goes_back_through_the_switches():
 def test_a_deconvnet_without_max_pooling_is_refused(finder):
     """It would draw the same of every image: what comes back then depends on the weights alone."""
     assert check_switches(finder, finder.maps["more"]) is None
-    with pytest.raises(InputError, match="`method` deconvnet: there is no max pooling between this layer and the im"):
+    with pytest.raises(
+        InputError,
+        match="`method` deconvnet: there is no max pooling between this layer and the im",
+    ):
         check_switches(finder, finder.maps["bright"])
     x, _ = disc_images(np.random.default_rng(2), 2)
     values = [deconvnet(finder, one[None], 1, finder.maps["bright"])[0] for one in x]
     strongest = [np.unravel_index(one.argmax(), one.shape) for one in values]
     shifted = [
-        np.roll(one, (24 - place[0], 24 - place[1]), axis=(0, 1)) for one, place in zip(values, strongest, strict=True)
+        np.roll(one, (24 - place[0], 24 - place[1]), axis=(0, 1))
+        for one, place in zip(values, strongest, strict=True)
     ]
     np.testing.assert_allclose(*(one / one.max() for one in shifted), atol=1e-4)
 
@@ -249,9 +290,9 @@ def test_a_deconvnet_without_max_pooling_is_refused(finder):
 def disc_images(rng, count, *, size=SIZE, radius=7):
     pixels = rng.normal(90, 12, (count, size, size, 3))
     places = rng.integers(radius, size - radius, (count, 2))
-    inside = np.stack([
-        np.hypot(*(np.indices((size, size)) - place[:, None, None])) < radius for place in places
-    ])  # fmt: skip
+    inside = np.stack(
+        [np.hypot(*(np.indices((size, size)) - place[:, None, None])) < radius for place in places]
+    )
     pixels[inside] += 110
     return pixels.clip(0, 255).astype(np.float32), inside
 
@@ -280,14 +321,20 @@ def finder():
 def large(values, size=SIZE):
     import cv2
 
-    return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in values])
+    return np.stack(
+        [cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in values]
+    )
 
 
 HEAT = {
     "gradient": gradient,
-    "gradcam": lambda graph, x, target: gradcam(graph, x, target, graph.tensor_of("", method="gradcam")),
+    "gradcam": lambda graph, x, target: gradcam(
+        graph, x, target, graph.tensor_of("", method="gradcam")
+    ),
     "occlusion": occlusion,
-    "deconvnet": lambda graph, x, target: deconvnet(graph, x, target, graph.tensor_of("", method="deconvnet")),
+    "deconvnet": lambda graph, x, target: deconvnet(
+        graph, x, target, graph.tensor_of("", method="deconvnet")
+    ),
     "taylor": taylor,
 }
 
@@ -300,7 +347,10 @@ def test_the_mass_falls_on_a_planted_cause(finder, method):
     assert (finder.model.predict_on_batch(x).argmax(axis=1) == 1).all()
     found = large(HEAT[method](finder, x, 1))
     mass = np.maximum(found, 0)
-    hits = sum(bool(place[np.unravel_index(one.argmax(), one.shape)]) for one, place in zip(found, inside, strict=True))
+    hits = sum(
+        bool(place[np.unravel_index(one.argmax(), one.shape)])
+        for one, place in zip(found, inside, strict=True)
+    )
     chance = inside.mean()
     surprise = sum(math.comb(12, k) * chance**k * (1 - chance) ** (12 - k) for k in range(hits, 13))
     assert surprise < 1e-6, f"{hits} of 12 in the disc"
@@ -319,7 +369,11 @@ def test_units(finder):
     first = 1 if active[..., 1].mean() > active[..., 0].mean() else 0
     assert tiles[2][0] == f"channel {first} (mean {active[..., first].mean():.3g})"
     np.testing.assert_allclose(tiles[2][1][..., 0], 255 * active[..., first] / top, atol=0.51)
-    before = next(step.sources[0] for step in finder.steps if step.name == "bright" and step.part == "activation")
+    before = next(
+        step.sources[0]
+        for step in finder.steps
+        if step.name == "bright" and step.part == "activation"
+    )
     made = feature_maps(finder, x, 1, before)
     tiles, active = made.tiles, made.arrays["activations"]
     assert active.min() < 0
@@ -330,7 +384,9 @@ def test_units(finder):
     assert units[0] == 0
     active, mean = np.asarray(finder.run(x)[tensor])[0], x[0].mean(axis=(0, 1))
     masked = np.where(active[..., :1] >= active[..., 0].max() / 2, x[0], mean)
-    each = finder.model.predict_on_batch(np.stack([x[0], np.broadcast_to(mean, x[0].shape), masked]))[:, 1]
+    each = finder.model.predict_on_batch(
+        np.stack([x[0], np.broadcast_to(mean, x[0].shape), masked])
+    )[:, 1]
     wanted = ("all of it: ", "mean colour: ", "only unit 0: ")
     for (caption, _), name, share in zip(shown[:3], wanted, each, strict=True):
         assert caption.startswith(name)
@@ -354,6 +410,10 @@ def test_what_excites_a_class_raises_its_score(graph):
 def test_a_layer_without_a_rule_is_named():
     source = keras.Input((8, 8, 3))
     x = layers.GroupNormalization(1, name="odd")(layers.Conv2D(2, 3, name="one")(source))
-    model = keras.Model(source, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(InputError, match=r"`method` taylor: has no rule for the layer odd \(GroupNormalization\)"):
+    model = keras.Model(
+        source, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    )
+    with pytest.raises(
+        InputError, match=r"`method` taylor: has no rule for the layer odd \(GroupNormalization\)"
+    ):
         check_rules(Graph(model))

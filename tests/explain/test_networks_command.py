@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.apps.explain import METHODS, ExplainSettings, Explanation, Graph, draw, explain, to_numpy
+from bchisto.apps.explain import (
+    METHODS,
+    ExplainSettings,
+    Explanation,
+    Graph,
+    draw,
+    explain,
+    to_numpy,
+)
 from bchisto.apps.explain.draw import colour_limits
 from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.core import InputError
@@ -26,7 +34,12 @@ def tuned(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("tuned")
     for name, settings in (
         ("whole", FinetuneSettings("speck", epochs=1, batch_size=4)),
-        ("patches", FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")),
+        (
+            "patches",
+            FinetuneSettings(
+                "speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko"
+            ),
+        ),
     ):
         finetune(tissue, out=run / name, settings=settings, folds=["2"], work=Work(jobs=1))
     return run
@@ -46,13 +59,24 @@ def arrays_in(folder):
 def test_every_method(tuned, image, method, tmp_path, completed):
     model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
     said, _ = completed(
-        "explain", model, "--images", image, "--method", method, "--out", tmp_path, "--target", "benign"
+        "explain",
+        model,
+        "--images",
+        image,
+        "--method",
+        method,
+        "--out",
+        tmp_path,
+        "--target",
+        "benign",
     )
     assert f"1 image of the method {method}" in said
     found = arrays_in(tmp_path / method)
     page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 1
-    assert ("the patches that cover it" if method == "map" else METHODS[method].caution[:40]) in page
+    assert (
+        "the patches that cover it" if method == "map" else METHODS[method].caution[:40]
+    ) in page
     if "values" in found:
         assert found["values"].shape == found["picture"].shape[:2] == (96, 96)
         assert found["values"].dtype == np.float32
@@ -71,8 +95,12 @@ def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):
     assert len(set(ends)) > 1  # each by itself would have a scale of its own
     for explanation, path in zip(kept, files, strict=True):
         content = io.BytesIO()
-        draw(replace(explanation, limits=(0.0, max(ends)))).save(content, format="PNG", compress_level=3)
-        assert (tmp_path / "gradcam" / "pictures" / f"{path.stem}.png").read_bytes() == content.getvalue()
+        draw(replace(explanation, limits=(0.0, max(ends)))).save(
+            content, format="PNG", compress_level=3
+        )
+        assert (
+            tmp_path / "gradcam" / "pictures" / f"{path.stem}.png"
+        ).read_bytes() == content.getvalue()
 
 
 def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed):
@@ -86,7 +114,19 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     assert err.count("wrote ") == 6
     for name in ("gradient", "gradcam"):
         layer = ("--layer", "dots") if name == "gradcam" else ()
-        assert cli("explain", tuned / "whole", image, "--out", tmp_path / "one", "--method", name, *layer)[0] == 0
+        assert (
+            cli(
+                "explain",
+                tuned / "whole",
+                image,
+                "--out",
+                tmp_path / "one",
+                "--method",
+                name,
+                *layer,
+            )[0]
+            == 0
+        )
         one, both = (arrays_in(tmp_path / place / name)["values"] for place in ("one", "both"))
         np.testing.assert_array_equal(one, both)
     before = sorted((tmp_path / "both").rglob("*.npz"))
@@ -97,23 +137,44 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     again = tmp_path / "again"
     # the last call that was not refused
     assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 0
-    assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "activations", "records"}
+    assert {path.name for path in again.iterdir() if path.is_dir()} == {
+        "gradient",
+        "gradcam",
+        "activations",
+        "records",
+    }
 
 
 def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, completed):
     """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
-    completed("explain", tuned / "patches", image, "--method", "map", "--target", "benign", "--out", tmp_path)
+    completed(
+        "explain",
+        tuned / "patches",
+        image,
+        "--method",
+        "map",
+        "--target",
+        "benign",
+        "--out",
+        tmp_path,
+    )
     bundle = CnnBundle.load(find_bundle(tuned / "patches"))
     patch = MacenkoNormalizer().normalize(decode_image(image))[:48, :48]
     small = np.asarray(patch, np.float32).reshape(48, 48, 3)
     import cv2
 
-    small = cv2.resize(small.astype(np.uint8), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    expected = np.mean([model.predict_on_batch(small[None])[0, 0] for model in bundle.models.values()])
+    small = cv2.resize(small.astype(np.uint8), (32, 32), interpolation=cv2.INTER_AREA).astype(
+        np.float32
+    )
+    expected = np.mean(
+        [model.predict_on_batch(small[None])[0, 0] for model in bundle.models.values()]
+    )
     np.testing.assert_allclose(arrays_in(tmp_path / "map")["values"][:24, :24], expected, rtol=1e-4)
     centre = float(arrays_in(tmp_path / "map")["centre"])
     colours = [patch_of_mean_colour(image, bundle)]
-    base = np.mean([model.predict_on_batch(np.stack(colours))[0, 0] for model in bundle.models.values()])
+    base = np.mean(
+        [model.predict_on_batch(np.stack(colours))[0, 0] for model in bundle.models.values()]
+    )
     assert centre == pytest.approx(base, abs=2e-3)
 
 
@@ -130,21 +191,33 @@ def patch_of_mean_colour(image, bundle):
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
     for target in ("benign", "malignant"):
         asked = ExplainSettings("taylor", target=target)
-        explain(tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS)
+        explain(
+            tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS
+        )
     bundle = CnnBundle.load(find_bundle(tuned / "whole"))
-    pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(ImageRecord("i", image, None))
+    pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(
+        ImageRecord("i", image, None)
+    )
     graphs = [Graph(model) for model in bundle.models.values()]
     scores = np.mean(
-        [np.maximum(to_numpy(one.scores(one.run(pixels[None].astype(np.float32))))[0], 0) for one in graphs], axis=0
+        [
+            np.maximum(to_numpy(one.scores(one.run(pixels[None].astype(np.float32))))[0], 0)
+            for one in graphs
+        ],
+        axis=0,
     )
     for target, score in zip(bundle.classes, scores, strict=True):
-        assert arrays_in(tmp_path / target / "taylor")["values"].sum() == pytest.approx(score, rel=0.05)
+        assert arrays_in(tmp_path / target / "taylor")["values"].sum() == pytest.approx(
+            score, rel=0.05
+        )
 
 
 @pytest.mark.parametrize("method", ["masking", "maximisation"])
 def test_methods_of_recipes(tuned, image, tmp_path, method):
     settings = ExplainSettings(method, target="benign")
-    (result,) = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
+    (result,) = explain(
+        tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS
+    )
     assert result.images == 1
     assert "tile_000" in arrays_in(tmp_path / method)
     with pytest.raises(InputError, match=f"{method}: no such method"):
@@ -154,15 +227,24 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--method", "gradcam", "--layer", "dot"), "--layer dot: no feature map of this name; there are dots"),
+        (
+            ("--method", "gradcam", "--layer", "dot"),
+            "--layer dot: no feature map of this name; there are dots",
+        ),
         (("--method", "deconvnet"), "--method deconvnet: no such method"),
         (("--method", "map"), "--method map: needs a network of patches"),
         (
             ("--method", "gradient", "--target", "Böse"),
             "--target Böse: no class of this model; choose one of benign, malignant",
         ),
-        (("--method", "gradient", "--layer", "dots"), "--layer dots: the method gradient looks at no layer"),
-        (("--method", "activations", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),
+        (
+            ("--method", "gradient", "--layer", "dots"),
+            "--layer dots: the method gradient looks at no layer",
+        ),
+        (
+            ("--method", "activations", "--weights", "imagenet"),
+            "holds the weights of its networks; leave it out",
+        ),
     ],
 )
 def test_what_is_refused_before_work_starts(tuned, image, tmp_path, refused, words, said):

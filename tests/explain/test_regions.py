@@ -15,11 +15,15 @@ from scipy import ndimage
 
 
 def a_map(values, method="map", **options):
-    return Explanation("i", method, "malignant", "malignant", 0.9, "", values=values.astype(np.float32), **options)
+    return Explanation(
+        "i", method, "malignant", "malignant", 0.9, "", values=values.astype(np.float32), **options
+    )
 
 
 def regions_of(values, method="map", **options):
-    found = hottest_regions(a_map(values, method, **options), width=values.shape[1], height=values.shape[0])
+    found = hottest_regions(
+        a_map(values, method, **options), width=values.shape[1], height=values.shape[0]
+    )
     return [one["geometry"]["coordinates"] for one in found["features"]]
 
 
@@ -65,8 +69,18 @@ def test_two_rectangles_by_hand():
     found = hottest_regions(a_map(values), width=60, height=40)
     first, second = found["features"]
     assert first["properties"]["measurements"]["mean"] == 2.0
-    assert sorted(map(tuple, first["geometry"]["coordinates"][0][:-1])) == [(40, 20), (40, 30), (54, 20), (54, 30)]
-    assert sorted(map(tuple, second["geometry"]["coordinates"][0][:-1])) == [(6, 4), (6, 12), (16, 4), (16, 12)]
+    assert sorted(map(tuple, first["geometry"]["coordinates"][0][:-1])) == [
+        (40, 20),
+        (40, 30),
+        (54, 20),
+        (54, 30),
+    ]
+    assert sorted(map(tuple, second["geometry"]["coordinates"][0][:-1])) == [
+        (6, 4),
+        (6, 12),
+        (16, 4),
+        (16, 12),
+    ]
     for one in (first, second):
         ring = one["geometry"]["coordinates"][0]
         assert ring[0] == ring[-1]
@@ -92,7 +106,9 @@ def test_rings_of_noise_are_valid_few_and_a_tenth_at_most(method, blur):
         inside += one
     assert inside.max() == 1
     assert inside.mean() <= 0.1
-    smooth = ndimage.gaussian_filter(values.astype(np.float32).astype(np.float64), 3.5, mode="mirror")
+    smooth = ndimage.gaussian_filter(
+        values.astype(np.float32).astype(np.float64), 3.5, mode="mirror"
+    )
     assert smooth[inside > 0].min() > np.quantile(smooth, 0.9) - 2e-3 * np.ptp(smooth)
 
 
@@ -111,7 +127,10 @@ def test_ties_do_not_take_more_than_a_tenth():
     values = np.clip(np.linspace(0, 1, 100), 0, 0.8)[np.newaxis].repeat(50, axis=0)
     assert sum(area(ring) for rings in regions_of(values) for ring in rings) <= 0.1 * values.size
     steps = np.floor(np.linspace(0, 8.99, 180))[np.newaxis].repeat(120, axis=0) / 9
-    assert sum(area(ring) for rings in regions_of(steps, "masking") for ring in rings) <= 0.1 * steps.size
+    assert (
+        sum(area(ring) for rings in regions_of(steps, "masking") for ring in rings)
+        <= 0.1 * steps.size
+    )
 
 
 def test_a_border_that_padding_makes_bright_is_not_outlined():
@@ -124,7 +143,10 @@ def test_a_border_that_padding_makes_bright_is_not_outlined():
 
 def test_nothing_is_hot_on_the_cold_side():
     values = np.linspace(0, 0.4, 400).reshape(20, 20)
-    assert hottest_regions(a_map(values, signed=True, centre=0.5), width=20, height=20)["features"] == []
+    assert (
+        hottest_regions(a_map(values, signed=True, centre=0.5), width=20, height=20)["features"]
+        == []
+    )
     assert hottest_regions(a_map(np.zeros((20, 20))), width=20, height=20)["features"] == []
 
 

@@ -9,10 +9,42 @@ from bchisto.finetune import get_network, list_networks
 from offers import offer
 
 KINDS = {
-    "heads": ("head", "boost", "HeadSpec", "'other', '.x', None, None", get_head, list_heads, "svm"),
-    "encoders": ("encoder", "encoders", "EncoderSpec", "'other', print, print", get_spec, list_encoders, "resnet50"),
-    "networks": ("network", "finetune", "NetworkSpec", "'other', print, 99", get_network, list_networks, "alexnet"),
-    "datasets": ("layout", "data", "LayoutSpec", "name='other', read=print", get_layout, list_layouts, "bach"),
+    "heads": (
+        "head",
+        "boost",
+        "HeadSpec",
+        "'other', '.x', None, None",
+        get_head,
+        list_heads,
+        "svm",
+    ),
+    "encoders": (
+        "encoder",
+        "encoders",
+        "EncoderSpec",
+        "'other', print, print",
+        get_spec,
+        list_encoders,
+        "resnet50",
+    ),
+    "networks": (
+        "network",
+        "finetune",
+        "NetworkSpec",
+        "'other', print, 99",
+        get_network,
+        list_networks,
+        "alexnet",
+    ),
+    "datasets": (
+        "layout",
+        "data",
+        "LayoutSpec",
+        "name='other', read=print",
+        get_layout,
+        list_layouts,
+        "bach",
+    ),
 }
 """Group of entry points to: its word, room, class, one of another name, how it is got and listed, one of ours."""
 
@@ -29,8 +61,13 @@ MISTAKES = {
 def test_what_does_not_hold_is_named(group, tmp_path, monkeypatch):
     kind, room, spec, other, get, names, ours = KINDS[group]
     package, more = f"theirs_{group}", f"more_{group}"
-    places = {"absent": "gone_module:x", "lost": f"{package}:none_of_it", "odd": f"{package}:odd",
-              "crossed": f"{package}:crossed", "twice": f"{package}:odd"}  # fmt: skip
+    places = {
+        "absent": "gone_module:x",
+        "lost": f"{package}:none_of_it",
+        "odd": f"{package}:odd",
+        "crossed": f"{package}:crossed",
+        "twice": f"{package}:odd",
+    }
     code = f"from bchisto.{room} import {spec}\nodd = lambda: 4\ncrossed = {spec}({other})\n"
     offer(tmp_path, group, package, code, **places)
     offer(tmp_path, group, more, "odd = 4\n", Twice=f"{more}:odd")

@@ -26,9 +26,26 @@ PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 def installed(tmp_path_factory):
     """The folder that the package is installed in, built from its pyproject.toml."""
     root = tmp_path_factory.mktemp("installed")
-    source = shutil.copytree(PACKAGE, root / "package")  # a build leaves folders beside what it builds
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    command += ["--no-deps", "--no-build-isolation", "--no-compile", "--target", root / "site", source]
+    source = shutil.copytree(
+        PACKAGE, root / "package"
+    )  # a build leaves folders beside what it builds
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-index",
+    ]
+    command += [
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+        "--target",
+        root / "site",
+        source,
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return root / "site"
@@ -44,7 +61,9 @@ def lab(installed, monkeypatch):
 def here(tmp_path_factory):
     """The folder that the page's lines are run in, with `lab-images`: twelve of each class, of six patients."""
     folder = tmp_path_factory.mktemp("lab")
-    tissue = write_tissue(folder / "made", per_class=12, size=(48, 48), classes=("normal", "tumour"))
+    tissue = write_tissue(
+        folder / "made", per_class=12, size=(48, 48), classes=("normal", "tumour")
+    )
     (folder / "lab-images").mkdir()
     for path in sorted(tissue.rglob("*.png")):
         number = int(path.stem[-2:])
@@ -57,16 +76,25 @@ def here(tmp_path_factory):
 def said(installed, here):
     """Run the lines of the page as they stand, in processes of their own; return what each command printed."""
     (block,) = re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), os.environ["PYTHONPATH"]])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(installed), os.environ["PYTHONPATH"]]),
+    }
     install, *lines = block.replace("\\\n", " ").splitlines()
     assert install == "pip install ./package"
     found = {}
     for line in lines:
         program, verb, *options = shlex.split(line)
         assert program == "bchisto"
-        options += ["--jobs", "1"] if verb in ("featurize", "boost", "finetune", "reproduce") else []
+        options += (
+            ["--jobs", "1"] if verb in ("featurize", "boost", "finetune", "reproduce") else []
+        )
         done = subprocess.run(
-            [sys.executable, "-m", "bchisto", verb, *options], cwd=here, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "bchisto", verb, *options],
+            cwd=here,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         found[verb] = done.stdout + done.stderr
@@ -74,8 +102,14 @@ def said(installed, here):
 
 
 def test_the_page_shows_the_package_whole():
-    shown = re.findall(r"^```\{literalinclude\} \.\./tests/extending/package/(\S+)$", PAGE, flags=re.MULTILINE)
-    files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts}
+    shown = re.findall(
+        r"^```\{literalinclude\} \.\./tests/extending/package/(\S+)$", PAGE, flags=re.MULTILINE
+    )
+    files = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.*")
+        if "__pycache__" not in path.parts
+    }
     assert sorted(shown) == sorted(files - {"bchisto_lab/__init__.py"})
     groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
     kinds = ("encoders", "datasets", "heads", "networks", "metrics", "recipes", "vector_encoders")
@@ -97,7 +131,9 @@ def test_what_is_no_image_of_its_dataset_is_a_finding(lab, tmp_path):
         (tmp_path / name).touch()
     dataset = read_dataset(tmp_path)
     assert [record.label for record in dataset.records] == ["normal", "tumour"]
-    assert [(found.level, found.file) for found in dataset.findings] == [("warning", "P02-1-other.png")]
+    assert [(found.level, found.file) for found in dataset.findings] == [
+        ("warning", "P02-1-other.png")
+    ]
 
 
 def test_its_encoder_describes_and_its_head_is_trained(said, here):
@@ -126,7 +162,12 @@ def test_its_metric_is_in_what_evaluate_writes(said, here):
     assert len(tables) == 2
     for metrics in tables.values():
         confusion = metrics["confusion"]
-        pairs = [(t, p) for t, line in enumerate(confusion) for p, count in enumerate(line) for _ in range(count)]
+        pairs = [
+            (t, p)
+            for t, line in enumerate(confusion)
+            for p, count in enumerate(line)
+            for _ in range(count)
+        ]
         recalls = recall_score(*zip(*pairs, strict=True), average=None)
         assert metrics["g_mean"]["value"] == pytest.approx((recalls[0] * recalls[1]) ** 0.5)
     assert "G-mean" in (here / "evaluation" / "report.html").read_text()
@@ -135,7 +176,10 @@ def test_its_metric_is_in_what_evaluate_writes(said, here):
 def test_its_published_system_is_run_and_compared(said, here):
     folder = here / "study" / "reproduce" / "lab-study"
     found = {row["figure"]: row for row in rows(folder / "accuracy.csv")}
-    assert {name: float(row["published"]) for name, row in found.items()} == {"network": 81.5, "means": 77.0}
+    assert {name: float(row["published"]) for name, row in found.items()} == {
+        "network": 81.5,
+        "means": 77.0,
+    }
     assert all(row["obtained"] for row in found.values())
     assert "Conclusion: the network is better. Here: " in said["reproduce"]
     assert (here / "study" / "boost" / "3-grouped-centroid" / "model.bchisto").is_file()

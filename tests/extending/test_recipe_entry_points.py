@@ -40,7 +40,12 @@ def test_ours_stay_what_they_are(tmp_path, monkeypatch):
 def test_its_settings_are_printed(tmp_path, monkeypatch, completed):
     own = tmp_path / "lab-study.yaml"  # with a network of bchisto's, whose defaults are printed too
     own.write_text(STUDY.read_text().replace("plain", "patch-resnet"))
-    offer(tmp_path, "printer", f"from pathlib import Path\nfound = Path({str(own)!r})", lab_study="found")
+    offer(
+        tmp_path,
+        "printer",
+        f"from pathlib import Path\nfound = Path({str(own)!r})",
+        lab_study="found",
+    )
     monkeypatch.syspath_prepend(tmp_path)
     out, _ = completed("reproduce", "lab-study", "--settings")
     assert re.search(r"finetune +network +patch-resnet +sec\. 2", out)
@@ -57,8 +62,12 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
         listed = Path({str(tmp_path / "listed.yaml")!r})
         bare = Path({str(tmp_path / "bare.yaml")!r})
         """,
-        lost="nowhere", absent="absent", broken="broken", listed="listed", bare="bare",
-    )  # fmt: skip
+        lost="nowhere",
+        absent="absent",
+        broken="broken",
+        listed="listed",
+        bare="bare",
+    )
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "listed.yaml").write_text("- a")
     (tmp_path / "bare.yaml").write_text("name: bare")
@@ -66,9 +75,15 @@ def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch
     assert load_recipe("rakhlin2018").name == "rakhlin2018"
     for name, message in [
         ("lost", "recipe lost: its entry point cannot be loaded (AttributeError"),
-        ("absent", f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)"),
+        (
+            "absent",
+            f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)",
+        ),
         ("broken", "recipe broken: not YAML, or nested too deeply ("),
-        ("listed", "recipe listed: a recipe is a mapping with a name, settings and published results"),
+        (
+            "listed",
+            "recipe listed: a recipe is a mapping with a name, settings and published results",
+        ),
         ("bare", "recipe bare: no citation, no dataset"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):

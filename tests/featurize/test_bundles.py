@@ -12,7 +12,9 @@ from conftest import assert_same_descriptors
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr("bchisto.featurize.pipeline.describing_resources", lambda *_: Resources(1, 2, ("0",)))
+    monkeypatch.setattr(
+        "bchisto.featurize.pipeline.describing_resources", lambda *_: Resources(1, 2, ("0",))
+    )
     monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 
@@ -29,7 +31,10 @@ def test_bundles_hold_all_blocks_in_order():
 
 def test_a_run_beside_a_gpu_gives_the_same_store(tissue, tmp_path, tiny_settings, described, gpu):
     result = featurize(tissue, out=tmp_path / "run", settings=tiny_settings)
-    with open_store(result.stores[0]) as store, open_store(described / "features" / "tiny-1.0-64.h5") as expected:
+    with (
+        open_store(result.stores[0]) as store,
+        open_store(described / "features" / "tiny-1.0-64.h5") as expected,
+    ):
         assert list(store.image_ids) == list(expected.image_ids)
         assert_same_descriptors(store.features(), expected.features())
 

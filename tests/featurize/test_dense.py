@@ -14,9 +14,15 @@ from bchisto.featurize.crops import draw_augmentation, norm_pool
 from packs import train_small
 
 DENSE = FeaturizeSettings(
-    encoders=("convs",), weights=("random",), views=("1.0:64", "1.0:48", "0.5:40"), augmentations=2, crops=3,
-    mode="dense", stain="none", color_range=(1.0, 1.0),
-)  # fmt: skip
+    encoders=("convs",),
+    weights=("random",),
+    views=("1.0:64", "1.0:48", "0.5:40"),
+    augmentations=2,
+    crops=3,
+    mode="dense",
+    stain="none",
+    color_range=(1.0, 1.0),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,9 @@ def test_a_window_on_whole_strides_is_the_crop_of_a_network_that_does_not_pad(en
     corners = [(0, 0), (16, 32), (96, 128), (128, 112)]
     windows = np.array([(top, left, top + 64, left + 64) for top, left in corners])
     crops = np.stack([he_image[top : top + 64, left : left + 64] for top, left in corners])
-    np.testing.assert_allclose(encoder.encode_windows(he_image, windows), encoder.encode(crops), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode_windows(he_image, windows), encoder.encode(crops), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_windows_between_strides_weigh_cells_by_the_share_inside(encoder, he_image):
@@ -58,7 +66,9 @@ def test_windows_between_strides_weigh_cells_by_the_share_inside(encoder, he_ima
                 share = 1.0
                 for number, start in ((r, top), (c, left)):
                     low = rows.first + (number - 0.5) * rows.stride
-                    inside = min(start + crop.edges[1], low + rows.stride) - max(start + crop.edges[0], low)
+                    inside = min(start + crop.edges[1], low + rows.stride) - max(
+                        start + crop.edges[0], low
+                    )
                     share *= max(0.0, inside)
                 total, weight = total + share * cells[r, c], weight + share
         found = encoder.encode_windows(he_image, np.array([[top, left, top + 64, left + 64]]))
@@ -95,12 +105,17 @@ def test_dense_descriptors_are_those_of_the_turned_frame(encoder, tissue):
         expected = norm_pool(encoder.encode_windows(frame, np.array(corners)), 3.0)
         np.testing.assert_allclose(found.features["1.0-64"][number], expected, rtol=1e-5)
     assert len(seen) == 2
-    assert {name: values.shape for name, values in found.features.items()} == dict.fromkeys(targets, (2, 16))
+    assert {name: values.shape for name, values in found.features.items()} == dict.fromkeys(
+        targets, (2, 16)
+    )
 
 
 def test_frames_are_turned_in_all_eight_ways():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    ways = {draw_augmentation("x", n, seed=0, color_range=(1, 1)).turn_frame(image).tobytes() for n in range(100)}
+    ways = {
+        draw_augmentation("x", n, seed=0, color_range=(1, 1)).turn_frame(image).tobytes()
+        for n in range(100)
+    }
     assert len(ways) == 8
 
 
@@ -110,7 +125,12 @@ def both(tmp_path_factory, tissue):
     from dataclasses import replace
 
     featurize(tissue, out=run, settings=DENSE, work=Work(jobs=1))
-    featurize(tissue, out=run, settings=replace(DENSE, mode="exact", views=DENSE.views[:1]), work=Work(jobs=1))
+    featurize(
+        tissue,
+        out=run,
+        settings=replace(DENSE, mode="exact", views=DENSE.views[:1]),
+        work=Work(jobs=1),
+    )
     return run
 
 
@@ -127,7 +147,9 @@ def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
 
 
 def test_modes_are_never_mixed_in_a_model(both):
-    with pytest.raises(InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features"):
+    with pytest.raises(
+        InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features"
+    ):
         train(out=both, folds=["3"])
 
 
@@ -136,8 +158,12 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, mo
     (result,) = train_small(tmp_path / "run", params={"min_data_in_leaf": 2}, features=stores)
     table = tmp_path / "p.csv"
     # new images are seeded by their pixels; the images of training by their ids
-    monkeypatch.setattr("bchisto.featurize.prepare.crop_key", lambda record, image, crop_seed: record.image_id)
-    completed("predict", result.folder / "model.bchisto", "--images", tissue, "--out", table, "--jobs", 1)
+    monkeypatch.setattr(
+        "bchisto.featurize.prepare.crop_key", lambda record, image, crop_seed: record.image_id
+    )
+    completed(
+        "predict", result.folder / "model.bchisto", "--images", tissue, "--out", table, "--jobs", 1
+    )
     from bchisto.boost import Bundle
 
     features = {}
@@ -145,12 +171,16 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, mo
         with open_store(path) as store:
             features[store.name] = store.features()
             order = store.image_ids
-    expected = dict(zip(order, Bundle.load(result.folder / "model.bchisto").predict(features), strict=True))
+    expected = dict(
+        zip(order, Bundle.load(result.folder / "model.bchisto").predict(features), strict=True)
+    )
     lines = table.read_text().splitlines()[1:]
     assert len(lines) == 12
     for line in lines:
         cells = line.split(",")
-        np.testing.assert_allclose([float(cells[4]), float(cells[5])], expected[cells[0]], rtol=1e-9)
+        np.testing.assert_allclose(
+            [float(cells[4]), float(cells[5])], expected[cells[0]], rtol=1e-9
+        )
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +189,11 @@ def openvino():
 
     from conftest import need
 
-    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
+    need(
+        "openvino",
+        importlib.util.find_spec("openvino") is not None,
+        "pip install 'bchisto[openvino]'",
+    )
 
 
 @pytest.mark.slow
@@ -172,8 +206,14 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
     assert other.backend == "openvino"
     windows = np.array([[0, 0, 100, 100], [20, 30, 101, 88]])
     for expected, found in [
-        (encoder.encode(he_image[np.newaxis, :64, :64]), other.encode(he_image[np.newaxis, :64, :64])),
-        (encoder.encode(he_image[np.newaxis, :48, :64]), other.encode(he_image[np.newaxis, :48, :64])),
+        (
+            encoder.encode(he_image[np.newaxis, :64, :64]),
+            other.encode(he_image[np.newaxis, :64, :64]),
+        ),
+        (
+            encoder.encode(he_image[np.newaxis, :48, :64]),
+            other.encode(he_image[np.newaxis, :48, :64]),
+        ),
         (encoder.encode_windows(he_image, windows), other.encode_windows(he_image, windows)),
     ]:
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
@@ -182,7 +222,9 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
 def test_openvino_that_is_missing_says_so(monkeypatch):
     real = builtins.__import__
     monkeypatch.setattr(
-        builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "openvino" else name, *a, **k)
+        builtins,
+        "__import__",
+        lambda name, *a, **k: real("no_such_module" if name == "openvino" else name, *a, **k),
     )
     with pytest.raises(ImportError, match=r"OpenVINO is missing; pip install 'openvino>=\S+'"):
         Encoder("convs", weights="random", engine="openvino")
@@ -217,11 +259,24 @@ def test_keras_runs_them_if_openvino_cannot_be_loaded(monkeypatch, caplog):
 
     monkeypatch.setattr(f"{AUTO}.openvino_core", refuse)
     assert best_engine([EncoderChoice("vgg16")]) == "keras"
-    assert 'OpenVINO is missing; pip install it; `engine="keras"` takes up to 3 times the time' in caplog.text
+    assert (
+        'OpenVINO is missing; pip install it; `engine="keras"` takes up to 3 times the time'
+        in caplog.text
+    )
 
 
 def test_a_run_goes_on_with_the_engine_that_it_began_with(openvino, tissue, tmp_path, cli):
-    words = ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", "mobilenetv2", "--weights", "random")
+    words = (
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path,
+        "--encoder",
+        "mobilenetv2",
+        "--weights",
+        "random",
+    )
     words += ("--view", "1.0:64", "--augmentations", 1, "--crops", 2)
     assert cli(*words, "--engine", "keras")[0] == 0
     code, _, err = cli(*words)

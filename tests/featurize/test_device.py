@@ -22,7 +22,12 @@ from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors, need
 
 SETTINGS = FeaturizeSettings(
-    encoders=("convs",), weights=("random",), views=("1.0:64", "0.5:33"), augmentations=5, crops=3, batch_size=6
+    encoders=("convs",),
+    weights=("random",),
+    views=("1.0:64", "0.5:33"),
+    augmentations=5,
+    crops=3,
+    batch_size=6,
 )
 
 
@@ -50,10 +55,18 @@ def described(tissue, settings, on_device, count=3, helpers=1):
     encoder = Encoder("convs", weights="random")
     targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views}
     targets["again"] = (Encoder("convs", weights="random", seed=1), settings.views[0])
-    records = [ImageRecord(image_id=p.name, path=p, label=None) for p in sorted(tissue.rglob("*.png"))[:count]]
+    records = [
+        ImageRecord(image_id=p.name, path=p, label=None)
+        for p in sorted(tissue.rglob("*.png"))[:count]
+    ]
     return list(
         describe_images(
-            records, settings=settings, targets=targets, ticker=Ticker(None), on_device=on_device, helpers=helpers
+            records,
+            settings=settings,
+            targets=targets,
+            ticker=Ticker(None),
+            on_device=on_device,
+            helpers=helpers,
         )
     )
 
@@ -64,14 +77,18 @@ def test_descriptors_equal_those_of_the_cpu_road(tissue):
         (dataclasses.replace(SETTINGS, color_range=(1.0, 1.0), stain="none"), True),
         (dataclasses.replace(SETTINGS, batch_size=1, pool=1.0), False),
     ]:
-        for a, b in zip(described(tissue, settings, False), described(tissue, settings, True), strict=True):
+        for a, b in zip(
+            described(tissue, settings, False), described(tissue, settings, True), strict=True
+        ):
             assert a.record == b.record
             assert set(a.features) == set(b.features) == {"1.0-64", "0.5-33", "again"}
             for name, expected in a.features.items():
                 assert expected.shape == (5, 16)
                 assert_same_descriptors(b.features[name], expected)
                 if exact:
-                    np.testing.assert_allclose(b.features[name], expected, rtol=0, atol=1e-5 * expected.max())
+                    np.testing.assert_allclose(
+                        b.features[name], expected, rtol=0, atol=1e-5 * expected.max()
+                    )
 
 
 ALONE_AND_TOGETHER = """
@@ -96,7 +113,9 @@ for name, target in encoders.items():
 def test_encoders_of_pytorch_do_not_change_each_others_crops():
     need("torch", importlib.util.find_spec("torch") is not None, "pip install '.[torch]'")
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    subprocess.run([sys.executable, "-c", ALONE_AND_TOGETHER], env=environment, check=True, timeout=240)
+    subprocess.run(
+        [sys.executable, "-c", ALONE_AND_TOGETHER], env=environment, check=True, timeout=240
+    )
 
 
 @pytest.mark.parametrize("darker", [1, 20])
@@ -106,7 +125,9 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
     from bchisto.stains import augmentation_matrix
 
     seen = compile_function(
-        _describe([lambda crops: crops.__getitem__((slice(None), 0, 0))], crop=1, power=1.0, colours=True)
+        _describe(
+            [lambda crops: crops.__getitem__((slice(None), 0, 0))], crop=1, power=1.0, colours=True
+        )
     )
     he_image = he_image // np.uint8(darker)
     matrix = augmentation_matrix(hematoxylin=1.2, eosin=0.8).astype(np.float32)[None]
@@ -140,7 +161,9 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, monkeypatch, on_device, c
     broken.parent.mkdir()
     broken.write_bytes(b"no image")
     paths = sorted(tissue.rglob("*.png"))[:4]
-    records = [ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]]
+    records = [
+        ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]
+    ]
     (counts := tmp_path / "counts").mkdir()
     options = {
         "settings": SETTINGS,
@@ -155,4 +178,7 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, monkeypatch, on_device, c
         next(items)
     assert Ticker(counts).read()[0] == 3 * SETTINGS.augmentations
     whole = list(describe_images(records, **options, skip_errors=True))
-    assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + ["ImageFailure", "ImageDescriptors"]
+    assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + [
+        "ImageFailure",
+        "ImageDescriptors",
+    ]

@@ -22,10 +22,13 @@ def known(found):
 @pytest.mark.parametrize(
     ("ids", "label", "group"),
     [
-        ("image_id", "label", "group"), ("ids", "labels", "patients"), ("slide_id", "Diagnosis", "case_id"),
-        ("filenames", "target", "PatientID"), ("ImageID", "class", "slide_id"),
+        ("image_id", "label", "group"),
+        ("ids", "labels", "patients"),
+        ("slide_id", "Diagnosis", "case_id"),
+        ("filenames", "target", "PatientID"),
+        ("ImageID", "class", "slide_id"),
     ],
-)  # fmt: skip
+)
 def test_every_spelling_is_read(tmp_path, ids, label, group):
     path = tmp_path / "e.npz"
     npz(path, features=VALUES, **{ids: IDS, label: LABELS, group: PATIENTS}, age=[1, 2, 3, 4])
@@ -49,12 +52,24 @@ def test_places_of_tiles_are_no_labels(tmp_path):
 
 
 def test_what_pandas_writes_for_a_missing_patient(tmp_path):
-    npz(tmp_path / "t.npz", image_id=IDS, label=LABELS, patient=[1.0, 1.0, 1.0, float("nan")], features=VALUES)
+    npz(
+        tmp_path / "t.npz",
+        image_id=IDS,
+        label=LABELS,
+        patient=[1.0, 1.0, 1.0, float("nan")],
+        features=VALUES,
+    )
     assert read_embeddings(tmp_path / "t.npz").groups == ("1", "1", "1", "")
 
 
 def test_spellings_of_patients(tmp_path, caplog):
-    npz(tmp_path / "e.npz", features=VALUES, ids=IDS, labels=LABELS, patients=["P1", "p1", "NA", "001"])
+    npz(
+        tmp_path / "e.npz",
+        features=VALUES,
+        ids=IDS,
+        labels=LABELS,
+        patients=["P1", "p1", "NA", "001"],
+    )
     assert read_embeddings(tmp_path / "e.npz").groups == ("P1", "P1", "", "001")
     assert "taken for one patient: P1 and p1" in caplog.text
 
@@ -63,9 +78,18 @@ def test_spellings_of_patients(tmp_path, caplog):
     ("arrays", "message"),
     [
         ({"ids": IDS, "Befund": LABELS}, "has no labels; .* call them label, class, .* or y"),
-        ({"names": IDS}, r"has no image_id \(or ids, slide_id, filenames\); it has features, names"),
-        ({"ids": IDS, "labels": ["x", "NA", "x", "y"]}, "the label NA means unknown; leave it empty, or"),
-        ({"ids": IDS, "labels": LABELS, "patient": PATIENTS, "case": IDS}, "patient and case may both hold the group"),
+        (
+            {"names": IDS},
+            r"has no image_id \(or ids, slide_id, filenames\); it has features, names",
+        ),
+        (
+            {"ids": IDS, "labels": ["x", "NA", "x", "y"]},
+            "the label NA means unknown; leave it empty, or",
+        ),
+        (
+            {"ids": IDS, "labels": LABELS, "patient": PATIENTS, "case": IDS},
+            "patient and case may both hold the group",
+        ),
         ({"ids": IDS, "labels": ["x", "\ud800", "x", "y"]}, "a label is not a name"),
     ],
 )
@@ -95,7 +119,9 @@ def test_tables_of_labels(tmp_path, name):
     lines = [header, *(row.format(*cells) for cells in zip(IDS, LABELS, PATIENTS, strict=True))]
     (tmp_path / "l.csv").write_text("\n".join(lines))
     npz(tmp_path / "e.npz", features=VALUES, ids=IDS)
-    (store,) = import_features([tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv")
+    (store,) = import_features(
+        [tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv"
+    )
     found = read_embeddings(store)
     assert known(found) == [IDS, LABELS, PATIENTS]
     assert json.loads((tmp_path / "features" / "dataset.json").read_text())["groups"] == dict(
@@ -106,5 +132,9 @@ def test_tables_of_labels(tmp_path, name):
 def test_a_table_that_names_another_patient_is_refused(tmp_path):
     (tmp_path / "l.csv").write_text("image_id,label,patient\na,x,P\nb,y,p\nc,x,s\nd,y,\n")
     npz(tmp_path / "e.npz", features=VALUES, ids=IDS, patients=PATIENTS)
-    with pytest.raises(InputError, match=r"l\.csv: c is of s, and of q in .*e\.npz; an image has one patient"):
-        import_features([tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv")
+    with pytest.raises(
+        InputError, match=r"l\.csv: c is of s, and of q in .*e\.npz; an image has one patient"
+    ):
+        import_features(
+            [tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv"
+        )

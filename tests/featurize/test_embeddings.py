@@ -16,7 +16,9 @@ def slide(path, features, *, encoder=None, coords=True):
     """A file as TRIDENT writes it: a growing dataset of one tile a chunk, and coordinates beside it."""
     with h5py.File(path, "w") as file:
         rest = features.shape[1:]
-        found = file.create_dataset("features", data=features, maxshape=(None, *rest), chunks=(1, *rest))
+        found = file.create_dataset(
+            "features", data=features, maxshape=(None, *rest), chunks=(1, *rest)
+        )
         found.attrs["name"], found.attrs["savetodir"] = path.stem, str(path.parent)
         if encoder is not None:
             found.attrs["encoder"] = encoder
@@ -27,15 +29,30 @@ def slide(path, features, *, encoder=None, coords=True):
 
 @pytest.mark.parametrize(("augmentations", "pooled"), [(1, {"pooled": "mean of 2 tiles"}), (2, {})])
 def test_what_is_written_is_read(tmp_path, augmentations, pooled):
-    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"], **pooled}
+    facts = {
+        "encoder": "uni",
+        "layers": ["top"],
+        "scale": 0.5,
+        "synthetic": True,
+        "classes": ["b", "a"],
+        **pooled,
+    }
     values = np.random.default_rng(1).normal(size=(3, augmentations, 4)).astype(np.float32)
     np.savez(
-        tmp_path / "first.npz", features=values[:, 0] if augmentations == 1 else values, image_id=IDS,
-        label=["a", "b", ""], group=["p", "", "q"], bchisto=json.dumps({**facts, "strange": 1}),
-    )  # fmt: skip
+        tmp_path / "first.npz",
+        features=values[:, 0] if augmentations == 1 else values,
+        image_id=IDS,
+        label=["a", "b", ""],
+        group=["p", "", "q"],
+        bchisto=json.dumps({**facts, "strange": 1}),
+    )
     export_features(tmp_path / "first.npz", tmp_path / "second.npz")
     found = read_embeddings(tmp_path / "second.npz")
-    assert (found.image_ids, found.labels, found.groups) == (tuple(IDS), ("a", "b", ""), ("p", "", "q"))
+    assert (found.image_ids, found.labels, found.groups) == (
+        tuple(IDS),
+        ("a", "b", ""),
+        ("p", "", "q"),
+    )
     assert (found.facts, found.name, found.encoder) == (facts, "second", "uni")
     assert found.pooled == pooled.get("pooled", "")
     np.testing.assert_array_equal(found.features, values)
@@ -47,7 +64,11 @@ def test_what_is_written_is_read(tmp_path, augmentations, pooled):
 
 
 def test_arrays_of_strangers(tmp_path):
-    np.savez(tmp_path / "plain.npz", X=VALUES.astype(np.float64), filenames=np.array([one.encode() for one in IDS]))
+    np.savez(
+        tmp_path / "plain.npz",
+        X=VALUES.astype(np.float64),
+        filenames=np.array([one.encode() for one in IDS]),
+    )
     found = read_embeddings(tmp_path / "plain.npz")
     np.testing.assert_array_equal(found.features[:, 0], VALUES)
     assert (found.encoder, found.image_ids) == ("unknown", tuple(IDS))
@@ -56,11 +77,19 @@ def test_arrays_of_strangers(tmp_path):
 def test_slides_are_the_means_of_their_tiles(tmp_path):
     """A folder of TRIDENT's or CLAM's files; of CLAM's, features may have a first axis of one."""
     rng = np.random.default_rng(3)
-    tiles = {"TCGA-01": rng.normal(size=(5, 3)), "TCGA-02.x": rng.normal(size=(1, 3)), "é 3": rng.normal(size=(9, 3))}
+    tiles = {
+        "TCGA-01": rng.normal(size=(5, 3)),
+        "TCGA-02.x": rng.normal(size=(1, 3)),
+        "é 3": rng.normal(size=(9, 3)),
+    }
     folder = tmp_path / "features_uni_v1"
     folder.mkdir()
     for name, values in tiles.items():
-        slide(folder / f"{name}.h5", values.astype(np.float32)[None if len(values) == 9 else ...], encoder="uni_v1")
+        slide(
+            folder / f"{name}.h5",
+            values.astype(np.float32)[None if len(values) == 9 else ...],
+            encoder="uni_v1",
+        )
     expected = np.array([values.astype(np.float32).mean(axis=0) for values in tiles.values()])
     found = read_embeddings(folder)
     assert found.image_ids == tuple(tiles)
@@ -91,14 +120,23 @@ REFUSED = {
     ),
     "no features": ({"image_id": IDS}, r"has no array features .* it has \['image_id'\]"),
     "no ids": ({"features": VALUES}, "has no image_id"),
-    "rank": ({"features": VALUES[0], "image_id": IDS}, r"float32 of shape \(4,\); they must be numbers"),
+    "rank": (
+        {"features": VALUES[0], "image_id": IDS},
+        r"float32 of shape \(4,\); they must be numbers",
+    ),
     "empty": ({"features": VALUES[:0], "image_id": np.array([], dtype=str)}, r"of shape \(0, 4\)"),
     "text": ({"features": np.array([["a"]] * 3), "image_id": IDS}, "its features are <U1"),
-    "few ids": ({"features": VALUES, "image_id": IDS[:2]}, r"2 of image_id do not fit features of shape \(3, 4\)"),
+    "few ids": (
+        {"features": VALUES, "image_id": IDS[:2]},
+        r"2 of image_id do not fit features of shape \(3, 4\)",
+    ),
     "few labels": ({"features": VALUES, "image_id": IDS, "label": ["a"]}, "1 of label do not fit"),
     "id twice": ({"features": VALUES, "image_id": ["a", "b", "a"]}, "the id a is in it twice"),
     "no id": ({"features": VALUES, "image_id": ["a", " ", "b"]}, "row 2 has no id"),
-    "float ids": ({"features": VALUES, "image_id": [0.5, 1.5, 2.5]}, r"image_id is float64 of shape \(3,\)"),
+    "float ids": (
+        {"features": VALUES, "image_id": [0.5, 1.5, 2.5]},
+        r"image_id is float64 of shape \(3,\)",
+    ),
     "nan": (
         {"features": VALUES * [1, 1, np.nan, 1], "image_id": IDS},
         r"embedding of a b/é.png \(and 2 more\) holds NaN",
@@ -107,8 +145,14 @@ REFUSED = {
         {"features": np.diag([1.0, 1e39, 1.0]), "image_id": IDS},
         "the embedding of x holds NaN, infinity, or a nu",
     ),
-    "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "its attribute layers"),
-    "pooled": ({"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'}, "its attribute pooled"),
+    "facts": (
+        {"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'},
+        "its attribute layers",
+    ),
+    "pooled": (
+        {"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'},
+        "its attribute pooled",
+    ),
     "json": (
         {"features": VALUES, "image_id": IDS, "bchisto": "{"},
         "not an NPZ file of plain numbers and text, or damaged",
@@ -140,7 +184,9 @@ def test_damage_anywhere_is_one_line(tmp_path, name):
         at = int(rng.integers(len(content)))
         content = content[:at] if turn % 3 == 0 else content
         content[at : at + 30] = (
-            bytes(len(content[at : at + 30])) if turn % 3 == 1 else rng.bytes(len(content[at : at + 30]))
+            bytes(len(content[at : at + 30]))
+            if turn % 3 == 1
+            else rng.bytes(len(content[at : at + 30]))
         )
         (tmp_path / name).write_bytes(content)
         try:
@@ -153,7 +199,11 @@ def test_damage_anywhere_is_one_line(tmp_path, name):
 
 
 def test_other_files(tmp_path):
-    for name, message in (("e.pt", "embeddings are read from"), ("e.npy", "numpy.savez"), ("gone.npz", "no such")):
+    for name, message in (
+        ("e.pt", "embeddings are read from"),
+        ("e.npy", "numpy.savez"),
+        ("gone.npz", "no such"),
+    ):
         if name != "gone.npz":
             (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=message):
@@ -166,15 +216,29 @@ def test_other_files(tmp_path):
 
 
 STRANGE = {
-    "soft link": (lambda f: f.__setitem__("features", h5py.SoftLink("/coords")), "features is a link"),
-    "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "no slide in it holds a tile"),
-    "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
+    "soft link": (
+        lambda f: f.__setitem__("features", h5py.SoftLink("/coords")),
+        "features is a link",
+    ),
+    "no tile": (
+        lambda f: f.create_dataset("features", data=VALUES[:0]),
+        "no slide in it holds a tile",
+    ),
+    "rank": (
+        lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))),
+        r"features have the shape \(2, 3, 4\)",
+    ),
     "rows without end": (
-        lambda f: f.create_dataset("features", (10**12, 0), "f4", chunks=(1, 1), maxshape=(None, None)),
+        lambda f: f.create_dataset(
+            "features", (10**12, 0), "f4", chunks=(1, 1), maxshape=(None, None)
+        ),
         "which holds nothing",
     ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
-    "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "it has coords, numbers: name embeddings features"),
+    "nothing": (
+        lambda f: f.create_dataset("numbers", data=VALUES),
+        "it has coords, numbers: name embeddings features",
+    ),
     "group": (lambda f: f.create_group("features"), "features is not a dataset"),
 }
 
@@ -193,10 +257,15 @@ def test_slides_that_do_not_hold(tmp_path, name):
 def test_slides_that_do_not_belong_together(tmp_path):
     slide(tmp_path / "a.h5", VALUES, encoder="uni")
     slide(tmp_path / "b.h5", VALUES, encoder="conch")
-    with pytest.raises(InputError, match=r"slides of several encoders: a \(uni, 4 numbers\), b \(conch, 4 numbers\)"):
+    with pytest.raises(
+        InputError,
+        match=r"slides of several encoders: a \(uni, 4 numbers\), b \(conch, 4 numbers\)",
+    ):
         read_embeddings(tmp_path)
     slide(tmp_path / "b.h5", VALUES[:, :2], encoder="uni")
-    with pytest.raises(InputError, match=r"slides of several encoders: a \(uni, 4 numbers\), b \(uni, 2 numbers\)"):
+    with pytest.raises(
+        InputError, match=r"slides of several encoders: a \(uni, 4 numbers\), b \(uni, 2 numbers\)"
+    ):
         read_embeddings(tmp_path)
     slide(tmp_path / "b.h5", VALUES, coords=False)
     with pytest.raises(InputError, match="b.h5: .* come without coords"):
@@ -215,7 +284,11 @@ def test_an_import_is_a_store(tmp_path):
     for path, values in zip(made, (VALUES, VALUES[:, :2]), strict=True):
         with open_store(path) as store:
             np.testing.assert_array_equal(store.features()[:, 0], values)
-            assert (store.image_ids, store.labels, store.groups) == (IDS, ["a", "", "b"], ["", "p", "q"])
+            assert (store.image_ids, store.labels, store.groups) == (
+                IDS,
+                ["a", "", "b"],
+                ["", "p", "q"],
+            )
             assert (store.header["mode"], store.header["encoder"], store.header["classes"]) == (
                 "imported",
                 "unknown",
@@ -238,8 +311,14 @@ def test_an_import_is_a_store(tmp_path):
     ("table", "message"),
     [
         (None, "one.npz: has no labels; give a table of them with `labels`"),
-        ("image_id,label\nx.png,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
-        ("image_id,label\ny.png,a\n", "no row for 3 of 3 images of .*: a b/é.png, x, 7; its rows are named as y.png"),
+        (
+            "image_id,label\nx.png,a\n",
+            "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them",
+        ),
+        (
+            "image_id,label\ny.png,a\n",
+            "no row for 3 of 3 images of .*: a b/é.png, x, 7; its rows are named as y.png",
+        ),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),
         ("name,label\nx,a\n", "must have a column `image_id`"),
         ("image_id,label\nx,a\nx,b\n", "line 3: x is already in line 2"),
@@ -282,5 +361,7 @@ def test_slides_without_a_tile_are_left_out_by_name(tmp_path, caplog):
 
 def test_a_folder_of_pickles_is_told(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"x")
-    with pytest.raises(BchistoError, match="run code when they are read; docs/embeddings.md shows how to convert"):
+    with pytest.raises(
+        BchistoError, match="run code when they are read; docs/embeddings.md shows how to convert"
+    ):
         read_embeddings(tmp_path)

@@ -25,7 +25,12 @@ def pathology(tmp_path_factory):
     encoder = write_onnx(folder, name="patho", side=SIDE, layers=1)
     normalise = {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     steps = [{"name": "Resize", "arguments": {"size": SIDE}}, {"name": "ToTensor"}, normalise]
-    sidecar = {"patch_size_pixels": SIDE, "spacing_um_px": 0.5, "license": "MIT", "transform": steps}
+    sidecar = {
+        "patch_size_pixels": SIDE,
+        "spacing_um_px": 0.5,
+        "license": "MIT",
+        "transform": steps,
+    }
     (folder / "patho.json").write_text(json.dumps(sidecar))
     return encoder
 
@@ -37,23 +42,43 @@ def store_of(run, name):
 
 def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology, tmp_path):
     run = tmp_path / "run"
-    _, err = completed("featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1)
-    brought = (
-        "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; what you give wins"
+    _, err = completed(
+        "featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1
     )
+    brought = "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; what you give wins"
     assert brought in err
     assert "was trained at" not in err
     assert err.splitlines()[-1].endswith("--head logistic")
     rows, header = store_of(run, "onnx-patho-0.5um-64")
     assert rows.shape == (8, 1, 16)
-    assert (header["scale"], header["unit"], header["stain"], header["color_range"]) == (0.5, "um", "none", [1.0, 1.0])
+    assert (header["scale"], header["unit"], header["stain"], header["color_range"]) == (
+        0.5,
+        "um",
+        "none",
+        [1.0, 1.0],
+    )
     record = json.loads((run / "run.json").read_text())["records"][-1]
     assert record["config"]["views"] == ["0.5um:64"]
 
 
 def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, tmp_path):
-    _, err = completed("featurize", "--images", bach, "--out", tmp_path / "run", "--encoder", pathology, "--jobs", 1,
-                       "--view", "0.5:64", "--augmentations", 2, "--crops", 2)  # fmt: skip
+    _, err = completed(
+        "featurize",
+        "--images",
+        bach,
+        "--out",
+        tmp_path / "run",
+        "--encoder",
+        pathology,
+        "--jobs",
+        1,
+        "--view",
+        "0.5:64",
+        "--augmentations",
+        2,
+        "--crops",
+        2,
+    )
     assert (
         "onnx-patho was trained at 0.5 micrometres per pixel, and sees 0.84 at --view 0.5:64; use --view 0.5um:64"
         in err
@@ -69,17 +94,26 @@ def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
     assert "onnx-patho was trained at" not in out
     assert "--head logistic" in out
     _, out, _ = cli(*line, "--images", bach, "--view", "1.0:150")
-    assert "was trained at 0.5 micrometres per pixel, and sees 0.98 at --view 1.0:150; use --view 0.5um:64" in out
+    assert (
+        "was trained at 0.5 micrometres per pixel, and sees 0.98 at --view 1.0:150; use --view 0.5um:64"
+        in out
+    )
     _, out, _ = cli(*line, "--images", tissue)
-    assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:64 needs" in out
+    assert (
+        "benign00.png: its micrometres per pixel are not known, which the view 0.5um:64 needs"
+        in out
+    )
 
 
-def test_images_smaller_than_the_field_get_the_largest_that_fits(cli, completed, tissue, pathology, tmp_path):
+def test_images_smaller_than_the_field_get_the_largest_that_fits(
+    cli, completed, tissue, pathology, tmp_path
+):
     line = ("featurize", "--images", tissue, "--encoder", pathology, "--mpp", 0.25, "--jobs", 1)
     code, _, err = cli(*line, "--out", tmp_path / "run")
     assert code == 2
     assert (
-        "24 x 24 um is smaller than the field of 32 um; the largest field that fits is 24 um (--view 0.5um:48)" in err
+        "24 x 24 um is smaller than the field of 32 um; the largest field that fits is 24 um (--view 0.5um:48)"
+        in err
     )
     _, err = completed(*line, "--out", tmp_path / "run", "--view", "auto")
     assert "views that fit the images: 0.5um:48" in err
@@ -96,7 +130,9 @@ def test_encoders_that_state_nothing_bring_nothing(pathology):
     assert "stain" not in brought
 
 
-@pytest.mark.parametrize(("encoder", "outputs"), [("midnight-12k", "midnight-12k:cls+mean"), ("midnight-12k:cls", "")])
+@pytest.mark.parametrize(
+    ("encoder", "outputs"), [("midnight-12k", "midnight-12k:cls+mean"), ("midnight-12k:cls", "")]
+)
 def test_outputs_that_are_given_are_not_brought(encoder, outputs):
     chosen = {"encoders": (EncoderChoice.parse(encoder),)}
     text = defaults_text(encoder_defaults(chosen), FeaturizeSettings(**chosen))
@@ -108,17 +144,34 @@ def test_outputs_that_are_given_are_not_brought(encoder, outputs):
     ("config", "processor", "size"),
     [
         ({"model_type": "vit"}, {"size": {"height": 224, "width": 224}}, 224),
-        ({"model_type": "dinov2"}, {"size": {"shortest_edge": 256}, "do_center_crop": True,
-                                    "crop_size": {"height": 224, "width": 224}}, 224),
-        ({"architecture": "vit_small_patch16_224", "pretrained_cfg": {"input_size": [3, 112, 112]}}, None, 112),
+        (
+            {"model_type": "dinov2"},
+            {
+                "size": {"shortest_edge": 256},
+                "do_center_crop": True,
+                "crop_size": {"height": 224, "width": 224},
+            },
+            224,
+        ),
+        (
+            {
+                "architecture": "vit_small_patch16_224",
+                "pretrained_cfg": {"input_size": [3, 112, 112]},
+            },
+            None,
+            112,
+        ),
         ({"architecture": "vit_small_patch16_224"}, None, None),
     ],
-)  # fmt: skip
+)
 def test_a_folder_states_its_scale_and_size(tmp_path, config, processor, size):
     (tmp_path / "config.json").write_text(json.dumps({**config, "spacing_um_px": 0.25}))
     if processor is not None:
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
-    for choice, weights in ((EncoderChoice(f"hub:{tmp_path}"), ""), (EncoderChoice("timm:x"), str(tmp_path))):
+    for choice, weights in (
+        (EncoderChoice(f"hub:{tmp_path}"), ""),
+        (EncoderChoice("timm:x"), str(tmp_path)),
+    ):
         card = stated_card(choice, weights)
         assert (card.mpp, card.size) == ((0.25,), size)
     (tmp_path / "config.json").write_text('{"spacing_um_px": 50}')

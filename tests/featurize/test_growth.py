@@ -76,7 +76,8 @@ def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_
         with pytest.raises(KeyboardInterrupt):
             featurize(images, out=run, settings=both, work=ONE)
     with pytest.raises(
-        InputError, match=r"the first compared with the second: 3 images removed \(benign/benign00\.png, "
+        InputError,
+        match=r"the first compared with the second: 3 images removed \(benign/benign00\.png, ",
     ):
         train(out=run, folds=["3"])
     featurize(images, out=run, settings=both, work=ONE)
@@ -87,10 +88,16 @@ def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_
 
 
 @pytest.mark.parametrize("way", ["dense", "device"])
-def test_more_images_and_augmentations(images, later, seen, tiny_settings, tmp_path, monkeypatch, way):
+def test_more_images_and_augmentations(
+    images, later, seen, tiny_settings, tmp_path, monkeypatch, way
+):
     if way == "device":
         monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
-    settings = replace(tiny_settings, encoders=(EncoderChoice("convs"),), mode="dense" if way == "dense" else "exact")
+    settings = replace(
+        tiny_settings,
+        encoders=(EncoderChoice("convs"),),
+        mode="dense" if way == "dense" else "exact",
+    )
     run = tmp_path / "run"
     (store,) = featurize(images, out=run, settings=settings, work=ONE).stores
     more = replace(settings, augmentations=5)
@@ -109,7 +116,10 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     before = (run / STORE).read_bytes()
     later()
     listed = tmp_path / "only.csv"
-    listed.write_text("image_id\n" + "".join(f"benign/benign0{k}.png\nmalignant/malignant0{k}.png\n" for k in "1234"))
+    listed.write_text(
+        "image_id\n"
+        + "".join(f"benign/benign0{k}.png\nmalignant/malignant0{k}.png\n" for k in "1234")
+    )
     some = ImageSelection(images, only=listed)  # not the folder changed, but what is chosen of it
     with pytest.raises(SettingsConflictError, match=r"other settings: only None -> /"):
         featurize(some, out=run, settings=tiny_settings, work=ONE)
@@ -118,8 +128,14 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     with pytest.raises(SettingsConflictError, match="other settings: device gpu -> cpu; use"):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     (run / STORE).write_bytes(before)
-    for path in [images / "benign" / "benign02.png", *sorted((images / "malignant").glob("*.png"))[:4]]:
+    for path in [
+        images / "benign" / "benign02.png",
+        *sorted((images / "malignant").glob("*.png"))[:4],
+    ]:
         path.unlink()
-    with pytest.raises(SettingsConflictError, match="has features of 9 images, 4 of them present; use the same images"):
+    with pytest.raises(
+        SettingsConflictError,
+        match="has features of 9 images, 4 of them present; use the same images",
+    ):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     assert (run / STORE).read_bytes() == before

@@ -13,20 +13,45 @@ OF_A_STORE = {"encoders", "weights", "views"}
 """In their place a store has its encoder, the hash of its weights and its view."""
 
 CHANGED = {
-    "crops": 21, "pool": 4.0, "color_range": (0.8, 1.3), "stain": "none", "stain_fallback": "error",
-    "precision": "bfloat16", "mode": "dense", "engine": "openvino", "batch_size": 8, "seed": 1, "pad": "reflect",
+    "crops": 21,
+    "pool": 4.0,
+    "color_range": (0.8, 1.3),
+    "stain": "none",
+    "stain_fallback": "error",
+    "precision": "bfloat16",
+    "mode": "dense",
+    "engine": "openvino",
+    "batch_size": 8,
+    "seed": 1,
+    "pad": "reflect",
     "augmentations": 3,
-}  # fmt: skip
+}
 
 
 def network(**changes):
-    facts = {"name": "resnet50", "layers": ("a", "b"), "weights_sha256": "0" * 64, "engine": "keras", "backend": "x"}
+    facts = {
+        "name": "resnet50",
+        "layers": ("a", "b"),
+        "weights_sha256": "0" * 64,
+        "engine": "keras",
+        "backend": "x",
+    }
     return SimpleNamespace(**facts | {"weights": "file", "weights_file_sha256": "1"} | changes)
 
 
-def key(settings=BEFORE, encoder=None, view=BEFORE.views[0], device="cpu", image="a.png", content="0", mpp=None):
+def key(
+    settings=BEFORE,
+    encoder=None,
+    view=BEFORE.views[0],
+    device="cpu",
+    image="a.png",
+    content="0",
+    mpp=None,
+):
     own = store_settings(settings, encoder or network(engine=settings.engine), view, device=device)
-    return row_keys(own, {image: content}, augmentations=settings.augmentations, mpp={image: mpp})[image]
+    return row_keys(own, {image: content}, augmentations=settings.augmentations, mpp={image: mpp})[
+        image
+    ]
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(FeaturizeSettings)])
@@ -63,5 +88,10 @@ def test_settings_come_back_from_what_a_store_says():
 
 def test_a_store_holds_the_keys_of_its_settings(described):
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
-        contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
-        assert store.keys == row_keys(store.settings, contents, augmentations=store.augmentations, mpp={})
+        contents = {
+            image: sha.decode()
+            for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)
+        }
+        assert store.keys == row_keys(
+            store.settings, contents, augmentations=store.augmentations, mpp={}
+        )

@@ -8,8 +8,19 @@ from bchisto.core import InputError
 from bchisto.featurize import View, open_store
 
 OPTIONS = (
-    "--encoder", "tiny", "--weights", "random", "--augmentations", 2, "--crops", 3, "--stain", "none", "--jobs", 1,
-)  # fmt: skip
+    "--encoder",
+    "tiny",
+    "--weights",
+    "random",
+    "--augmentations",
+    2,
+    "--crops",
+    3,
+    "--stain",
+    "none",
+    "--jobs",
+    1,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +49,9 @@ def test_no_such_view():
 def manifest(tmp_path, tissue):
     """Six images of 96 pixels in a table with their micrometres, of which those of one class are twice as fine."""
     paths = sorted(tissue.rglob("*0[0-2].png"))
-    rows = [[path, path.parent.name, 0.5 if path.parent.name == "benign" else 0.25] for path in paths]
+    rows = [
+        [path, path.parent.name, 0.5 if path.parent.name == "benign" else 0.25] for path in paths
+    ]
     return write(tmp_path / "images.csv", rows)
 
 
@@ -49,7 +62,9 @@ def write(path, rows):
 
 
 def described(cli, images, run, view, *more):
-    code, _, err = cli("featurize", "--images", images, "--out", run, "--view", view, *OPTIONS, *more)
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", run, "--view", view, *OPTIONS, *more
+    )
     assert code == 0, err
     (path,) = (run / "features").glob(f"tiny-{view.replace(':', '-')}.h5")
     with open_store(path) as store:
@@ -64,7 +79,12 @@ def test_rows_are_those_of_the_factor_of_each_image(cli, manifest, tmp_path):
     np.testing.assert_array_equal(rows[labels == "benign"], whole[labels == "benign"])
     np.testing.assert_array_equal(rows[labels == "malignant"], half[labels == "malignant"])
     np.testing.assert_array_equal(mpp, np.where(labels == "benign", 0.5, 0.25))
-    assert (header["unit"], header["scale"], header["mpp_least"], header["mpp_most"]) == ("um", 0.5, 0.25, 0.5)
+    assert (header["unit"], header["scale"], header["mpp_least"], header["mpp_most"]) == (
+        "um",
+        0.5,
+        0.25,
+        0.5,
+    )
 
 
 def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manifest, tmp_path):
@@ -83,12 +103,38 @@ def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manif
 
 
 def test_an_image_of_unknown_scale_is_refused_with_what_says_it(cli, completed, tissue, tmp_path):
-    line = ("featurize", "--images", tissue, "--out", tmp_path / "run", "--view", "0.5um:32", *OPTIONS)
+    line = (
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "run",
+        "--view",
+        "0.5um:32",
+        *OPTIONS,
+    )
     code, _, err = cli(*line)
     assert code == 2
-    assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:32 needs; --mpp gives" in err
+    assert (
+        "benign00.png: its micrometres per pixel are not known, which the view 0.5um:32 needs; --mpp gives"
+        in err
+    )
     completed(*line, "--mpp", 0.5)
     code, _, err = cli(*line, "--mpp", 300)
     assert (code, "--mpp 300.0: give 0.02 to 20" in err) == (2, True)
-    code, _, err = cli("featurize", "--images", tissue, "--out", tmp_path, "--view", "0.02um:64", *OPTIONS, "--mpp", 10)
-    assert (code, "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in err) == (2, True)
+    code, _, err = cli(
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path,
+        "--view",
+        "0.02um:64",
+        *OPTIONS,
+        "--mpp",
+        10,
+    )
+    assert (code, "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in err) == (
+        2,
+        True,
+    )

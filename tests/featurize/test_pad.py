@@ -14,12 +14,19 @@ from bchisto.featurize.crops import pad_image
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
-    encoders=("tiny",), weights=("random",), views=("1.0:64", "1.0:40"), augmentations=2, crops=3, stain="none",
+    encoders=("tiny",),
+    weights=("random",),
+    views=("1.0:64", "1.0:40"),
+    augmentations=2,
+    crops=3,
+    stain="none",
     pad="reflect",
-)  # fmt: skip
+)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (63, 64), (64, 40), (33, 32), (20, 90), (7, 5), (2, 64), (1, 3), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(64, 64), (63, 64), (64, 40), (33, 32), (20, 90), (7, 5), (2, 64), (1, 3), (1, 1)]
+)
 def test_as_opencv_mirrors(rng, size):
     image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
     short = [max(0, 64 - side) for side in size]
@@ -35,9 +42,12 @@ def test_as_opencv_mirrors(rng, size):
 def described(path, settings, on_device=False):
     encoder = Encoder("convs", weights="random")
     (item,) = describe_images(
-        [ImageRecord("one", path, None)], settings=settings, ticker=Ticker(None), on_device=on_device,
+        [ImageRecord("one", path, None)],
+        settings=settings,
+        ticker=Ticker(None),
+        on_device=on_device,
         targets={str(view.crop): (encoder, view) for view in settings.views},
-    )  # fmt: skip
+    )
     return item.features
 
 
@@ -45,9 +55,9 @@ def described(path, settings, on_device=False):
 def pictures(tmp_path, he_image):
     """An image of 50 x 45 pixels, and the same padded by hand to 64 x 64."""
     Image.fromarray(he_image[:45, :50]).save(tmp_path / "small.png")
-    Image.fromarray(cv2.copyMakeBorder(he_image[:45, :50], 9, 10, 7, 7, cv2.BORDER_REFLECT_101)).save(
-        tmp_path / "padded.png"
-    )
+    Image.fromarray(
+        cv2.copyMakeBorder(he_image[:45, :50], 9, 10, 7, 7, cv2.BORDER_REFLECT_101)
+    ).save(tmp_path / "padded.png")
     Image.fromarray(he_image[:80, :90]).save(tmp_path / "large.png")
     return tmp_path
 
@@ -58,7 +68,9 @@ def test_a_padded_image_is_described_as_what_it_shows(pictures, device):
     padded = described(pictures / "padded.png", dataclasses.replace(SETTINGS, pad="none"), device)
     np.testing.assert_array_equal(small["64"], padded["64"])
     # a crop that fits is cut from the image itself, whatever other crops need
-    alone = described(pictures / "small.png", dataclasses.replace(SETTINGS, views=("1.0:40",), pad="none"), device)
+    alone = described(
+        pictures / "small.png", dataclasses.replace(SETTINGS, views=("1.0:40",), pad="none"), device
+    )
     np.testing.assert_array_equal(small["40"], alone["40"])
     assert not np.array_equal(small["40"], padded["40"])
     large = described(pictures / "large.png", SETTINGS, device)

@@ -39,12 +39,16 @@ def test_descriptors_equal_an_independent_recomputation(described, tissue):
             drawn = draw_augmentation(record.image_id, number, seed=0, color_range=(0.7, 1.3))
             coloured = augment_he(image, hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
             boxes = crop_boxes(drawn, height=96, width=96, crop=64, count=3)
-            d = np.concatenate([encoder.encode(cut_crop(coloured, box, crop=64)[None]) for box in boxes])
+            d = np.concatenate(
+                [encoder.encode(cut_crop(coloured, box, crop=64)[None]) for box in boxes]
+            )
             expected = np.linalg.norm(d, ord=3, axis=0) / 3 ** (1 / 3)
             np.testing.assert_allclose(found[place, number], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_part_with_values_that_are_not_finite_is_done_again(described, tissue, tiny_settings, tmp_path, caplog):
+def test_a_part_with_values_that_are_not_finite_is_done_again(
+    described, tissue, tiny_settings, tmp_path, caplog
+):
     featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 1)))
     part = sorted((tmp_path / "features" / "tiny-1.0-64.parts").glob("*.npz"))[1]
     arrays = dict(np.load(part))
@@ -79,12 +83,18 @@ def images(tissue, tmp_path):
 def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
     strict = replace(tiny_settings, stain_fallback="error")
-    with pytest.raises(TissueError, match=r'blank\.png: too little .*; leave it out, or use `stain_fallback="skip'):
+    with pytest.raises(
+        TissueError, match=r'blank\.png: too little .*; leave it out, or use `stain_fallback="skip'
+    ):
         featurize(images, out=tmp_path / "run", settings=strict, work=Work(jobs=1))
 
 
-def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
-    encoder = cached_encoder(EncoderChoice("tiny"), weights="random", precision="float32", engine="keras", seed=0)
+def test_descriptors_that_are_not_finite_name_the_image(
+    images, tiny_settings, tmp_path, monkeypatch
+):
+    encoder = cached_encoder(
+        EncoderChoice("tiny"), weights="random", precision="float32", engine="keras", seed=0
+    )
     calls = []  # four of them measure the time of an image
 
     def broken(crops):
@@ -92,7 +102,9 @@ def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, t
         return np.full((len(crops), 16), np.nan if len(calls) > 6 else 1.0, np.float32)
 
     monkeypatch.setattr(encoder, "encode", broken)
-    with pytest.raises(ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"):
+    with pytest.raises(
+        ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"
+    ):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
 
 
@@ -100,7 +112,10 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
     wanted = ["benign/benign01.png", "malignant/malignant03.png"]
     listed = tmp_path / "only.csv"
     listed.write_text("image_id\n" + "\n".join(wanted) + "\n")
-    chosen, options = ImageSelection(tissue, only=listed), {"settings": tiny_settings, "work": Work(jobs=1)}
+    chosen, options = (
+        ImageSelection(tissue, only=listed),
+        {"settings": tiny_settings, "work": Work(jobs=1)},
+    )
     result = featurize(chosen, out=tmp_path / "run", **options)
     with open_store(result.stores[0]) as store:
         assert store.image_ids == wanted
@@ -155,15 +170,26 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     import hashlib
 
     path = tmp_path / "w.weights.h5"
-    settings = replace(tiny_settings, weights=(str(path),), views=tiny_settings.views[:1], augmentations=1)
+    settings = replace(
+        tiny_settings, weights=(str(path),), views=tiny_settings.views[:1], augmentations=1
+    )
     found = []
     for seed in (1, 2):
         _weights_file(path, seed)
         run = tmp_path / f"run{seed}"
         (store,) = featurize(images, out=run, settings=settings, work=Work(jobs=1)).stores
         with open_store(store) as opened:
-            assert opened.header["weights_file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-            found.append((opened.features(), opened.header["weights_sha256"], opened.header["weights_file_sha256"]))
+            assert (
+                opened.header["weights_file_sha256"]
+                == hashlib.sha256(path.read_bytes()).hexdigest()
+            )
+            found.append(
+                (
+                    opened.features(),
+                    opened.header["weights_sha256"],
+                    opened.header["weights_file_sha256"],
+                )
+            )
     assert not np.array_equal(found[0][0], found[1][0])
     assert found[0][1] != found[1][1]
     assert found[0][2] != found[1][2]
@@ -171,7 +197,9 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
         featurize(images, out=tmp_path / "run1", settings=settings, work=Work(jobs=1))
 
 
-def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
+def test_weights_replaced_while_a_command_runs_stop_it(
+    images, tiny_settings, tmp_path, monkeypatch
+):
     from bchisto.core.jobs import work
 
     path = tmp_path / "w.weights.h5"
@@ -185,7 +213,10 @@ def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tm
     monkeypatch.setattr(work, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
         featurize(
-            images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), work=Work(jobs=1)
+            images,
+            out=tmp_path / "run",
+            settings=replace(tiny_settings, weights=(str(path),)),
+            work=Work(jobs=1),
         )
     assert not list((tmp_path / "run" / "features").rglob("*.h5"))
 
@@ -197,5 +228,7 @@ def test_parts_of_another_backend_or_device_are_not_gone_on_from(tissue, tiny_se
     ours = json.loads(path.read_text())
     for name, other in (("backend", "another"), ("device", "gpu")):
         path.write_text(json.dumps({**ours, "settings": {**ours["settings"], name: other}}))
-        with pytest.raises(SettingsConflictError, match=f"made with other settings: {name} {other} -> "):
+        with pytest.raises(
+            SettingsConflictError, match=f"made with other settings: {name} {other} -> "
+        ):
             featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))

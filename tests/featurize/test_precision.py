@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 
-NO_BFLOAT16 = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}  # for the process, a CPU without bfloat16
+NO_BFLOAT16 = {
+    **os.environ,
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}  # for the process, a CPU without bfloat16
 SMALL = ("--view", "1.0:64", "--augmentations", 2, "--crops", 4, "--engine", "openvino")
 
 
@@ -23,7 +26,11 @@ def encoder(tmp_path_factory):
     from conftest import need
     from onnx_files import write_onnx
 
-    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
+    need(
+        "openvino",
+        importlib.util.find_spec("openvino") is not None,
+        "pip install 'bchisto[openvino]'",
+    )
     return write_onnx(tmp_path_factory.mktemp("encoder"), side=64)
 
 
@@ -31,7 +38,9 @@ def encoder(tmp_path_factory):
 def limited(encoder):
     """Without it OpenVINO cannot be kept from bfloat16 on this CPU: on some with AVX-512 it does not start so."""
     script = "from bchisto.encoders import executed_precision; executed_precision('bfloat16', engine='openvino')"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=NO_BFLOAT16, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=NO_BFLOAT16, timeout=120
+    )
     if "object is not initialized" in done.stderr:
         pytest.skip("OpenVINO does not start on this CPU where ONEDNN_MAX_CPU_ISA is AVX2")
 
@@ -50,7 +59,9 @@ def set_precision(run, value):
     """Let the store be of another CPU."""
     with h5py.File(store_of(run), "a") as file:
         file.attrs["precision"] = value
-        file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "precision": value})
+        file.attrs["settings"] = json.dumps(
+            {**json.loads(file.attrs["settings"]), "precision": value}
+        )
 
 
 def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encoder, limited):
@@ -82,7 +93,19 @@ def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, co
     assert described(tissue, run, encoder).returncode == 0
     set_precision(run, "bfloat16")
     completed("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1)
-    command = [sys.executable, "-m", "bchisto", "predict", run, "--images", tissue, "--out", table, "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "bchisto",
+        "predict",
+        run,
+        "--images",
+        tissue,
+        "--out",
+        table,
+        "--jobs",
+        "2",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=NO_BFLOAT16)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("OpenVINO computes them in float32 on this CPU") == 1
@@ -94,9 +117,16 @@ def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder, lim
         "open_encoder(EncoderChoice.parse(sys.argv[1]), engine='openvino', precision='bfloat16')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, encoder], capture_output=True, text=True, env=NO_BFLOAT16, timeout=60
+        [sys.executable, "-c", script, encoder],
+        capture_output=True,
+        text=True,
+        env=NO_BFLOAT16,
+        timeout=60,
     )
-    assert "InputError: `precision` bfloat16: OpenVINO computes in float32 on this CPU; use float32" in done.stderr
+    assert (
+        "InputError: `precision` bfloat16: OpenVINO computes in float32 on this CPU; use float32"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "DEFAULT"])
@@ -116,5 +146,7 @@ facts = [node.get_rt_info() for node in network.get_runtime_model().get_ops()]
 print(executed, {one["runtimePrecision"].astype(str) for one in facts if "Conv" in one["layerType"].astype(str)})
 """
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": limit}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.stdout.strip() in ("bfloat16 {'bf16'}", "float32 {'f32'}"), done.stderr

@@ -7,7 +7,12 @@ def test_defaults_are_the_published_settings():
     settings = FeaturizeSettings()
     assert [str(choice) for choice in settings.encoders] == ["resnet50", "inceptionv3", "vgg16"]
     assert [str(view) for view in settings.views] == ["0.5:400", "0.5:650"]
-    assert (settings.augmentations, settings.crops, settings.pool, settings.color_range) == (50, 20, 3.0, (0.7, 1.3))
+    assert (settings.augmentations, settings.crops, settings.pool, settings.color_range) == (
+        50,
+        20,
+        3.0,
+        (0.7, 1.3),
+    )
     assert (settings.stain, settings.precision, settings.mode) == ("macenko", "float32", "exact")
 
 

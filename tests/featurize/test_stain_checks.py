@@ -41,8 +41,13 @@ def trained(hard, tiny_settings, tmp_path_factory):
 
 @pytest.mark.parametrize("mode", ["exact", "dense"])
 def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_options, tmp_path, mode):
-    options = [{"tiny": "convs"}.get(option, option) if mode == "dense" else option for option in tiny_options]
-    _, err = completed("featurize", "--images", hard, "--out", tmp_path / "run", *options, "--mode", mode)
+    options = [
+        {"tiny": "convs"}.get(option, option) if mode == "dense" else option
+        for option in tiny_options
+    ]
+    _, err = completed(
+        "featurize", "--images", hard, "--out", tmp_path / "run", *options, "--mode", mode
+    )
     assert DOUBT in err
     assert SKIPPED in err
     assert err.count("pale.png") == 1
@@ -61,13 +66,17 @@ def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_optio
         blank = store.image_ids.index("malignant/blank.png")
         assert np.isnan(whitened[blank])
         assert (np.delete(store.images("basis"), blank) > 0.05).all()
-        assert store.images("normalisation_skipped").tolist() == [place == blank for place in range(14)]
+        assert store.images("normalisation_skipped").tolist() == [
+            place == blank for place in range(14)
+        ]
         assert np.isnan(store.images("stains")[blank]).all()
         assert store.images("tissue")[blank] == 0
         assert np.isfinite(store.features([blank])).all()
 
 
-def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, completed, hard, tiny_options, tmp_path):
+def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(
+    cli, completed, hard, tiny_options, tmp_path
+):
     options = ("--images", hard, "--out", tmp_path / "run", *tiny_options)
     _, err = completed("featurize", *options, "--stain", "macenko-robust")
     assert "turned tissue white" not in err
@@ -87,14 +96,19 @@ def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
 
     targets = {"tiny": (Encoder("convs", weights="random"), View(1.0, 64))}
     records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
-    (found,) = describe_images(records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True)
+    (found,) = describe_images(
+        records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True
+    )
     assert found.stain.doubtful
     assert found.stain.whitened > 0.3
 
 
 def test_predict_names_them(trained, hard, completed, tmp_path):
     model = trained / "boost" / "2-lightgbm" / "model.bchisto"
-    for image, said in (("benign/pale.png", "turned tissue white"), ("malignant/blank.png", "too little tissue")):
+    for image, said in (
+        ("benign/pale.png", "turned tissue white"),
+        ("malignant/blank.png", "too little tissue"),
+    ):
         out = tmp_path / f"{Path(image).stem}.csv"
         _, err = completed("predict", model, "--images", hard / image, "--out", out, "--jobs", 1)
         assert said in err
@@ -104,7 +118,10 @@ def test_predict_names_them(trained, hard, completed, tmp_path):
 def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     options = ("--images", hard, "--view", "1.0:64", "--no-copies")
     code, out, _ = cli("data", "check", *options, "--html", tmp_path / "check.html")
-    assert (code, "malignant/blank.png: white, black or of another" in " ".join(out.split())) == (1, True)
+    assert (code, "malignant/blank.png: white, black or of another" in " ".join(out.split())) == (
+        1,
+        True,
+    )
     assert DOUBT in " ".join(out.split())
     assert SKIPPED in " ".join(out.split())
     page = (tmp_path / "check.html").read_text()

@@ -28,10 +28,28 @@ def test_holds_what_the_interface_says(described, tissue):
         assert {text.decode() for text in file["label"][:]} == {"benign", "malignant"}
         assert {text.decode() for text in file["group"][:]} == {""}
         expected = {
-            "schema_version", "encoder", "layers", "weights", "weights_sha256", "weights_file_sha256", "scale", "crop",
-            "crops", "augmentations", "pool", "stain", "color_range", "mode", "engine", "precision", "seed", "dataset",
-            "classes", "bchisto_version", "settings",
-        }  # fmt: skip
+            "schema_version",
+            "encoder",
+            "layers",
+            "weights",
+            "weights_sha256",
+            "weights_file_sha256",
+            "scale",
+            "crop",
+            "crops",
+            "augmentations",
+            "pool",
+            "stain",
+            "color_range",
+            "mode",
+            "engine",
+            "precision",
+            "seed",
+            "dataset",
+            "classes",
+            "bchisto_version",
+            "settings",
+        }
         assert expected <= set(file.attrs)
         assert file.attrs["weights"] == "random"
         np.testing.assert_array_equal(file.attrs["color_range"], [0.7, 1.3])
@@ -55,12 +73,14 @@ def test_reads_images_in_any_order(described):
     ("change", "message"),
     [
         (lambda file: file.attrs.clear(), "an HDF5 file, but not a bchisto feature file"),
-        (lambda file: file.attrs.update({"schema_version": 99, "bchisto_version": "7.0"}),
-         r"99 is not a schema number .* written by bchisto 7\.0: install that, or make it again"),
+        (
+            lambda file: file.attrs.update({"schema_version": 99, "bchisto_version": "7.0"}),
+            r"99 is not a schema number .* written by bchisto 7\.0: install that, or make it again",
+        ),
         (lambda file: file.pop("images"), "damaged"),
         (lambda file: file.attrs.update({"augmentations": 3}), "24 rows do not fit 12 images"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_store_of_this_schema(store_path, change, message):
     with h5py.File(store_path, "a") as file:
         change(file)
@@ -69,10 +89,14 @@ def test_what_is_no_store_of_this_schema(store_path, change, message):
 
 
 def test_missing_and_truncated(store_path, tmp_path):
-    with pytest.raises(StoreError, match=r"none\.h5: no such feature file; run bchisto featurize first"):
+    with pytest.raises(
+        StoreError, match=r"none\.h5: no such feature file; run bchisto featurize first"
+    ):
         open_store(tmp_path / "none.h5")
     store_path.write_bytes(store_path.read_bytes()[:3000])
-    with pytest.raises(StoreError, match=r"tiny-1\.0-64\.h5: not a whole HDF5 file, .*truncated file: eof = 3000"):
+    with pytest.raises(
+        StoreError, match=r"tiny-1\.0-64\.h5: not a whole HDF5 file, .*truncated file: eof = 3000"
+    ):
         open_store(store_path)
 
 
@@ -98,7 +122,9 @@ with h5py.File(sys.argv[1], "r+") as file:
 def held(store_path):
     """A store that another process has open for writing."""
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(store_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLD, str(store_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as other:
         assert other.stdout.readline() == b"open\n"
         yield store_path

@@ -11,7 +11,9 @@ from bchisto.finetune.augment import make_augmenter
 
 def drawn(name, image, count=60):
     augment = make_augmenter([name], size=image.shape[0])
-    return np.stack([augment(image, np.random.SeedSequence([9, number])) for number in range(count)])
+    return np.stack(
+        [augment(image, np.random.SeedSequence([9, number])) for number in range(count)]
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "stain"])
@@ -47,7 +49,9 @@ def moments(image):
     rows, columns = np.indices(weights.shape)
     middle = [(weights * axis).sum() / weights.sum() for axis in (rows, columns)]
     y, x = rows - middle[0], columns - middle[1]
-    angle = 0.5 * np.degrees(np.arctan2(2 * (weights * x * y).sum(), (weights * (x * x - y * y)).sum()))
+    angle = 0.5 * np.degrees(
+        np.arctan2(2 * (weights * x * y).sum(), (weights * (x * x - y * y)).sum())
+    )
     return *middle, angle, weights.sum()
 
 
@@ -64,7 +68,9 @@ def reached(values, most, *, slack):
     assert values.min() < -0.8 * most
 
 
-@pytest.mark.parametrize(("name", "most"), [("rotation", 15), ("rotation:10", 10), ("rotation:40", 40)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("rotation", 15), ("rotation:10", 10), ("rotation:40", 40)]
+)
 def test_rotation_goes_as_far_as_asked(name, most):
     reached(np.array([moments(one)[2] for one in drawn(name, bar())]), most, slack=0.5)
 
@@ -79,7 +85,11 @@ def test_translation_goes_as_far_as_asked_both_ways(name, most):
 @pytest.mark.parametrize(("name", "most"), [("magnification", 0.1), ("magnification:0.3", 0.3)])
 def test_magnification_enlarges_and_reduces_and_keeps_the_shape(name, most):
     found = drawn(name, disc())
-    reached(np.sqrt(np.array([moments(one)[3] for one in found]) / moments(disc())[3]) - 1, most, slack=0.01)
+    reached(
+        np.sqrt(np.array([moments(one)[3] for one in found]) / moments(disc())[3]) - 1,
+        most,
+        slack=0.01,
+    )
     heights, widths = ((found[..., 0] > 125).any(axis=axis).sum(axis=1) for axis in (2, 1))
     assert np.abs(heights - widths).max() <= 1
 
@@ -89,7 +99,9 @@ def test_what_moves_pixels_is_interpolated_once_and_mirrored_at_the_edge():
     white = np.full((40, 40, 3), 255, dtype=np.uint8)
     names = ["rotation:90", "translation:0.3", "magnification:0.5"]
     augment = make_augmenter(names, size=40)
-    assert all((augment(white, np.random.SeedSequence([number])) == 255).all() for number in range(20))
+    assert all(
+        (augment(white, np.random.SeedSequence([number])) == 255).all() for number in range(20)
+    )
     import albumentations
 
     calls = []
@@ -108,9 +120,13 @@ def test_what_moves_pixels_is_interpolated_once_and_mirrored_at_the_edge():
 def test_other_ranges_reach_what_they_name():
     flat = np.full((64, 64, 3), 100, dtype=np.uint8)
     levels = drawn("brightness:0.05", flat)[:, 0, 0, 0] / 255 - 100 / 255
-    assert 0.03 < np.abs(levels).max() < 0.05 + 0.05 * 100 / 255 + 0.005  # brightness, and contrast about zero
+    assert (
+        0.03 < np.abs(levels).max() < 0.05 + 0.05 * 100 / 255 + 0.005
+    )  # brightness, and contrast about zero
     assert drawn("noise:0.2", flat)[..., 0].astype(float).std(axis=(1, 2)).max() / 255 > 0.15
-    rows = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[:, None, None] * 4, 64, axis=1), 3, axis=2)
+    rows = np.repeat(
+        np.repeat(np.arange(64, dtype=np.uint8)[:, None, None] * 4, 64, axis=1), 3, axis=2
+    )
     spans = [float(np.ptp(one[..., 0])) / 252 for one in drawn("crop:0.2", rows)]
     assert min(spans) < 0.6  # a fifth of the area, between 3:4 and 4:3
 
@@ -118,11 +134,17 @@ def test_other_ranges_reach_what_they_name():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotation:x", "rotation:x: write rotation:RANGE with a number above 0 and up to 180, such as rotation:15"),
+        (
+            "rotation:x",
+            "rotation:x: write rotation:RANGE with a number above 0 and up to 180, such as rotation:15",
+        ),
         ("rotation:nan", "rotation:nan: write rotation:RANGE"),
         ("translation:0.6", "up to 0.5, such as translation:0.1"),
         ("noise:0", "with a number above 0 and up to 1, such as noise:0.05"),
-        ("mirror:2", "mirror:2: mirror takes no range; those that do are rotation, translation, magnification,"),
+        (
+            "mirror:2",
+            "mirror:2: mirror takes no range; those that do are rotation, translation, magnification,",
+        ),
         ("turn:2", "choose one of isometries, mirror, rotation"),
     ],
 )

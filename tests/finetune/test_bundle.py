@@ -26,7 +26,9 @@ def tuned(tmp_path_factory, tissue, request):
 
 def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, monkeypatch):
     """New images take the whole road again: decoded, treated, cut, predicted, averaged."""
-    monkeypatch.setattr("bchisto.finetune.bundle.crop_key", lambda record, image, crop_seed: record.image_id)
+    monkeypatch.setattr(
+        "bchisto.finetune.bundle.crop_key", lambda record, image, crop_seed: record.image_id
+    )
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
     records = read_dataset(tissue).records
@@ -34,7 +36,9 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
         alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
         predicted = CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)
         found = {record.image_id: shares for record, shares, _, _ in predicted}
-        for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
+        for image, number, expected in zip(
+            table.image_ids, table.folds, table.probabilities, strict=True
+        ):
             if number == fold:
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)
 
@@ -47,13 +51,19 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
     assert table.classes == ("benign", "malignant")
     err = refused(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
     assert "holds the weights of its networks; leave it out" in err
-    err = refused("serve", tuned / "model.bchisto", "--weights", "imagenet")  # another model beside it may need them
+    err = refused(
+        "serve", tuned / "model.bchisto", "--weights", "imagenet"
+    )  # another model beside it may need them
     assert "--weights imagenet: each model holds the weights of its networks; leave it out" in err
-    softer = altered(tuned / "model.bchisto", tmp_path / "softer.bchisto", calibration={"temperature": 2.0})
+    softer = altered(
+        tuned / "model.bchisto", tmp_path / "softer.bchisto", calibration={"temperature": 2.0}
+    )
     completed("predict", softer, *options[2:], "--out", tmp_path / "c.csv", "--calibrated")
     (calibrated,) = read_predictions(tmp_path / "c.csv")
     np.testing.assert_array_equal(calibrated.predicted, table.predicted)
-    np.testing.assert_allclose(calibrated.probabilities, apply_temperature(table.probabilities, 2.0))
+    np.testing.assert_allclose(
+        calibrated.probabilities, apply_temperature(table.probabilities, 2.0)
+    )
 
 
 def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
@@ -75,7 +85,12 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"cut\.png"):
         predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1))
-    result = predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
+    result = predict(
+        tuned / "model.bchisto",
+        [images],
+        out=tmp_path / "p.csv",
+        work=Work(jobs=1, skip_errors=True),
+    )
     assert result.images == 2
     assert [name for name, _ in result.failures] == ["cut.png"]
 
@@ -89,7 +104,12 @@ def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
     monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 2)
     with pytest.raises(ImageError, match="3 patches, more than 2; give smaller images"):
-        predict(tuned / "model.bchisto", sorted(tissue.rglob("*.png"))[0], out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(
+            tuned / "model.bchisto",
+            sorted(tissue.rglob("*.png"))[0],
+            out=tmp_path / "p.csv",
+            work=Work(jobs=1),
+        )
 
 
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):

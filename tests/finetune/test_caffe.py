@@ -8,8 +8,14 @@ from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.networks import get_network
 from bchisto.finetune.pretrained import network_arrays, read_caffe
 
-ARRAYS = {"conv1/7x7_s2.weight": (4, 3, 2, 2), "conv1/7x7_s2.bias": (4,), "fc8.weight": (5, 16), "norm é.weight": (3,),
-          "norm é.bias": (3,), "norm é.2": (1,)}  # fmt: skip
+ARRAYS = {
+    "conv1/7x7_s2.weight": (4, 3, 2, 2),
+    "conv1/7x7_s2.bias": (4,),
+    "fc8.weight": (5, 16),
+    "norm é.weight": (3,),
+    "norm é.bias": (3,),
+    "norm é.2": (1,),
+}
 
 
 def varint(number):
@@ -35,7 +41,9 @@ def blob(array, form):
         return b"".join(number(field, side) for field, side in enumerate(sides, start=1)) + floats
     if form == "shape":
         return floats + piece(7, piece(1, b"".join(map(varint, array.shape))))
-    return piece(7, b"".join(number(1, side) for side in array.shape)) + piece(8, array.astype("<f8").tobytes())
+    return piece(7, b"".join(number(1, side) for side in array.shape)) + piece(
+        8, array.astype("<f8").tobytes()
+    )
 
 
 def caffemodel(arrays, form):
@@ -65,11 +73,19 @@ def test_a_caffe_model_is_read_in_every_form(tmp_path, rng, form):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x80\x02ctorch\n", b"\x0a\x03net", b"\xa2\x06\xff\xff\xff\xff\x0f", b"\x12\x05ab", b"\xff" * 12,
-     piece(100, piece(1, b"a") + piece(7, number(5, 3))), piece(100, piece(7, piece(5, b"1234"))),
-     piece(100, piece(1, b"a") + piece(7, piece(5, b"1234567"))),
-     piece(100, piece(1, b"a") + piece(7, piece(7, number(1, 2)) + piece(5, b"1234")))],
-)  # fmt: skip
+    [
+        b"",
+        b"\x80\x02ctorch\n",
+        b"\x0a\x03net",
+        b"\xa2\x06\xff\xff\xff\xff\x0f",
+        b"\x12\x05ab",
+        b"\xff" * 12,
+        piece(100, piece(1, b"a") + piece(7, number(5, 3))),
+        piece(100, piece(7, piece(5, b"1234"))),
+        piece(100, piece(1, b"a") + piece(7, piece(5, b"1234567"))),
+        piece(100, piece(1, b"a") + piece(7, piece(7, number(1, 2)) + piece(5, b"1234"))),
+    ],
+)
 def test_what_is_not_a_caffe_model_is_refused_in_a_line(tmp_path, content):
     (tmp_path / "x.caffemodel").write_bytes(content)
     with pytest.raises(WeightsError, match=r"x\.caffemodel: not a Caffe model, or ") as refused:
@@ -80,8 +96,12 @@ def test_what_is_not_a_caffe_model_is_refused_in_a_line(tmp_path, content):
 def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):
     """GoogLeNet at its smallest: the file as it is, and its arrays in a .npz."""
     spec = get_network("googlenet")
-    shapes = {name: array.shape for name, array in network_arrays(
-        build_model(FinetuneSettings("googlenet", size=32), classes=2, fold=0)).items()}  # fmt: skip
+    shapes = {
+        name: array.shape
+        for name, array in network_arrays(
+            build_model(FinetuneSettings("googlenet", size=32), classes=2, fold=0)
+        ).items()
+    }
     arrays = {}
     for layer, theirs in spec.caffe.names.items():
         *field, into, out = shapes[f"{layer}/kernel"]
@@ -96,4 +116,6 @@ def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):
         models.append(network_arrays(build_model(settings, classes=2, fold=0)))
     for name, array in models[0].items():
         np.testing.assert_array_equal(array, models[1][name])
-    np.testing.assert_array_equal(models[0]["conv1/kernel"], arrays["conv1/7x7_s2.weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(
+        models[0]["conv1/kernel"], arrays["conv1/7x7_s2.weight"].transpose(2, 3, 1, 0)
+    )

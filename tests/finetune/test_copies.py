@@ -26,8 +26,12 @@ def test_the_numbers_of_the_inbreast_system(rng):
     assert set(times[labels == 0]) == {9, 10}
     assert set(times[labels == 1]) == {26, 27}
     assert (times[labels == 0] == 10).sum() == 3104 - 9 * 313
-    np.testing.assert_array_equal(chosen, copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5))
-    other = np.bincount(copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=6), minlength=388)
+    np.testing.assert_array_equal(
+        chosen, copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5)
+    )
+    other = np.bincount(
+        copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=6), minlength=388
+    )
     assert not np.array_equal(times, other)
 
 
@@ -35,13 +39,18 @@ def test_without_factors_every_image_stands_once(rng):
     labels = rng.integers(0, 3, 20)
     for factors in ((), (1.0, 1.0, 1.0)):
         np.testing.assert_array_equal(copy_classes(labels, factors=factors, seed=0), np.arange(20))
-    assert len(copy_classes(labels[labels != 1], factors=(1.0, 9.0, 1.0), seed=0)) == (labels != 1).sum()
+    assert (
+        len(copy_classes(labels[labels != 1], factors=(1.0, 9.0, 1.0), seed=0))
+        == (labels != 1).sum()
+    )
 
 
 def plan_of(labels, *, copies, **changes):
     images = np.random.default_rng(1).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(labels))])
-    settings = FinetuneSettings("speck", **{"epochs": 1, "patience": 1, "augmentations": (), **changes})
+    settings = FinetuneSettings(
+        "speck", **{"epochs": 1, "patience": 1, "augmentations": (), **changes}
+    )
     plan = TrainingPlan(settings, np.arange(len(labels)), np.array([], dtype=np.int64), 2, copies)
     return images, Source(bank, np.asarray(labels), PatchRule(), 32, 0, 4), plan
 
@@ -49,9 +58,17 @@ def plan_of(labels, *, copies, **changes):
 def test_copies_follow_sampling():
     _, source, plan = plan_of([0] * 8 + [1] * 3, sampling="under", copies=(2.0, 1.5))
     samples = training_samples(source, plan)
-    assert np.bincount(source.labels[samples.images]).tolist() == [6, 4]  # 3 and 3, then twice and 4.5 to even
-    _, source, plan = plan_of([0] * 8 + [1] * 3, copies=(1.0, 4.0), augmentations=("rotations-crops",), rotations=2)
-    assert np.bincount(source.labels[training_samples(source, plan).images]).tolist() == [8 * 10, 12 * 10]
+    assert np.bincount(source.labels[samples.images]).tolist() == [
+        6,
+        4,
+    ]  # 3 and 3, then twice and 4.5 to even
+    _, source, plan = plan_of(
+        [0] * 8 + [1] * 3, copies=(1.0, 4.0), augmentations=("rotations-crops",), rotations=2
+    )
+    assert np.bincount(source.labels[training_samples(source, plan).images]).tolist() == [
+        8 * 10,
+        12 * 10,
+    ]
 
 
 def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
@@ -59,7 +76,9 @@ def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
     _, source, plan = plan_of([0, 1, 1], copies=(1.0, 4.0), augmentations=names)
     samples = training_samples(source, plan)
     make = training_batches(source, samples, augmentations=names, crops=1)
-    first, second = (np.concatenate([make(epoch)[k][0] for k in range(len(make(epoch)))]) for epoch in (0, 1))
+    first, second = (
+        np.concatenate([make(epoch)[k][0] for k in range(len(make(epoch)))]) for epoch in (0, 1)
+    )
     assert len(first) == 9
     assert len({one.tobytes() for one in (*first, *second)}) == 18
 
@@ -80,7 +99,9 @@ def test_factors_that_are_refused(copies, message):
 def test_factors_stand_in_the_order_of_classes():
     assert class_factors((("in situ", 2.5),), ("benign", "in situ")) == (1.0, 2.5)
     assert class_factors((), ("benign", "in situ")) == ()
-    with pytest.raises(InputError, match="`copies` insitu: no such class; choose among benign, in situ"):
+    with pytest.raises(
+        InputError, match="`copies` insitu: no such class; choose among benign, in situ"
+    ):
         class_factors((("insitu", 2.0),), ("benign", "in situ"))
 
 
@@ -90,7 +111,9 @@ def test_a_plan_counts_copies(monkeypatch):
         read=lambda reading: SimpleNamespace(classes=("a", "b"), records=records),
         plans=lambda folds, **_: [SimpleNamespace(folds=[1])],
     )
-    monkeypatch.setattr(estimate, "time_training", lambda *_, **__: estimate.TrainingCost(0.0, 1.0, 1, 0, 0))
+    monkeypatch.setattr(
+        estimate, "time_training", lambda *_, **__: estimate.TrainingCost(0.0, 1.0, 1, 0, 0)
+    )
 
     def seconds(*copies):
         settings = FinetuneSettings("speck", epochs=1, copies=copies)

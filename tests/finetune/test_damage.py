@@ -17,7 +17,9 @@ from engine_jobs import contents
 
 pytestmark = pytest.mark.slow
 
-SMALL = FinetuneSettings("convs", weights="random", size=32, epochs=3, batch_size=8, augmentations=())
+SMALL = FinetuneSettings(
+    "convs", weights="random", size=32, epochs=3, batch_size=8, augmentations=()
+)
 
 
 class Killed(BaseException):
@@ -37,7 +39,9 @@ def work():
     """Bright against dark noise."""
     rng = np.random.default_rng(1)
     labels = np.arange(16) % 2
-    images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
+        np.uint8
+    )
     bank = ImageBank.of(list(images), [f"{place}.png" for place in range(16)])
     source = Source(bank, labels, PatchRule(), 32, 0, 8)
     return source, TrainingPlan(replace(SMALL, patience=9), np.arange(8), np.arange(8, 16), 2)
@@ -54,7 +58,9 @@ def train(work, folder, stop_after=None):
             raise Killed
 
     folder.mkdir(exist_ok=True)
-    train_model(model, source, plan, state=folder / "state.npz", log=folder / "log.csv", on_epoch=on_epoch)
+    train_model(
+        model, source, plan, state=folder / "state.npz", log=folder / "log.csv", on_epoch=on_epoch
+    )
     return model, seen
 
 
@@ -75,7 +81,10 @@ def cuts(data):
         yield f"zeros at {place}", data[:place] + bytes(64) + data[place + 64 :]
     yield "other", b"PK\x03\x04" + b"\xff" * 500
     yield "text", b"{}"
-    yield "list", b"\x93NUMPY\x01\x00" + b"\x76\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    yield (
+        "list",
+        b"\x93NUMPY\x01\x00" + b"\x76\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+    )
 
 
 def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, tmp_path, caplog):
@@ -97,7 +106,9 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
 def test_equal_weights_are_equal_bytes(network):
     """Keras counts its names up in a process: the second network of one has others."""
     settings = replace(SMALL, network=network)
-    first, again = (pack_arrays(network_arrays(build_model(settings, classes=2, fold=1))) for _ in range(2))
+    first, again = (
+        pack_arrays(network_arrays(build_model(settings, classes=2, fold=1))) for _ in range(2)
+    )
     assert first == again
     other = build_model(settings, classes=2, fold=2)
     load_network(other, first)

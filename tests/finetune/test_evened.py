@@ -22,14 +22,30 @@ PLAN = TrainingPlan(TRAINED, np.arange(16), np.arange(16, 24), 2)
 def source(rng):
     """Twelve of one class and four of the other train, two and six of them validate."""
     labels = np.repeat([0, 1, 0, 1], [12, 4, 2, 6])
-    images = (rng.integers(0, 120, (24, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
-    return Source(ImageBank.of(list(images), [str(n) for n in range(24)]), labels, parse_patches("resize"), 32, 0, 4)
+    images = (rng.integers(0, 120, (24, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
+        np.uint8
+    )
+    return Source(
+        ImageBank.of(list(images), [str(n) for n in range(24)]),
+        labels,
+        parse_patches("resize"),
+        32,
+        0,
+        4,
+    )
 
 
 def train(source, plan, folder):
     folder.mkdir()
     model = build_model(SPECK, classes=2, fold=1)
-    train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
+    train_model(
+        model,
+        source,
+        plan,
+        state=folder / "s.npz",
+        log=folder / "l.csv",
+        on_epoch=lambda words: None,
+    )
     return model, rows_of(folder / "l.csv")
 
 
@@ -38,7 +54,9 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
     assert loss_weights(source, training_samples(source, even), even) == {0: 1.0, 1: 1.0}
     weighted, rows = train(source, even, tmp_path / "weighted")
     plain, others = train(
-        source, replace(even, settings=replace(even.settings, class_weights=False)), tmp_path / "plain"
+        source,
+        replace(even, settings=replace(even.settings, class_weights=False)),
+        tmp_path / "plain",
     )
     for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -52,7 +70,9 @@ def test_weights_follow_from_what_is_not_sampled(source):
 
 
 def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
-    model, rows = train(source, replace(PLAN, settings=replace(TRAINED, epochs=1)), tmp_path / "run")
+    model, rows = train(
+        source, replace(PLAN, settings=replace(TRAINED, epochs=1)), tmp_path / "run"
+    )
     images = np.stack([source.read(place, 0) for place in PLAN.validate]).astype(np.float32)
     found, labels = np.asarray(model(images)), source.labels[PLAN.validate]
     losses = -np.log(found[np.arange(8), labels])
@@ -62,7 +82,9 @@ def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
     assert float(rows[0]["val_accuracy"]) == pytest.approx((found.argmax(axis=1) == labels).mean())
 
 
-@pytest.mark.parametrize(("patches", "offline", "each"), [("random:32:4", (), 4), ("resize", ("rotations-crops",), 6)])
+@pytest.mark.parametrize(
+    ("patches", "offline", "each"), [("random:32:4", (), 4), ("resize", ("rotations-crops",), 6)]
+)
 def test_an_image_that_is_drawn_again_brings_other_pictures(rng, patches, offline, each):
     images = list(rng.integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
     regions = [cut_region(image, (24, 24, 72, 72), size=32, treat=np.array) for image in images]

@@ -23,22 +23,37 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    (result,) = finetune(tissue, out=tmp_path, settings=SMALL, folds=["2"], work=Work(jobs=1), tensorboard=True)
+    (result,) = finetune(
+        tissue, out=tmp_path, settings=SMALL, folds=["2"], work=Work(jobs=1), tensorboard=True
+    )
     for fold in (1, 2):
         events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / f"fold{fold}"))
         events.Reload()
         rows = rows_of(result.folder / "logs" / f"fold{fold}.csv")
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            points = [(one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(name)]
+            points = [
+                (one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(name)
+            ]
             assert [step for step, _ in points] == [1, 2]
-            np.testing.assert_allclose([value for _, value in points], [float(row[name]) for row in rows], rtol=1e-5)
+            np.testing.assert_allclose(
+                [value for _, value in points], [float(row[name]) for row in rows], rtol=1e-5
+            )
         assert events.SummaryMetadata("loss").plugin_data.plugin_name == "scalars"
         graph = events.Graph()
         assert any("dots" in node.name for node in graph.node)
-        shapes = {tuple(d.size for d in s.dim) for node in graph.node for s in node.attr["_output_shapes"].list.shape}
-        assert {(-1, 32, 32, 3), (-1, 2)} <= shapes  # the sizes of images and of what is said of them
+        shapes = {
+            tuple(d.size for d in s.dim)
+            for node in graph.node
+            for s in node.attr["_output_shapes"].list.shape
+        }
+        assert {
+            (-1, 32, 32, 3),
+            (-1, 2),
+        } <= shapes  # the sizes of images and of what is said of them
         model = CnnBundle.load(result.folder / "model.bchisto").models[fold]
-        check_histograms(events, model, best=int(np.argmin([float(row["val_loss"]) for row in rows])) + 1)
+        check_histograms(
+            events, model, best=int(np.argmin([float(row["val_loss"]) for row in rows])) + 1
+        )
 
 
 def check_histograms(events, model, *, best):
@@ -73,7 +88,9 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
     (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1))
     assert result.metrics["n"] == 12
     encoder = build_model(
-        FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision), classes=2, fold=1
+        FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision),
+        classes=2,
+        fold=1,
     )
     assert str(encoder.output.dtype) == "float32"
 
@@ -110,7 +127,10 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     assert len(rows) == 2
     assert {row["val_loss"] for row in rows} == {""}
     metrics = json.loads((run / "finetune" / "none-speck-last" / "metrics.json").read_text())
-    assert any(banner.startswith("NO VALIDATION: trained for all 2 epochs") for banner in metrics["run"]["banners"])
+    assert any(
+        banner.startswith("NO VALIDATION: trained for all 2 epochs")
+        for banner in metrics["run"]["banners"]
+    )
 
 
 def test_train_on_all_and_test_none(tissue, tmp_path, refused, completed):
@@ -158,7 +178,9 @@ def grouped(tmp_path, tissue):
 
 def fold_list(tmp_path, names, parts):
     path = tmp_path / "list.csv"
-    path.write_text("image_id,fold,part\n" + "".join(f"{n},1,{p}\n" for n, p in zip(names, parts, strict=True)))
+    path.write_text(
+        "image_id,fold,part\n" + "".join(f"{n},1,{p}\n" for n, p in zip(names, parts, strict=True))
+    )
     return path
 
 
@@ -179,17 +201,37 @@ BOTH = "1 of 6 patients or slides with several images both"
 def test_a_patient_in_two_parts(tissue, tmp_path, refused, completed, parts, message):
     manifest, names = grouped(tmp_path, tissue)
     folds = fold_list(tmp_path, names, parts)
-    options = ("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
+    options = (
+        "finetune",
+        "--images",
+        manifest,
+        "--out",
+        tmp_path / "run",
+        *OPTIONS,
+        "--folds",
+        folds,
+    )
     assert message in refused(*options, "--group-by", "group")
     out, _ = completed(*options)  # published lists have such patients too: trained, and said
-    assert message.partition(" (")[0] in " ".join(out.split())  # without names, since this goes into the bundle
+    assert message.partition(" (")[0] in " ".join(
+        out.split()
+    )  # without names, since this goes into the bundle
     assert message not in out
 
 
 def test_too_few_to_validate(tmp_path, tissue, refused, completed):
     manifest, names = grouped(tmp_path, tissue)
     folds = fold_list(tmp_path, names, ["train"] * 2 + ["test"] * 4 + ["train"] * 2 + ["test"] * 4)
-    options = ("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
+    options = (
+        "finetune",
+        "--images",
+        manifest,
+        "--out",
+        tmp_path / "run",
+        *OPTIONS,
+        "--folds",
+        folds,
+    )
     assert "fold 1: no images (patients) can be set aside to validate" in refused(*options)
     completed(*options, "--no-validation")
 
@@ -204,10 +246,17 @@ def test_too_few_to_validate(tmp_path, tissue, refused, completed):
         (("--dropout", 1.5), "--dropout 1.5: give a fraction below 1"),
         (("--size", 8), "--size 8: give at least 32 pixels"),
         (("--name", "a/b"), "--name a/b: becomes part of a folder's name"),
-        (("--folds", 3, "--test-list", "x.csv"), "--test-list x.csv: goes with --folds none, not 3"),
+        (
+            ("--folds", 3, "--test-list", "x.csv"),
+            "--test-list x.csv: goes with --folds none, not 3",
+        ),
         (("--weights", "gone.npz"), "gone.npz: no such weights file"),
     ],
 )
 def test_what_is_refused(tissue, tmp_path, refused, options, message):
-    assert message in refused("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *options)
-    assert not list((tmp_path / "run").rglob("settings.json"))  # so that the command that is asked for works
+    assert message in refused(
+        "finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *options
+    )
+    assert not list(
+        (tmp_path / "run").rglob("settings.json")
+    )  # so that the command that is asked for works

@@ -20,7 +20,9 @@ def test_l2_is_of_the_kernels_of_an_encoders_top(top):
     settings = replace(TINY, top=top, l2=0.01)
     model = build_model(settings, classes=2, fold=1)
     kernels = [
-        model.get_layer(name).kernel for name in ("top_conv", "classes") if (top, name) != ("average", "top_conv")
+        model.get_layer(name).kernel
+        for name in ("top_conv", "classes")
+        if (top, name) != ("average", "top_conv")
     ]
     expected = sum(0.01 * float((np.asarray(kernel) ** 2).sum()) for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
@@ -50,7 +52,11 @@ def test_what_an_encoder_draws_follows_from_seed_and_fold():
 
     def seeds(settings, fold):
         model = build_model(settings, classes=2, fold=fold)
-        return [tuple(np.asarray(one.value).tolist()) for one in model.variables if "seed_generator" in one.path]
+        return [
+            tuple(np.asarray(one.value).tolist())
+            for one in model.variables
+            if "seed_generator" in one.path
+        ]
 
     found = seeds(settings, 1)
     assert len(set(found)) == len(found) > 10
@@ -66,7 +72,9 @@ def dropping(monkeypatch):
     def build(name, **options):
         found = build_backbone(name, **options)
         x = keras.layers.Dropout(0.5)(found.model.outputs[0])
-        model = keras.Model(found.model.input, keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))(x))
+        model = keras.Model(
+            found.model.input, keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))(x)
+        )
         return replace(found, model=model)
 
     monkeypatch.setattr("bchisto.finetune.model.build_backbone", build)
@@ -74,11 +82,19 @@ def dropping(monkeypatch):
 
 def test_training_that_drops_without_a_seed_is_repeatable(rng, tmp_path, dropping):
     images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
-    source = Source(ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4)
-    plan = TrainingPlan(replace(TINY, epochs=3, patience=9, augmentations=()), np.arange(12), np.arange(12, 16), 2)
+    source = Source(
+        ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4
+    )
+    plan = TrainingPlan(
+        replace(TINY, epochs=3, patience=9, augmentations=()), np.arange(12), np.arange(12, 16), 2
+    )
 
     def train(name):
-        model, state, log = build_model(TINY, classes=2, fold=1), tmp_path / f"{name}.npz", tmp_path / f"{name}.csv"
+        model, state, log = (
+            build_model(TINY, classes=2, fold=1),
+            tmp_path / f"{name}.npz",
+            tmp_path / f"{name}.csv",
+        )
         train_model(model, source, plan, state=state, log=log, on_epoch=lambda words: None)
         return model.get_weights()
 

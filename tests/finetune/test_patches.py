@@ -14,7 +14,20 @@ from bchisto.finetune import FinetuneSettings, ImageBank, Samples, finetune, par
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from written_tables import rows_of
 
-OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
+OPTIONS = (
+    "--network",
+    "speck",
+    "--size",
+    32,
+    "--epochs",
+    1,
+    "--batch-size",
+    8,
+    "--folds",
+    3,
+    "--jobs",
+    1,
+)
 
 
 def test_a_grid_covers_the_image_and_ends_flush():
@@ -57,7 +70,9 @@ def test_rules_that_are_refused(text, message):
 
 
 def test_rotations_are_of_whole_images():
-    with pytest.raises(InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'):
+    with pytest.raises(
+        InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'
+    ):
         FinetuneSettings("speck", augmentations=("rotations-crops",), patches="sliding:48")
 
 
@@ -70,7 +85,10 @@ def test_samples_list_every_patch_of_every_copy():
 
 @pytest.fixture
 def bank(rng):
-    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((64, 80, 3), (70, 64, 3), (64, 64, 3))]
+    images = [
+        rng.integers(0, 256, shape, dtype=np.uint8)
+        for shape in ((64, 80, 3), (70, 64, 3), (64, 64, 3))
+    ]
     return images, ImageBank.of(images, ["a", "b", "c"])
 
 
@@ -126,7 +144,9 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
         most[0] = 0
         watched = Watched(stored.pixels, stored.index)
         source = Source(watched, labels, parse_patches("random:32:4"), 32, 0, 2, workers=workers)
-        make = training_batches(source, source.samples(np.arange(3)), augmentations=("isometries", "noise"), crops=1)
+        make = training_batches(
+            source, source.samples(np.arange(3)), augmentations=("isometries", "noise"), crops=1
+        )
         found.append(model.predict(make(2), verbose=0))
         assert (most[0] > 1) == (workers > 1)
     assert found[0].shape == (12, 32 * 32 * 3)
@@ -136,9 +156,21 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
 @pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
     completed(  # 6 images would not fill a batch of 30, their 36 copies do
-        "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augmentation", "rotations-crops",
-        "--rotations", 2, "--crops", 3, "--batch-size", 30,
-    )  # fmt: skip
+        "finetune",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path,
+        *OPTIONS,
+        "--augmentation",
+        "rotations-crops",
+        "--rotations",
+        2,
+        "--crops",
+        3,
+        "--batch-size",
+        30,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +184,9 @@ def cut(tmp_path_factory, tissue):
 def test_patches_stand_in_a_table_of_their_own(cut):
     rows = rows_of(cut / "predictions-by-patch.csv")
     assert len(rows) == 12 * 9
-    assert {row["patch"] for row in rows} == {f"x{x}_y{y}" for x in (0, 24, 48) for y in (0, 24, 48)}
+    assert {row["patch"] for row in rows} == {
+        f"x{x}_y{y}" for x in (0, 24, 48) for y in (0, 24, 48)
+    }
     (patches,) = read_predictions(cut / "predictions-by-patch.csv")
     (images,) = read_predictions(cut / "predictions.csv")
     expected = aggregate(patches, level="image")
@@ -164,15 +198,17 @@ def test_patches_stand_in_a_table_of_their_own(cut):
 def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
     tables = json.loads((cut / "metrics.json").read_text())["tables"]
     rules = ("average", "sum", "vote", "exist", "exist-n")
-    assert set(tables) == {
-        "speck", "speck (patch)", *(f"speck (image, {rule})" for rule in rules)
-    }  # fmt: skip
+    assert set(tables) == {"speck", "speck (patch)", *(f"speck (image, {rule})" for rule in rules)}
     assert tables["speck (patch)"]["n"] == 108
     assert tables["speck"]["n"] == 12
     assert tables["speck"]["accuracy"] == tables["speck (image, average)"]["accuracy"]
     both = Aggregation(["row", "image"], rules)
-    result = evaluate([cut / "predictions-by-patch.csv"], out=tmp_path, aggregation=both, bootstrap=0).result
-    assert [m["accuracy"] for m in result["tables"].values()] == [tables[name]["accuracy"] for name in list(tables)[1:]]
+    result = evaluate(
+        [cut / "predictions-by-patch.csv"], out=tmp_path, aggregation=both, bootstrap=0
+    ).result
+    assert [m["accuracy"] for m in result["tables"].values()] == [
+        tables[name]["accuracy"] for name in list(tables)[1:]
+    ]
     protocol = json.loads((cut / "metrics.json").read_text())["run"]["protocol"]
     assert {m["protocol"].partition(";")[0] for m in result["tables"].values()} == {protocol}
 
@@ -188,6 +224,15 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
 
 
 def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, refused):
-    err = refused("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--patches", "random:128")
+    err = refused(
+        "finetune",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "run",
+        *OPTIONS,
+        "--patches",
+        "random:128",
+    )
     assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))

@@ -17,7 +17,9 @@ def conv(x, weight, bias, *, stride=1, pad=0, groups=1):
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
     parts = []
     for part, kernel in zip(np.split(x, groups), np.split(weight, groups), strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(part, kernel.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
+        windows = np.lib.stride_tricks.sliding_window_view(part, kernel.shape[2:], axis=(1, 2))[
+            :, ::stride, ::stride
+        ]
         parts.append(np.tensordot(kernel, windows, axes=([1, 2, 3], [0, 3, 4])))
     return np.maximum(np.concatenate(parts) + bias[:, None, None], 0)
 
@@ -26,7 +28,9 @@ def pool(x, *, stride=2, pad=0):
     """Largest of 3x3 windows, the last ones cut off at the edge, as Caffe has them."""
     rows = -(-(x.shape[1] + 2 * pad - 3) // stride) * stride + 3 - x.shape[1] - pad
     x = np.pad(x, ((0, 0), (pad, rows), (pad, rows)), constant_values=-np.inf)
-    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::stride, ::stride].max(axis=(3, 4))
+    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[
+        :, ::stride, ::stride
+    ].max(axis=(3, 4))
 
 
 def local(x):
@@ -66,12 +70,14 @@ def googlenet(image, w):
     x = pool(local(c(c(x, "conv2/3x3_reduce"), "conv2/3x3", pad=1)))
     for module in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
         name = f"inception_{module}"
-        x = np.concatenate([
-            c(x, f"{name}/1x1"),
-            c(c(x, f"{name}/3x3_reduce"), f"{name}/3x3", pad=1),
-            c(c(x, f"{name}/5x5_reduce"), f"{name}/5x5", pad=2),
-            c(pool(x, stride=1, pad=1), f"{name}/pool_proj"),
-        ])  # fmt: skip
+        x = np.concatenate(
+            [
+                c(x, f"{name}/1x1"),
+                c(c(x, f"{name}/3x3_reduce"), f"{name}/3x3", pad=1),
+                c(c(x, f"{name}/5x5_reduce"), f"{name}/5x5", pad=2),
+                c(pool(x, stride=1, pad=1), f"{name}/pool_proj"),
+            ]
+        )
         if module in ("3b", "4e"):
             x = pool(x)
     x = x.mean(axis=(1, 2))
@@ -98,7 +104,9 @@ def caffe_weights(network, rng, classes=7):
     weights = {}
     for name, shape in shapes.items():
         spread = np.sqrt(2 / np.prod(shape[1:])) if name.endswith("weight") else 0.1
-        last = 0.01 if name.startswith(CAFFE_LAYERS[network]["classes"]) else 1.0  # so that no class is certain
+        last = (
+            0.01 if name.startswith(CAFFE_LAYERS[network]["classes"]) else 1.0
+        )  # so that no class is certain
         weights[name] = rng.normal(0, last * spread, shape).astype(np.float32)
     return weights
 
@@ -116,12 +124,18 @@ def test_a_caffe_model_gives_what_plain_numpy_gives(network, forward, rng, tmp_p
     assert expected.max() < 0.999  # else every network would agree
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
     other = build_model(settings, classes=2, fold=1)
-    for one, two in zip(model.get_layer("conv1").get_weights(), other.get_layer("conv1").get_weights(), strict=True):
+    for one, two in zip(
+        model.get_layer("conv1").get_weights(), other.get_layer("conv1").get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(one, two)
 
 
 def ours(model):
-    return {f"{layer.name}/{variable.name}": np.array(variable) for layer in model.layers for variable in layer.weights}
+    return {
+        f"{layer.name}/{variable.name}": np.array(variable)
+        for layer in model.layers
+        for variable in layer.weights
+    }
 
 
 SMALL = FinetuneSettings("patch-resnet", size=32)
@@ -135,10 +149,14 @@ def test_our_own_names_in_every_format(suffix, tmp_path):
         np.savez(path, **ours(model))
     else:
         save_file(ours(model), path)
-    found = build_model(FinetuneSettings("patch-resnet", size=32, weights=str(path)), classes=2, fold=1)
+    found = build_model(
+        FinetuneSettings("patch-resnet", size=32, weights=str(path)), classes=2, fold=1
+    )
     plain = build_model(SMALL, classes=2, fold=1)
     part = build_model(
-        FinetuneSettings("patch-resnet", size=32, weights=str(path), fresh=("stage3", "classes")), classes=2, fold=1
+        FinetuneSettings("patch-resnet", size=32, weights=str(path), fresh=("stage3", "classes")),
+        classes=2,
+        fold=1,
     )
     for name, value in ours(model).items():
         np.testing.assert_array_equal(ours(found)[name], value)
@@ -148,12 +166,19 @@ def test_our_own_names_in_every_format(suffix, tmp_path):
 
 def test_files_that_do_not_fit(tmp_path, rng):
     def load(path, network="patch-resnet", **options):
-        return build_model(FinetuneSettings(network, size=32, weights=str(path), **options), classes=2, fold=1)
+        return build_model(
+            FinetuneSettings(network, size=32, weights=str(path), **options), classes=2, fold=1
+        )
 
     model = build_model(SMALL, classes=2, fold=1)
     whole = ours(model)
-    np.savez(tmp_path / "short.npz", **{name: value for name, value in whole.items() if not name.startswith("first")})
-    np.savez(tmp_path / "other.npz", **{**whole, "first/kernel": np.zeros((7, 7, 3, 16), np.float32)})
+    np.savez(
+        tmp_path / "short.npz",
+        **{name: value for name, value in whole.items() if not name.startswith("first")},
+    )
+    np.savez(
+        tmp_path / "other.npz", **{**whole, "first/kernel": np.zeros((7, 7, 3, 16), np.float32)}
+    )
     np.savez(tmp_path / "caffe.npz", **{"conv1.weight": np.zeros(3), "conv1.bias": np.zeros(3)})
     np.savez(tmp_path / "pickled.npz", first=np.array([{}], dtype=object))
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
@@ -161,7 +186,10 @@ def test_files_that_do_not_fit(tmp_path, rng):
     (tmp_path / "w.pkl").write_bytes(b"")
     for name, message in [
         ("gone.npz", "no such weights file"),
-        ("short.npz", "has no first/kernel of finite values and of the shape .*, so it is not of patch-resnet"),
+        (
+            "short.npz",
+            "has no first/kernel of finite values and of the shape .*, so it is not of patch-resnet",
+        ),
         ("other.npz", "has no first/kernel of finite values and of the shape"),
         ("caffe.npz", "a Caffe model; only alexnet, googlenet are read from one"),
         ("pickled.npz", "not a weights file, or damaged"),

@@ -39,7 +39,9 @@ def by_hand(image, middle, side, *, angle, share, shift, size):
     )
     found = from_middle * np.exp(1j * np.radians(angle)) + complex(*middle)
     rows, columns = found.imag - 0.5, found.real - 0.5
-    return ndimage.map_coordinates(image[..., 0].astype(float), [rows, columns], order=1, mode="mirror")
+    return ndimage.map_coordinates(
+        image[..., 0].astype(float), [rows, columns], order=1, mode="mirror"
+    )
 
 
 DRAWS = [
@@ -52,7 +54,14 @@ DRAWS = [
 
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize(
-    "box", [(180, 200, 300, 320), (200, 150, 290, 350), (0, 30, 110, 150), (380, 470, 500, 600), (3, 4, 20, 40)]
+    "box",
+    [
+        (180, 200, 300, 320),
+        (200, 150, 290, 350),
+        (0, 30, 110, 150),
+        (380, 470, 500, 600),
+        (3, 4, 20, 40),
+    ],
 )
 def test_one_interpolation_of_the_true_mammogram(box, draw):
     """Also the corners, which lie outside the box; at the edge of the mammogram they are mirrored."""
@@ -86,11 +95,15 @@ def test_a_disc_stays_a_disc(angle):
     disc = ((rows - 250) ** 2 + (columns - 300) ** 2 < 40**2) * 200 + 40
     image = np.repeat(disc.astype(np.uint8)[..., None], 3, axis=2)
     box = (180, 190, 420, 310)
-    found = cut_region(image, box, size=128, treat=as_it_is).turned(angle=angle, share=1.0, shift=(0, 0), size=128)
+    found = cut_region(image, box, size=128, treat=as_it_is).turned(
+        angle=angle, share=1.0, shift=(0, 0), size=128
+    )
     area, ratio = shape_of(found)
     assert ratio == pytest.approx(1.0, abs=0.02)
     assert area == pytest.approx(math.pi * 40**2 * 128**2 / (240 * 120), rel=0.02)
-    squeezed = cv2.resize(image[box[1] : box[3], box[0] : box[2]], (128, 128), interpolation=cv2.INTER_AREA)
+    squeezed = cv2.resize(
+        image[box[1] : box[3], box[0] : box[2]], (128, 128), interpolation=cv2.INTER_AREA
+    )
     assert shape_of(squeezed)[1] == pytest.approx(2.0, abs=0.05)
 
 
@@ -123,7 +136,9 @@ def test_five_rotations_by_five_crops():
     angles = np.array([angle(turn(region, 9, copy)) for copy in range(100)]).reshape(20, 5)
     assert np.ptp(angles, axis=1).max() < 0.05
     assert np.unique((angles[:, 0] // (math.pi / 2)).astype(int)).size == 4
-    np.testing.assert_array_equal(turn(region, 9, 7), make_turner(size=64, crops=5, seed=1)(region, 9, 7))
+    np.testing.assert_array_equal(
+        turn(region, 9, 7), make_turner(size=64, crops=5, seed=1)(region, 9, 7)
+    )
     assert len({turn(region, 9, copy).tobytes() for copy in range(25)}) == 25
     assert not np.array_equal(turn(region, 9, 7), turn(region, 10, 7))
 
@@ -134,9 +149,12 @@ def masses(tmp_path_factory):
     for number in range(4):
         mark = (miniatures.MASS, ("BENIGN", "MALIGNANT")[number % 2], [miniatures.SQUARE])
         miniatures.write_ddsm(
-            root / f"case{number}", f"B-{number:04d}-1", {"LEFT_CC": miniatures.overlay(mark)}, seed=number,
+            root / f"case{number}",
+            f"B-{number:04d}-1",
+            {"LEFT_CC": miniatures.overlay(mark)},
+            seed=number,
             shape=(160, 120),
-        )  # fmt: skip
+        )
     return root
 
 
@@ -145,7 +163,9 @@ def records_of(masses):
 
 
 def prepared(masses, folder, *, turned=False):
-    settings = FinetuneSettings("speck", size=32, augmentations=("rotations-crops",) if turned else ())
+    settings = FinetuneSettings(
+        "speck", size=32, augmentations=("rotations-crops",) if turned else ()
+    )
     return prepare_images(records_of(masses), settings, digest="d", folder=folder)[0]
 
 
@@ -200,12 +220,28 @@ def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):
     (broken,) = (root / "case1").glob("*.LJPEG")
     broken.write_bytes(broken.read_bytes()[:900])
     settings = FinetuneSettings(
-        "speck", size=32, epochs=1, batch_size=2, validation=False, augmentations=("rotations-crops",), crops=2
+        "speck",
+        size=32,
+        epochs=1,
+        batch_size=2,
+        validation=False,
+        augmentations=("rotations-crops",),
+        crops=2,
     )
-    finetune(root, out=tmp_path / "run", settings=settings, folds="none", work=Work(jobs=1, skip_errors=True))
+    finetune(
+        root,
+        out=tmp_path / "run",
+        settings=settings,
+        folds="none",
+        work=Work(jobs=1, skip_errors=True),
+    )
     (path,) = (tmp_path / "run" / "finetune").glob("images-*.bin")
     index = ImageBank.open(path).index
-    assert (index["region_height"] == 0).tolist() == (index["height"] == 0).tolist() == [False, True, False, False]
+    assert (
+        (index["region_height"] == 0).tolist()
+        == (index["height"] == 0).tolist()
+        == [False, True, False, False]
+    )
 
 
 def test_what_a_plan_times_is_what_is_trained(masses):

@@ -11,7 +11,13 @@ pytestmark = pytest.mark.slow
 
 EPOCHS = 6
 SPECK = FinetuneSettings(
-    "speck", dropout=0.5, learning_rate=0.3, batch_size=4, epochs=EPOCHS, patience=9, augmentations=()
+    "speck",
+    dropout=0.5,
+    learning_rate=0.3,
+    batch_size=4,
+    epochs=EPOCHS,
+    patience=9,
+    augmentations=(),
 )
 
 
@@ -29,7 +35,9 @@ def none_kept():
 def source(rng):
     """Noise, on which the validation loss rises and falls."""
     images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
-    return Source(ImageBank.of(images, [str(n) for n in range(16)]), np.arange(16) % 2, PatchRule(), 32, 0, 4)
+    return Source(
+        ImageBank.of(images, [str(n) for n in range(16)]), np.arange(16) % 2, PatchRule(), 32, 0, 4
+    )
 
 
 @pytest.fixture
@@ -40,15 +48,31 @@ def seconds(monkeypatch):
     return clock
 
 
-def train(source, folder, *, validate=range(12, 16), on_epoch=lambda words: None, on_saved=lambda epochs: None):
+def train(
+    source,
+    folder,
+    *,
+    validate=range(12, 16),
+    on_epoch=lambda words: None,
+    on_saved=lambda epochs: None,
+):
     model = units.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
     plan = TrainingPlan(SPECK, np.arange(12), np.array(validate, dtype=np.int64), 2)
-    train_model(model, source, plan, state=folder / "fold1.state.npz", log=folder / "l.csv", on_epoch=on_epoch,
-                on_saved=on_saved)  # fmt: skip
+    train_model(
+        model,
+        source,
+        plan,
+        state=folder / "fold1.state.npz",
+        log=folder / "l.csv",
+        on_epoch=on_epoch,
+        on_saved=on_saved,
+    )
     return model.get_weights()
 
 
-def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(source, tmp_path, monkeypatch, seconds):
+def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
+    source, tmp_path, monkeypatch, seconds
+):
     real, saved, at, names = state.write_pack, [], [], []
 
     def slow(path, *rest):

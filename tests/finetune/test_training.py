@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, class_weights, finetune, sample_training
+from bchisto.finetune import (
+    FinetuneSettings,
+    ImageBank,
+    PatchRule,
+    class_weights,
+    finetune,
+    sample_training,
+)
 from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from written_tables import rows_of
 
-SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
+SMALL = FinetuneSettings(
+    "patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=()
+)
 # networks that compile in a moment, for what is not of the network; the first has moving statistics
 TINY = replace(SMALL, network="convs", weights="random")
 SPECK = replace(SMALL, network="speck")
@@ -31,7 +40,8 @@ def test_class_weights_are_scikit_learns(rng):
 
 
 @pytest.mark.parametrize(
-    ("method", "expected"), [("none", [80, 20]), ("under", [20, 20]), ("over", [80, 80]), ("under-over", [40, 40])]
+    ("method", "expected"),
+    [("none", [80, 20]), ("under", [20, 20]), ("over", [80, 80]), ("under-over", [40, 40])],
 )
 def test_sampling_by_its_counts(rng, method, expected):
     labels = rng.permutation(np.repeat([0, 1], [80, 20]))
@@ -50,12 +60,18 @@ def test_augmentation_follows_from_its_seed_alone(he_image):
         augment = make_augmenter([name], size=64)
         seeds = [np.random.SeedSequence([0, 7, epoch, 0]) for epoch in range(6)]
         found = [augment(image, seed) for seed in seeds]
-        again = [make_augmenter([name], size=64)(image, np.random.SeedSequence([0, 7, e, 0])) for e in (5, 0)]
+        again = [
+            make_augmenter([name], size=64)(image, np.random.SeedSequence([0, 7, e, 0]))
+            for e in (5, 0)
+        ]
         np.testing.assert_array_equal(found[5], again[0])
         np.testing.assert_array_equal(found[0], again[1])
         assert len({one.tobytes() for one in found}) > 1, name
         assert all((one.shape, one.dtype) == (image.shape, np.uint8) for one in found)
-    turned = {make_augmenter(["isometries"], size=64)(image, np.random.SeedSequence(s)).tobytes() for s in range(60)}
+    turned = {
+        make_augmenter(["isometries"], size=64)(image, np.random.SeedSequence(s)).tobytes()
+        for s in range(60)
+    }
     assert len(turned) == 8
 
 
@@ -70,7 +86,9 @@ def task(images, labels, train, validate, batch_size=8, size=32, rule=None, **ch
 def toy(rng):
     """Bright against dark noise, easy to learn."""
     labels = np.arange(40) % 2
-    images = (rng.integers(0, 120, (40, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    images = (rng.integers(0, 120, (40, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
+        np.uint8
+    )
     return images, labels
 
 
@@ -86,7 +104,12 @@ def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
 
     try:
         train_model(
-            model, source, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=on_epoch
+            model,
+            source,
+            plan,
+            state=tmp_path / f"{name}.npz",
+            log=tmp_path / f"{name}.csv",
+            on_epoch=on_epoch,
         )
     except KeyboardInterrupt:
         return None
@@ -124,7 +147,9 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, misled):
     losses = losses_of(tmp_path / "a.csv")
     assert len(losses) < 30
     assert int(np.argmin(losses)) == len(losses) - 3
-    model = fit(tmp_path, misled, "a", settings=TINY, epochs=30, patience=2)  # from its state: nothing more to train
+    model = fit(
+        tmp_path, misled, "a", settings=TINY, epochs=30, patience=2
+    )  # from its state: nothing more to train
     assert loss_of(model, misled) == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -139,11 +164,23 @@ def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept(tmp_p
 
 def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
     def change(rate_multipliers, optimizer):
-        settings = replace(SPECK, rate_multipliers=rate_multipliers, optimizer=optimizer, learning_rate=1e-3)
+        settings = replace(
+            SPECK, rate_multipliers=rate_multipliers, optimizer=optimizer, learning_rate=1e-3
+        )
         before = build_model(settings, classes=2, fold=1)
-        after = fit(tmp_path, toy, f"{optimizer}{len(rate_multipliers)}{rate_multipliers}", settings=settings, epochs=1)
+        after = fit(
+            tmp_path,
+            toy,
+            f"{optimizer}{len(rate_multipliers)}{rate_multipliers}",
+            settings=settings,
+            epochs=1,
+        )
         return {
-            name: float(np.abs(after.get_layer(name).get_weights()[0] - before.get_layer(name).get_weights()[0]).mean())
+            name: float(
+                np.abs(
+                    after.get_layer(name).get_weights()[0] - before.get_layer(name).get_weights()[0]
+                ).mean()
+            )
             for name in ("dots", "classes")
         }
 
@@ -161,7 +198,9 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
 def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, method):
     labels = np.array(([0] * 9 + [1]) * 4)
     images = rng.integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)
-    source, plan = task(images, labels, range(20), range(20, 30), batch_size=2, epochs=2, sampling=method)
+    source, plan = task(
+        images, labels, range(20), range(20, 30), batch_size=2, epochs=2, sampling=method
+    )
     seen = []
 
     class Watched(ImageBank):
@@ -171,7 +210,9 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
 
     source = replace(source, bank=Watched(source.bank.pixels, source.bank.index))
     model = build_model(SPECK, classes=2, fold=1)
-    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print)
+    train_model(
+        model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print
+    )
     counts = np.bincount(seen, minlength=40)
     assert counts[30:].sum() == 0  # nothing of the test part
     assert (counts[20:30] > 0).all()  # the validation part as it is
@@ -184,7 +225,9 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     before = build_model(settings, classes=2, fold=1)
     after = fit(tmp_path, toy, "a", settings=settings, epochs=1)
     assert len(before.trainable_variables) == 2
-    for one, two in zip(before.layers[-3].get_weights(), after.layers[-3].get_weights(), strict=True):
+    for one, two in zip(
+        before.layers[-3].get_weights(), after.layers[-3].get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(one, two)
     part = build_model(replace(settings, freeze="middle"), classes=2, fold=1)
     whole = build_model(replace(settings, freeze=""), classes=2, fold=1)
@@ -212,6 +255,10 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert (folder / "folds.csv").read_text().startswith("image_id,label,group,fold")
     assert len(list((folder / "models").glob("fold*.npz"))) == 3
     assert not list((folder / "models").glob("*.state.npz"))
-    assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
+    assert (
+        (folder / "logs" / "fold1.csv")
+        .read_text()
+        .startswith("epoch,loss,accuracy,val_loss,val_accuracy")
+    )
     assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
     assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()

@@ -15,7 +15,9 @@ from bchisto.finetune.units import predict_samples
 pytestmark = pytest.mark.slow
 
 SPECK = FinetuneSettings("speck", dropout=0.5, learning_rate=0.05, batch_size=4)
-TINY = FinetuneSettings("convs", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)
+TINY = FinetuneSettings(
+    "convs", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,18 +39,34 @@ def train(model, folder):
     """Train two epochs; return weights, predictions, and the training state with that of the optimiser."""
     rng = np.random.default_rng(1)
     labels = np.arange(16) % 2
-    bank = ImageBank.of(list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)), [str(n) for n in range(16)])
+    bank = ImageBank.of(
+        list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)), [str(n) for n in range(16)]
+    )
     source = Source(bank, labels, PatchRule(), 32, 0, 4)
-    plan = TrainingPlan(replace(SPECK, epochs=2, patience=9, augmentations=()), np.arange(8), np.arange(8, 12), 2)
+    plan = TrainingPlan(
+        replace(SPECK, epochs=2, patience=9, augmentations=()), np.arange(8), np.arange(8, 12), 2
+    )
     folder.mkdir()
-    train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
+    train_model(
+        model,
+        source,
+        plan,
+        state=folder / "s.npz",
+        log=folder / "l.csv",
+        on_epoch=lambda words: None,
+    )
     found = predict_samples(model, source, np.arange(12, 16), classes=2)
     return [*model.get_weights(), found], (folder / "s.npz").read_bytes()
 
 
 @pytest.mark.parametrize(
     "settings",
-    [SPECK, replace(SPECK, precision="float16"), TINY, replace(TINY, freeze="", rate_multipliers=(("classes", 3.0),))],
+    [
+        SPECK,
+        replace(SPECK, precision="float16"),
+        TINY,
+        replace(TINY, freeze="", rate_multipliers=(("classes", 3.0),)),
+    ],
     ids=["dropout", "float16", "frozen", "multipliers"],
 )
 def test_a_fold_is_trained_as_if_alone(tmp_path, settings):

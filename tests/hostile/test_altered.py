@@ -35,7 +35,10 @@ def altered(data, edits, cut):
 EDITS = st.lists(
     st.tuples(
         st.one_of(st.integers(0, 400), st.integers(-400, 20_000)),
-        st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\x7f\xff", b"9" * 40])),
+        st.one_of(
+            st.binary(min_size=1, max_size=8),
+            st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\x7f\xff", b"9" * 40]),
+        ),
     ),
     max_size=6,
 )
@@ -50,8 +53,13 @@ def test_an_altered_file_is_read_or_refused(reader, fuzz, tmp_path, caplog):
     (tmp_path / "case").mkdir()
     path = tmp_path / "case" / {"ics": "B-3159-1.ics"}.get(reader, f"a.{fuzz.SUFFIX[reader]}")
 
-    @settings(max_examples=EXAMPLES[reader], deadline=None, database=None, derandomize=True,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=EXAMPLES[reader],
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.sampled_from(files), EDITS, st.sampled_from([1, 1, 1, 0.99, 0.7, 0.3, 2]))
     def one(data, edits, cut):
         content = altered(data, edits, cut)

@@ -75,7 +75,9 @@ def test_cases_of_the_ddsm(tmp_path, cli, name):
     folder = write(tmp_path)
     errors = findings(read_dataset(folder, dataset="ddsm"), "error")
     assert errors
-    assert all(re.search(words, error) and len(error) < 600 and "\n" not in error for error in errors)
+    assert all(
+        re.search(words, error) and len(error) < 600 and "\n" not in error for error in errors
+    )
     code, _, err = cli("data", "list", "--images", folder, "--dataset", "ddsm")
     assert (code, len(err.splitlines()) < 4) == (2, True)
 
@@ -88,7 +90,12 @@ def boosted_models(every_head):
 @pytest.mark.parametrize("name", hostile_models.BOOSTED)
 def test_boosted_models(boosted_models, tmp_path, name):
     head, change, words = hostile_models.BOOSTED[name]
-    refused(BundleError, rewrite(boosted_models[head], tmp_path / "x.bchisto", change), words, Bundle.load)
+    refused(
+        BundleError,
+        rewrite(boosted_models[head], tmp_path / "x.bchisto", change),
+        words,
+        Bundle.load,
+    )
 
 
 @pytest.mark.parametrize("name", hostile_models.ARCHIVES)
@@ -100,8 +107,13 @@ def test_archives(boosted_models, tmp_path, name):
 
 
 def test_a_model_file_that_unpacks_to_a_thousand_times_as_much(boosted_models, tmp_path):
-    path = rewrite(boosted_models["lightgbm"], tmp_path / "x", model(lambda data: bytes(100 * 1024**2)))
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "y", "w", zipfile.ZIP_DEFLATED) as new:
+    path = rewrite(
+        boosted_models["lightgbm"], tmp_path / "x", model(lambda data: bytes(100 * 1024**2))
+    )
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(tmp_path / "y", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for name in old.namelist():
             new.writestr(name, old.read(name))
     refused(BundleError, tmp_path / "y", "unpacks to far more than it is large", Bundle.load)
@@ -118,7 +130,9 @@ def network_model(tmp_path_factory):
 
     prepare_backend()
     settings = FinetuneSettings("speck", size=32, batch_size=4)
-    networks = {fold: network_arrays(build_model(settings, classes=2, fold=fold)) for fold in (1, 2)}
+    networks = {
+        fold: network_arrays(build_model(settings, classes=2, fold=fold)) for fold in (1, 2)
+    }
     path = tmp_path_factory.mktemp("strange") / "x.bchisto"
     CnnBundle.save(
         path,
@@ -129,7 +143,11 @@ def network_model(tmp_path_factory):
         reading={"label_level": "class", "context": "tight"},
     )
     bundle = CnnBundle.load(path)
-    assert (sorted(bundle.models), bundle.temperature, bundle.reading["context"]) == ([1, 2], 1.5, "tight")
+    assert (sorted(bundle.models), bundle.temperature, bundle.reading["context"]) == (
+        [1, 2],
+        1.5,
+        "tight",
+    )
     return path
 
 
@@ -138,13 +156,17 @@ def test_models_of_networks(network_model, tmp_path, name):
     from bchisto.finetune import CnnBundle
 
     change, words = hostile_models.NETWORKS[name]
-    refused(BundleError, rewrite(network_model, tmp_path / "y.bchisto", change), words, CnnBundle.load)
+    refused(
+        BundleError, rewrite(network_model, tmp_path / "y.bchisto", change), words, CnnBundle.load
+    )
 
 
 @pytest.mark.parametrize("name", hostile_models.PREDICTED)
 def test_models_by_the_command(boosted, tissue, tmp_path, cli, name):
     change, words = hostile_models.PREDICTED[name]
-    path = rewrite(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "x.bchisto", change)
+    path = rewrite(
+        boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "x.bchisto", change
+    )
     options = ("--out", tmp_path / "p.csv", "--calibrated", "--jobs", 1)
     assert re.search(words, ended(cli, "predict", path, "--images", tissue, *options))
     assert {one.name for one in tmp_path.iterdir()} <= {"p.csv.run.json", "x.bchisto"}
@@ -183,7 +205,20 @@ def test_files_of_embeddings_by_the_command(embedded, tmp_path, cli, name):
     path = Path(shutil.copy(embedded, tmp_path))
     with h5py.File(path, "a") as file:
         change(file, None)
-    line = ended(cli, "boost", "--features", path, "--folds", 3, "--seeds", 1, "--jobs", 1, "--out", tmp_path / "r")
+    line = ended(
+        cli,
+        "boost",
+        "--features",
+        path,
+        "--folds",
+        3,
+        "--seeds",
+        1,
+        "--jobs",
+        1,
+        "--out",
+        tmp_path / "r",
+    )
     assert re.search(f"{path}: .*{words}", line)
 
 
@@ -250,7 +285,9 @@ def test_a_legacy_model_with_a_lambda_layer_runs_nothing(network, tmp_path):
 
     inputs = keras.Input((8, 8, 3))
     first = keras.layers.Conv2D(4, 2, name="first", kernel_initializer="ones")(inputs)
-    keras.Model(inputs, keras.layers.Lambda(call, name="evil", output_shape=(7, 7, 4))(first)).save(tmp_path / "w.h5")
+    keras.Model(inputs, keras.layers.Lambda(call, name="evil", output_shape=(7, 7, 4))(first)).save(
+        tmp_path / "w.h5"
+    )
     assert b"Lambda" in (tmp_path / "w.h5").read_bytes()
     mark.unlink(missing_ok=True)
     load_whole(tmp_path / "w.h5", network)
@@ -273,7 +310,9 @@ def test_recipes(tmp_path, cli, name):
 @pytest.mark.parametrize("name", hostile_texts.ALIASES)
 def test_options(tmp_path, cli, name):
     (tmp_path / "c.yaml").write_text(hostile_texts.ALIASES[name])
-    words = [word.format(tmp_path / "c.yaml", out=tmp_path / "out") for word in hostile_texts.OPTIONS]
+    words = [
+        word.format(tmp_path / "c.yaml", out=tmp_path / "out") for word in hostile_texts.OPTIONS
+    ]
     assert "with what its aliases repeat" in ended(cli, *words)
 
 

@@ -21,7 +21,17 @@ from bchisto.core import BchistoError, BundleError, InputError, StoreError
 from bchisto.core.formats import check_tree, read_header, refuse_deadly
 from bchisto.data import decode_image
 from bchisto.featurize import open_store
-from hostile_pictures import PICTURE, deflated, interlaced, jpeg, jpeg2000, jpeg_in_tiff, packed, png, tiff
+from hostile_pictures import (
+    PICTURE,
+    deflated,
+    interlaced,
+    jpeg,
+    jpeg2000,
+    jpeg_in_tiff,
+    packed,
+    png,
+    tiff,
+)
 from pictures import chunk
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
@@ -55,18 +65,27 @@ def tags_that_name_the_whole_file():
 
 
 GREY_JPEGS = {
-    f"a grey JPEG of {level} {options}": ("a.jpg", lambda level=level, options=options: pictures.jpeg(
-        np.full((64, 80, 3), level, np.uint8), **options), None)
+    f"a grey JPEG of {level} {options}": (
+        "a.jpg",
+        lambda level=level, options=options: pictures.jpeg(
+            np.full((64, 80, 3), level, np.uint8), **options
+        ),
+        None,
+    )
     for level in (0, 127, 128, 129, 255)
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 2}, {"subsampling": 2})
-}  # fmt: skip
+}
 """Whole, and of the grey that fills up what is missing."""
 
 RIGHT = GREY_JPEGS | {
     "a JPEG before 5,000 zeros": ("a.jpg", lambda: jpeg() + bytes(5000), pillow(jpeg())),
     "a JPEG before another": ("a.jpg", lambda: jpeg() + pictures.jpeg(SMOOTH), pillow(jpeg())),
     "a PNG before a JPEG": ("a.png", lambda: png() + pictures.jpeg(SMOOTH), PICTURE),
-    "a small JPEG of 400 scans": ("a.jpg", lambda: hostile_pictures.scans(400), np.zeros((8, 8, 3))),
+    "a small JPEG of 400 scans": (
+        "a.jpg",
+        lambda: hostile_pictures.scans(400),
+        np.zeros((8, 8, 3)),
+    ),
     "an interlaced PNG": ("a.png", lambda: interlaced(SMALL), pictures.grey3(SMALL)),
     "a PNG without its end": ("a.png", lambda: png()[:-12], PICTURE),
     "a PNG with 20,000 texts": ("a.png", lambda: pixels_beside(b"tEXt", b"", 20_000), PICTURE),
@@ -75,10 +94,14 @@ RIGHT = GREY_JPEGS | {
     "a TIFF of another length": ("a.tif", lambda: tiff({279: 2**31}), np.full((16, 16, 3), 0x55)),
     "a TIFF of no length": ("a.tif", lambda: tiff({279: None}), np.full((16, 16, 3), 0x55)),
     "a TIFF in a circle": ("a.tif", lambda: tiff(after=8 + 256), np.full((16, 16, 3), 0x55)),
-    "a TIFF of 501 pages": ("a.tif", lambda: hostile_pictures.pages(500), np.full((16, 16, 3), 0x55)),
+    "a TIFF of 501 pages": (
+        "a.tif",
+        lambda: hostile_pictures.pages(500),
+        np.full((16, 16, 3), 0x55),
+    ),
     "a TIFF of large tags": ("a.tif", tags_that_name_the_whole_file, np.full((16, 16, 3), 0x55)),
     "a TIFF of a JPEG": ("a.tif", lambda: bytes(jpeg_in_tiff()), pillow(jpeg_in_tiff())),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -87,13 +110,19 @@ def test_pictures(tmp_path, name):
     data = make()
     (tmp_path / file).write_bytes(data)
     start = time.process_time()
-    np.testing.assert_array_equal(decode_image(tmp_path / file), pillow(data) if expected is None else expected)
+    np.testing.assert_array_equal(
+        decode_image(tmp_path / file), pillow(data) if expected is None else expected
+    )
     assert time.process_time() - start < 3
 
 
-@pytest.mark.parametrize(("syntax", "frame", "far"), [
-    (JPEGBaseline8Bit, lambda: pictures.jpeg(hostile_pictures.GREY), 6), (JPEG2000Lossless, jpeg2000, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("syntax", "frame", "far"),
+    [
+        (JPEGBaseline8Bit, lambda: pictures.jpeg(hostile_pictures.GREY), 6),
+        (JPEG2000Lossless, jpeg2000, 1),
+    ],
+)
 def test_packed_pixels_of_dicom(tmp_path, syntax, frame, far):
     found = decode_image(packed(tmp_path / "a.dcm", syntax, frame=frame()))[..., 0]
     assert np.abs(found.astype(int) - GREY).max() <= far
@@ -102,7 +131,12 @@ def test_packed_pixels_of_dicom(tmp_path, syntax, frame, far):
 def test_exif_blocks_that_repeat_themselves_take_no_memory(tmp_path):
     """Each of 5,400 entries names the same 64 KiB, in 100 segments; of all that the orientation alone is read."""
     entries = b"".join(struct.pack("<HHII", 0x9000 + i, 1, 65000, 8) for i in range(5400))
-    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5401) + struct.pack("<HHIHH", 0x112, 3, 1, 8, 0) + entries
+    block = (
+        b"Exif\0\0II*\0\x08\0\0\0"
+        + struct.pack("<H", 5401)
+        + struct.pack("<HHIHH", 0x112, 3, 1, 8, 0)
+        + entries
+    )
     segment = b"\xff\xe1" + struct.pack(">H", 65535) + block.ljust(65533, b"\0")
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg()[:2] + segment * 100 + jpeg()[2:])
@@ -152,10 +186,18 @@ def store(described, tmp_path):
     return Path(shutil.copy(described / "features" / NAME, tmp_path))
 
 
-@pytest.mark.parametrize("value", [
-    lambda file: np.arange(3), lambda file: np.bytes_(b"\xff\xfe"), lambda file: h5py.Empty("f"), lambda file: file.ref,
-])  # fmt: skip
-def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp_path, completed, value):
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda file: np.arange(3),
+        lambda file: np.bytes_(b"\xff\xfe"),
+        lambda file: h5py.Empty("f"),
+        lambda file: file.ref,
+    ],
+)
+def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(
+    described, tmp_path, completed, value
+):
     """Before, the model file could not be written after training."""
     from bchisto.featurize import export_features, import_features
 
@@ -164,7 +206,9 @@ def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp
     path = tmp_path / "features" / "x.h5"
     with h5py.File(path, "a") as file:
         given = value(file)
-        file.attrs.create("more", given, dtype=h5py.ref_dtype if isinstance(given, h5py.Reference) else None)
+        file.attrs.create(
+            "more", given, dtype=h5py.ref_dtype if isinstance(given, h5py.Reference) else None
+        )
     small = ("--param", "num_iterations=1", "--folds", 2, "--seeds", 1, "--jobs", 1)
     completed("boost", "--features", path, *small, "--out", tmp_path / "r")
     assert "more" not in Bundle.load(tmp_path / "r/boost/2-lightgbm/model.bchisto").stores["x"]
@@ -173,7 +217,10 @@ def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(described, tmp
 def test_a_megabyte_in_an_attribute(described, tmp_path):
     """HDF5's newer form holds attributes of any size."""
     path = tmp_path / NAME
-    with h5py.File(described / "features" / NAME) as old, h5py.File(path, "w", libver="latest") as new:
+    with (
+        h5py.File(described / "features" / NAME) as old,
+        h5py.File(path, "w", libver="latest") as new,
+    ):
         for name in old:
             old.copy(name, new)
         for name, value in old.attrs.items():
@@ -195,19 +242,28 @@ def test_a_store_that_was_packed_anew_reads_as_before_and_its_damage_is_named(st
     with store.open("r+b") as handle:
         handle.seek(start.byte_offset + 10)
         handle.write(b"\xff" * 50)
-    with open_store(store) as damaged, pytest.raises(StoreError, match="damaged, .*; make it again"):
+    with (
+        open_store(store) as damaged,
+        pytest.raises(StoreError, match="damaged, .*; make it again"),
+    ):
         damaged.features()
 
 
-def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_options, tmp_path, cli):
+def test_growing_a_strange_store_reads_nothing_outside(
+    described, tissue, tiny_options, tmp_path, cli
+):
     """A store that grows is copied, its columns too."""
     run = tmp_path / "run"
     shutil.copytree(described, run)
     other = hostile_arrays.elsewhere(tmp_path)
     with h5py.File(run / "features" / NAME, "a") as file:
-        hostile_arrays.link("images/tissue", lambda other: h5py.ExternalLink(str(other), "tissue"))(file, other)
+        hostile_arrays.link("images/tissue", lambda other: h5py.ExternalLink(str(other), "tissue"))(
+            file, other
+        )
     images = shutil.copytree(tissue, tmp_path / "images")
-    (images / "benign" / "more.png").write_bytes((images / "benign" / "benign00.png").read_bytes() + b"0")
+    (images / "benign" / "more.png").write_bytes(
+        (images / "benign" / "benign00.png").read_bytes() + b"0"
+    )
     code, _, said = cli("featurize", "--images", images, "--out", run, *tiny_options)
     assert (code != 0, "tissue is a link to another object" in said) == (True, True), said
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
@@ -219,7 +275,10 @@ def test_a_store_that_ends_hdf5_is_one_line(tmp_path, cli, monkeypatch, name, si
     monkeypatch.setattr("bchisto.core.formats.hdf5._SECONDS", 1)
     path = Path(__file__).parents[1] / "featurize" / "data" / name
     code, _, text = cli("boost", "--features", path, "--folds", 2, "--out", tmp_path / "run")
-    assert (code, f"{path}: HDF5 is ended by signal {signal} when it reads it: damaged, or" in text) == (2, True), text
+    assert (
+        code,
+        f"{path}: HDF5 is ended by signal {signal} when it reads it: damaged, or" in text,
+    ) == (2, True), text
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):
@@ -239,9 +298,13 @@ def test_arrays_that_hold(tmp_path):
     assert set(read_weight_arrays(tmp_path / "w.npz", values=False)) == names
 
 
-@pytest.mark.parametrize(("limit", "most", "said"), [
-    ("HDF5_OBJECTS", 2, "more than 2 objects"), ("HDF5_BYTES", 10, r"1\.0-64\.h5: holds more than 0 GiB"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "most", "said"),
+    [
+        ("HDF5_OBJECTS", 2, "more than 2 objects"),
+        ("HDF5_BYTES", 10, r"1\.0-64\.h5: holds more than 0 GiB"),
+    ],
+)
 def test_too_much_of_anything(store, monkeypatch, limit, most, said):
     with h5py.File(store, "a") as file:  # texts are not numbers
         for name in [name for name in file if name != "features"]:
@@ -263,13 +326,18 @@ def test_a_manifest_larger_than_one_can_be(boosted, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "given", [lambda rows: rows[:, :2] * np.nan, lambda rows: rows[:, :3], lambda rows: rows[:, :2] * 0 - 1]
+    "given",
+    [lambda rows: rows[:, :2] * np.nan, lambda rows: rows[:, :3], lambda rows: rows[:, :2] * 0 - 1],
 )
-def test_a_head_whose_numbers_are_no_probabilities_leaves_no_parts(boosted, tissue, tmp_path, cli, monkeypatch, given):
+def test_a_head_whose_numbers_are_no_probabilities_leaves_no_parts(
+    boosted, tissue, tmp_path, cli, monkeypatch, given
+):
     """As one of another package may give."""
     monkeypatch.setattr("bchisto.boost.trees.Forest.predict_rows", lambda self, rows: given(rows))
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    code, _, err = cli(
+        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
     assert code == 2, err
     assert "give values that are not probabilities" in err
     assert [one.name for one in tmp_path.iterdir()] == ["p.csv.run.json"]
@@ -303,7 +371,9 @@ def test_a_modest_alias_is_read(tmp_path):
 
 
 @pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the repository")
-@pytest.mark.parametrize("kind", ["manifest", "model in a bundle", "zip of a bundle", "arrays", "weights"])
+@pytest.mark.parametrize(
+    "kind", ["manifest", "model in a bundle", "zip of a bundle", "arrays", "weights"]
+)
 def test_the_campaign_of_mutations_in_short(tmp_path_factory, tmp_path, monkeypatch, kind):
     """Every mutation is refused on purpose, or gives probabilities; fuzz_bundles.py is the whole campaign."""
     monkeypatch.syspath_prepend(BENCHMARKS)

@@ -18,7 +18,15 @@ ARROWS = 53
 MODULES, MEDIAN = 254, 138
 CODE_LINES = 31_349
 GROUND_AND_ROAD, COMMANDS = 22_460, 1_759
-APPS = {"check": 507, "doctor": 420, "explain": 1_284, "recipes": 2_191, "serve": 1_102, "slides": 845, "submit": 781}
+APPS = {
+    "check": 507,
+    "doctor": 420,
+    "explain": 1_284,
+    "recipes": 2_191,
+    "serve": 1_102,
+    "slides": 845,
+    "submit": 781,
+}
 TEST_LINES = 33_500
 ROWS = {
     "page": (1_102, "apps/serve"),
@@ -93,7 +101,9 @@ def test_folders_know_few_others(house):
 def test_modules_are_few_and_of_a_size(sizes):
     assert len(sizes) <= MODULES
     assert median(count for path, count in sizes.items() if path.stem != "__init__") >= MEDIAN
-    assert [path for path, count in sizes.items() if count < 40 and not path.stem.startswith("__")] == []
+    assert [
+        path for path, count in sizes.items() if count < 40 and not path.stem.startswith("__")
+    ] == []
 
 
 def test_code_lines(sizes):
@@ -112,17 +122,25 @@ def test_rows(sizes, row):
     most, names = ROWS[row]
     assert all((REPOSITORY / name).exists() for name in names.split())
     lines = sum(
-        count for path, count in sizes.items() if any(path.is_relative_to(name) for name in map(Path, names.split()))
+        count
+        for path, count in sizes.items()
+        if any(path.is_relative_to(name) for name in map(Path, names.split()))
     )
     assert lines <= most
 
 
 def test_tests_do_not_grow():
-    assert sum(len(path.read_text().splitlines()) for path in (REPOSITORY / "tests").rglob("*.py")) <= TEST_LINES
+    assert (
+        sum(len(path.read_text().splitlines()) for path in (REPOSITORY / "tests").rglob("*.py"))
+        <= TEST_LINES
+    )
 
 
 @pytest.mark.slow
 def test_ways_of_an_image_of_folds_and_of_a_prediction(house):
     measured = house.ways()
-    assert not {stage: counts for stage, counts in measured.items()
-                if any(count > most for count, most in zip(counts, WAYS[stage], strict=True))}  # fmt: skip
+    assert not {
+        stage: counts
+        for stage, counts in measured.items()
+        if any(count > most for count, most in zip(counts, WAYS[stage], strict=True))
+    }

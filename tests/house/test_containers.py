@@ -23,21 +23,35 @@ def test_both_begin_alike_and_take_the_same_step(name):
 
 def test_the_program_does_not_run_as_root():
     lines = (CONTAINERS / "Dockerfile").read_text().splitlines()
-    assert lines.index("USER bchisto") > next(place for place, line in enumerate(lines) if "useradd" in line)
+    assert lines.index("USER bchisto") > next(
+        place for place, line in enumerate(lines) if "useradd" in line
+    )
 
 
 def test_what_is_installed_is_locked():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert 'project["dependencies"], "setuptools"' in (REPOSITORY / STEPS).read_text()
     needs = [*project["dependencies"], "setuptools"]
-    locked = set(re.findall(r"^(\S+)==", (REPOSITORY / "tools/requirements.lock").read_text(), re.MULTILINE))
+    locked = set(
+        re.findall(r"^(\S+)==", (REPOSITORY / "tools/requirements.lock").read_text(), re.MULTILINE)
+    )
     assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
 
 
 def test_what_is_left_out_of_the_image_is_not_needed():
     left_out = (CONTAINERS / "Dockerfile.dockerignore").read_text().split()
-    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
     folders = {package.split(".")[1] for package in packages if "." in package}
-    for name in (*folders, "pyproject.toml", "tools/requirements.lock", "README.md", "LICENSE", "NOTICE", STEPS):
+    for name in (
+        *folders,
+        "pyproject.toml",
+        "tools/requirements.lock",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        STEPS,
+    ):
         assert (REPOSITORY / name).exists()
         assert not [pattern for pattern in left_out if fnmatch.fnmatch(name, pattern)]

@@ -22,7 +22,9 @@ def boosted(boosted_maps):
     return boosted_maps
 
 
-PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md"))
+PAGES = sorted(
+    path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md")
+)
 ELSEWHERE = ("docs/extending.md",)
 """Pages whose lines need a package of their own: tests/extending installs it and runs them."""
 
@@ -30,7 +32,12 @@ DOCUMENTS = [*(page for page in PAGES if page not in ELSEWHERE), "README.md"]
 
 NOT_RUN = {
     "docs/weights.md": ("--weights",),  # files of the user's: tests/encoders/test_encoder.py
-    "docs/encoders.md": ("hub:", "onnx:", "timm:", "midnight"),  # likewise: tests/journeys/test_brought_encoders.py
+    "docs/encoders.md": (
+        "hub:",
+        "onnx:",
+        "timm:",
+        "midnight",
+    ),  # likewise: tests/journeys/test_brought_encoders.py
 }
 """Parts of lines that are only parsed, each with where the same is run; `reproduce` is in tests/recipes."""
 
@@ -58,7 +65,9 @@ def bach_predictions(path):
     """A table with the classes of BACH, patients and sites, which the lines on evaluation name."""
     rng = np.random.default_rng(1)
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
-    rows = ["image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes) + ",site"]
+    rows = [
+        "image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes) + ",site"
+    ]
     for number in range(40):
         shares = rng.dirichlet(np.ones(4))
         place = number // 2 % 5  # five images of two patches in each class, of three patients
@@ -71,13 +80,17 @@ def bach_predictions(path):
 def without_patches(path, target):
     rows = [line.split(",") for line in path.read_text().splitlines()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(",".join(row[:4] + row[5:]) for row in rows[:1] + rows[1::2]) + "\n")
+    target.write_text(
+        "\n".join(",".join(row[:4] + row[5:]) for row in rows[:1] + rows[1::2]) + "\n"
+    )
 
 
 def evaluation(here, boosted):
     bach_predictions(here / "patches.csv")
     without_patches(here / "patches.csv", here / "predictions.csv")
-    without_patches(here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv")
+    without_patches(
+        here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv"
+    )
     for run in ("trial", "run", "other"):
         shutil.copytree(boosted / "features", here / run / "features")
     (store,) = (here / "other" / "features").glob("*.h5")
@@ -95,7 +108,9 @@ def own_images(here, boosted):
     breakhis(here)
     write_tissue(here / "mine", per_class=3, size=(120, 120))
     files = sorted((here / "mine").rglob("*.png"))
-    rows = [f"{path.relative_to(here)},{path.parent.name},P{place}" for place, path in enumerate(files)]
+    rows = [
+        f"{path.relative_to(here)},{path.parent.name},P{place}" for place, path in enumerate(files)
+    ]
     (here / "manifest.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
     shutil.copy(files[0], here / "slide.png")
 
@@ -107,7 +122,11 @@ def explained(here, boosted):
     new_images(here, boosted)
     settings = FinetuneSettings("speck", epochs=1, batch_size=4)
     finetune(
-        write_tissue(here / "images", per_class=6), out=here / "cnn", settings=settings, folds=["2"], work=Work(jobs=1)
+        write_tissue(here / "images", per_class=6),
+        out=here / "cnn",
+        settings=settings,
+        folds=["2"],
+        work=Work(jobs=1),
     )
 
 
@@ -122,7 +141,9 @@ def embedded(here, boosted):
         for folder in ("features_uni_v1", "new/features_uni_v1"):
             (here / folder).mkdir(parents=True, exist_ok=True)
             with h5py.File(here / folder / f"S{number}.h5", "w") as file:
-                file["features"] = np.random.default_rng(number).normal(number % 2, 1, (4, 5)).astype(np.float32)
+                file["features"] = (
+                    np.random.default_rng(number).normal(number % 2, 1, (4, 5)).astype(np.float32)
+                )
                 file["coords"] = np.zeros((4, 2), np.int64)
     (here / "labels.csv").write_text("\n".join(rows) + "\n")
     (here / "run" / "features").mkdir(parents=True)
@@ -144,7 +165,9 @@ MADE_BEFORE = {
 def test_every_document_with_commands_is_run_or_named():
     scripts = (REPOSITORY / "tests" / "journeys").glob("*.sh")
     journeys = {
-        page for script in scripts for page in re.findall(r"^# page: ([^,\s]+)", script.read_text(), re.MULTILINE)
+        page
+        for script in scripts
+        for page in re.findall(r"^# page: ([^,\s]+)", script.read_text(), re.MULTILINE)
     }
     documents = {document for document in DOCUMENTS if lines_of(document)}
     # the lines of results.md take the whole of BACH: they are only parsed, and tests/journeys run the same presets

@@ -17,7 +17,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
 
 
 def section(title):
-    return re.split(r"^## ", PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2], flags=re.MULTILINE)[0]
+    return re.split(
+        r"^## ", PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2], flags=re.MULTILINE
+    )[0]
 
 
 def names_in(text):
@@ -29,14 +31,22 @@ def test_the_columns_of_a_feature_file(boosted):
     (store,) = (boosted / "features").glob("*.h5")
     names = set()
     with h5py.File(store) as file:
-        file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
-    cells = [row.split("|")[1] for row in section("Feature file").splitlines() if row.startswith("| `")]
+        file.visititems(
+            lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None
+        )
+    cells = [
+        row.split("|")[1] for row in section("Feature file").splitlines() if row.startswith("| `")
+    ]
     assert names_in("".join(cells)) == names
 
 
 def test_the_files_of_a_run_folder(boosted):
     (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    written = {path.name for path in boosted.rglob("*.*") if path.is_file() and path.parent.name != "records"}
+    written = {
+        path.name
+        for path in boosted.rglob("*.*")
+        if path.is_file() and path.parent.name != "records"
+    }
     assert {name for name in written if name not in tree} == {"tiny-1.0-64.h5"} | {
         path.name for path in boosted.glob("boost/*/models/*/*")
     }
@@ -58,8 +68,12 @@ def test_the_keys_of_metrics(boosted, tmp_path):
     for table in tables:
         shutil.copy(boosted / "boost" / "3-lightgbm" / "predictions.csv", table)
     view = TwoClassView("malignant", sensitivities=0.9)
-    result = evaluate(tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0).result
-    result["tables"] |= json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]
+    result = evaluate(
+        tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0
+    ).result
+    result["tables"] |= json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())[
+        "tables"
+    ]
     assert set(keys_in(result)) <= names_in(section("metrics.json"))
 
 

@@ -22,7 +22,15 @@ ROAD = [
     *("stains", "data", "evaluate", "evaluate.report", "crossval"),
     *("encoders", "featurize", "boost", "finetune", "predict"),
 ]
-APPS = ["apps.check", "apps.doctor", "apps.explain", "apps.submit", "apps.recipes", "apps.slides", "apps.serve"]
+APPS = [
+    "apps.check",
+    "apps.doctor",
+    "apps.explain",
+    "apps.submit",
+    "apps.recipes",
+    "apps.slides",
+    "apps.serve",
+]
 ROOMS = [*GROUND, *ROAD, *APPS, "commands", "cli"]
 """Lowest first; docs/architecture.md has the same order."""
 
@@ -52,13 +60,19 @@ HEAVY = (
 def room_of(dotted):
     """Return the innermost room of a dotted name and what follows it; no room for the package itself and a group."""
     rooms = [room for room in ROOMS if dotted == room or dotted.startswith(f"{room}.")]
-    return (max(rooms, key=len), dotted.removeprefix(max(rooms, key=len))[1:]) if rooms else (None, dotted)
+    return (
+        (max(rooms, key=len), dotted.removeprefix(max(rooms, key=len))[1:])
+        if rooms
+        else (None, dotted)
+    )
 
 
 def sources():
     """Yield (room, file) of every module of a room."""
     for file in sorted(ROOT.rglob("*.py")):
-        room, _ = room_of(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+        room, _ = room_of(
+            ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        )
         if room is not None:
             yield room, file
 
@@ -68,7 +82,9 @@ def imported_rooms(file):
     package = file.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+            base = ".".join(
+                [*package[: len(package) - node.level + 1], *filter(None, [node.module])]
+            )
             for name in (f"{base}.{alias.name}".lstrip(".") for alias in node.names):
                 room, rest = room_of(name) if name in ROOMS else room_of(base)
                 if room is not None:
@@ -81,14 +97,18 @@ def test_rooms_import_only_rooms_below_them():
     for room, file in sources():
         for other, _ in imported_rooms(file):
             seen += 1
-            assert ROOMS.index(other) <= ROOMS.index(room), f"{file.relative_to(ROOT)} imports {other}"
+            assert ROOMS.index(other) <= ROOMS.index(room), (
+                f"{file.relative_to(ROOT)} imports {other}"
+            )
     assert seen > 1000
 
 
 def test_rooms_use_only_public_names_of_other_rooms():
     for room, file in sources():
         for other, rest in imported_rooms(file):
-            assert other == room or not rest, f"{file.relative_to(ROOT)} reaches into {other}.{rest}"
+            assert other == room or not rest, (
+                f"{file.relative_to(ROOT)} reaches into {other}.{rest}"
+            )
 
 
 def test_what_users_may_use_is_documented_and_little():
@@ -102,7 +122,9 @@ def test_what_users_may_use_is_documented_and_little():
         public = getattr(module, "__all__", [])
         assert documented.get(room, set()) == set(public), room
         for item in (getattr(module, name) for name in public):
-            assert item.__doc__ or not (inspect.isroutine(item) or inspect.isclass(item)), f"{item} has no docstring"
+            assert item.__doc__ or not (inspect.isroutine(item) or inspect.isclass(item)), (
+                f"{item} has no docstring"
+            )
     assert 100 <= sum(map(len, documented.values())) <= 150
 
 
@@ -116,7 +138,8 @@ def test_nothing_that_runs_code_is_loaded():
     for _, file in sources():
         text = file.read_text()
         assert not re.search(
-            r"\bpickle\b.*import|import pickle|joblib\.(load|dump)|torch\.load|eval\(|exec\(|yaml\.load\(", text
+            r"\bpickle\b.*import|import pickle|joblib\.(load|dump)|torch\.load|eval\(|exec\(|yaml\.load\(",
+            text,
         ), file
 
 
@@ -126,7 +149,9 @@ def test_help_imports_nothing_heavy():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
@@ -137,14 +162,20 @@ def test_importing_a_room_imports_no_engine():
         "    importlib.import_module(f'bchisto.{room}')\n"
         "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("room", "others"), [("featurize", {"evaluate", "finetune"}), ("predict", {"finetune"})])
+@pytest.mark.parametrize(
+    ("room", "others"), [("featurize", {"evaluate", "finetune"}), ("predict", {"finetune"})]
+)
 def test_importing_a_room_imports_no_other_stage(room, others):
     script = f"import sys, bchisto.{room}; print(*{{name.split('.')[1] for name in sys.modules if 'bchisto.' in name}})"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    ).stdout.split()
     assert room in loaded
     assert not others & set(loaded)
 
@@ -159,23 +190,30 @@ def test_examples_in_docstrings():
     import numpy as np
 
     failed = [
-        name for name in modules() if doctest.testmod(importlib.import_module(name), extraglobs={"np": np}).failed
+        name
+        for name in modules()
+        if doctest.testmod(importlib.import_module(name), extraglobs={"np": np}).failed
     ]
     assert not failed
 
 
-in_repository = pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+in_repository = pytest.mark.skipif(
+    not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
+)
 
 
 @in_repository
 def test_every_room_is_packaged_and_tests_are_not():
     import tomllib
 
-    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
     found = {
         "bchisto" + "".join(f".{part}" for part in path.parent.relative_to(REPOSITORY).parts)
         for path in REPOSITORY.rglob("__init__.py")
-        if not {"tests", "docs", "tools", ".venv", "build"} & set(path.relative_to(REPOSITORY).parts)
+        if not {"tests", "docs", "tools", ".venv", "build"}
+        & set(path.relative_to(REPOSITORY).parts)
     }
     assert set(listed) == found
 
@@ -184,7 +222,9 @@ def test_every_room_is_packaged_and_tests_are_not():
 def test_the_reference_of_the_command_line_is_current():
     script = REPOSITORY / "docs" / "make_cli_reference.py"
     path = os.pathsep.join(
-        entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not entry.endswith("plugins")
+        entry
+        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if not entry.endswith("plugins")
     )  # the help names what other packages add
     done = subprocess.run(
         [sys.executable, script, "--check"],
@@ -193,7 +233,9 @@ def test_the_reference_of_the_command_line_is_current():
         check=False,
         env={**os.environ, "COLUMNS": "100", "PYTHONPATH": path},
     )
-    assert (done.returncode, done.stdout) == (0, ""), f"run: python docs/make_cli_reference.py {done.stderr}"
+    assert (done.returncode, done.stdout) == (0, ""), (
+        f"run: python docs/make_cli_reference.py {done.stderr}"
+    )
 
 
 @in_repository
@@ -210,6 +252,10 @@ def test_links_in_documents_resolve():
 
 @in_repository
 def test_the_public_host_runs_the_first_commands_of_readme():
-    block = re.search(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)[1]
+    block = re.search(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)[
+        1
+    ]
     workflow = (REPOSITORY / ".github" / "workflows" / "test.yml").read_text()
-    assert [line.split("#")[0].strip() for line in block.splitlines()] == re.findall(r"run: (make \w+)", workflow)
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == re.findall(
+        r"run: (make \w+)", workflow
+    )

@@ -16,7 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"),
+    pytest.mark.skipif(
+        not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
+    ),
 ]
 
 PRINTED = "from bchisto.core import how_to_install; print(how_to_install('excel'))"
@@ -26,7 +28,9 @@ PRINTED = "from bchisto.core import how_to_install; print(how_to_install('excel'
 def clone(tmp_path_factory):
     """A copy of what the wheel is made of."""
     folder = tmp_path_factory.mktemp("a clone") / "bchisto"
-    left_out = shutil.ignore_patterns(".*", "tests", "docs", "tools", "build", "dist", "*.egg-info", "__pycache__")
+    left_out = shutil.ignore_patterns(
+        ".*", "tests", "docs", "tools", "build", "dist", "*.egg-info", "__pycache__"
+    )
     shutil.copytree(REPOSITORY, folder, ignore=left_out)
     return folder
 
@@ -39,7 +43,8 @@ def index(tmp_path_factory):
         about = "openpyxl-9.9.dist-info"
         wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: openpyxl\nVersion: 9.9\n")
         wheel.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            f"{about}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         wheel.writestr(f"{about}/RECORD", "")
     return folder
@@ -53,15 +58,22 @@ def pip(python, words):
 
 def printed(line):
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(line, check=True, capture_output=True, text=True, cwd="/", env=bare).stdout
+    return subprocess.run(
+        line, check=True, capture_output=True, text=True, cwd="/", env=bare
+    ).stdout
 
 
 @pytest.mark.parametrize("origin", ["editable", "wheel that is gone", "index", "never installed"])
 def test_the_advised_command_installs(origin, clone, index, tmp_path):
-    pytest.importorskip("setuptools", minversion="77", reason="needs setuptools: pip install 'bchisto[lint]'")
+    pytest.importorskip(
+        "setuptools", minversion="77", reason="needs setuptools: pip install 'bchisto[lint]'"
+    )
     venv.create(tmp_path / "env", with_pip=False)
     library = next((tmp_path / "env" / "lib").glob("python*/site-packages"))
-    for pattern in ("setuptools*", "_distutils_hack"):  # pip builds with the interpreter that it installs for
+    for pattern in (
+        "setuptools*",
+        "_distutils_hack",
+    ):  # pip builds with the interpreter that it installs for
         for entry in Path(sysconfig.get_path("purelib")).glob(pattern):
             (library / entry.name).symlink_to(entry)
     python = tmp_path / "env" / "bin" / "python"

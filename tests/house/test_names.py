@@ -15,9 +15,24 @@ from bchisto.featurize import FeaturizeSettings
     ("command", "template", "python", "shown"),
     [
         ("finetune", "or {validation:False}", "or `validation=False`", "or --no-validation"),
-        ("finetune", "no {augmentations:stain}", 'no `augmentations="stain"`', "no --augmentation stain"),
-        ("featurize", "{views:0.5:400 0.5:650}", '`views="0.5:400 0.5:650"`', "--view 0.5:400 --view 0.5:650"),
-        ("boost", "{group_by:none} and {jobs:1}", '`group_by="none"` and `jobs=1`', "--group-by none and --jobs 1"),
+        (
+            "finetune",
+            "no {augmentations:stain}",
+            'no `augmentations="stain"`',
+            "no --augmentation stain",
+        ),
+        (
+            "featurize",
+            "{views:0.5:400 0.5:650}",
+            '`views="0.5:400 0.5:650"`',
+            "--view 0.5:400 --view 0.5:650",
+        ),
+        (
+            "boost",
+            "{group_by:none} and {jobs:1}",
+            '`group_by="none"` and `jobs=1`',
+            "--group-by none and --jobs 1",
+        ),
         ("boost", "{images} and {depth:2}", "`images` and `depth=2`", "images and depth 2"),
         ("data make", "{images_per_class}", "`images_per_class`", "--images-per-class"),
     ],

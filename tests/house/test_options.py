@@ -47,7 +47,13 @@ NOT_OFFERED = {
 VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
     "boost": (FeatureChoice(), BoostSettings(), FoldChoice(), TwoClassView(), Work()),
-    "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
+    "finetune": (
+        ImageSelection("x"),
+        FinetuneSettings("alexnet"),
+        FoldChoice("10"),
+        TwoClassView(),
+        Work(),
+    ),
     "predict": (PredictSettings(), Work()),
     "explain": (ExplainSettings("map"),),
     "reproduce": (Scope(), Work()),
@@ -57,7 +63,9 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_defaults_of_a_command_are_those_of_its_values(name):
     command = EVERY[name]
-    with cli.make_context("bchisto", [name]) as context:  # as called: click keeps what it once made of -h
+    with cli.make_context(
+        "bchisto", [name]
+    ) as context:  # as called: click keeps what it once made of -h
         options = command.make_context(name, list(GIVEN[name]), parent=context).params
     for value in VALUES[name]:
         assert from_options(type(value), options) == value
@@ -74,14 +82,21 @@ def test_a_command_offers_every_option_of_its_values(name):
 def test_every_field_of_featurize_tells_kinds_of_embeddings_apart_or_need_not():
     """Embeddings for `predict --features` must be of the kind that was trained on."""
     told_by = {
-        "encoders": {"encoder", "layers"}, "views": {"scale", "unit", "crop"},
-        "weights": {"weights_sha256"}, "pool": {"pool"},
-        "color_range": {"color_range"}, "stain": {"stain"}, "mode": {"mode"}, "pad": {"pad"},
-    }  # fmt: skip
+        "encoders": {"encoder", "layers"},
+        "views": {"scale", "unit", "crop"},
+        "weights": {"weights_sha256"},
+        "pool": {"pool"},
+        "color_range": {"color_range"},
+        "stain": {"stain"},
+        "mode": {"mode"},
+        "pad": {"pad"},
+    }
     # more or other draws of the same kind, or the same numbers but for rounding
     like = {"augmentations", "crops", "seed", "batch_size", "stain_fallback", "precision", "engine"}
     assert set().union(*told_by.values()) == set(KIND_FACTS)
-    assert {field.name for field, _, _ in declared_options(FeaturizeSettings)} == told_by.keys() | like
+    assert {
+        field.name for field, _, _ in declared_options(FeaturizeSettings)
+    } == told_by.keys() | like
 
 
 def test_documented_functions_are_narrow():
@@ -103,4 +118,6 @@ def test_boost_and_finetune_are_siblings():
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.ImportFrom):
                     assert other not in (node.module or "").split("."), file
-                    assert node.module is not None or other not in [alias.name for alias in node.names], file
+                    assert node.module is not None or other not in [
+                        alias.name for alias in node.names
+                    ], file

@@ -13,7 +13,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository")
+pytestmark = pytest.mark.skipif(
+    not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository"
+)
 
 
 def plain(name):
@@ -29,7 +31,9 @@ def pinned():
 @pytest.fixture(scope="module")
 def locked():
     lines = [
-        line for line in (REPOSITORY / "tools/requirements.lock").read_text().splitlines() if not line.startswith("#")
+        line
+        for line in (REPOSITORY / "tools/requirements.lock").read_text().splitlines()
+        if not line.startswith("#")
     ]
     found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
     assert all(found)
@@ -61,7 +65,9 @@ def test_nothing_that_is_needed_binds_those_who_use_it(licences):
     """What bchisto itself needs is under licences without a duty to publish; MPL is about changes to its own files."""
     own = {name: said for name, (_, said, by) in licences.items() if by == "bchisto"}
     assert len(own) > 50
-    assert not {name: said for name, said in own.items() if re.search(r"\bA?L?GPL|General Public", said)}
+    assert not {
+        name: said for name, said in own.items() if re.search(r"\bA?L?GPL|General Public", said)
+    }
 
 
 def test_what_bchisto_needs_is_pinned(pinned):
@@ -80,11 +86,15 @@ def test_the_bill_of_materials(tmp_path, locked, licences):
         pytest.skip("needs cyclonedx-python-lib: pip install 'bchisto[lint]'")
     wheel = tmp_path / "bchisto-9.9-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
-    subprocess.run([sys.executable, REPOSITORY / ".ci" / "bill.py", wheel], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, REPOSITORY / ".ci" / "bill.py", wheel], check=True, capture_output=True
+    )
     bill = json.loads(wheel.with_suffix(".cdx.json").read_text())
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", "9.9")
     found = {one["name"]: one for one in bill["components"]}
-    assert {name: (one["version"], one["hashes"][0]["content"]) for name, one in found.items()} == locked
+    assert {
+        name: (one["version"], one["hashes"][0]["content"]) for name, one in found.items()
+    } == locked
     assert {name: one["licenses"][0]["license"]["name"] for name, one in found.items()} == {
         name: said for name, (_, said, _) in licences.items()
     }

@@ -62,7 +62,10 @@ def test_what_is_refused(kind, value, message):
         (lambda: FoldChoice(folds=None), "folds=None: give a text"),
         (lambda: FoldChoice(repeats=None), "repeats=None: give a whole number"),
         (lambda: ImageSelection("images", classes=None), "classes=None: give a text"),
-        (lambda: ImageSelection("images", magnifications=None), "magnifications=None: give a whole number"),
+        (
+            lambda: ImageSelection("images", magnifications=None),
+            "magnifications=None: give a whole number",
+        ),
         (lambda: BoostSettings(seeds=None), "seeds=None: give a whole number"),
         (lambda: FeaturizeSettings(crops=None), "crops=None: give a whole number"),
         (lambda: FeatureChoice(features=None), "features=None: give a path"),
@@ -73,17 +76,23 @@ def test_none_is_taken_only_where_it_is_the_default(make, message):
     with pytest.raises(InputError, match=re.escape(message)):
         make()
     assert (
-        Work(jobs=None, threads=None).jobs is FeatureChoice(labels=None).labels is FoldChoice(test_list=None).test_list
+        Work(jobs=None, threads=None).jobs
+        is FeatureChoice(labels=None).labels
+        is FoldChoice(test_list=None).test_list
     )
 
 
 def test_settings():
-    made = FeaturizeSettings(encoders="tiny", views="1.0:64", weights="x.h5", crops=np.int64(3), seed=np.int32(1))
+    made = FeaturizeSettings(
+        encoders="tiny", views="1.0:64", weights="x.h5", crops=np.int64(3), seed=np.int32(1)
+    )
     assert made.encoders == (EncoderChoice("tiny"),)
     assert made.views == (View(1.0, 64),)
     assert (made.weights, type(made.crops), type(made.seed)) == (("x.h5",), int, int)
     assert FeaturizeSettings(weights=[Path("x.h5")]).weights == ("x.h5",)
-    tuned = FinetuneSettings("alexnet", augmentations="mirror", weights=Path("w.npz"), epochs=np.int64(2))
+    tuned = FinetuneSettings(
+        "alexnet", augmentations="mirror", weights=Path("w.npz"), epochs=np.int64(2)
+    )
     assert (tuned.augmentations, tuned.weights, type(tuned.epochs)) == (("mirror",), "w.npz", int)
 
 
@@ -93,12 +102,18 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     assert read_header(file).width == 96
     data = read_dataset(str(tissue), classes=["benign", "malignant"])
     ids, labels = [r.image_id for r in data.records], [r.label for r in data.records]
-    assert fold_plan(np.int64(3), image_ids=ids, labels=labels, groups=[None] * len(ids)).folds == [1, 2, 3]
+    assert fold_plan(np.int64(3), image_ids=ids, labels=labels, groups=[None] * len(ids)).folds == [
+        1,
+        2,
+        3,
+    ]
     store = boosted / "features" / "tiny-1.0-64.h5"
     with open_store(str(store)) as found:
         assert len(found.image_ids) == 12
     weights = tmp_path / "tiny.weights.h5"
-    Encoder("convs", weights="random", seed=np.int64(0), layers="middle").model.save_weights(weights)
+    Encoder("convs", weights="random", seed=np.int64(0), layers="middle").model.save_weights(
+        weights
+    )
     assert Encoder("convs", weights=weights, layers="middle").weights == "file"
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     assert predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1)).images == 1
@@ -113,9 +128,9 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert evaluate(table, out=tmp_path / "e", view=TwoClassView("malignant", thresholds=0.5), bootstrap=0).result[
-        "tables"
-    ]
+    assert evaluate(
+        table, out=tmp_path / "e", view=TwoClassView("malignant", thresholds=0.5), bootstrap=0
+    ).result["tables"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
@@ -126,7 +141,9 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     (tmp_path / "images" / "a.png").rename(tmp_path / "a.png")
     shutil.copytree(tissue, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL
+    )
     assert len(blocks) == 6
     pytest.importorskip("pandas")
     names = {}

@@ -9,7 +9,18 @@ from bchisto.core.jobs import json_text, write_rows
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "@SUM(A1)", "+x", "-x", "\t=1", "\r=1", "＝1+1", "-1+2", "+cmd|x"]
+FORMULAS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "@SUM(A1)",
+    "+x",
+    "-x",
+    "\t=1",
+    "\r=1",
+    "＝1+1",
+    "-1+2",
+    "+cmd|x",
+]
 HARMLESS = ["", "benign", "'benign'", "-1", "+1.5e-3", "-inf", "'", "''", "a=b", "'-1", "–", "1-2"]
 
 
@@ -24,7 +35,10 @@ def test_all_else_stays_as_it_is(text):
     assert neutral(text) == unneutral(text) == text
 
 
-@given(st.text(alphabet=st.sampled_from(["'", "=", "-", "+", "@", "1", "x", "\t", "\r", "é", ","])) | st.text())
+@given(
+    st.text(alphabet=st.sampled_from(["'", "=", "-", "+", "@", "1", "x", "\t", "\r", "é", ","]))
+    | st.text()
+)
 @example("''=1")
 def test_every_text_reads_back(text):
     written = neutral(text)
@@ -50,7 +64,9 @@ def test_a_table_reads_back(tmp_path):
 @given(st.text())
 def test_nothing_printed_moves_a_cursor(text):
     said = printable(text)
-    assert not [sign for sign in said if (ord(sign) < 32 and sign != "\t") or 127 <= ord(sign) < 160]
+    assert not [
+        sign for sign in said if (ord(sign) < 32 and sign != "\t") or 127 <= ord(sign) < 160
+    ]
     assert printable(said) == said
     assert printable(text, lines=True).count("\n") == text.count("\n")
 

@@ -11,7 +11,13 @@ from sample_units import fail_on_three, killed_elsewhere, killed_on_three, nap, 
 
 
 def options(*, jobs=1, **changes):
-    return {"steps": lambda _: 1, "label": "test", "step_name": "units", "resources": Resources(jobs, 2), **changes}
+    return {
+        "steps": lambda _: 1,
+        "label": "test",
+        "step_name": "units",
+        "resources": Resources(jobs, 2),
+        **changes,
+    }
 
 
 def test_in_this_process():
@@ -26,7 +32,9 @@ def test_in_worker_processes():
 
 
 def test_here_until_workers_are_worth_their_start():
-    small, large = (options(resources=Resources(2, 2, start=start, here=True)) for start in (10, 0.01))
+    small, large = (
+        options(resources=Resources(2, 2, start=start, here=True)) for start in (10, 0.01)
+    )
     assert {pid for _, pid in run_units(square, [1, 2, 3], **small)} == {os.getpid()}
     units = [0.4] * 8
     results = run_units(nap, units, **large)
@@ -45,7 +53,10 @@ def test_an_error_arrives_as_itself(jobs):
 
 
 def test_a_worker_that_is_killed_is_one_clear_line():
-    with pytest.raises(BchistoError, match="a worker process was killed, most often for lack of memory; what is done"):
+    with pytest.raises(
+        BchistoError,
+        match="a worker process was killed, most often for lack of memory; what is done",
+    ):
         run_units(killed_on_three, [1, 2, 3, 4], **options(jobs=2))
 
 
@@ -72,12 +83,17 @@ def test_dask_that_is_not_installed(monkeypatch):
 def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):
     clock = iter([0.0, 12.0, 20.0, 21.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=100, label="work", unit="images") as progress:
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=100, label="work", unit="images") as progress,
+    ):
         progress.update_to(24)
         progress.update_to(40)
         progress.update_to(41)
         progress.update_to(30)
-    assert [record.message for record in caplog.records] == ["work: 40/100 images, 2.00/s, 0:00:30 left"]
+    assert [record.message for record in caplog.records] == [
+        "work: 40/100 images, 2.00/s, 0:00:30 left"
+    ]
 
 
 def test_words_of_a_process_stand_behind_the_rate(monkeypatch, caplog, tmp_path):
@@ -90,10 +106,15 @@ def test_words_of_a_process_stand_behind_the_rate(monkeypatch, caplog, tmp_path)
 
     clock = iter([0.0, 0.0, 20.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=4, label="work", unit="epochs") as progress:
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=4, label="work", unit="epochs") as progress,
+    ):
         progress.update_to(1, note="loss 0.9")
         progress.update_to(ticker.read()[0], note=ticker.read()[2])
-    assert [record.message for record in caplog.records] == ["work: 2/4 epochs, 20 s each; loss 0.5"]
+    assert [record.message for record in caplog.records] == [
+        "work: 2/4 epochs, 20 s each; loss 0.5"
+    ]
     monkeypatch.undo()
 
 

@@ -108,12 +108,19 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, where, monkeypa
     assert len(left) == 1
     host, space, rest = left[0].name.removeprefix("bchisto-").split("-", 2)
     before_a_restart = f"bchisto-{host}-0badb007.{space.partition('.')[2]}-{rest}"
-    others = {"bchisto-of-another-kind", f"bchisto-0123abcd-0badb007.f-{rest}"}  # the second of another host
+    others = {
+        "bchisto-of-another-kind",
+        f"bchisto-0123abcd-0badb007.f-{rest}",
+    }  # the second of another host
     for name in (*others, before_a_restart):
         (tmp_path / "tmp" / name).mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     with scratch_folder() as own, scratch_folder() as second:
-        assert {path.name for path in (tmp_path / "tmp").iterdir()} == {own.name, second.name, *others}
+        assert {path.name for path in (tmp_path / "tmp").iterdir()} == {
+            own.name,
+            second.name,
+            *others,
+        }
     assert semaphores(process.pid) == []
 
 
@@ -172,7 +179,9 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("moment", "expected"), [("mkdtemp", "interrupted\n"), ("rmtree", "made\ninterrupted\n")])
+@pytest.mark.parametrize(
+    ("moment", "expected"), [("mkdtemp", "interrupted\n"), ("rmtree", "made\ninterrupted\n")]
+)
 def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, moment, expected):
     assert printed_by(SCRATCH, moment, TMPDIR=str(tmp_path)) == expected
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,11 @@ KEY = key_of("thing 1", seed=0)
 def test_a_key_follows_from_all_of_its_content():
     content = {"settings": {"pool": 3.0, "view": [0.5, 400]}, "weights": "ab", "group": None}
     keys = [key_of("thing 1", **content), key_of("thing 2", **content)]
-    for name, other in [("settings", {"pool": 3.5, "view": [0.5, 400]}), ("weights", "abc"), ("group", "")]:
+    for name, other in [
+        ("settings", {"pool": 3.5, "view": [0.5, 400]}),
+        ("weights", "abc"),
+        ("group", ""),
+    ]:
         keys.append(key_of("thing 1", **{**content, name: other}))
     assert len(set(keys)) == len(keys)
     assert key_of("thing 1", **dict(reversed(content.items()))) == keys[0]
@@ -25,7 +29,11 @@ def test_what_is_no_json_has_no_key(value):
 def test_a_pack_gives_back_what_was_written(tmp_path):
     path = tmp_path / "new" / "a.npz"
     assert read_pack(path, KEY, {"values": (2, None)}) is None
-    write_pack(path, KEY, {"values": np.arange(6.0).reshape(2, 3), "model": np.frombuffer(b"text", np.uint8)})
+    write_pack(
+        path,
+        KEY,
+        {"values": np.arange(6.0).reshape(2, 3), "model": np.frombuffer(b"text", np.uint8)},
+    )
     arrays = read_pack(path, KEY, {"values": (2, None)})
     np.testing.assert_array_equal(arrays["values"], np.arange(6.0).reshape(2, 3))
     assert arrays["model"].tobytes() == b"text"
@@ -34,8 +42,14 @@ def test_a_pack_gives_back_what_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda path: write_pack(path, key_of("thing 1", seed=1), {"values": np.ones(2)}), "made under other settings"),
-        (lambda path: write_pack(path, KEY, {"values": np.ones(3)}), r"values has the shape \(3,\)"),
+        (
+            lambda path: write_pack(path, key_of("thing 1", seed=1), {"values": np.ones(2)}),
+            "made under other settings",
+        ),
+        (
+            lambda path: write_pack(path, KEY, {"values": np.ones(3)}),
+            r"values has the shape \(3,\)",
+        ),
         (lambda path: write_pack(path, KEY, {"other": np.ones(2)}), "values"),
         (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a zip file"),
         (lambda path: path.write_bytes(b""), "not a zip file"),

@@ -37,7 +37,9 @@ def test_an_error_leaves_the_old_file_and_no_rest(tmp_path):
 def test_an_unwritable_folder_is_one_clear_line(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(OutputError, match=r"file/run: cannot create this folder .*; choose another `out`"):
+    with pytest.raises(
+        OutputError, match=r"file/run: cannot create this folder .*; choose another `out`"
+    ):
         ensure_folder(blocked / "run")
 
 

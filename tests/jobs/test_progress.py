@@ -19,11 +19,16 @@ def shown(record):
 
 @pytest.mark.parametrize("at_once", [1, 2, 7])
 @pytest.mark.parametrize("start", [0.0, 400.0])
-def test_the_time_left_is_right_within_a_factor_of_two_from_the_tenth_step(caplog, monkeypatch, start, at_once):
+def test_the_time_left_is_right_within_a_factor_of_two_from_the_tenth_step(
+    caplog, monkeypatch, start, at_once
+):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     total, each = 420, 20.0
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=total, label="work", unit="images") as progress:
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=total, label="work", unit="images") as progress,
+    ):
         now[0] = start
         for done in range(at_once, total, at_once):
             now[0] += each * at_once
@@ -51,7 +56,9 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
             progress.update_to(done)
     lines = [record.getMessage() for record in caplog.records if "Ctrl-C" in record.getMessage()]
     assert lines == (
-        [f"work: each process keeps what it has done {said}; Ctrl-C loses what came since"] if said else []
+        [f"work: each process keeps what it has done {said}; Ctrl-C loses what came since"]
+        if said
+        else []
     )
 
 

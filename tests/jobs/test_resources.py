@@ -8,20 +8,34 @@ from types import SimpleNamespace
 
 import pytest
 import sample_units
-from bchisto.core.jobs import Resources, Work, cpu_resources, default_jobs, network_resources, run_units
+from bchisto.core.jobs import (
+    Resources,
+    Work,
+    cpu_resources,
+    default_jobs,
+    network_resources,
+    run_units,
+)
 from bchisto.core.jobs.backend import gpus_have_bfloat16
 
 
 def done(work, units=(1, 2), **resources):
     """Return the results of units of work; `cores` is 2."""
     return run_units(
-        work, list(units), steps=lambda _: 1, resources=Resources(cores=2, **resources), label="t", step_name="u"
+        work,
+        list(units),
+        steps=lambda _: 1,
+        resources=Resources(cores=2, **resources),
+        label="t",
+        step_name="u",
     )
 
 
 def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
     cores = len(os.sched_getaffinity(0))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # a host with cards, and a backend that sees none
+    monkeypatch.setenv(
+        "CUDA_VISIBLE_DEVICES", "0,1"
+    )  # a host with cards, and a backend that sees none
     assert default_jobs() == cores
     assert network_resources() == cpu_resources() == Resources(cores, cores)
     assert network_resources(7) == Resources(7, cores)
@@ -32,17 +46,25 @@ def show_gpus(monkeypatch, capabilities):
     import tensorflow as tf
 
     monkeypatch.setattr("bchisto.core.jobs.backend._GPU_FILES", ("/dev/null",))
-    cards = [SimpleNamespace(name=f"/GPU:{number}", of=one) for number, one in enumerate(capabilities)]
+    cards = [
+        SimpleNamespace(name=f"/GPU:{number}", of=one) for number, one in enumerate(capabilities)
+    ]
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: cards)
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda card, grows: None)
     monkeypatch.setattr(
-        tf.config.experimental, "get_device_details", lambda card: {"compute_capability": card.of} if card.of else {}
+        tf.config.experimental,
+        "get_device_details",
+        lambda card: {"compute_capability": card.of} if card.of else {},
     )
 
 
 @pytest.mark.parametrize(
     ("seen", "environment", "gpus"),
-    [([0], "", ("0",)), ([0, 1, 2], "", ("0", "1", "2")), ([0, 1], "4,GPU-8f2c", ("4", "GPU-8f2c"))],
+    [
+        ([0], "", ("0",)),
+        ([0, 1, 2], "", ("0", "1", "2")),
+        ([0, 1], "4,GPU-8f2c", ("4", "GPU-8f2c")),
+    ],
 )
 def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
     show_gpus(monkeypatch, [None for _ in seen])
@@ -56,7 +78,8 @@ def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment,
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [([], False), ([(8, 0)], True), ([(9, 0), (7, 5)], False), ([None], True)]
+    ("capabilities", "expected"),
+    [([], False), ([(8, 0)], True), ([(9, 0), (7, 5)], False), ([None], True)],
 )
 def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -75,7 +98,9 @@ def test_threads_of_networks_share_the_cores(monkeypatch):
 def test_each_worker_holds_one_card():
     """The cards are names: a worker never looks at them here."""
     found = done(sample_units.card, range(8), processes=4, gpus=("3", "GPU-b"))
-    by_process = {process: {card for other, card in found if other == process} for process, _ in found}
+    by_process = {
+        process: {card for other, card in found if other == process} for process, _ in found
+    }
     assert all(len(cards) == 1 for cards in by_process.values())
     held = [card for cards in by_process.values() for card in cards]
     assert set(held) <= {"3", "GPU-b"}
@@ -132,7 +157,9 @@ def test_networks_are_computed_with_the_threads_that_are_asked_for():
         (Work(dask="tcp://127.0.0.1:1"), 1, 2, None, (6, None)),  # its workers have their own
     ],
 )
-def test_the_training_of_few_networks_leaves_no_core_idle(monkeypatch, how, units, begun, variable, expected):
+def test_the_training_of_few_networks_leaves_no_core_idle(
+    monkeypatch, how, units, begun, variable, expected
+):
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 6)
     monkeypatch.delenv("BCHISTO_THREADS", raising=False)
     if variable is not None:
@@ -173,7 +200,10 @@ print("ok")
 def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
     """TensorFlow's list of cards is replaced; that its context is not started is real."""
     done = subprocess.run(
-        [sys.executable, "-c", GROWTH], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", GROWTH],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == "ok", done.stderr

@@ -16,7 +16,18 @@ pytestmark = pytest.mark.slow
 
 TORCH = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
 VIEW = ("--view", "1.0:32", "--stain", "none", "--jobs", 1)
-TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)
+TRAIN = (
+    "--folds",
+    2,
+    "--seeds",
+    1,
+    "--param",
+    "min_data_in_leaf=2",
+    "--param",
+    "num_iterations=3",
+    "--jobs",
+    1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,36 +42,65 @@ def networks(tmp_path_factory):
     write_dinov2(place / "DINO réseau", registers=3)
     kernel = np.random.default_rng(2).normal(0, 0.3, (6, 3, 4, 4)).astype(np.float32)
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["pixels", "kernel"], ["places"], kernel_shape=[4, 4], strides=[4, 4]),
-         helper.make_node("Relu", ["places"], ["active"])],
-        "patches", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 16, 16])],
-        [helper.make_tensor_value_info("active", TensorProto.FLOAT, None)], [numpy_helper.from_array(kernel, "kernel")],
-    )  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
-              str(place / "Patches.onnx"))  # fmt: skip
+        [
+            helper.make_node(
+                "Conv", ["pixels", "kernel"], ["places"], kernel_shape=[4, 4], strides=[4, 4]
+            ),
+            helper.make_node("Relu", ["places"], ["active"]),
+        ],
+        "patches",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("active", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(kernel, "kernel")],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+        str(place / "Patches.onnx"),
+    )
     sidecar = {
         "patch_size_pixels": 16,
         "license": "CC-BY-NC-ND-4.0",
         "source": "made up",
-        "transform": [{"name": "ToTensor"}, {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
+        "transform": [
+            {"name": "ToTensor"},
+            {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}},
+        ],
     }
     (place / "Patches.json").write_text(json.dumps(sidecar))
-    return {"hub": f"hub:{place / 'DINO réseau'}:cls+mean", "onnx": f"onnx:{place / 'Patches.onnx'}"}
+    return {
+        "hub": f"hub:{place / 'DINO réseau'}:cls+mean",
+        "onnx": f"onnx:{place / 'Patches.onnx'}",
+    }
 
 
-def test_from_images_to_predictions_and_maps(networks, tissue, cli, completed, tmp_path, monkeypatch):
+def test_from_images_to_predictions_and_maps(
+    networks, tissue, cli, completed, tmp_path, monkeypatch
+):
     """Both kinds beside each other in one run, and what is said of their licences."""
-    code, shown, said = cli("data", "check", "--images", tissue, "--encoder", networks["hub"], "--view", "1.0:32")
+    code, shown, said = cli(
+        "data", "check", "--images", tissue, "--encoder", networks["hub"], "--view", "1.0:32"
+    )
     assert (code, "bchisto featurize --images" in shown) == (0, True), said
     run = tmp_path / "run"
     small = ("--augmentations", 2, "--crops", 3, *VIEW)
-    completed("featurize", "--images", tissue, "--out", run, "--encoder", networks["hub"], "--encoder",
-                        networks["onnx"], *small)  # fmt: skip
+    completed(
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        run,
+        "--encoder",
+        networks["hub"],
+        "--encoder",
+        networks["onnx"],
+        *small,
+    )
     stores = sorted(path.name for path in (run / "features").glob("*.h5"))
     assert [name[:15] for name in stores] == ["hub-dino-reseau", "onnx-patches-1."]
     shown, said = completed("boost", "--out", run, *TRAIN)
     assert (
-        "NON-COMMERCIAL WEIGHTS: the licence of onnx-patches (CC-BY-NC-ND-4.0) excludes commercial use" in shown + said
+        "NON-COMMERCIAL WEIGHTS: the licence of onnx-patches (CC-BY-NC-ND-4.0) excludes commercial use"
+        in shown + said
     )
     report = next(run.glob("boost/*/report.html")).read_text()
     assert "CC-BY-NC-ND-4.0, non-commercial use only" in report
@@ -87,10 +127,21 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, completed, t
     own.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     try:
         given = ("--weights", f"onnx-patches={own}")
-        for weights, reason in (((), "trained with weights from a file"), (given, "needs the weights of sha256")):
-            code, _, said = cli("predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", *weights)
-            assert (code, reason in said, "--weights onnx-patches=PATH" in said) == (2, True, True), said
-        code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
+        for weights, reason in (
+            ((), "trained with weights from a file"),
+            (given, "needs the weights of sha256"),
+        ):
+            code, _, said = cli(
+                "predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", *weights
+            )
+            assert (code, reason in said, "--weights onnx-patches=PATH" in said) == (
+                2,
+                True,
+                True,
+            ), said
+        code, _, said = cli(
+            "featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small
+        )
         assert (code, "made with other settings: other weights" in said) == (2, True), said
     finally:
         own.write_bytes(kept)
@@ -99,11 +150,24 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, completed, t
     said_before = sidecar.read_text()
     sidecar.write_text(said_before.replace('"std": [0.5, 0.5, 0.5]', '"std": [0.25, 0.5, 0.5]'))
     try:
-        code, _, said = cli("predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", "--weights",
-                            f"onnx-patches={own}")  # fmt: skip
-        assert (code, "its JSON differs from that of training; put the JSON back as it was" in said) == (2, True), said
+        code, _, said = cli(
+            "predict",
+            bundle,
+            "--images",
+            picture,
+            "--out",
+            tmp_path / "x.csv",
+            "--weights",
+            f"onnx-patches={own}",
+        )
+        assert (
+            code,
+            "its JSON differs from that of training; put the JSON back as it was" in said,
+        ) == (2, True), said
         assert "needs the weights" not in said
-        code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
+        code, _, said = cli(
+            "featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small
+        )
         assert (code, "the same weights, but their JSON differs" in said) == (2, True)
     finally:
         sidecar.write_text(said_before)
@@ -114,20 +178,38 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
     for name in ("resnet50", "uni2-h", "midnight-12k", "hub:DIR", "onnx:FILE", "timm:NAME"):
         assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name
     shown, _ = completed("encoder", "show", "virchow2")
-    for text in ("cls+mean", "CC-BY-NC-ND-4.0, non-commercial use only, gated", "--weights virchow2=DIR",
-                 "not tested with its weights", "0.5, 0.25, 1, 2"):  # fmt: skip
+    for text in (
+        "cls+mean",
+        "CC-BY-NC-ND-4.0, non-commercial use only, gated",
+        "--weights virchow2=DIR",
+        "not tested with its weights",
+        "0.5, 0.25, 1, 2",
+    ):
         assert text in shown
     shown, _ = completed("encoder", "check", networks["onnx"])
-    for text in ("onnx-patches, run by onnxruntime", "16x16 pixels", "6 numbers: mean", "crops per second"):
+    for text in (
+        "onnx-patches, run by onnxruntime",
+        "16x16 pixels",
+        "6 numbers: mean",
+        "crops per second",
+    ):
         assert text in shown
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),
         ("nonsense", (), "nonsense: no such encoder; `bchisto encoder list` prints all"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
-        (networks["hub"].replace("cls", "block9"), (), "no output block9; it has cls, mean, block1, block2"),
+        (
+            networks["hub"].replace("cls", "block9"),
+            (),
+            "no output block9; it has cls, mean, block1, block2",
+        ),
     ):
         code, _, said = cli("encoder", "check", name, *options)
         assert (code, message in said) == (2, True), said
     shown, _ = completed("encoder", "check", "convs", "--weights", "random")
-    for text in ("takes                  crops of any size", "weights                random", "parameters   "):
+    for text in (
+        "takes                  crops of any size",
+        "weights                random",
+        "parameters   ",
+    ):
         assert text in shown

@@ -26,7 +26,9 @@ PAGE = re.compile(r"# page: (\S+?)(?:, (with|without): (.+))?$")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"),
+    pytest.mark.skipif(
+        not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
+    ),
 ]
 
 
@@ -41,7 +43,11 @@ def commands_of(script):
                     yield command, None, ""
         elif line and not line.startswith("#"):
             expected = EXPECTED.search(line)
-            yield EXPECTED.sub("", line), int(expected[1]) if expected else 0, expected[2] if expected else ""
+            yield (
+                EXPECTED.sub("", line),
+                int(expected[1]) if expected else 0,
+                expected[2] if expected else "",
+            )
 
 
 @pytest.fixture
@@ -73,7 +79,9 @@ def shell(tmp_path):
 def test_journey(script, tmp_path, cli, shell, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
-    for name in re.findall(r"^# made: (\w+)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE):
+    for name in re.findall(
+        r"^# made: (\w+)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE
+    ):
         getattr(documented, name)(tmp_path)
     ran = 0
     for line, wanted, words in commands_of(script):

@@ -16,7 +16,9 @@ def notebook():
 
 @pytest.fixture
 def maker(notebook):
-    spec = importlib.util.spec_from_file_location("make_notebook", ROOT / "docs" / "make_notebook.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_notebook", ROOT / "docs" / "make_notebook.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -45,5 +47,7 @@ def test_the_notebook_runs(maker, notebook, shared, tmp_path):
     assert [len(cell.get("outputs", ())) for cell in notebook.cells] == kept
     assert (
         "of 22 images right"
-        in next(cell for cell in notebook.cells if cell.source.endswith("\nresult")).outputs[0].data["text/html"]
+        in next(cell for cell in notebook.cells if cell.source.endswith("\nresult"))
+        .outputs[0]
+        .data["text/html"]
     )

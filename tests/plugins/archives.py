@@ -35,7 +35,11 @@ def said(**changes):
 
 def hashed(members):
     """Members with a manifest whose hashes fit them."""
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "manifest.json"}
+    hashes = {
+        name: hashlib.sha256(data).hexdigest()
+        for name, data in members.items()
+        if name != "manifest.json"
+    }
     return said(members=hashes)(members)
 
 
@@ -44,7 +48,9 @@ def model(alter, *, every=False):
 
     def change(members):
         names = [name for name in members if name.startswith("models/")]
-        return hashed({**members, **{name: alter(members[name]) for name in (names if every else names[:1])}})
+        return hashed(
+            {**members, **{name: alter(members[name]) for name in (names if every else names[:1])}}
+        )
 
     return change
 

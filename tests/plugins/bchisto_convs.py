@@ -15,4 +15,6 @@ def spec():
         x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
         return keras.Model(inputs, x)
 
-    return EncoderSpec(name="convs", build=build, preprocess=lambda x: x / 127.5 - 1.0, macs_per_pixel=3e6)
+    return EncoderSpec(
+        name="convs", build=build, preprocess=lambda x: x / 127.5 - 1.0, macs_per_pixel=3e6
+    )

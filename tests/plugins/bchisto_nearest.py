@@ -37,7 +37,9 @@ def parse(data):
 
     try:
         found = json.loads(data)
-        return Nearest(np.array(found["means"], dtype=np.float64), [int(place) for place in found["chosen"]])
+        return Nearest(
+            np.array(found["means"], dtype=np.float64), [int(place) for place in found["chosen"]]
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError("not a complete model of class means; train it again") from error
 
@@ -54,5 +56,7 @@ def head():
         settings=lambda terms: {"share": _SHARE},
         shown=lambda terms: {"features of a seed": f"1 in {_SHARE}"},
         packages=("bchisto-nearest",),
-        notice=lambda terms: f"The head nearest knows class means only, of up to {terms.most_images} images.",
+        notice=lambda terms: (
+            f"The head nearest knows class means only, of up to {terms.most_images} images."
+        ),
     )

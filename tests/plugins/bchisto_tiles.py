@@ -16,7 +16,12 @@ def read(root):
             continue
         records.append(
             ImageRecord(
-                image_id=path.name, path=path, label=match[3], group=match[1], source="tiles", box=(10, 10, 20, 25)
+                image_id=path.name,
+                path=path,
+                label=match[3],
+                group=match[1],
+                source="tiles",
+                box=(10, 10, 20, 25),
             )
         )
     return records, findings

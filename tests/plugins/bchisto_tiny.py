@@ -16,14 +16,18 @@ def build(outputs, weights):
     content = b"0" if weights == "random" else Path(weights).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     rng = np.random.default_rng(int(sha256[:8], 16))
-    kernels = [rng.normal(size=(SIDE * SIDE * 3, OUTPUTS[name])).astype(np.float32) for name in outputs]
+    kernels = [
+        rng.normal(size=(SIDE * SIDE * 3, OUTPUTS[name])).astype(np.float32) for name in outputs
+    ]
 
     def run(images):
         n, height, width, _ = images.shape
         rows, columns = height // SIDE, width // SIDE
         tiles = images[:, : rows * SIDE, : columns * SIDE].reshape(n, rows, SIDE, columns, SIDE, 3)
         tiles = tiles.swapaxes(2, 3).reshape(n, rows * columns, -1)
-        return np.concatenate([np.maximum(tiles @ kernel, 0).mean(axis=1) for kernel in kernels], axis=1)
+        return np.concatenate(
+            [np.maximum(tiles @ kernel, 0).mean(axis=1) for kernel in kernels], axis=1
+        )
 
     return run, sha256
 

@@ -13,7 +13,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 SMALL = {
     "trial": {"encoders": ["tiny"], "weights": ["random"]},
-    "featurize": {"encoders": ["convs"], "weights": ["random"], "views": ["1.0:48"], "augmentations": 1, "crops": 2},
+    "featurize": {
+        "encoders": ["convs"],
+        "weights": ["random"],
+        "views": ["1.0:48"],
+        "augmentations": 1,
+        "crops": 2,
+    },
     "boost": {"seeds": 1, "params": ["num_iterations=3", "min_data_in_leaf=2"]},
     "finetune": {"epochs": 1, "size": 48},
     "evaluate": {"bootstrap": 20},
@@ -46,7 +52,11 @@ def lines_of(document):
     """Return the commands of the shell blocks of a document, without what stands behind ``#``."""
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [
+        line.partition(" #")[0].strip()
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     return [line for line in lines if line.startswith("bchisto ")]
 
 
@@ -65,7 +75,9 @@ def smaller(line):
         return arguments
     if arguments[0] in SMALL and "--config" not in arguments:
         arguments += ["--config", f"{arguments[0]}.yaml"]
-    works = arguments[0] in ("trial", "featurize", "boost", "finetune", "predict") or arguments[:2] == ["data", "make"]
+    works = arguments[0] in ("trial", "featurize", "boost", "finetune", "predict") or arguments[
+        :2
+    ] == ["data", "make"]
     if works and "--jobs" not in arguments:
         arguments += ["--jobs", "1"]
     return arguments
@@ -78,11 +90,16 @@ def breakhis(here):
 
     rng = np.random.default_rng(2)
     slides = here / "BreaKHis_v1" / "histology_slides" / "breast"
-    for side, kind, word in (("benign", "B_A", "adenosis"), ("malignant", "M_DC", "ductal_carcinoma")):
+    for side, kind, word in (
+        ("benign", "B_A", "adenosis"),
+        ("malignant", "M_DC", "ductal_carcinoma"),
+    ):
         for patient in range(6):
             for number in range(2):
                 name = f"SOB_{kind}-14-{1000 + patient}-200-{number + 1:03d}.png"
-                path = slides / side / "SOB" / word / f"SOB_{kind}_14-{1000 + patient}" / "200X" / name
+                path = (
+                    slides / side / "SOB" / word / f"SOB_{kind}_14-{1000 + patient}" / "200X" / name
+                )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(rng.integers(80, 230, (140, 150, 3), dtype=np.uint8)).save(path)
     write_tissue(here / "new", per_class=1, size=(140, 140))
@@ -113,7 +130,9 @@ def idc(here):
             folder.mkdir(parents=True)
             for number in range(4):
                 name = f"{slide}_idx5_x{50 * number + 1}_y{int(label) * 50 + 1}_class{label}.png"
-                Image.fromarray(rng.integers(80, 230, (50, 50, 3), dtype=np.uint8)).save(folder / name)
+                Image.fromarray(rng.integers(80, 230, (50, 50, 3), dtype=np.uint8)).save(
+                    folder / name
+                )
 
 
 def accents(here):
@@ -133,7 +152,10 @@ def patients(here):
 
     images = write_tissue(here / "images", per_class=10, size=(120, 120))
     files = sorted(images.rglob("*.png"))
-    rows = [f"{path.relative_to(here)},{path.parent.name},P{place // 2}" for place, path in enumerate(files)]
+    rows = [
+        f"{path.relative_to(here)},{path.parent.name},P{place // 2}"
+        for place, path in enumerate(files)
+    ]
     (here / "manifest.csv").write_text("path,label,patient\n" + "\n".join(rows) + "\n")
 
 

@@ -58,23 +58,37 @@ TINY = "--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 
 JOBS = {
     "featurize": Job(
         f"featurize --images {{images}} --out {{run}} {TINY}",
-        "features/*.parts/*.npz", 3, "--crops 4", "other settings: crops 3 -> 4; use the same", "blocks are done",
+        "features/*.parts/*.npz",
+        3,
+        "--crops 4",
+        "other settings: crops 3 -> 4; use the same",
+        "blocks are done",
     ),
     "boost": Job(
         "boost --out {run} --folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8",
-        "boost/*/models/**/seed*.npz", 6, "--param num_leaves=7", "other settings: num leaves 191 -> 7",
+        "boost/*/models/**/seed*.npz",
+        6,
+        "--param num_leaves=7",
+        "other settings: num leaves 191 -> 7",
         "models are trained",
     ),
     "finetune": Job(
         "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4 --threads 1",
-        "finetune/*/models/fold?-????????????????.npz", 3, "--class-weights",
-        "other settings: class weights False -> True", "folds are trained",
+        "finetune/*/models/fold?-????????????????.npz",
+        3,
+        "--class-weights",
+        "other settings: class weights False -> True",
+        "folds are trained",
     ),
     "predict": Job(
         "predict {model} --images {images} --out {run}/p.csv --weights random",
-        "p.csv.parts/*.npz", 3, "", "", "images are predicted",
+        "p.csv.parts/*.npz",
+        3,
+        "",
+        "",
+        "images are predicted",
     ),
-}  # fmt: skip
+}
 IMAGES_IN_BLOCK = 4
 
 
@@ -119,10 +133,14 @@ def content(path):
         with h5py.File(path, "r", locking=False) as file:
 
             def add(name, item):
-                digest.update(f"{name} {sorted((key, str(value)) for key, value in item.attrs.items())}".encode())
+                digest.update(
+                    f"{name} {sorted((key, str(value)) for key, value in item.attrs.items())}".encode()
+                )
                 if isinstance(item, h5py.Dataset):
                     values = np.asarray(item[()])
-                    digest.update((values.astype(str) if values.dtype.kind == "O" else values).tobytes())
+                    digest.update(
+                        (values.astype(str) if values.dtype.kind == "O" else values).tobytes()
+                    )
 
             add("/", file)
             file.visititems(add)

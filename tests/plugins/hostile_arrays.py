@@ -85,55 +85,100 @@ def moved(file, other):
 
 
 NAMES = np.array([f"i{n}" for n in range(12)], dtype=object)
-# fmt: off
+
 STORES = {
     "features by an external link": (
         link("features", lambda other: h5py.ExternalLink(str(other), "features")),
-        "features is a link to another object"),
+        "features is a link to another object",
+    ),
     "images by an external link": (
         link("images", lambda other: h5py.ExternalLink(str(other), "images")),
-        "images/image_id is a link to another object"),
+        "images/image_id is a link to another object",
+    ),
     "features by a soft link": (moved, "features is a link to another object"),
     "images that are themselves": (
-        link("images", lambda other: h5py.SoftLink("/images")), "images/image_id is a link to another object"),
+        link("images", lambda other: h5py.SoftLink("/images")),
+        "images/image_id is a link to another object",
+    ),
     "raw features of another file": (external_raw, "the values of features are in other files"),
     "virtual features": (virtual(), "the values of features are in other files"),
-    "virtual features without a source": (virtual("gone.h5"), "the values of features are in other files"),
+    "virtual features without a source": (
+        virtual("gone.h5"),
+        "the values of features are in other files",
+    ),
     "failures by an external link": (
         link("failures", lambda other: h5py.ExternalLink(str(other), "features")),
-        "failures is a link to another object"),
-    "features as text": (dataset("features", shape=(24, 16), dtype=TEXT), "features holds text or objects, not float"),
-    "features of integers": (dataset("features", data=np.ones((24, 16), np.int64)), "holds int64, not float"),
+        "failures is a link to another object",
+    ),
+    "features as text": (
+        dataset("features", shape=(24, 16), dtype=TEXT),
+        "features holds text or objects, not float",
+    ),
+    "features of integers": (
+        dataset("features", data=np.ones((24, 16), np.int64)),
+        "holds int64, not float",
+    ),
     "features of one axis": (dataset("features", data=np.ones(24, np.float32)), "not 2 axes"),
     "features that are empty": (
-        dataset("features", dtype=np.float32, data=h5py.Empty("f4")), "is not a dataset with values"),
-    "features that were never written": (dataset("features", shape=(24, 16), dtype=np.float32), "0 are stored"),
+        dataset("features", dtype=np.float32, data=h5py.Empty("f4")),
+        "is not a dataset with values",
+    ),
+    "features that were never written": (
+        dataset("features", shape=(24, 16), dtype=np.float32),
+        "0 are stored",
+    ),
     "features of a terabyte": (
-        dataset("features", shape=(24, 2**34), chunks=(1, 4096), dtype=np.float32, compression="gzip"),
-        "claims .* bytes, of which 0 are stored"),
+        dataset(
+            "features", shape=(24, 2**34), chunks=(1, 4096), dtype=np.float32, compression="gzip"
+        ),
+        "claims .* bytes, of which 0 are stored",
+    ),
     "chunks of a gigabyte": (
-        dataset("features", shape=(24, 2**28), chunks=(1, 2**28), dtype=np.float32, compression="gzip"),
-        "chunks of more than 256 MiB"),
+        dataset(
+            "features", shape=(24, 2**28), chunks=(1, 2**28), dtype=np.float32, compression="gzip"
+        ),
+        "chunks of more than 256 MiB",
+    ),
     "a group called features": (
-        lambda file, other: (file.pop("features"), file.create_group("features")), "is not a dataset"),
+        lambda file, other: (file.pop("features"), file.create_group("features")),
+        "is not a dataset",
+    ),
     "short labels": (dataset("label", data=NAMES), "label has the shape"),
     "labels that are no UTF-8": (
-        dataset("label", data=np.array([b"\xff\xfe"] * 24, dtype=object), dtype=TEXT), "codec can't decode"),
+        dataset("label", data=np.array([b"\xff\xfe"] * 24, dtype=object), dtype=TEXT),
+        "codec can't decode",
+    ),
     "ids twice": (
-        lambda file, other: file["images/image_id"].__setitem__(1, file["images/image_id"][0]), "is in it twice"),
+        lambda file, other: file["images/image_id"].__setitem__(1, file["images/image_id"][0]),
+        "is in it twice",
+    ),
     "an id without letters": (cell("images/image_id", 1, ""), "without a name"),
     "an id of a megabyte": (cell("images/image_id", 1, "x" * 2**20), "too long"),
-    "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
+    "no classes": (
+        attribute("classes", np.array([], dtype=float)),
+        "classes is not a list of texts",
+    ),
     "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
-    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes names one twice"),
+    "a class twice": (
+        attribute("classes", np.array(["a", "a"], dtype=object)),
+        "classes names one twice",
+    ),
     "augmentations of 0": (attribute("augmentations", 0), "augmentations is 0"),
     "augmentations of 3": (attribute("augmentations", 3), "24 rows do not fit 12 images"),
-    "augmentations in words": (attribute("augmentations", "two"), "augmentations is not a whole number"),
+    "augmentations in words": (
+        attribute("augmentations", "two"),
+        "augmentations is not a whole number",
+    ),
     "no encoder": (setting("encoder"), "its settings have no 'encoder'"),
     "an encoder of a number": (setting("encoder", 3.0), "encoder is not text"),
-    "an encoder of 60,000 letters": (setting("encoder", "x" * 60_000), "the attribute settings holds none"),
+    "an encoder of 60,000 letters": (
+        setting("encoder", "x" * 60_000),
+        "the attribute settings holds none",
+    ),
     "a reference in place of a text": (
-        lambda file, other: file.attrs.create("settings", file.ref, dtype=h5py.ref_dtype), "no attribute settings"),
+        lambda file, other: file.attrs.create("settings", file.ref, dtype=h5py.ref_dtype),
+        "no attribute settings",
+    ),
     "synthetic in words": (attribute("synthetic", "no"), "synthetic is not true or false"),
     "failures that are no JSON": (dataset("failures", data="[[", dtype=TEXT), "damaged"),
     "failures nested without end": (dataset("failures", data="[" * 50_000, dtype=TEXT), "damaged"),
@@ -141,33 +186,47 @@ STORES = {
     "a card of numbers": (attribute("card", np.arange(3)), "card is not text"),
     "a norm NaN": (setting("pool", np.nan), "pool is nan, out of range"),
     "a scale that is infinite": (setting("scale", np.inf), "scale is inf, out of range"),
-    "colours NaN": (setting("color_range", [np.nan, 1.0]), "color_range is .nan, 1.0., out of range"),
+    "colours NaN": (
+        setting("color_range", [np.nan, 1.0]),
+        "color_range is .nan, 1.0., out of range",
+    ),
     "one colour": (setting("color_range", [0.5]), "its settings do not fit: .*give 2 values"),
     "crops without end": (setting("crops", 2**62), "crops is 4611686018427387904, out of range"),
     "a seed of 64 bits": (setting("seed", 2**64 - 1), "seed is 18446744073709551615, out of range"),
-    "a mode with an escape": (setting("mode", "\x1b[2J$\\frac{$"), "do not fit: `mode` .*choose one of exact, dense"),
+    "a mode with an escape": (
+        setting("mode", "\x1b[2J$\\frac{$"),
+        "do not fit: `mode` .*choose one of exact, dense",
+    ),
     "a mode of embeddings": (setting("mode", "imported"), "its settings have no 'imported'"),
     "a schema of -1": (attribute("schema_version", -1), "-1 is not a schema number"),
     "a schema to come": (
         lambda file, other: file.attrs.update(schema_version=99, bchisto_version="7.0"),
-        r"99 is not a schema number .*; it was written by bchisto 7\.0: install that"),
+        r"99 is not a schema number .*; it was written by bchisto 7\.0: install that",
+    ),
     "no images": (lambda file, other: file.pop("images"), "damaged"),
     "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto feature file"),
 }
 ABOUT = {"facts": {}, "pooled": "", "source": "x"}
 EMBEDDINGS = {
     "a list": (setting("imported", [1]), "nothing is recorded about the embeddings"),
-    "no source": (setting("imported", {"facts": {}, "pooled": ""}), "the embeddings have no source"),
+    "no source": (
+        setting("imported", {"facts": {}, "pooled": ""}),
+        "the embeddings have no source",
+    ),
     "a norm NaN": (
-        setting("imported", {**ABOUT, "facts": {"pool": np.nan}}), "its attribute pool is not understood: nan"),
+        setting("imported", {**ABOUT, "facts": {"pool": np.nan}}),
+        "its attribute pool is not understood: nan",
+    ),
     "nothing": (setting("imported"), "its settings have no 'imported'"),
     "a length in words": (setting("dim", "x"), "dim is not a whole number"),
     "another length": (setting("dim", 7), "its features have 16 numbers, and its settings 7"),
     "a hash of words": (setting("features_sha256", "../x"), "features_sha256 is not a SHA-256"),
-    **{f"features of {value}": (cell("features", (7, 3), value), "a feature of .* is not finite")
-       for value in (np.nan, np.inf, -np.inf)},
+    **{
+        f"features of {value}": (cell("features", (7, 3), value), "a feature of .* is not finite")
+        for value in (np.nan, np.inf, -np.inf)
+    },
 }
-# fmt: on
+
 
 # ---- files of arrays: each is a file name and what writes it
 
@@ -207,28 +266,50 @@ def f8(path):
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
 
 
-# fmt: off
 ARRAYS = {
     "npz with a raw member": ("w.npz", member("readme.txt", b"hello"), "readme.txt holds bytes"),
     "npz of text": ("w.npz", lambda p: savez(p, x=np.array(["a"])), "x holds <U1, not numbers"),
-    "npz of objects": ("w.npz", lambda p: np.savez(p, x=np.array([{}], object)), "Object arrays cannot be loaded"),
+    "npz of objects": (
+        "w.npz",
+        lambda p: np.savez(p, x=np.array([{}], object)),
+        "Object arrays cannot be loaded",
+    ),
     "npz encrypted": ("w.npz", member(flag=1), "encrypted"),
     "npz of an unknown method": ("w.npz", member(method=99), "or damaged"),
     "npz whose header is code": (
-        "w.npz", member(data=array(np.ones(3)).replace(b"{'descr'", b"[exit( ]")), "or damaged"),
+        "w.npz",
+        member(data=array(np.ones(3)).replace(b"{'descr'", b"[exit( ]")),
+        "or damaged",
+    ),
     "npz that is a bomb": (
-        "w.npz", lambda p: np.savez_compressed(p, x=np.zeros(3_000_000)), "unpacks to more than a network can hold"),
-    "npz that is no zip": ("w.npz", lambda p: p.write_bytes(b"PK\x03\x04xx"), "not a weights file, or damaged"),
+        "w.npz",
+        lambda p: np.savez_compressed(p, x=np.zeros(3_000_000)),
+        "unpacks to more than a network can hold",
+    ),
+    "npz that is no zip": (
+        "w.npz",
+        lambda p: p.write_bytes(b"PK\x03\x04xx"),
+        "not a weights file, or damaged",
+    ),
     "safetensors of F8": ("w.safetensors", f8, "w.safetensors: "),
     "safetensors of truth values": (
-        "w.safetensors", lambda p: save_file({"x": np.ones(3, bool)}, p), "x holds bool, not numbers"),
+        "w.safetensors",
+        lambda p: save_file({"x": np.ones(3, bool)}, p),
+        "x holds bool, not numbers",
+    ),
     "safetensors whose header lies": (
-        "w.safetensors", lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"), "not a safetensors file"),
+        "w.safetensors",
+        lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"),
+        "not a safetensors file",
+    ),
     "safetensors cut off": (
-        "w.safetensors", lambda p: (save_file(WHOLE, p), p.write_bytes(p.read_bytes()[:-9])), "not a safetensors file"),
+        "w.safetensors",
+        lambda p: (save_file(WHOLE, p), p.write_bytes(p.read_bytes()[:-9])),
+        "not a safetensors file",
+    ),
     "a folder": ("w.npz", lambda p: p.mkdir(), "no such weights file"),
 }
-# fmt: on
+
 
 # ---- weights that Keras saved: each alteration takes an open HDF5 file and a folder
 
@@ -257,23 +338,31 @@ def virtual_kernel(file, folder):
     file.create_virtual_dataset(KERNEL, layout, fillvalue=1.0)
 
 
-# fmt: off
 KERAS = {
-    "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another object"),
+    "an external link": (
+        put(h5py.ExternalLink("/etc/hostname", "x")),
+        "is a link to another object",
+    ),
     "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another object"),
     "raw values of another file": (
-        put(external=[("/etc/passwd", 0, 192)]), "are in other files, which are not read"),
+        put(external=[("/etc/passwd", 0, 192)]),
+        "are in other files, which are not read",
+    ),
     "values of another HDF5 file": (virtual_kernel, "are in other files, which are not read"),
     "a group within itself": (
         lambda file, folder: file.__setitem__("layers/conv2d/vars/more", file["layers"]),
-        "not weights of this network"),
+        "not weights of this network",
+    ),
     "a type without values": (put(np.dtype("f4")), "is not a dataset"),
     "a hundred GB of zeros": (
-        put(shape=(50_000, 500_000), chunks=(64, 64), compression="gzip"), "claims 100,000,000,000 bytes"),
+        put(shape=(50_000, 500_000), chunks=(64, 64), compression="gzip"),
+        "claims 100,000,000,000 bytes",
+    ),
     "an unknown filter": (
-        put(chunks=(1, 1, 3, 4), compression=32_015, allow_unknown_filter=True), "packed with filter 32015"),
+        put(chunks=(1, 1, 3, 4), compression=32_015, allow_unknown_filter=True),
+        "packed with filter 32015",
+    ),
     "NaN": (put(np.full((2, 2, 3, 4), np.nan, np.float32)), "lacks first/kernel"),
     "another shape": (put(np.ones((2, 2, 3, 5), np.float32)), "not weights of"),
     "nothing": (put(shape=None, data=h5py.Empty("f4")), "is not a dataset with values"),
 }
-# fmt: on

@@ -55,7 +55,9 @@ def store(**changes):
     def change(members):
         content = manifest_of(members)
         header = {**content["stores"][STORE], **changes}
-        content["stores"][STORE] = {name: value for name, value in header.items() if value is not ...}
+        content["stores"][STORE] = {
+            name: value for name, value in header.items() if value is not ...
+        }
         return {**members, "manifest.json": json.dumps(content).encode()}
 
     return change
@@ -75,57 +77,150 @@ def patched(data, place, value):
     return data[:start] + bytes([value]) + data[start + 1 :]
 
 
-# fmt: off
 BOOSTED = {
     # the manifest
     "classes as a text": ("lightgbm", said(classes="benign"), "the classes of its"),
-    "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "the classes of its"),
+    "a class with a lone surrogate": (
+        "lightgbm",
+        said(classes=["benign", "\ud800x"]),
+        "the classes of its",
+    ),
     "a class more than the models have": (
-        "lightgbm", said(classes=["a", "b", "c"], two_class=None), "has 2 classes, the model file 3"),
-    "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "the calibration of its manifest"),
+        "lightgbm",
+        said(classes=["a", "b", "c"], two_class=None),
+        "has 2 classes, the model file 3",
+    ),
+    "a temperature of -1": (
+        "lightgbm",
+        said(calibration={"temperature": -1}),
+        "the calibration of its manifest",
+    ),
     "no calibration": ("lightgbm", said(calibration=...), "the calibration of its manifest"),
     "banners that are none": ("lightgbm", said(banners="x"), "the banners of its manifest"),
     "a protocol of numbers": ("lightgbm", said(protocol=3), "the protocol of its manifest"),
-    "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "the two_class of its"),
-    "training hashes that are none": ("lightgbm", said(training={"images": 1, "sha256": ["x"]}), "the training of its"),
-    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "the unsure of its manifest"),
+    "positive classes that are none": (
+        "lightgbm",
+        said(two_class={**VIEW, "positive": ["x"]}),
+        "the two_class of its",
+    ),
+    "training hashes that are none": (
+        "lightgbm",
+        said(training={"images": 1, "sha256": ["x"]}),
+        "the training of its",
+    ),
+    "an unsure rule of nothing": (
+        "lightgbm",
+        said(unsure={"below": 0.5}),
+        "the unsure of its manifest",
+    ),
     "a sensitivity of 400 digits": (
-        "lightgbm", said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}),
-        "the two_class of its"),
+        "lightgbm",
+        said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}),
+        "the two_class of its",
+    ),
     "a number of 5,000 digits": (
         "lightgbm",
-        lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 4', b'version": ' + b"9" * 5000)},
-        "not a bchisto model file, or damaged"),
+        lambda m: {
+            **m,
+            "manifest.json": m["manifest.json"].replace(
+                b'version": 4', b'version": ' + b"9" * 5000
+            ),
+        },
+        "not a bchisto model file, or damaged",
+    ),
     "a manifest nested 100,000 times": (
-        "lightgbm", lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000}, "or damaged"),
-    "members without hashes": ("lightgbm", said(members={"x": 1}), "its members are not those of its manifest"),
+        "lightgbm",
+        lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000},
+        "or damaged",
+    ),
+    "members without hashes": (
+        "lightgbm",
+        said(members={"x": 1}),
+        "its members are not those of its manifest",
+    ),
     # stores and names
     "no store": ("lightgbm", said(stores={}), "names no feature sets"),
     "a store without models": (
-        "lightgbm", lambda m: said(stores={**manifest_of(m)["stores"], "more": {}})(m),
-        "has no model of its feature set more"),
+        "lightgbm",
+        lambda m: said(stores={**manifest_of(m)["stores"], "more": {}})(m),
+        "has no model of its feature set more",
+    ),
     "two stores in one folder": (
-        "lightgbm", said(stores={STORE: {}, "b": {}}, folders={"b": STORE}), "one folder for several"),
-    "a model twice": ("lightgbm", renamed("seed0-", "seed00-", copy=True), "two models of one seed and fold"),
-    "a seed of other digits": ("lightgbm", renamed("seed0-", "seed\u0660-"), "not those of a boosted model"),
-    "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
-    "an unknown head": ("lightgbm", said(head="forest"), "the classifier 'forest', which this version does not know"),
+        "lightgbm",
+        said(stores={STORE: {}, "b": {}}, folders={"b": STORE}),
+        "one folder for several",
+    ),
+    "a model twice": (
+        "lightgbm",
+        renamed("seed0-", "seed00-", copy=True),
+        "two models of one seed and fold",
+    ),
+    "a seed of other digits": (
+        "lightgbm",
+        renamed("seed0-", "seed\u0660-"),
+        "not those of a boosted model",
+    ),
+    "a member that climbs": (
+        "lightgbm",
+        renamed("models/", "../models/"),
+        "not those of a boosted model",
+    ),
+    "an unknown head": (
+        "lightgbm",
+        said(head="forest"),
+        "the classifier 'forest', which this version does not know",
+    ),
     # trees: the rest in tests/boost/test_trees.py
-    "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "not a complete model of trees"),
-    "models of other classes": ("lightgbm", arrays(every=True, classes=np.array(4)), "has 4 classes, the model file 2"),
-    "models of other descriptors": ("lightgbm", arrays(features=lambda a: a + 1), "take different features"),
+    "a feature out of range": (
+        "lightgbm",
+        arrays(feature=lambda a: a + 99),
+        "not a complete model of trees",
+    ),
+    "models of other classes": (
+        "lightgbm",
+        arrays(every=True, classes=np.array(4)),
+        "has 4 classes, the model file 2",
+    ),
+    "models of other descriptors": (
+        "lightgbm",
+        arrays(features=lambda a: a + 1),
+        "take different features",
+    ),
     # arrays
-    "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* not finite"),
-    "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
+    "arrays of NaN": (
+        "logistic",
+        arrays(coefficients=lambda a: a * np.nan),
+        "the array coefficients .* not finite",
+    ),
+    "arrays of 1e300": (
+        "logistic",
+        arrays(coefficients=lambda a: a + 1e300),
+        "coefficients .* far too large",
+    ),
     "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "invalid scales"),
     "a negative width": ("svm", arrays(gamma=np.array(-1.0)), "no support-vector machine"),
-    "vectors of another length": ("svm", arrays(vectors=lambda a: a[:, :3]), "the array vectors .* has the shape"),
-    "an array too few": ("logistic", model(lambda data: pack_arrays({"mean": np.zeros(3)})), "holds the arrays mean"),
-    "pickled arrays": ("logistic", arrays(mean=np.array([{}], dtype=object)), "not a complete model of arrays"),
+    "vectors of another length": (
+        "svm",
+        arrays(vectors=lambda a: a[:, :3]),
+        "the array vectors .* has the shape",
+    ),
+    "an array too few": (
+        "logistic",
+        model(lambda data: pack_arrays({"mean": np.zeros(3)})),
+        "holds the arrays mean",
+    ),
+    "pickled arrays": (
+        "logistic",
+        arrays(mean=np.array([{}], dtype=object)),
+        "not a complete model of arrays",
+    ),
     "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
     "an array whose header lies": ("logistic", model(lying), "not a complete model"),
     "a member of no array": (
-        "logistic", model(lambda data: with_member(data, "mean.npy", b"raw")), "the array mean of a model"),
+        "logistic",
+        model(lambda data: with_member(data, "mean.npy", b"raw")),
+        "the array mean of a model",
+    ),
 }
 ARCHIVES = {
     "no zip": (lambda data: b"PK not a zip", "not a bchisto model file, or damaged"),
@@ -139,40 +234,82 @@ NETWORKS = {
     "patches of text": (settings(patches="__import__('os')"), "write resize, random"),
     "settings of code": (settings(__class__="os.system"), "damaged"),
     "an unknown reading": (
-        said(reading={"label_level": "class", "context": "tight", "only": "/etc/passwd"}), "are read"),
-    "three classes": (said(classes=["a", "b", "c"], two_class=None), "classes/kernel .*or it is not of speck"),
-    "a temperature of -1": (said(calibration={"temperature": -1}), "the calibration of its manifest"),
+        said(reading={"label_level": "class", "context": "tight", "only": "/etc/passwd"}),
+        "are read",
+    ),
+    "three classes": (
+        said(classes=["a", "b", "c"], two_class=None),
+        "classes/kernel .*or it is not of speck",
+    ),
+    "a temperature of -1": (
+        said(calibration={"temperature": -1}),
+        "the calibration of its manifest",
+    ),
     "a larger network than its weights": (
-        settings(network="alexnet", size=4000, batch_size=1), "is too small for alexnet"),
-    "weights NaN": (kernel(lambda a: np.full(a.shape, np.nan)), r"fold1\.npz: .*dots/kernel.*no(t)? finite"),
+        settings(network="alexnet", size=4000, batch_size=1),
+        "is too small for alexnet",
+    ),
+    "weights NaN": (
+        kernel(lambda a: np.full(a.shape, np.nan)),
+        r"fold1\.npz: .*dots/kernel.*no(t)? finite",
+    ),
     "weights of another shape": (kernel(np.ones(4000)), r"has the shape \(4000,\)"),
-    "weights of objects": (kernel(lambda a: np.full(a.shape, {})), "not a complete model of arrays"),
+    "weights of objects": (
+        kernel(lambda a: np.full(a.shape, {})),
+        "not a complete model of arrays",
+    ),
     "weights cut off": (model(lambda data: data[:-100]), "not a complete model of arrays"),
-    "a pickle in place of weights": (model(lambda data: b"cos\nsystem\n(S'true'\ntR."), "is too small for speck"),
-    "a fold twice": (lambda m: hashed({**m, "models/fold01.npz": m["models/fold1.npz"]}), "its members are not those"),
+    "a pickle in place of weights": (
+        model(lambda data: b"cos\nsystem\n(S'true'\ntR."),
+        "is too small for speck",
+    ),
+    "a fold twice": (
+        lambda m: hashed({**m, "models/fold01.npz": m["models/fold1.npz"]}),
+        "its members are not those",
+    ),
     "another suffix": (
-        lambda m: hashed({**m, "models/fold3.h5": m["models/fold1.npz"]}), "its members are not those of a CNN"),
+        lambda m: hashed({**m, "models/fold3.h5": m["models/fold1.npz"]}),
+        "its members are not those of a CNN",
+    ),
 }
 PREDICTED = {
-    "a hundred million crops": (store(crops=10**8), r"do not fit \(crops is 100000000, out of range\)"),
-    "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
+    "a hundred million crops": (
+        store(crops=10**8),
+        r"do not fit \(crops is 100000000, out of range\)",
+    ),
+    "a billion augmentations": (
+        store(augmentations=10**9),
+        "crops of every image, more than 200,000",
+    ),
     "no crop size": (store(crop=...), r"do not fit \(no 'crop'\)"),
-    "a crop of a million pixels": (store(crop=10**6), r"do not fit \(crop is 1000000, out of range\)"),
+    "a crop of a million pixels": (
+        store(crop=10**6),
+        r"do not fit \(crop is 1000000, out of range\)",
+    ),
     "a scale NaN": (store(scale=float("nan")), r"do not fit \(scale is "),
     "a norm of 1e300": (store(pool=1e300), r"do not fit \(pool is "),
     "an unknown stain": (store(stain="x"), "do not fit"),
     "layers as numbers": (store(layers=[1]), r"do not fit \(layers are not names\)"),
     "layers that the network has not": (store(layers=["x"]), "no output x"),
-    "an unknown encoder": (store(encoder="../../x"), "this model's encoders ../../x: no such encoder"),
+    "an unknown encoder": (
+        store(encoder="../../x"),
+        "this model's encoders ../../x: no such encoder",
+    ),
     "weights as a number": (store(weights=3), r"do not fit \(its weights are not text\)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
-    "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "the calibration of its manifest"),
+    "a temperature of 400 digits": (
+        said(calibration={"temperature": 10**400}),
+        "the calibration of its manifest",
+    ),
     "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "its manifest has no schema version"),
-    "a schema of a version to come": (said(schema_version=5, bchisto_version="10.1"), "install bchisto 10.1 or later"),
+    "a schema of a version to come": (
+        said(schema_version=5, bchisto_version="10.1"),
+        "install bchisto 10.1 or later",
+    ),
     "leaves that are NaN": (
         arrays(every=True, value=lambda a: a * np.nan),
-        "the array value of a model holds values that are not finite"),
+        "the array value of a model holds values that are not finite",
+    ),
 }
 """What `predict` refuses of a boosted model that can be read, or before it is read."""
-# fmt: on

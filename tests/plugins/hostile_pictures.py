@@ -57,27 +57,44 @@ def lossless(at=None, byte=0):
     """A lossless JPEG; imagecodecs reads on behind its data if its frame says more than there is."""
     import imagecodecs
 
-    data = bytearray(imagecodecs.ljpeg_encode(RNG.integers(0, 4000, (60, 80)).astype(np.uint16), bitspersample=12))
+    data = bytearray(
+        imagecodecs.ljpeg_encode(
+            RNG.integers(0, 4000, (60, 80)).astype(np.uint16), bitspersample=12
+        )
+    )
     if at is not None:
-        data[data.index(b"\xff\xc3\0\x0b\x0c\0\x3c\0\x50\x01") + at] = byte  # 12 bits, 60 x 80, one component
+        data[data.index(b"\xff\xc3\0\x0b\x0c\0\x3c\0\x50\x01") + at] = (
+            byte  # 12 bits, 60 x 80, one component
+        )
     return bytes(data)
 
 
 JPEG = {
     f"a JPEG of {place}": (of("a.jpg", data), "its header cannot be read")
     for place, data in (
-        ("three bytes", b"\xff\xd8\xff"), ("no frame", b"\xff\xd8\xff\xe0\0\1"),
-        ("fill", b"\xff\xd8\xff" + b"\xff" * 5000), ("30,000 segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 30_000),
+        ("three bytes", b"\xff\xd8\xff"),
+        ("no frame", b"\xff\xd8\xff\xe0\0\1"),
+        ("fill", b"\xff\xd8\xff" + b"\xff" * 5000),
+        ("30,000 segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 30_000),
     )
 } | {
-    "a JPEG without loss": (of("a.jpg", lossless), "its header cannot be read .*rare kind; perhaps save it as PNG"),
-}  # fmt: skip
+    "a JPEG without loss": (
+        of("a.jpg", lossless),
+        "its header cannot be read .*rare kind; perhaps save it as PNG",
+    ),
+}
 JPEG_PIXELS = (
     {
         f"a JPEG called {width}x{height} {options}": (
-            of("a.jpg", lambda o=options, w=width, h=height: resized(jpeg(**o), w, h)), "pixels are missing",
+            of("a.jpg", lambda o=options, w=width, h=height: resized(jpeg(**o), w, h)),
+            "pixels are missing",
         )
-        for options in ({}, {"progressive": True}, {"subsampling": 2}, {"progressive": True, "subsampling": 2})
+        for options in (
+            {},
+            {"progressive": True},
+            {"subsampling": 2},
+            {"progressive": True, "subsampling": 2},
+        )
         for width, height in ((80, 80), (96, 64), (3000, 3000))
     }
     | {
@@ -91,16 +108,18 @@ JPEG_PIXELS = (
     }
     | {
         "a JPEG of 400 scans": (
-            of("a.jpg", lambda: resized(scans(400), 8000, 8000)), "decoded more than 19 times",
+            of("a.jpg", lambda: resized(scans(400), 8000, 8000)),
+            "decoded more than 19 times",
         ),
         **{
             f"a lossless JPEG with {byte:x} at {at}": (
-                of("a.ljpeg", lambda at=at, byte=byte: lossless(at, byte)), "decoded .it ends before its last pixel",
+                of("a.ljpeg", lambda at=at, byte=byte: lossless(at, byte)),
+                "decoded .it ends before its last pixel",
             )
             for at, byte in ((7, 0x9C), (5, 0x22), (8, 0x70))
         },
     }
-)  # fmt: skip
+)
 
 # ---- PNG
 
@@ -120,41 +139,76 @@ def enlarged(depth, colour, channels, interlaced):
 def interlaced(samples, less=0):
     """All seven passes, made by hand; the packed pixels lack some bytes."""
     height, width = samples.shape
-    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    passes = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ]
     parts = [samples[y::dy, x::dx] for x, y, dx, dy in passes]
     raw = b"".join(b"\0" + row.tobytes() for part in parts for row in part if row.size)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1))
-    return pictures.PNG_BEGIN + head + chunk(b"IDAT", zlib.compress(raw[: len(raw) - less])) + chunk(b"IEND", b"")
+    return (
+        pictures.PNG_BEGIN
+        + head
+        + chunk(b"IDAT", zlib.compress(raw[: len(raw) - less]))
+        + chunk(b"IEND", b"")
+    )
 
 
 PNG = {
     "a PNG of 20 bytes": (of("a.png", lambda: png()[:20]), "its header cannot be read"),
-    "a PNG that says none": (of("a.png", lambda: png()[:8] + png()[33:]), "its header cannot be read"),
+    "a PNG that says none": (
+        of("a.png", lambda: png()[:8] + png()[33:]),
+        "its header cannot be read",
+    ),
     **{
         f"a PNG with a {kind} of much more": (
-            of("a.png", lambda k=kind, t=begin: png(before=[(k, t + zlib.compress(bytes(100_000_000), 9))])),
+            of(
+                "a.png",
+                lambda k=kind, t=begin: png(before=[(k, t + zlib.compress(bytes(100_000_000), 9))]),
+            ),
             "its header cannot be read",
         )
-        for kind, begin in ((b"iCCP", b"x\0\0"), (b"zTXt", b"x\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"))
+        for kind, begin in (
+            (b"iCCP", b"x\0\0"),
+            (b"zTXt", b"x\0\0"),
+            (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+        )
     },
 }
 PNG_PIXELS = (
     {
         f"a PNG of {kind} called higher {passes}": (
-            of("a.png", lambda k=kind, p=passes: enlarged(*k, p)), "cannot be decoded",
+            of("a.png", lambda k=kind, p=passes: enlarged(*k, p)),
+            "cannot be decoded",
         )
         for kind in ((8, 2, 3), (8, 0, 1), (8, 6, 4), (16, 2, 3), (8, 3, 1))
         for passes in (0, 1)
     }
     | {
-        f"a PNG without {less}": (of("a.png", lambda n=less: png()[: int(n * len(png())) - 1]), "cannot be decoded")
+        f"a PNG without {less}": (
+            of("a.png", lambda n=less: png()[: int(n * len(png())) - 1]),
+            "cannot be decoded",
+        )
         for less in (0.999, 0.67, 0.005)
     }
-    | {"a PNG that says two sizes": (of("a.png", lambda: png()[:33] + png()[8:]), "libpng cannot read its pixels")}
-    | {"an interlaced PNG": (
-        of("a.png", lambda: interlaced(RNG.integers(0, 256, (3, 5), dtype=np.uint8), 1)), "cannot be decoded",
-    )}
-)  # fmt: skip
+    | {
+        "a PNG that says two sizes": (
+            of("a.png", lambda: png()[:33] + png()[8:]),
+            "libpng cannot read its pixels",
+        )
+    }
+    | {
+        "an interlaced PNG": (
+            of("a.png", lambda: interlaced(RNG.integers(0, 256, (3, 5), dtype=np.uint8), 1)),
+            "cannot be decoded",
+        )
+    }
+)
 
 # ---- TIFF
 
@@ -166,8 +220,14 @@ def tiff(changes=(), *, data=b"\x55" * 256, after=0, more=()):
     tags = sorted([*({**PLAIN, **dict(changes)}).items(), *more])
     tags = [(tag, value) for tag, value in tags if value is not None]
     rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return (b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + rows
-            + struct.pack("<I", after))  # fmt: skip
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(data))
+        + data
+        + struct.pack("<H", len(tags))
+        + rows
+        + struct.pack("<I", after)
+    )
 
 
 def pages(count):
@@ -247,7 +307,9 @@ def strange(path, tag, kind, text):
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(path)
         number = pydicom.tag.Tag(tag)
-        data._dict[number] = pydicom.dataelem.RawDataElement(number, kind, len(text), text.encode(), 0, True, True)
+        data._dict[number] = pydicom.dataelem.RawDataElement(
+            number, kind, len(text), text.encode(), 0, True, True
+        )
         data.save_as(path)
     return path
 
@@ -256,7 +318,9 @@ def dicom(*changes, **elements):
     """A DICOM file with other bytes in the place of some, or with other numbers for its grey levels."""
 
     def write(folder):
-        path = write_dicom(folder / "a.dcm", VALUES, implicit=False, **({"NumberOfFrames": 1} if changes else {}))
+        path = write_dicom(
+            folder / "a.dcm", VALUES, implicit=False, **({"NumberOfFrames": 1} if changes else {})
+        )
         data = path.read_bytes()
         for old, new in changes:
             assert old in data
@@ -278,7 +342,9 @@ def nested(folder):
     path = write_dicom(folder / "a.dcm", VALUES, implicit=False)
     data = path.read_bytes()
     start = 144 + struct.unpack_from("<I", data, 140)[0]
-    one = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    one = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
+        "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF
+    )
     path.write_bytes(data[:start] + one * 5000 + data[start:])
     return path
 
@@ -294,7 +360,9 @@ def jpeg2000(size=None):
     Image.fromarray(GREY).save(buffer, "JPEG2000")
     data = buffer.getvalue()
     start = data.index(b"\xff\x4f\xff\x51") + 8
-    return data if size is None else data[:start] + struct.pack(">II", size, size) + data[start + 8 :]
+    return (
+        data if size is None else data[:start] + struct.pack(">II", size, size) + data[start + 8 :]
+    )
 
 
 NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
@@ -307,14 +375,21 @@ DICOM = {
         (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00QQ", "does not define how the pixels are stored"),
         (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00UN", "a DICOM file without pixels"),
         (b"\x28\x00\x11\x00US\x02", b"\x28\x00\x11\x00US\x01", "a DICOM file without pixels"),
-        (b"\x28\x00\x02\x00US\x02\x00\x01\x00", b"\x28\x00\x02\x00US\x02\x00\x00\x00", "1 frames, 0 samples per pixel"),
+        (
+            b"\x28\x00\x02\x00US\x02\x00\x01\x00",
+            b"\x28\x00\x02\x00US\x02\x00\x00\x00",
+            "1 frames, 0 samples per pixel",
+        ),
     )
 } | {
     "a DICOM of one bit": (
         dicom((ALLOCATED, ALLOCATED[:-2] + b"\1\0"), (STORED, STORED[:-2] + b"\1\0")),
         "1 of 1 bits per pixel; only 8, 16 or 32 are read",
     ),
-    "a DICOM of 32 of 16 bits": (dicom((STORED, STORED[:-2] + b"\x20\0")), "32 of 16 bits per pixel"),
+    "a DICOM of 32 of 16 bits": (
+        dicom((STORED, STORED[:-2] + b"\x20\0")),
+        "32 of 16 bits per pixel",
+    ),
     "a DICOM nested 5,000 deep": (nested, r"its header cannot be read \(it is nested too deep\)"),
     "a DICOM of 300,000 elements": (many_elements, "more elements than an image has"),
     "a deflated DICOM": (
@@ -324,22 +399,40 @@ DICOM = {
 }
 DICOM_PIXELS = {
     f"a DICOM whose {tag} is {bad}": (
-        dicom(**{tag: bad}), "Width must be" if (tag, bad) == (NUMBERS[3], "0") else f"{tag} is not a number",
+        dicom(**{tag: bad}),
+        "Width must be" if (tag, bad) == (NUMBERS[3], "0") else f"{tag} is not a number",
     )
     for tag, bad in (
-        *((tag, bad) for tag in NUMBERS for bad in ("nan", "inf", "-inf")), ("RescaleSlope", "0"), ("WindowWidth", "0"),
+        *((tag, bad) for tag in NUMBERS for bad in ("nan", "inf", "-inf")),
+        ("RescaleSlope", "0"),
+        ("WindowWidth", "0"),
     )
 } | {
     f"a DICOM of {name}": (
-        lambda folder, syntax=syntax, frame=frame: packed(folder / "a.dcm", syntax, frame=frame()), words,
+        lambda folder, syntax=syntax, frame=frame: packed(folder / "a.dcm", syntax, frame=frame()),
+        words,
     )
     for name, syntax, frame, words in (
-        ("a cut JPEG", JPEGBaseline8Bit, lambda: pictures.jpeg(GREY)[:-60] + b"\xff\xd9", "pixels are missing"),
-        ("a large JPEG", JPEGBaseline8Bit, lambda: pictures.jpeg(np.zeros((4000, 4000), np.uint8)),
-         "a JPEG of 4000x4000 pixels is in it"),
-        ("a large JPEG 2000", JPEG2000Lossless, lambda: jpeg2000(60_000), "a JPEG 2000 of 60000x60000 pixels is in it"),
+        (
+            "a cut JPEG",
+            JPEGBaseline8Bit,
+            lambda: pictures.jpeg(GREY)[:-60] + b"\xff\xd9",
+            "pixels are missing",
+        ),
+        (
+            "a large JPEG",
+            JPEGBaseline8Bit,
+            lambda: pictures.jpeg(np.zeros((4000, 4000), np.uint8)),
+            "a JPEG of 4000x4000 pixels is in it",
+        ),
+        (
+            "a large JPEG 2000",
+            JPEG2000Lossless,
+            lambda: jpeg2000(60_000),
+            "a JPEG 2000 of 60000x60000 pixels is in it",
+        ),
     )
-}  # fmt: skip
+}
 
 # ---- all of a kind
 
@@ -363,35 +456,57 @@ def huge_bmp():
 LARGE = "is over the limit of 85,000,000 pixels"
 ROWS, COLUMNS = b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"
 OTHERS = {
-    "a text called TIFF": (of("a.tif", b"not an image\n"), "not a TIFF, PNG or JPEG image; remove it or replace it"),
+    "a text called TIFF": (
+        of("a.tif", b"not an image\n"),
+        "not a TIFF, PNG or JPEG image; remove it or replace it",
+    ),
     "a text called DICOM": (of("a.dcm", b"not at all" * 40), "not a DICOM image; remove it"),
     "a picture that is not there": (lambda folder: folder / "none.dcm", "no such file"),
     "a PNG of 2.5 billion pixels": (
-        of("a.png", lambda: pictures.png(PICTURE, depth=8, colour=2, size=(50_000, 50_000))), LARGE),
+        of("a.png", lambda: pictures.png(PICTURE, depth=8, colour=2, size=(50_000, 50_000))),
+        LARGE,
+    ),
     "a BMP of 4 quintillion pixels": (of("a.bmp", huge_bmp), LARGE),
     "a WebP of 2 billion pixels": (
-        of("a.webp", riff(b"WEBPVP8X", 10, bytes(4) + b"\xff\x3f\0\xff\x3f\0" + bytes(4))), LARGE),
+        of("a.webp", riff(b"WEBPVP8X", 10, bytes(4) + b"\xff\x3f\0\xff\x3f\0" + bytes(4))),
+        LARGE,
+    ),
     "a WebP without loss of 268 million pixels": (
-        of("a.webp", riff(b"WEBPVP8L", 10, b"\x2f\xff\xff\xff\x0f" + bytes(9))), LARGE),
+        of("a.webp", riff(b"WEBPVP8L", 10, b"\x2f\xff\xff\xff\x0f" + bytes(9))),
+        LARGE,
+    ),
     "a DICOM of 4 billion pixels": (
-        dicom((ROWS + b"\x14\0", ROWS + b"\xff\xff"), (COLUMNS + b"\x1e\0", COLUMNS + b"\xff\xff")), LARGE),
+        dicom((ROWS + b"\x14\0", ROWS + b"\xff\xff"), (COLUMNS + b"\x1e\0", COLUMNS + b"\xff\xff")),
+        LARGE,
+    ),
     "a DICOM without pixels": (
-        lambda folder: write_dicom(folder / "a.dcm", VALUES, pixels=False), "a DICOM file without pixels; leave"),
+        lambda folder: write_dicom(folder / "a.dcm", VALUES, pixels=False),
+        "a DICOM file without pixels; leave",
+    ),
     "a DICOM of three frames": (
         lambda folder: write_dicom(folder / "a.dcm", VALUES, NumberOfFrames=3),
-        "3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB"),
+        "3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB",
+    ),
     "a DICOM with a palette": (
         lambda folder: write_dicom(folder / "a.dcm", VALUES, photometric="PALETTE COLOR"),
-        "PALETTE COLOR; only single images in grey or RGB"),
-}  # fmt: skip
+        "PALETTE COLOR; only single images in grey or RGB",
+    ),
+}
 CUT = {
     f"a {kind} cut at {place}": (
-        of(f"a.{kind.lower()}", lambda kind=kind, place=place: saved(kind)[:place]), r"cannot be (decoded|read)",
+        of(f"a.{kind.lower()}", lambda kind=kind, place=place: saved(kind)[:place]),
+        r"cannot be (decoded|read)",
     )
     for kind in ("BMP", "WEBP", "TIFF", "JPEG", "PNG")
     for place in (60, 600, -40)
-} | {"a DICOM cut off": (lambda folder: of("a.dcm", write_dicom(folder / "a.dcm", VALUES).read_bytes()[:-200])(folder),
-                         "cannot be decoded")}  # fmt: skip
+} | {
+    "a DICOM cut off": (
+        lambda folder: of("a.dcm", write_dicom(folder / "a.dcm", VALUES).read_bytes()[:-200])(
+            folder
+        ),
+        "cannot be decoded",
+    )
+}
 
 PICTURES = JPEG | PNG | TIFF | DICOM | OTHERS
 """Which reading a header refuses, and decoding."""
@@ -409,7 +524,9 @@ def case(file, old, new):
     """A case of the DDSM with another text in the place of one; the path is that of its folder."""
 
     def write(folder):
-        write_ddsm(folder, "B-3159-1", {"LEFT_CC": overlay((MASS, "MALIGNANT", [SQUARE]))}, convert=True)
+        write_ddsm(
+            folder, "B-3159-1", {"LEFT_CC": overlay((MASS, "MALIGNANT", [SQUARE]))}, convert=True
+        )
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
@@ -419,26 +536,37 @@ def case(file, old, new):
 
 
 NAMES = ("/etc/passwd", "../../B-3159-1", "*", "..", "B" * 5000, "B\0", "~root", "a/b", "%s")
-CASES = {
-    f"a case called {name[:20]!r}": (case(ICS, "filename B-3159-1", f"filename {name}"),
-                                     f"{ICS}.*is not the name of a case; download the file again")
-    for name in NAMES
-} | {
-    f"a case with {new[:40]!r} for {old}": (case(file, old, new), file)
-    for file, old, new in (
-        (ICS, "LINES 96", f"LINES {NUMBER}"),
-        (ICS, "PIXELS_PER_LINE 64", f"PIXELS_PER_LINE {NUMBER}"),
-        (ICS, "BITS_PER_PIXEL 12", f"BITS_PER_PIXEL {NUMBER}"),
-        (ICS, "RESOLUTION 50", f"RESOLUTION {NUMBER}"),
-        (ICS, "LEFT_CC LINES",
-         "LEFT_CC LINES 96 PIXELS_PER_LINE 64 BITS_PER_PIXEL 12 RESOLUTION 50 OVERLAY\nLEFT_CC LINES"),
-        (OVERLAY, "ABNORMALITIES 1", f"ABNORMALITIES {NUMBER}"),
-        (OVERLAY, "ABNORMALITY 1", f"ABNORMALITY {NUMBER}"),
-        (OVERLAY, "OUTLINES 1", f"OUTLINES {NUMBER}"),
-        (OVERLAY, "10 12 2", f"{NUMBER} 12 2"),
-        (OVERLAY, "10 12 2", f"10 12 {NUMBER}"),
-    )
-} | {
-    "a case of many megabytes": (case(ICS, "filename", "FILM \n" * 500_000 + "filename"),
-                                 "too large for an .ics; replace it by the published file"),
-}  # fmt: skip
+CASES = (
+    {
+        f"a case called {name[:20]!r}": (
+            case(ICS, "filename B-3159-1", f"filename {name}"),
+            f"{ICS}.*is not the name of a case; download the file again",
+        )
+        for name in NAMES
+    }
+    | {
+        f"a case with {new[:40]!r} for {old}": (case(file, old, new), file)
+        for file, old, new in (
+            (ICS, "LINES 96", f"LINES {NUMBER}"),
+            (ICS, "PIXELS_PER_LINE 64", f"PIXELS_PER_LINE {NUMBER}"),
+            (ICS, "BITS_PER_PIXEL 12", f"BITS_PER_PIXEL {NUMBER}"),
+            (ICS, "RESOLUTION 50", f"RESOLUTION {NUMBER}"),
+            (
+                ICS,
+                "LEFT_CC LINES",
+                "LEFT_CC LINES 96 PIXELS_PER_LINE 64 BITS_PER_PIXEL 12 RESOLUTION 50 OVERLAY\nLEFT_CC LINES",
+            ),
+            (OVERLAY, "ABNORMALITIES 1", f"ABNORMALITIES {NUMBER}"),
+            (OVERLAY, "ABNORMALITY 1", f"ABNORMALITY {NUMBER}"),
+            (OVERLAY, "OUTLINES 1", f"OUTLINES {NUMBER}"),
+            (OVERLAY, "10 12 2", f"{NUMBER} 12 2"),
+            (OVERLAY, "10 12 2", f"10 12 {NUMBER}"),
+        )
+    }
+    | {
+        "a case of many megabytes": (
+            case(ICS, "filename", "FILM \n" * 500_000 + "filename"),
+            "too large for an .ics; replace it by the published file",
+        ),
+    }
+)

@@ -13,7 +13,9 @@ from importlib import resources
 import numpy as np
 import yaml
 
-RECIPE = yaml.safe_load((resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
+RECIPE = yaml.safe_load(
+    (resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
+)
 REPRODUCE = ("reproduce", "{}", "--images", "{images}", "--out", "{out}", "--quick")
 PATHS = ["../../../in/X", "..", ".", "/etc/x", "a/b", "a\\b"]
 NAMES = [*PATHS, "", "x\0y", "-rf", "a\x1b[2J", "x" * 200, None, ["x"]]
@@ -49,45 +51,59 @@ PARTS = [
     ("notes", [["one"]]),
     ("featurize", ["encoders"]),
     ("boost", {"folds": {"value": 3.5, "source": "ours"}}),
-    ("boost", {"folds": {"value": {"a": 1}, "source": "ours"}, "heads": {"value": "lightgbm", "source": "ours"}}),
+    (
+        "boost",
+        {
+            "folds": {"value": {"a": 1}, "source": "ours"},
+            "heads": {"value": "lightgbm", "source": "ours"},
+        },
+    ),
     ("split_by", {"source": "ours", "magnification": ["../x"]}),
     ("split_by", {"source": "ours", "magnification": 40}),
     ("dataset", {"bach": 5}),
     ("full_scale", "all"),
 ]
-RECIPES = {
-    f"a {kind} called {str(name)[:20]!r}": (make(name), "becomes a part of a path")
-    for kind, make, names in (
-        ("recipe", lambda name: recipe(name=name), NAMES), ("variant", variant, PATHS), ("table", published, PATHS),
-    )
-    for name in names
-} | {
-    f"{key} that are {content!r}": (recipe(**{key: content}), "recipe rakhlin2018") for key, content in PARTS
-} | {
-    f"a recipe of {content[:30]!r}": (content, words)
-    for content, words in (
-        (b"", "a mapping"),
-        (b"- a", "a mapping"),
-        (b"\xff\xfe\x00", "not YAML"),
-        (b"a: &a [*a]", "aliases repeat"),
-        (b"a: [" * 3000, "nested too deeply"),
-        (b"name: !!python/object/apply:os.system [id]", "not YAML"),
-        (b"images: 2024-99-99", "no citation"),
-        (b"images: " + b"9" * 5000, "no citation"),
-        (b'{"images": 1' + b"0" * 100 + b"}", "no citation"),
-        (b"a: '" + b"x" * 600_000 + b"'", "too large for a recipe"),
-    )
-}  # fmt: skip
+RECIPES = (
+    {
+        f"a {kind} called {str(name)[:20]!r}": (make(name), "becomes a part of a path")
+        for kind, make, names in (
+            ("recipe", lambda name: recipe(name=name), NAMES),
+            ("variant", variant, PATHS),
+            ("table", published, PATHS),
+        )
+        for name in names
+    }
+    | {
+        f"{key} that are {content!r}": (recipe(**{key: content}), "recipe rakhlin2018")
+        for key, content in PARTS
+    }
+    | {
+        f"a recipe of {content[:30]!r}": (content, words)
+        for content, words in (
+            (b"", "a mapping"),
+            (b"- a", "a mapping"),
+            (b"\xff\xfe\x00", "not YAML"),
+            (b"a: &a [*a]", "aliases repeat"),
+            (b"a: [" * 3000, "nested too deeply"),
+            (b"name: !!python/object/apply:os.system [id]", "not YAML"),
+            (b"images: 2024-99-99", "no citation"),
+            (b"images: " + b"9" * 5000, "no citation"),
+            (b'{"images": 1' + b"0" * 100 + b"}", "no citation"),
+            (b"a: '" + b"x" * 600_000 + b"'", "too large for a recipe"),
+        )
+    }
+)
 
 OPTIONS = ("boost", "--config", "{}", "--out", "{out}")
 TEN = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
 ALIASES = {
     "a billion texts by aliases": "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x, x]", *TEN]),
-    "a million texts by merging": "a: &a {x: 1}\n" + "".join(
+    "a million texts by merging": "a: &a {x: 1}\n"
+    + "".join(
         f"{name}{{<<: [{', '.join([before] * 99)}]}}\n"
         for name, before in (("b: &b ", "*a"), ("c: &c ", "*b"), ("d: ", "*c"))
     ),
-}  # fmt: skip
+}
 
 EVALUATE = ("evaluate", "{}", "--out", "{out}")
 
@@ -100,7 +116,9 @@ def predictions(classes=("a", "b"), rows=12, folds=3):
         shares = np.full(len(classes), 0.2 / max(1, len(classes) - 1))
         shares[row % len(classes)] = 0.8
         shares[-1] = 1 - shares[:-1].sum()
-        writer.writerow([f"i{row}", classes[row % len(classes)], str(row % folds), *map(repr, shares.tolist())])
+        writer.writerow(
+            [f"i{row}", classes[row % len(classes)], str(row % folds), *map(repr, shares.tolist())]
+        )
     return text.getvalue()
 
 
@@ -108,50 +126,81 @@ def row(text):
     return f"image_id,label,fold,p_a,p_b\ni9,b,0,.2,.8\n{text}\n"
 
 
-TABLES = {
-    f"predictions with {text[:14]}": (row(text), EVALUATE, words)
-    for text, words in (
-        (f"i0,a,{HUGE},.8,.2", "is not a whole number"),
-        (f"i0,a,0,{HUGE},.2", "not a probability"),
-        ("i0,a,0,0x1p-1,.5", "not a number"),
-        (f"i0,{'x' * 5000},0,.8,.2", "5,000 letters of a class are more than"),
-    )
-} | {
-    "300 classes": (predictions([f"c{n}" for n in range(300)], 300), EVALUATE, "300 classes are more than the 100"),
-    "5,000 classes": (predictions([f"c{n}" for n in range(5000)], 2), EVALUATE, "columns are more than the 1,000"),
-    "6,000 folds": (predictions(rows=6000, folds=6000), EVALUATE, "6,000 folds are more than the 5,000"),
-    "a label for each row": (
-        "image_id,label,predicted\n" + "".join(f"i{n},l{n},l{n}\n" for n in range(30_000)), EVALUATE,
-        "30,000 classes are more than the 100",
-    ),
-    "labels and other classes": (
-        "image_id,label,predicted\n" + "".join(f"i{n},l{n},m{n}\n" for n in range(60)), EVALUATE,
-        "120 classes are more than the 100",
-    ),
-    "101 models": (
-        "image_id,label,predicted,model\n" + "".join(f"i,a,b,m{n}\n" for n in range(101)), EVALUATE,
-        "101 models are more than the 100",
-    ),
-} | {
-    f"fold {fold[:4]}": (
-        f"image_id,fold\nbenign/benign00.png,{fold}\n",
-        ("data", "folds", "--images", "{tissue}", "--folds", "{}", "--out", "{out}"), "is not a whole number",
-    )
-    for fold in (HUGE, "-1", "1e3")
-} | {
-    f"a manifest with {cell[:20]!r}": (
-        f"{header}\n{cell}\n",
-        ("featurize", "--images", "{}", "--encoder", "tiny", "--weights", "random", "--out", "{out}"),
-        words,
-    )
-    for header, cell, words in (
-        ("path,label,image_id", "{first},x,a\0b", "null character"),
-        ("path,label", f"{'x' * 5000},x", "name too long"),
-        ("path,label", "a\0b.png,x", "there is no file"),
-        ("path,label", "/dev/zero,x", "there is no file"),
-        ("path,label,image_id", f"{{first}},x,{HUGE}", "too long"),
-    )
-}  # fmt: skip
+TABLES = (
+    {
+        f"predictions with {text[:14]}": (row(text), EVALUATE, words)
+        for text, words in (
+            (f"i0,a,{HUGE},.8,.2", "is not a whole number"),
+            (f"i0,a,0,{HUGE},.2", "not a probability"),
+            ("i0,a,0,0x1p-1,.5", "not a number"),
+            (f"i0,{'x' * 5000},0,.8,.2", "5,000 letters of a class are more than"),
+        )
+    }
+    | {
+        "300 classes": (
+            predictions([f"c{n}" for n in range(300)], 300),
+            EVALUATE,
+            "300 classes are more than the 100",
+        ),
+        "5,000 classes": (
+            predictions([f"c{n}" for n in range(5000)], 2),
+            EVALUATE,
+            "columns are more than the 1,000",
+        ),
+        "6,000 folds": (
+            predictions(rows=6000, folds=6000),
+            EVALUATE,
+            "6,000 folds are more than the 5,000",
+        ),
+        "a label for each row": (
+            "image_id,label,predicted\n" + "".join(f"i{n},l{n},l{n}\n" for n in range(30_000)),
+            EVALUATE,
+            "30,000 classes are more than the 100",
+        ),
+        "labels and other classes": (
+            "image_id,label,predicted\n" + "".join(f"i{n},l{n},m{n}\n" for n in range(60)),
+            EVALUATE,
+            "120 classes are more than the 100",
+        ),
+        "101 models": (
+            "image_id,label,predicted,model\n" + "".join(f"i,a,b,m{n}\n" for n in range(101)),
+            EVALUATE,
+            "101 models are more than the 100",
+        ),
+    }
+    | {
+        f"fold {fold[:4]}": (
+            f"image_id,fold\nbenign/benign00.png,{fold}\n",
+            ("data", "folds", "--images", "{tissue}", "--folds", "{}", "--out", "{out}"),
+            "is not a whole number",
+        )
+        for fold in (HUGE, "-1", "1e3")
+    }
+    | {
+        f"a manifest with {cell[:20]!r}": (
+            f"{header}\n{cell}\n",
+            (
+                "featurize",
+                "--images",
+                "{}",
+                "--encoder",
+                "tiny",
+                "--weights",
+                "random",
+                "--out",
+                "{out}",
+            ),
+            words,
+        )
+        for header, cell, words in (
+            ("path,label,image_id", "{first},x,a\0b", "null character"),
+            ("path,label", f"{'x' * 5000},x", "name too long"),
+            ("path,label", "a\0b.png,x", "there is no file"),
+            ("path,label", "/dev/zero,x", "there is no file"),
+            ("path,label,image_id", f"{{first}},x,{HUGE}", "too long"),
+        )
+    }
+)
 
 # ---- small files that used to take gigabytes
 
@@ -169,7 +218,9 @@ def manifest(unit, packing):
     def write(path):
         text = unit * (24 * 1024**2 // len(unit)) + unit.rstrip(",")
         with zipfile.ZipFile(path, "w", packing) as archive:
-            archive.writestr("manifest.json", '{"kind": "bchisto model bundle", "x": [' + text + "]}")
+            archive.writestr(
+                "manifest.json", '{"kind": "bchisto model bundle", "x": [' + text + "]}"
+            )
 
     return write
 
@@ -177,9 +228,12 @@ def manifest(unit, packing):
 def directory(path):
     """A zip of nothing but its directory: a million members of a name each."""
     members = b"".join(
-        struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 9, 7, *[0] * 6) + b"%07d" % number for number in range(1_000_000)
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 9, 7, *[0] * 6) + b"%07d" % number
+        for number in range(1_000_000)
     )
-    path.write_bytes(members + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(members), 0, 0))
+    path.write_bytes(
+        members + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(members), 0, 0)
+    )
 
 
 def workbook(row):
@@ -190,7 +244,10 @@ def workbook(row):
 
         empty = path.with_name("empty.xlsx")
         Workbook().save(empty)
-        with zipfile.ZipFile(empty) as parts, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        with (
+            zipfile.ZipFile(empty) as parts,
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out,
+        ):
             for part in parts.namelist():
                 sheet = part == "xl/worksheets/sheet1.xml"
                 out.writestr(part, SHEET.format(row()) if sheet else parts.read(part))
@@ -204,9 +261,18 @@ def text(make):
 
 ROW, ROWS = "than a table of images has", "more than 1,048,576 lines or 10,000,000 cells, too large"
 GIGABYTES = {
-    "a packed manifest": ("m.bchisto", manifest("[[]],", zipfile.ZIP_DEFLATED), PREDICT, "more than 2,500,000 values"),
+    "a packed manifest": (
+        "m.bchisto",
+        manifest("[[]],", zipfile.ZIP_DEFLATED),
+        PREDICT,
+        "more than 2,500,000 values",
+    ),
     "a manifest as it is": (
-        "m.bchisto", manifest('{"":0},', zipfile.ZIP_STORED), PREDICT, "more than 2,500,000 values"),
+        "m.bchisto",
+        manifest('{"":0},', zipfile.ZIP_STORED),
+        PREDICT,
+        "more than 2,500,000 values",
+    ),
     "members of a model file": ("m.bchisto", directory, PREDICT, " members"),
     "members of arrays": ("e.npz", directory, ("features", "show", "{}"), " members"),
     "members of a workbook": ("t.xlsx", directory, LIST, " members"),
@@ -214,13 +280,46 @@ GIGABYTES = {
     "comments of a row": ("t.xlsx", workbook(lambda: "<c/><!-- <row -->" * 2_000_000), LIST, ROW),
     "rows within a row": ("t.xlsx", workbook(lambda: "<c/><row/>" * 2_000_000), LIST, ROW),
     "attributes": (
-        "t.xlsx", workbook(lambda: "<c" + "".join(map(' a{:x}=""'.format, range(3_000_000))) + "/>"), LIST, ROW),
-    "beside the rows": ("t.xlsx", workbook(lambda: "</row>" + "<x/>" * 8_000_000 + "<row>"), LIST, ROW),
-    "lines": ("t.csv", text(lambda: "path,label\n" + "a,b\n" * 3_000_000), LIST, "too large for a table of images"),
-    "old lines": ("t.csv", text(lambda: "path,label\r" + "a,b\r" * 3_000_000), LIST, "too large for a table of images"),
-    "cells": ("t.csv", text(lambda: "path,label\n" + "," * 15_000_000), LIST, "too large for a table of images"),
+        "t.xlsx",
+        workbook(lambda: "<c" + "".join(map(' a{:x}=""'.format, range(3_000_000))) + "/>"),
+        LIST,
+        ROW,
+    ),
+    "beside the rows": (
+        "t.xlsx",
+        workbook(lambda: "</row>" + "<x/>" * 8_000_000 + "<row>"),
+        LIST,
+        ROW,
+    ),
+    "lines": (
+        "t.csv",
+        text(lambda: "path,label\n" + "a,b\n" * 3_000_000),
+        LIST,
+        "too large for a table of images",
+    ),
+    "old lines": (
+        "t.csv",
+        text(lambda: "path,label\r" + "a,b\r" * 3_000_000),
+        LIST,
+        "too large for a table of images",
+    ),
+    "cells": (
+        "t.csv",
+        text(lambda: "path,label\n" + "," * 15_000_000),
+        LIST,
+        "too large for a table of images",
+    ),
     "columns": ("t.csv", text(lambda: "path," + "," * 1_000_000), LIST, "columns, too many"),
     "lines of predictions": (
-        "t.csv", text(lambda: "image_id,label,predicted\n" + "a,b,c\n" * 4_000_000), EVALUATE, ROWS),
-    "cells of predictions": ("t.csv", text(lambda: "image_id,label,predicted\n" + "," * 20_000_000), EVALUATE, ROWS),
-}  # fmt: skip
+        "t.csv",
+        text(lambda: "image_id,label,predicted\n" + "a,b,c\n" * 4_000_000),
+        EVALUATE,
+        ROWS,
+    ),
+    "cells of predictions": (
+        "t.csv",
+        text(lambda: "image_id,label,predicted\n" + "," * 20_000_000),
+        EVALUATE,
+        ROWS,
+    ),
+}

@@ -4,15 +4,37 @@ import csv
 
 import numpy as np
 
-INBREAST_HEADER = ["Patient ID", "Patient age", "Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads"]
+INBREAST_HEADER = [
+    "Patient ID",
+    "Patient age",
+    "Laterality",
+    "View",
+    "Acquisition date",
+    "File Name",
+    "ACR",
+    "Bi-Rads",
+]
 CBIS_HEADER = [
-    "patient_id", "breast_density", "left or right breast", "image view", "abnormality id", "abnormality type",
-    "mass shape", "mass margins", "assessment", "pathology", "subtlety", "image file path",
-    "cropped image file path", "ROI mask file path",
-]  # fmt: skip
+    "patient_id",
+    "breast_density",
+    "left or right breast",
+    "image view",
+    "abnormality id",
+    "abnormality type",
+    "mass shape",
+    "mass margins",
+    "assessment",
+    "pathology",
+    "subtlety",
+    "image file path",
+    "cropped image file path",
+    "ROI mask file path",
+]
 
 
-def write_dicom(path, values, *, photometric="MONOCHROME2", bits=None, pixels=True, implicit=True, **elements):
+def write_dicom(
+    path, values, *, photometric="MONOCHROME2", bits=None, pixels=True, implicit=True, **elements
+):
     """Write a mammogram as the releases hold them: uncompressed, one frame, 8 or 16 bits allocated."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation as Mammography
@@ -59,7 +81,18 @@ def write_inbreast(root, grades, *, seed=0, table="csv"):
         name = f"{number}_{place // 2 + 1:016x}_MG_{side}_{view}_ANON.dcm"
         write_dicom(root / "ALL-IMGS" / name, breast(rng), bits=12)
         sheet_view = "MLO" if view == "ML" else view
-        rows.append(["removed", "removed", side, sheet_view, "201001", str(number), str(1 + place % 4), grade])
+        rows.append(
+            [
+                "removed",
+                "removed",
+                side,
+                sheet_view,
+                "201001",
+                str(number),
+                str(1 + place % 4),
+                grade,
+            ]
+        )
     if table == "csv":
         write_inbreast_csv(root, rows)
     return rows
@@ -90,18 +123,36 @@ def write_cbis(root, cases, *, kind="mass", seed=0, swap=()):
         files = [crop, mask] if name not in swap else [mask, crop]
         write_dicom(root / whole / "1.3.6" / "1.3.7" / "000000.dcm", frame, implicit=False)
         for number, values in enumerate(files):
-            write_dicom(root / name / "1.3.8" / "1.3.9" / f"{number:06d}.dcm", values, implicit=False)
+            write_dicom(
+                root / name / "1.3.8" / "1.3.9" / f"{number:06d}.dcm", values, implicit=False
+            )
         tail = f"{name}/1.3.8/1.3.9"
         tables[part].append(
-            [patient, "3", "LEFT", "CC", "1", kind, "OVAL" if part == "train" else "", "SPICULATED", "4", pathology,
-             "5", f"{whole}/1.3.6/1.3.7/000000.dcm", f"{tail}/000000.dcm", f"{tail}/000001.dcm\n"]
-        )  # fmt: skip
+            [
+                patient,
+                "3",
+                "LEFT",
+                "CC",
+                "1",
+                kind,
+                "OVAL" if part == "train" else "",
+                "SPICULATED",
+                "4",
+                pathology,
+                "5",
+                f"{whole}/1.3.6/1.3.7/000000.dcm",
+                f"{tail}/000000.dcm",
+                f"{tail}/000001.dcm\n",
+            ]
+        )
     for part, rows in tables.items():
         header = list(CBIS_HEADER)
         if kind == "calc":
             header[1] = "breast density"
             header[6:8] = ["calc type", "calc distribution"]
-        with (root / f"{kind}_case_description_{part}_set.csv").open("w", newline="", encoding="utf-8") as handle:
+        with (root / f"{kind}_case_description_{part}_set.csv").open(
+            "w", newline="", encoding="utf-8"
+        ) as handle:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerows([header, *rows])
 
@@ -132,12 +183,24 @@ def write_ddsm(root, case, views, *, seed=0, convert=False, shape=(96, 64), extr
     rng = np.random.default_rng(seed)
     stem = case.replace("-", "_")
     root.mkdir(parents=True, exist_ok=True)
-    lines = ["ics_version 1.0", f"filename {case}", "DATE_OF_STUDY 2 7 1995", "PATIENT_AGE 42", "FILM ",
-             "FILM_TYPE REGULAR", "DENSITY 3", "DATE_DIGITIZED 7 22 1997", "DIGITIZER LUMISYS LASER", "SEQUENCE",
-             *extra]  # fmt: skip
+    lines = [
+        "ics_version 1.0",
+        f"filename {case}",
+        "DATE_OF_STUDY 2 7 1995",
+        "PATIENT_AGE 42",
+        "FILM ",
+        "FILM_TYPE REGULAR",
+        "DENSITY 3",
+        "DATE_DIGITIZED 7 22 1997",
+        "DIGITIZER LUMISYS LASER",
+        "SEQUENCE",
+        *extra,
+    ]
     for view, text in views.items():
         kind = "OVERLAY" if text is not None else "NON_OVERLAY"
-        lines.append(f"{view} LINES {shape[0]} PIXELS_PER_LINE {shape[1]} BITS_PER_PIXEL 12 RESOLUTION 50 {kind}")
+        lines.append(
+            f"{view} LINES {shape[0]} PIXELS_PER_LINE {shape[1]} BITS_PER_PIXEL 12 RESOLUTION 50 {kind}"
+        )
         values = breast(rng, shape)
         if convert:
             Image.fromarray(values).save(root / f"{stem}.{view}.png")

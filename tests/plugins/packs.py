@@ -7,7 +7,10 @@ import numpy as np
 
 def packs_in(folder):
     """Return the packs of boosted models below a folder: ``seed0-fold1`` to path, in order of names."""
-    return {re.sub(r"-[0-9a-f]{16}$", "", path.stem): path for path in sorted(folder.rglob("*seed*.npz"))}
+    return {
+        re.sub(r"-[0-9a-f]{16}$", "", path.stem): path
+        for path in sorted(folder.rglob("*seed*.npz"))
+    }
 
 
 def models_in(folder):
@@ -26,4 +29,11 @@ def train_small(run, *folds, seeds=1, params=PARAMS, features=(), view=None, set
 
     chosen = BoostSettings(seeds=seeds, params=params, **settings or {})
     work = Work(**{"jobs": 1, **work})
-    return train(out=run, folds=list(folds) or ["3"], features=features, settings=chosen, work=work, view=view)
+    return train(
+        out=run,
+        folds=list(folds) or ["3"],
+        features=features,
+        settings=chosen,
+        work=work,
+        view=view,
+    )

@@ -21,7 +21,10 @@ class Server:
 
     def add(self, name, content, **query):
         """Send an image on a connection of its own: httpcore 1.0.9 closes some that threads share while they wait."""
-        query, more = {"name": name, **query}, {"headers": self.headers, "timeout": 120, "verify": False}
+        query, more = (
+            {"name": name, **query},
+            {"headers": self.headers, "timeout": 120, "verify": False},
+        )
         return httpx.post(f"{self.base}/api/images", params=query, content=content, **more)
 
     def wait(self):

@@ -50,10 +50,16 @@ def by_tifffile(path, header):
         return None
     with tifffile.TiffFile(path) as file:
         page = file.pages.get(header.page - 1)
-        if page.photometric not in (0, 1, 2) or page.bitspersample not in (8, 16) or page.samplesperpixel > 3:
+        if (
+            page.photometric not in (0, 1, 2)
+            or page.bitspersample not in (8, 16)
+            or page.samplesperpixel > 3
+        ):
             return None
         values = page.asarray()
-        values = np.moveaxis(values, 0, -1) if page.planarconfig == 2 and values.ndim == 3 else values
+        values = (
+            np.moveaxis(values, 0, -1) if page.planarconfig == 2 and values.ndim == 3 else values
+        )
         return eight(values if page.photometric else np.iinfo(values.dtype).max - values)
 
 
@@ -70,16 +76,29 @@ def by_imagecodecs(path, header):
     """Decode with the libraries of imagecodecs."""
     import imagecodecs
 
-    decode = {"PNG": imagecodecs.png_decode, "JPEG": imagecodecs.jpeg8_decode, "WebP": imagecodecs.webp_decode,
-              "BMP": imagecodecs.bmp_decode}.get(header.format)  # fmt: skip
+    decode = {
+        "PNG": imagecodecs.png_decode,
+        "JPEG": imagecodecs.jpeg8_decode,
+        "WebP": imagecodecs.webp_decode,
+        "BMP": imagecodecs.bmp_decode,
+    }.get(header.format)
     if decode is None:
         return None
     values = eight(decode(path.read_bytes()))
-    return over_white(values) if values.ndim == 3 and values.shape[2] in (2, 4) and header.format != "JPEG" else values
+    return (
+        over_white(values)
+        if values.ndim == 3 and values.shape[2] in (2, 4) and header.format != "JPEG"
+        else values
+    )
 
 
-READERS = {"Pillow": by_pillow, "OpenCV": by_opencv, "tifffile": by_tifffile, "pydicom": by_pydicom,
-           "imagecodecs": by_imagecodecs}  # fmt: skip
+READERS = {
+    "Pillow": by_pillow,
+    "OpenCV": by_opencv,
+    "tifffile": by_tifffile,
+    "pydicom": by_pydicom,
+    "imagecodecs": by_imagecodecs,
+}
 
 
 def eight(values):
@@ -123,4 +142,10 @@ def verdict(result):
     if "refused" in result:
         return "refused"
     agreeing = sum(value < LEVELS for value in result["differences"].values())
-    return "alone" if not result["differences"] else ("none", "one")[agreeing] if agreeing < 2 else "two"
+    return (
+        "alone"
+        if not result["differences"]
+        else ("none", "one")[agreeing]
+        if agreeing < 2
+        else "two"
+    )

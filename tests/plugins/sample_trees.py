@@ -7,7 +7,9 @@ from PIL import Image
 def picture(path, seed=0, size=(30, 40)):
     """Write an image of random pixels; `size` is its height and width."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)).save(
+        path
+    )
 
 
 def tree(root, *names, size=(12, 16)):

@@ -15,7 +15,9 @@ APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (256x256) JPEG/R
 
 def tiles_of(size, pasted, factor):
     """Yield the tiles of a level, coded, row by row; those without a picture are missing, and so transparent."""
-    small = {(x // factor, y // factor): image[::factor, ::factor] for (x, y), image in pasted.items()}
+    small = {
+        (x // factor, y // factor): image[::factor, ::factor] for (x, y), image in pasted.items()
+    }
     for top in range(0, size[1] // factor, TILE):
         for left in range(0, size[0] // factor, TILE):
             tile, empty = np.full((TILE, TILE, 3), 255, np.uint8), True
@@ -35,17 +37,32 @@ def write_slide(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 1
 
     if whole:  # no tile is missing
         pasted = {(0, 0): np.full((size[1], size[0], 3), 255, np.uint8), **pasted}
-    words = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "deflate", "dtype": np.uint8}
+    words = {
+        "tile": (TILE, TILE),
+        "photometric": "rgb",
+        "compression": "deflate",
+        "dtype": np.uint8,
+    }
     if mpp is not None:
         words |= {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tifffile.TiffWriter(path, ome=kind == "ome") as writer:
         for place, factor in enumerate(factors):
-            own = {"subifds": 0 if place else len(factors) - 1} if kind == "ome" else {"metadata": None}
+            own = (
+                {"subifds": 0 if place else len(factors) - 1}
+                if kind == "ome"
+                else {"metadata": None}
+            )
             if kind == "aperio" and place == 0:
                 own["description"] = APERIO.format(*size, mpp)
             shape = (size[1] // factor, size[0] // factor, 3)
-            writer.write(tiles_of(size, pasted, factor), shape=shape, subfiletype=int(place > 0), **words, **own)
+            writer.write(
+                tiles_of(size, pasted, factor),
+                shape=shape,
+                subfiletype=int(place > 0),
+                **words,
+                **own,
+            )
     return path
 
 
@@ -82,7 +99,12 @@ def outline(label, *rings, **properties):
     named = {"classification": {"name": label, "color": [200, 0, 0]}} if label else {}
     properties = {"objectType": "annotation", **named, **properties}
     geometry = {"type": "Polygon", "coordinates": rings}
-    return {"type": "Feature", "id": "3f2504e0-4f89-41d3", "geometry": geometry, "properties": properties}
+    return {
+        "type": "Feature",
+        "id": "3f2504e0-4f89-41d3",
+        "geometry": geometry,
+        "properties": properties,
+    }
 
 
 def damage(path, number):
@@ -98,5 +120,7 @@ def damage(path, number):
 
 def draw(folder, *features):
     """Write features as a FeatureCollection, and return the file."""
-    (folder / "drawn.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    (folder / "drawn.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": features})
+    )
     return folder / "drawn.geojson"

@@ -21,7 +21,12 @@ def write_transformers(folder, model, *, kind="BitImageProcessor", **processor):
 
     transformers.utils.logging.disable_progress_bar()
     shake(model).save_pretrained(folder)
-    known = {"image_processor_type": kind, "image_mean": [0.5, 0.4, 0.6], "image_std": [0.2, 0.25, 0.3], **processor}
+    known = {
+        "image_processor_type": kind,
+        "image_mean": [0.5, 0.4, 0.6],
+        "image_std": [0.2, 0.25, 0.3],
+        **processor,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(known))
     return model
 
@@ -30,8 +35,15 @@ def write_dinov2(folder, *, registers=0, **options):
     """Write a tiny DINOv2 whose images are 16 pixels; positions are of a 6x6 grid and have to be resized."""
     import transformers
 
-    settings = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 4, "mlp_ratio": 2,
-                "image_size": 24, **options}  # fmt: skip
+    settings = {
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "patch_size": 4,
+        "mlp_ratio": 2,
+        "image_size": 24,
+        **options,
+    }
     if registers:
         config = transformers.Dinov2WithRegistersConfig(num_register_tokens=registers, **settings)
         model = transformers.Dinov2WithRegistersModel(config)
@@ -52,9 +64,19 @@ def write_timm(folder, name, *, size=None, classes=0, published=(), **arguments)
         options["mlp_layer"] = getattr(timm.layers, options["mlp_layer"])
     model = shake(timm.create_model(name, num_classes=classes, **options))
     save_file(model.state_dict(), folder / "model.safetensors")
-    config = {**model.pretrained_cfg, "mean": [0.5, 0.4, 0.6], "std": [0.2, 0.25, 0.3], **dict(published)}
+    config = {
+        **model.pretrained_cfg,
+        "mean": [0.5, 0.4, 0.6],
+        "std": [0.2, 0.25, 0.3],
+        **dict(published),
+    }
     if size is not None:
         config["input_size"] = [3, size, size]
-    known = {"architecture": name, "num_classes": classes, "model_args": arguments, "pretrained_cfg": config}
+    known = {
+        "architecture": name,
+        "num_classes": classes,
+        "model_args": arguments,
+        "pretrained_cfg": config,
+    }
     (folder / "config.json").write_text(json.dumps(known))
     return model

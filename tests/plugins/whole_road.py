@@ -19,7 +19,18 @@ OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
 
 HEADS = ("lightgbm", "logistic", "svm")
-SMALL = ("--weights", "random", "--encoder", "tiny", "--augmentations", 2, "--crops", 2, "--jobs", 1)
+SMALL = (
+    "--weights",
+    "random",
+    "--encoder",
+    "tiny",
+    "--augmentations",
+    2,
+    "--crops",
+    2,
+    "--jobs",
+    1,
+)
 BOOST = ("--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--seeds", 2, "--jobs", 1)
 CNN = ("--epochs", 1, "--jobs", 1)
 
@@ -61,7 +72,9 @@ class Case:
 
 
 def folders(*classes, per_class=6):
-    return lambda here, shared: write_tissue(here / "images", per_class=per_class, size=(64, 64), classes=classes)
+    return lambda here, shared: write_tissue(
+        here / "images", per_class=per_class, size=(64, 64), classes=classes
+    )
 
 
 def write_table(path, header, rows):
@@ -72,11 +85,15 @@ def write_table(path, header, rows):
 
 def manifest_with_some_patients(here, shared):
     """Three patients of four images, the rest without; two hospitals; a header as people type it."""
-    root = write_tissue(here / "pictures of mine", per_class=9, size=(64, 64), classes=("neg", "pos"))
+    root = write_tissue(
+        here / "pictures of mine", per_class=9, size=(64, 64), classes=("neg", "pos")
+    )
     rows = []
     for place, path in enumerate(sorted(root.rglob("*.png"))):
         patient = f"P{place % 9 // 2}" if place % 9 < 6 else ""
-        rows.append([path.relative_to(here), path.parent.name, patient, "Süd 2" if place % 3 else "Nord"])
+        rows.append(
+            [path.relative_to(here), path.parent.name, patient, "Süd 2" if place % 3 else "Nord"]
+        )
     return write_table(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
 
 
@@ -84,9 +101,15 @@ def listed_folds(here, shared):
     """Own lists beside the images: a partition, and one with parts."""
     root = folders("a", "b", "c")(here, shared)
     ids = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    write_table(here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 2) for i, image in enumerate(ids)])
+    write_table(
+        here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 2) for i, image in enumerate(ids)]
+    )
     part = ["train", "train", "train", "val", "test", "test"]
-    write_table(here / "parts.csv", ["image_id", "fold", "part"], [(im, 1, part[i % 6]) for i, im in enumerate(ids)])
+    write_table(
+        here / "parts.csv",
+        ["image_id", "fold", "part"],
+        [(im, 1, part[i % 6]) for i, im in enumerate(ids)],
+    )
     return root
 
 
@@ -126,12 +149,17 @@ def idc(here, shared):
 
 
 def inbreast(here, shared):
-    write_inbreast(here / "INbreast", ["1", "2", "4a", "5", "2", "1", "6", "4c", "3", "2", "5", "5"] * 2)
+    write_inbreast(
+        here / "INbreast", ["1", "2", "4a", "5", "2", "1", "6", "4c", "3", "2", "5", "5"] * 2
+    )
     return here / "INbreast"
 
 
 def cbis(here, shared):
-    cases = [(f"P_{n:05d}", "train" if n < 9 else "test", ("BENIGN", "MALIGNANT")[n % 2]) for n in range(1, 17)]
+    cases = [
+        (f"P_{n:05d}", "train" if n < 9 else "test", ("BENIGN", "MALIGNANT")[n % 2])
+        for n in range(1, 17)
+    ]
     write_cbis(here / "CBIS-DDSM", cases)
     return here / "CBIS-DDSM"
 
@@ -139,22 +167,37 @@ def cbis(here, shared):
 def ddsm(here, shared):
     for number in range(1, 9):
         text = overlay((MASS, ("BENIGN", "MALIGNANT")[number % 2], [OUTLINE]))
-        write_ddsm(here / "DDSM", f"B-{3000 + number}-1", {"LEFT_CC": text, "RIGHT_CC": None}, seed=number)
+        write_ddsm(
+            here / "DDSM", f"B-{3000 + number}-1", {"LEFT_CC": text, "RIGHT_CC": None}, seed=number
+        )
     write_ddsm(here / "DDSM", "B-3009-1", {"LEFT_CC": overlay((CALC, "BENIGN", [OUTLINE]))}, seed=9)
     return here / "DDSM"
 
 
-EIGHT = ("1 Normal", "2 Bénin", "Adénose", "Carcinome in situ", "carcinome-infiltrant", "x_y", "Ü", "100 %")
+EIGHT = (
+    "1 Normal",
+    "2 Bénin",
+    "Adénose",
+    "Carcinome in situ",
+    "carcinome-infiltrant",
+    "x_y",
+    "Ü",
+    "100 %",
+)
 
 OWN = {
-    "two grades": Case(folders("grade1", "grade2"), ("grade1", "grade2"), {"patch-resnet": ("--size", 32)}),
+    "two grades": Case(
+        folders("grade1", "grade2"), ("grade1", "grade2"), {"patch-resnet": ("--size", 32)}
+    ),
     "three with accents": Case(
         folders("Bénin", "Tissu sain", "stade 3"),
         ("Bénin", "Tissu sain", "stade 3"),
         {"patch-densenet": ("--size", 32)},
         folds={"2": "2", "60-20-20": "60/20/20"},
     ),
-    "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"convs": ("--weights", "random", "--size", 48)}),
+    "eight": Case(
+        folders(*EIGHT), tuple(sorted(EIGHT)), {"convs": ("--weights", "random", "--size", 48)}
+    ),
     "numbers": Case(
         folders("-1", "1", "10", "1-0"),
         ("-1", "1", "1-0", "10"),
@@ -162,7 +205,10 @@ OWN = {
         heads=("lightgbm", "svm"),
     ),
     "normal and benign": Case(
-        two_of_bach, ("Benign", "Normal"), {"breakhis-resnet-two-pools": ("--size", 64)}, heads=("lightgbm", "logistic")
+        two_of_bach,
+        ("Benign", "Normal"),
+        {"breakhis-resnet-two-pools": ("--size", 64)},
+        heads=("lightgbm", "logistic"),
     ),
     "own lists": Case(
         listed_folds,
@@ -201,7 +247,9 @@ PUBLIC = {
     "breakhis types": Case(
         breakhis_types,
         (),  # seven of the eight types, see `travel`
-        {"breakhis-resnet": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
+        {
+            "breakhis-resnet": ("--size", 48, "--no-validation")
+        },  # some types have one patient: none to set aside
         reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
         view="0.25:96",
@@ -294,7 +342,19 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     assert Path("run/report.html").is_file()
 
     for network, options in case.networks.items():
-        succeed(cli, "finetune", *read, "--out", "run", "--network", network, *CNN, *options, *folds, *case.group_by)
+        succeed(
+            cli,
+            "finetune",
+            *read,
+            "--out",
+            "run",
+            "--network",
+            network,
+            *CNN,
+            *options,
+            *folds,
+            *case.group_by,
+        )
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
     succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)
@@ -304,7 +364,9 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     bundles = sorted(Path("run").glob("*/*/model.bchisto"))
     assert len(bundles) == len(evaluated)
     for place, bundle in enumerate(bundles):
-        out, _ = succeed(cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1)
+        out, _ = succeed(
+            cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1
+        )
         with Path(f"new {place}.csv").open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
         shares = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])

@@ -16,7 +16,9 @@ def table(folder, kind, rows, merge=()):
         for row in rows:
             book.active.append(row)
         for column, first, last in merge:
-            book.active.merge_cells(start_row=first, end_row=last, start_column=column + 1, end_column=column + 1)
+            book.active.merge_cells(
+                start_row=first, end_row=last, start_column=column + 1, end_column=column + 1
+            )
         book.save(path)
     else:
         text = io.StringIO()
@@ -68,6 +70,14 @@ def saved(table, path):
     from bchisto.evaluate import write_predictions
 
     labels = [table.classes[label] for label in table.labels]
-    rows = list(zip(table.image_ids, labels, table.groups, ("" if f is None else f for f in table.folds), strict=True))
+    rows = list(
+        zip(
+            table.image_ids,
+            labels,
+            table.groups,
+            ("" if f is None else f for f in table.folds),
+            strict=True,
+        )
+    )
     write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities)
     return path

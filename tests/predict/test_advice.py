@@ -13,9 +13,14 @@ from PIL import Image
 def test_an_image_without_tissue(boosted, tmp_path, cli):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(tmp_path / "white.png")
     source = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    stores = {name: {**header, "stain_fallback": "error"} for name, header in bundle_stores(source).items()}
+    stores = {
+        name: {**header, "stain_fallback": "error"}
+        for name, header in bundle_stores(source).items()
+    }
     model = altered(source, tmp_path / "strict.bchisto", stores=stores)
-    code, _, err = cli("predict", model, tmp_path / "white.png", "--out", tmp_path / "p.csv", "--jobs", 1)
+    code, _, err = cli(
+        "predict", model, tmp_path / "white.png", "--out", tmp_path / "p.csv", "--jobs", 1
+    )
     assert code == 1
     assert "white.png" in err
     assert err.strip().endswith("; leave it out")
@@ -28,9 +33,15 @@ def test_labels_that_the_model_does_not_know(boosted, tissue, tmp_path, caplog):
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     with caplog.at_level("INFO", logger="bchisto"):
         predict(model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert "2 of 3 images have labels that are not classes of the model and stay empty in the table: odd" in caplog.text
+    assert (
+        "2 of 3 images have labels that are not classes of the model and stay empty in the table: odd"
+        in caplog.text
+    )
 
 
 def test_a_parameter_of_training_is_the_model_s():
-    with pytest.raises(InputError, match="^this model's encoders blob: no such encoder; "), advised():
+    with (
+        pytest.raises(InputError, match="^this model's encoders blob: no such encoder; "),
+        advised(),
+    ):
         open_encoder(EncoderChoice("blob"))

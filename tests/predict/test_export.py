@@ -20,12 +20,16 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
     header, body = header_of(card)
     assert header["license"] is None  # only the author knows it
     assert (header["library_name"], header["pipeline_tag"]) == ("bchisto", "image-classification")
-    assert (boosted / PAIR / "model.bchisto").read_bytes() == (card.parent / "model.bchisto").read_bytes()
+    assert (boosted / PAIR / "model.bchisto").read_bytes() == (
+        card.parent / "model.bchisto"
+    ).read_bytes()
     assert "of 12 images right" in body
     assert "- benign: 6" in body
     assert body.count("to be filled in by the author") == 6
     assert sorted(path.name for path in card.parent.iterdir()) == ["README.md", "model.bchisto"]
-    _code, _, err = cli("predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv")
+    _code, _, err = cli(
+        "predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv"
+    )
     assert "no such image" in err
 
 

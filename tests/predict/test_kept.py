@@ -31,7 +31,9 @@ FILE = ModelFile("model.bchisto", (), "0" * 64, ())
 
 
 def key(record, file=FILE, **computed_by):
-    model = SimpleNamespace(computed_by=computed_by or {"a": {"weights": "w", "precision": "float32"}})
+    model = SimpleNamespace(
+        computed_by=computed_by or {"a": {"weights": "w", "precision": "float32"}}
+    )
     (unit,) = image_units([record], file=file, model=model)
     return unit.key
 
@@ -42,7 +44,12 @@ def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path
     same = [
         key(record),
         key(replace(record, image_id="b.png", path=moved, label="benign", group="p")),
-        key(record, file=replace(FILE, path="other.bchisto", weights=("elsewhere.h5",), weights_sha256=("1",))),
+        key(
+            record,
+            file=replace(
+                FILE, path="other.bchisto", weights=("elsewhere.h5",), weights_sha256=("1",)
+            ),
+        ),
     ]
     assert len(set(same)) == 1
     other = tmp_path / "c.png"
@@ -88,7 +95,9 @@ def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, capl
 
 
 def spoil(path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(
+        path
+    )
     path.write_bytes(path.read_bytes()[:-60_000])
 
 
@@ -106,7 +115,9 @@ def written(monkeypatch):
     return counts
 
 
-def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(boosted, tissue, tmp_path, written):
+def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
+    boosted, tissue, tmp_path, written
+):
     images = shutil.copytree(tissue, tmp_path / "images")
     spoil(images / "malignant" / "zz.tif")
     out = tmp_path / "p.csv"
@@ -168,14 +179,22 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert night() == (0, 1)
     assert out.read_bytes() == whole()
     assert not (tmp_path / "p.csv.failures.csv").exists()
-    assert cli("predict", model, "--images", folder, "--out", out)[0] == 2  # as ever without --update
+    assert (
+        cli("predict", model, "--images", folder, "--out", out)[0] == 2
+    )  # as ever without --update
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()
-    assert (night(), out.read_bytes() == before) == ((4,), True)  # nor does a disk that is not mounted empty the table
+    assert (night(), out.read_bytes() == before) == (
+        (4,),
+        True,
+    )  # nor does a disk that is not mounted empty the table
     (folder / "first.png").write_bytes(first.read_bytes()[:3000])
     (folder / "text.png").write_text("x")
-    assert (night("--skip-errors"), out.read_bytes() == before) == ((1,), True)  # nor one whose files are all damaged
+    assert (night("--skip-errors"), out.read_bytes() == before) == (
+        (1,),
+        True,
+    )  # nor one whose files are all damaged
     (folder / "text.png").unlink()
     (folder / "first.png").unlink()
     shutil.copy(first, folder)
@@ -194,9 +213,23 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
 
 
 def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, cli):
-    out, later, disk = tmp_path / "p.csv", tmp_path / "later", shutil.copytree(tissue / "benign", tmp_path / "disk")
+    out, later, disk = (
+        tmp_path / "p.csv",
+        tmp_path / "later",
+        shutil.copytree(tissue / "benign", tmp_path / "disk"),
+    )
     later.mkdir()
-    words = ("predict", boosted, "--update", "--out", out, "--images", tissue / "malignant", "--images", later)
+    words = (
+        "predict",
+        boosted,
+        "--update",
+        "--out",
+        out,
+        "--images",
+        tissue / "malignant",
+        "--images",
+        later,
+    )
     assert cli(*words, "--images", disk)[0] == 0
     shutil.rmtree(disk)
     disk.mkdir()
@@ -207,7 +240,9 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, c
 
 
 @pytest.mark.parametrize("at", ["finish", "write_or_remove", "write_html"])
-def test_what_a_night_did_not_reach_is_written_in_the_next(boosted, tissue, tmp_path, cli, monkeypatch, at):
+def test_what_a_night_did_not_reach_is_written_in_the_next(
+    boosted, tissue, tmp_path, cli, monkeypatch, at
+):
     images, out = shutil.copytree(tissue / "benign", tmp_path / "images"), tmp_path / "p.csv"
     sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
     words = ("predict", boosted, "--images", images, "--update", "--out", out, "--html")
@@ -243,7 +278,12 @@ def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted,
 
     def night():
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        called = {"cwd": tmp_path, "env": {**os.environ, "PATH": path}, "capture_output": True, "text": True}
+        called = {
+            "cwd": tmp_path,
+            "env": {**os.environ, "PATH": path},
+            "capture_output": True,
+            "text": True,
+        }
         return subprocess.run(["sh", "-c", script], check=False, **called).stdout
 
     assert (night(), (tmp_path / "night.log").read_text()) == ("", "nothing new for nightly.csv\n")
@@ -298,6 +338,8 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
 def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_path, after_pack):
     other = tmp_path / "q.csv"
     after_pack(1, lambda: other.write_text("image_id\nmine\n"))
-    with pytest.raises(OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"):
+    with pytest.raises(
+        OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"
+    ):
         predict(boosted, [tissue], out=other, work=Work(jobs=1))
     assert other.read_text() == "image_id\nmine\n"

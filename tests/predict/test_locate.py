@@ -27,7 +27,9 @@ def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, completed
 def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
     run = shutil.copytree(boosted, tmp_path / "my run")
     shutil.copytree(run / "boost" / "3-lightgbm", run / "boost" / "4-svm")
-    with pytest.raises(InputError, match=r"my run: holds 2 models, give one of them: .*3-lightgbm/model") as e:
+    with pytest.raises(
+        InputError, match=r"my run: holds 2 models, give one of them: .*3-lightgbm/model"
+    ) as e:
         predict(run, tissue, out=tmp_path / "p.csv")
     assert "boost/4-svm/model.bchisto" in str(e.value)
     assert "\n" not in str(e.value)
@@ -74,18 +76,30 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, c
             predict(weighted / run, one, out=file, work=Work(jobs=1, overwrite=True))
         assert file.read_bytes() == kept
         tiny_weights(file, seed=8)
-        with pytest.raises(WeightsError, match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give"):
+        with pytest.raises(
+            WeightsError,
+            match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give",
+        ):
             predict(weighted / run, one, out=tmp_path / "r.csv", work=Work(jobs=1))
         other = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-        with pytest.raises(WeightsError, match=rf"of sha256 {sha256}, .* has {other}; give the right"):
-            predict(weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=Work(jobs=1))
+        with pytest.raises(
+            WeightsError, match=rf"of sha256 {sha256}, .* has {other}; give the right"
+        ):
+            predict(
+                weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=Work(jobs=1)
+            )
     finally:
         file.write_bytes(kept)
 
 
 def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path, monkeypatch):
     """For a network of Keras building it would begin with a download."""
-    monkeypatch.setattr("bchisto.predict.boosted.cached_encoder", lambda *_, **__: pytest.fail("a network was built"))
-    away = shutil.copy(weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto")
+    monkeypatch.setattr(
+        "bchisto.predict.boosted.cached_encoder",
+        lambda *_, **__: pytest.fail("a network was built"),
+    )
+    away = shutil.copy(
+        weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto"
+    )
     with pytest.raises(WeightsError, match='give them with `weights="tiny=PATH"`'):
         predict(away, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))

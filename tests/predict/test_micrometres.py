@@ -27,7 +27,10 @@ def models(tmp_path_factory, tissue, tiny_settings):
     half = ImageSelection(tissue, mpp=0.5)
     um = replace(tiny_settings, views=(View(0.5, 32, "um"),), stain="none")
     mixed = root / "mixed.csv"
-    rows = [(path, path.parent.name, 0.5 if "0" in path.stem[-1] else 0.4) for path in sorted(tissue.rglob("*.png"))]
+    rows = [
+        (path, path.parent.name, 0.5 if "0" in path.stem[-1] else 0.4)
+        for path in sorted(tissue.rglob("*.png"))
+    ]
     with mixed.open("w", newline="") as handle:
         csv.writer(handle).writerows([("path", "label", "mpp"), *rows])
     return {
@@ -41,7 +44,9 @@ def predicted(cli, model, images, out, *more):
     code, _, err = cli("predict", model, "--images", images, "--out", out, "--jobs", 1, *more)
     assert code == 0, err
     with out.open() as handle:
-        rows = [[float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)]
+        rows = [
+            [float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)
+        ]
     return np.array(rows), err
 
 
@@ -53,7 +58,9 @@ def test_images_of_other_micrometres_are_rescaled(models, tissue):
     ((_, descriptors, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     settings, encoder = model.settings[store], model.encoders[store]
     targets = {"half": (encoder, View(0.5, 32))}
-    (expected,) = describe_images([record], settings=settings, targets=targets, ticker=Ticker(None), crop_seed="pixels")
+    (expected,) = describe_images(
+        [record], settings=settings, targets=targets, ticker=Ticker(None), crop_seed="pixels"
+    )
     np.testing.assert_array_equal(descriptors[store][0], expected.features["half"])
 
 
@@ -63,7 +70,10 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     same, err = predicted(cli, models["um"], tissue, tmp_path / "same.csv", "--mpp", 0.5)
     assert "micrometres" not in err
     unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv")
-    assert "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp gives them" in err
+    assert (
+        "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp gives them"
+        in err
+    )
     np.testing.assert_array_equal(unknown, same)
     assert not np.array_equal(fine, same)
     predictor = Predictor(models["um"])
@@ -72,7 +82,9 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
 
 
 def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_path):
-    code, _, err = cli("predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    code, _, err = cli(
+        "predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
     assert code == 2
     assert "benign00.png: its micrometres per pixel are not known, which" in err
     assert "--mpp gives them" in err
@@ -81,7 +93,10 @@ def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_pat
 
 def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):
     _, err = predicted(cli, models["pixels"], tissue, tmp_path / "a.csv", "--mpp", 0.25)
-    assert "12 of 12 images have other micrometres per pixel than those of training (0.5), such as" in err
+    assert (
+        "12 of 12 images have other micrometres per pixel than those of training (0.5), such as"
+        in err
+    )
     _, err = predicted(cli, models["pixels"], tissue, tmp_path / "b.csv", "--mpp", 0.42)
     assert "micrometres" not in err
     _, err = predicted(cli, models["pixels"], tissue, tmp_path / "c.csv")

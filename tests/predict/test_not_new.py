@@ -24,7 +24,9 @@ def run(boosted, tmp_path_factory):
     out.mkdir()
     settings = BoostSettings(preset="quick", seeds=1, params={"num_iterations": 3})
     stores = [boosted / "features"]
-    (result,) = train(out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW)
+    (result,) = train(
+        out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW
+    )
     return result.folder
 
 
@@ -44,11 +46,16 @@ def mixed(tissue, tmp_path):
 
 def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
     model = run / "model.bchisto"
-    out, _ = completed("predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1)
+    out, _ = completed(
+        "predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
     assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
-        "known0.png": "yes", "known1.tif": "yes", "known2.png": "yes", "new.png": "no",
-    }  # fmt: skip
+        "known0.png": "yes",
+        "known1.tif": "yes",
+        "known2.png": "yes",
+        "new.png": "no",
+    }
     assert Bundle.load(model).training.count == 12
     said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
     assert said["trained"] == {"images": 12}
@@ -60,29 +67,50 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (result.trained, result.called) == (None, "")
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
-    asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), settings=PredictSettings(threshold=0.4))
+    asked = predict(
+        old,
+        [mixed],
+        out=tmp_path / "q.csv",
+        work=Work(jobs=1),
+        settings=PredictSettings(threshold=0.4),
+    )
     assert asked.called.endswith("malignant at 0.4")
 
 
 def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed):
     held = Bundle.load(run / "model.bchisto").two_class
     (wanted,) = held["wanted"]
-    found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"]["wanted"][0]
-    assert wanted == {"sensitivity": 0.8, "threshold": found["threshold"], "enough": found["enough"]}
-    lower = altered(run / "model.bchisto", tmp_path / "lower.bchisto", calibration={"temperature": 5.0},
-                    two_class={**held, "wanted": [{**wanted, "threshold": 0.45}]})  # fmt: skip
+    found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"][
+        "wanted"
+    ][0]
+    assert wanted == {
+        "sensitivity": 0.8,
+        "threshold": found["threshold"],
+        "enough": found["enough"],
+    }
+    lower = altered(
+        run / "model.bchisto",
+        tmp_path / "lower.bchisto",
+        calibration={"temperature": 5.0},
+        two_class={**held, "wanted": [{**wanted, "threshold": 0.45}]},
+    )
     options = ("predict", lower, "--images", tissue, "--jobs", 1)
     for name, extra, at, column in (
-        ("a", (), 0.45, "raw"), ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
-        ("c", ("--threshold", 0.6), 0.6, "raw"), ("d", ("--threshold", 0.49, "--calibrated"), 0.49, "shown"),
-    ):  # fmt: skip
+        ("a", (), 0.45, "raw"),
+        ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
+        ("c", ("--threshold", 0.6), 0.6, "raw"),
+        ("d", ("--threshold", 0.49, "--calibrated"), 0.49, "shown"),
+    ):
         out, _ = completed(*options, "--out", tmp_path / f"{name}.csv", *extra)
         scored = rows(tmp_path / f"{'a' if column == 'raw' else name}.csv")
         expected = ["positive" if float(row["p_malignant"]) >= at else "negative" for row in scored]
         shown = rows(tmp_path / f"{name}.csv")
         assert [row["called"] for row in shown] == expected
         assert f"predicted positive: {expected.count('positive')} of 12, malignant at {at}" in out
-        likeliest = ["malignant" if float(row["p_malignant"]) > float(row["p_benign"]) else "benign" for row in shown]
+        likeliest = [
+            "malignant" if float(row["p_malignant"]) > float(row["p_benign"]) else "benign"
+            for row in shown
+        ]
         assert [row["predicted"] for row in shown] == likeliest
     code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
     assert code == 2
@@ -91,20 +119,29 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed)
         PredictSettings(threshold=0.5, sensitivity=0.8)
 
 
-def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(run, tissue, tmp_path, monkeypatch):
+def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(
+    run, tissue, tmp_path, monkeypatch
+):
     def load(*_):
         raise AssertionError("the encoder was loaded")
 
     monkeypatch.setattr("bchisto.predict.run.ready_model", load)
     model = run / "model.bchisto"
     with pytest.raises(InputError, match="has no threshold for the `sensitivity` 0.123"):
-        predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123))
+        predict(
+            model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123)
+        )
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
     predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     result = write_evaluation(
-        evaluate([tmp_path / "p.csv"], out=tmp_path / "e", against=[run / "predictions.csv"], bootstrap=50)
+        evaluate(
+            [tmp_path / "p.csv"],
+            out=tmp_path / "e",
+            against=[run / "predictions.csv"],
+            bootstrap=50,
+        )
     )
     assert any("p: SEEN IN TRAINING: 12 of 12 images" in note for note in result["notes"])
     assert result["external"][0]["n_against"] == 12

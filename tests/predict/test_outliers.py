@@ -54,14 +54,19 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
     options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
     out, _ = completed("predict", model, "--images", new, *options)
     table = rows(tmp_path / "p.csv")
-    assert (table["noise.png"]["outlier"], table["noise.png"]["outlier_percentile"]) == ("yes", "100.0")
+    assert (table["noise.png"]["outlier"], table["noise.png"]["outlier_percentile"]) == (
+        "yes",
+        "100.0",
+    )
     assert {table[path.name]["outlier"] for path in known} == {"no"}
     names = {path.relative_to(images).as_posix() for path in images.rglob("*.png")}
     for row in table.values():
         nearest = [text.partition(" (")[0] for text in row["nearest_training_images"].split("; ")]
         assert len(set(nearest)) == 3
         assert set(nearest) <= names
-    meaning = "1 of 5 images, further from the training images than 99 % of those that were left out"
+    meaning = (
+        "1 of 5 images, further from the training images than 99 % of those that were left out"
+    )
     assert meaning in out
     page = (tmp_path / "s.html").read_text()
     assert meaning in page
@@ -71,14 +76,21 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
 def test_explain_names_the_nearest_training_images(images, model, cli, completed, tmp_path):
     known = sorted(images.rglob("*.png"))[0]
     noise = tmp_path / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(noise)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(
+        noise
+    )
     table = tmp_path / "p.csv"
-    assert cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0] == 0
+    assert (
+        cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0]
+        == 0
+    )
     completed("explain", model, known, noise, "--out", tmp_path / "why")
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     for row in rows(table).values():
         assert f"nearest training images: {row['nearest_training_images']}" in page
-    assert page.count("outlier: further from the training images than 99 %") == 2  # of the noise, in text and picture
+    assert (
+        page.count("outlier: further from the training images than 99 %") == 2
+    )  # of the noise, in text and picture
 
 
 def test_each_training_image_is_nearest_to_itself(run, model):
@@ -104,7 +116,16 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
 def test_a_model_of_few_images_marks_none(boosted, tissue, completed, tmp_path):
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     assert Bundle.load(model).reference is None
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html")
+    completed(
+        "predict",
+        model,
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "p.csv",
+        "--html",
+        tmp_path / "s.html",
+    )
     assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())
     assert "no image is marked as an outlier" in (tmp_path / "s.html").read_text()
 
@@ -115,7 +136,11 @@ def test_a_damaged_reference_is_refused(model, tmp_path):
             data = change(members["training-images.npz"])
             manifest = json.loads(members["manifest.json"])
             manifest["members"]["training-images.npz"] = hashlib.sha256(data).hexdigest()
-            return {**members, "training-images.npz": data, "manifest.json": json.dumps(manifest).encode()}
+            return {
+                **members,
+                "training-images.npz": data,
+                "manifest.json": json.dumps(manifest).encode(),
+            }
 
         return rewrite(model, tmp_path / "model.bchisto", changed)
 
@@ -143,7 +168,11 @@ def test_distances_are_those_of_scikit_learn(rng):
     others = rng.normal(size=(10, 60))
     fitted = fit_gaussian(rows)
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    expected = LedoitWolf(assume_centered=True).fit((rows - mean) / scale).mahalanobis((others - mean) / scale)
+    expected = (
+        LedoitWolf(assume_centered=True)
+        .fit((rows - mean) / scale)
+        .mahalanobis((others - mean) / scale)
+    )
     np.testing.assert_allclose(placed(others, fitted)[0], np.sqrt(expected), rtol=5e-3)
 
 

@@ -34,7 +34,9 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
     found = {row["image_id"]: row for row in rows(tmp_path / "p.csv")}
     for image, values in zip(ids, expected, strict=True):
         np.testing.assert_allclose(
-            [float(found[image][f"p_{name}"]) for name in ("benign", "malignant")], values, rtol=1e-6
+            [float(found[image][f"p_{name}"]) for name in ("benign", "malignant")],
+            values,
+            rtol=1e-6,
         )
         assert found[image]["predicted"] == ["benign", "malignant"][int(values.argmax())]
     assert not (tmp_path / "p.csv.parts").exists()
@@ -48,7 +50,12 @@ def test_the_format_of_the_challenge(model, tissue, tmp_path):
     challenge = PredictSettings(format="iciar2018")
     predict(model, [new], out=tmp_path / "pred.csv", settings=challenge, work=Work(jobs=2))
     lines = (tmp_path / "pred.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == ["test0.tif", "test2.tif", "test9.tif", "test10.tif"]
+    assert [line.split(",")[0] for line in lines] == [
+        "test0.tif",
+        "test2.tif",
+        "test9.tif",
+        "test10.tif",
+    ]
     assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
 
 
@@ -59,7 +66,10 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
     shutil.copy(one, other)
     result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert result.images == 2
-    assert {row["image_id"]: row["label"] for row in rows(tmp_path / "p.csv")} == {"benign00.png": "", "x/a.png": ""}
+    assert {row["image_id"]: row["label"] for row in rows(tmp_path / "p.csv")} == {
+        "benign00.png": "",
+        "x/a.png": "",
+    }
 
 
 def unfinish(table):
@@ -83,7 +93,11 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
     with pytest.raises(OutputError, match="was changed since bchisto wrote it"):
         predict(model, [tissue], out=table, work=Work(jobs=1))
     assert table.read_text() == "mine"
-    records = ("1", '{"config": {}}', *(f'{{"notes": {{"written": {kept}}}}}' for kept in ("3", '{"p.csv": 3}')))
+    records = (
+        "1",
+        '{"config": {}}',
+        *(f'{{"notes": {{"written": {kept}}}}}' for kept in ("3", '{"p.csv": 3}')),
+    )
     for strange in ("[", "{}", *(f'{{"records": [{record}]}}' for record in records)):
         (tmp_path / "p.csv.run.json").write_text(strange)
         with pytest.raises(OutputError, match="exists already"):

@@ -19,7 +19,10 @@ def predictor(boosted):
 
 def shares(table):
     with table.open() as handle:
-        return {row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)}
+        return {
+            row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
+            for row in csv.DictReader(handle)
+        }
 
 
 def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue, tmp_path):
@@ -32,7 +35,9 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
         np.testing.assert_array_equal(row, expected[file.relative_to(tissue).as_posix()])
     assert found.probabilities.dtype == np.float64
     assert found.trained == (True, True, True)
-    assert found.predicted == tuple(found.classes[place] for place in found.probabilities.argmax(axis=1))
+    assert found.predicted == tuple(
+        found.classes[place] for place in found.probabilities.argmax(axis=1)
+    )
     np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=1))
 
 
@@ -46,12 +51,17 @@ def test_one_many_folders_and_stacks(predictor, tissue):
     stack = predictor.predict(np.stack([one, changed]))
     assert stack.trained == (True, False)
     assert len(predictor.predict(tissue)) == 12
-    assert predictor.predict([one]).probabilities.tolist() == predictor.predict([one]).probabilities.tolist()
+    assert (
+        predictor.predict([one]).probabilities.tolist()
+        == predictor.predict([one]).probabilities.tolist()
+    )
 
 
 def test_calibrated(boosted, tissue):
     one = sorted(tissue.rglob("*.png"))[0]
-    raw = Predictor(boosted).predict(one).probabilities ** (1 / Bundle.load(Predictor(boosted).path).temperature)
+    raw = Predictor(boosted).predict(one).probabilities ** (
+        1 / Bundle.load(Predictor(boosted).path).temperature
+    )
     np.testing.assert_allclose(
         Predictor(boosted, calibrated=True).predict(one).probabilities, raw / raw.sum(), rtol=1e-9
     )
@@ -69,9 +79,15 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((96, 96, 3)), r"`images` 0: an array of float64 and shape \(96, 96, 3\); give uint8"),
+        (
+            np.zeros((96, 96, 3)),
+            r"`images` 0: an array of float64 and shape \(96, 96, 3\); give uint8",
+        ),
         ([np.zeros((96, 96), np.uint8)], r"`images` 0: an array of uint8 and shape \(96, 96\)"),
-        (np.zeros((40, 40, 3), np.uint8), r"array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64$"),
+        (
+            np.zeros((40, 40, 3), np.uint8),
+            r"array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64$",
+        ),
         ([], "`images`: there is none"),
         ([3], "images=3: give a path"),
         ("gone.png", r"gone\.png: no such image, folder or manifest"),
@@ -100,7 +116,9 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
 def test_a_bundle_without_a_temperature(boosted, tmp_path):
     from archives import altered
 
-    model = altered(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
+    model = altered(
+        boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None
+    )
     with pytest.raises(BundleError, match="has no temperature; leave out `calibrated`"):
         Predictor(model, calibrated=True)
 
@@ -110,7 +128,9 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     found = predictor.predict(tissue)
     frame = found.to_pandas()
     assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
-    np.testing.assert_array_equal(frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities)
+    np.testing.assert_array_equal(
+        frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
+    )
     predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     written = pandas.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)

@@ -69,7 +69,12 @@ def test_wherever_it_lies(places, tissue, tmp_path, kind):
     model = bundle_of(kind, tmp_path / "run", tissue)
     predict(model, [places], out=tmp_path / "all.csv", work=Work(jobs=1))
     predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=Work(jobs=1))
-    predict(model, [places / "before", places / "Benin" / "z.tif"], out=tmp_path / "some.csv", work=Work(jobs=1))
+    predict(
+        model,
+        [places / "before", places / "Benin" / "z.tif"],
+        out=tmp_path / "some.csv",
+        work=Work(jobs=1),
+    )
     every, some = answers(tmp_path / "all.csv"), answers(tmp_path / "some.csv")
     (alone,) = answers(tmp_path / "alone.csv").values()
     same = ["Tissu sain/a.png", "Benin/a.png", "Benin/z.tif", "before/k.tiff", "alone/benign02.png"]

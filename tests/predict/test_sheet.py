@@ -16,10 +16,13 @@ from page_probe import probe
 from written_tables import rows_of as rows
 
 RULE = {
-    "below": 0.6, "share": 0.2, "calibrated": True, "unit": "image",
+    "below": 0.6,
+    "share": 0.2,
+    "calibrated": True,
+    "unit": "image",
     "sure": {"n": 80, "right": 72, "interval": [0.81, 0.95]},
     "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
-}  # fmt: skip
+}
 EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
 
 
@@ -49,8 +52,11 @@ def made(model, images, tmp_path_factory):
 def cells(page):
     """The rows of the table of images: name, class, confidence, unsure."""
     body = page.partition('<table id="images">')[2]
-    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td.*?>(.*?)</td><td.*?>(.*?)&nbsp;%</td>"
-                       r"<td.*?>(.*?)</td>", body)  # fmt: skip
+    found = re.findall(
+        r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td.*?>(.*?)</td><td.*?>(.*?)&nbsp;%</td>"
+        r"<td.*?>(.*?)</td>",
+        body,
+    )
     return [(html.unescape(name), kind, float(sure), mark) for name, kind, sure, mark in found]
 
 
@@ -65,17 +71,22 @@ def test_what_stands_on_the_sheet(made, model):
     found = cells(page)
     assert [name for name, *_ in found] == [table[place]["image_id"] for place in order]
     assert [kind for _, kind, *_ in found] == [table[place]["predicted"] for place in order]
-    assert [value for *_, value, _ in found] == pytest.approx((100 * sure[order]).tolist(), abs=0.051)
+    assert [value for *_, value, _ in found] == pytest.approx(
+        (100 * sure[order]).tolist(), abs=0.051
+    )
     assert [mark == "uncertain" for *_, mark in found] == (sure[order] < 0.6).tolist()
     assert result.unsure == int((sure < 0.6).sum())
     assert result.sheet == out / "sheets" / "s.html"
     for said in (
         "marked uncertain if its confidence is below 60.0 %, as for 20 of 100 predictions",
         "Correct of those at or above it: 90.0 % (95 % CI 81.0 to 95.0); of those below it: 55.0 % (95 % CI 32.0 to",
-        "RANDOM WEIGHTS", "SEEN IN TRAINING: 6 of 6 images", "not a medical device", "1 image was not predicted",
+        "RANDOM WEIGHTS",
+        "SEEN IN TRAINING: 6 of 6 images",
+        "not a medical device",
+        "1 image was not predicted",
         "<strong>zz.tif</strong>: not a TIFF, PNG or JPEG image",
         hashlib.sha256(model.read_bytes()).hexdigest(),
-    ):  # fmt: skip
+    ):
         assert said in page
 
 
@@ -93,7 +104,10 @@ def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
 
 def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     old = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto", unsure=None, training=None
+        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        tmp_path / "old.bchisto",
+        unsure=None,
+        training=None,
     )
     one = sorted(tissue.rglob("*.png"))[0]
     sheet = PredictSettings(html=tmp_path / "s.html")
@@ -115,7 +129,9 @@ def test_training_leaves_a_rule(boosted):
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     monkeypatch.setattr("bchisto.predict.sheet._MOST_ROWS", 4)
     sheet = PredictSettings(html=tmp_path / "s.html")
-    predict(model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True))
+    predict(
+        model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True)
+    )
     page = (tmp_path / "s.html").read_text(encoding="utf-8")
     assert len(cells(page)) == 4
     assert page.count("<img ") == 4
@@ -157,7 +173,9 @@ document.title = 'probe ' + JSON.stringify(said) + ' end';
 @pytest.mark.parametrize("width", [1280, 400])
 def test_in_a_browser(made, browser, tmp_path, width):
     page = (made[0] / "sheets" / "s.html").read_text(encoding="utf-8")
-    said = probe(page.replace('loading="lazy"', ""), PROBE, browser=browser, width=width, folder=tmp_path)
+    said = probe(
+        page.replace('loading="lazy"', ""), PROBE, browser=browser, width=width, folder=tmp_path
+    )
     known = cells(page)
     names = {name for name, *_ in known}
     assert said["wide"] <= width

@@ -25,7 +25,9 @@ from page_probe import PAPER, probe_page
 from PIL import Image
 
 TINY = ("--encoder", "convs", "--augmentations", 2, "--crops", 3)
-SETTINGS = FeaturizeSettings(encoders=(EncoderChoice("convs"),), augmentations=2, crops=3, views=(View(1.0, 64),))
+SETTINGS = FeaturizeSettings(
+    encoders=(EncoderChoice("convs"),), augmentations=2, crops=3, views=(View(1.0, 64),)
+)
 
 
 def records(*rows):
@@ -44,7 +46,9 @@ def dataset(*rows, classes=("a", "b"), name="folder"):
 
 
 def test_views_fit_by_the_scaled_short_side():
-    settings = FeaturizeSettings(encoders=(EncoderChoice("resnet50"),), views=("0.5:400", "0.5:100"), crops=1)
+    settings = FeaturizeSettings(
+        encoders=(EncoderChoice("resnet50"),), views=("0.5:400", "0.5:100"), crops=1
+    )
     sizes = {"small.png": (400, 799), "wide.png": (2048, 800), "large.png": (2048, 1536)}
     first, second = fit_views(dataset(), sizes, settings)
     assert (first.fits, first.too_small, first.problem) == (2, ("small.png",), "")
@@ -66,7 +70,9 @@ def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
         return fitting_views(dataset(), of or sizes, FeaturizeSettings(encoders=names))
 
     sizes = {f"{k}.png": (50, 50) for k in range(30)} | {"odd.png": (12, 50)}
-    assert fitting_views(dataset(), sizes, FeaturizeSettings()) == ()  # InceptionV3 takes none under 75 pixels
+    assert (
+        fitting_views(dataset(), sizes, FeaturizeSettings()) == ()
+    )  # InceptionV3 takes none under 75 pixels
     assert views("resnet50", "vgg16") == (View(1.0, 40),)
     # at 48 pixels InceptionV3 has nothing left, ResNet-50 has
     (fit,) = fit_views(dataset(), sizes, FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
@@ -81,7 +87,11 @@ def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
 
 def test_each_fold_says_which_class_it_lacks():
     # four groups of one class each: whichever a fold tests, it lacks the other class
-    rows = [(label, group) for label, group in (("a", "p1"), ("a", "p2"), ("b", "p3"), ("b", "p4")) for _ in range(4)]
+    rows = [
+        (label, group)
+        for label, group in (("a", "p1"), ("a", "p2"), ("b", "p3"), ("b", "p4"))
+        for _ in range(4)
+    ]
     (found,) = check_protocols(dataset(*rows, name="breakhis"), FoldChoice(("4",)))
     assert (found.refused, found.kept, len(found.parts)) == ("", "by patient", 4)
     assert [part["images"] for part in found.parts] == [{"train": 12, "test": 4}] * 4
@@ -90,19 +100,30 @@ def test_each_fold_says_which_class_it_lacks():
     assert len(found.lacking) == 4
     (by_image,) = check_protocols(dataset(*rows), FoldChoice(("4",), group_by="none"))
     assert (by_image.kept, by_image.lacking) == ("by image", [])
-    assert "4 of 4 patients or slides with several images both train and test" in by_image.warnings[0]
+    assert (
+        "4 of 4 patients or slides with several images both train and test" in by_image.warnings[0]
+    )
 
 
 def test_what_cannot_be_done_says_why_with_the_callers_names():
     rows = [("a", None)] * 6 + [("b", None)] * 3
     found = {one.folds: one for one in check_protocols(dataset(*rows), FoldChoice())}
-    assert list(found) == ["10", "5", "3", "2"]  # fewer folds are tried where neither of the first will do
-    assert found["5"].refused == "class b has 3 images, fewer than the 5 folds; use `folds=3`, or add images"
+    assert list(found) == [
+        "10",
+        "5",
+        "3",
+        "2",
+    ]  # fewer folds are tried where neither of the first will do
+    assert (
+        found["5"].refused
+        == "class b has 3 images, fewer than the 5 folds; use `folds=3`, or add images"
+    )
     assert found["3"].refused == ""
     one_owner = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "r")] * 3
     (refused,) = check_protocols(dataset(*one_owner), FoldChoice(("2",)))
     assert (
-        "all 6 images of class b are of one patient (r); add images of a second patient with class b" in refused.refused
+        "all 6 images of class b are of one patient (r); add images of a second patient with class b"
+        in refused.refused
     )
 
 
@@ -115,14 +136,27 @@ def test_the_protocol_to_take(tmp_path):
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
     found = preflight(tmp_path / "m.csv", settings=SETTINGS, copies=False)
     assert [(one.folds, one.group_by, one.compared) for one in found.protocols] == [
-        ("10", None, False), ("5", None, False), ("10", "none", False), ("3", None, False), ("2", None, False),
-    ]  # fmt: skip
+        ("10", None, False),
+        ("5", None, False),
+        ("10", "none", False),
+        ("3", None, False),
+        ("2", None, False),
+    ]
     assert found.protocol.folds == "3"  # three patients of each class: of five folds some lack one
-    by_image = preflight(tmp_path / "m.csv", settings=SETTINGS, copies=False, folds=FoldChoice(("2",), group_by="none"))
+    by_image = preflight(
+        tmp_path / "m.csv",
+        settings=SETTINGS,
+        copies=False,
+        folds=FoldChoice(("2",), group_by="none"),
+    )
     assert (by_image.protocol.folds, by_image.protocol.group_by) == ("2", "none")
     prefix = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
     bach = tuple(
-        ImageRecord(image, tmp_path / image, prefix[image.rstrip("0123456789.tif") if image[0] in "nb" else image[:2]])
+        ImageRecord(
+            image,
+            tmp_path / image,
+            prefix[image.rstrip("0123456789.tif") if image[0] in "nb" else image[:2]],
+        )
         for image in sorted({row[0] for row in published_folds("rakhlin10")})
     )
     whole = check_protocols(Dataset("bach", tmp_path, bach, tuple(prefix.values())), FoldChoice())
@@ -161,15 +195,21 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, comple
 
 def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, completed):
     """Neither a split that tests one class, nor patients or pixels taken for sites, nor patients of one class each."""
-    out, _ = completed("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
+    out, _ = completed(
+        "data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies"
+    )
     assert "--folds folder" not in out.split("NEXT\n")[1]
-    rows = [f"{path},{path.parent.name},w{place % 8}{path.parent.name}" for place, path in
-            enumerate(sorted((tmp_path / "t").rglob("*.png")))]  # fmt: skip
+    rows = [
+        f"{path},{path.parent.name},w{place % 8}{path.parent.name}"
+        for place, path in enumerate(sorted((tmp_path / "t").rglob("*.png")))
+    ]
     placed = "\n".join(f"{row},{100 * (place % 2)}" for place, row in enumerate(rows))
     (tmp_path / "w.csv").write_text(f"path,label,ward,x\n{placed}\n")
     out, _ = completed("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
     assert "site:" not in out
-    (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
+    (tmp_path / "p.csv").write_text(
+        "path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows)
+    )
     code, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
     assert (code, "NEXT" in out) == (1, False)
     assert "no folds that were tried can be used (a: " in " ".join(out.split())
@@ -177,13 +217,17 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, c
 
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, completed):
     write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
-    out, _ = completed("data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published")
+    out, _ = completed(
+        "data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published"
+    )
     featurize = shlex.split(out.split("NEXT\n")[1].splitlines()[0])
     assert featurize[8:] == ["--encoder", "resnet50", "--encoder", "vgg16", "--view", "1.0:40"]
     assert "Planned without inceptionv3, which takes no crop so small" in out
 
 
-def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(tmp_path, cli, tiny_options):
+def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
+    tmp_path, cli, tiny_options
+):
     write_tissue(tmp_path / "t", per_class=3)
     (tmp_path / "flat").mkdir()
     for path in (tmp_path / "t").rglob("*.png"):
@@ -197,7 +241,10 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(t
     assert err.index(said) < err.index("wrote")  # before the work
     assert "next: label images of two classes or more, then this command again" in err
     code, _, err = cli("boost", "--out", run)
-    assert (code, "boost needs labels to train on: put the images into a folder for each class" in err) == (2, True)
+    assert (
+        code,
+        "boost needs labels to train on: put the images into a folder for each class" in err,
+    ) == (2, True)
 
 
 # pictures
@@ -217,12 +264,22 @@ def test_pictures_come_from_as_many_patients_as_there_are():
 
 def test_time_and_disk_are_those_of_the_numbers_in_the_stores(tmp_path):
     write_tissue(tmp_path / "t", per_class=2, size=(82, 81))
-    settings = FeaturizeSettings(encoders="mobilenetv2", views=("0.5:40", "1.0:65"), weights="random", crops=2)
+    settings = FeaturizeSettings(
+        encoders="mobilenetv2", views=("0.5:40", "1.0:65"), weights="random", crops=2
+    )
     cost = preflight(tmp_path / "t", settings=settings, timed=True).estimate
-    assert (cost.images, cost.stores, cost.bytes) == (4, 2, 4 * 50 * 2 * 1280 * 4)  # MobileNetV2 has 1,280 numbers
-    longer = preflight(tmp_path / "t", settings=replace(settings, augmentations=5000), timed=True).estimate
+    assert (cost.images, cost.stores, cost.bytes) == (
+        4,
+        2,
+        4 * 50 * 2 * 1280 * 4,
+    )  # MobileNetV2 has 1,280 numbers
+    longer = preflight(
+        tmp_path / "t", settings=replace(settings, augmentations=5000), timed=True
+    ).estimate
     assert 0 < 3 * cost.seconds < longer.seconds
-    unknown = preflight(tmp_path / "t", settings=replace(settings, weights=str(tmp_path / "none")), timed=True)
+    unknown = preflight(
+        tmp_path / "t", settings=replace(settings, weights=str(tmp_path / "none")), timed=True
+    )
     assert unknown.estimate.seconds > 0  # weights do not change the time
 
 
@@ -236,20 +293,26 @@ def odd(tmp_path_factory):
     write_tissue(root, per_class=6, size=(130, 120), classes=("Bénin (1)", "malin – <G3>"))
     first = root / "Bénin (1)" / "Bénin (1)00.png"
     shutil.copy(first, root / "Bénin (1)" / "copie.png")
-    Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "malin – <G3>" / "tourné.tif")
+    Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        root / "malin – <G3>" / "tourné.tif"
+    )
     (root / "Bénin (1)" / "vide.png").touch()
     whole = (root / "malin – <G3>" / "malin – <G3>00.png").read_bytes()
     (root / "malin – <G3>" / "tronqué.png").write_bytes(whole[: len(whole) // 2])
     rows = ["path,label,patient,hôpital"]
     for number, path in enumerate(sorted(root.rglob("*.*"))):
         patient = "Zoë Müller" if path.stem in ("copie", first.stem) else f"Hans {number // 2}"
-        rows.append(f"{path.relative_to(root).as_posix()},{path.parent.name},{patient},{'AB'[number % 2]}")
+        rows.append(
+            f"{path.relative_to(root).as_posix()},{path.parent.name},{patient},{'AB'[number % 2]}"
+        )
     (root / "liste.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
 
 
 def test_json_keeps_its_keys_and_says_more(odd, cli):
-    code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", "--json", *TINY)
+    code, out, err = cli(
+        "data", "check", "--images", odd / "liste.csv", "--decode", "--json", *TINY
+    )
     said = json.loads(out)
     assert (code, "Traceback" in err) == (1, False)
     assert (said["dataset"], said["images"], said["synthetic"]) == ("csv", 16, False)
@@ -261,12 +324,16 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     assert said["sizes"] == [{"width": 130, "height": 120, "images": 15}]  # one has no header
     assert said["copies"]["same_file"] == [["Bénin (1)/copie.png", "Bénin (1)/Bénin (1)00.png"]]
     turned = [
-        one for one in said["copies"]["same_pixels"] if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
+        one
+        for one in said["copies"]["same_pixels"]
+        if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
     ]
     assert turned
     assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
     assert said["estimate"]["seconds"] > 0
-    assert said["estimate"]["images"] == 13  # 16 without two that are damaged and one that is used once
+    assert (
+        said["estimate"]["images"] == 13
+    )  # 16 without two that are damaged and one that is used once
     assert said["views"][0]["fits"] == 0
     assert said["views"][0]["too_small"][0].startswith("Bénin")
     assert len(said["next"]) == 2
@@ -275,51 +342,99 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
 def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, monkeypatch):
     code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", *TINY)
     assert code == 1, err
-    for present in ("IMAGES", "VIEWS", "NEAR-DUPLICATES", "CROSS-VALIDATION SCHEMES", "DISK", "csv: 16 images, "):
+    for present in (
+        "IMAGES",
+        "VIEWS",
+        "NEAR-DUPLICATES",
+        "CROSS-VALIDATION SCHEMES",
+        "DISK",
+        "csv: 16 images, ",
+    ):
         assert present in out
     assert "`" not in out
     featurize, boost = out.split("\nNEXT\n")[1].splitlines()
-    assert shlex.split(featurize)[:4] == ["bchisto", "featurize", "--images", str(odd / "liste.csv")]
-    assert {"--skip-errors", "--view", "--encoder", "--augmentations"} <= set(shlex.split(featurize))
+    assert shlex.split(featurize)[:4] == [
+        "bchisto",
+        "featurize",
+        "--images",
+        str(odd / "liste.csv"),
+    ]
+    assert {"--skip-errors", "--view", "--encoder", "--augmentations"} <= set(
+        shlex.split(featurize)
+    )
     monkeypatch.chdir(tmp_path)
     code, _, err = cli(*shlex.split(featurize)[1:], "--weights", "random", "--jobs", 1)
-    assert (code, "13 images with features" in err or (tmp_path / "run" / "failures.csv").is_file()) == (1, True), err
+    assert (
+        code,
+        "13 images with features" in err or (tmp_path / "run" / "failures.csv").is_file(),
+    ) == (1, True), err
     completed(*shlex.split(boost)[1:], "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
 
 
 def test_options_that_were_given_go_on_to_the_next_command(tissue, completed, tmp_path):
     out, _ = completed(
-        "data", "check", "--images", tissue, "--classes", "malignant,benign", "--dataset", "folder", "--view", "1.0:64",
-        "--encoder", "vgg16",
-        "--stain", "none", "--mode", "dense", "--folds", 3, "--group-by", "none", "--no-copies",
-    )  # fmt: skip
+        "data",
+        "check",
+        "--images",
+        tissue,
+        "--classes",
+        "malignant,benign",
+        "--dataset",
+        "folder",
+        "--view",
+        "1.0:64",
+        "--encoder",
+        "vgg16",
+        "--stain",
+        "none",
+        "--mode",
+        "dense",
+        "--folds",
+        3,
+        "--group-by",
+        "none",
+        "--no-copies",
+    )
     featurize, boost = out.split("\nNEXT\n")[1].splitlines()
     words = shlex.split(featurize)
     with command_line.make_context("bchisto", ["featurize"]) as context:
         command = command_line.get_command(context, "featurize")
         options = command.make_context("featurize", words[2:], parent=context).params
     assert options["classes"] == ("malignant", "benign")
-    assert (options["dataset"], options["views"], options["stain"]) == ("folder", ("1.0:64",), "none")
+    assert (options["dataset"], options["views"], options["stain"]) == (
+        "folder",
+        ("1.0:64",),
+        "none",
+    )
     assert (options["mode"], options["augmentations"]) == ("dense", 50)
     assert boost == "bchisto boost --out run --folds 3 --group-by none"
 
 
 def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     write_tissue(tmp_path / "one", per_class=1, size=(20, 12), classes=("only",))
-    code, out, err = cli("data", "check", "--images", tmp_path / "one", "--html", tmp_path / "p.html")
+    code, out, err = cli(
+        "data", "check", "--images", tmp_path / "one", "--html", tmp_path / "p.html"
+    )
     assert "Traceback" not in err
     assert (code, "No view fits these images" in out, "not possible" in out) == (1, True, True)
     assert "all labelled images are of class only, and training needs two classes" in out
     assert "NEXT" not in out
     (tmp_path / "m.csv").write_text("path\none/only/only00.png\n")
-    code, out, err = cli("data", "check", "--images", tmp_path / "m.csv", "--html", tmp_path / "p.html", "--json")
-    assert (code, json.loads(out)["protocols"]) == (1, [])  # that nothing can be trained is a finding
+    code, out, err = cli(
+        "data", "check", "--images", tmp_path / "m.csv", "--html", tmp_path / "p.html", "--json"
+    )
+    assert (code, json.loads(out)["protocols"]) == (
+        1,
+        [],
+    )  # that nothing can be trained is a finding
     assert "no image has a label" in (tmp_path / "p.html").read_text()
 
 
 def test_mammograms_get_no_stain(tmp_path, cli):
     write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
-    code, out, err = cli("data", "check", "--images", tmp_path / "inbreast", "--html", tmp_path / "p.html", *TINY)
+    code, out, err = cli(
+        "data", "check", "--images", tmp_path / "inbreast", "--html", tmp_path / "p.html", *TINY
+    )
     assert code in (0, 1), err
     featurize = out.split("\nNEXT\n")[1].splitlines()[0]
     assert " --stain none --color-range 1 1" in featurize
@@ -347,7 +462,12 @@ def test_the_page_names_no_folder_and_no_patient(page, odd):
     text = html.unescape(page.read_text(encoding="utf-8"))
     for absent in ("Müller", "Hans", str(odd.parent), odd.parent.name, str(odd), odd.name):
         assert absent not in text
-    for present in ("vide.png", "tronqué.png", "Bénin (1): 5 of 8 images", "malin – <G3>: 5 of 8 images"):
+    for present in (
+        "vide.png",
+        "tronqué.png",
+        "Bénin (1): 5 of 8 images",
+        "malin – <G3>: 5 of 8 images",
+    ):
         assert present in text
     assert 'href="http' not in text
     assert 'src="http' not in text
@@ -361,12 +481,16 @@ def test_pictures_show_an_image_above_and_its_stain_beneath(page, odd):
     picture = np.array(Image.open(io.BytesIO(base64.b64decode(sources[0][0])))).astype(float)
     above, beneath = picture[: (len(picture) - 6) // 2], picture[-((len(picture) - 6) // 2) :]
     image_id = next(row for row in rows if row.startswith("1,")).split(",")[1]
-    original = np.array(Image.open(odd / image_id).resize(above.shape[1::-1], Image.Resampling.BICUBIC)).astype(float)
+    original = np.array(
+        Image.open(odd / image_id).resize(above.shape[1::-1], Image.Resampling.BICUBIC)
+    ).astype(float)
     assert np.abs(above - original).mean() < 8  # JPEG
     from bchisto.stains import MacenkoNormalizer
 
     wanted = MacenkoNormalizer().normalize(np.array(Image.open(odd / image_id)))
-    wanted = np.array(Image.fromarray(wanted).resize(above.shape[1::-1], Image.Resampling.BICUBIC)).astype(float)
+    wanted = np.array(
+        Image.fromarray(wanted).resize(above.shape[1::-1], Image.Resampling.BICUBIC)
+    ).astype(float)
     assert np.abs(beneath - wanted).mean() < 8
     assert np.abs(beneath - above).mean() > 8
 
@@ -384,11 +508,15 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
 
 @pytest.mark.slow
 def test_a_bare_check_names_the_quick_commands(shared, cli, tmp_path):
-    code, out, _ = cli("data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json")
+    code, out, _ = cli(
+        "data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json"
+    )
     said = json.loads(out)
     assert code == 0
     assert [one["view"] for one in said["planned_views"]] == ["1.0:230"]
     featurize, boost = said["next"]
     assert featurize.endswith("--out run --preset quick")
     # grouped folds of scikit-learn 1.6 lack a class here, and then the official ones are named
-    assert boost in {f"bchisto boost --out run --preset quick --folds {folds}" for folds in ("5", "official")}
+    assert boost in {
+        f"bchisto boost --out run --preset quick --folds {folds}" for folds in ("5", "official")
+    }

@@ -32,19 +32,29 @@ def test_it_needs_an_encoder_and_others_take_none(small_bach, refused, tmp_path)
     err = refused("reproduce", "bach-encoder", "--images", small_bach, "--out", tmp_path / "run")
     assert "measures an encoder; name it with --encoder NAME" in err
     words = ("--encoder", "tiny", "--images", small_bach, "--out", tmp_path / "run")
-    assert "--encoder tiny: rakhlin2018 names its own" in refused("reproduce", "rakhlin2018", *words)
+    assert "--encoder tiny: rakhlin2018 names its own" in refused(
+        "reproduce", "rakhlin2018", *words
+    )
 
 
-def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(small_bach, refused, tmp_path):
+def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
+    small_bach, refused, tmp_path
+):
     words = ("--encoder", "uni2-h", "--images", small_bach, "--out", tmp_path / "run")
     words += ("--quick", "--variant", "eva-logistic")
     err = refused("reproduce", "bach-encoder", *words)
     assert "--weights uni2-h=DIR" in err
     assert "uni2-h brings" in err
-    request = ReproduceRequest(images=small_bach, run=tmp_path, work=Work(), encoders=("uni2-h",), weights=())
+    request = ReproduceRequest(
+        images=small_bach, run=tmp_path, work=Work(), encoders=("uni2-h",), weights=()
+    )
     step, _ = build_steps(load_recipe("bach-encoder"), request, "eva-logistic")
     assert (step.settings.views, step.settings.crops) == ((View(0.5, 224, "um"),), GRID)
-    assert (step.settings.augmentations, step.settings.stain, step.settings.color_range) == (1, "none", (1.0, 1.0))
+    assert (step.settings.augmentations, step.settings.stain, step.settings.color_range) == (
+        1,
+        "none",
+        (1.0, 1.0),
+    )
 
 
 @pytest.mark.slow
@@ -54,7 +64,11 @@ def test_three_protocols_and_three_heads_beside_published_rows(bach, completed, 
     assert "rakhlin10-lightgbm: boost" in out
     completed("reproduce", "bach-encoder", *words, "--out", tmp_path / "run")
     folder = tmp_path / "run" / "reproduce" / "bach-encoder"
-    for key, row in (("eva", "UNI2-h, linear"), ("thunder", "GenBio-PathFM, kNN"), ("rakhlin10", "LightGBM")):
+    for key, row in (
+        ("eva", "UNI2-h, linear"),
+        ("thunder", "GenBio-PathFM, kNN"),
+        ("rakhlin10", "LightGBM"),
+    ):
         text = (folder / f"{key}.csv").read_text().replace('"', "")
         assert row in text
         assert all(f"{key}-{head}" in text for head in ("logistic", "knn", "lightgbm"))

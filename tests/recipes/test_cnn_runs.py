@@ -29,17 +29,27 @@ def breakhis(tmp_path_factory):
             for magnification in (40, 100, 200):
                 if magnification == 200 and patient:
                     continue
-                folder = root / "histology_slides/breast" / kind / "SOB/x" / f"SOB_{letter}_{tumour}_{slide}"
+                folder = (
+                    root
+                    / "histology_slides/breast"
+                    / kind
+                    / "SOB/x"
+                    / f"SOB_{letter}_{tumour}_{slide}"
+                )
                 folder = folder / f"{magnification}X"
                 folder.mkdir(parents=True)
                 pixels = rng.integers(0, top, (448, 450, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"SOB_{letter}_{tumour}-{slide}-{magnification}-001.png")
+                Image.fromarray(pixels).save(
+                    folder / f"SOB_{letter}_{tumour}-{slide}-{magnification}-001.png"
+                )
     return root
 
 
 def quick(breakhis, run):
     scope = Scope(quick=True, variants=["best", "normal", "decaf"])
-    return reproduce("breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1))
+    return reproduce(
+        "breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +81,21 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
     for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
         folder = run / "40x" / "finetune" / f"2-grouped-{network}-{variant}"
         used = json.loads((folder / "settings.json").read_text())["settings"]
-        said = {one.name: one.value for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)}
+        said = {
+            one.name: one.value
+            for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)
+        }
         both = said.keys() & used.keys() - {"folds"}
         assert {"l2", "precision", "stain", "batch_size", "validation", "augmentations"} <= both
         for name in both:
             value = used[name]
-            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            text = (
+                ", ".join(map(str, value))
+                if isinstance(value, list)
+                else ""
+                if value is None
+                else str(value)
+            )
             assert said[name] == (text or "not set") or value is None, name
     report = (run / "reproduce" / "breakhis-resnet" / "report.html").read_text()
     assert "normal: finetune network" in report
@@ -88,9 +107,20 @@ def test_published_and_obtained_stand_side_by_side(done):
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run; precision has no value where nothing was called malignant
     assert [one.key for one in result.published if one.key != "precision"] == [
-        "networks", "treatments", "patches", "rules", "normal", "levels", "confidence", "overfitting", "curves",
-        "decaf", "papers-f1", "papers-patients", "papers-recognition",
-    ]  # fmt: skip
+        "networks",
+        "treatments",
+        "patches",
+        "rules",
+        "normal",
+        "levels",
+        "confidence",
+        "overfitting",
+        "curves",
+        "decaf",
+        "papers-f1",
+        "papers-patients",
+        "papers-recognition",
+    ]
     networks = rows(folder / "networks.csv")
     assert {row["published"] for row in networks} == {"not printed"}
     obtained = {row["figure"]: row["obtained"] for row in networks}
@@ -99,7 +129,9 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert obtained["kernel3 at 40x"] == ""
     assert "best at 200x" not in obtained
     first = json.loads((result.protocols[0].folder / "metrics.json").read_text())["tables"]
-    assert float(obtained["best at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2"]["accuracy"]["value"])
+    assert float(obtained["best at 40x"]) == pytest.approx(
+        100 * first["breakhis-resnet-stride2"]["accuracy"]["value"]
+    )
     rules = {row["figure"]: row["obtained"] for row in rows(folder / "rules.csv")}
     vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]["value"]
     assert float(rules["vote at 40x"]) == pytest.approx(100 * vote)
@@ -137,7 +169,11 @@ def test_published_and_obtained_stand_side_by_side(done):
 
 def test_the_pictures_of_the_source_are_made(done):
     run, result = done
-    pages = [f"{m}x/explain/best/{method}/index.html" for m in (40, 100) for method in ("activations", "map")]
+    pages = [
+        f"{m}x/explain/best/{method}/index.html"
+        for m in (40, 100)
+        for method in ("activations", "map")
+    ]
     assert [page.relative_to(run).as_posix() for page in result.pictures] == pages
     for page in result.pictures:
         made = rows(page.parent / "explain.csv")
@@ -184,16 +220,36 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
     for number in range(16):
         folder = tmp_path / "images" / "ab"[number % 4 == 0]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"à {number:02d}.png")
-    settings = {"network": "speck", "size": 32, "epochs": 1, "batch_size": 2, "folds": ["2"], "undersample_first": True}
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+            folder / f"à {number:02d}.png"
+        )
+    settings = {
+        "network": "speck",
+        "size": 32,
+        "epochs": 1,
+        "batch_size": 2,
+        "folds": ["2"],
+        "undersample_first": True,
+    }
     content = {
-        "name": "small", "title": "t", "citation": "c", "steps": ["finetune"], "dataset": "folder", "images": 16,
+        "name": "small",
+        "title": "t",
+        "citation": "c",
+        "steps": ["finetune"],
+        "dataset": "folder",
+        "images": 16,
         "finetune": {name: {"value": value, "source": "ours"} for name, value in settings.items()},
-        "variants": {"first": {"source": "x"}}, "quick": {"source": "x", "images_per_class": 2}, "published": [],
-    }  # fmt: skip
+        "variants": {"first": {"source": "x"}},
+        "quick": {"source": "x", "images_per_class": 2},
+        "published": [],
+    }
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
     result = reproduce(
-        str(tmp_path / "small.yaml"), tmp_path / "images", out=tmp_path / "run", scope=Scope(seeds=2), work=Work(jobs=1)
+        str(tmp_path / "small.yaml"),
+        tmp_path / "images",
+        out=tmp_path / "run",
+        scope=Scope(seeds=2),
+        work=Work(jobs=1),
     )
     kept = []
     for run in (tmp_path / "run", tmp_path / "run" / "seed-1"):
@@ -201,8 +257,13 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
         labels = {row["image_id"]: row["label"] for row in rows(folder / "predictions.csv")}
         assert sorted(labels.values()) == ["a"] * 4 + ["b"] * 4
         folds = rows(folder / "folds.csv")
-        assert {row["image_id"] for row in folds} == set(labels)  # nor does any other train or validate
-        assert all(sorted(row["label"] for row in folds if row["fold"] == fold) == [*"aabb"] for fold in "12")
+        assert {row["image_id"] for row in folds} == set(
+            labels
+        )  # nor does any other train or validate
+        assert all(
+            sorted(row["label"] for row in folds if row["fold"] == fold) == [*"aabb"]
+            for fold in "12"
+        )
         kept.append(set(labels))
     assert kept[0] != kept[1]
     banner = "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed"
@@ -212,7 +273,9 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
 
 def test_real_idc_patches(shared, tmp_path, completed):
     images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
-    out, _ = completed("reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1)
+    out, _ = completed(
+        "reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1
+    )
     assert "finetune/2-grouped-patch-resnet-resnet: " in out
     assert "By network (positive is invasive ductal carcinoma)" in out
 
@@ -220,8 +283,12 @@ def test_real_idc_patches(shared, tmp_path, completed):
 def test_plan(breakhis, tmp_path):
     enough = tmp_path / "BreaKHis_v1"
     shutil.copytree(breakhis, enough, ignore=shutil.ignore_patterns("200X"))
-    (stage,) = estimate_recipe("breakhis-resnet", enough, scope=Scope(quick=True), work=Work(jobs=2))
+    (stage,) = estimate_recipe(
+        "breakhis-resnet", enough, scope=Scope(quick=True), work=Work(jobs=2)
+    )
     assert stage.seconds > 0
     assert stage.bytes > 0
     with pytest.raises(InputError, match="no image at 400x is present"):  # as the run itself
-        estimate_recipe("breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=Work(jobs=1))
+        estimate_recipe(
+            "breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=Work(jobs=1)
+        )

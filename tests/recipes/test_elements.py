@@ -13,21 +13,28 @@ RECIPES = ROOT / "apps" / "recipes"
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("make_elements", ROOT / "docs" / "make_elements.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_elements", ROOT / "docs" / "make_elements.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_the_page_shows_the_recipes(maker):
-    assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), "run: python docs/make_elements.py"
+    assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), (
+        "run: python docs/make_elements.py"
+    )
 
 
 def test_tests_that_recipes_name_exist_and_are_shown(maker):
     code = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/test_*.py"))
     existing = set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
     for name in maker.SYSTEMS:
-        text, shown = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8"), "\n".join(maker.section_of(name))
+        text, shown = (
+            (RECIPES / f"{name}.yaml").read_text(encoding="utf-8"),
+            "\n".join(maker.section_of(name)),
+        )
         tests, differences = maker.comments_of(text)
         named = [test for names in tests.values() for test in names]
         assert sorted(named) == sorted(re.findall(r"test_\w{9,}", text))

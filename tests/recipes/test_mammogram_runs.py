@@ -27,13 +27,23 @@ def inbreast(tmp_path_factory):
 def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     """Cross-validation against training on all data with a fixed test list."""
     scope = Scope(quick=True, variants=["cross-validation", "all-data"])
-    result = reproduce("inbreast-inception", inbreast, out=tmp_path, scope=scope, weights=["random"], work=Work(jobs=1))
+    result = reproduce(
+        "inbreast-inception",
+        inbreast,
+        out=tmp_path,
+        scope=scope,
+        weights=["random"],
+        work=Work(jobs=1),
+    )
     cross, every = result.protocols
     assert [one.folder.name for one in result.protocols] == [
         "2-fixed-test-inceptionv3-cross-validation",
         "none-inceptionv3-all-data",
     ]
-    listed = [row["image_id"] for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")]
+    listed = [
+        row["image_id"]
+        for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")
+    ]
     everything = {record.image_id: record.group for record in read_dataset(inbreast).records}
     assert 0 < len(listed) < len(everything)
     apart = {everything[name] for name in listed}
@@ -41,18 +51,27 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         tests = {(row["image_id"], row["fold"]) for row in rows(one.folder / "predictions.csv")}
         assert tests == {(name, fold) for name in listed for fold in folds}
         others = [row for row in rows(one.folder / "folds.csv") if row["part"] != "test"]
-        assert not apart & {everything[row["image_id"]] for row in others}  # no patient of the list trains or validates
-    parts = [(row["image_id"], row["part"]) for row in rows(cross.folder / "folds.csv") if row["part"] != "test"]
+        assert not apart & {
+            everything[row["image_id"]] for row in others
+        }  # no patient of the list trains or validates
+    parts = [
+        (row["image_id"], row["part"])
+        for row in rows(cross.folder / "folds.csv")
+        if row["part"] != "test"
+    ]
     assert sorted(parts) == sorted(
         (name, part) for name in everything if name not in listed for part in ("train", "val")
     )
-    every_train = {row["image_id"] for row in rows(every.folder / "folds.csv") if row["part"] == "train"}
+    every_train = {
+        row["image_id"] for row in rows(every.folder / "folds.csv") if row["part"] == "train"
+    }
     assert every_train == set(everything) - set(listed)
     assert any(line.startswith("NO VALIDATION") for line in every.banners)
     assert any(line.startswith("fixed test list: ") for line in cross.banners)
     contrast = next(one for one in result.published if one.key == "contrast")
-    assert "training on all data gives a higher AUC than cross-validation with validation parts. Here: not judged" in (
-        contrast.note
+    assert (
+        "training on all data gives a higher AUC than cross-validation with validation parts. Here: not judged"
+        in (contrast.note)
     )
     by_name = {figure.name: figure.obtained for figure in contrast.figures}
     means = cross.metrics["two_class"]["auc_per_fold"]
@@ -62,29 +81,55 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
     methods = ("deconvnet", "masking", "taylor", "maximisation")
-    pages = [tmp_path / "explain" / "cross-validation" / method / "index.html" for method in methods]
+    pages = [
+        tmp_path / "explain" / "cross-validation" / method / "index.html" for method in methods
+    ]
     assert [*result.pictures] == pages
     for page in pages[:3]:
         made = rows(page.parent / "explain.csv")
         assert {row["label"] for row in made} == {"negative", "positive"}
-        assert {row["image_id"] for row in made} <= set(listed)  # of the test list, on which no network trained
-        values = [np.load(page.parent / row["arrays"], allow_pickle=False)["values"] for row in made]
+        assert {row["image_id"] for row in made} <= set(
+            listed
+        )  # of the test list, on which no network trained
+        values = [
+            np.load(page.parent / row["arrays"], allow_pickle=False)["values"] for row in made
+        ]
         assert all(np.isfinite(found).all() for found in values)
         if page.parent.name == "masking":  # a layer with places
             assert all(0 < found.mean() < 1 for found in values)
     (excited,) = rows(pages[3].parent / "explain.csv")
-    assert np.load(pages[3].parent / excited["arrays"], allow_pickle=False)["excited"].shape == (2, 96, 96, 3)
+    assert np.load(pages[3].parent / excited["arrays"], allow_pickle=False)["excited"].shape == (
+        2,
+        96,
+        96,
+        3,
+    )
 
 
-def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbreast, tmp_path, monkeypatch):
+def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
+    inbreast, tmp_path, monkeypatch
+):
     """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each.
 
     And images of a patient on both sides, without a validation part.
     """
-    for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
+    for place in (
+        "outputs.write_report",
+        "training.write_run_report",
+    ):  # drawn elsewhere, and half of the time here
         monkeypatch.setattr(f"bchisto.crossval.{place}", lambda *args, **options: None)
-    content = yaml.safe_load((files("bchisto.apps.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
-    small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
+    content = yaml.safe_load(
+        (files("bchisto.apps.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8")
+    )
+    small = {
+        "network": "speck",
+        "size": 32,
+        "epochs": 2,
+        "patience": 1,
+        "batch_size": 4,
+        "folds": ["2"],
+        "copies": [],
+    }
     del content["explain"]
     for name in ("top", "freeze", "weights", "tensorboard"):
         del content["finetune"][name]
@@ -95,9 +140,12 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbre
     content["published"] = content["published"][:1]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     result = reproduce(
-        str(tmp_path / "small.yaml"), inbreast, out=tmp_path / "run", work=Work(jobs=1),
+        str(tmp_path / "small.yaml"),
+        inbreast,
+        out=tmp_path / "run",
+        work=Work(jobs=1),
         scope=Scope(seeds=3, variants=variants),
-    )  # fmt: skip
+    )
     image = next(one for one in result.protocols if one.folder.name == "2-speck-image-level")
     assert any(line.startswith("NO VALIDATION") for line in image.banners)
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
@@ -111,7 +159,9 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbre
 def masses(tmp_path_factory):
     root = tmp_path_factory.mktemp("masses") / "CBIS-DDSM"
     kinds = ("BENIGN", "MALIGNANT")
-    cases = [(f"P_{n:05d}", "test" if n % 4 == 0 else "train", kinds[n // 2 % 2]) for n in range(32)]
+    cases = [
+        (f"P_{n:05d}", "test" if n % 4 == 0 else "train", kinds[n // 2 % 2]) for n in range(32)
+    ]
     miniatures.write_cbis(root, cases)
     return root
 
@@ -119,19 +169,31 @@ def masses(tmp_path_factory):
 def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     model = build_network("googlenet", classes=1000)
     path = tmp_path / "googlenet.npz"
-    np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})
+    np.savez(
+        path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights}
+    )
     scope, weights = Scope(quick=True, variants=["googlenet", "baseline"]), [f"googlenet={path}"]
-    result = reproduce("ddsm-masses", masses, out=tmp_path / "run", scope=scope, work=Work(jobs=1), weights=weights)
+    result = reproduce(
+        "ddsm-masses", masses, out=tmp_path / "run", scope=scope, work=Work(jobs=1), weights=weights
+    )
     assert not any("RANDOM START" in banner for banner in result.banners)
     settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
     assert settings["settings"]["rate_multipliers"] == [
-        ["conv", 0.1], ["inception", 0.1], ["inception_5a", 1.0], ["inception_5b", 1.0], ["classes", 10.0]
-    ]  # fmt: skip
-    figures = {one.name: one for one in next(c for c in result.published if c.key == "test").figures}
+        ["conv", 0.1],
+        ["inception", 0.1],
+        ["inception_5a", 1.0],
+        ["inception_5b", 1.0],
+        ["classes", 10.0],
+    ]
+    figures = {
+        one.name: one for one in next(c for c in result.published if c.key == "test").figures
+    }
     assert figures["googlenet: accuracy"].published == 0.929
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
-    counted = {one.name: one for one in next(c for c in result.published if c.key == "parameters").figures}
+    counted = {
+        one.name: one for one in next(c for c in result.published if c.key == "parameters").figures
+    }
     assert counted["googlenet"].cells()[:2] == ["5.0", "6.0"]
     test = next(one for one in result.published if one.key == "test")
     assert "GoogLeNet is the best. Here: not run" in test.note
@@ -141,10 +203,16 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     (page,) = result.pictures
     assert page == tmp_path / "run" / "explain" / "googlenet" / "saliency" / "index.html"
     listed = {row["image_id"] for row in rows(page.parent.parent / "images.csv")}
-    assert listed <= {row["image_id"] for row in rows(result.protocols[0].folder / "predictions-validation.csv")}
-    assert not listed & {row["image_id"] for row in rows(result.protocols[0].folder / "predictions.csv")}
+    assert listed <= {
+        row["image_id"] for row in rows(result.protocols[0].folder / "predictions-validation.csv")
+    }
+    assert not listed & {
+        row["image_id"] for row in rows(result.protocols[0].folder / "predictions.csv")
+    }
     boxes = {one.image_id: one.box for one in read_dataset(masses, context="large").records}
-    for row in rows(page.parent / "explain.csv"):  # each mass in its context, and not the whole mammogram
+    for row in rows(
+        page.parent / "explain.csv"
+    ):  # each mass in its context, and not the whole mammogram
         left, top, right, bottom = boxes[row["image_id"]]
         with np.load(page.parent / row["arrays"], allow_pickle=False) as arrays:
             assert arrays["values"].shape == (bottom - top, right - left)
@@ -152,7 +220,11 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     bundle = result.protocols[1].folder / "model.bchisto"
     found = predict(bundle, [masses], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert found.images == len(read_dataset(masses).records)
-    expected = {row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")}
+    expected = {
+        row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")
+    }
     for row in rows(tmp_path / "p.csv"):
         if row["image_id"] in expected:
-            assert float(row["p_benign"]) == pytest.approx(float(expected[row["image_id"]]["p_benign"]), rel=1e-4)
+            assert float(row["p_benign"]) == pytest.approx(
+                float(expected[row["image_id"]]["p_benign"]), rel=1e-4
+            )

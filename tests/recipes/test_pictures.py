@@ -28,8 +28,12 @@ from bchisto.evaluate import PredictionTable
     ],
 )
 def test_a_section_that_does_not_fit_is_refused_before_any_work(tmp_path, change, message):
-    content = yaml.safe_load((files("bchisto.apps.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8"))
-    content["explain"] |= {name: {"value": value, "source": "ours"} for name, value in change.items()}
+    content = yaml.safe_load(
+        (files("bchisto.apps.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8")
+    )
+    content["explain"] |= {
+        name: {"value": value, "source": "ours"} for name, value in change.items()
+    }
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.raises(InputError) as said:
@@ -41,8 +45,9 @@ def test_a_section_that_does_not_fit_is_refused_before_any_work(tmp_path, change
 def test_a_layer_goes_to_the_methods_that_look_at_one():
     found = pictures_of(load_recipe("breakhis-resnet"))
     assert [(one.method, one.layer, one.target) for one in found.asked] == [
-        ("activations", "first", "malignant"), ("map", "", "malignant"),
-    ]  # fmt: skip
+        ("activations", "first", "malignant"),
+        ("map", "", "malignant"),
+    ]
     assert found.images_per_class == 4
     assert pictures_of(load_recipe("breakhis-resnet"), quick=True).images_per_class == 1
     assert pictures_of(load_recipe("idc-patches")) is None
@@ -52,10 +57,17 @@ def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_not
     """By hand, of class a: b1 (0.9), b2 (0.8), b4 (0.6) right, b3 (0.7 for b) wrong; of b one, which is wrong."""
     shares = np.array([[0.8, 0.2], [0.9, 0.1], [0.3, 0.7], [0.85, 0.15], [0.6, 0.4]])
     table = PredictionTable.from_probabilities(
-        name="net", classes=["a", "b"], image_ids=["b2", "b1", "b3", "é 1", "b4"], labels=[*"aaaba"],
-        probabilities=shares, folds=[1] * 5, groups=[None] * 5,
-    )  # fmt: skip
-    result = SimpleNamespace(panel=SimpleNamespace(table=table), model=tmp_path / "gone.bchisto", folder=tmp_path)
+        name="net",
+        classes=["a", "b"],
+        image_ids=["b2", "b1", "b3", "é 1", "b4"],
+        labels=[*"aaaba"],
+        probabilities=shares,
+        folds=[1] * 5,
+        groups=[None] * 5,
+    )
+    result = SimpleNamespace(
+        panel=SimpleNamespace(table=table), model=tmp_path / "gone.bchisto", folder=tmp_path
+    )
     trained = [
         Trained(name, tmp_path, ImageSelection(tmp_path), result) for name in ("best", "normal")
     ]  # no pictures of `normal` are asked for

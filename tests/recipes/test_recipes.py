@@ -31,7 +31,9 @@ SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception"
 
 
 def steps_of(recipe, variant, **order):
-    return build_steps(recipe, ReproduceRequest(images=Path("images"), run=Path("run"), **order), variant)
+    return build_steps(
+        recipe, ReproduceRequest(images=Path("images"), run=Path("run"), **order), variant
+    )
 
 
 def network(recipe, variant, **order):
@@ -47,7 +49,10 @@ def test_every_variant_is_a_setting_of_the_commands(name):
         for variant, change in recipe.variants.items():
             steps = steps_of(recipe, variant, quick=quick)
             assert [step.kind for step in steps] == change.get("steps", list(recipe.steps))
-            assert [step.settings.name for step in steps if step.kind == "finetune"] in ([], [variant])
+            assert [step.settings.name for step in steps if step.kind == "finetune"] in (
+                [],
+                [variant],
+            )
     for table in recipe.published:
         if table["kind"] in ("variants", "scores", "validation"):
             assert set(table["rows"]) <= set(recipe.variants)
@@ -62,13 +67,36 @@ def test_the_published_settings_of_the_ddsm_system():
     weights = ("googlenet=g.npz", "alexnet=a.npz")
     found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]
-    assert (google.optimizer, google.learning_rate, google.dropout, google.epochs) == ("sgd", 0.01, 0.2, 30)
+    assert (google.optimizer, google.learning_rate, google.dropout, google.epochs) == (
+        "sgd",
+        0.01,
+        0.2,
+        30,
+    )
     assert dict(google.rate_multipliers) == {
-        "conv": 0.1, "inception": 0.1, "inception_5a": 1, "inception_5b": 1, "classes": 10
-    }  # fmt: skip
-    assert (alex.optimizer, alex.learning_rate, alex.dropout, alex.epochs) == ("adam", 0.001, 0.5, 30)
-    assert (dict(alex.rate_multipliers), alex.fresh, alex.weights) == ({"conv": 0.1}, ("fc", "classes"), "a.npz")
-    assert (base.optimizer, base.learning_rate, base.batch_size, base.epochs) == ("adam", 0.001, 64, 35)
+        "conv": 0.1,
+        "inception": 0.1,
+        "inception_5a": 1,
+        "inception_5b": 1,
+        "classes": 10,
+    }
+    assert (alex.optimizer, alex.learning_rate, alex.dropout, alex.epochs) == (
+        "adam",
+        0.001,
+        0.5,
+        30,
+    )
+    assert (dict(alex.rate_multipliers), alex.fresh, alex.weights) == (
+        {"conv": 0.1},
+        ("fc", "classes"),
+        "a.npz",
+    )
+    assert (base.optimizer, base.learning_rate, base.batch_size, base.epochs) == (
+        "adam",
+        0.001,
+        64,
+        35,
+    )
     assert base.weights == "random"
     assert found["alexnet-small"].augmentations == ()
     tables = {table["key"]: table["rows"] for table in recipe.published}
@@ -81,10 +109,16 @@ def test_the_published_settings_of_the_other_systems():
     """What the article on IDC and the project on INbreast print, written down again."""
     patches = network(load_recipe("idc-patches"), "resnet")
     assert "rotation:10" in patches.augmentations
-    assert {"isometries", "translation", "magnification"} <= {name.partition(":")[0] for name in patches.augmentations}
+    assert {"isometries", "translation", "magnification"} <= {
+        name.partition(":")[0] for name in patches.augmentations
+    }
     assert patches.sampling == "under"
     mammograms = network(load_recipe("inbreast-inception"), "cross-validation")
-    assert (mammograms.optimizer, mammograms.learning_rate, mammograms.batch_size) == ("adam", 0.001, 32)
+    assert (mammograms.optimizer, mammograms.learning_rate, mammograms.batch_size) == (
+        "adam",
+        0.001,
+        32,
+    )
     assert set(mammograms.augmentations) == {"mirror", "brightness", "noise"}
     assert network(load_recipe("inbreast-inception"), "cross-validation", quick=True).copies == ()
 
@@ -112,7 +146,9 @@ def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     assert plain == "alexnet began untrained; published weights were not given"
     assert comparable_note([plain]) == ""
     assert untrained_notice(FinetuneSettings("patch-resnet")) is None
-    assert untrained_notice(FinetuneSettings("mobilenetv2", weights="random")).startswith("RANDOM WEIGHTS: ")
+    assert untrained_notice(FinetuneSettings("mobilenetv2", weights="random")).startswith(
+        "RANDOM WEIGHTS: "
+    )
 
 
 def test_the_steps_of_the_published_ensemble():
@@ -132,10 +168,17 @@ def test_the_steps_of_the_published_ensemble():
     assert again == describe  # the same descriptors, made once
     assert other.folds == FoldChoice(("eva",))
     (larger, _) = steps_of(recipe, "published", full_scale=True)
-    assert [str(view) for view in larger.settings.views] == ["0.5:400", "0.5:650", "1.0:800", "1.0:1300"]
+    assert [str(view) for view in larger.settings.views] == [
+        "0.5:400",
+        "0.5:650",
+        "1.0:800",
+        "1.0:1300",
+    ]
     small, few = steps_of(recipe, "published", quick=True)
     assert (small.settings.augmentations, small.settings.crops, few.settings.seeds) == (4, 1, 1)
-    assert few.folds == boost.folds  # the folds are the point of the variant; a quick run cuts the list down
+    assert (
+        few.folds == boost.folds
+    )  # the folds are the point of the variant; a quick run cuts the list down
 
 
 def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifiers():
@@ -144,14 +187,21 @@ def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifie
     describe, boost = steps_of(recipe, "published")
     again, boosted = steps_of(recipe.reseeded(2), "published")
     assert (describe.settings.seed, again.settings.seed) == (0, 2)
-    params = [model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7) for step in (boost, boosted)]
+    params = [
+        model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7)
+        for step in (boost, boosted)
+    ]
     assert params[0] == params[1]
 
 
 def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     recipe = load_recipe("breakhis-resnet")
     (tuned,) = steps_of(recipe, "sliding-64")
-    assert (tuned.settings.patches, tuned.settings.size, tuned.settings.l2) == ("sliding:64:0.5", 64, 0.0001)
+    assert (tuned.settings.patches, tuned.settings.size, tuned.settings.l2) == (
+        "sliding:64:0.5",
+        64,
+        0.0001,
+    )
     (tuned,) = steps_of(recipe, "sliding-64", quick=True)
     assert (tuned.settings.patches, tuned.folds.folds) == ("sliding:64:0", ("2",))
     (official,) = steps_of(recipe, "official", quick=True)
@@ -160,7 +210,9 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     assert (str(describe.settings.encoders[0]), describe.settings.stain) == ("resnet50", "none")
     assert (boost.settings.heads, boost.folds.folds) == (("logistic",), ("2",))
     (fixed,) = steps_of(load_recipe("inbreast-inception"), "all-data", quick=True)
-    assert fixed.test == FixedTest(1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"), seed=0)
+    assert fixed.test == FixedTest(
+        1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"), seed=0
+    )
     assert isinstance(fixed, FinetuneStep)
     assert fixed.extras.tensorboard
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
@@ -171,9 +223,18 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     ("variant", "message"),
     [
         ({"finetune": {"epoch": 3}}, "recipe idc-patches: finetune.epoch: no such setting"),
-        ({"steps": ["featurize"], "featurize": {"encoders": ["a"], "view": []}}, "featurize.view: no such setting"),
-        ({"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"], "x": 1}}, "boost.x: no such setting"),
-        ({"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"]}}, "boost needs the step featurize before it"),
+        (
+            {"steps": ["featurize"], "featurize": {"encoders": ["a"], "view": []}},
+            "featurize.view: no such setting",
+        ),
+        (
+            {"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"], "x": 1}},
+            "boost.x: no such setting",
+        ),
+        (
+            {"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"]}},
+            "boost needs the step featurize before it",
+        ),
     ],
 )
 def test_settings_that_there_are_not(variant, message):
@@ -188,9 +249,14 @@ def fake(tmp_path, name, right):
     labels = ["benign", "malignant"] * 10
     p = np.array([[0.9, 0.1] if (k % 2 == 0) == (k < right) else [0.1, 0.9] for k in range(20)])
     table = PredictionTable.from_probabilities(
-        name=name, classes=["benign", "malignant"], image_ids=[f"{k}.png" for k in range(20)], labels=labels,
-        probabilities=p, folds=[1] * 20, groups=[None] * 20,
-    )  # fmt: skip
+        name=name,
+        classes=["benign", "malignant"],
+        image_ids=[f"{k}.png" for k in range(20)],
+        labels=labels,
+        probabilities=p,
+        folds=[1] * 20,
+        groups=[None] * 20,
+    )
     return Obtained(tmp_path, Panel(table, measure(table, bootstrap=50)))
 
 
@@ -202,7 +268,9 @@ def networks_of(tmp_path, right, *, at=40):
 def concluded(*seeds, note=""):
     recipe = load_recipe("breakhis-resnet")
     (table,) = (t for t in recipe.published if t["key"] == "networks")
-    (found,) = compare_published([table], Runs(recipe.first, seeds[0], recipe.magnifications, seeds[1:]), note=note)
+    (found,) = compare_published(
+        [table], Runs(recipe.first, seeds[0], recipe.magnifications, seeds[1:]), note=note
+    )
     return found
 
 
@@ -217,7 +285,11 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
         "at 200x; not run at 400x."
     )
     by_name = {figure.name: figure.obtained for figure in found.figures}
-    assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (100.0, 70.0, 70.0)
+    assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (
+        100.0,
+        70.0,
+        70.0,
+    )
     scattered = [networks_of(tmp_path, {"best": right}) for right in (20, 20, 14)]
     assert "Here: not settled at 40x" in concluded(*scattered).note
 
@@ -225,14 +297,21 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
 def test_conclusions_that_are_not_judged(tmp_path):
     seed = networks_of(tmp_path, {"best": 20})
     few = concluded(seed, seed).note.partition("\nConclusion: doubled")[0]
-    assert few.endswith("Here: not judged (2 of 3 seeds) at 40x; not run at 100x, at 200x, at 400x.")
+    assert few.endswith(
+        "Here: not judged (2 of 3 seeds) at 40x; not run at 100x, at 200x, at 400x."
+    )
     quick = concluded(seed, seed, seed, note="Not comparable (quick).")
     assert "not judged (not comparable) at 40x" in quick.note
 
 
 def test_what_keeps_figures_from_being_compared():
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
-    assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
+    assert (
+        comparable_note(
+            ["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]
+        )
+        == ""
+    )
     assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
 
 
@@ -250,7 +329,9 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
 
 def test_precision_and_recall_by_hand(tmp_path):
     recipe = load_recipe("ddsm-masses")
-    recipe = type(recipe)(**{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "test"]})
+    recipe = type(recipe)(
+        **{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "test"]}
+    )
     runs = Runs(recipe.first, {("baseline", None): fake(tmp_path, "baseline", 15)})
     (found,) = compare_published(recipe.published, runs, note="")
     by_name = {figure.name: figure for figure in found.figures}
@@ -259,12 +340,23 @@ def test_precision_and_recall_by_hand(tmp_path):
     assert by_name["baseline: recall"].obtained == pytest.approx(7 / 10)
     assert by_name["baseline: precision"].obtained == pytest.approx(7 / 9)
     assert by_name["baseline: accuracy"].difference == pytest.approx(0.75 - 0.604)
-    np.testing.assert_allclose(by_name["baseline: recall"].interval, proportion_confint(7, 10, method="beta"))
+    np.testing.assert_allclose(
+        by_name["baseline: recall"].interval, proportion_confint(7, 10, method="beta")
+    )
 
 
 def judged(kind, rows, runs, **more):
     claim = {"says": "a beats b", "better": ["a"], "than": ["b"]}
-    table = {"key": "x", "title": "x", "source": "x", "kind": kind, "rows": rows, "claim": claim, "digits": 1, **more}
+    table = {
+        "key": "x",
+        "title": "x",
+        "source": "x",
+        "kind": kind,
+        "rows": rows,
+        "claim": claim,
+        "digits": 1,
+        **more,
+    }
     (found,) = compare_published([table], Runs("a", runs[0], (None,), runs[1:]), note="")
     return found.note.partition("Here: ")[2]
 
@@ -277,7 +369,9 @@ def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
         for name, right, value in (("a", 20, 0.801), ("b", 14, 0.8)):
             run = fake(tmp_path / f"{seed}{name}", name, right)
             run.folder.mkdir()
-            content = {"run": {"curves": {"1": {"accuracy": [value + seed * 1e-4], "val_accuracy": [0.5]}}}}
+            content = {
+                "run": {"curves": {"1": {"accuracy": [value + seed * 1e-4], "val_accuracy": [0.5]}}}
+            }
             (run.folder / "metrics.json").write_text(json.dumps(content))
             made[name, None] = run
         runs.append(made)
@@ -288,12 +382,18 @@ def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
 def listed(tmp_path, name, right, folds):
     """A table of 40 images of 20 patients, each tested in every fold; the first `right` of them are ranked right."""
     rows = [(k, fold) for fold in range(1, folds + 1) for k in range(40)]
-    p = np.array([0.5 + (0.4 if k < right else -0.4) * (1 if k % 2 else -1) + 0.001 * k for k, _ in rows])
+    p = np.array(
+        [0.5 + (0.4 if k < right else -0.4) * (1 if k % 2 else -1) + 0.001 * k for k, _ in rows]
+    )
     table = PredictionTable.from_probabilities(
-        name=name, classes=["negative", "positive"], image_ids=[f"{k}.png" for k, _ in rows],
-        labels=["positive" if k % 2 else "negative" for k, _ in rows], probabilities=np.stack([1 - p, p], axis=1),
-        folds=[fold for _, fold in rows], groups=[f"p{k // 2}" for k, _ in rows],
-    )  # fmt: skip
+        name=name,
+        classes=["negative", "positive"],
+        image_ids=[f"{k}.png" for k, _ in rows],
+        labels=["positive" if k % 2 else "negative" for k, _ in rows],
+        probabilities=np.stack([1 - p, p], axis=1),
+        folds=[fold for _, fold in rows],
+        groups=[f"p{k // 2}" for k, _ in rows],
+    )
     return Obtained(tmp_path, Panel(table, measure(table, TwoClassView("positive"), bootstrap=50)))
 
 
@@ -308,17 +408,31 @@ def test_a_validation_part_is_judged(tmp_path):
             table = run.panel.table
             labels = [table.classes[label] for label in table.labels]
             rows = [*zip(table.image_ids, labels, table.groups, table.folds, strict=True)]
-            write_predictions(run.folder / "predictions-validation.csv", classes=table.classes, rows=rows,
-                              probabilities=table.probabilities)  # fmt: skip
+            write_predictions(
+                run.folder / "predictions-validation.csv",
+                classes=table.classes,
+                rows=rows,
+                probabilities=table.probabilities,
+            )
             tested = listed(tmp_path, name, 20, 1)
             made[name, None] = Obtained(run.folder, tested.panel)
         runs.append(made)
     said = judged("validation", {"a": 90, "b": 66}, runs)
     assert said.startswith("holds (difference +70.0 points")
     (table,) = compare_published(
-        [{"key": "x", "title": "x", "source": "x", "kind": "validation", "rows": {"a": 90, "b": 66}, "digits": 0}],
-        Runs("a", runs[0]), note="",
-    )  # fmt: skip
+        [
+            {
+                "key": "x",
+                "title": "x",
+                "source": "x",
+                "kind": "validation",
+                "rows": {"a": 90, "b": 66},
+                "digits": 0,
+            }
+        ],
+        Runs("a", runs[0]),
+        note="",
+    )
     assert [(one.published, round(one.obtained)) for one in table.figures] == [(90, 100), (66, 30)]
     (runs[0]["b", None].folder / "predictions-validation.csv").unlink()
     runs[0]["b", None] = Obtained(runs[0]["b", None].folder, runs[0]["b", None].panel)
@@ -333,9 +447,14 @@ def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
     paired = compare_tables(one, seed["a", None].panel.table)["differences"]["auc"]
     middle = 100 * paired["value"]
     half = max(middle - 100 * paired["interval"][0], 100 * paired["interval"][1] - middle)
-    assert said == f"holds (difference {middle:+.1f} points, 95 % CI {middle - half:+.1f} to {middle + half:+.1f})."
+    assert (
+        said
+        == f"holds (difference {middle:+.1f} points, 95 % CI {middle - half:+.1f} to {middle + half:+.1f})."
+    )
     others = {("a", None): seed["a", None], ("b", None): fake(tmp_path, "b", 12)}
-    assert judged("variants", {"a": None, "b": None}, [others] * 3, metric="auc_mean").startswith("not judged (no pair")
+    assert judged("variants", {"a": None, "b": None}, [others] * 3, metric="auc_mean").startswith(
+        "not judged (no pair"
+    )
 
 
 @pytest.mark.parametrize(
@@ -359,8 +478,17 @@ def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
     ],
 )
 def test_every_form_of_a_conclusion(tmp_path, claim, said):
-    seed = {(name, None): fake(tmp_path, name, right) for name, right in (("a", 20), ("b", 4), ("c", 19))}
-    found = judged("variants", dict.fromkeys("abc"), [seed] * 3, metric="accuracy", claim={"says": "x", **claim})
+    seed = {
+        (name, None): fake(tmp_path, name, right)
+        for name, right in (("a", 20), ("b", 4), ("c", 19))
+    }
+    found = judged(
+        "variants",
+        dict.fromkeys("abc"),
+        [seed] * 3,
+        metric="accuracy",
+        claim={"says": "x", **claim},
+    )
     assert found.startswith(said)
 
 
@@ -372,7 +500,10 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
             folder = tmp_path / f"{seed}-{at}"
             folder.mkdir()
             run = fake(tmp_path, "v", 15)
-            metrics = {**run.panel.metrics, "auc": {"value": auc, "interval": [auc - 0.1, auc + 0.08]}}
+            metrics = {
+                **run.panel.metrics,
+                "auc": {"value": auc, "interval": [auc - 0.1, auc + 0.08]},
+            }
             (folder / "metrics.json").write_text(json.dumps({"tables": {"x (patch)": metrics}}))
             found["v", at] = replace(run, folder=folder)
         runs.append(found)
@@ -398,7 +529,9 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
         return SimpleNamespace(step=len(asked) / 8)
 
     monkeypatch.setattr(runner, "time_training", timed)
-    monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
+    monkeypatch.setattr(
+        Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1"))
+    )
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
     part = Part(tmp_path, None, tmp_path)
     found = runner.training_times(recipe, steps, part, folder=tmp_path)
@@ -429,7 +562,11 @@ def test_conclusions_of_no_known_form(claim, message):
     with pytest.raises(InputError, match=message):
         check_claim("the table x", {"says": "x", **claim}, table)
     with pytest.raises(InputError, match=r"has no claim\.metric: its rows have several figures"):
-        check_claim("x", {"says": "x", "better": ["a"], "than": ["b"]}, {"kind": "scores", "rows": {"a": {}, "b": {}}})
+        check_claim(
+            "x",
+            {"says": "x", "better": ["a"], "than": ["b"]},
+            {"kind": "scores", "rows": {"a": {}, "b": {}}},
+        )
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -448,7 +585,9 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     found = read_fold_list(path)
     tested = {image for image, _, part in found if part == "test"}
     assert len(tested) == 4
-    assert all({i for i, f, p in found if f == fold and p == "test"} == tested for fold in range(1, 6))
+    assert all(
+        {i for i, f, p in found if f == fold and p == "test"} == tested for fold in range(1, 6)
+    )
     train = [{i for i, f, p in found if f == fold and p == "train"} for fold in range(1, 6)]
     assert all(len(one) == 16 and not one & tested for one in train)
     left = [{i for i, f, p in found if f == fold and p == "val"} for fold in range(1, 6)]
@@ -458,7 +597,9 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     assert every.folds == ("none",)
     assert set(every.test_list.read_text().split()[1:]) == tested
     with pytest.raises(InputError, match="test_fold 7: choose one of 1, 2, 3, 4, 5, 6"):
-        FixedTest(7, FoldChoice(("6",)), Path("l"), seed=0).choice(part, FoldChoice(("5",)), reading={}, held=True)
+        FixedTest(7, FoldChoice(("6",)), Path("l"), seed=0).choice(
+            part, FoldChoice(("5",)), reading={}, held=True
+        )
 
 
 @pytest.mark.parametrize(("wrong", "said"), [(1, "not settled"), (30, "holds")])
@@ -478,11 +619,15 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
         shares = {"vote": 1.0, "exist": 1 - wrong / 80}
         content = {
             "tables": {
-                f"x (image, {rule})": {"accuracy": {"value": share, "interval": None}} for rule, share in shares.items()
+                f"x (image, {rule})": {"accuracy": {"value": share, "interval": None}}
+                for rule, share in shares.items()
             },
-            "run": {"classes": ["benign", "malignant"], "protocol": "p", "two_class": {
-                "positive": ["malignant"], "rule": "sum", "thresholds": [0.5]}},
-        }  # fmt: skip
+            "run": {
+                "classes": ["benign", "malignant"],
+                "protocol": "p",
+                "two_class": {"positive": ["malignant"], "rule": "sum", "thresholds": [0.5]},
+            },
+        }
         (folder / "metrics.json").write_text(json.dumps(content))
         runs.append({("v", None): replace(fake(tmp_path, "v", 20), folder=folder)})
     claim = {"says": "x", "better": ["vote"], "than": ["exist"]}
@@ -501,11 +646,20 @@ def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
         probabilities = np.eye(2)[predicted] * 0.8 + 0.1
         tables.append(
             PredictionTable(
-                name=name, classes=("benign", "malignant"), image_ids=tuple(map(str, range(20))), labels=labels,
-                probabilities=probabilities, predicted=predicted, folds=(None,) * 20, groups=(None,) * 20,
+                name=name,
+                classes=("benign", "malignant"),
+                image_ids=tuple(map(str, range(20))),
+                labels=labels,
+                probabilities=probabilities,
+                predicted=predicted,
+                folds=(None,) * 20,
+                groups=(None,) * 20,
             )
-        )  # fmt: skip
-    of_accuracy, of_precision = compare_tables(*tables)["differences"]["accuracy"], precision_difference(*tables)
+        )
+    of_accuracy, of_precision = (
+        compare_tables(*tables)["differences"]["accuracy"],
+        precision_difference(*tables),
+    )
     for metric, found in (("accuracy", of_accuracy), ("precision", of_precision)):
         half = half_width(Shown(tables[1], (None, None)), Shown(tables[0], (None, None)), metric)
         assert half is not None

@@ -31,16 +31,30 @@ def small(**changes):
     """The published recipe with a small encoder on small images."""
     recipe = load_recipe("rakhlin2018")
     content = {
-        "name": "small", "title": "t", "citation": "c", "dataset": "bach", "images": 400,
+        "name": "small",
+        "title": "t",
+        "citation": "c",
+        "dataset": "bach",
+        "images": 400,
         "steps": ["featurize", "boost"],
-        "featurize": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["featurize"].items()},
-        "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
-        "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "views": ["0.5:32"]},
+        "featurize": {
+            name: {"value": s.value, "source": s.source}
+            for name, s in recipe.sections["featurize"].items()
+        },
+        "boost": {
+            name: {"value": s.value, "source": s.source}
+            for name, s in recipe.sections["boost"].items()
+        },
+        "variants": recipe.variants,
+        "quick": recipe.quick,
+        "full_scale": {"source": "x", "views": ["0.5:32"]},
         "published": [
-            {**table, "rows": {**EXTRA.get(table["kind"], {}), **table["rows"]}} if "rows" in table else table
+            {**table, "rows": {**EXTRA.get(table["kind"], {}), **table["rows"]}}
+            if "rows" in table
+            else table
             for table in recipe.published
         ],
-    }  # fmt: skip
+    }
     content["featurize"]["encoders"]["value"] = ["tiny"]
     content["featurize"]["views"]["value"] = ["1.0:48"]
     return {**content, **changes}
@@ -74,10 +88,21 @@ def done(tmp_path_factory, bach):
 def test_the_recipe_is_what_the_commands_default_to():
     recipe = load_recipe("rakhlin2018")
     values, defaults = recipe.values("featurize"), FeaturizeSettings()
-    for name in ("augmentations", "crops", "pool", "stain_fallback", "precision", "batch_size", "seed"):
+    for name in (
+        "augmentations",
+        "crops",
+        "pool",
+        "stain_fallback",
+        "precision",
+        "batch_size",
+        "seed",
+    ):
         given = getattr(defaults, name)
         assert type(given)(values[name]) == given, name
-    assert (values["stain"], defaults.stain) == ("macenko-published", "macenko")  # which leaves ink and borders out
+    assert (values["stain"], defaults.stain) == (
+        "macenko-published",
+        "macenko",
+    )  # which leaves ink and borders out
     assert tuple(map(float, values["color_range"])) == defaults.color_range
     # the code ran on Keras 2.1.3; today's ResNet-50 is a variant of the recipe, and what the command takes
     assert values["encoders"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
@@ -99,7 +124,10 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     rows = rows_of(source)
     folder = tmp_path / "x"
     folder.mkdir()
-    for name, extra in (("predictions.csv", {}), ("predictions-by-model.csv", {"store": "other", "seed": "0"})):
+    for name, extra in (
+        ("predictions.csv", {}),
+        ("predictions-by-model.csv", {"store": "other", "seed": "0"}),
+    ):
         with (folder / name).open("w", newline="") as handle:
             header = ["image_id", "label", "group", "fold", *(f"p_{c}" for c in classes), *extra]
             writer = csv.DictWriter(handle, header)
@@ -108,18 +136,34 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
                 p = {f"p_{c}": float(c == match_class(row["predicted"], classes)) for c in classes}
                 label = match_class(row["label"], classes)
                 writer.writerow(
-                    {"image_id": row["image_id"], "label": label, "group": "", "fold": row["fold"], **p, **extra}
+                    {
+                        "image_id": row["image_id"],
+                        "label": label,
+                        "group": "",
+                        "fold": row["fold"],
+                        **p,
+                        **extra,
+                    }
                 )
     (table,) = read_predictions(folder / "predictions.csv")
     metrics = measure(table, TwoClassView(rule="max"), bootstrap=200)
     (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
     runs = Runs("published", {("published", None): Obtained(folder, Panel(table, metrics))})
-    found = {c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")}
-    assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx([0] * 10)
+    found = {
+        c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")
+    }
+    assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx(
+        [0] * 10
+    )
     assert [figure.difference for figure in found["confusion"].figures] == pytest.approx([0] * 16)
-    assert [figure.difference for figure in found["two-class-by-fold"].figures] == pytest.approx([0] * 10)
+    assert [figure.difference for figure in found["two-class-by-fold"].figures] == pytest.approx(
+        [0] * 10
+    )
     two_class = found["two-class"].figures[0]
-    assert (two_class.obtained, two_class.paired) == (pytest.approx(93.75), pytest.approx((0.0, 0.0), abs=1e-9))
+    assert (two_class.obtained, two_class.paired) == (
+        pytest.approx(93.75),
+        pytest.approx((0.0, 0.0), abs=1e-9),
+    )
     assert two_class.obtained_spread == pytest.approx(2.3, abs=0.05)
     fusion = next(figure for figure in found["accuracy"].figures if figure.name == "Model fusion")
     assert fusion.obtained == pytest.approx(87.25)
@@ -130,12 +174,22 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
 
 def test_a_quick_run_says_so_in_every_output(done):
     run, result = done
-    assert [panel.folder.name for panel in result.protocols] == ["rakhlin10-quick-lightgbm", "eva-quick-lightgbm"]
+    assert [panel.folder.name for panel in result.protocols] == [
+        "rakhlin10-quick-lightgbm",
+        "eva-quick-lightgbm",
+    ]
     banner = result.banners[0]
     assert banner.startswith("QUICK: ")
-    assert f"{len((run / 'quick' / 'images.csv').read_text().splitlines()) - 1} of 400 images" in banner
+    assert (
+        f"{len((run / 'quick' / 'images.csv').read_text().splitlines()) - 1} of 400 images"
+        in banner
+    )
     reports = run / "report.html", run / "reproduce" / "small" / "report.html"
-    for path in (*reports, *(run / "boost").rglob("report.html"), *(run / "boost").rglob("metrics.json")):
+    for path in (
+        *reports,
+        *(run / "boost").rglob("report.html"),
+        *(run / "boost").rglob("metrics.json"),
+    ):
         text = path.read_text()
         assert "QUICK: " in text, path
         assert "SYNTHETIC IMAGES" in text, path
@@ -150,17 +204,29 @@ def test_a_quick_run_says_so_in_every_output(done):
 def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     assert [comparison.key for comparison in result.published] == [
-        "accuracy", "fine-tuning", "fusion-gain", "seed-gain", "fusion-by-fold", "two-class", "two-class-by-fold",
-        "confusion", "test-images",
-    ]  # fmt: skip
+        "accuracy",
+        "fine-tuning",
+        "fusion-gain",
+        "seed-gain",
+        "fusion-by-fold",
+        "two-class",
+        "two-class-by-fold",
+        "confusion",
+        "test-images",
+    ]
     gain = result.published[2].figures[0]  # of one store, whose fusion is itself
     assert (gain.name, gain.published, gain.obtained) == ("tiny-1.0-48", 3.0, 0.0)
-    assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[2].note
+    assert (
+        "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run."
+        in result.published[2].note
+    )
     rows = {row["figure"]: row for row in rows_of(run / "reproduce" / "small" / "accuracy.csv")}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
     paper = result.protocols[0].panel.paper.rows[0]
     assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * np.mean(paper["per_fold"]))
-    assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * np.std(paper["per_fold"]))
+    assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(
+        100 * np.std(paper["per_fold"])
+    )
     low, middle, high = (float(rows["tiny-1.0-48"][name]) for name in ("low", "obtained", "high"))
     assert low <= middle <= high
     assert rows["vgg16-0.5-400"]["obtained"] == ""
@@ -170,8 +236,14 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "Not comparable (quick, synthetic images, random weights)." in report
     assert "(sec. 2.3)" in report
     metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
-    assert metrics["run"]["two_class"]["rule"] == metrics["tables"]["fusion"]["two_class"]["rule"] == "max"
-    record = json.loads((run / "run.json").read_text())["records"][:4]  # a test of a second run may have come before
+    assert (
+        metrics["run"]["two_class"]["rule"]
+        == metrics["tables"]["fusion"]["two_class"]["rule"]
+        == "max"
+    )
+    record = json.loads((run / "run.json").read_text())["records"][
+        :4
+    ]  # a test of a second run may have come before
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
@@ -185,12 +257,22 @@ def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
     folder = result.protocols[0].folder
     table = rows_of(folder / "predictions.csv")
     truth = [row["label"] in ("InSitu", "Invasive") for row in table]
-    sides = np.array([[max(float(row[f"p_{name}"]) for name in side) for side in (("Normal", "Benign"),
-                      ("InSitu", "Invasive"))] for row in table])  # fmt: skip
+    sides = np.array(
+        [
+            [
+                max(float(row[f"p_{name}"]) for name in side)
+                for side in (("Normal", "Benign"), ("InSitu", "Invasive"))
+            ]
+            for row in table
+        ]
+    )
     together = roc_auc_score(truth, sides[:, 1] / sides.sum(axis=1))
     (table,) = (table for table in result.published if table.key == "two-class")
     auc = {figure.name: figure for figure in table.figures if figure.name.startswith("AUC")}
-    pooled, within = auc["AUC, all images ranked together"], auc["AUC, images ranked within each fold"]
+    pooled, within = (
+        auc["AUC, all images ranked together"],
+        auc["AUC, images ranked within each fold"],
+    )
     assert (pooled.published, pooled.obtained) == (0.973, pytest.approx(together))
     view = result.protocols[0].metrics["two_class"]
     assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]["value"]))
@@ -202,19 +284,39 @@ def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
     assert f"all images ranked together, AUC {together:.3f}" in report
 
 
-def test_test_images_agree_with_the_predictions_of_the_authors(tmp_path, bach, cli, refused, completed):
+def test_test_images_agree_with_the_predictions_of_the_authors(
+    tmp_path, bach, cli, refused, completed
+):
     """Their table has the names and classes of 100 images; ours are predicted once, and what is missing is counted."""
     table = load_recipe("rakhlin2018").published[-1]
     theirs = {name: label for label, names in table["predictions"].items() for name in names}
     assert set(theirs) == {f"test{k}.tif" for k in range(100)}
-    assert (theirs["test0.tif"], theirs["test1.tif"], theirs["test10.tif"]) == ("Benign", "Invasive", "Normal")
+    assert (theirs["test0.tif"], theirs["test1.tif"], theirs["test10.tif"]) == (
+        "Benign",
+        "Invasive",
+        "Normal",
+    )
     folder = tmp_path / "TestDataset" / "Photos"
     folder.mkdir(parents=True)
-    taken = [path for name in ("Normal", "Invasive") for path in sorted((bach / "Photos" / name).glob("*.tif"))[:6]]
+    taken = [
+        path
+        for name in ("Normal", "Invasive")
+        for path in sorted((bach / "Photos" / name).glob("*.tif"))[:6]
+    ]
     for k, path in enumerate(taken):
         (folder / f"test{k}.tif").write_bytes(path.read_bytes())
     (folder / "notes.txt").write_text("x")
-    options = ("--images", bach, "--out", tmp_path / "run", "--quick", "--weights", "random", "--jobs", 1)
+    options = (
+        "--images",
+        bach,
+        "--out",
+        tmp_path / "run",
+        "--quick",
+        "--weights",
+        "random",
+        "--jobs",
+        1,
+    )
     recipe = write(tmp_path, small())
     out, _ = completed("reproduce", recipe, *options)
     empty = out.partition("Agreement with")[2]
@@ -238,11 +340,17 @@ def test_test_images_agree_with_the_predictions_of_the_authors(tmp_path, bach, c
     assert (code, path.stat().st_mtime_ns) == (0, before), err
     for images, named, message in [
         (tmp_path, recipe, "--test-images {}: no test image is in it; their names are test0"),
-        (folder, "idc-patches", "--test-images {}: idc-patches has no published predictions of test images"),
+        (
+            folder,
+            "idc-patches",
+            "--test-images {}: idc-patches has no published predictions of test images",
+        ),
     ]:
         images = tmp_path / "none" if images == tmp_path else images
         images.mkdir(exist_ok=True)
-        assert message.format(images) in refused("reproduce", named, *options, "--test-images", images)
+        assert message.format(images) in refused(
+            "reproduce", named, *options, "--test-images", images
+        )
 
 
 def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_path, bach, completed):
@@ -252,33 +360,70 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
     assert (network["steps"], network["finetune"]["network"]) == (["finetune"], "resnet50")
     assert network["finetune"]["folds"] == load_recipe("rakhlin2018").values("boost")["folds"]
     assert "--plan" in network["source"]
-    network = {**network, "finetune": {**network["finetune"], "network": "ddsm-baseline", "weights": "random"}}
+    network = {
+        **network,
+        "finetune": {**network["finetune"], "network": "ddsm-baseline", "weights": "random"},
+    }
     variants = {"published": recipe["variants"]["published"], "fine-tuned": network}
     out, _ = completed(
-        "reproduce", write(tmp_path, {**recipe, "variants": variants}), "--images", bach, "--out", tmp_path / "run",
-        "--quick", "--weights", "tiny=random", "--jobs", 1, "--all-variants",
-    )  # fmt: skip
-    rows = {row["figure"]: row for row in rows_of(tmp_path / "run" / "reproduce" / "small" / "fine-tuning.csv")}
-    for name, folder in (("published", "boost/rakhlin10-quick-lightgbm"), ("fine-tuned", "finetune/*")):
+        "reproduce",
+        write(tmp_path, {**recipe, "variants": variants}),
+        "--images",
+        bach,
+        "--out",
+        tmp_path / "run",
+        "--quick",
+        "--weights",
+        "tiny=random",
+        "--jobs",
+        1,
+        "--all-variants",
+    )
+    rows = {
+        row["figure"]: row
+        for row in rows_of(tmp_path / "run" / "reproduce" / "small" / "fine-tuning.csv")
+    }
+    for name, folder in (
+        ("published", "boost/rakhlin10-quick-lightgbm"),
+        ("fine-tuned", "finetune/*"),
+    ):
         (path,) = (tmp_path / "run").glob(f"{folder}/predictions.csv")
         table = rows_of(path)
         columns = [column for column in table[0] if column.startswith("p_")]
-        right = [max(columns, key=lambda column: float(row[column])) == f"p_{row['label']}" for row in table]
+        right = [
+            max(columns, key=lambda column: float(row[column])) == f"p_{row['label']}"
+            for row in table
+        ]
         assert float(rows[name]["obtained"]) == pytest.approx(100 * np.mean(right))
         assert {(row["image_id"], row["fold"]) for row in table} == {
-            (row["image_id"], row["fold"]) for row in rows_of(tmp_path / "run/quick/rakhlin10-quick.csv")
+            (row["image_id"], row["fold"])
+            for row in rows_of(tmp_path / "run/quick/rakhlin10-quick.csv")
         }
-    assert (rows["published"]["published"], rows["fine-tuned"]["published"]) == ("87.2", "not printed")
-    assert "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged" in out
+    assert (rows["published"]["published"], rows["fine-tuned"]["published"]) == (
+        "87.2",
+        "not printed",
+    )
+    assert (
+        "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged"
+        in out
+    )
 
 
 def test_a_plan_writes_nothing(bach, tmp_path):
     before = sorted(bach.rglob("*"))
-    stages = estimate_recipe(write(tmp_path, small()), bach, scope=Scope(quick=True), work=Work(jobs=2))
+    stages = estimate_recipe(
+        write(tmp_path, small()), bach, scope=Scope(quick=True), work=Work(jobs=2)
+    )
     assert [stage.stage for stage in stages] == ["featurize", "boost"]
     assert stages[1].units == 10
-    both = estimate_recipe(write(tmp_path, small()), bach, scope=Scope(variants=["published", "patient-disjoint"]))
-    assert [stage.stage for stage in both] == ["published: featurize", "published: boost", "patient-disjoint: boost"]
+    both = estimate_recipe(
+        write(tmp_path, small()), bach, scope=Scope(variants=["published", "patient-disjoint"])
+    )
+    assert [stage.stage for stage in both] == [
+        "published: featurize",
+        "published: boost",
+        "patient-disjoint: boost",
+    ]
     assert all(stage.seconds > 0 and stage.bytes > 0 for stage in stages)
     assert sorted(bach.rglob("*")) == before
 
@@ -289,18 +434,39 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"steps": None}, None),
         ({"extra": 1}, "recipe small: unknown extra"),
         ({"boost": {"seeds": 5}}, r"boost\.seeds needs a value and a source"),
-        ({"quick": {"images_per_class": 1}}, "variants, quick, split_by and full_scale name their source"),
-        ({"quick": {"source": "x", "boost": {}}}, "quick has no images_per_class_and_fold or images_per_class"),
-        ({"quick": {"source": "x", "images_per_class": 1, "crops": 1}}, r"quick\.crops: no such setting"),
+        (
+            {"quick": {"images_per_class": 1}},
+            "variants, quick, split_by and full_scale name their source",
+        ),
+        (
+            {"quick": {"source": "x", "boost": {}}},
+            "quick has no images_per_class_and_fold or images_per_class",
+        ),
+        (
+            {"quick": {"source": "x", "images_per_class": 1, "crops": 1}},
+            r"quick\.crops: no such setting",
+        ),
         ({"full_scale": {"source": "x", "crops": 1}}, r"full_scale\.crops: no such setting"),
-        ({"steps": ["other"]}, "variant published: step other: choose among featurize, boost, finetune"),
+        (
+            {"steps": ["other"]},
+            "variant published: step other: choose among featurize, boost, finetune",
+        ),
         ({"steps": []}, "variant published: step none: choose among"),
-        ({"steps": ["finetune"], "variants": {"a": {"source": "x"}}}, "variant a: finetune has no network"),
-        ({"variants": {"a": {"source": "x", "finetune": {}}}}, "variant a: finetune: no step of it, which are feat"),
+        (
+            {"steps": ["finetune"], "variants": {"a": {"source": "x"}}},
+            "variant a: finetune has no network",
+        ),
+        (
+            {"variants": {"a": {"source": "x", "finetune": {}}}},
+            "variant a: finetune: no step of it, which are feat",
+        ),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
         ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of stores"),
-        ({"published": [{"kind": "stores", "key": "a", "title": "b"}]}, "the table a has no source"),
+        (
+            {"published": [{"kind": "stores", "key": "a", "title": "b"}]},
+            "the table a has no source",
+        ),
     ],
 )
 def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
@@ -316,12 +482,18 @@ def test_what_is_refused(tmp_path, bach, refused):
     (tmp_path / "x.yaml").write_text("a: [")
     (tmp_path / "y.yaml").write_text("- 1")
     for arguments, message in [
-        (("nothing",), "nothing: no such recipe or YAML file; choose one of bach-encoder, breakhis-resnet"),
+        (
+            ("nothing",),
+            "nothing: no such recipe or YAML file; choose one of bach-encoder, breakhis-resnet",
+        ),
         ((tmp_path / "x.yaml",), "x.yaml: not YAML"),
         ((tmp_path / "y.yaml",), "y.yaml: a recipe is a mapping"),
         (("rakhlin2018",), "give --images"),
         (("rakhlin2018", "--images", bach), "give --out"),
-        (("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"), "has the variants published"),
+        (
+            ("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"),
+            "has the variants published",
+        ),
         (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout in it"),
     ]:
         assert message in refused("reproduce", *arguments)
@@ -331,7 +503,9 @@ def test_a_whole_run_needs_the_whole_dataset(tmp_path):
     few = make_bach(tmp_path / "few", images_per_class=2, size=(160, 120), jobs=1)
     content = small()
     content["featurize"]["augmentations"]["value"] = 1
-    with pytest.raises(InputError, match="392 of its 400 rows name images that are missing.*use the full dataset"):
+    with pytest.raises(
+        InputError, match="392 of its 400 rows name images that are missing.*use the full dataset"
+    ):
         made(tmp_path, few, content)
 
 
@@ -342,7 +516,9 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     result = made(tmp_path, bach, content)
     assert result.protocols[0].folder.name == "rakhlin10-lightgbm"
     assert not any("QUICK" in banner for banner in result.banners)
-    folds = next(comparison for comparison in result.published if comparison.key == "fusion-by-fold")
+    folds = next(
+        comparison for comparison in result.published if comparison.key == "fusion-by-fold"
+    )
     assert len(folds.figures) == 10
     assert all(figure.difference is not None for figure in folds.figures)
 
@@ -354,13 +530,32 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, complet
     described once each.
     """
     bach = make_bach(tmp_path / "bach", images_per_class=2, size=(1320, 1304))
-    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(
+        (files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
+    )
     content["quick"]["featurize"]["augmentations"] = 1
-    options = ("--images", bach, "--out", tmp_path / "run", "--quick", "--weights", "random", "--jobs", 1)
+    options = (
+        "--images",
+        bach,
+        "--out",
+        tmp_path / "run",
+        "--quick",
+        "--weights",
+        "random",
+        "--jobs",
+        1,
+    )
     out, _ = completed("reproduce", write(tmp_path, content), *options)
     assert out.startswith("QUICK: 8 of 400 images")
-    for name in ("resnet50-keras213-0.5-400", "resnet50-0.5-400", "vgg16-0.5-650", "inceptionv3-0.5-400"):
-        assert any((line.startswith(name) and "83." in line) or "84." in line for line in out.splitlines())
+    for name in (
+        "resnet50-keras213-0.5-400",
+        "resnet50-0.5-400",
+        "vgg16-0.5-650",
+        "inceptionv3-0.5-400",
+    ):
+        assert any(
+            (line.startswith(name) and "83." in line) or "84." in line for line in out.splitlines()
+        )
     assert len(list((tmp_path / "run" / "features").glob("*.h5"))) == 6
     assert (tmp_path / "run" / "reproduce" / "rakhlin2018" / "report.html").is_file()
 
@@ -371,10 +566,17 @@ def beside(**boost):
     content = small(
         variants={
             "published": {"source": "x"},
-            "other": {"source": "y", "featurize": {"views": ["1.0:48", "1.0:40"]}, "boost": {"name": "other", **boost}},
+            "other": {
+                "source": "y",
+                "featurize": {"views": ["1.0:48", "1.0:40"]},
+                "boost": {"name": "other", **boost},
+            },
         }
     )
-    table = {**content["published"][0], "rows": {"tiny-1.0-40": row, **EXTRA["stores"], "vgg16-0.5-400": row}}
+    table = {
+        **content["published"][0],
+        "rows": {"tiny-1.0-40": row, **EXTRA["stores"], "vgg16-0.5-400": row},
+    }
     return {**content, "published": [table]}
 
 
@@ -388,9 +590,21 @@ def varied(tmp_path_factory, bach):
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, completed):
     """Published code drew colours and crops for each encoder and size by itself."""
     completed(
-        "reproduce", write(tmp_path, beside()), "--images", bach, "--out", tmp_path / "run", "--quick", "--weights",
-        "random", "--jobs", 1, "--variant", "other", "--fresh-draws",
-    )  # fmt: skip
+        "reproduce",
+        write(tmp_path, beside()),
+        "--images",
+        bach,
+        "--out",
+        tmp_path / "run",
+        "--quick",
+        "--weights",
+        "random",
+        "--jobs",
+        1,
+        "--variant",
+        "other",
+        "--fresh-draws",
+    )
     seeds = set()
     for name in ("tiny-1.0-48.h5", "tiny-1.0-40.h5"):
         with (
@@ -405,5 +619,7 @@ def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, comple
     report = (tmp_path / "run" / "reproduce" / "small" / "report.html").read_text()
     assert "new colours and crops for each feature file" in report
     assert "fresh_draws" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
-    err = refused("reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws")
+    err = refused(
+        "reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws"
+    )
     assert "--fresh-draws: idc-patches extracts no features with frozen encoders" in err

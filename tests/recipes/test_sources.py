@@ -21,7 +21,9 @@ GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6":
 def mammograms(tmp_path_factory):
     """How many images of each class the recipe's own rule gives of the full release."""
     root = tmp_path_factory.mktemp("full") / "INbreast"
-    miniatures.write_inbreast(root, [grade for grade, count in GRADES.items() for _ in range(count)])
+    miniatures.write_inbreast(
+        root, [grade for grade, count in GRADES.items() for _ in range(count)]
+    )
     return Counter(record.label for record in read_dataset(root).records)
 
 
@@ -34,7 +36,10 @@ def shown(variant, counts):
 
 def test_copies_come_to_the_numbers_of_the_source(mammograms):
     assert mammograms == {"negative": 310, "positive": 100}
-    assert shown("cross-validation", mammograms) == {"negative": 3104, "positive": 1992}  # 39 % positive
+    assert shown("cross-validation", mammograms) == {
+        "negative": 3104,
+        "positive": 1992,
+    }  # 39 % positive
 
 
 def test_balanced_copies_show_both_classes_equally_often(mammograms):
@@ -42,7 +47,9 @@ def test_balanced_copies_show_both_classes_equally_often(mammograms):
     assert found["positive"] / sum(found.values()) == pytest.approx(0.5, abs=0.001)
 
 
-@pytest.mark.parametrize(("name", "variant"), [("idc-patches", "image-level"), ("inbreast-inception", "image-level")])
+@pytest.mark.parametrize(
+    ("name", "variant"), [("idc-patches", "image-level"), ("inbreast-inception", "image-level")]
+)
 def test_a_split_that_a_source_does_not_name_is_not_called_its_own(name, variant):
     assert "the source does not say" in load_recipe(name).variants[variant]["source"]
 
@@ -57,9 +64,15 @@ def test_the_tables_of_the_ensemble_follow_from_table_1():
     tables = {table["key"]: table for table in load_recipe("rakhlin2018").published}
     rows = tables["accuracy"]["rows"]
     whole = {name: row for name, row in rows.items() if "-1.0-" in name}
-    stores = {name: row for name, row in rows.items() if name not in {"Model fusion", *whole} and "variant" not in row}
+    stores = {
+        name: row
+        for name, row in rows.items()
+        if name not in {"Model fusion", *whole} and "variant" not in row
+    }
     half = tables["half-scale"]
-    assert half["rows"] == pytest.approx({name: rows[half["of"][name]]["mean"] - whole[name]["mean"] for name in whole})
+    assert half["rows"] == pytest.approx(
+        {name: rows[half["of"][name]]["mean"] - whole[name]["mean"] for name in whole}
+    )
     gains = {name: rows["Model fusion"]["mean"] - row["mean"] for name, row in stores.items()}
     assert tables["fusion-gain"]["rows"] == pytest.approx(gains)
     spread = tables["spread"]
@@ -67,7 +80,9 @@ def test_the_tables_of_the_ensemble_follow_from_table_1():
     over_stores = np.std([row["folds"] for row in stores.values()], axis=0)
     assert spread["folds"] == pytest.approx(over_stores.tolist(), abs=0.051)
     assert spread["over_stores"] == pytest.approx(np.mean(spread["folds"]), abs=0.05)
-    assert spread["over_folds"] == pytest.approx(np.mean([row["std"] for row in stores.values()]), abs=0.05)
+    assert spread["over_folds"] == pytest.approx(
+        np.mean([row["std"] for row in stores.values()]), abs=0.05
+    )
 
 
 def ensemble(folder, right):
@@ -89,37 +104,80 @@ def ensemble(folder, right):
                 rows.append([name, "benign", "", fold, sure, 1 - sure, store, seed])
         hit = k < right["fusion"][fold - 1]
         fused.append([name, "benign", "", fold, 0.9 if hit else 0.1, 0.1 if hit else 0.9])
-    files = (("predictions-by-model.csv", [*columns, "store", "seed"], rows), ("predictions.csv", columns, fused))
+    files = (
+        ("predictions-by-model.csv", [*columns, "store", "seed"], rows),
+        ("predictions.csv", columns, fused),
+    )
     for name, header, lines in files:
         with (folder / name).open("w", newline="") as handle:
             csv.writer(handle).writerows([header, *lines])
     table = PredictionTable.from_probabilities(
-        name="fusion", classes=["benign", "malignant"], image_ids=[row[0] for row in fused], labels=["benign"] * 100,
-        probabilities=np.array([row[4:] for row in fused]), folds=[row[3] for row in fused], groups=[None] * 100,
-    )  # fmt: skip
+        name="fusion",
+        classes=["benign", "malignant"],
+        image_ids=[row[0] for row in fused],
+        labels=["benign"] * 100,
+        probabilities=np.array([row[4:] for row in fused]),
+        folds=[row[3] for row in fused],
+        groups=[None] * 100,
+    )
     (folder / "metrics.json").write_text(json.dumps({"tables": {}}))
     return Obtained(folder, Panel(table, {}))
 
 
 def test_gains_and_spreads_by_hand(tmp_path):
     one, two, fusion = [6, 7, 8, 6, 7, 8, 6, 7, 8, 7], [8] * 10, [9, 9, 9, 9, 8, 9, 9, 9, 9, 9]
-    runs = Runs("v", {("v", None): ensemble(tmp_path / "x", {"one": one, "two": two, "fusion": fusion})})
-    claims = [{"says": "better", "better": ["one"], "least": 0}, {"says": "by 30", "better": ["one"], "least": 0.3}]
+    runs = Runs(
+        "v", {("v", None): ensemble(tmp_path / "x", {"one": one, "two": two, "fusion": fusion})}
+    )
+    claims = [
+        {"says": "better", "better": ["one"], "least": 0},
+        {"says": "by 30", "better": ["one"], "least": 0.3},
+    ]
     shared = {"title": "x", "source": "x"}
     gain, other, seeds, spread = compare_published(
         [
-            {**shared, "key": "g", "kind": "gains", "of": "fusion", "rows": {"one": 3.0, "two": None},
-             "claims": claims},
-            {**shared, "key": "o", "kind": "gains", "of": {"one": "two"}, "rows": {"one": None, "two": None},
-             "claim": {"says": "two is not worse by 2", "better": ["one"], "least": -0.02}},
-            {**shared, "key": "s", "kind": "gains", "of": "seeds", "rows": {"one": None, "two": None},
-             "claim": {"says": "z", "better": ["one", "two"], "least": 0}},
-            {**shared, "key": "d", "kind": "spreads", "stores": ["one", "two"], "folds": [1.8, 3.5], "over_stores": 3.0,
-             "over_folds": 4.8, "fusion": 2.6},
-        ], runs, note="",
-    )  # fmt: skip
+            {
+                **shared,
+                "key": "g",
+                "kind": "gains",
+                "of": "fusion",
+                "rows": {"one": 3.0, "two": None},
+                "claims": claims,
+            },
+            {
+                **shared,
+                "key": "o",
+                "kind": "gains",
+                "of": {"one": "two"},
+                "rows": {"one": None, "two": None},
+                "claim": {"says": "two is not worse by 2", "better": ["one"], "least": -0.02},
+            },
+            {
+                **shared,
+                "key": "s",
+                "kind": "gains",
+                "of": "seeds",
+                "rows": {"one": None, "two": None},
+                "claim": {"says": "z", "better": ["one", "two"], "least": 0},
+            },
+            {
+                **shared,
+                "key": "d",
+                "kind": "spreads",
+                "stores": ["one", "two"],
+                "folds": [1.8, 3.5],
+                "over_stores": 3.0,
+                "over_folds": 4.8,
+                "fusion": 2.6,
+            },
+        ],
+        runs,
+        note="",
+    )
     changes = 10.0 * (np.array(fusion) - one)
-    half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5  # Nadeau & Bengio 2003
+    half = (
+        student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
+    )  # Nadeau & Bengio 2003
     (first, second) = gain.figures
     assert (first.published, first.obtained) == (3.0, pytest.approx(changes.mean()))
     assert first.interval == pytest.approx((changes.mean() - half, changes.mean() + half))
@@ -127,17 +185,25 @@ def test_gains_and_spreads_by_hand(tmp_path):
     assert gain.note == "Conclusion: better. Here: holds.\nConclusion: by 30. Here: does not hold."
     changes = 75.0 - 10.0 * np.array(one)  # of two stores, each by the mean of its seeds
     half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
-    assert other.figures[0].interval == pytest.approx((changes.mean() - half, changes.mean() + half))
+    assert other.figures[0].interval == pytest.approx(
+        (changes.mean() - half, changes.mean() + half)
+    )
     assert other.figures[1].obtained is None
-    assert other.note.endswith("Here: not settled." if changes.mean() - half < -2 else "Here: holds.")
+    assert other.note.endswith(
+        "Here: not settled." if changes.mean() - half < -2 else "Here: holds."
+    )
     assert [figure.obtained for figure in seeds.figures] == pytest.approx([0.0, 5.0])
     assert seeds.note.endswith("Here: not settled.")
     obtained = {figure.name: figure.obtained for figure in spread.figures}
     assert obtained["over the feature files, fold 1"] == pytest.approx(np.std([60, 75]))
-    each = np.mean([10 * np.std(one), 5.0])  # of the second over folds and seeds, which have 70 and 80
+    each = np.mean(
+        [10 * np.std(one), 5.0]
+    )  # of the second over folds and seeds, which have 70 and 80
     assert obtained["over the folds, mean of the feature files"] == pytest.approx(each)
     assert obtained["over the folds, ensemble"] == pytest.approx(10 * np.std(fusion))
-    assert obtained["ensemble by mean of the feature files"] == pytest.approx(10 * np.std(fusion) / each)
+    assert obtained["ensemble by mean of the feature files"] == pytest.approx(
+        10 * np.std(fusion) / each
+    )
 
 
 def patients(folder, name, right):
@@ -147,10 +213,14 @@ def patients(folder, name, right):
     labels = np.repeat(np.arange(40) % 2, 2)
     called = np.where(hit, labels, 1 - labels)
     table = PredictionTable.from_probabilities(
-        name=name, classes=["benign", "malignant"], image_ids=[f"{k}.png" for k in range(80)],
-        labels=[("benign", "malignant")[k] for k in labels], probabilities=0.1 + 0.8 * np.eye(2)[called],
-        folds=[1] * 80, groups=[f"p{k // 2}" for k in range(80)],
-    )  # fmt: skip
+        name=name,
+        classes=["benign", "malignant"],
+        image_ids=[f"{k}.png" for k in range(80)],
+        labels=[("benign", "malignant")[k] for k in labels],
+        probabilities=0.1 + 0.8 * np.eye(2)[called],
+        folds=[1] * 80,
+        groups=[f"p{k // 2}" for k in range(80)],
+    )
     metrics = measure(table, bootstrap=50)
     (folder / "metrics.json").write_text(json.dumps({"tables": {name: metrics}}))
     return Obtained(folder, Panel(table, metrics))
@@ -158,9 +228,14 @@ def patients(folder, name, right):
 
 def test_a_comparison_is_judged_by_f1_and_by_patients(tmp_path):
     tables = [
-        table for table in load_recipe("breakhis-resnet").published if table["key"] in ("papers-f1", "papers-patients")
+        table
+        for table in load_recipe("breakhis-resnet").published
+        if table["key"] in ("papers-f1", "papers-patients")
     ]
-    seed = {(name, 40): patients(tmp_path / name, name, right) for name, right in (("best", 39), ("decaf", 16))}
+    seed = {
+        (name, 40): patients(tmp_path / name, name, right)
+        for name, right in (("best", 39), ("decaf", 16))
+    }
     for table in compare_published(tables, Runs("best", seed, (40, 100), [seed, seed]), note=""):
         said = [line.partition("Here: ")[2] for line in table.note.splitlines()]
         assert said == ["holds at 40x; not run at 100x."] * 2, table.key
@@ -169,12 +244,23 @@ def test_a_comparison_is_judged_by_f1_and_by_patients(tmp_path):
 
 
 def test_parameters_are_counted(tmp_path):
-    tables = [table for name in ("idc-patches", "ddsm-masses") for table in load_recipe(name).published
-              if table["key"] == "parameters"]  # fmt: skip
+    tables = [
+        table
+        for name in ("idc-patches", "ddsm-masses")
+        for table in load_recipe(name).published
+        if table["key"] == "parameters"
+    ]
     names = ("alexnet", "resnet", "densenet", "googlenet")
     seed = {(name, None): patients(tmp_path / name, name, 30) for name in names}
     sizes = {"alexnet": 56_876_418, "resnet": 273_522, "densenet": 163_298, "googlenet": 5_975_602}
-    few, fewer = compare_published(tables, Runs("resnet", seed, sizes=sizes), note="Not comparable (quick).")
+    few, fewer = compare_published(
+        tables, Runs("resnet", seed, sizes=sizes), note="Not comparable (quick)."
+    )
     assert few.note.startswith("Conclusion: DenseNet has fewer parameters. Here: holds.")
-    assert [figure.obtained for figure in few.figures] == pytest.approx([56.876418, 0.273522, 0.163298])
-    assert [(figure.published, round(figure.obtained, 1)) for figure in fewer.figures] == [(5, 6.0), (100, 56.9)]
+    assert [figure.obtained for figure in few.figures] == pytest.approx(
+        [56.876418, 0.273522, 0.163298]
+    )
+    assert [(figure.published, round(figure.obtained, 1)) for figure in fewer.figures] == [
+        (5, 6.0),
+        (100, 56.9),
+    ]

@@ -12,28 +12,54 @@ from bchisto.apps.check import plan_describing
 from bchisto.apps.recipes import trial
 from bchisto.core import InputError
 from bchisto.data import make_tissue
-from bchisto.featurize import FeaturizeSettings, View, choose_settings, preset_options, recorded_seconds
+from bchisto.featurize import (
+    FeaturizeSettings,
+    View,
+    choose_settings,
+    preset_options,
+    recorded_seconds,
+)
 from conftest import write_tissue
 from PIL import Image
 
 
 @pytest.fixture(scope="module")
 def tissue(tmp_path_factory):
-    return write_tissue(tmp_path_factory.mktemp("Gewebe") / "(neu)", size=(200, 150), classes=("gutartig", "bösartig"))
+    return write_tissue(
+        tmp_path_factory.mktemp("Gewebe") / "(neu)",
+        size=(200, 150),
+        classes=("gutartig", "bösartig"),
+    )
 
 
 def write_one(folder, side):
     folder.mkdir(parents=True)
-    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(side, side))).save(folder / "a.png")
+    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(side, side))).save(
+        folder / "a.png"
+    )
 
 
 @pytest.mark.parametrize("typed", [{}, {"augmentations": 1}])
 def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_path, typed):
     words = [word for name, value in typed.items() for word in (f"--{name}", value)]
     _, err = completed(
-        "featurize", "--images", tissue, "--out", tmp_path / "run", "--preset", "quick", "--encoder", "tiny",
-        "--mode", "exact", "--weights", "random", "--jobs", 1, *words,
-    )  # fmt: skip
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "run",
+        "--preset",
+        "quick",
+        "--encoder",
+        "tiny",
+        "--mode",
+        "exact",
+        "--weights",
+        "random",
+        "--jobs",
+        1,
+        *words,
+    )
     assert "views that fit the images: 1.0:70" in err
     options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
     assert options["mode"] == "exact"
@@ -61,12 +87,28 @@ def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path)
 
 def test_a_preset_of_boost_sets_heads_and_seeds(tissue, completed, tmp_path):
     run = tmp_path / "run"
-    described = ("--images", tissue, "--out", run, "--encoder", "tiny", "--view", "auto", "--augmentations", 1)
+    described = (
+        "--images",
+        tissue,
+        "--out",
+        run,
+        "--encoder",
+        "tiny",
+        "--view",
+        "auto",
+        "--augmentations",
+        1,
+    )
     completed("featurize", *described, "--crops", 2, "--weights", "random", "--jobs", 1)
     completed("boost", "--out", run, "--preset", "quick", "--folds", 2, "--jobs", 1)
-    assert sorted(folder.name for folder in (run / "boost").iterdir() if folder.is_dir() and "-" in folder.name) == [
-        "2-lightgbm", "2-svm",
-    ]  # fmt: skip
+    assert sorted(
+        folder.name
+        for folder in (run / "boost").iterdir()
+        if folder.is_dir() and "-" in folder.name
+    ) == [
+        "2-lightgbm",
+        "2-svm",
+    ]
 
 
 def test_settings_that_fit(tissue, tmp_path):
@@ -90,8 +132,14 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     out, err = completed(*words)
     rows = re.findall(r"^(best|    )  (\w+) +(\d+) of 12 ", out, flags=re.MULTILINE)
     assert {name for _, name, _ in rows} == {"svm", "lightgbm", "logistic", "chance"}
-    right = [int(count) for *_, count in rows]  # of random weights, which is best differs by machine
-    assert (rows[0][0], rows[-1][1:], right[:3]) == ("best", ("chance", "6"), sorted(right[:3], reverse=True))
+    right = [
+        int(count) for *_, count in rows
+    ]  # of random weights, which is best differs by machine
+    assert (rows[0][0], rows[-1][1:], right[:3]) == (
+        "best",
+        ("chance", "6"),
+        sorted(right[:3], reverse=True),
+    )
     assert out.count("These models are not shown") <= 1
     assert out.count("PATIENTS UNKNOWN") == 1
     assert err.count("detected as dataset folder") == 1
@@ -100,19 +148,25 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     assert (run / "report.html").is_file()
     models = sorted((run / "boost").glob("*/model.bchisto"))
     assert len(models) == 3  # and the quick one of the first figures
-    completed("predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random")
+    completed(
+        "predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random"
+    )
     assert "already" in completed(*words)[1]
 
 
 @pytest.mark.slow
 def test_the_time_of_the_next_preset(tissue, tmp_path):
     """By the recorded speeds of networks it is in the ratio that was measured on BACH: 25 to 10.3 minutes."""
-    quick, standard = (choose_settings(preset_options(name), keep=())[0] for name in ("quick", "standard"))
+    quick, standard = (
+        choose_settings(preset_options(name), keep=())[0] for name in ("quick", "standard")
+    )
     ratio = recorded_seconds(replace(standard, augmentations=4)) / recorded_seconds(quick)
     assert 25 / 10.3 / 1.5 < ratio < 1.5 * 25 / 10.3
     first = trial(tissue, out=tmp_path / "run", weights="random")
     assert first.standard > 2
-    assert trial(tissue, out=tmp_path / "run", weights="random").standard is None  # nothing was timed
+    assert (
+        trial(tissue, out=tmp_path / "run", weights="random").standard is None
+    )  # nothing was timed
 
 
 def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_path):
@@ -122,12 +176,21 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
     """
     images = write_tissue(tmp_path / "images", per_class=12, size=(150, 150), classes=("a", "b"))
     Image.open(images / "b" / "b05.png").crop((0, 0, 150, 20)).save(images / "b" / "b05.png")
-    rows = [f"{path},{path.parent.name},{path.parent.name}{path.stem[-1] > '5'}" for path in images.rglob("*.png")]
-    (tmp_path / "images.csv").write_text("path,label,patient\n" + "\n".join(sorted(rows)) + "\n", encoding="utf-8")
+    rows = [
+        f"{path},{path.parent.name},{path.parent.name}{path.stem[-1] > '5'}"
+        for path in images.rglob("*.png")
+    ]
+    (tmp_path / "images.csv").write_text(
+        "path,label,patient\n" + "\n".join(sorted(rows)) + "\n", encoding="utf-8"
+    )
     words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1)
-    out, err = completed("trial", "--images", tmp_path / "images.csv", "--out", tmp_path / "run", *words)
+    out, err = completed(
+        "trial", "--images", tmp_path / "images.csv", "--out", tmp_path / "run", *words
+    )
     assert "going on with lightgbm only" in err
-    assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == ["2-grouped-lightgbm"]
+    assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == [
+        "2-grouped-lightgbm"
+    ]
     assert re.search(r"2-grouped-lightgbm: .* \d+ of 23 images", " ".join(out.split()))
     assert re.search(r"1 of 24 images are too small .* such as .*b/b05\.png, and are left out", err)
 

@@ -19,7 +19,10 @@ def begin(folder, settings, **options):
 def test_other_settings_are_refused_with_the_differences(tmp_path):
     begin(tmp_path, {"seed": 0, "view": (0.5, 400)})
     settings_of(tmp_path, {"seed": 0, "view": [0.5, 400]}).begin()
-    with pytest.raises(SettingsConflictError, match=r"seed 0 -> 1; use the same settings, another `out`, or `overwr"):
+    with pytest.raises(
+        SettingsConflictError,
+        match=r"seed 0 -> 1; use the same settings, another `out`, or `overwr",
+    ):
         settings_of(tmp_path, {"seed": 1, "view": (0.5, 400)}).begin()
 
 
@@ -44,7 +47,9 @@ def test_overwriting_empties_the_folder_and_is_noticed(tmp_path):
     first = begin(folder, {"seed": 0})
     settings_of(folder, {"seed": 1}).begin(overwrite=True)
     assert [path.name for path in folder.iterdir()] == ["settings.json"]
-    with pytest.raises(OverwrittenError, match="another command has overwritten this folder meanwhile"):
+    with pytest.raises(
+        OverwrittenError, match="another command has overwritten this folder meanwhile"
+    ):
         first.hold()
 
 

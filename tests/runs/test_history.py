@@ -44,7 +44,8 @@ def test_differences_leave_out_times_and_places(tmp_path):
 
 def test_folders_that_are_no_runs(tmp_path):
     with pytest.raises(
-        MissingInputError, match=r"no run\.json in this folder; give a folder that featurize or boost made"
+        MissingInputError,
+        match=r"no run\.json in this folder; give a folder that featurize or boost made",
     ):
         read_run(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"records": [{"command": "boost"}]}))
@@ -60,7 +61,13 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
     mine = this_process()
 
     def status(process):
-        record = {"command": "boost", "status": "running", "started": "2026", "config": {}, "process": process}
+        record = {
+            "command": "boost",
+            "status": "running",
+            "started": "2026",
+            "config": {},
+            "process": process,
+        }
         (tmp_path / "run.json").write_text(json.dumps({"schema_version": 1, "records": [record]}))
         return read_run(tmp_path)[0].status
 
@@ -79,8 +86,16 @@ def test_any_record_is_survived(tmp_path, caplog, cli, completed):
     make(run)
     assert caplog.text.count("left out of run.json, since it is not a re") >= 5
     assert [entry.command for entry in read_run(run)] == ["featurize", "boost"] * 2
-    odd = {"command": "boost", "status": "running", "seconds": "abc", "process": {"pid": "x", "host": 3}, "config": 4}
-    (run / "run.json").write_text(json.dumps({"records": [3, {}, odd, {**odd, "seconds": 1e999, "notes": []}]}))
+    odd = {
+        "command": "boost",
+        "status": "running",
+        "seconds": "abc",
+        "process": {"pid": "x", "host": 3},
+        "config": 4,
+    }
+    (run / "run.json").write_text(
+        json.dumps({"records": [3, {}, odd, {**odd, "seconds": 1e999, "notes": []}]})
+    )
     broken = tmp_path / "broken"
     (broken / "records").mkdir(parents=True)
     (broken / "run.json").write_text('{"records": []}')
@@ -100,15 +115,28 @@ def test_runs_with_a_finetune_are_compared(tmp_path):
 
 
 def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
-    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
     with record_run(tmp_path, command="boost", config={}) as record:
         whole = json.loads(record.path.read_text())
-    killed = {**whole, "status": "running", "process": {**whole["process"], "pid": int(child.stdout), "started": 1}}
+    killed = {
+        **whole,
+        "status": "running",
+        "process": {**whole["process"], "pid": int(child.stdout), "started": 1},
+    }
     elsewhere = {**killed, "process": {**killed["process"], "host": "elsewhere"}}
     for name, content in (("0-a.json", killed), ("0-b.json", elsewhere)):
         (tmp_path / "records" / name).write_text(json.dumps(content))
     with record_run(tmp_path, command="boost", config={}):
         pass
-    found = {p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")}
+    found = {
+        p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")
+    }
     assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
-    assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked", "ok", "ok"]
+    assert [entry.status for entry in read_run(tmp_path)] == [
+        "interrupted",
+        "not checked",
+        "ok",
+        "ok",
+    ]

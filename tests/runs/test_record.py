@@ -24,7 +24,9 @@ def test_is_opened_first_and_closed_ok(tmp_path):
     assert closed["seconds"] >= 0
 
 
-@pytest.mark.parametrize(("error", "status"), [(ValueError("bad"), "error"), (KeyboardInterrupt(), "interrupted")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("bad"), "error"), (KeyboardInterrupt(), "interrupted")]
+)
 def test_is_closed_with_what_went_wrong(tmp_path, error, status):
     with pytest.raises(type(error)), record_run(tmp_path, command="boost", config={}):
         raise error
@@ -34,7 +36,10 @@ def test_is_closed_with_what_went_wrong(tmp_path, error, status):
 
 
 def test_two_commands_at_once_are_both_kept(tmp_path):
-    with record_run(tmp_path, command="featurize", config={}), record_run(tmp_path, command="boost", config={}):
+    with (
+        record_run(tmp_path, command="featurize", config={}),
+        record_run(tmp_path, command="boost", config={}),
+    ):
         pass
     assert [entry["command"] for entry in records(tmp_path)] == ["featurize", "boost"]
     assert {entry["status"] for entry in records(tmp_path)} == {"ok"}
@@ -50,7 +55,10 @@ def test_config_from_a_run(tmp_path):
 
 
 def test_differences_in_words():
-    old, new = ({"crops": 20, "layers": ["a"], "gone": "x" * 80}, {"crops": 10, "layers": ["a", "b"], "more": True})
+    old, new = (
+        {"crops": 20, "layers": ["a"], "gone": "x" * 80},
+        {"crops": 10, "layers": ["a", "b"], "more": True},
+    )
     assert set(differences(old, new)) == {"crops", "layers", "gone", "more"}
     assert (
         describe_differences(old, new)

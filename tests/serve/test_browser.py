@@ -24,7 +24,9 @@ def chrome(browser):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        launched = playwright.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield launched
         launched.close()
 
@@ -37,7 +39,9 @@ def tab(chrome, page):
     def opened(width=1200, height=900, served=None, **options):
         contexts.append(chrome.new_context(viewport={"width": width, "height": height}, **options))
         window = contexts[-1].new_page()
-        window.on("console", lambda message: said.append(message.text) if message.type in kinds else None)
+        window.on(
+            "console", lambda message: said.append(message.text) if message.type in kinds else None
+        )
         window.on("pageerror", lambda error: said.append(str(error)))
         window.goto((served or page).address)
         window.wait_for_selector("#files")
@@ -58,7 +62,9 @@ def files(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("slides")
     for number, kind in enumerate(("Normal", "Benign", "InSitu", "Invasive")):
-        Image.fromarray(make_tissue(kind, seed=3, index=number, size=(512, 384))).save(folder / f"slide {number}.tif")
+        Image.fromarray(make_tissue(kind, seed=3, index=number, size=(512, 384))).save(
+            folder / f"slide {number}.tif"
+        )
     return sorted(folder.iterdir())
 
 
@@ -91,7 +97,11 @@ def serious(window):
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(window).response["violations"]
-    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found if fault["impact"] != "minor"]
+    return [
+        (fault["id"], [node["html"] for node in fault["nodes"]])
+        for fault in found
+        if fault["impact"] != "minor"
+    ]
 
 
 def fits(window):
@@ -113,7 +123,9 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     send(window, [*files, bad], expected=len(files))
     window.wait_for_selector("#failed-head")
     assert "bad.tif: not a TIFF, PNG or JPEG image" in window.inner_text("#results")
-    assert f"{len(files)} of {len(files) + 1} predicted, 1 could not be used" in window.inner_text("#progress")
+    assert f"{len(files)} of {len(files) + 1} predicted, 1 could not be used" in window.inner_text(
+        "#progress"
+    )
     assert confidences(window) == sorted(confidences(window))
     shown(window)
     assert not serious(window)
@@ -133,7 +145,10 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     window.locator("#pixels").click()
     window.wait_for_selector("#pixels.all")
     shown(window)
-    assert window.evaluate("[document.images[0].width, document.images[0].naturalWidth]") == [512, 512]
+    assert window.evaluate("[document.images[0].width, document.images[0].naturalWidth]") == [
+        512,
+        512,
+    ]
     window.locator("#pixels").click()
     assert "picture.jpg" in window.locator("#pixels img").get_attribute("src")
 
@@ -167,7 +182,9 @@ def test_with_the_keyboard_only(tab, files):
     window.keyboard.press("Enter")
     assert window.evaluate("document.activeElement.id") == "content"
     to("#files")
-    window.set_input_files("#files", [str(path) for path in files])  # the dialog is the browser's own
+    window.set_input_files(
+        "#files", [str(path) for path in files]
+    )  # the dialog is the browser's own
     listed(window, len(files))
     to("#images a")
     window.keyboard.press("Enter")
@@ -182,12 +199,16 @@ def dropped(window, *paths, at=(5, 5)):
     session = window.context.new_cdp_session(window)
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": at[0], "y": at[1], "data": data})
+        session.send(
+            "Input.dispatchDragEvent", {"type": kind, "x": at[0], "y": at[1], "data": data}
+        )
 
 
 def folders_of(files, root, count):
     """Folders of patients whose images have the same names, and the names that the page gives them."""
-    names = [f"patient{patient}/deep/img{number}.png" for patient in range(count) for number in range(2)]
+    names = [
+        f"patient{patient}/deep/img{number}.png" for patient in range(count) for number in range(2)
+    ]
     for at, name in enumerate(names):
         (root / name).parent.joinpath("__MACOSX").mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(files[at % len(files)].read_bytes())
@@ -234,20 +255,26 @@ def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
     assert sorted(page.wait()) == names
 
 
-@pytest.mark.parametrize(("typed", "taken"), [("0,5", 0.5), ("0.25", 0.25), ("25", None), ("0,5,5", None), ("x", None)])
+@pytest.mark.parametrize(
+    ("typed", "taken"), [("0,5", 0.5), ("0.25", 0.25), ("25", None), ("0,5,5", None), ("x", None)]
+)
 def test_micrometres_as_people_type_them(tab, files, page, typed, taken):
     window = tab()
     window.locator("#mpp").press_sequentially(typed)
     assert window.input_value("#mpp") == typed
     window.set_input_files("#files", str(files[0]))
     if taken is None:
-        window.wait_for_selector("text=Nothing was added: give micrometres per pixel from 0.02 to 20")
+        window.wait_for_selector(
+            "text=Nothing was added: give micrometres per pixel from 0.02 to 20"
+        )
         assert page.client.get("/api/images").json() == []
         return
     listed(window, 1)
     assert page.wait()[files[0].name]["mpp"] == taken
     window.locator("#images a").click()
-    assert window.locator("tr", has_text="Micrometres per pixel").locator("td").inner_text() == str(taken)
+    assert window.locator("tr", has_text="Micrometres per pixel").locator("td").inner_text() == str(
+        taken
+    )
 
 
 def test_a_review_from_image_to_image(tab, files, page):
@@ -272,7 +299,12 @@ def test_a_review_from_image_to_image(tab, files, page):
     window.click("text=Previous")
     assert window.inner_text("h1") == first
     window.click("text=All images")
-    assert window.locator("#images tr", has_text=first).locator("[data-head='Your label']").inner_text() == "malignant"
+    assert (
+        window.locator("#images tr", has_text=first)
+        .locator("[data-head='Your label']")
+        .inner_text()
+        == "malignant"
+    )
     window.select_option("#of-mark", "new")
     assert len(confidences(window)) == 3
     window.on("dialog", lambda dialog: dialog.accept())
@@ -290,14 +322,20 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.server.instead:
             self.send_response(200 if self.path == "/login" else self.server.instead)
-            for name, value in (("location", "/login"), ("content-type", "text/html"), ("content-length", "0")):
+            for name, value in (
+                ("location", "/login"),
+                ("content-type", "text/html"),
+                ("content-length", "0"),
+            ):
                 self.send_header(name, value)
             self.end_headers()
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         path = self.path.removeprefix("/node/me%40uni/8600") if self.server.strips else self.path
         target = self.server.target
-        answer = httpx.request(self.command, target + path, headers=headers, content=body, timeout=60)
+        answer = httpx.request(
+            self.command, target + path, headers=headers, content=body, timeout=60
+        )
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
             if name not in ("content-length", "transfer-encoding", "connection"):
@@ -327,7 +365,9 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             proxy.target = f"http://127.0.0.1:{port}"
             window = tab(served=page)
             assert window.url.startswith(f"{public}/")
-            assert window.context.cookies(public + "/") == []  # they go only below a path that nobody can guess
+            assert (
+                window.context.cookies(public + "/") == []
+            )  # they go only below a path that nobody can guess
             send(window, files[:2], expected=2)
             window.locator("#images a").first.click()
             window.click("#draw")
@@ -336,7 +376,11 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             window.click("#review")
             window.wait_for_selector("text=Reviewed.")
             window.goto("about:blank")
-            window, names, gone = chrome.new_page(), folders_of(files, tmp_path / "sent", 2), tmp_path / "gone.png"
+            window, names, gone = (
+                chrome.new_page(),
+                folders_of(files, tmp_path / "sent", 2),
+                tmp_path / "gone.png",
+            )
             window.goto(page.address)
             listed(window, 2)
             window.wait_for_load_state()  # with its script
@@ -350,9 +394,13 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             gone.unlink()
             proxy.instead = 0
             window.context.set_offline(False)
-            window.wait_for_selector("text=4 images were sent. Files left out, by their names not images: 6.")
+            window.wait_for_selector(
+                "text=4 images were sent. Files left out, by their names not images: 6."
+            )
             listed(window, 2 + len(names))
-            assert window.inner_text("#refused") == "gone.png: cannot be read any more; add it again"
+            assert (
+                window.inner_text("#refused") == "gone.png: cannot be read any more; add it again"
+            )
             proxy.instead = 413
             window.set_input_files("#files", str(files[3]))
             window.wait_for_selector("text=status 413 of a proxy")
@@ -376,9 +424,13 @@ def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_pa
     with serving(start, run_folders / "first run", "--token-file", token) as page:
         enter(page)
         port = page.base.rpartition(":")[2]
-    with serving(lambda *words: start(*words[:-1], port), run_folders / "first run", "--token-file", token) as page:
+    with serving(
+        lambda *words: start(*words[:-1], port), run_folders / "first run", "--token-file", token
+    ) as page:
         window.set_input_files("#files", str(files[0]))
-        window.wait_for_selector("text=The page was started again: open the address", timeout=60_000)
+        window.wait_for_selector(
+            "text=The page was started again: open the address", timeout=60_000
+        )
         enter(page)
     window.close()
 

@@ -50,10 +50,21 @@ def rows_of(text):
 
 def bomb():
     """A TIFF of 50,000 x 40,000 pixels in some hundred bytes."""
-    entries = [(256, 4, 1, 50_000), (257, 4, 1, 40_000), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1),
-               (273, 4, 1, 200), (277, 3, 1, 1), (278, 4, 1, 40_000), (279, 4, 1, 100)]  # fmt: skip
+    entries = [
+        (256, 4, 1, 50_000),
+        (257, 4, 1, 40_000),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (273, 4, 1, 200),
+        (277, 3, 1, 1),
+        (278, 4, 1, 40_000),
+        (279, 4, 1, 100),
+    ]
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
-    return (head + b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0" * 4).ljust(300, b"\0")
+    return (head + b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0" * 4).ljust(
+        300, b"\0"
+    )
 
 
 def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
@@ -61,7 +72,13 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
         assert page.add(path.name, path.read_bytes()).status_code == 202
     images = page.wait()
     out, sheet = tmp_path / "predictions.csv", PredictSettings(html=tmp_path / "sheet.html")
-    predict(run_folders / "first run", flat, out=out, settings=sheet, work=Work(jobs=1, skip_errors=True))
+    predict(
+        run_folders / "first run",
+        flat,
+        out=out,
+        settings=sheet,
+        work=Work(jobs=1, skip_errors=True),
+    )
     rows = rows_of(out.read_text())
     own = ("mpp", "warnings", "reviewed", "path")
     table = rows_of(page.client.get("/api/predictions.csv").text)
@@ -95,7 +112,9 @@ def test_names_of_folders_are_no_labels(page, content):
     assert {row.get("label", "") for row in rows} == {""}
     page.add("benign", content)  # of the name of a folder
     page.wait()
-    assert "benign" in {row["path"] for row in rows_of(page.client.get("/api/predictions.csv").text)}
+    assert "benign" in {
+        row["path"] for row in rows_of(page.client.get("/api/predictions.csv").text)
+    }
     assert "Names of folders are not read as labels" in page.client.get("/").text
 
 
@@ -109,14 +128,22 @@ def test_pictures_of_an_image(page, tissue):
         answer = page.client.get(f"/api/images/{number}/{kind}.jpg")
         assert answer.headers["content-type"] == "image/jpeg", answer.text
         assert Image.open(io.BytesIO(answer.content)).size == (96, 96)
-    assert page.client.get(f"/api/images/{number}/regions.geojson").json()["type"] == "FeatureCollection"
+    assert (
+        page.client.get(f"/api/images/{number}/regions.geojson").json()["type"]
+        == "FeatureCollection"
+    )
     for target in ("", "benign", "malignant"):
         shown = page.client.get(f"/image?number={number}&map=1&target={target}").text
         assert f"Map of {target or page.wait()[name]['predicted']}; predicted" in shown
         assert "Limitations:" in shown
-        assert (html.escape(name) in shown, name in shown + page.client.get("/").text) == (True, False)
+        assert (html.escape(name) in shown, name in shown + page.client.get("/").text) == (
+            True,
+            False,
+        )
         assert "(malignant at 0.5)" in shown
-    assert page.client.get(f"/api/images/{number}/map.jpg", params={"target": "x"}).status_code == 404
+    assert (
+        page.client.get(f"/api/images/{number}/map.jpg", params={"target": "x"}).status_code == 404
+    )
     assert page.client.get("/api/images/99999/picture.jpg").status_code == 404
 
 
@@ -133,20 +160,35 @@ def test_who_is_let_in(page):
     def ask(path="/", method="GET", **headers):
         return httpx.request(method, page.base + path, headers=headers)
 
-    for path in ("/", "/api/images", "/static/page.js", "/api/openapi.json", "/?token=wrong", "/nothing"):
+    for path in (
+        "/",
+        "/api/images",
+        "/static/page.js",
+        "/api/openapi.json",
+        "/?token=wrong",
+        "/nothing",
+    ):
         assert ask(path).status_code == 401
     for token, status in (("wrong", 401), (page.token, 200)):  # as a form sends it
         assert httpx.post(f"{page.base}/", data={"token": token}).status_code == status
     assert ask("/api/images", authorization="Bearer wrong").status_code == 401
     assert ask("/api/images", authorization=f"Bearer {page.token}").status_code == 200
-    assert ask("/api/images", authorization=f"Bearer {page.token}", host="evil.example").status_code == 421
-    assert ask("/api/images", authorization=f"Bearer {page.token}", host="localhost:1").status_code == 200
+    assert (
+        ask("/api/images", authorization=f"Bearer {page.token}", host="evil.example").status_code
+        == 421
+    )
+    assert (
+        ask("/api/images", authorization=f"Bearer {page.token}", host="localhost:1").status_code
+        == 200
+    )
     entered = ask(f"/?token={page.token}")
     cookie = entered.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert page.token not in cookie
-    folder = re.search(r"Path=(/[\w-]{16}/)", cookie)[1]  # so that other ports of this machine do not get it
+    folder = re.search(r"Path=(/[\w-]{16}/)", cookie)[
+        1
+    ]  # so that other ports of this machine do not get it
     assert f"url={folder}" in entered.text
     cookie = cookie.partition(";")[0]
     shown = ask(folder, cookie=cookie)
@@ -172,7 +214,16 @@ def test_what_every_answer_says(page):
 
 @pytest.mark.parametrize(
     "name",
-    ["../../../etc/cron.d/x", "/etc/passwd", "a\nb.png", "CON", ".", "é\u202e.png", "\U0001f52c" * 63, "d/" * 50 + "x"],
+    [
+        "../../../etc/cron.d/x",
+        "/etc/passwd",
+        "a\nb.png",
+        "CON",
+        ".",
+        "é\u202e.png",
+        "\U0001f52c" * 63,
+        "d/" * 50 + "x",
+    ],
 )
 def test_names_stay_in_their_folder(page, content, name):
     image = page.add(name, content).json()
@@ -204,7 +255,10 @@ def test_the_same_name_again(page, tissue):
 def test_micrometres_that_are_none(page, content, mpp):
     refused = page.add("a.png", content, mpp=mpp)
     assert refused.status_code == 422
-    assert refused.json()["detail"] == f"mpp {mpp}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none"
+    assert (
+        refused.json()["detail"]
+        == f"mpp {mpp}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +270,10 @@ def scaled(tissue, tmp_path_factory):
     from bchisto.featurize import FeaturizeSettings, View, featurize
 
     run, work = tmp_path_factory.mktemp("scaled") / "run", Work(jobs=1)
-    views, small = (View.parse("0.5um:64"),), {"weights": ("random",), "augmentations": 2, "crops": 3}
+    views, small = (
+        (View.parse("0.5um:64"),),
+        {"weights": ("random",), "augmentations": 2, "crops": 3},
+    )
     settings = FeaturizeSettings(encoders=(EncoderChoice("tiny"),), views=views, **small)
     featurize(ImageSelection(tissue, mpp=0.49), out=run, settings=settings, work=work)
     params = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -228,10 +285,16 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     """Those of a published data set are known by its names, as `predict` knows them; others are named as unknown."""
     paths = sorted(tissue.rglob("*.png"))
     for at, (folder, name) in enumerate(
-        [("published", "SOB_B_A-14-22549AB-40-001.png"), ("published", "SOB_M_DC-14-2523-40-009.png"),
-         ("published", "SOB_B_A-14-22549AB-400-002.png"), ("own", "a.png"), ("bach/Photos/Normal", "n001.tif"),
-         ("bach/Photos/Benign", "b001.tif"), ("mine/Benign", "b003.tif")]
-    ):  # fmt: skip
+        [
+            ("published", "SOB_B_A-14-22549AB-40-001.png"),
+            ("published", "SOB_M_DC-14-2523-40-009.png"),
+            ("published", "SOB_B_A-14-22549AB-400-002.png"),
+            ("own", "a.png"),
+            ("bach/Photos/Normal", "n001.tif"),
+            ("bach/Photos/Benign", "b001.tif"),
+            ("mine/Benign", "b003.tif"),
+        ]
+    ):
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         Image.open(paths[at]).save(tmp_path / folder / name)
     rows = {}
@@ -240,22 +303,37 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
             files = sorted(path for path in (tmp_path / folder).rglob("*.*") if path.is_file())
             for path in files:
                 beside = [other.name for other in path.parents[1].iterdir() if other.is_dir()]
-                page.add(str(path.relative_to(tmp_path)), path.read_bytes(), beside=[*beside, "../.."])
+                page.add(
+                    str(path.relative_to(tmp_path)), path.read_bytes(), beside=[*beside, "../.."]
+                )
             out = tmp_path / f"{folder}.csv"
             predict(scaled, tmp_path / folder, out=out, work=Work(jobs=1, skip_errors=True))
             rows |= {Path(row["image_id"]).name: row for row in rows_of(out.read_text())}
         page.add("given.png", files[0].read_bytes(), mpp="0,45")
         shown = {Path(name).name: image for name, image in page.wait().items()}
-        table = {Path(row["image_id"]).name: row for row in rows_of(page.client.get("/api/predictions.csv").text)}
+        table = {
+            Path(row["image_id"]).name: row
+            for row in rows_of(page.client.get("/api/predictions.csv").text)
+        }
         listed = page.client.get("/results").text
-    assert [shown[name]["mpp"] for name in ("SOB_B_A-14-22549AB-40-001.png", "n001.tif", "a.png", "given.png")] == [
-        pytest.approx(0.4924, abs=1e-4), 0.42, None, 0.45,
-    ]  # fmt: skip
+    assert [
+        shown[name]["mpp"]
+        for name in ("SOB_B_A-14-22549AB-40-001.png", "n001.tif", "a.png", "given.png")
+    ] == [
+        pytest.approx(0.4924, abs=1e-4),
+        0.42,
+        None,
+        0.45,
+    ]
     small = shown.pop("SOB_B_A-14-22549AB-400-002.png")
     assert "is smaller than the field" in small["error"]
     assert len(rows) == 6
     for name, row in rows.items():
-        assert repr(shown[name]["probabilities"]["benign"]) == row["p_benign"] == table[name]["p_benign"]
+        assert (
+            repr(shown[name]["probabilities"]["benign"])
+            == row["p_benign"]
+            == table[name]["p_benign"]
+        )
     assert table["given.png"]["mpp"] == "0.45"
     unknown = "not known, and are taken for those of training (0.49)"
     assert [name for name in table if unknown in table[name]["warnings"]] == ["b003.tif", "a.png"]
@@ -271,7 +349,10 @@ def test_what_cannot_be_used_gets_its_line(page, content):
     page.add("short.png", content[: len(content) // 2])
     page.add("small.png", content)
     page.add("empty.png", b"")
-    for name, said in (("x" * 256, "File name too long"), ("d/" * 51 + "x", "more than 50 folders")):
+    for name, said in (
+        ("x" * 256, "File name too long"),
+        ("d/" * 51 + "x", "more than 50 folders"),
+    ):
         assert said in page.add(name, content).json()["detail"]  # a name is never cut
     images = page.wait()
     assert "pixels" in images["bomb.tif"]["error"]
@@ -284,7 +365,9 @@ def test_what_cannot_be_used_gets_its_line(page, content):
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_comes(page):
-    with contextlib.closing(socket.create_connection(page.base.removeprefix("http://").split(":"))) as line:
+    with contextlib.closing(
+        socket.create_connection(page.base.removeprefix("http://").split(":"))
+    ) as line:
         line.sendall(
             f"POST /api/images?name=a.png HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {page.token}\r\n"
             f"Content-Length: {10**12}\r\n\r\n".encode()
@@ -316,7 +399,10 @@ def test_many_requests_while_an_image_is_in_work(page, content, what):
         page.add("b.png", content)
         with concurrent.futures.ThreadPoolExecutor(60) as pool:
             address = f"{page.base}/api/{what}"
-            answers = [pool.submit(httpx.get, address, headers=page.headers, timeout=120) for _ in range(60)]
+            answers = [
+                pool.submit(httpx.get, address, headers=page.headers, timeout=120)
+                for _ in range(60)
+            ]
             time.sleep(1)
             page.client.delete(f"/api/images/{first}")
             os.kill(worker, signal.SIGCONT)
@@ -347,14 +433,19 @@ def test_removing_the_image_in_work(page, content):
     page.wait()
     numbers, working = [], None
     while working is None:
-        if page.client.get("/api/queue").json()["waiting"] == 0:  # at first, or if it was faster than this
+        if (
+            page.client.get("/api/queue").json()["waiting"] == 0
+        ):  # at first, or if it was faster than this
             page.clear()
             numbers = [page.add(f"{number}.png", content).json()["number"] for number in range(3)]
         os.kill(worker, signal.SIGCONT)
         time.sleep(0.01)
         os.kill(worker, signal.SIGSTOP)
         time.sleep(0.1)  # until an answer that was under way has come
-        working = next((i["number"] for i in page.client.get("/api/images").json() if i["state"] == "working"), None)
+        working = next(
+            (i["number"] for i in page.client.get("/api/images").json() if i["state"] == "working"),
+            None,
+        )
     page.client.delete(f"/api/images/{working}")
     states = {image["number"]: image["state"] for image in page.wait().values()}
     assert states == dict.fromkeys(set(numbers) - {working}, "done")
@@ -372,10 +463,17 @@ def test_a_review(page, tissue):
     page.client.put(f"/api/images/{numbers[2]}/review", params={"reviewed": False})
     rows = rows_of(page.client.get("/api/predictions.csv").text)
     reviews = [("yes", "malignant"), ("yes", ""), ("", "")]
-    assert [(row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])] == reviews
+    assert [
+        (row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])
+    ] == reviews
     text = page.client.get("/").text + page.client.get(f"/image?number={numbers[0]}").text
-    assert text.count('<option value="benign"') >= 2 + ("of-class" in text)  # without it two spaces would be one
-    assert page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code == 404
+    assert text.count('<option value="benign"') >= 2 + (
+        "of-class" in text
+    )  # without it two spaces would be one
+    assert (
+        page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code
+        == 404
+    )
 
 
 def test_only_failed_images(page):
@@ -385,7 +483,9 @@ def test_only_failed_images(page):
     assert f'data-method="DELETE" data-path="api/images/{number}"' in text
     assert 'id="remove"' in text
     assert "0 of 1 predicted, 1 could not be used" in text
-    assert page.client.get("/api/failures.csv").text.startswith('image_id,error\na.png,"a.png: not a TIFF')
+    assert page.client.get("/api/failures.csv").text.startswith(
+        'image_id,error\na.png,"a.png: not a TIFF'
+    )
 
 
 @pytest.mark.parametrize(
@@ -421,12 +521,24 @@ def test_a_killed_worker(page, content):
 
 def start_with(**values):
     """Return a function that starts the command line with other limits."""
-    lines = ["import sys", "from bchisto.core.formats import limits", "from bchisto.cli import main"]
-    code = "\n".join([*lines, *(f"limits.{name} = {value}" for name, value in values.items()), "main(sys.argv[1:])"])
+    lines = [
+        "import sys",
+        "from bchisto.core.formats import limits",
+        "from bchisto.cli import main",
+    ]
+    code = "\n".join(
+        [
+            *lines,
+            *(f"limits.{name} = {value}" for name, value in values.items()),
+            "main(sys.argv[1:])",
+        ]
+    )
 
     def started(*arguments, **options):
         words = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
 
     return started
 
@@ -478,21 +590,31 @@ def test_a_full_disk(on_small_disk, run_folders, content, tmp_path):
     def start(*words):
         command = on_small_disk(tmp_path, "100m", sys.executable, "-m", "bchisto", *words)
         own = {**os.environ, "TMPDIR": str(tmp_path)}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own
+        )
 
     with serving(start, run_folders / "first run") as page:
         refused = page.add("a.png", content)
         assert refused.status_code == 507
-        assert refused.json()["detail"] == "a.png: the disk of the page's temporary files is nearly full"
+        assert (
+            refused.json()["detail"]
+            == "a.png: the disk of the page's temporary files is nearly full"
+        )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, tmp_path, number):
-    with serving(start, run_folders / "first run", env={**os.environ, "TMPDIR": str(tmp_path)}) as page:
+    with serving(
+        start, run_folders / "first run", env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as page:
         page.add("a.png", content)
         page.wait()
         assert list(tmp_path.rglob("a.png"))
-        assert (page.client.get("/api/failures.csv").status_code, [*tmp_path.rglob("predictions.csv")]) == (404, [])
+        assert (
+            page.client.get("/api/failures.csv").status_code,
+            [*tmp_path.rglob("predictions.csv")],
+        ) == (404, [])
         with contextlib.suppress(ZeroDivisionError):
             page.add("b.png", (b"some" * (1 // left) for left in (1, 0)))
         time.sleep(1)  # until the page has seen that nothing follows
@@ -511,8 +633,13 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
     kept, files = tmp_path / "kept", sorted(tissue.rglob("*.png"))[:4]
     folders, table = ["patient 1", "patient 1", "patient 2", "patient 2"], kept / "predictions.csv"
     with serving(start, run_folders / "first run", "--keep", kept) as page:
-        names = [f"{folder}/ e\u0301\\ {path.name}" for folder, path in zip(folders, files, strict=True)]
-        numbers = [page.add(*pair).json()["number"] for pair in zip(names, map(Path.read_bytes, files), strict=True)]
+        names = [
+            f"{folder}/ e\u0301\\ {path.name}" for folder, path in zip(folders, files, strict=True)
+        ]
+        numbers = [
+            page.add(*pair).json()["number"]
+            for pair in zip(names, map(Path.read_bytes, files), strict=True)
+        ]
         for first, second in (("a", "a/b.png"), ("d/b.png", "d")):
             numbers += [page.add(first, files[0].read_bytes()).json()["number"]]
             refused = page.add(second, files[0].read_bytes())
@@ -530,13 +657,21 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         time.sleep(2)
         table.rmdir()
         assert page.stop()[0] == 0
-    assert sorted(path.name for path in kept.iterdir()) == ["images", "predictions.csv", "predictions.html"]
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "images",
+        "predictions.csv",
+        "predictions.html",
+    ]
     predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=Work(jobs=1))
-    rows, predicted = (rows_of(path.read_text()) for path in (kept / "predictions.csv", tmp_path / "p.csv"))
+    rows, predicted = (
+        rows_of(path.read_text()) for path in (kept / "predictions.csv", tmp_path / "p.csv")
+    )
     assert [[row[name] for name in predicted[0] if name != "label"] for row in rows] == [
         [row[name] for name in predicted[0] if name != "label"] for row in predicted
     ]
-    featurize(kept / "predictions.csv", out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
+    featurize(
+        kept / "predictions.csv", out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1)
+    )
     table = read_dataset(kept / "predictions.csv")
     assert [(record.image_id, record.label, record.group) for record in table.records] == list(
         zip(names[:3], ("malignant", "benign", None), folders[:3], strict=True)
@@ -555,7 +690,12 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
         page.wait()
         os.kill(worker_of(page.process), signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            drawn = pool.submit(httpx.get, f"{page.base}/api/images/{number}/map.jpg", headers=page.headers, timeout=60)
+            drawn = pool.submit(
+                httpx.get,
+                f"{page.base}/api/images/{number}/map.jpg",
+                headers=page.headers,
+                timeout=60,
+            )
             time.sleep(1)
             (images / "a.png").rename(tmp_path / "away")
             (images / "a.png").mkdir()  # so that it cannot be removed for a while
@@ -582,17 +722,26 @@ def test_two_models(start, run_folders, tissue, tmp_path):
     with serving(start, run_folders / "first run", other, "--keep", kept) as page:
         names = [model["name"] for model in page.client.get("/api/models").json()]
         assert names == ["first run/boost/3-lightgbm", "other/boost/3-lightgbm"]
-        numbers = [page.add("x.png", contents[model], model=model).json()["number"] for model in range(2)]
+        numbers = [
+            page.add("x.png", contents[model], model=model).json()["number"] for model in range(2)
+        ]
         page.add("y.png", contents[2], model=1)
         page.wait()
         for model in range(2):
             for where in ("/", "/api/predictions.csv"):
-                assert ("y.png" in page.client.get(where, params={"model": model}).text) == (model == 1)
+                assert ("y.png" in page.client.get(where, params={"model": model}).text) == (
+                    model == 1
+                )
         for where in ("/", "/results", "/api/predictions.csv"):
             assert page.client.get(where, params={"model": 2}).status_code == 404
-        assert [(kept / f"model-{n}" / "images" / "x.png").read_bytes() for n in (1, 2)] == contents[:2]
+        assert [
+            (kept / f"model-{n}" / "images" / "x.png").read_bytes() for n in (1, 2)
+        ] == contents[:2]
         page.client.delete(f"/api/images/{numbers[0]}")
-        assert [(kept / f"model-{n}" / "images" / "x.png").is_file() for n in (1, 2)] == [False, True]
+        assert [(kept / f"model-{n}" / "images" / "x.png").is_file() for n in (1, 2)] == [
+            False,
+            True,
+        ]
         assert page.stop()[0] == 0
     assert [path.name for path in (kept / "model-1").iterdir()] == ["images"]
     rows = rows_of((kept / "model-2" / "predictions.csv").read_text())
@@ -601,7 +750,9 @@ def test_two_models(start, run_folders, tissue, tmp_path):
 
 def test_a_model_that_is_replaced_meanwhile(start, run_folders, scaled, content, tmp_path):
     """The page goes on with the model that it describes, also after its worker died."""
-    model = shutil.copy(run_folders / "first run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path)
+    model = shutil.copy(
+        run_folders / "first run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path
+    )
     with serving(start, model) as page:
         page.add("a.png", content)
         before = page.wait()["a.png"]["probabilities"]
@@ -615,12 +766,21 @@ def test_a_model_that_is_replaced_meanwhile(start, run_folders, scaled, content,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--host", "0.0.0.0"], "--host 0.0.0.0: others can reach this address; give a --token-file"),
+        (
+            ["--host", "0.0.0.0"],
+            "--host 0.0.0.0: others can reach this address; give a --token-file",
+        ),
         (["--token-file", "short"], "short: no token of at least 20"),
         (["--token-file", "missing"], "missing: cannot be read"),
         (["--public-url", "https://hub.ex\xe4mple"], "give an address such as https://HOST"),
-        (["--public-url", "hospital.example"], "--public-url hospital.example: give an address such as https://HOST"),
-        (["--host", "192.0.2.1", "--token-file", "long"], "--host 192.0.2.1, --port 8600: cannot answer there"),
+        (
+            ["--public-url", "hospital.example"],
+            "--public-url hospital.example: give an address such as https://HOST",
+        ),
+        (
+            ["--host", "192.0.2.1", "--token-file", "long"],
+            "--host 192.0.2.1, --port 8600: cannot answer there",
+        ),
     ],
 )
 def test_what_is_refused(cli, run_folders, tmp_path, monkeypatch, options, said):
@@ -639,10 +799,17 @@ def test_all_addresses_of_the_machine(start, run_folders, tmp_path):
     """The printed address leads to the page, by the machine's full name; others are told if they can read the token."""
     token = tmp_path / "token"
     token.write_text("x" * 30)
-    with serving(start, run_folders / "first run", "--host", "0.0.0.0", "--token-file", token) as page:
+    with serving(
+        start, run_folders / "first run", "--host", "0.0.0.0", "--token-file", token
+    ) as page:
         name, port = page.base.removeprefix("http://").split(":")
-        assert name in {socket.gethostname(), socket.getfqdn()} - {"localhost"} or socket.gethostname() == "localhost"
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/images", headers={**page.headers, "host": name})
+        assert (
+            name in {socket.gethostname(), socket.getfqdn()} - {"localhost"}
+            or socket.gethostname() == "localhost"
+        )
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/api/images", headers={**page.headers, "host": name}
+        )
         assert answer.status_code == 200
         assert "others can read the token; chmod 600" in page.stop()[2]
 

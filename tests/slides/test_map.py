@@ -62,7 +62,9 @@ def slide(tmp_path_factory):
         (13 * SIDE, SIDE): stained(second, 12 * SIDE, 9 * SIDE),
         (4 * SIDE, 4 * SIDE): stained(second, 3 * SIDE, 3 * SIDE),
     }
-    return write_slide(tmp_path_factory.mktemp("slides") / "S 1 ü.tif", (27 * SIDE, 12 * SIDE + 20), images)
+    return write_slide(
+        tmp_path_factory.mktemp("slides") / "S 1 ü.tif", (27 * SIDE, 12 * SIDE + 20), images
+    )
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +86,14 @@ def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, com
     assert len(fields) == len(tiles)
     for row in fields:
         tile = tiles[row["image_id"].rpartition("/")[2].removesuffix(".png")]
-        same = [*(f"p_{name}" for name in NAMES), "predicted", "trained", "outlier", "outlier_percentile", "called"]
+        same = [
+            *(f"p_{name}" for name in NAMES),
+            "predicted",
+            "trained",
+            "outlier",
+            "outlier_percentile",
+            "called",
+        ]
         assert [tile[column] for column in same] == [row[column] for column in same]
 
 
@@ -92,10 +101,20 @@ def words_of(model, slide, out):
     return ["slides", "map", model, slide, "--out", out]
 
 
-def test_killed_and_resumed_shards_and_processes_give_the_same(mapped, model, slide, tmp_path, cli, completed):
+def test_killed_and_resumed_shards_and_processes_give_the_same(
+    mapped, model, slide, tmp_path, cli, completed
+):
     whole = contents(mapped[0])
     killed, divided, several = (tmp_path / name for name in ("killed", "divided", "several"))
-    command = [sys.executable, "-m", "engine_jobs", "2", "SIGKILL", "before", *words_of(model, slide, killed)]
+    command = [
+        sys.executable,
+        "-m",
+        "engine_jobs",
+        "2",
+        "SIGKILL",
+        "before",
+        *words_of(model, slide, killed),
+    ]
     assert subprocess.run([*map(str, command), "--jobs", "1"]).returncode == -signal.SIGKILL
     assert len(list((killed / "blocks").glob("*.npz"))) == 1
     code, out, err = cli("status", killed)
@@ -113,7 +132,17 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(mapped, model, sl
     completed(*words_of(model, slide, several), "--jobs", 2)
     assert contents(several) == whole
     assert cli(*words_of(model, slide, several), "--check")[0] == 4
-    _, err = completed("slides", "map", "--config", several / "run.json", model, slide, "--out", several, "--overwrite")
+    _, err = completed(
+        "slides",
+        "map",
+        "--config",
+        several / "run.json",
+        model,
+        slide,
+        "--out",
+        several,
+        "--overwrite",
+    )
     assert ("already" in err, contents(several) == whole) == (False, True)
 
 
@@ -121,13 +150,17 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(mapped, model, sl
 def test_workers_of_dask_give_the_same(dask, mapped, model, slide, tmp_path, completed):
     import distributed
 
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
         completed(*words_of(model, slide, tmp_path / "out"), "--dask", cluster.scheduler_address)
     assert contents(tmp_path / "out") == contents(mapped[0])
 
 
 @pytest.mark.parametrize("scheduler", ["local", "slurm"])
-def test_a_submitted_map_ends_as_one_process_does(scheduler, request, mapped, model, slide, tmp_path, completed, cli):
+def test_a_submitted_map_ends_as_one_process_does(
+    scheduler, request, mapped, model, slide, tmp_path, completed, cli
+):
     run, at = tmp_path / "run", ("submit", "--scheduler", scheduler, "--tasks", 2, "--")
     if scheduler == "slurm":
         request.getfixturevalue("slurm")
@@ -157,18 +190,41 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
 
 def test_a_check_tells_what_changed(mapped, model, slide, tmp_path, cli):
     """Labels and patients, and files of a map that are gone; so that a submission does them."""
-    out, words = Path(shutil.copytree(mapped[0], tmp_path / "out")), words_of(model, slide, tmp_path / "out")
+    out, words = (
+        Path(shutil.copytree(mapped[0], tmp_path / "out")),
+        words_of(model, slide, tmp_path / "out"),
+    )
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("slide", "label", "patient"), (slide.stem, NAMES[0], 7)])
-    changes = (("--labels", tmp_path / "a.csv"), ("--patients", tmp_path / "a.csv"), ("--group-from", "."))
+    changes = (
+        ("--labels", tmp_path / "a.csv"),
+        ("--patients", tmp_path / "a.csv"),
+        ("--group-from", "."),
+    )
     assert [cli(*words, *change, "--check")[0] for change in ((), *changes)] == [4, 0, 0, 0]
     (out / "maps" / slide.stem / "regions.geojson").unlink()
     assert cli(*words, "--check")[0] == 0
 
 
 def test_micrometres_of_a_slide_decide(model, tmp_path, completed):
-    bare = write_slide(tmp_path / "a.tif", (400, 400), {(0, 0): stained(NAMES[1], 400, 400)}, mpp=None, factors=(1,))
-    words = (*words_of(model, bare, tmp_path / "out"), "--field", 300, "--scale", 0.5, "--tissue", 0.1, "--jobs", 1)
+    bare = write_slide(
+        tmp_path / "a.tif",
+        (400, 400),
+        {(0, 0): stained(NAMES[1], 400, 400)},
+        mpp=None,
+        factors=(1,),
+    )
+    words = (
+        *words_of(model, bare, tmp_path / "out"),
+        "--field",
+        300,
+        "--scale",
+        0.5,
+        "--tissue",
+        0.1,
+        "--jobs",
+        1,
+    )
     for mpp in (0.5, 0.4):
         assert "already" not in completed(*words, "--mpp", mpp)[1]
 
@@ -196,31 +252,47 @@ def polygons_of(path):
         assert (set(feature), len(properties)) == ({"type", "geometry", "properties"}, 3)
         assert properties["objectType"] == {"tiles": "tile", "regions": "annotation"}[path.stem]
         named = properties["classification"]  # QuPath takes name and colour only together
-        assert (set(named), [0 <= part <= 255 for part in named["color"]]) == ({"name", "color"}, [True] * 3)
+        assert (set(named), [0 <= part <= 255 for part in named["color"]]) == (
+            {"name", "color"},
+            [True] * 3,
+        )
         assert all(type(value) in (int, float) for value in properties["measurements"].values())
         assert all(ring[0] == ring[-1] and len(ring) >= 5 for ring in rings)
         polygons.setdefault(named["name"], []).append(shapely.geometry.shape(feature["geometry"]))
     assert all(polygon.is_valid for own in polygons.values() for polygon in own)
     unions = {name: shapely.union_all(own) for name, own in polygons.items()}
     for name, own in polygons.items():
-        assert sum(polygon.area for polygon in own) == pytest.approx(unions[name].area)  # none lies over another
+        assert sum(polygon.area for polygon in own) == pytest.approx(
+            unions[name].area
+        )  # none lies over another
     return polygons, unions
 
 
 def test_regions_are_those_of_the_tiles_as_qupath_reads_them(mapped):
     folder = mapped[0] / "maps" / "S 1 ü"
-    (tiles, whole), (regions, joined) = (polygons_of(folder / f"{name}.geojson") for name in ("tiles", "regions"))
+    (tiles, whole), (regions, joined) = (
+        polygons_of(folder / f"{name}.geojson") for name in ("tiles", "regions")
+    )
     assert [(len(tiles[name]), len(regions[name])) for name in NAMES] == [(99, 1), (117, 2)]
-    assert [len(regions[NAMES[0]][0].interiors), joined[NAMES[0]].bounds] == [1, (SIDE, SIDE, 13 * SIDE, 10 * SIDE)]
+    assert [len(regions[NAMES[0]][0].interiors), joined[NAMES[0]].bounds] == [
+        1,
+        (SIDE, SIDE, 13 * SIDE, 10 * SIDE),
+    ]
     assert all(joined[name].equals(whole[name]) for name in NAMES)
 
 
 def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
     predicted = [names[place] for place in raw.argmax(axis=1)]
     tiles = [SimpleNamespace(predicted=name, unsure=None) for name in predicted]
-    shown = SimpleNamespace(table=SimpleNamespace(classes=names, predicted=predicted), raw=raw, outliers=None)
-    grid = TileGrid("s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places])
-    return TileMap(SimpleNamespace(width=size[0], height=size[1], mpp=50 / side), grid, 0.0, shown, tiles)
+    shown = SimpleNamespace(
+        table=SimpleNamespace(classes=names, predicted=predicted), raw=raw, outliers=None
+    )
+    grid = TileGrid(
+        "s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places]
+    )
+    return TileMap(
+        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side), grid, 0.0, shown, tiles
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -228,8 +300,14 @@ def test_polygons_of_noise_are_valid(seed, tmp_path):
     """Of tiles that touch at corners, leave holes, and reach beyond the slide, with a side that is no whole number."""
     rng = np.random.default_rng(seed)
     places = [(x, y) for y in range(14) for x in range(17) if rng.random() < 0.8]
-    overlay, areas = overlay_of(rng.dirichlet(np.ones(3), len(places)), places, "abc", 63.4, (1050, 870)), []
-    for name, features in (("tiles", overlay.tile_features()), ("regions", overlay.region_features())):
+    overlay, areas = (
+        overlay_of(rng.dirichlet(np.ones(3), len(places)), places, "abc", 63.4, (1050, 870)),
+        [],
+    )
+    for name, features in (
+        ("tiles", overlay.tile_features()),
+        ("regions", overlay.region_features()),
+    ):
         (tmp_path / f"{name}.geojson").write_text(json.dumps({"features": [*features]}))
         areas.append(polygons_of(tmp_path / f"{name}.geojson")[1])
     assert all(areas[0][name].equals(areas[1][name]) for name in "abc")
@@ -239,13 +317,18 @@ def test_polygons_of_noise_are_valid(seed, tmp_path):
 def test_rules_by_hand():
     """Three tiles in a row, of which the last is apart; of four classes, two are positive."""
     raw = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1], [0.2, 0.2, 0.0, 0.6]])
-    overlay, point = overlay_of(raw, [(0, 0), (1, 0), (5, 0)], "abcd"), OperatingPoint(tuple("abcd"), "cd", "sum", 0.5)
+    overlay, point = (
+        overlay_of(raw, [(0, 0), (1, 0), (5, 0)], "abcd"),
+        OperatingPoint(tuple("abcd"), "cd", "sum", 0.5),
+    )
     scores = overlay.scores(point)
     assert [*scores] == ["mean", "share", "peak"]
     np.testing.assert_allclose(scores["mean"], raw.mean(axis=0))
     assert scores["share"][2:].sum() == pytest.approx(2 / 3)  # 0.7 and 0.6, and not 0.2
     assert scores["peak"][2:].sum() == pytest.approx(0.6)  # the mean of 0.7 and 0.2, and 0.6
-    assert [(of.sum(), of[3] / of[2]) for of in scores.values()] == [pytest.approx((1, 1.1 / 0.4))] * 3
+    assert [(of.sum(), of[3] / of[2]) for of in scores.values()] == [
+        pytest.approx((1, 1.1 / 0.4))
+    ] * 3
     assert [*overlay.scores(None)] == ["mean"]
     assert np.isnan(overlay_of(raw[:0], [], "abcd").scores(point)["mean"]).all()
 
@@ -256,7 +339,9 @@ def test_the_page_and_the_picture(mapped):
     assert "It is not a diagnosis" in page
     assert "default-src 'none'; img-src data:" in unescape(page)
     assert "<b>" not in page
-    assert not re.search(r"(src|href)=\"(?!data:|#content|map.png|tiles.csv|tiles.geojson|regions.geojson)", page)
+    assert not re.search(
+        r"(src|href)=\"(?!data:|#content|map.png|tiles.csv|tiles.geojson|regions.geojson)", page
+    )
     assert page.count('<figure><img src="data:image/jpeg') == 12
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
     assert (facts["Tissue"], facts["Tiles"]) == ("0.221 mm2", "216 of 32 micrometres, 0.5 a pixel")
@@ -264,7 +349,9 @@ def test_the_page_and_the_picture(mapped):
     with Image.open(folder / "map.png") as picture:
         pixels = np.asarray(picture).astype(int)
     tile = pixels.shape[1] / 27
-    left, right = (pixels[round(3 * tile) : round(9 * tile), round(at * tile)].mean(axis=0) for at in (2, 18))
+    left, right = (
+        pixels[round(3 * tile) : round(9 * tile), round(at * tile)].mean(axis=0) for at in (2, 18)
+    )
     assert left[2] > left[0]  # the blue of the first class, and the red of the second
     assert right[0] > right[2]
 
@@ -279,28 +366,46 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     small = "--field 24: a tile: 48x48 at scale 1.0 is smaller than the crop of 64; give a"
     for words, told in (
         ((model, bare), "does not state its micrometres per pixel"),
-        ((model, slide, "--scale", 0.25), "its pixels are 0.5 micrometres wide, more than --scale 0.25; give"),
+        (
+            (model, slide, "--scale", 0.25),
+            "its pixels are 0.5 micrometres wide, more than --scale 0.25; give",
+        ),
         ((model, slide, "--field", 24), small),
         ((model, slide, "--labels", tmp_path / "no.csv"), "no.csv"),
-        ((model, slide, "--labels", labels), f"--labels {labels}: other is not a class of the model"),
+        (
+            (model, slide, "--labels", labels),
+            f"--labels {labels}: other is not a class of the model",
+        ),
         ((model, slide, "--labels", none), f"{none}: names no label of 1 slide: {slide.stem}"),
-        ((model, slide, "--labels", both), f"{both}: label of {slide.stem} is 'a' and 'b'; keep one row"),
+        (
+            (model, slide, "--labels", both),
+            f"{both}: label of {slide.stem} is 'a' and 'b'; keep one row",
+        ),
         ((model, tmp_path / "no.tif"), "no.tif: no such slide"),
         ((tmp_path, slide), "no model.bchisto in this folder"),
     ):
         assert told in refused("slides", "map", *words, "--out", out)
         assert not out.exists()
-    code, _, err = cli("slides", "map", model, bare, slide, "--out", out, "--skip-errors", "--jobs", 1)
+    code, _, err = cli(
+        "slides", "map", model, bare, slide, "--out", out, "--skip-errors", "--jobs", 1
+    )
     assert (code, "1 image was left out, listed in" in err) == (1, True)
     assert table(out / "failures.csv")[0]["image_id"] == "bare"
-    assert "made with other settings: field 32" in refused("slides", "map", model, slide, "--out", out, "--field", 64)
+    assert "made with other settings: field 32" in refused(
+        "slides", "map", model, slide, "--out", out, "--field", 64
+    )
 
 
 @pytest.mark.slow
 def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
-    run, words = tmp_path / "run", ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4)
+    run, words = (
+        tmp_path / "run",
+        ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4),
+    )
     completed("finetune", "--images", tissue, "--out", run, *words, "--jobs", 1)
-    _, err = completed("slides", "map", run, slide, "--out", tmp_path / "out", "--field", 64, "--jobs", 1)
+    _, err = completed(
+        "slides", "map", run, slide, "--out", tmp_path / "out", "--field", 64, "--jobs", 1
+    )
     assert "tiles have --field 64 and --scale 0.5" in err
     assert len(table(tmp_path / "out" / "maps" / slide.stem / "tiles.csv")) > 40
 
@@ -313,9 +418,13 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     assert (code, f"{broken}: damaged at x" in err.splitlines()[-1]) == (1, True)
     code, printed, _ = cli(*words, "--skip-errors")
     failures = table(out / "failures.csv")
-    assert 9 <= len(failures) <= 25  # a tile of the file has the pixels of 16 tiles, and of parts of others
+    assert (
+        9 <= len(failures) <= 25
+    )  # a tile of the file has the pixels of 16 tiles, and of parts of others
     assert (code, printed.splitlines()[-1]) == (1, f"{216 - len(failures)} tiles of 1 slide")
-    assert all(row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures)
+    assert all(
+        row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures
+    )
     page = (out / "maps" / "broken" / "index.html").read_text(encoding="utf-8")
     assert page.count("<li><strong>broken_") == len(failures)
 
@@ -331,12 +440,17 @@ def study(model, tmp_path_factory, start):
         image = stained(NAMES[0], 10 * SIDE, 6 * SIDE, seed=number)
         image[: dark * SIDE, : dark * SIDE] = stained(NAMES[1], dark * SIDE, dark * SIDE)
         images = {(SIDE, SIDE): image} if number < 7 else {}
-        write_slide(root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images)
+        write_slide(
+            root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images
+        )
     words = ("--labels", root / "labels.csv", "--group-from", -1, "--jobs", 1)
     process = start("slides", "map", model, root / "slides", "--out", root / "out", *words)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}" in err
+    assert (
+        f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}"
+        in err
+    )
     assert "s7.tif: no tile has enough tissue (--tissue 0.5)" in err
     return root
 
@@ -346,10 +460,16 @@ def test_the_table_of_slides_is_evaluated(study, completed, tmp_path):
     of = {(row["image_id"], row["model"]): row for row in rows}
     assert {row["group"] for row in rows} == {"P0", "P1", "P2", "P3"}
     positive = [float(of[f"s{number}", "share"][f"p_{NAMES[1]}"]) for number in range(7)]
-    np.testing.assert_allclose(positive, [dark**2 / 60 for dark in (0, 6, 1, 5, 0, 4, 0)], atol=1e-9)
-    assert float(of["s1", "peak"][f"p_{NAMES[1]}"]) > 0.95 > float(of["s2", "peak"][f"p_{NAMES[1]}"])
+    np.testing.assert_allclose(
+        positive, [dark**2 / 60 for dark in (0, 6, 1, 5, 0, 4, 0)], atol=1e-9
+    )
+    assert (
+        float(of["s1", "peak"][f"p_{NAMES[1]}"]) > 0.95 > float(of["s2", "peak"][f"p_{NAMES[1]}"])
+    )
     assert (of["s7", "mean"]["label"], of["s7", "mean"]["tiles"]) == ("", "0")
-    completed("evaluate", study / "out" / "slides.csv", "--out", tmp_path / "e", "--positive", NAMES[1])
+    completed(
+        "evaluate", study / "out" / "slides.csv", "--out", tmp_path / "e", "--positive", NAMES[1]
+    )
     tables = json.loads((tmp_path / "e" / "metrics.json").read_text(encoding="utf-8"))["tables"]
     assert [*tables] == ["slides: mean", "slides: share", "slides: peak"]
     peak = tables["slides: peak"]
@@ -369,6 +489,17 @@ def test_the_page_shows_the_maps_and_nothing_else(study, model, start):
         assert "style-src 'unsafe-inline'" in page.headers["content-security-policy"]
         assert get("/slides/s1/map.png").headers["content-type"] == "image/png"
         assert get("/slides/s1/regions.geojson").json()["type"] == "FeatureCollection"
-        outside = ("..%2Fsecret.txt/x", "s1/..%2F..%2Fsecret.txt", "s1/..%2F..%2Fslides.csv", "%2e%2e/slides.csv")
-        for path in (*outside, "s1/secret.txt", "link/labels.csv", "nosuch/index.html", "link/out/index.html"):
+        outside = (
+            "..%2Fsecret.txt/x",
+            "s1/..%2F..%2Fsecret.txt",
+            "s1/..%2F..%2Fslides.csv",
+            "%2e%2e/slides.csv",
+        )
+        for path in (
+            *outside,
+            "s1/secret.txt",
+            "link/labels.csv",
+            "nosuch/index.html",
+            "link/out/index.html",
+        ):
             assert get(f"/slides/{path}").status_code == 404, path

@@ -4,7 +4,14 @@ import resource
 
 import numpy as np
 import pytest
-from bchisto.apps.slides import Slide, field_classes, find_tissue, positions, read_regions, tissue_shares
+from bchisto.apps.slides import (
+    Slide,
+    field_classes,
+    find_tissue,
+    positions,
+    read_regions,
+    tissue_shares,
+)
 from bchisto.core import ImageError, InputError
 from slide_files import box, draw, outline, patch, write_slide
 
@@ -13,12 +20,21 @@ pytest.importorskip("openslide")
 SMALL = "data/slides/CMU-1-Small-Region.svs"
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("generic", "tif"), ("ome", "ome.tif"), ("aperio", "svs")])
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("generic", "tif"), ("ome", "ome.tif"), ("aperio", "svs")]
+)
 def test_pixels_of_level_0_are_those_that_were_pasted(tmp_path, kind, suffix):
     image = patch(300, 200)
-    path = write_slide(tmp_path / f"a b ü.{suffix}", (1500, 1100), {(517, 263): image}, kind=kind, mpp=0.25)
+    path = write_slide(
+        tmp_path / f"a b ü.{suffix}", (1500, 1100), {(517, 263): image}, kind=kind, mpp=0.25
+    )
     with Slide(path) as slide:
-        assert (slide.width, slide.height, slide.mpp, slide.nearest(0.2499)) == (1500, 1100, 0.25, 0.25)
+        assert (slide.width, slide.height, slide.mpp, slide.nearest(0.2499)) == (
+            1500,
+            1100,
+            0.25,
+            0.25,
+        )
         assert (slide.read(517, 263, 300, 200, 0.25) == image).all()
         assert (slide.read(-10, -10, 5, 5, 0.25) == 255).all()
         half = slide.read(517, 263, 150, 100, 0.5).astype(float)
@@ -29,7 +45,12 @@ def test_pixels_of_level_0_are_those_that_were_pasted(tmp_path, kind, suffix):
 def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_path):
     image, large = patch(2048, 1536), {"size": (60_000, 40_000), "whole": False}
     one = write_slide(tmp_path / "one.tif", pasted={(25_600, 12_800): image}, factors=(1,), **large)
-    two = write_slide(tmp_path / "two.tif", pasted={(0, 0): image, (57_856, 38_400): image}, factors=(1, 16), **large)
+    two = write_slide(
+        tmp_path / "two.tif",
+        pasted={(0, 0): image, (57_856, 38_400): image},
+        factors=(1, 16),
+        **large,
+    )
     ends = {(0, 0): image, (13_824, 10_240): image}
     flat = write_slide(tmp_path / "flat.tif", (16_000, 12_000), ends, factors=(1,), whole=False)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -40,13 +61,19 @@ def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_
         with Slide(path) as slide:
             assert (slide.width, slide.height) == size
             assert find_tissue(slide).area == pytest.approx(2 * 2048 * 1536 * 0.25e-6, rel=0.05)
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300  # the last has 768 MB at level 0
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    ) / 1024 < 300  # the last has 768 MB at level 0
 
 
 def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
     pen = np.full((160, 2400, 3), (30, 60, 180), np.uint8)
     specks = {(200 + 400 * number, 200): patch(100, 100) for number in range(4)}
-    path = write_slide(tmp_path / "a.tif", (3200, 3200), {(1600, 1600): patch(1200, 1200), (400, 800): pen, **specks})
+    path = write_slide(
+        tmp_path / "a.tif",
+        (3200, 3200),
+        {(1600, 1600): patch(1200, 1200), (400, 800): pen, **specks},
+    )
     with Slide(path) as slide:
         tissue = find_tissue(slide)
     assert tissue.area == pytest.approx(0.36, rel=0.1)
@@ -55,12 +82,22 @@ def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
         assert find_tissue(slide).area == 0
     with Slide(shared / SMALL) as slide:
         corners = positions(slide.width, slide.height, 224)
-        shares = dict(zip(map(tuple, corners.tolist()), tissue_shares(find_tissue(slide), corners, 224), strict=True))
+        shares = dict(
+            zip(
+                map(tuple, corners.tolist()),
+                tissue_shares(find_tissue(slide), corners, 224),
+                strict=True,
+            )
+        )
     assert (len(shares), shares[0, 0], shares[896, 1792]) == (9 * 13, 0, 1)
 
 
 def test_what_cannot_be_read(tmp_path, shared):
-    data, cut, damaged = bytearray((shared / SMALL).read_bytes()), tmp_path / "cut.svs", tmp_path / "damaged.svs"
+    data, cut, damaged = (
+        bytearray((shared / SMALL).read_bytes()),
+        tmp_path / "cut.svs",
+        tmp_path / "damaged.svs",
+    )
     cut.write_bytes(data[: len(data) // 2])
     flat = write_slide(tmp_path / "flat.tif", (100_000, 100_000), {}, factors=(1,), whole=False)
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
@@ -77,42 +114,78 @@ def test_what_cannot_be_read(tmp_path, shared):
     data[200_000:200_400] = bytes(400)
     damaged.write_bytes(data)
     with Slide(damaged) as slide, Slide(shared / SMALL) as right:
-        with pytest.raises(ImageError, match=r"damaged at x 0, y 0 \(2220 x 1889 pixels of level 0\): Corr"):
+        with pytest.raises(
+            ImageError, match=r"damaged at x 0, y 0 \(2220 x 1889 pixels of level 0\): Corr"
+        ):
             slide.read(0, 0, 2220, 2967, slide.mpp)
-        assert (slide.read(1000, 2000, 500, 500, slide.mpp) == right.read(1000, 2000, 500, 500, right.mpp)).all()
+        assert (
+            slide.read(1000, 2000, 500, 500, slide.mpp)
+            == right.read(1000, 2000, 500, 500, right.mpp)
+        ).all()
 
 
 def test_regions_give_classes(tmp_path):
     bow = [(400, 0), (500, 100), (500, 0), (400, 100), (400, 0)]
     several = outline("A")
-    several["geometry"] = {"type": "MultiPolygon", "coordinates": [[box(0, 200, 100, 300)], [box(300, 200, 400, 300)]]}
-    old = outline("", box(500, 200, 600, 300), classification={"name": "C: D", "colorRGB": -3670016})
+    several["geometry"] = {
+        "type": "MultiPolygon",
+        "coordinates": [[box(0, 200, 100, 300)], [box(300, 200, 400, 300)]],
+    }
+    old = outline(
+        "", box(500, 200, 600, 300), classification={"name": "C: D", "colorRGB": -3670016}
+    )
     names = outline("", box(600, 200, 700, 300), classification={"names": ["C", "D"]})
     features = [
-        outline("A", box(0, 0, 100, 100), box(20, 20, 80, 80)), outline("A", box(100, 0, 180, 100)),
-        outline("B", box(180, 0, 300, 100)), outline("A", bow), several, old | {"id": "PathAnnotationObject"}, names,
-        outline("A", box(700, 200, 800, 300), objectType="cell"), outline("A") | {"geometry": None},
-        outline("Ignore*", box(800, 200, 900, 300)), outline("", box(0, 400, 1000, 500)),
-        outline("A", box(0, 400, 100, 500)), outline("A", box(100, 400, 150, 500)),
-        outline("A", box(0, 600, 100, 700)), outline("B", box(0, 600, 90, 700)), outline("A", box(100, 600, 300, 600)),
-    ]  # fmt: skip
+        outline("A", box(0, 0, 100, 100), box(20, 20, 80, 80)),
+        outline("A", box(100, 0, 180, 100)),
+        outline("B", box(180, 0, 300, 100)),
+        outline("A", bow),
+        several,
+        old | {"id": "PathAnnotationObject"},
+        names,
+        outline("A", box(700, 200, 800, 300), objectType="cell"),
+        outline("A") | {"geometry": None},
+        outline("Ignore*", box(800, 200, 900, 300)),
+        outline("", box(0, 400, 1000, 500)),
+        outline("A", box(0, 400, 100, 500)),
+        outline("A", box(100, 400, 150, 500)),
+        outline("A", box(0, 600, 100, 700)),
+        outline("B", box(0, 600, 90, 700)),
+        outline("A", box(100, 600, 300, 600)),
+    ]
     with Slide(write_slide(tmp_path / "a.tif", (1000, 1000), {})) as slide:
         regions = read_regions(draw(tmp_path, *features), slide)
     corners = positions(1000, 1000, 100)
 
     def classes(least):
         names = field_classes(regions, corners, 100, least=least)
-        return {(x, y): name for (x, y), name in zip(corners.tolist(), names, strict=True) if name is not None}
+        return {
+            (x, y): name
+            for (x, y), name in zip(corners.tolist(), names, strict=True)
+            if name is not None
+        }
 
     assert classes(0.75) == {
-        (100, 0): "A", (200, 0): "B", (0, 200): "A", (300, 200): "A", (500, 200): "C: D", (600, 200): "C: D",
-        (0, 400): "A", **{(x, 400): "" for x in range(200, 1000, 100)},
-    }  # fmt: skip
-    assert (classes(0.5)[0, 0], classes(0.5)[400, 0]) == ("A", "A")  # 64 %; both halves of one that crosses itself
+        (100, 0): "A",
+        (200, 0): "B",
+        (0, 200): "A",
+        (300, 200): "A",
+        (500, 200): "C: D",
+        (600, 200): "C: D",
+        (0, 400): "A",
+        **{(x, 400): "" for x in range(200, 1000, 100)},
+    }
+    assert (classes(0.5)[0, 0], classes(0.5)[400, 0]) == (
+        "A",
+        "A",
+    )  # 64 %; both halves of one that crosses itself
 
 
 def test_annotations_that_cannot_be_used(tmp_path):
-    polygon, path = '[{"geometry": {"type": "Polygon", "coordinates": [[%s]]}}]', tmp_path / "a.geojson"
+    polygon, path = (
+        '[{"geometry": {"type": "Polygon", "coordinates": [[%s]]}}]',
+        tmp_path / "a.geojson",
+    )
     with Slide(write_slide(tmp_path / "a.tif", (400, 400), {})) as slide:
         for text, why in (
             ("[1, 2]", "feature 1 is not GeoJSON"),

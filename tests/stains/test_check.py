@@ -27,7 +27,9 @@ def test_tissue_that_turns_white_is_counted(he_image, pale_image):
     assert check.whitened > 0.3
     assert any("of the stained tissue turned white" in reason for reason in check.reasons)
     density = -np.log((pale_image.astype(float) + 1) / 240)
-    assert check.basis == pytest.approx((density >= 0.15).all(axis=2).sum() / (density[..., 1] >= 0.15).sum())
+    assert check.basis == pytest.approx(
+        (density >= 0.15).all(axis=2).sum() / (density[..., 1] >= 0.15).sum()
+    )
     robust, _ = checked(pale_image, "macenko-robust")
     assert robust.reasons == ()
     assert robust.whitened < 0.01

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError
-from bchisto.stains import STAIN_METHODS, TREATMENTS, augment_he, make_normalizer, optical_density, treat
+from bchisto.stains import (
+    STAIN_METHODS,
+    TREATMENTS,
+    augment_he,
+    make_normalizer,
+    optical_density,
+    treat,
+)
 from bchisto.stains.colours import RUIFROK_FROM_HED, RUIFROK_TO_HED
 
 
@@ -16,8 +23,12 @@ def literal(image, h, e):
 
 
 def test_matrices_are_the_published_ones():
-    np.testing.assert_array_equal(RUIFROK_TO_HED, [[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
-    np.testing.assert_array_equal(RUIFROK_FROM_HED, [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+    np.testing.assert_array_equal(
+        RUIFROK_TO_HED, [[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]]
+    )
+    np.testing.assert_array_equal(
+        RUIFROK_FROM_HED, [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]
+    )
 
 
 @pytest.mark.parametrize(("h", "e"), [(1.0, 1.0), (0.7, 1.3), (1.3, 0.7), (0.85, 1.01)])
@@ -32,7 +43,9 @@ def test_every_colour_of_a_coarse_cube_and_its_extremes(rng):
     levels = np.array([0, 1, 2, 50, 100, 150, 200, 238, 239, 240, 254, 255], np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 12, 3)
     for h, e in rng.uniform(0.5, 1.5, (5, 2)):
-        difference = np.abs(augment_he(cube, hematoxylin=h, eosin=e).astype(int) - literal(cube, h, e))
+        difference = np.abs(
+            augment_he(cube, hematoxylin=h, eosin=e).astype(int) - literal(cube, h, e)
+        )
         assert difference.max() <= 1
 
 
@@ -49,7 +62,9 @@ def test_the_darkest_pixels_are_0_as_published(rng):
 
 def test_optical_density_of_known_levels():
     image = np.array([[[239, 119, 0]]], np.uint8)
-    np.testing.assert_allclose(optical_density(image)[0, 0], [0.0, np.log(2), np.log(240)], rtol=1e-6)
+    np.testing.assert_allclose(
+        optical_density(image)[0, 0], [0.0, np.log(2), np.log(240)], rtol=1e-6
+    )
 
 
 def test_every_treatment_is_a_stain_method(he_image):
@@ -92,13 +107,16 @@ def test_clahe_raises_local_contrast_and_keeps_colours(rng):
     assert found.std() > 1.5 * flat.std()
     pink = np.clip(flat + np.array([60, -20, 30]), 0, 255).astype(np.uint8)
     before, after = (
-        cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[:, :, 1:].mean(axis=(0, 1)) for x in (pink, treat(pink, "clahe"))
+        cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[:, :, 1:].mean(axis=(0, 1))
+        for x in (pink, treat(pink, "clahe"))
     )
     np.testing.assert_allclose(after, before, atol=2)
 
 
 def test_gaussian_subtraction_removes_slow_shading():
-    ramp = np.repeat(np.linspace(20, 220, 256).astype(np.uint8)[None, :, None], 128, axis=0).repeat(3, axis=2)
+    ramp = np.repeat(np.linspace(20, 220, 256).astype(np.uint8)[None, :, None], 128, axis=0).repeat(
+        3, axis=2
+    )
     found = treat(ramp, "gaussian-clahe").astype(float)
     middle = found[:, 64:192]
     assert abs(middle[:, :20].mean() - middle[:, -20:].mean()) < 10
@@ -122,7 +140,9 @@ def test_blank_and_grey_images_stay_finite(method, level):
 
 
 def test_what_is_refused(he_image):
-    with pytest.raises(InputError, match="sepia: no such treatment; choose one of clahe, whitening"):
+    with pytest.raises(
+        InputError, match="sepia: no such treatment; choose one of clahe, whitening"
+    ):
         treat(he_image, "sepia")
     with pytest.raises(ImageError):
         treat(he_image[:, :, 0], "clahe")
@@ -130,4 +150,13 @@ def test_what_is_refused(he_image):
 
 def test_treatments_on_the_command_line(tissue, tmp_path, completed, tiny_options):
     completed("stain", tissue, "--out", tmp_path / "out", "--stain", "clahe")
-    completed("featurize", "--images", tissue, "--out", tmp_path / "run", *tiny_options, "--stain", "demean")
+    completed(
+        "featurize",
+        "--images",
+        tissue,
+        "--out",
+        tmp_path / "run",
+        *tiny_options,
+        "--stain",
+        "demean",
+    )

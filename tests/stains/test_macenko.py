@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from bchisto.core import ImageError, TissueError
 from bchisto.stains import TRANSMITTED_LIGHT, MacenkoNormalizer, make_normalizer
-from bchisto.stains.macenko import MACENKO_ALPHA, MACENKO_BETA, REFERENCE_MAXIMA, REFERENCE_STAINS, upper_percentile
+from bchisto.stains.macenko import (
+    MACENKO_ALPHA,
+    MACENKO_BETA,
+    REFERENCE_MAXIMA,
+    REFERENCE_STAINS,
+    upper_percentile,
+)
 
 
 def literal(image):
@@ -34,7 +40,9 @@ def literal_robust(image):
     plane = plane * np.where((tissue @ plane).mean(axis=0) < 0, -1, 1)
     angle = np.arctan2(*(tissue @ plane).T[::-1])
     ends = [np.maximum(plane @ [np.cos(a), np.sin(a)], 0) for a in np.percentile(angle, [1, 99])]
-    stains = np.stack(sorted((end / np.linalg.norm(end) for end in ends), key=lambda v: -v[0]), axis=1)
+    stains = np.stack(
+        sorted((end / np.linalg.norm(end) for end in ends), key=lambda v: -v[0]), axis=1
+    )
     c = np.linalg.lstsq(stains, od.T, rcond=None)[0]
     c *= (np.array([1.9705, 1.0308]) / np.percentile(c, 99, axis=1))[:, None]
     out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
@@ -47,7 +55,9 @@ def near(a, b, share=0.999):
 
 def test_constants_are_the_published_ones():
     assert (TRANSMITTED_LIGHT, MACENKO_BETA, MACENKO_ALPHA) == (240.0, 0.15, 1.0)
-    np.testing.assert_array_equal(REFERENCE_STAINS, [[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+    np.testing.assert_array_equal(
+        REFERENCE_STAINS, [[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]
+    )
     np.testing.assert_array_equal(REFERENCE_MAXIMA, [1.9705, 1.0308])
 
 
@@ -105,7 +115,12 @@ def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
         (np.full((50, 50, 3), 255, np.uint8), "0 tissue pixels, at least 100 needed"),
         (np.zeros((50, 50, 3), np.uint8), "0 tissue pixels, at least 100 needed"),
         (np.full((50, 50, 3), 120, np.uint8), "0 tissue pixels, at least 100 needed"),
-        (np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1), "one colour line"),
+        (
+            np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(
+                4, axis=1
+            ),
+            "one colour line",
+        ),
     ],
 )
 def test_too_little_tissue_is_a_named_condition(image, message):
@@ -124,7 +139,9 @@ def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(he_image):
     assert MacenkoNormalizer().estimate(image).tissue == 100 / 1600
 
 
-@pytest.mark.parametrize("image", [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8)]
+)
 def test_other_arrays_are_refused(image):
     with pytest.raises(ImageError, match="expected a uint8 RGB image"):
         MacenkoNormalizer().normalize(image)
@@ -134,7 +151,9 @@ def test_methods_by_name(he_image):
     image, estimate = make_normalizer("none").normalize_with_estimate(he_image)
     assert image is he_image
     assert estimate is None
-    with pytest.raises(ValueError, match=r"no such method; did you mean macenko\? Choose one of macenko, none"):
+    with pytest.raises(
+        ValueError, match=r"no such method; did you mean macenko\? Choose one of macenko, none"
+    ):
         make_normalizer("macenco")
 
 
@@ -142,7 +161,9 @@ def test_methods_by_name(he_image):
 @pytest.mark.parametrize("percent", [0.0, 99.0, 100.0])
 def test_the_percentile_equals_that_of_numpy(rng, count, percent):
     values = rng.normal(size=count).astype(np.float32)
-    assert upper_percentile(values, percent) == pytest.approx(np.percentile(values.astype(float), percent), rel=1e-6)
+    assert upper_percentile(values, percent) == pytest.approx(
+        np.percentile(values.astype(float), percent), rel=1e-6
+    )
 
 
 def test_the_percentile_where_the_sample_misleads():

@@ -14,10 +14,14 @@ from bchisto.stains.methods import reference_ramp
 def test_brings_two_laboratories_together(staintools, he_image, method):
     other = augment_he(he_image, hematoxylin=1.3, eosin=0.75)
     normalizer = make_normalizer(f"staintools-{method}")
-    (a, estimate), (b, _) = (normalizer.normalize_with_estimate(image) for image in (he_image, other))
+    (a, estimate), (b, _) = (
+        normalizer.normalize_with_estimate(image) for image in (he_image, other)
+    )
     assert a.dtype == np.uint8
     assert a.shape == he_image.shape
-    assert (estimate is None) == (method != "macenko")  # what we estimate is not what Vahadane's method finds
+    assert (estimate is None) == (
+        method != "macenko"
+    )  # what we estimate is not what Vahadane's method finds
     before = np.abs(he_image.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).sum()
     after = np.abs(a.mean(axis=(0, 1), dtype=float) - b.mean(axis=(0, 1), dtype=float)).sum()
     assert after < 0.7 * before
@@ -26,7 +30,9 @@ def test_brings_two_laboratories_together(staintools, he_image, method):
 @pytest.mark.filterwarnings("default")
 def test_a_blank_image_is_the_same_named_condition(staintools):
     with pytest.raises(TissueError, match="too little tissue"):
-        make_normalizer("staintools-vahadane").normalize_with_estimate(np.full((64, 64, 3), 255, np.uint8))
+        make_normalizer("staintools-vahadane").normalize_with_estimate(
+            np.full((64, 64, 3), 255, np.uint8)
+        )
 
 
 def test_without_staintools_the_extra_is_named():
@@ -39,4 +45,6 @@ def test_without_staintools_the_extra_is_named():
 def test_the_reference_ramp_holds_the_reference_stains():
     estimate = MacenkoNormalizer().estimate(reference_ramp())
     reference = MacenkoNormalizer().stains
-    np.testing.assert_allclose(estimate.stains, reference / np.linalg.norm(reference, axis=0), atol=0.03)
+    np.testing.assert_allclose(
+        estimate.stains, reference / np.linalg.norm(reference, axis=0), atol=0.03
+    )

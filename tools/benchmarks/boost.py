@@ -61,7 +61,17 @@ def command(options):
             shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("boost"))
             ways = {
                 "plain script": ["-c", PLAIN, store, Path(folder) / "plain.csv"],
-                "bchisto": ["-m", "bchisto", "boost", "--out", run, "--preset", "quick", "--head", "lightgbm"],
+                "bchisto": [
+                    "-m",
+                    "bchisto",
+                    "boost",
+                    "--out",
+                    run,
+                    "--preset",
+                    "quick",
+                    "--head",
+                    "lightgbm",
+                ],
             }
             for name, words in ways.items():
                 before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -69,10 +79,14 @@ def command(options):
                 words = [sys.executable, *map(str, words)]
                 subprocess.run(words, check=True, capture_output=True, env=environment)
                 after = resource.getrusage(resource.RUSAGE_CHILDREN)
-                seconds[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+                seconds[name].append(
+                    after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                )
     for name, values in seconds.items():
         print(f"{name}: {', '.join(f'{value:.1f}' for value in values)} CPU seconds")
-    print(f"ratio {statistics.median(seconds['bchisto']) / statistics.median(seconds['plain script']):.2f}")
+    print(
+        f"ratio {statistics.median(seconds['bchisto']) / statistics.median(seconds['plain script']):.2f}"
+    )
 
 
 def prepare(options):
@@ -97,14 +111,19 @@ def published(options):
             for name in ("deterministic", "force_row_wise", "num_threads"):
                 del params[name]
             data = lightgbm.Dataset(rows, repeated)
-            texts.append(lightgbm.train(params, data, num_boost_round=preset.rounds).model_to_string())
+            texts.append(
+                lightgbm.train(params, data, num_boost_round=preset.rounds).model_to_string()
+            )
     return time.perf_counter() - started, texts
 
 
 def ours(options, preset):
     """A process per fold, one thread each, bins shared by the seeds."""
     command = [sys.executable, __file__, *sys.argv[1:], "--preset", preset, "--fold"]
-    running = [subprocess.Popen([*command, str(fold)], stdout=subprocess.PIPE, text=True) for fold in range(FOLDS)]
+    running = [
+        subprocess.Popen([*command, str(fold)], stdout=subprocess.PIPE, text=True)
+        for fold in range(FOLDS)
+    ]
     outputs = [process.communicate()[0] for process in running]
     lines = [output.split("\0") for output in outputs]
     return max(float(parts[0]) for parts in lines), [text for parts in lines for text in parts[1:]]
@@ -117,12 +136,18 @@ def one_fold(options):
     features, labels = prepare(options)
     preset = PRESETS[options.preset]
     started = time.perf_counter()
-    every = [model_params(preset, classes=4, seed=seed, fold_position=options.fold) for seed in range(options.seeds)]
+    every = [
+        model_params(preset, classes=4, seed=seed, fold_position=options.fold)
+        for seed in range(options.seeds)
+    ]
     texts = list(fit_texts(features, labels, params=every, rounds=preset.rounds))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{options.preset}, fold {options.fold}: peak {peak:,.0f} MB, of which the descriptors are "
-          f"{features.nbytes / 1e6:,.0f} MB", file=sys.stderr)  # fmt: skip
+    print(
+        f"{options.preset}, fold {options.fold}: peak {peak:,.0f} MB, of which the descriptors are "
+        f"{features.nbytes / 1e6:,.0f} MB",
+        file=sys.stderr,
+    )
     sys.stdout.write("\0".join([str(seconds), *texts]))
 
 

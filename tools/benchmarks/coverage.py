@@ -44,8 +44,20 @@ from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtr
 FRESH, ENDLESS, FOLDS = 4000, 200_000, 10
 BETTER = 0.4  # by how much the second classifier is better for the power, in standard deviations
 CALLED = ("ppv", "npv", "lr_positive", "lr_negative")
-FIGURES = ("accuracy", "sensitivity", "balanced_accuracy", "macro_f1", "cohen_kappa", "matthews_corrcoef", "auc",
-           "patient_recognition_rate", "brier", "slope", "intercept", *CALLED)  # fmt: skip
+FIGURES = (
+    "accuracy",
+    "sensitivity",
+    "balanced_accuracy",
+    "macro_f1",
+    "cohen_kappa",
+    "matthews_corrcoef",
+    "auc",
+    "patient_recognition_rate",
+    "brier",
+    "slope",
+    "intercept",
+    *CALLED,
+)
 DIFFERENCES = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity", "by_unit")
 
 
@@ -99,7 +111,9 @@ class Design:
         shift = self.shift if self.per > 1 else 0.0
         noise = rng.normal(size=(len(labels), self.classes)) * (1 - shift) ** 0.5
         noise += rng.normal(size=(patient.max() + 1, self.classes))[patient] * shift**0.5
-        return softmax(self.distance * (noise + self.distance * np.eye(self.classes)[labels]), axis=1)
+        return softmax(
+            self.distance * (noise + self.distance * np.eye(self.classes)[labels]), axis=1
+        )
 
 
 DESIGNS = {
@@ -148,7 +162,13 @@ class Crossed:
         """Train LightGBM, and return what gives the probability of the second class."""
         import lightgbm
 
-        settings = {"objective": "binary", "num_leaves": 7, "min_data_in_leaf": 5, "verbose": -1, "num_threads": 1}
+        settings = {
+            "objective": "binary",
+            "num_leaves": 7,
+            "min_data_in_leaf": 5,
+            "verbose": -1,
+            "num_threads": 1,
+        }
         model = lightgbm.train(settings, lightgbm.Dataset(x, y), 20)
         return lambda new: model.predict(new, num_threads=1)
 
@@ -159,7 +179,9 @@ class Crossed:
         """
         design = np.c_[np.ones(len(x)), x]
         squares = (design[:, :, None] * design[:, None, :]).reshape(len(x), -1)
-        penalty = np.diag(np.r_[0.0, np.ones(x.shape[1])]) * (1.0 if self.learner == "ridge" else 1e-3)
+        penalty = np.diag(np.r_[0.0, np.ones(x.shape[1])]) * (
+            1.0 if self.learner == "ridge" else 1e-3
+        )
         weights = np.zeros((len(training), design.shape[1]))
         for _ in range(1 if self.learner == "ridge" else 25):
             if self.learner == "ridge":
@@ -168,7 +190,9 @@ class Crossed:
                 probability = expit(np.clip(weights @ design.T, -15, 15))
                 slope, left = probability * (1 - probability), y - probability
             curved = ((training * slope) @ squares).reshape(len(training), *penalty.shape) + penalty
-            step = np.linalg.solve(curved, ((training * left) @ design - weights @ penalty)[..., None])[..., 0]
+            step = np.linalg.solve(
+                curved, ((training * left) @ design - weights @ penalty)[..., None]
+            )[..., 0]
             weights += step
             if np.abs(step).max() < 1e-6:
                 break
@@ -180,7 +204,11 @@ class Crossed:
         spread = np.linalg.norm(weights[:, 1:], axis=1) * (2.0 if self.per > 1 else 1.0) ** 0.5
         recall = np.stack([ndtr(-middle / spread), ndtr((middle + moved) / spread)], axis=1)
         matrix = np.stack(
-            [np.stack([recall[:, 0], 1 - recall[:, 0]], 1), np.stack([1 - recall[:, 1], recall[:, 1]], 1)], 1
+            [
+                np.stack([recall[:, 0], 1 - recall[:, 0]], 1),
+                np.stack([1 - recall[:, 1], recall[:, 1]], 1),
+            ],
+            1,
         )
         return of_matrices(matrix) | {"auc": ndtr(moved / spread / 2**0.5)}
 
@@ -193,31 +221,45 @@ class Crossed:
         weight = np.tile(np.repeat(share, NODES), 2)
         odds, right = np.abs(np.r_[of_no, of_yes]).ravel(), np.r_[of_no <= 0, of_yes > 0].ravel()
         odds = np.minimum(odds, logit(SUREST))
-        return {name: recalibrated(name, odds, right, weight)[0][-1] for name in ("slope", "intercept")}
+        return {
+            name: recalibrated(name, odds, right, weight)[0][-1] for name in ("slope", "intercept")
+        }
 
 
 APART, APART_BETTER = 0.4, 0.55
 NODES = 400  # quantiles that stand for a normal score
-SUREST = 1 - 1e-4  # a confidence above counts as this in slope and intercept, of the usual method too
+SUREST = (
+    1 - 1e-4
+)  # a confidence above counts as this in slope and intercept, of the usual method too
 ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {
     f"{name}, {size}": Crossed(name.split()[-1].lower(), *rows)
     for name, size, rows in (
-        ("logistic", "100 images", (100,)), ("ridge", "100 images", (100,)), ("ridge", "400 images", (400,)),
-        ("ridge", "20 patients x 10", (200, 10)), ("ridge", "40 patients x 10", (400, 10)),
-        ("LightGBM", "100 images", (100,)), ("LightGBM", "400 images", (400,)), ("ridge", "40 images", (40,)),
+        ("logistic", "100 images", (100,)),
+        ("ridge", "100 images", (100,)),
+        ("ridge", "400 images", (400,)),
+        ("ridge", "20 patients x 10", (200, 10)),
+        ("ridge", "40 patients x 10", (400, 10)),
+        ("LightGBM", "100 images", (100,)),
+        ("LightGBM", "400 images", (400,)),
+        ("ridge", "40 images", (40,)),
     )
-}  # fmt: skip
+}
 
 
 def tabled(labels, probabilities, patient, per, folds=None):
     rows, classes = len(labels), probabilities.shape[1]
     return PredictionTable(
-        name="table", classes=tuple(f"class {k}" for k in range(classes)), image_ids=numbers(rows), labels=labels,
-        probabilities=probabilities, predicted=probabilities.argmax(axis=1), folds=folds or (None,) * rows,
+        name="table",
+        classes=tuple(f"class {k}" for k in range(classes)),
+        image_ids=numbers(rows),
+        labels=labels,
+        probabilities=probabilities,
+        predicted=probabilities.argmax(axis=1),
+        folds=folds or (None,) * rows,
         groups=tuple(map(str, patient.tolist())) if per > 1 else (None,) * rows,
-    )  # fmt: skip
+    )
 
 
 @cache
@@ -227,14 +269,23 @@ def numbers(rows):
 
 def of_matrices(matrix):
     """Return the figures of each confusion matrix, float64 of shape (matrices, classes, classes)."""
-    right, true, called = np.diagonal(matrix, axis1=1, axis2=2), matrix.sum(axis=2), matrix.sum(axis=1)
+    right, true, called = (
+        np.diagonal(matrix, axis1=1, axis2=2),
+        matrix.sum(axis=2),
+        matrix.sum(axis=1),
+    )
     recall, accuracy = right / true, right.sum(axis=1) / true.sum(axis=1)
     return {
-        "accuracy": accuracy, "patient_recognition_rate": accuracy, "by_unit": accuracy,
-        "sensitivity": recall[:, 1], "specificity": recall[:, 0], "balanced_accuracy": recall.mean(axis=1),
+        "accuracy": accuracy,
+        "patient_recognition_rate": accuracy,
+        "by_unit": accuracy,
+        "sensitivity": recall[:, 1],
+        "specificity": recall[:, 0],
+        "balanced_accuracy": recall.mean(axis=1),
         "macro_f1": (2 * right / (true + called)).mean(axis=1),
-        "cohen_kappa": agreement(matrix), "matthews_corrcoef": matthews(matrix),
-    }  # fmt: skip
+        "cohen_kappa": agreement(matrix),
+        "matthews_corrcoef": matthews(matrix),
+    }
 
 
 def figures(labels, probabilities):
@@ -278,8 +329,12 @@ def truth_of(design):
     probabilities = endless.probabilities(rng, patient, labels)
     hits = probabilities.argmax(axis=1) == labels
     calibrated = recalibration(probabilities.max(axis=1), hits, units=Units(patient))
-    known = figures(labels, probabilities) | {key: calibrated[key]["value"] for key in ("slope", "intercept")}
-    return known | ratios(known["sensitivity at 0.5"], known["specificity at 0.5"], (labels == 1).mean())
+    known = figures(labels, probabilities) | {
+        key: calibrated[key]["value"] for key in ("slope", "intercept")
+    }
+    return known | ratios(
+        known["sensitivity at 0.5"], known["specificity at 0.5"], (labels == 1).mean()
+    )
 
 
 def recalibrated(name, odds, right, weight):
@@ -322,10 +377,16 @@ def usual_ratios(units, truth, called):
     """Yield intervals of likelihood ratios on logarithms: of Simel, and of influences of patients with CR2."""
     images = units.count == len(truth)
     for name, side in (("lr_positive", called), ("lr_negative", ~called)):
-        yes, no, true, false = ((rows).sum() * 1.0 for rows in (side & truth, side & ~truth, truth, ~truth))
+        yes, no, true, false = (
+            (rows).sum() * 1.0 for rows in (side & truth, side & ~truth, truth, ~truth)
+        )
         if not (true and false):
             continue
-        if not images and (not (yes and no) or np.ptp(units.member[truth]) == 0 or np.ptp(units.member[~truth]) == 0):
+        if not images and (
+            not (yes and no)
+            or np.ptp(units.member[truth]) == 0
+            or np.ptp(units.member[~truth]) == 0
+        ):
             continue
         if not (yes and no):
             yes, no, true, false = yes + 0.5, no + 0.5, true + 0.5, false + 0.5
@@ -337,7 +398,13 @@ def usual_ratios(units, truth, called):
                 size = np.bincount(units.member, rows, units.count)
                 share = side[rows].mean()
                 summed = np.bincount(units.member, np.where(rows, side - share, 0.0), units.count)
-                total += sign * summed / size.sum() / share / np.sqrt(np.maximum(1 - size / size.sum(), 1e-9))
+                total += (
+                    sign
+                    * summed
+                    / size.sum()
+                    / share
+                    / np.sqrt(np.maximum(1 - size / size.sum(), 1e-9))
+                )
             spread, quantile = np.square(total).sum(), stdtrit(units.count - 1, 0.975)
         yield name, even_odds(np.exp(ratio + np.array([-1, 1]) * quantile * spread**0.5))
 
@@ -345,7 +412,9 @@ def usual_ratios(units, truth, called):
 def parts_by_figure(table, wanted):
     """Return the parts of each figure of a table, and the limits of a part."""
     of_metrics = {
-        spec.name: (parts_of(spec, table), spec.limits(table)) for spec in list_metrics() if spec.name in wanted
+        spec.name: (parts_of(spec, table), spec.limits(table))
+        for spec in list_metrics()
+        if spec.name in wanted
     }
     truth, called = sides(table)
     of_metrics |= {
@@ -358,7 +427,10 @@ def parts_by_figure(table, wanted):
     yes = share_part(table.predicted == table.labels, table.labels == 1)
     loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
     squared = share_part(loss, np.ones(len(table), dtype=bool))
-    return of_metrics | {"sensitivity": ([yes], (0.0, 1.0)), "brier": ([replace(squared, finer=np.inf)], (0.0, 2.0))}
+    return of_metrics | {
+        "sensitivity": ([yes], (0.0, 1.0)),
+        "brier": ([replace(squared, finer=np.inf)], (0.0, 2.0)),
+    }
 
 
 def sides(table):
@@ -370,15 +442,25 @@ def called_intervals(table, units):
     """Return our intervals of predictive values and likelihood ratios."""
     known = point_figures(units, *sides(table))
     ends = {name: known[name] and known[name].ends for name in CALLED}
-    return {name: even_odds(some) if some and name.startswith("lr") else some for name, some in ends.items()}
+    return {
+        name: even_odds(some) if some and name.startswith("lr") else some
+        for name, some in ends.items()
+    }
 
 
 def intervals_of(table, units, parts, wanted):
     """Return our intervals of a table by figure, None where there is none."""
     hits, everywhere = table.predicted == table.labels, np.ones(len(table), dtype=bool)
     inside = {"accuracy": everywhere, "sensitivity": table.labels == 1}
-    ends = {name: (units.share(hits, inside[name]) if name in inside else interval(some, units, limits=limits)).ends
-            for name, (some, limits) in parts.items() if some and name not in ("brier", *CALLED)}  # fmt: skip
+    ends = {
+        name: (
+            units.share(hits, inside[name])
+            if name in inside
+            else interval(some, units, limits=limits)
+        ).ends
+        for name, (some, limits) in parts.items()
+        if some and name not in ("brier", *CALLED)
+    }
     if {"slope", "intercept"} & {*wanted}:
         sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
         ends |= {name: sure[name] and sure[name]["interval"] for name in ("slope", "intercept")}
@@ -408,7 +490,9 @@ def others(table, units, parts):
                 size = np.minimum(size, 1) if part.by_unit else size
                 summed = np.bincount(units.member, np.where(side, part.effect, 0.0), units.count)
                 total += summed / np.sqrt(np.maximum(1 - size / size.sum(), 1e-9)) / len(some)
-        half = (ndtri(0.975) if images else stdtrit(units.count - 1, 0.975)) * np.square(total).sum() ** 0.5
+        half = (ndtri(0.975) if images else stdtrit(units.count - 1, 0.975)) * np.square(
+            total
+        ).sum() ** 0.5
         if limits != (0.0, 1.0) or not 0 < value < 1:
             yield name, (value - half, value + half)
         else:
@@ -420,7 +504,10 @@ def usual_test(change, units):
     if not change.any():
         return 1.0
     if units.count == len(change):
-        return min(1.0, 2 * bdtr(min((change > 0).sum(), (change < 0).sum()), int((change != 0).sum()), 0.5))
+        return min(
+            1.0,
+            2 * bdtr(min((change > 0).sum(), (change < 0).sum()), int((change != 0).sum()), 0.5),
+        )
     total = np.bincount(units.member, change)
     spread = np.square(total - total.mean()).sum() * len(total) / (len(total) - 1)
     return 2 * stdtr(len(total) - 1, -abs(change.sum()) / spread**0.5)
@@ -436,7 +523,12 @@ def held(counts, ends, usual, truth, figure, *kind):
         low, high = (np.nan, np.nan) if bounds is None else bounds
         known = np.isfinite(low) and np.isfinite(high)
         widths.append(high - low if known else np.nan)
-        counts[figure, key, *kind] += (1, known, known and low <= truth <= high, widths[-1] if known else 0.0)
+        counts[figure, key, *kind] += (
+            1,
+            known,
+            known and low <= truth <= high,
+            widths[-1] if known else 0.0,
+        )
     if np.isfinite(widths).all():
         counts[figure, "both", *kind] += (0, 1, *widths)
 
@@ -450,7 +542,11 @@ def note(counts, tables, truths, wanted):
     units = Units.of(first)
     parts = parts_by_figure(first, wanted)
     usual = dict(
-        chain(others(first, units, parts), usual_calibration(first, units), usual_ratios(units, *sides(first)))
+        chain(
+            others(first, units, parts),
+            usual_calibration(first, units),
+            usual_ratios(units, *sides(first)),
+        )
     )
     for figure, ends in intervals_of(first, units, parts, wanted).items():
         if figure in truth and figure in wanted:
@@ -459,11 +555,14 @@ def note(counts, tables, truths, wanted):
         tables[1:], truths[1:], ("equal", "better"), ("rejects", "power"), strict=False
     ):
         apart = {
-            name: against.get(called := f"{name} at 0.5", against[name]) - truth.get(called, truth[name])
+            name: against.get(called := f"{name} at 0.5", against[name])
+            - truth.get(called, truth[name])
             for name in DIFFERENCES
         }
         pairs = difference_parts(first, second, units, TwoClassView(first.classes[1:2]))
-        usual = dict(others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}))
+        usual = dict(
+            others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()})
+        )
         for figure, some in pairs.items():
             ends = difference_interval(some, units).ends
             held(counts, ends, usual.get(figure), apart[figure], figure, key)
@@ -478,7 +577,10 @@ def fixed(counts, name, number, wanted):
     rng = np.random.default_rng([list(DESIGNS).index(name), number])
     patient, labels = design.rows(rng)
     three = (design, design, better)[: compared(wanted)]
-    tables = [tabled(labels, each.probabilities(rng, patient, labels), patient, design.per) for each in three]
+    tables = [
+        tabled(labels, each.probabilities(rng, patient, labels), patient, design.per)
+        for each in three
+    ]
     note(counts, tables, [truth_of(each) for each in three], wanted)
 
 
@@ -512,10 +614,19 @@ def crossed(counts, name, number, wanted):
             new = [predict(fresh[0][:, part]) for predict in models]
             some = [figures(fresh[1], np.stack([1 - of_new, of_new], axis=1)) for of_new in new]
             each = {figure: np.array([values[figure] for values in some]) for figure in some[0]}
-            odds, right = (np.concatenate(rows) for rows in zip(*map(confident, new, repeat(fresh[1])), strict=True))
+            odds, right = (
+                np.concatenate(rows)
+                for rows in zip(*map(confident, new, repeat(fresh[1])), strict=True)
+            )
             weight = np.repeat(share, FRESH)
-            known = {key: recalibrated(key, odds, right, weight)[0][-1] for key in ("slope", "intercept")}
-        tables.append(tabled(y, np.stack([1 - scores, scores], axis=1), patient, case.per, tuple(folds.tolist())))
+            known = {
+                key: recalibrated(key, odds, right, weight)[0][-1] for key in ("slope", "intercept")
+            }
+        tables.append(
+            tabled(
+                y, np.stack([1 - scores, scores], axis=1), patient, case.per, tuple(folds.tolist())
+            )
+        )
         known |= {figure: value @ share for figure, value in each.items()}
         truths.append(known | ratios(known["sensitivity"], known["specificity"], 0.5))
     note(counts, tables, truths, wanted)
@@ -565,7 +676,10 @@ def percent(counts):
 def valid(counts, *, least=93.0):
     """Say whether a method holds 93 % within two standard errors, with an interval in nearly every table."""
     tables, known = counts[:2]
-    return known > 0.9 * tables and percent(counts) >= least - 200 * (least / 100 * (1 - least / 100) / known) ** 0.5
+    return (
+        known > 0.9 * tables
+        and percent(counts) >= least - 200 * (least / 100 * (1 - least / 100) / known) ** 0.5
+    )
 
 
 COLUMNS = ("design", "figure", "covers", "width", "without", "usual", "ratio")
@@ -584,18 +698,29 @@ def interval_row(ours, usual, both):
     tables, known, _, width = np.sum(ours, axis=0)
     if not known:
         return ("", "", "100", "", "")
-    row = f"{min(map(percent, ours)):.1f}", f"{100 * width / known:.1f}", f"{100 * (1 - known / tables):.1f}"
+    row = (
+        f"{min(map(percent, ours)):.1f}",
+        f"{100 * width / known:.1f}",
+        f"{100 * (1 - known / tables):.1f}",
+    )
     if not both or not all(counts[1] for counts in usual):
         return (*row, "", "")
     *_, ours_width, usual_width = np.sum(both, axis=0)
     ratio = f"{ours_width / usual_width:.2f}"
-    return (*row, f"{min(map(percent, usual)):.1f}", ratio if all(map(valid, usual)) else f"({ratio})")
+    return (
+        *row,
+        f"{min(map(percent, usual)):.1f}",
+        ratio if all(map(valid, usual)) else f"({ratio})",
+    )
 
 
 def rows_of(found, wanted=FIGURES):
     """Return a row of each design and figure, difference and test, see `COLUMNS`."""
     rows = []
-    for before, names, kinds in (("", wanted, [()]), ("difference of ", DIFFERENCES, [("equal",), ("better",)])):
+    for before, names, kinds in (
+        ("", wanted, [()]),
+        ("difference of ", DIFFERENCES, [("equal",), ("better",)]),
+    ):
         for design, counts in found.items():
             for name in names:
                 each = [
@@ -607,7 +732,9 @@ def rows_of(found, wanted=FIGURES):
     for design, counts in found.items():
         for test in ("rejects", "power"):
             if (test, "ours") in counts:
-                ours, usual = (f"{percent(counts[test, method]):.1f}" for method in ("ours", "usual"))
+                ours, usual = (
+                    f"{percent(counts[test, method]):.1f}" for method in ("ours", "usual")
+                )
                 rows.append((design, test, ours, "", "", usual, ""))
     return rows
 
@@ -623,17 +750,28 @@ def summary_of(rows):
     """Return the lines of a Markdown table: the worst design of each kind, ours and (in brackets) the usual one."""
     worst = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        design, figure, covers, usual = (row[COLUMNS.index(name)] for name in ("design", "figure", "covers", "usual"))
+        design, figure, covers, usual = (
+            row[COLUMNS.index(name)] for name in ("design", "figure", "covers", "usual")
+        )
         if covers and figure != "power":
-            worst[figure][kind_of(design)].append((float(covers), float(usual) if usual else np.nan))
+            worst[figure][kind_of(design)].append(
+                (float(covers), float(usual) if usual else np.nan)
+            )
     kinds = ("images", "patients", "cross-validation")
     lines = [f"| lowest coverage, % | {' | '.join(kinds)} |", "| --- " * 4 + "|"]
     for figure, cells in worst.items():
         choose = np.nanmax if figure == "rejects" else np.nanmin
         texts = [
-            "{:.1f} ({:.1f})".format(*choose(np.array(cells[kind]), axis=0)) if kind in cells else "" for kind in kinds
+            "{:.1f} ({:.1f})".format(*choose(np.array(cells[kind]), axis=0))
+            if kind in cells
+            else ""
+            for kind in kinds
         ]
-        name = "highest rate of rejected equal pairs" if figure == "rejects" else figure.replace("_", " ")
+        name = (
+            "highest rate of rejected equal pairs"
+            if figure == "rejects"
+            else figure.replace("_", " ")
+        )
         lines.append(f"| {name} | {' | '.join(texts)} |")
     return lines
 
@@ -641,22 +779,38 @@ def summary_of(rows):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", type=int, default=400)
-    parser.add_argument("--first", type=int, default=0, help="number of the first table, so that others are drawn")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first table, so that others are drawn"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="designs whose names hold this text")
-    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=FIGURES, help="only these, and no differences")
-    parser.add_argument("--out", type=Path, help="write a row of each design and figure to this CSV file")
+    parser.add_argument(
+        "--figures",
+        nargs="+",
+        choices=FIGURES,
+        default=FIGURES,
+        help="only these, and no differences",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="write a row of each design and figure to this CSV file"
+    )
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
     started = time.monotonic()
-    rounds = measure(names, tables=options.tables, jobs=options.jobs, first=options.first, wanted=options.figures)
+    rounds = measure(
+        names, tables=options.tables, jobs=options.jobs, first=options.first, wanted=options.figures
+    )
     for _, found in rounds:
         rows = rows_of(found, options.figures)
         if options.out:  # after each round, so that what is stopped leaves what it has
             with options.out.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     seconds = time.monotonic() - started
-    head = [f"{options.tables} tables a design, {seconds:.0f} s.", machine("numpy", "scipy", "lightgbm"), ""]
+    head = [
+        f"{options.tables} tables a design, {seconds:.0f} s.",
+        machine("numpy", "scipy", "lightgbm"),
+        "",
+    ]
     sys.stdout.write("\n".join([*head, *summary_of(rows)]) + "\n")
 
 

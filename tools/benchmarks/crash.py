@@ -26,7 +26,9 @@ sys.path[:0] = [str(PLUGINS), str(PLUGINS.parent)]
 from conftest import write_tissue  # noqa: E402
 from engine_jobs import contents  # noqa: E402
 
-WAYS = [(number, whom) for whom in ("parent", "group") for number in (signal.SIGKILL, signal.SIGTERM)]
+WAYS = [
+    (number, whom) for whom in ("parent", "group") for number in (signal.SIGKILL, signal.SIGTERM)
+]
 TINY = "--encoder tiny --weights random --view 1.0:64 --augmentations 24 --crops 12"
 """The encoder of the tests: small, so that moments fall into every part of a run, not into one network alone."""
 
@@ -67,13 +69,21 @@ class Campaign:
         """Start the command in a session of its own; its stderr goes beside its folder for temporary files."""
         self.temporary.mkdir(exist_ok=True)
         path = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
-        environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "TMPDIR": str(self.temporary),
+            "OMP_NUM_THREADS": "1",
+        }
         arguments = STAGES[self.stage].format(images=self.images, run=self.run).split()
         with self.temporary.with_suffix(".err").open("w") as stderr:
             return subprocess.Popen(
                 [sys.executable, "-m", "bchisto", *arguments, "--jobs", "2"],
-                env=environment, stdout=stderr, stderr=stderr, start_new_session=True,
-            )  # fmt: skip
+                env=environment,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
 
     def stderr(self):
         return self.temporary.with_suffix(".err").read_text()
@@ -117,12 +127,21 @@ class Campaign:
             early = code == -signal.SIGTERM and not text
             # and once all is written and said, nothing is left that could be interrupted
             late = code == -signal.SIGTERM and "\nnext: " in text
-            bad = [word for word in ("Traceback", "this is a bug", "leaked", "lack of memory") if word in text]
+            bad = [
+                word
+                for word in ("Traceback", "this is a bug", "leaked", "lack of memory")
+                if word in text
+            ]
             if (code != 143 and not early and not late) or bad:
-                self.fault("unclean", f"{number.name} to the {whom}: code {code}, {', '.join(bad)}: {text[-1500:]}")
+                self.fault(
+                    "unclean",
+                    f"{number.name} to the {whom}: code {code}, {', '.join(bad)}: {text[-1500:]}",
+                )
             shared = [path.name for path in Path("/dev/shm").glob(f"*loky-{process.pid}-*")]
             # what a run killed before this one left is removed by the next that starts its work
-            own = [path.name for path in self.temporary.iterdir() if f"-{process.pid}-" in path.name]
+            own = [
+                path.name for path in self.temporary.iterdir() if f"-{process.pid}-" in path.name
+            ]
             if not early and (left := own + shared):
                 self.fault("leftovers", f"{number.name} to the {whom}: {left}")
         return False
@@ -143,16 +162,22 @@ class Campaign:
             if since == 0 or self.kills == kills:
                 result = contents(self.run) if done else self.finish()
                 self.resumed += 1
-                if other := sorted(name for name in wanted.keys() | result if wanted.get(name) != result.get(name)):
+                if other := sorted(
+                    name for name in wanted.keys() | result if wanted.get(name) != result.get(name)
+                ):
                     self.fault("unequal", other)
                 print(
-                    f"{self.stage}: {self.kills} kills, {self.resumed} runs to their end", file=sys.stderr, flush=True
+                    f"{self.stage}: {self.kills} kills, {self.resumed} runs to their end",
+                    file=sys.stderr,
+                    flush=True,
                 )
 
     def row(self):
         kinds = [kind for kind, _ in self.faults]
         counts = [kinds.count(kind) for kind in ("unequal", "lived on", "unclean", "leftovers")]
-        return " | ".join(map(str, (self.stage, self.kills, self.resumed, f"{self.slowest:.1f}", *counts)))
+        return " | ".join(
+            map(str, (self.stage, self.kills, self.resumed, f"{self.slowest:.1f}", *counts))
+        )
 
 
 def living(session):
@@ -167,11 +192,15 @@ def living(session):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patience", type=float, default=10, help="more on a machine that has other work, too")
+    parser.add_argument(
+        "--patience", type=float, default=10, help="more on a machine that has other work, too"
+    )
     options = parser.parse_args()
     campaigns = []
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
@@ -183,12 +212,17 @@ def main():
             if stage in options.stages:
                 campaigns.append(campaign)
                 campaign.go(options.kills, options.seed)
-            if stage in ("featurize", "boost") and set(options.stages) - {stage, "featurize"}:  # what later ones need
+            if stage in ("featurize", "boost") and set(options.stages) - {
+                stage,
+                "featurize",
+            }:  # what later ones need
                 campaign.begin_anew()
                 campaign.finish()
                 shutil.rmtree(work / "base")
                 (work / "run").rename(work / "base")
-    print("| stage | kills | runs resumed to their end | slowest end, s | unequal | lived on | unclean | leftovers |")
+    print(
+        "| stage | kills | runs resumed to their end | slowest end, s | unequal | lived on | unclean | leftovers |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for campaign in campaigns:
         print(f"| {campaign.row()} |")

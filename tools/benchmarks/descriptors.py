@@ -13,5 +13,7 @@ def make_descriptors(images, augmentations, dim, *, classes=4, seed=0):
     basis = rng.normal(0, 1, (60, dim)).astype(np.float32) / 8
     centres = rng.normal(0, 0.12, (classes, 60)).astype(np.float32)
     places = centres[labels] * 4 + rng.normal(0, 1, (images, 60)).astype(np.float32)
-    features = (places @ basis)[:, None] + 0.3 * rng.standard_normal((images, augmentations, dim), dtype=np.float32)
+    features = (places @ basis)[:, None] + 0.3 * rng.standard_normal(
+        (images, augmentations, dim), dtype=np.float32
+    )
     return np.abs(features), labels

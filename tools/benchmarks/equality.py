@@ -34,7 +34,10 @@ import numpy as np
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "plugins")]  # whose layouts of the published datasets are used
+sys.path[:0] = [
+    str(TESTS),
+    str(TESTS / "plugins"),
+]  # whose layouts of the published datasets are used
 
 PIXELS = """
 import hashlib, sys
@@ -48,7 +51,9 @@ for path in sorted(Path(sys.argv[1]).rglob("*")):
 """
 """Every real image, decoded. Files of `data/cases` are wrong on purpose, and no figure is of them."""
 
-SMALL = "--encoder mobilenetv2 --weights {weights} --augmentations 2 --crops 2 --engine keras --jobs 1"
+SMALL = (
+    "--encoder mobilenetv2 --weights {weights} --augmentations 2 --crops 2 --engine keras --jobs 1"
+)
 PUBLISHED = "--weights random --augmentations 1 --crops 1 --engine keras --jobs 1"  # its three encoders, seeded
 TREES = "--param min_data_in_leaf=2 --param num_iterations=4 --seeds 2 --jobs 1"
 HEADS = f"{TREES} --head lightgbm --head logistic --head svm"
@@ -81,13 +86,21 @@ COMMANDS = {
         f"boost --out {{out}} --folds 2 --folds idc-published {HEADS}",
         "evaluate {out} --out {out}/evaluated --bootstrap 100",
     ],
-    "rakhlin2018": [f"reproduce {{recipe}} --images {{images}} {QUICK} --variant published --variant patient-disjoint"],
-    "breakhis-resnet": [f"reproduce breakhis-resnet --images {{images}} {QUICK} --variant best --variant decaf"],
-    "idc-patches": [f"reproduce idc-patches --images {{images}} {QUICK} --variant resnet --variant class-weights"],
+    "rakhlin2018": [
+        f"reproduce {{recipe}} --images {{images}} {QUICK} --variant published --variant patient-disjoint"
+    ],
+    "breakhis-resnet": [
+        f"reproduce breakhis-resnet --images {{images}} {QUICK} --variant best --variant decaf"
+    ],
+    "idc-patches": [
+        f"reproduce idc-patches --images {{images}} {QUICK} --variant resnet --variant class-weights"
+    ],
     "inbreast-inception": [
         f"reproduce inbreast-inception --images {{images}} {QUICK} --variant cross-validation --variant all-data"
     ],
-    "ddsm-masses": [f"reproduce ddsm-masses --images {{images}} {QUICK} --variant googlenet --variant baseline"],
+    "ddsm-masses": [
+        f"reproduce ddsm-masses --images {{images}} {QUICK} --variant googlenet --variant baseline"
+    ],
 }
 
 OF_ROWS = ("image_id", "fold", "part", "figure", "store", "seed", "epoch", "row", "column", "name")
@@ -108,7 +121,10 @@ def make_inputs(root, before, shared):
     breakhis(root)
     write_idc(root / "IDC_regular_ps50_idx5")
     write_inbreast(root / "INbreast", ["1", "2", "4a", "5"] * 6)
-    masses = [(f"P_{n:05d}", "test" if n % 4 == 0 else "train", ("BENIGN", "MALIGNANT")[n // 2 % 2]) for n in range(32)]
+    masses = [
+        (f"P_{n:05d}", "test" if n % 4 == 0 else "train", ("BENIGN", "MALIGNANT")[n // 2 % 2])
+        for n in range(32)
+    ]
     write_cbis(root / "CBIS-DDSM", masses)
     filled = {
         "tissue": {"images": root / "tissue"},
@@ -132,7 +148,12 @@ def write_idc(root):
     """Write patches of noise by the names of the published ones, more than a batch of the recipe."""
     rng = np.random.default_rng(3)
     for slide, label, number in product(range(8864, 8870), (0, 1), range(20)):
-        path = root / str(slide) / str(label) / f"{slide}_idx5_x{50 * number + 1}_y{50 * label + 1}_class{label}.png"
+        path = (
+            root
+            / str(slide)
+            / str(label)
+            / f"{slide}_idx5_x{50 * number + 1}_y{50 * label + 1}_class{label}.png"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(80, 200 + 50 * label, (50, 50, 3), dtype=np.uint8)).save(path)
 
@@ -142,17 +163,32 @@ def run_in(checkout, command, folder, **options):
     with tempfile.TemporaryDirectory() as types:
         Path(types, "bchisto").symlink_to(checkout.resolve())
         paths = os.pathsep.join((types, str(checkout.resolve() / "tests" / "plugins")))
-        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "BCHISTO_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": paths,
+            "OMP_NUM_THREADS": "1",
+            "BCHISTO_THREADS": "1",
+        }
         return subprocess.run(
-            [*map(str, command)], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE, check=False, **options
+            [*map(str, command)],
+            cwd=folder,
+            env=environment,
+            text=True,
+            stderr=subprocess.PIPE,
+            check=False,
+            **options,
         )
 
 
 def run_all(checkout, out, *, filled, only, weights, real):
     """Run every command with the code of a checkout, in a folder of its own; list how each ended in `commands.csv`."""
     out.mkdir()
-    recipe = out / "rakhlin2018.yaml"  # its encoders on the smallest crops that they take, under names like its own
-    (published,) = (path for path in checkout.rglob("rakhlin2018.yaml") if "tests" not in path.parts)
+    recipe = (
+        out / "rakhlin2018.yaml"
+    )  # its encoders on the smallest crops that they take, under names like its own
+    (published,) = (
+        path for path in checkout.rglob("rakhlin2018.yaml") if "tests" not in path.parts
+    )
     text = published.read_text(encoding="utf-8").replace("augmentations: 4", "augmentations: 1")
     for size, small in (("400", "200"), ("650", "224")):
         text = re.sub(rf"(0\.5[:-]){size}", rf"\g<1>{small}", text)
@@ -161,21 +197,43 @@ def run_all(checkout, out, *, filled, only, weights, real):
     if real is not None and not only:
         with (out / "pixels.csv").open("w") as table:
             for name in ("breakhis", "idc"):
-                ended.append((name, run_in(checkout, [sys.executable, "-c", PIXELS, real / name], out, stdout=table)))
+                ended.append(
+                    (
+                        name,
+                        run_in(
+                            checkout, [sys.executable, "-c", PIXELS, real / name], out, stdout=table
+                        ),
+                    )
+                )
     for name, values in filled.items():
         for command in COMMANDS[name] if name in (only or filled) else ():
             words = command.format(
                 **{key: shlex.quote(str(value)) for key, value in values.items()},
-                out=name, weights=shlex.quote(weights), recipe=recipe,
-            )  # fmt: skip
-            with (out / f"{name}-list.csv" if words.startswith("data list") else Path(os.devnull)).open("w") as table:
-                done = run_in(checkout, [sys.executable, "-m", "bchisto", *shlex.split(words)], out, stdout=table)
+                out=name,
+                weights=shlex.quote(weights),
+                recipe=recipe,
+            )
+            with (
+                out / f"{name}-list.csv" if words.startswith("data list") else Path(os.devnull)
+            ).open("w") as table:
+                done = run_in(
+                    checkout,
+                    [sys.executable, "-m", "bchisto", *shlex.split(words)],
+                    out,
+                    stdout=table,
+                )
             ended.append((words.replace(str(out), ""), done))
-            print(f"{checkout}: exit status {done.returncode}: bchisto {words}", file=sys.stderr, flush=True)
+            print(
+                f"{checkout}: exit status {done.returncode}: bchisto {words}",
+                file=sys.stderr,
+                flush=True,
+            )
             if done.returncode:
                 print(done.stderr[-2000:], file=sys.stderr)
     with (out / "commands.csv").open("w", newline="") as table:
-        csv.writer(table).writerows([("name", "status"), *((words, done.returncode) for words, done in ended)])
+        csv.writer(table).writerows(
+            [("name", "status"), *((words, done.returncode) for words, done in ended)]
+        )
     return sum(done.returncode != 0 for _, done in ended)
 
 
@@ -191,7 +249,9 @@ def figures(path):
             seen[key] += 1
             for column, cell in row.items():
                 if column not in LEFT_OUT:
-                    found[column, f"{key} ({seen[key]})" if seen[key] > 1 else key].add(as_value(cell))
+                    found[column, f"{key} ({seen[key]})" if seen[key] > 1 else key].add(
+                        as_value(cell)
+                    )
     elif path.suffix == ".json":
         add_numbers(json.loads(path.read_text(encoding="utf-8")), "", found)
     elif path.suffix == ".txt":  # a model: its trees, without the list of parameters
@@ -209,11 +269,16 @@ def figures(path):
         with h5py.File(path) as file:
             if "features" in file and "image_id" in file:
                 ids = zip(file["image_id"].asstr()[:], file["augmentation"][:], strict=True)
-                rows = {f"{image}, {number}": file["features"][place] for place, (image, number) in enumerate(ids)}
+                rows = {
+                    f"{image}, {number}": file["features"][place]
+                    for place, (image, number) in enumerate(ids)
+                }
                 found |= {("features", name): {hash_of(row)} for name, row in rows.items()}
             else:
                 file.visititems(
-                    lambda name, item: found["array", name].add(hash_of(item[()])) if is_number(item) else None
+                    lambda name, item: (
+                        found["array", name].add(hash_of(item[()])) if is_number(item) else None
+                    )
                 )
     return found
 
@@ -230,14 +295,18 @@ def as_value(cell):
 
 
 def hash_of(array):
-    return hashlib.sha256(repr((array.shape, array.dtype.str)).encode() + array.tobytes()).hexdigest()[:12]
+    return hashlib.sha256(
+        repr((array.shape, array.dtype.str)).encode() + array.tobytes()
+    ).hexdigest()[:12]
 
 
 def add_numbers(value, name, found):
     """Add the numbers of a JSON value, by the last name above them; value and interval of a figure by its name."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            add_numbers(inner, name if "interval" in value and key in ("value", "interval") else key, found)
+            add_numbers(
+                inner, name if "interval" in value and key in ("value", "interval") else key, found
+            )
     elif isinstance(value, list):
         for inner in value:
             add_numbers(inner, name, found)
@@ -253,7 +322,9 @@ def differences(old, new):
     for (kind, name), values in before.items():
         if gone := values - after.get((kind, name), anywhere):
             others = sorted(map(str, after.get((kind, name), set()) - values)) or ["nothing"]
-            lost[kind].append(f"{name}: {', '.join(sorted(map(str, gone))[:3])} -> {', '.join(others[:3])}")
+            lost[kind].append(
+                f"{name}: {', '.join(sorted(map(str, gone))[:3])} -> {', '.join(others[:3])}"
+            )
     return lost, Counter(kind for kind, _ in before)
 
 
@@ -265,7 +336,9 @@ def compared(folder):
         if path.suffix in (".csv", ".json", ".txt", ".npz", ".h5") and not (
             path.name in NO_RESULT or path.name.endswith(".run.json") or "records" in relative.parts
         ):
-            name = re.sub(r"-(?=[0-9a-f]*\d)[0-9a-f]{8}([0-9a-f]{8})?(?=[.\-/]|$)", "", relative.as_posix())
+            name = re.sub(
+                r"-(?=[0-9a-f]*\d)[0-9a-f]{8}([0-9a-f]{8})?(?=[.\-/]|$)", "", relative.as_posix()
+            )
             while name in files:
                 name += "+"
             files[name] = path
@@ -281,16 +354,26 @@ def compare(before, after):
     for name, path in old.items():
         moved = names.get(Path(name).name, [])
         here = name if name in new else moved[0] if len(moved) == 1 else None
-        lost, number = ({"file": ["missing"]}, {"file": 1}) if here is None else differences(path, new.pop(here))
+        lost, number = (
+            ({"file": ["missing"]}, {"file": 1})
+            if here is None
+            else differences(path, new.pop(here))
+        )
         several = path.suffix in (".npz", ".txt")
-        where = f"{Path(name).parent.as_posix()}/*{path.suffix}" if several and here is not None else name
+        where = (
+            f"{Path(name).parent.as_posix()}/*{path.suffix}"
+            if several and here is not None
+            else name
+        )
         for kind, figures_of_kind in lost.items():
             wrong.add(name)
             lines[where, kind].append((len(figures_of_kind), number[kind], figures_of_kind[0]))
     for (where, kind), files in lines.items():
         differ, number, firsts = zip(*files, strict=True)
         several = f" in {len(files)} files" if len(files) > 1 else ""
-        print(f"{where}: {sum(differ)} of {sum(number)} differ in {kind}{several}, first {firsts[0]}")
+        print(
+            f"{where}: {sum(differ)} of {sum(number)} differ in {kind}{several}, first {firsts[0]}"
+        )
     counts = Counter(path.suffix for path in old.values())
     print("compared:", ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items())))
     if new:
@@ -303,20 +386,33 @@ def main():
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--weights", default="random", help="Of MobileNetV2: a file, or random, which is seeded.")
+    parser.add_argument(
+        "--weights", default="random", help="Of MobileNetV2: a file, or random, which is seeded."
+    )
     parser.add_argument("--keep", type=Path, help="A new folder, in which the outputs are kept.")
-    parser.add_argument("--only", action="append", choices=COMMANDS, help="Only these commands; may be repeated.")
+    parser.add_argument(
+        "--only", action="append", choices=COMMANDS, help="Only these commands; may be repeated."
+    )
     options = parser.parse_args()
     if options.keep is not None:
         options.keep.mkdir(parents=True)
-    with nullcontext(options.keep) if options.keep is not None else tempfile.TemporaryDirectory() as folder:
+    with (
+        nullcontext(options.keep)
+        if options.keep is not None
+        else tempfile.TemporaryDirectory() as folder
+    ):
         root = Path(folder).resolve()
         (inputs := root / "inputs").mkdir()
         filled = make_inputs(inputs, options.before, options.shared)
         real = (options.shared / "data").resolve() if "breakhis" in filled else None
-        work = partial(run_all, filled=filled, only=options.only, weights=options.weights, real=real)
+        work = partial(
+            run_all, filled=filled, only=options.only, weights=options.weights, real=real
+        )
         with ThreadPoolExecutor(2) as both:
-            sides = (options.before.resolve(), options.after.resolve()), (root / "before", root / "after")
+            sides = (
+                (options.before.resolve(), options.after.resolve()),
+                (root / "before", root / "after"),
+            )
             failed = sum(both.map(work, *sides))
         wrong = compare(root / "before", root / "after")
         print("everything is equal" if wrong == 0 else f"{wrong} files differ")

@@ -26,7 +26,14 @@ from bchisto.data import ImageRecord, decode_image, resize_image  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.encoders import Encoder  # noqa: E402
 from bchisto.encoders.registry import get_spec  # noqa: E402
-from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, describe_images, draw_augmentation  # noqa: E402
+from bchisto.featurize import (
+    FeaturizeSettings,
+    View,
+    crop_boxes,
+    cut_crop,
+    describe_images,
+    draw_augmentation,
+)  # noqa: E402
 from bchisto.featurize.plan import encoder_of  # noqa: E402
 from bchisto.featurize.prepare import normalise_images, prepare_crops  # noqa: E402
 from bchisto.featurize.stream import _encode_frames  # noqa: E402
@@ -46,11 +53,15 @@ def write_images(folder, sources, number, suffix):
     records, rng = [], np.random.default_rng(0)
     for index in range(number):
         canvas = np.empty((1536, 2048, 3), np.uint8)
-        for top, left in ((row, column) for row in range(0, 1536, 128) for column in range(0, 2048, 128)):
+        for top, left in (
+            (row, column) for row in range(0, 1536, 128) for column in range(0, 2048, 128)
+        ):
             side, picture = int(rng.integers(100, 180)), pictures[rng.integers(len(pictures))]
             y, x = (int(rng.integers(0, most - side)) for most in picture.shape[:2])
             square = Image.fromarray(picture[y : y + side, x : x + side]).resize((128, 128))
-            canvas[top : top + 128, left : left + 128] = np.rot90(np.asarray(square), int(rng.integers(4)))
+            canvas[top : top + 128, left : left + 128] = np.rot90(
+                np.asarray(square), int(rng.integers(4))
+            )
         path = folder / "images" / "ab"[index % 2] / f"{index:03d}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(canvas).save(path, **({"compress_level": 1} if suffix == ".png" else {}))
@@ -64,23 +75,40 @@ def command(folder, options):
     records = write_images(folder / "all", sources, options.number, options.suffix)
     write_images(folder / "one", sources, 1, options.suffix)
     weights = f"mobilenetv2={options.weights.resolve()}"
-    words = [sys.executable, "-m", "bchisto", "featurize", "--preset", "quick", "--weights", weights]
+    words = [
+        sys.executable,
+        "-m",
+        "bchisto",
+        "featurize",
+        "--preset",
+        "quick",
+        "--weights",
+        weights,
+    ]
     words += ["--view", "0.5:400", "--jobs", "1", "--images"]
     one = [*words, str(folder / "one" / "images"), "--out", str(folder / "warm")]
     subprocess.run(one, check=True, capture_output=True)  # the network is kept
     words += [str(folder / "all" / "images"), "--out"]
     settings = FeaturizeSettings(
-        encoders=("mobilenetv2",), weights=(weights,), views=(View(0.5, 400),), augmentations=12, mode="dense",
+        encoders=("mobilenetv2",),
+        weights=(weights,),
+        views=(View(0.5, 400),),
+        augmentations=12,
+        mode="dense",
         engine="openvino",
-    )  # fmt: skip
+    )
     targets = {"store": (encoder_of(settings.encoders[0], settings), settings.views[0])}
-    ready = normalise_images(records[:4], settings=settings, views=settings.views, skip_errors=False)
+    ready = normalise_images(
+        records[:4], settings=settings, views=settings.views, skip_errors=False
+    )
     frames = list(prepare_crops(ready, settings=settings, views=settings.views))
     _encode_frames(targets, frames[0])
     shares = []
 
     def encoder_seconds():
-        (seconds,) = interleaved({"encoder": lambda: [_encode_frames(targets, f) for f in frames]}, rounds=2).values()
+        (seconds,) = interleaved(
+            {"encoder": lambda: [_encode_frames(targets, f) for f in frames]}, rounds=2
+        ).values()
         return np.mean(seconds) * len(records) / 4
 
     for number in range(options.rounds):
@@ -91,7 +119,9 @@ def command(folder, options):
         whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         encoding = (encoding + encoder_seconds()) / 2
         shares.append(encoding / whole)
-        print(f"{len(records)} images, 12 augmentations: bchisto {whole:.1f} CPU seconds, encoder alone {encoding:.1f}")
+        print(
+            f"{len(records)} images, 12 augmentations: bchisto {whole:.1f} CPU seconds, encoder alone {encoding:.1f}"
+        )
     print(f"\nbchisto runs at {100 * np.median(shares):.0f} % of the encoder alone")
 
 
@@ -109,17 +139,28 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             command(Path(folder), options)
         return
-    settings = FeaturizeSettings(views=(View(SCALE, CROP),), augmentations=AUGMENTATIONS, crops=CROPS)
+    settings = FeaturizeSettings(
+        views=(View(SCALE, CROP),), augmentations=AUGMENTATIONS, crops=CROPS
+    )
     encoder = Encoder(options.encoder, weights="random")
     preprocess = get_spec(options.encoder).preprocess
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "b001.tif"
         Image.fromarray(make_tissue("Benign", seed=0, index=1)).save(path)
         record = ImageRecord(image_id=path.name, path=path, label=None)
-        drawn = [draw_augmentation(record.image_id, k, seed=0, color_range=(0.7, 1.3)) for k in range(AUGMENTATIONS)]
+        drawn = [
+            draw_augmentation(record.image_id, k, seed=0, color_range=(0.7, 1.3))
+            for k in range(AUGMENTATIONS)
+        ]
         frame = resize_image(decode_image(path), SCALE)
-        boxes = [crop_boxes(d, height=frame.shape[0], width=frame.shape[1], crop=CROP, count=CROPS) for d in drawn]
-        prepared = [np.stack([cut_crop(frame, box, crop=CROP) for box in crop_boxes]) for crop_boxes in boxes]
+        boxes = [
+            crop_boxes(d, height=frame.shape[0], width=frame.shape[1], crop=CROP, count=CROPS)
+            for d in drawn
+        ]
+        prepared = [
+            np.stack([cut_crop(frame, box, crop=CROP) for box in crop_boxes])
+            for crop_boxes in boxes
+        ]
 
         def alone():
             for crops in prepared:
@@ -134,8 +175,12 @@ def main():
             image = plain_macenko(resize_image(decode_image(path), SCALE))
             factors = [(d.hematoxylin, d.eosin) for d in drawn]
             for coloured, crop_boxes in zip(plain_augment(image, factors), boxes, strict=True):
-                crops = np.stack([cut_crop(coloured, box, crop=CROP) for box in crop_boxes]).astype(np.float32)
-                maps = encoder.model.predict(np.asarray(preprocess(crops)), verbose=0, batch_size=CROPS)
+                crops = np.stack([cut_crop(coloured, box, crop=CROP) for box in crop_boxes]).astype(
+                    np.float32
+                )
+                maps = encoder.model.predict(
+                    np.asarray(preprocess(crops)), verbose=0, batch_size=CROPS
+                )
                 maps = maps[0] if isinstance(maps, list) else maps
                 np.linalg.norm(maps.mean(axis=(1, 2)), ord=3, axis=0)
 

@@ -43,11 +43,15 @@ def measure(name, *, batches, rounds):
     regions = []
     if settings.turned:  # contexts of twice the size of the network, each in a mammogram of its own
         noise = rng.integers(0, 256, (4 * size, 4 * size, 3), dtype=np.uint8)
-        region = cut_region(noise, (size, size, 3 * size - 2, 3 * size - 2), size=size, treat=np.copy)
+        region = cut_region(
+            noise, (size, size, 3 * size - 2, 3 * size - 2), size=size, treat=np.copy
+        )
         regions = [region] * batch
     bank = ImageBank.of(images, [str(number) for number in range(batch)], regions)
     source = Source(bank, np.arange(batch) % 2, settings.rule, size, 0, batch)
-    samples = source.samples(np.arange(batch), copies=25 if "rotations-crops" in augmentations else 1)
+    samples = source.samples(
+        np.arange(batch), copies=25 if "rotations-crops" in augmentations else 1
+    )
     make = training_batches(source, samples, augmentations=augmentations, crops=5)
     count = min(batches, len(make(0)))
     model = build_model(settings, classes=2, fold=0)
@@ -75,7 +79,9 @@ def measure(name, *, batches, rounds):
     def by_tf_data():
         whole = make(1)
         spec = (tf.TensorSpec((None, size, size, 3), tf.uint8), tf.TensorSpec((None,), tf.int64))
-        data = tf.data.Dataset.from_generator(lambda: (whole[number] for number in range(count)), output_signature=spec)
+        data = tf.data.Dataset.from_generator(
+            lambda: (whole[number] for number in range(count)), output_signature=spec
+        )
         for _ in data.prefetch(2):
             pass
 
@@ -107,7 +113,9 @@ def main():
             print("| --- " * (len(names) + 3) + "|")
         ratio = f"{100 * rates['ours'] / rates['plain fit']:.0f} %"
         input_ratio = f"{rates['input, PyDataset'] / rates['network alone']:.1f} times"
-        print(f"| {name} | {' | '.join(f'{rates[way]:.0f}' for way in names)} | {ratio} | {input_ratio} |")
+        print(
+            f"| {name} | {' | '.join(f'{rates[way]:.0f}' for way in names)} | {ratio} | {input_ratio} |"
+        )
 
 
 if __name__ == "__main__":

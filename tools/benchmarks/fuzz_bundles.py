@@ -29,9 +29,35 @@ from fuzzing import mutated
 SHARES = {"arrays": 26, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "weights": 2}
 """How many of fifty changed files are of each kind."""
 
-VALUES = (None, True, False, 0, 1, -1, 0.5, -1.0, 1e300, 10**30, float("nan"), float("inf"), "", "x", "\x00", "../x",
-          "/etc/passwd", "$x_$", "\x1b[31m", "a" * 10_000, [], {}, [[]], [1], ["a", "a"], {"a": 1},
-          {"": None})  # fmt: skip
+VALUES = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    0.5,
+    -1.0,
+    1e300,
+    10**30,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\x00",
+    "../x",
+    "/etc/passwd",
+    "$x_$",
+    "\x1b[31m",
+    "a" * 10_000,
+    [],
+    {},
+    [[]],
+    [1],
+    ["a", "a"],
+    {"a": 1},
+    {"": None},
+)
 
 
 def make_seeds(folder):
@@ -43,9 +69,18 @@ def make_seeds(folder):
     features = rng.normal(size=(60, 2, 6)).astype(np.float32)
     labels = np.arange(60) % 3
     features[:, :, 0] += labels[:, None]
-    params = {"objective": "multiclass", "num_class": 3, "min_data_in_leaf": 3, "verbosity": -1, "num_threads": 1}
+    params = {
+        "objective": "multiclass",
+        "num_class": 3,
+        "min_data_in_leaf": 3,
+        "verbosity": -1,
+        "num_threads": 1,
+    }
     part = TrainingPart(features, labels, [None] * 60, 3, 0, 3)
-    models = {head: next(fit_head(head, part, params=[params])).data for head in ("lightgbm", "logistic", "svm")}
+    models = {
+        head: next(fit_head(head, part, params=[params])).data
+        for head in ("lightgbm", "logistic", "svm")
+    }
     for head, data in models.items():
         (folder / f"{head}.npz").write_bytes(data)
     header = {
@@ -58,16 +93,35 @@ def make_seeds(folder):
     }
     side = {"n": 30, "right": 20, "interval": [0.5, 0.8]}
     facts = BundleFacts(
-        classes=("a", "b", "c"), protocol="3 folds", banners=("said",), temperature=1.2,
-        two_class={"positive": ["c"], "rule": "sum", "thresholds": [0.5],
-                   "wanted": [{"sensitivity": 0.95, "threshold": 0.2, "enough": False}]},
+        classes=("a", "b", "c"),
+        protocol="3 folds",
+        banners=("said",),
+        temperature=1.2,
+        two_class={
+            "positive": ["c"],
+            "rule": "sum",
+            "thresholds": [0.5],
+            "wanted": [{"sensitivity": 0.95, "threshold": 0.2, "enough": False}],
+        },
         training=TrainingImages(1, frozenset({"0" * 64})),
-        unsure={"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image", "sure": side, "unsure": side},
-    )  # fmt: skip
+        unsure={
+            "below": 0.6,
+            "share": 0.2,
+            "calibrated": True,
+            "unit": "image",
+            "sure": side,
+            "unsure": side,
+        },
+    )
     for head in models:
         files = [(f"seed0-fold{fold}.npz", (folder / f"{head}.npz").read_bytes) for fold in (1, 2)]
-        Bundle.save(folder / f"{head}.bchisto", facts, stores={"s": header}, models={"s": files}, head=head)
-    arrays = {"first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32), "first/bias": np.zeros(4, np.float32)}
+        Bundle.save(
+            folder / f"{head}.bchisto", facts, stores={"s": header}, models={"s": files}, head=head
+        )
+    arrays = {
+        "first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32),
+        "first/bias": np.zeros(4, np.float32),
+    }
     np.savez(folder / "w.npz", **arrays)
     save_file(arrays, folder / "w.safetensors")
     with h5py.File(folder / "w.weights.h5", "w") as file:
@@ -109,12 +163,18 @@ def mutated_arrays(data, rng):
     array, way = np.atleast_1d(arrays[name].copy()), rng.randrange(6)
     if way == 0:
         whole = (-1, 0, 1, 2, 7, 99, -99, 65536, 2**31 - 1, -(2**31))
-        exchanged = rng.choice(whole if array.dtype.kind == "i" else (np.nan, np.inf, -1, 0, 1e30, -1e-30, 3e38))
+        exchanged = rng.choice(
+            whole if array.dtype.kind == "i" else (np.nan, np.inf, -1, 0, 1e30, -1e-30, 3e38)
+        )
         array.ravel()[rng.randrange(array.size)] = exchanged
     elif way == 1:
-        array = array.astype(rng.choice(("f2", "f8", "i4", "c16", "U8", "S3", "?", "M8[s]", ">f4", "g")))
+        array = array.astype(
+            rng.choice(("f2", "f8", "i4", "c16", "U8", "S3", "?", "M8[s]", ">f4", "g"))
+        )
     elif way == 2:
-        array = np.resize(array, rng.choice(((0,), (1,), (3,), (6,), (1, 1), (2, 3), (3, 6), (2, 2, 2))))
+        array = np.resize(
+            array, rng.choice(((0,), (1,), (3,), (6,), (1, 1), (2, 3), (3, 6), (2, 2, 2)))
+        )
     elif way == 3:
         array = array * rng.choice((0, -1, 1e20, 1e-40))
     elif way == 4:
@@ -134,12 +194,18 @@ def mutated_bundle(path, rng, *, kind):
     if kind == "model in a bundle":
         members[name] = mutated_arrays(members[name], rng)
         if rng.random() < 0.1:
-            members[rng.choice(("../x", "models/s/seed0-fold1.json", "models/s/seed9-fold2.npz"))] = members.pop(name)
-        manifest["members"] = {member: hashlib.sha256(data).hexdigest() for member, data in members.items()}
+            members[
+                rng.choice(("../x", "models/s/seed0-fold1.json", "models/s/seed9-fold2.npz"))
+            ] = members.pop(name)
+        manifest["members"] = {
+            member: hashlib.sha256(data).hexdigest() for member, data in members.items()
+        }
     else:
         manifest = mutated_json(manifest, rng)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    with zipfile.ZipFile(
+        buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
         for member, data in members.items():
             archive.writestr(member, data)
         archive.writestr("manifest.json", json.dumps(manifest))
@@ -175,7 +241,9 @@ def execute(kind, made, name, path):
 
             check_tree(path)
             with h5py.File(path, "r") as file:
-                file.visititems(lambda _, item: item[()].sum() if isinstance(item, h5py.Dataset) else None)
+                file.visititems(
+                    lambda _, item: item[()].sum() if isinstance(item, h5py.Dataset) else None
+                )
         else:
             read_weight_arrays(path)
         return
@@ -184,7 +252,9 @@ def execute(kind, made, name, path):
         shares = bundle.predict(dict.fromkeys(bundle.stores, ROWS))
         if bundle.temperature is not None:
             scaled = apply_temperature(shares, bundle.temperature)
-            assert np.array_equal(scaled.argmax(axis=1), shares.argmax(axis=1)), "the temperature changes the class"
+            assert np.array_equal(scaled.argmax(axis=1), shares.argmax(axis=1)), (
+                "the temperature changes the class"
+            )
     assert np.isfinite(shares).all(), "no probabilities"
     assert np.allclose(shares.sum(axis=1), 1.0), "probabilities that do not sum to 1"
 

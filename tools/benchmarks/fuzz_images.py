@@ -27,8 +27,15 @@ SHARED = Path(os.environ.get("BCHISTO_SHARED", Path(__file__).resolve().parents[
 SECONDS, MEBIBYTES = 10, 3072
 """Bounds on one input and on a process; the largest picture that is read takes some 1,700 MiB."""
 
-SUFFIX = {"tiff": "tif", "png": "png", "jpeg": "jpg", "dicom": "dcm", "ljpeg": "LJPEG", "overlay": "OVERLAY",
-          "ics": "ics"}  # fmt: skip
+SUFFIX = {
+    "tiff": "tif",
+    "png": "png",
+    "jpeg": "jpg",
+    "dicom": "dcm",
+    "ljpeg": "LJPEG",
+    "overlay": "OVERLAY",
+    "ics": "ics",
+}
 
 
 def corpus(reader, folder):
@@ -41,30 +48,53 @@ def corpus(reader, folder):
     rng = np.random.default_rng(0)
     made = []
     if reader in ("tiff", "png", "jpeg"):
-        made = [data for suffix, data, _, _ in pictures.kinds().values() if suffix == SUFFIX[reader]]
-        real = sorted((SHARED / "data").rglob(f"*.{SUFFIX[reader]}"), key=lambda path: path.stat().st_size)
-        made += [path.read_bytes() for path in real[:: max(1, len(real) // 20)][:20] if path.stat().st_size < 2**15]
+        made = [
+            data for suffix, data, _, _ in pictures.kinds().values() if suffix == SUFFIX[reader]
+        ]
+        real = sorted(
+            (SHARED / "data").rglob(f"*.{SUFFIX[reader]}"), key=lambda path: path.stat().st_size
+        )
+        made += [
+            path.read_bytes()
+            for path in real[:: max(1, len(real) // 20)][:20]
+            if path.stat().st_size < 2**15
+        ]
     elif reader == "dicom":
         values = rng.integers(100, 4000, (20, 30)).astype(np.uint16)
-        more = {"RescaleSlope": "2", "RescaleIntercept": "-100", "WindowCenter": [2000, 1], "WindowWidth": [1500, 2]}
+        more = {
+            "RescaleSlope": "2",
+            "RescaleIntercept": "-100",
+            "WindowCenter": [2000, 1],
+            "WindowWidth": [1500, 2],
+        }
         for number, implicit in enumerate((True, False)):
             for extra in ({}, more, {"photometric": "MONOCHROME1"}):
-                path = miniatures.write_dicom(folder / f"{number}", values, bits=12, implicit=implicit, **extra)
+                path = miniatures.write_dicom(
+                    folder / f"{number}", values, bits=12, implicit=implicit, **extra
+                )
                 made.append(path.read_bytes())
         made += list(packed_dicom(folder, pictures))
     elif reader == "ljpeg":
         import imagecodecs
 
         values = miniatures.breast(rng, (40, 30))
-        made = [imagecodecs.ljpeg_encode(values, bitspersample=12), imagecodecs.ljpeg_encode(values, bitspersample=16)]
+        made = [
+            imagecodecs.ljpeg_encode(values, bitspersample=12),
+            imagecodecs.ljpeg_encode(values, bitspersample=16),
+        ]
     elif reader == "overlay":
         square, mass = miniatures.SQUARE, miniatures.MASS
         made = [
             miniatures.overlay((mass, "MALIGNANT", [square])).encode(),
-            miniatures.overlay((mass, "BENIGN", [square, square]), (miniatures.CALC, "UNPROVEN", [square])).encode(),
+            miniatures.overlay(
+                (mass, "BENIGN", [square, square]), (miniatures.CALC, "UNPROVEN", [square])
+            ).encode(),
         ]
     elif reader == "ics":
-        views = {"LEFT_CC": None, "RIGHT_MLO": miniatures.overlay((miniatures.MASS, "BENIGN", [miniatures.SQUARE]))}
+        views = {
+            "LEFT_CC": None,
+            "RIGHT_MLO": miniatures.overlay((miniatures.MASS, "BENIGN", [miniatures.SQUARE])),
+        }
         miniatures.write_ddsm(folder / "case", "B-3159-1", views)
         made = [(folder / "case" / "B-3159-1.ics").read_bytes()]
     start = folder / "corpus"
@@ -107,8 +137,15 @@ def mended(data):
         kind, body = data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]
         if kind == b"IDAT":
             with contextlib.suppress(zlib.error):
-                body = zlib.compress(zlib.decompressobj(-15).decompress(body[2:], 2**20), 1)  # whatever its checksum
-        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
+                body = zlib.compress(
+                    zlib.decompressobj(-15).decompress(body[2:], 2**20), 1
+                )  # whatever its checksum
+        parts += [
+            struct.pack(">I", len(body)),
+            kind,
+            body,
+            struct.pack(">I", zlib.crc32(kind + body)),
+        ]
         offset += 12 + length
     return b"".join(parts) + data[offset:]
 
@@ -142,8 +179,14 @@ def work(reader, folder, executions, seed):
     import atheris
 
     with atheris.instrument_imports(include=["bchisto.data", "pydicom", "PIL"]):
-        for name in ("bchisto.data.images", "bchisto.data.layouts", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
-                     "PIL.TiffImagePlugin", "pydicom"):  # fmt: skip
+        for name in (
+            "bchisto.data.images",
+            "bchisto.data.layouts",
+            "PIL.JpegImagePlugin",
+            "PIL.PngImagePlugin",
+            "PIL.TiffImagePlugin",
+            "pydicom",
+        ):
             importlib.import_module(name)
     import logging
     import warnings
@@ -184,8 +227,15 @@ def work(reader, folder, executions, seed):
             if counts["executions"] % 500 == 0 or counts["executions"] >= executions:
                 (folder / "counts.json").write_text(json.dumps(counts))
 
-    options = [f"-runs={executions}", f"-seed={seed}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEBIBYTES}",
-               "-max_len=20000",               f"-artifact_prefix={folder}/found-", "-len_control=0"]  # fmt: skip
+    options = [
+        f"-runs={executions}",
+        f"-seed={seed}",
+        f"-timeout={SECONDS}",
+        f"-rss_limit_mb={MEBIBYTES}",
+        "-max_len=20000",
+        f"-artifact_prefix={folder}/found-",
+        "-len_control=0",
+    ]
     atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], run_case)
     atheris.Fuzz()
 
@@ -198,10 +248,16 @@ def campaign(reader, executions, seed, keep):
         command = [sys.executable, __file__, "--worker", reader, "--folder", str(folder)]
         start = time.monotonic()
         done = subprocess.run(
-            [*command, "--executions", str(executions), "--seed", str(seed)], capture_output=True, text=True
+            [*command, "--executions", str(executions), "--seed", str(seed)],
+            capture_output=True,
+            text=True,
         )
         seconds = time.monotonic() - start
-        counts = json.loads((folder / "counts.json").read_text()) if (folder / "counts.json").exists() else {}
+        counts = (
+            json.loads((folder / "counts.json").read_text())
+            if (folder / "counts.json").exists()
+            else {}
+        )
         output = done.stderr + done.stdout
         rss = [int(size) for size in re.findall(r"rss: (\d+)Mb", output)]
         findings = sorted(folder.glob("found-*"))
@@ -209,17 +265,31 @@ def campaign(reader, executions, seed, keep):
             keep.mkdir(parents=True, exist_ok=True)
             (keep / f"{reader}-{finding.name}").write_bytes(finding.read_bytes())
             (keep / f"{reader}-{finding.name}.txt").write_text(output[-6000:])
-        return {"reader": reader, "corpus": begun, "grown": len(list((folder / "corpus").iterdir())), **counts,
-                "seconds": round(seconds), "MiB": max(rss, default=0), "code": done.returncode,
-                "found": [finding.name for finding in findings]}  # fmt: skip
+        return {
+            "reader": reader,
+            "corpus": begun,
+            "grown": len(list((folder / "corpus").iterdir())),
+            **counts,
+            "seconds": round(seconds),
+            "MiB": max(rss, default=0),
+            "code": done.returncode,
+            "found": [finding.name for finding in findings],
+        }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--readers", nargs="+", choices=SUFFIX, default=list(SUFFIX))
     parser.add_argument("--executions", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-found"), help="where inputs that were found are kept")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=Path("fuzz-found"),
+        help="where inputs that were found are kept",
+    )
     parser.add_argument("--worker", choices=SUFFIX, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -230,7 +300,12 @@ def main():
     for reader in chosen.readers:
         rows.append(campaign(reader, chosen.executions, chosen.seed, chosen.keep))
         print(json.dumps(rows[-1]), flush=True)
-    print(sum(row.get("executions", 0) for row in rows), "executions,", sum(len(row["found"]) for row in rows), "found")
+    print(
+        sum(row.get("executions", 0) for row in rows),
+        "executions,",
+        sum(len(row["found"]) for row in rows),
+        "found",
+    )
     sys.exit(any(row["found"] or row["code"] for row in rows))
 
 

@@ -35,7 +35,9 @@ def mutated_words(data: bytes, chance: random.Random) -> bytes:
     words = re.split(rb"([\s,:\"\[\]{}]+)", data)
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(words))
-        words[at] = chance.choice((*STRANGE[:30], words[chance.randrange(len(words))], words[at] * 2))
+        words[at] = chance.choice(
+            (*STRANGE[:30], words[chance.randrange(len(words))], words[at] * 2)
+        )
     return b"".join(words)
 
 
@@ -57,7 +59,9 @@ def looked_at(path: Path) -> bool:
 
 
 def read_folds(path: Path) -> None:
-    plan = fold_plan(str(path), image_ids=IDS, labels=["benign"] * 6 + ["malignant"] * 6, groups=[None] * 12)
+    plan = fold_plan(
+        str(path), image_ids=IDS, labels=["benign"] * 6 + ["malignant"] * 6, groups=[None] * 12
+    )
     assert set(IDS) >= {image for image, _, _ in plan.rows}
 
 
@@ -110,35 +114,70 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     text = h5py.string_dtype("utf-8")
     values = np.random.default_rng(0).normal(size=(12, 16)).astype(np.float32)
     pairs = [(image, image.split("/")[0]) for image in IDS]
-    np.savez(folder / "embeddings.npz", features=values, image_id=IDS, label=[label for _, label in pairs])
+    np.savez(
+        folder / "embeddings.npz",
+        features=values,
+        image_id=IDS,
+        label=[label for _, label in pairs],
+    )
     (old,) = import_features([folder / "embeddings.npz"], folder=folder / "features")
     packed = folder / "packed.h5"
     with h5py.File(old) as source, h5py.File(packed, "w", libver="latest") as file:
         for name, value in source.attrs.items():
             file.attrs[name] = value
-        file.create_dataset("features", data=source["features"][:], chunks=(4, 16), compression="gzip", fletcher32=True)
+        file.create_dataset(
+            "features",
+            data=source["features"][:],
+            chunks=(4, 16),
+            compression="gzip",
+            fletcher32=True,
+        )
         for name in ("image_id", "label", "group"):
             file.create_dataset(name, data=source[name][:], dtype=text)
         file["augmentation"] = source["augmentation"][:]
         source.copy("images", file)
-    folds = "image_id,label,group,fold\n" + "".join(f"{i},{c},,{n % 3}\n" for n, (i, c) in enumerate(pairs))
+    folds = "image_id,label,group,fold\n" + "".join(
+        f"{i},{c},,{n % 3}\n" for n, (i, c) in enumerate(pairs)
+    )
     parts = "image_id,fold,part\n" + "".join(
-        f"{i},{f},{'test' if n % 3 == f else 'train'}\n" for f in range(3) for n, i in enumerate(IDS)
+        f"{i},{f},{'test' if n % 3 == f else 'train'}\n"
+        for f in range(3)
+        for n, i in enumerate(IDS)
     )
     table = "image_id,label,group,fold,p_benign,p_malignant\n" + "".join(
-        f"{i},{c},p{n % 4},{n % 3},{0.1 + n / 20:.2f},{0.9 - n / 20:.2f}\n" for n, (i, c) in enumerate(pairs)
+        f"{i},{c},p{n % 4},{n % 3},{0.1 + n / 20:.2f},{0.9 - n / 20:.2f}\n"
+        for n, (i, c) in enumerate(pairs)
     )
-    named = "image_id,label,predicted,model\n" + "".join(f"{i},{c},{c},m{n % 2}\n" for n, (i, c) in enumerate(pairs))
-    manifest = "path,label,group\n" + "".join(f"{i},{c},p{n % 4}\n" for n, (i, c) in enumerate(pairs))
+    named = "image_id,label,predicted,model\n" + "".join(
+        f"{i},{c},{c},m{n % 2}\n" for n, (i, c) in enumerate(pairs)
+    )
+    manifest = "path,label,group\n" + "".join(
+        f"{i},{c},p{n % 4}\n" for n, (i, c) in enumerate(pairs)
+    )
     options = "folds: [5]\nseeds: 2\nhead: lightgbm\nparam: [num_leaves=7]\npositive: [malignant]\nthreshold: [0.5]\n"
-    record = {"schema_version": 1, "records": [{
-        "command": "boost", "status": "ok", "started": "2026-01-01T00:00:00+00:00", "seconds": 3.5, "argv": ["bchisto"],
-        "config": {"out": "run", "folds": ["5"], "seeds": 2}, "versions": {"python": "3.11"}, "folder": "/tmp",
-        "process": {"host": "h", "pid": 1, "started": 3.5}, "notes": {"results": {"5-lightgbm": {"accuracy": 0.9}}},
-    }]}  # fmt: skip
+    record = {
+        "schema_version": 1,
+        "records": [
+            {
+                "command": "boost",
+                "status": "ok",
+                "started": "2026-01-01T00:00:00+00:00",
+                "seconds": 3.5,
+                "argv": ["bchisto"],
+                "config": {"out": "run", "folds": ["5"], "seeds": 2},
+                "versions": {"python": "3.11"},
+                "folder": "/tmp",
+                "process": {"host": "h", "pid": 1, "started": 3.5},
+                "notes": {"results": {"5-lightgbm": {"accuracy": 0.9}}},
+            }
+        ],
+    }
     written = json.dumps(record, indent=2)
     recipes = [
-        path.read_bytes() for path in sorted((Path(__file__).resolve().parents[2] / "apps" / "recipes").glob("*.yaml"))
+        path.read_bytes()
+        for path in sorted(
+            (Path(__file__).resolve().parents[2] / "apps" / "recipes").glob("*.yaml")
+        )
     ]
     return {
         "store.h5": [old.read_bytes(), packed.read_bytes()],

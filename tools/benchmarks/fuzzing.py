@@ -26,10 +26,38 @@ SECONDS, MOST_BYTES = 10, int(1.5 * 1024**3)
 WATCHED = ("os.", "shutil.", "subprocess.", "socket.", "pickle.", "ctypes.dlopen", "tempfile.")
 
 STRANGE = [
-    b"", b"\0", b"\xff", b"-1", b"0", b"1e308", b"nan", b"inf", b"9" * 5000, b"../../x", b"/etc/passwd", b"{",
-    b"[" * 2000, b'"', b"'", b",", b"\n", b"\r", b"\x1b[2J", b"=1+1", b"&a *a", b"!!int abc", b"null", b"true", b"{}",
-    b"[]", b"2024-99-99", b"\xef\xbb\xbf", b"\xff\xfe", "é漢".encode(), b"x" * 100_000,
-]  # fmt: skip
+    b"",
+    b"\0",
+    b"\xff",
+    b"-1",
+    b"0",
+    b"1e308",
+    b"nan",
+    b"inf",
+    b"9" * 5000,
+    b"../../x",
+    b"/etc/passwd",
+    b"{",
+    b"[" * 2000,
+    b'"',
+    b"'",
+    b",",
+    b"\n",
+    b"\r",
+    b"\x1b[2J",
+    b"=1+1",
+    b"&a *a",
+    b"!!int abc",
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b"2024-99-99",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    "é漢".encode(),
+    b"x" * 100_000,
+]
 
 
 def mutated(data, chance):
@@ -72,7 +100,9 @@ class Watch:
             )
             if writes or (isinstance(path, str) and path.startswith("/etc")):
                 self.seen[f"open {path} {mode}"] += 1
-        elif event.startswith(WATCHED) and not event.startswith(("os.scandir", "os.listdir", "os.putenv")):
+        elif event.startswith(WATCHED) and not event.startswith(
+            ("os.scandir", "os.listdir", "os.putenv")
+        ):
             self.seen[f"{event} {str(arguments)[:80]}"] += 1
 
 
@@ -98,7 +128,9 @@ def work(prepare, read, kind, folder, numbers, seed, report):
             answer = "read"
         except Exception as error:  # noqa: BLE001 - what is not refused on purpose is what is looked for
             # a name that no file has is a line of the command line
-            ours = isinstance(error, BchistoError) or (isinstance(error, OSError) and error.filename)
+            ours = isinstance(error, BchistoError) or (
+                isinstance(error, OSError) and error.filename
+            )
             answer = "refused" if ours and "\n" not in str(error) else "unexpected"
             odd += [(number, traceback.format_exc()[-900:])] if answer == "unexpected" else []
         finally:
@@ -142,7 +174,9 @@ def main(description, shares, prepare, read, *, expected=lambda kind: False):
     `shares` maps kinds of files to their share of all; `prepare` returns a changed file of a kind and its name;
     `expected` says whether the file that ended a child counts as refused.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--executions", type=int, default=20_000, help="In all.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(shares))
@@ -153,7 +187,10 @@ def main(description, shares, prepare, read, *, expected=lambda kind: False):
         count = options.executions * shares[kind] // sum(shares[each] for each in kinds)
         answers, odd, slowest = campaign(prepare, read, kind, count, options.seed, expected)
         listed = ", ".join(f"{number:,} {answer}" for answer, number in sorted(answers.items()))
-        print(f"{kind}: {count} executions, {listed}; {len(odd)} findings, slowest {slowest:.1f} s", flush=True)
+        print(
+            f"{kind}: {count} executions, {listed}; {len(odd)} findings, slowest {slowest:.1f} s",
+            flush=True,
+        )
         for number, text in odd[:20]:
             print(f"  {number}: {text}")
         for number, _ in odd if options.keep else ():

@@ -63,7 +63,9 @@ def gpu_name(backend):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0]).get("device_name")
+        return tf.config.experimental.get_device_details(
+            tf.config.get_visible_devices("GPU")[0]
+        ).get("device_name")
     if backend == "jax":
         import jax
 
@@ -91,7 +93,13 @@ class Watch:
     def _ask(self):
         command = shutil.which("nvidia-smi")
         while command and self._card is not None and not self._stop.wait(0.2):
-            query = [command, "-i", self._card, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+            query = [
+                command,
+                "-i",
+                self._card,
+                "--query-gpu=utilization.gpu",
+                "--format=csv,noheader,nounits",
+            ]
             done = subprocess.run(query, capture_output=True, text=True)
             if done.returncode == 0 and done.stdout.strip().isdigit():
                 self._found.append(int(done.stdout))
@@ -126,7 +134,9 @@ def encoders_alone(encoders, settings, *, rounds):
     crops_at_once = max(1, settings.batch_size // settings.crops) * settings.crops
     seconds = 0.0
     for view in settings.views:
-        given = np.random.default_rng(0).integers(0, 256, (crops_at_once, view.crop, view.crop, 3), dtype=np.uint8)
+        given = np.random.default_rng(0).integers(
+            0, 256, (crops_at_once, view.crop, view.crop, 3), dtype=np.uint8
+        )
         held = ops.convert_to_tensor(given)
         for encoder in encoders.values():
             run = compile_tensors(encoder.graph, [("uint8", given.shape)])
@@ -144,9 +154,16 @@ def encoders_alone(encoders, settings, *, rounds):
 
 def device_alone(records, settings, targets):
     """Return seconds a prepared image takes on the device, colours, crops and transfers included."""
-    describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
-    images = list(normalise_images(records, settings=settings, views=settings.views, skip_errors=False))
-    drawn = [draw_augmentation("a", k, seed=0, color_range=settings.color_range) for k in range(settings.augmentations)]
+    describer = cached_describer(
+        tuple((name, *target) for name, target in targets.items()), settings
+    )
+    images = list(
+        normalise_images(records, settings=settings, views=settings.views, skip_errors=False)
+    )
+    drawn = [
+        draw_augmentation("a", k, seed=0, color_range=settings.color_range)
+        for k in range(settings.augmentations)
+    ]
 
     def all_images():
         before = None
@@ -163,7 +180,10 @@ def device_alone(records, settings, targets):
 def featurize_part(names, *, batch_size, scale, resources):
     """Measure stage 1."""
     settings = FeaturizeSettings(
-        views=scale.views, augmentations=scale.augmentations, crops=scale.crops, batch_size=batch_size
+        views=scale.views,
+        augmentations=scale.augmentations,
+        crops=scale.crops,
+        batch_size=batch_size,
     )
     encoders = {name: Encoder(name, weights="random") for name in names}
     targets = {f"{name}-{view}": (encoders[name], view) for name in names for view in scale.views}
@@ -172,7 +192,12 @@ def featurize_part(names, *, batch_size, scale, resources):
     def describe(records):
         return list(
             describe_images(
-                records, settings=settings, targets=targets, ticker=Ticker(None), on_device=True, helpers=helpers
+                records,
+                settings=settings,
+                targets=targets,
+                ticker=Ticker(None),
+                on_device=True,
+                helpers=helpers,
             )
         )
 
@@ -181,7 +206,11 @@ def featurize_part(names, *, batch_size, scale, resources):
         first, _ = timed(lambda: describe(records[:1]))
         again, _ = timed(lambda: describe(records[:1]))
         prepare = timed(
-            lambda: list(normalise_images(records[:2], settings=settings, views=scale.views, skip_errors=False))
+            lambda: list(
+                normalise_images(
+                    records[:2], settings=settings, views=scale.views, skip_errors=False
+                )
+            )
         )[0] / len(records[:2])
         describe(records[:2])  # starts the processes that decode
         with Watch(resources.gpus[0] if resources.gpus else None) as watch:
@@ -191,29 +220,47 @@ def featurize_part(names, *, batch_size, scale, resources):
     crops = len(targets) * settings.augmentations * settings.crops
     times = BACH_AUGMENTATIONS / settings.augmentations
     image = max(prepare / helpers, times * (whole if device > prepare / helpers else device))
-    bach = BACH_IMAGES * image / max(1, resources.processes if resources.gpus else 1) + max(0.0, first - again)
-    print(f"\nfeaturize: {', '.join(names)}; views {', '.join(map(str, scale.views))}; {settings.augmentations} "
-          f"augmentations of {settings.crops} crops, {batch_size} at once; {helpers} processes decode")  # fmt: skip
+    bach = BACH_IMAGES * image / max(1, resources.processes if resources.gpus else 1) + max(
+        0.0, first - again
+    )
+    print(
+        f"\nfeaturize: {', '.join(names)}; views {', '.join(map(str, scale.views))}; {settings.augmentations} "
+        f"augmentations of {settings.crops} crops, {batch_size} at once; {helpers} processes decode"
+    )
     print(f"  compiling, once a process       {max(0.0, first - again):.1f} s")
-    print(f"  images a second                 {1 / whole:.3g} of {settings.augmentations} augmentations "
-          f"({crops / whole:.4g} crops a second)")  # fmt: skip
-    print(f"  share of the encoders alone     {100 * alone / whole:.0f} % ({crops / alone:.4g} crops a second alone)")
-    print(f"  device waits                    {100 * max(0.0, 1 - device / whole):.0f} % by calculation; busy by "
-          f"nvidia-smi: {watch.busy}")  # fmt: skip
+    print(
+        f"  images a second                 {1 / whole:.3g} of {settings.augmentations} augmentations "
+        f"({crops / whole:.4g} crops a second)"
+    )
+    print(
+        f"  share of the encoders alone     {100 * alone / whole:.0f} % ({crops / alone:.4g} crops a second alone)"
+    )
+    print(
+        f"  device waits                    {100 * max(0.0, 1 - device / whole):.0f} % by calculation; busy by "
+        f"nvidia-smi: {watch.busy}"
+    )
     print(f"  decoding and stain work         {prepare:.2f} s an image in one process")
-    print(f"  BACH, {BACH_IMAGES} images of {BACH_AUGMENTATIONS} augmentations, these encoders and views: "
-          f"{bach / 60:.1f} minutes on this machine")  # fmt: skip
+    print(
+        f"  BACH, {BACH_IMAGES} images of {BACH_AUGMENTATIONS} augmentations, these encoders and views: "
+        f"{bach / 60:.1f} minutes on this machine"
+    )
 
 
 def finetune_part(network, *, scale, resources):
     """Measure training."""
     settings = FinetuneSettings(
-        network, weights="random", size=scale.side, batch_size=scale.batch, augmentations=("isometries", "brightness")
+        network,
+        weights="random",
+        size=scale.side,
+        batch_size=scale.batch,
+        augmentations=("isometries", "brightness"),
     )
     batch = resolved(settings)["batch_size"]
     helpers = resources.helpers(1)
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (scale.side, scale.side, 3), dtype=np.uint8) for _ in range(batch)]
+    images = [
+        rng.integers(0, 256, (scale.side, scale.side, 3), dtype=np.uint8) for _ in range(batch)
+    ]
     bank = ImageBank.of(images, [str(number) for number in range(batch)])
     source = Source(bank, np.arange(batch) % 4, settings.rule, scale.side, 0, batch, helpers)
     samples = source.samples(np.tile(np.arange(batch), scale.steps))
@@ -244,21 +291,41 @@ def finetune_part(network, *, scale, resources):
     count = len(make(1))
     steps = BACH_FOLDS * BACH_EPOCHS * math.ceil(BACH_IMAGES * 0.9 / batch)
     minutes = (
-        (steps * whole / count + BACH_FOLDS * compiling) / 60 / max(1, resources.processes if resources.gpus else 1)
+        (steps * whole / count + BACH_FOLDS * compiling)
+        / 60
+        / max(1, resources.processes if resources.gpus else 1)
     )
-    print(f"\nfinetune: {network}, {scale.side} pixels, batches of {batch}; {helpers} threads prepare them")
-    print(f"  steps a second                  {count / whole:.3g} ({count * batch / whole:.4g} images a second)")
-    print(f"  plain Keras fit, no augmenting  {scale.steps * batch / keras_fit:.4g} images a second")
-    print(f"  share of the network alone      {100 * (alone / scale.steps) / (whole / count):.0f} %")
-    print(f"  device waits                    {100 * max(0.0, 1 - (alone / scale.steps) / (whole / count)):.0f} % by "
-          f"calculation; busy by nvidia-smi: {watch.busy}")  # fmt: skip
-    print(f"  BACH as whole images, {BACH_FOLDS} folds of {BACH_EPOCHS} epochs: {minutes:.1f} minutes on this machine")
+    print(
+        f"\nfinetune: {network}, {scale.side} pixels, batches of {batch}; {helpers} threads prepare them"
+    )
+    print(
+        f"  steps a second                  {count / whole:.3g} ({count * batch / whole:.4g} images a second)"
+    )
+    print(
+        f"  plain Keras fit, no augmenting  {scale.steps * batch / keras_fit:.4g} images a second"
+    )
+    print(
+        f"  share of the network alone      {100 * (alone / scale.steps) / (whole / count):.0f} %"
+    )
+    print(
+        f"  device waits                    {100 * max(0.0, 1 - (alone / scale.steps) / (whole / count)):.0f} % by "
+        f"calculation; busy by nvidia-smi: {watch.busy}"
+    )
+    print(
+        f"  BACH as whole images, {BACH_FOLDS} folds of {BACH_EPOCHS} epochs: {minutes:.1f} minutes on this machine"
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoders", nargs="*", help="default: the published three; on a CPU mobilenetv2")
-    parser.add_argument("--networks", nargs="*", help="default: googlenet, resnet50; on a CPU patch-resnet")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--encoders", nargs="*", help="default: the published three; on a CPU mobilenetv2"
+    )
+    parser.add_argument(
+        "--networks", nargs="*", help="default: googlenet, resnet50; on a CPU patch-resnet"
+    )
     parser.add_argument("--batch-size", type=int, help="crops at once; default: 20; on a CPU 4")
     options = parser.parse_args()
     started = time.perf_counter()
@@ -267,15 +334,21 @@ def main():
     if resources.gpus:
         print(f"GPU: {gpu_name(backend)}, {len(resources.gpus)} of them; one is measured")
     else:
-        print(f"No GPU was found by Keras on {backend}: a small form on the CPU, whose figures say nothing about a GPU")
+        print(
+            f"No GPU was found by Keras on {backend}: a small form on the CPU, whose figures say nothing about a GPU"
+        )
     scale = ON_GPU if resources.gpus else ON_CPU
     version = importlib.metadata.version(backend)
     print(f"{machine('keras')}, {backend} {version}, {resources.cores} cores usable")
-    names = options.encoders or (["resnet50", "inceptionv3", "vgg16"] if resources.gpus else ["mobilenetv2"])
+    names = options.encoders or (
+        ["resnet50", "inceptionv3", "vgg16"] if resources.gpus else ["mobilenetv2"]
+    )
     batch_size = options.batch_size or (20 if resources.gpus else 4)
     if names != ["none"]:
         featurize_part(names, batch_size=batch_size, scale=scale, resources=resources)
-    for network in options.networks or (["googlenet", "resnet50"] if resources.gpus else ["patch-resnet"]):
+    for network in options.networks or (
+        ["googlenet", "resnet50"] if resources.gpus else ["patch-resnet"]
+    ):
         finetune_part(network, scale=scale, resources=resources)
     print(f"\n{time.perf_counter() - started:.0f} s in all")
 

@@ -82,12 +82,16 @@ predict(trained.model, [root / "images" / "a" / "0.png"], out=root / "predicted.
 def modules():
     """Return the path of each module of the package, below the root."""
     paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(path for path in paths if path.parts[0] not in OUTSIDE and not path.parts[0].startswith("."))
+    return sorted(
+        path for path in paths if path.parts[0] not in OUTSIDE and not path.parts[0].startswith(".")
+    )
 
 
 def sizes():
     """Return the code lines of each module."""
-    return {path: len(code_lines((ROOT / path).read_text(encoding="utf-8"))[1]) for path in modules()}
+    return {
+        path: len(code_lines((ROOT / path).read_text(encoding="utf-8"))[1]) for path in modules()
+    }
 
 
 def imported(path):
@@ -95,7 +99,9 @@ def imported(path):
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.parts[: len(path.parts) - node.level]
-            yield from (".".join((*base, *filter(None, [node.module]), alias.name)) for alias in node.names)
+            yield from (
+                ".".join((*base, *filter(None, [node.module]), alias.name)) for alias in node.names
+            )
 
 
 def arrows():
@@ -112,9 +118,13 @@ def arrows():
 
 def at_root():
     """Return how many package folders, folders without a dot and files are tracked at the root."""
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True
+    ).stdout
     paths = [Path(line) for line in listed.splitlines()]
-    folders = {path.parts[0] for path in paths if len(path.parts) > 1 and not path.parts[0].startswith(".")}
+    folders = {
+        path.parts[0] for path in paths if len(path.parts) > 1 and not path.parts[0].startswith(".")
+    }
     packages = {folder for folder in folders if (ROOT / folder / "__init__.py").is_file()}
     return len(packages), len(folders), sum(len(path.parts) == 1 for path in paths)
 
@@ -124,9 +134,15 @@ def fresh(code, folder):
     if not (folder / "bchisto").exists():
         (folder / "bchisto").symlink_to(ROOT)
     # temporary folders of other processes of bchisto would be looked at, and so counted
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join((str(folder), str(PLUGINS)))}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(folder),
+        "PYTHONPATH": os.pathsep.join((str(folder), str(PLUGINS))),
+    }
     command = [sys.executable, "-c", code, folder]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout
@@ -140,7 +156,11 @@ def ways():
         fresh(WALK, root)
         counts = {}
         for stage in STAGES:
-            entered = {line for file in (root / "walk" / stage).iterdir() for line in file.read_text().splitlines()}
+            entered = {
+                line
+                for file in (root / "walk" / stage).iterdir()
+                for line in file.read_text().splitlines()
+            }
             counts[stage] = (len({line.split()[0] for line in entered}), len(entered))
         return counts
 
@@ -154,12 +174,18 @@ def loaded(room):
 
 def main():
     packages, folders, files = at_root()
-    print(f"at the root: {packages} package folders, {folders} folders without a dot, {files} files")
+    print(
+        f"at the root: {packages} package folders, {folders} folders without a dot, {files} files"
+    )
     print(f"arrows between package folders: {len(arrows())}")
     lines = sizes()
     inits = [path for path in lines if path.stem == "__init__"]
     middle = median(count for path, count in lines.items() if path.stem != "__init__")
-    small = [path.as_posix() for path, count in lines.items() if count < 40 and not path.stem.startswith("__")]
+    small = [
+        path.as_posix()
+        for path, count in lines.items()
+        if count < 40 and not path.stem.startswith("__")
+    ]
     print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines")
     print(f"code lines: {sum(lines.values()):,}")
     print(f"modules under 40 lines: {len(small)} ({', '.join(small)})")

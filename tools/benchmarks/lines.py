@@ -17,7 +17,14 @@ from collections import Counter
 from pathlib import Path
 
 OUTSIDE = ("tests", "benchmarks", "docs", ".ci", "tools")
-SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+SILENT = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 MOVED = {"encoders": "featurize"}
@@ -59,7 +66,12 @@ def definitions(commit):
         room = MOVED.get(room, room)
 
         def take(name, node, left=left, room=room):
-            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+            first = min(
+                [
+                    node.lineno,
+                    *(decorator.lineno for decorator in getattr(node, "decorator_list", ())),
+                ]
+            )
             lines = left & set(range(first, node.end_lineno + 1))
             left.difference_update(lines)
             counts[room, name] += len(lines)
@@ -97,9 +109,7 @@ def main():
         if names:
             kept = sum(number for key, number in counts.items() if old(key))
             new = sum(number for key, number in counts.items() if not old(key) and key not in first)
-            text += (
-                f", {kept:,} in definitions that {options.of} had, {new:,} in those that {options.commits[0]} had not"
-            )
+            text += f", {kept:,} in definitions that {options.of} had, {new:,} in those that {options.commits[0]} had not"
         print(text)
 
 

@@ -19,15 +19,38 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "plugins"))
 
 from picture_sweep import compare, verdict
 
-SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".webp", ".dcm", ".apng", ".mpo"}
+SUFFIXES = {
+    ".tif",
+    ".tiff",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".jpe",
+    ".bmp",
+    ".webp",
+    ".dcm",
+    ".apng",
+    ".mpo",
+}
 
 
 def fetched(package, out):
     """Return the folder of a package's sources."""
     folder = out / package
     if not folder.exists():
-        command = [sys.executable, "-m", "pip", "download", "--no-binary", ":all:", "--no-deps",
-                   "-d", str(out / "sdists"), package]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-binary",
+            ":all:",
+            "--no-deps",
+            "-d",
+            str(out / "sdists"),
+            package,
+        ]
         subprocess.run(command, check=False, capture_output=True)
         archive = max((out / "sdists").glob(f"{package}-*.tar.gz"))
         with tarfile.open(archive) as tar:
@@ -51,9 +74,16 @@ def main():
         result = compare(path)
         word = verdict(result)
         counts[word] += 1
-        text = result.get("refused") or " ".join(f"{k} {v:.2f}" for k, v in result["differences"].items())
+        text = result.get("refused") or " ".join(
+            f"{k} {v:.2f}" for k, v in result["differences"].items()
+        )
         rows.append(
-            (word, str(path), text, "; ".join((text for _, text in getattr(result.get("header"), "remarks", ()))))
+            (
+                word,
+                str(path),
+                text,
+                "; ".join((text for _, text in getattr(result.get("header"), "remarks", ()))),
+            )
         )
         if word in ("none", "alone", "one") or "\n" in text:
             print(word, path, text, rows[-1][-1])

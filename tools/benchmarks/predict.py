@@ -38,20 +38,26 @@ def main():
         features, labels = make_descriptors(options.images, options.augmentations, dim)
         text = fit_text(features, labels, params=params, rounds=preset.rounds)
         trees += stores * MODELS * text.count("\nTree=")
-        image = features[rng.integers(options.images, size=50), rng.integers(options.augmentations, size=50)][
-            np.newaxis
-        ]
+        image = features[
+            rng.integers(options.images, size=50), rng.integers(options.augmentations, size=50)
+        ][np.newaxis]
         models += [(parse_model(pack_text(text)), image) for _ in range(stores * MODELS)]
     ways = {
-        "one descriptor of each store": lambda: [model.predict_proba(image[:, :1]) for model, image in models],
-        "an image of 50 augmentations": lambda: [model.predict_proba(image) for model, image in models],
+        "one descriptor of each store": lambda: [
+            model.predict_proba(image[:, :1]) for model, image in models
+        ],
+        "an image of 50 augmentations": lambda: [
+            model.predict_proba(image) for model, image in models
+        ],
     }
     print(machine("lightgbm", "numpy"))
     print(f"\n{len(models)} models, {trees:,} trees, one core, after loading\n")
     print("| what | median ms | min to max ms |")
     print("| --- | --- | --- |")
     for name, seconds in interleaved(ways, rounds=options.rounds).items():
-        print(f"| {name} | {1e3 * np.median(seconds):.0f} | {1e3 * min(seconds):.0f} to {1e3 * max(seconds):.0f} |")
+        print(
+            f"| {name} | {1e3 * np.median(seconds):.0f} | {1e3 * min(seconds):.0f} to {1e3 * max(seconds):.0f} |"
+        )
 
 
 if __name__ == "__main__":

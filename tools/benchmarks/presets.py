@@ -38,7 +38,11 @@ MEASURED = {
     "MobileNetV2, 0.5:650, 12": (f"{MOBILE} --view 0.5:650 --augmentations 12", 86.0, "54.5"),
     "InceptionV3, 0.5:400, 12": (f"{INCEPTION} --view 0.5:400 --augmentations 12", 85.5, "65.9"),
     "InceptionV3, 0.5:650, 12": (f"{INCEPTION} --view 0.5:650 --augmentations 12", 84.0, "62.9"),
-    "four feature files, 1": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 1", 85.0, "59.3 (balanced)"),
+    "four feature files, 1": (
+        f"{INCEPTION} {MOBILE} {BOTH} --augmentations 1",
+        85.0,
+        "59.3 (balanced)",
+    ),
     "four feature files, 4": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 4", 88.0, "62.9"),
     "four feature files, 12": ("--preset standard", 88.8, "65.9"),
     "InceptionV3 mixed8, exact, 0.5:400, 4 of 6 crops": (
@@ -52,7 +56,11 @@ MEASURED = {
 and on the patients of ``eva`` who did not train, by ``svm``; the published figure is LightGBM's, that of 1
 augmentation scikit-learn's ``SVC``, which gave 87.5 with 4."""
 
-RAISED = {"MobileNetV2, 0.5:400, 4": -9, "MobileNetV2, 0.5:650, 12": -3, "InceptionV3, 0.5:400, 4": 6}
+RAISED = {
+    "MobileNetV2, 0.5:400, 4": -9,
+    "MobileNetV2, 0.5:650, 12": -3,
+    "InceptionV3, 0.5:400, 4": 6,
+}
 """By how many points names stand above their points in the figure, where others would run into them."""
 
 
@@ -61,7 +69,9 @@ def cpu_seconds(words):
     from bchisto.cli import cli
 
     def used():
-        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        usages = [
+            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
         return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
     before = used()
@@ -78,7 +88,9 @@ def cost_of(words, here, more):
     for count in (0, more):
         with tempfile.TemporaryDirectory() as out:
             fixed = ["--out", Path(out, "run"), "--weights", "random", "--jobs", 1]
-            seconds = cpu_seconds(["featurize", "--images", here / f"{count}.csv", *fixed, *options])
+            seconds = cpu_seconds(
+                ["featurize", "--images", here / f"{count}.csv", *fixed, *options]
+            )
     return seconds / more
 
 
@@ -130,17 +142,33 @@ def plot(points, hull, path):
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_xscale("log")
-    axes.plot(*zip(*(points[name] for name in hull), strict=True), "-", color="#888888", label="upper hull")
+    axes.plot(
+        *zip(*(points[name] for name in hull), strict=True),
+        "-",
+        color="#888888",
+        label="upper hull",
+    )
     for name, (cost, right) in points.items():
         preset = preset_of(name)
-        axes.plot(cost, right, "o", color="#c8501e" if preset else "#1f5fa8", markersize=8 if preset else 5)
+        axes.plot(
+            cost,
+            right,
+            "o",
+            color="#c8501e" if preset else "#1f5fa8",
+            markersize=8 if preset else 5,
+        )
         text = f"{preset}: {name.removeprefix('published, ')}" if preset else name
         left = cost > 0.3
         offset = (-7 if left else 7, RAISED.get(name, 3))
         axes.annotate(
-            text, (cost, right), xytext=offset, textcoords="offset points", fontsize=7,
-            ha="right" if left else "left", weight="bold" if preset else "normal",
-        )  # fmt: skip
+            text,
+            (cost, right),
+            xytext=offset,
+            textcoords="offset points",
+            fontsize=7,
+            ha="right" if left else "left",
+            weight="bold" if preset else "normal",
+        )
     axes.set_xlabel("CPU time of feature extraction, as a fraction of published")
     axes.set_ylabel("accuracy on BACH, ten published folds (percent)")
     axes.grid(alpha=0.3)
@@ -153,16 +181,22 @@ def main():
     parser.add_argument("--images", type=int, default=3, help="N.")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    words = {timed_as(name): row[0] for name, row in MEASURED.items() if preset_of(name) != "published"}
+    words = {
+        timed_as(name): row[0] for name, row in MEASURED.items() if preset_of(name) != "published"
+    }
     print(machine("openvino", "tensorflow", "keras"), flush=True)
     costs = {}
     for name, cost in measure(words, options.images):
         costs[name] = cost
         print(f"{name}: {cost:.2f} CPU seconds an image", flush=True)
-    costs["published, six feature files, 50 of 20 crops"] = published = PUBLISHED_TIMES * costs["InceptionV3, 12"]
+    costs["published, six feature files, 50 of 20 crops"] = published = (
+        PUBLISHED_TIMES * costs["InceptionV3, 12"]
+    )
     points = {name: (costs[timed_as(name)] / published, row[1]) for name, row in MEASURED.items()}
     hull = hull_of(points)
-    print("\n| settings | CPU seconds an image | of published | published folds | new patients | on the hull |")
+    print(
+        "\n| settings | CPU seconds an image | of published | published folds | new patients | on the hull |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     for name, (share, right) in sorted(points.items(), key=lambda item: item[1][0]):
         text = f"**{preset_of(name)}**: {name}" if preset_of(name) else name
@@ -172,7 +206,9 @@ def main():
         )
     one, four, twelve = (costs[f"four feature files, {count}"] for count in (1, 4, 12))
     line = one + 3 * (twelve - one) / 11
-    print(f"\nlinear in augmentations: 4 take {four:.2f}, the line through 1 and 12 gives {line:.2f}")
+    print(
+        f"\nlinear in augmentations: 4 take {four:.2f}, the line through 1 and 12 gives {line:.2f}"
+    )
     if options.plot:
         plot(points, hull, options.plot)
 

@@ -46,7 +46,9 @@ def write_slide(path, images, side):
                 tile = np.empty((TILE, TILE, 3), np.uint8)
                 for row in np.unique(y // rows):
                     for column in np.unique(x // columns):
-                        own = np.ix_(y[y // rows == row] % rows, x[x // columns == column] % columns)
+                        own = np.ix_(
+                            y[y // rows == row] % rows, x[x // columns == column] % columns
+                        )
                         to = np.ix_(y // rows == row, x // columns == column)
                         tile[to] = small[(7 * row + column) % len(small)][own]
                 yield tile
@@ -54,15 +56,26 @@ def write_slide(path, images, side):
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         for factor in (1, 4, 16):
             shape = (side // factor, side // factor, 3)
-            dots = {"resolution": (1e4 / MPP,) * 2, "resolutionunit": "CENTIMETER", "subfiletype": int(factor > 1)}
-            form = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "jpeg", "metadata": None}
+            dots = {
+                "resolution": (1e4 / MPP,) * 2,
+                "resolutionunit": "CENTIMETER",
+                "subfiletype": int(factor > 1),
+            }
+            form = {
+                "tile": (TILE, TILE),
+                "photometric": "rgb",
+                "compression": "jpeg",
+                "metadata": None,
+            }
             writer.write(tiles(factor), shape=shape, dtype=np.uint8, **form, **dots)
 
 
 def bchisto(*words):
     """Run a command; return its seconds, its largest memory in MB, and what it printed."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "bchisto", *map(str, words)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bchisto", *map(str, words)], stdout=subprocess.PIPE, text=True
+    )
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -87,7 +100,9 @@ def encoder_alone(model, records):
     """Return the tiles a second of the encoder on frames that are ready."""
     ((settings, targets),) = model._passes()
     views = tuple(view for _, view in targets.values())
-    ready = normalise_images(records, settings=settings, views=views, skip_errors=False, crop_seed="pixels")
+    ready = normalise_images(
+        records, settings=settings, views=views, skip_errors=False, crop_seed="pixels"
+    )
     frames = list(prepare_crops(ready, settings=settings, views=views))
     _encode_frames(targets, frames[0])
     started = time.perf_counter()
@@ -111,7 +126,9 @@ def main():
         write_slide(folder / "slide.tif", images, arguments.side)
         file, model = ready_model(model_file, (f"mobilenetv2={arguments.weights}",))
         field = 448 * MPP
-        grid = TileGrid.of(SlideFile("slide", folder / "slide.tif", ""), CutSettings(field=field, scale=MPP))
+        grid = TileGrid.of(
+            SlideFile("slide", folder / "slide.tif", ""), CutSettings(field=field, scale=MPP)
+        )
         block = next(blocks_of(replace(grid, corners=grid.corners[: arguments.tiles]), folder))
         with Slide(grid.path) as slide:
             records = []
@@ -131,7 +148,9 @@ def main():
             f"alone {alone:.2f}, median ratio {speed / alone:.2f} (of {', '.join(f'{a / b:.2f}' for a, b in speeds)})"
         )
         words = ("--field", field, "--scale", MPP, "--weights", f"mobilenetv2={arguments.weights}")
-        seconds, memory, printed = bchisto("slides", "map", model_file, grid.path, "--out", folder / "out", *words)
+        seconds, memory, printed = bchisto(
+            "slides", "map", model_file, grid.path, "--out", folder / "out", *words
+        )
         print(
             f"slide of {arguments.side:,} x {arguments.side:,} pixels: {printed.splitlines()[-1]}, {seconds:.0f} s, "
             f"{memory:.0f} MB in the largest process, {os.cpu_count()} cores"

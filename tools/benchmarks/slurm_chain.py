@@ -19,7 +19,9 @@ from PIL import Image
 
 PLUGINS = Path(__file__).resolve().parents[2] / "tests" / "plugins"
 sys.path.insert(0, str(PLUGINS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")])
+)
 os.environ |= {"BCHISTO_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 from job_chain import assert_equal, chain  # noqa: E402
@@ -81,7 +83,9 @@ def main():
     if code:
         raise SystemExit(text)
     sys.stdout.write(text)
-    array = next(line for line in text.splitlines() if line.startswith("jobs: ")).split()[1].strip(",")
+    array = (
+        next(line for line in text.splitlines() if line.startswith("jobs: ")).split()[1].strip(",")
+    )
     node = call("sinfo", "-h", "-o", "%N")[1].strip()
 
     def begun(shard):
@@ -91,10 +95,14 @@ def main():
     try:
         for shard, way in ((1, ()), (2, ("--batch", "--signal=USR1")), (3, ())):
             wait(lambda shard=shard: begun(shard), f"shard {shard} has begun")
-            subprocess.Popen(["scancel", *way, f"{array}_{shard}"])  # it waits for the controller, up to two minutes
+            subprocess.Popen(
+                ["scancel", *way, f"{array}_{shard}"]
+            )  # it waits for the controller, up to two minutes
         call("scontrol", "update", f"node={node}", "state=drain", "reason=test")
         wait(lambda: not call("squeue", "-h", "-t", "RUNNING")[1].strip(), "the node is drained")
-        wait(lambda: ": queued (" in call(*BCHISTO, "status", run)[1], "status tells why tasks wait")
+        wait(
+            lambda: ": queued (" in call(*BCHISTO, "status", run)[1], "status tells why tasks wait"
+        )
         sys.stdout.write(call(*BCHISTO, "status", run)[1])
         call("scontrol", "update", f"node={node}", "state=resume")
         wait(lambda: call(*BCHISTO, "status", run)[0] in (0, 1), "the chain has ended")
@@ -102,8 +110,12 @@ def main():
         call("scontrol", "update", f"node={node}", "state=resume")
         call(*BCHISTO, "submit", "--cancel", run)
     code, text = call(*BCHISTO, "status", run)
-    again = [line for path in run.glob("jobs/*/logs/*-merge.log") for line in path.read_text().splitlines()
-             if "lack units" in line]  # fmt: skip
+    again = [
+        line
+        for path in run.glob("jobs/*/logs/*-merge.log")
+        for line in path.read_text().splitlines()
+        if "lack units" in line
+    ]
     sys.stdout.write("\n".join([text, *again, ""]))
     assert_equal(run, one)
     sys.stdout.write(f"equal to one process after {time.monotonic() - started:.0f} s; {work}\n")

@@ -54,9 +54,13 @@ def main():
         wait(lambda: call(*BCHISTO, "status", run)[0] in (0, 1), "the chain has ended")
     finally:
         call(*BCHISTO, "submit", "--cancel", run)
-        killed = Path("/sys/fs/cgroup/memory/bchisto-faults/memory.oom_control").read_text().split()[-1]
+        killed = (
+            Path("/sys/fs/cgroup/memory/bchisto-faults/memory.oom_control").read_text().split()[-1]
+        )
         Path("/sys/fs/cgroup/memory/bchisto-faults").rmdir()
-    logs = "".join(f"== {path.name}\n{path.read_text()}" for path in sorted(run.glob("jobs/*/logs/1-*.log")))
+    logs = "".join(
+        f"== {path.name}\n{path.read_text()}" for path in sorted(run.glob("jobs/*/logs/1-*.log"))
+    )
     sys.stdout.write(f"{logs}killed for memory: {killed}\n")
     assert_equal(run, alone)
     sys.stdout.write(f"equal to one process; {work}\n")

@@ -28,7 +28,9 @@ def plain_macenko(image):
     plane *= np.where((tissue @ plane).mean(axis=0) < 0, -1, 1)
     projected = tissue @ plane
     angle = np.arctan2(projected[:, 1], projected[:, 0])
-    ends = sorted((plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])), key=lambda v: -v[0])
+    ends = sorted(
+        (plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])), key=lambda v: -v[0]
+    )
     stains = np.stack(ends, axis=1)
     c = np.linalg.lstsq(stains, od.T, rcond=None)[0]
     c *= (REFERENCE_MAXIMA / np.percentile(c, 99, axis=1))[:, None]
@@ -69,7 +71,9 @@ def main():
         ways = {
             "plain NumPy": lambda i=image: plain_macenko(i),
             "bchisto": lambda i=image: MacenkoNormalizer().normalize(i),
-            "bchisto, checked": lambda i=image: check_stains(i, *MacenkoNormalizer().normalize_with_estimate(i)),
+            "bchisto, checked": lambda i=image: check_stains(
+                i, *MacenkoNormalizer().normalize_with_estimate(i)
+            ),
             "bchisto, robust": lambda i=image: MacenkoNormalizer(robust=True).normalize(i),
         }
         print("\n".join(table(interleaved(ways, rounds=rounds), baseline="plain NumPy")))

@@ -41,7 +41,9 @@ def run(*words):
     """Run a command; return its CPU seconds, seconds and largest memory in MB, with those of its children."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(process.stderr.read())
@@ -58,28 +60,56 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         os.environ["BCHISTO_CACHE"] = str(root / "cache")
-        work = ["-m", "bchisto", "trial", "--images", arguments.images, "--weights", arguments.weights, "--out"]
-        rows = {"trial, first time": run(*work, root / "a"), "trial, second time": run(*work, root / "b")}
+        work = [
+            "-m",
+            "bchisto",
+            "trial",
+            "--images",
+            arguments.images,
+            "--weights",
+            arguments.weights,
+            "--out",
+        ]
+        rows = {
+            "trial, first time": run(*work, root / "a"),
+            "trial, second time": run(*work, root / "b"),
+        }
         record = json.loads((root / "a" / "run.json").read_text())["records"][0]
         model = next((root / "a").glob("boost/*-lightgbm/model.bchisto"))
         pictures = sorted(arguments.images.rglob("*.png"))
         (root / "ten").mkdir()
         for picture in pictures[:10]:
             (root / "ten" / picture.name).symlink_to(picture.resolve())
-        predict = ["-m", "bchisto", "predict", model, "--overwrite", "--out", root / "p.csv", "--images"]
+        predict = [
+            "-m",
+            "bchisto",
+            "predict",
+            model,
+            "--overwrite",
+            "--out",
+            root / "p.csv",
+            "--images",
+        ]
         rows["predict 1 image"] = run(*predict, pictures[0])
         for _ in range(ROUNDS):
-            rows.setdefault("predict 10 images, --jobs 1", []).append(run(*predict, root / "ten", "--jobs", 1))
+            rows.setdefault("predict 10 images, --jobs 1", []).append(
+                run(*predict, root / "ten", "--jobs", 1)
+            )
             rows.setdefault("predict 10 images", []).append(run(*predict, root / "ten"))
         network = next((root / "cache").glob("networks/*-windows/network.xml"))
         frames = record["config"]["augmentations"]
         rows["plain script, 1 image"] = run("-c", PLAIN, network, pictures[0], frames)
     medians = {
-        name: [*map(median, zip(*row, strict=True))] if isinstance(row, list) else row for name, row in rows.items()
+        name: [*map(median, zip(*row, strict=True))] if isinstance(row, list) else row
+        for name, row in rows.items()
     }
-    print("| work | CPU seconds | seconds | memory, MB | CPU, relative |\n| --- | --- | --- | --- | --- |")
+    print(
+        "| work | CPU seconds | seconds | memory, MB | CPU, relative |\n| --- | --- | --- | --- | --- |"
+    )
     for name, (cpu, seconds, memory) in medians.items():
-        print(f"| {name} | {cpu:.2f} | {seconds:.2f} | {memory:.0f} | {cpu / rows['plain script, 1 image'][0]:.1f} |")
+        print(
+            f"| {name} | {cpu:.2f} | {seconds:.2f} | {memory:.0f} | {cpu / rows['plain script, 1 image'][0]:.1f} |"
+        )
 
 
 if __name__ == "__main__":

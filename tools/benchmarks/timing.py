@@ -45,7 +45,9 @@ def machine(*packages):
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as handle:
-            model = next(line.partition(":")[2].strip() for line in handle if line.startswith("model name"))
+            model = next(
+                line.partition(":")[2].strip() for line in handle if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         pass
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)

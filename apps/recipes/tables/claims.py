@@ -25,17 +25,38 @@ from ....evaluate import (
     unlike_pairs,
 )
 from ....evaluate.report import PublishedFigure, PublishedTable
-from .ensembles import agreement, by_store, confusion, fusion_by_fold, gain_by_fold, gains, spreads, two_class
-from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, value_at
+from .ensembles import (
+    agreement,
+    by_store,
+    confusion,
+    fusion_by_fold,
+    gain_by_fold,
+    gains,
+    spreads,
+    two_class,
+)
+from .networks import (
+    by_fold,
+    learning_gap,
+    metrics_of_rows,
+    parameters,
+    scores,
+    training_time,
+    value_at,
+)
 from .obtained import Figures, Key, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
 
 _PAIRED = {
-    "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
+    "accuracy": "accuracy",
+    "auc": "auc",
+    "auc_mean": "auc",
+    "recall": "sensitivity",
+    "precision": "precision",
     "f1": "f1",
-}  # fmt: skip
+}
 """Metrics whose difference has an interval over images, to their names in a comparison. Tables of rules are compared by
 accuracy, unless they name a metric."""
 
@@ -70,7 +91,12 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def judge(
-    claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
+    claim: Mapping[str, Any],
+    points: Mapping[Key, float],
+    runs: Runs,
+    *,
+    table: Mapping[str, Any],
+    note: str,
 ) -> str:
     """Describe whether a conclusion of the source holds in this run, at each magnification.
 
@@ -99,15 +125,24 @@ def judge(
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
     table = {**table, "metric": claim.get("metric", table.get("metric", "accuracy"))}
     compared = _Compared(runs, table)
-    outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
+    outcome: dict[str, list[str]] = {
+        verdict: [] for verdict in ("holds", "does not hold", "not settled")
+    }
     for where, contrasts in _contrasts(claim, runs):
-        keys = {key for contrast in contrasts for key in (contrast.better, contrast.than) if key is not None}
+        keys = {
+            key
+            for contrast in contrasts
+            for key in (contrast.better, contrast.than)
+            if key is not None
+        }
         values: list[Mapping[Key, float | None]] = [points]
         if compared.of_images:
             values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
         if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
-        elif note and table["kind"] != "parameters":  # these are counted, so a note does not affect them
+        elif (
+            note and table["kind"] != "parameters"
+        ):  # these are counted, so a note does not affect them
             verdict = "not judged (not comparable)"
         else:
             intervals = [compared.interval(contrast, values) for contrast in contrasts]
@@ -115,7 +150,9 @@ def judge(
         outcome.setdefault(verdict, []).append(where)
     if not any(where for verdict, where in outcome.items() if verdict != "not run"):
         outcome = {"not run": [""]}
-    verdicts = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
+    verdicts = "; ".join(
+        f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where
+    )
     return f"Conclusion: {claim['says']}. Here: {verdicts}."
 
 
@@ -128,18 +165,33 @@ def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Co
     for at in claim.get("at", runs.magnifications):
         if "alike" in claim:
             margin = claim["margin"]
-            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)]
+            contrasts = [
+                _Contrast((a, at), (b, at), -margin, margin)
+                for a, b in combinations(claim["alike"], 2)
+            ]
         elif "least" in claim:
-            contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
+            contrasts = [
+                _Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]
+            ]
         else:
-            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (claim.get("by", 0.0), math.inf)
-            contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
+            bounds = (
+                (-math.inf, claim["less_than"])
+                if "less_than" in claim
+                else (claim.get("by", 0.0), math.inf)
+            )
+            contrasts = [
+                _Contrast((a, at), (b, at), *bounds)
+                for a, b in product(claim["better"], claim["than"])
+            ]
         differences.append(("" if at is None else f" at {at}x", contrasts))
     return differences
 
 
 def _verdict(
-    contrasts: Sequence[_Contrast], intervals: Sequence[tuple[float, float] | str], *, shown_points: bool
+    contrasts: Sequence[_Contrast],
+    intervals: Sequence[tuple[float, float] | str],
+    *,
+    shown_points: bool,
 ) -> str:
     """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
     known = [interval for interval in intervals if not isinstance(interval, str)]
@@ -183,23 +235,40 @@ class _Compared:
         self.of_images = self._kind in _OF_IMAGES
         self._shown = functools.cache(self._show)
 
-    def interval(self, contrast: _Contrast, values: Sequence[Mapping[Key, Any]]) -> tuple[float, float] | str:
+    def interval(
+        self, contrast: _Contrast, values: Sequence[Mapping[Key, Any]]
+    ) -> tuple[float, float] | str:
         """Return a difference and half its 95 % interval, or the reason why it has none.
 
         The interval of times is over the rounds in which both networks were timed. The interval of gains is over the
         folds, since a run has as many trainings as folds. Counts have the interval 0.
         """
-        better, than, runs, metric = contrast.better, contrast.than, self._runs, self._table["metric"]
+        better, than, runs, metric = (
+            contrast.better,
+            contrast.than,
+            self._runs,
+            self._table["metric"],
+        )
         if self._kind == "time":
             slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
             changes = [a - b for a, b in zip(slow, fast, strict=False)]
             return mean_change(changes) if len(changes) > 1 else "timed once"
         if self._kind == "gains":
             variant, of = self._table.get("variant", runs.first), self._table["of"]
-            less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
+            less = (
+                contrast.constant
+                if than is None
+                else gain_by_fold(runs.seeds, than, variant, of=of)
+            )
             folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
-            return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
-        changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
+            return (
+                mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
+                if len(folds) > 1
+                else "one fold"
+            )
+        changes = [
+            seed[better] - (contrast.constant if than is None else seed[than]) for seed in values
+        ]
         if self._kind == "parameters":
             return changes[0], 0.0
         seeds = len(runs.seeds)
@@ -207,7 +276,10 @@ class _Compared:
             return f"{seeds} of {SEEDS} seeds"
         if metric not in _PAIRED or not self.of_images:
             return _UNPAIRED
-        pairs = [(self._shown(n, better), None if than is None else self._shown(n, than)) for n in range(seeds)]
+        pairs = [
+            (self._shown(n, better), None if than is None else self._shown(n, than))
+            for n in range(seeds)
+        ]
         halves = [half_width(first, second, metric) for first, second in pairs]
         known = [half for half in halves if half is not None]
         if len(known) < seeds:
@@ -261,10 +333,16 @@ def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
 def _own(value: Value) -> float | None:
     """Return the longer side of an interval, since the figure need not be in its middle."""
     figure, interval = value
-    return None if figure is None or interval is None else max(interval[1] - figure, figure - interval[0])
+    return (
+        None
+        if figure is None or interval is None
+        else max(interval[1] - figure, figure - interval[0])
+    )
 
 
-def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[PredictionTable, PredictionTable]]:
+def _folds(
+    first: PredictionTable, second: PredictionTable
+) -> list[tuple[PredictionTable, PredictionTable]]:
     """Return pairs of folds of two tables if all folds test the same images, else an empty list."""
     parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
     if not all(parts) or len({frozenset(fold.keys) for folds in parts for fold in folds}) > 1:
@@ -334,7 +412,9 @@ KINDS = {
 """The first eight kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
 
 
-def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
+def compare_published(
+    tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str
+) -> list[PublishedTable]:
     """Compare the published tables of a recipe with the results of its variants.
 
     Parameters
@@ -361,21 +441,31 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
                 if figure.obtained is not None:
                     points[figure.name, at] = figure.obtained
                 where = "" if at is None or kind.once else f" at {at}x"
-                paired = None if note else figure.paired  # no interval if the figures cannot be compared
+                paired = (
+                    None if note else figure.paired
+                )  # no interval if the figures cannot be compared
                 shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
                 rows.setdefault(figure.name, []).append(shown)
         if not points and not kind.always:
             continue
         figures = [figure for row in rows.values() for figure in row]
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
-        verdicts = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
+        verdicts = [
+            judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)
+        ]
         text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
-        compared.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
+        compared.append(
+            PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text)
+        )
     return compared
 
 
 def _cited(name: str, printed: Any) -> PublishedFigure:
     """Return a row for a result of others that the source cites, which has no obtained figure."""
     if isinstance(printed, (int, float)):
-        return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
-    return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))
+        return PublishedFigure(
+            name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True
+        )
+    return PublishedFigure(
+        name, None, None, cited=True, printed="" if printed is None else str(printed)
+    )

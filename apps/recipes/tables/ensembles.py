@@ -14,7 +14,18 @@ import numpy.typing as npt
 from ....data import match_class
 from ....evaluate import CROSS_VALIDATION, Figure, Units, share_interval, two_sides
 from ....evaluate.report import PublishedFigure
-from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change, value_in
+from .obtained import (
+    FUSION,
+    Figures,
+    Key,
+    Obtained,
+    Runs,
+    StoreHits,
+    Value,
+    figure_of,
+    mean_change,
+    value_in,
+)
 
 
 def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -36,7 +47,9 @@ def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         yield figure
 
 
-def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[float]) -> PublishedFigure:
+def _of_store(
+    figure: PublishedFigure, store: StoreHits, published: Sequence[float]
+) -> PublishedFigure:
     """Compare a mean over folds; the interval resamples images and keeps the seeds.
 
     The SD is over all folds and seeds, since the paper's SD is larger than the SD of its printed means over seeds. If
@@ -46,17 +59,23 @@ def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[flo
     per_fold = 100 * store.by_fold
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
     return replace(
-        figure, obtained=float(per_fold.mean()), obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
+        figure,
+        obtained=float(per_fold.mean()),
+        obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
         interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
         paired=_over_folds(per_fold.mean(axis=1), published),
-    )  # fmt: skip
+    )
 
 
-def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
+def _over_folds(
+    obtained: npt.NDArray[np.float64], published: Sequence[float]
+) -> tuple[float, float] | None:
     """Return the interval of the mean difference over folds; None unless the source prints each of them."""
     if len(published) != len(obtained) or len(obtained) < 2:
         return None
-    middle, half = mean_change((obtained - np.array(published)).tolist(), share=1.0 / (len(obtained) - 1))
+    middle, half = mean_change(
+        (obtained - np.array(published)).tolist(), share=1.0 / (len(obtained) - 1)
+    )
     return middle - half, middle + half
 
 
@@ -84,8 +103,12 @@ def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     predictions, view = run.panel.table, run.panel.metrics.get("two_class")
     if two_class and view is None:
         return None
-    sides = two_sides(predictions, view["positive"], view["rule"]).right if two_class and view else None
-    return np.asarray(predictions.predicted == predictions.labels if sides is None else sides, dtype=np.float64)
+    sides = (
+        two_sides(predictions, view["positive"], view["rule"]).right if two_class and view else None
+    )
+    return np.asarray(
+        predictions.predicted == predictions.labels if sides is None else sides, dtype=np.float64
+    )
 
 
 def gain_by_fold(
@@ -119,14 +142,18 @@ def _gains(stores: Mapping[str, StoreHits], name: str, of: Any) -> npt.NDArray[n
     if isinstance(of, Mapping):
         return np.asarray((stores[of[name]].by_fold - stores[name].by_fold).mean(axis=1))
     better = stores[name if of == "seeds" else FUSION]
-    means = np.array([better.averaged[better.folds == fold].mean() for fold in np.unique(better.folds)])
+    means = np.array(
+        [better.averaged[better.folds == fold].mean() for fold in np.unique(better.folds)]
+    )
     return np.asarray(means - stores[name].by_fold.mean(axis=1))
 
 
 def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the gain of the ensemble, of averaging seeds, or of another feature file, over each feature file."""
     for name, published in table["rows"].items():
-        folds = gain_by_fold([runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"])
+        folds = gain_by_fold(
+            [runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"]
+        )
         value: Value = (float(folds.mean()) if folds.size else None, None)
         if len(folds) > 1:
             middle, half = mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
@@ -140,19 +167,33 @@ def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         return
     accuracies = [100 * run.stores[name].by_fold for name in table["stores"] if name in run.stores]
     fused = 100 * run.stores[FUSION].by_fold
-    over_stores = np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist() if len(accuracies) > 1 else []
+    over_stores = (
+        np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist()
+        if len(accuracies) > 1
+        else []
+    )
     over_folds = [float(store.std()) for store in accuracies] if len(fused) > 1 else []
     each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
     of_folds = [*over_stores, *[None] * len(table["folds"])]
     yield from (
-        *(PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
-          for fold, (published, obtained) in enumerate(zip(table["folds"], of_folds, strict=False), start=1)),
-        PublishedFigure("over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)),
+        *(
+            PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
+            for fold, (published, obtained) in enumerate(
+                zip(table["folds"], of_folds, strict=False), start=1
+            )
+        ),
+        PublishedFigure(
+            "over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)
+        ),
         PublishedFigure("over the folds, mean of the feature files", table["over_folds"], each),
         PublishedFigure("over the folds, ensemble", table["fusion"], fusion),
-        PublishedFigure("ensemble by mean of the feature files", table["fusion"] / table["over_folds"],
-                        fusion / each if fusion is not None and each else None, digits=2),
-    )  # fmt: skip
+        PublishedFigure(
+            "ensemble by mean of the feature files",
+            table["fusion"] / table["over_folds"],
+            fusion / each if fusion is not None and each else None,
+            digits=2,
+        ),
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -165,7 +206,12 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         return
     metrics = run.files["tables"]["fusion"]
     # without known positive classes there is no two-class view
-    view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
+    view = metrics.get("two_class") or {
+        "accuracy": None,
+        "accuracy_std": None,
+        "auc": None,
+        "thresholds": [],
+    }
     published, within = table["accuracy"], value_in(view["auc"])
     figure = figure_of("accuracy, percent", value_in(view["accuracy"]), published["mean"])
     spread, paired = view["accuracy_std"] if len(metrics["folds"]) > 1 else None, None
@@ -173,11 +219,16 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
         paired = _over_folds(np.array(by_fold), published.get("folds", ()))
     obtained_spread = None if spread is None else 100.0 * spread
-    yield replace(figure, published_spread=published["std"], obtained_spread=obtained_spread, paired=paired)
+    yield replace(
+        figure, published_spread=published["std"], obtained_spread=obtained_spread, paired=paired
+    )
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(
-        "AUC, all images ranked together", (view.get("auc_pooled", within[0]), None), table["auc"], digits=3
+        "AUC, all images ranked together",
+        (view.get("auc_pooled", within[0]), None),
+        table["auc"],
+        digits=3,
     )
     yield figure_of("AUC, images ranked within each fold", within, digits=3)
     obtained = {point["threshold"]: point for point in view["thresholds"]}
@@ -219,7 +270,11 @@ def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     theirs, classes = published_predictions(table), list(table["predictions"])
     for name, labels in [("all classes", classes), *((label, [label]) for label in classes)]:
         images = [image for image, label in theirs.items() if label in labels]
-        same = [match_class(runs.tested[image], classes) == theirs[image] for image in images if image in runs.tested]
+        same = [
+            match_class(runs.tested[image], classes) == theirs[image]
+            for image in images
+            if image in runs.tested
+        ]
         inside = _percent(share_interval(same, range(len(same)))) if same else None
         number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
         obtained = 100 * sum(same) / len(same) if same else None

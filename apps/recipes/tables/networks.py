@@ -32,15 +32,25 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     tables = [table for table in recipe.published if table["kind"] == "agreement"]
     names = {name for table in tables for name in published_predictions(table)}
     if not names:
-        raise InputError("{test_images} {}: {} has no published predictions of test images", folder, recipe.name)
+        raise InputError(
+            "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
+        )
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
     if not names & files.keys():
-        raise InputError("{test_images} {}: no test image is in it; their names are {} and so on", folder, min(names))
+        raise InputError(
+            "{test_images} {}: no test image is in it; their names are {} and so on",
+            folder,
+            min(names),
+        )
     return {name: files[name] for name in sorted(names & files.keys())}
 
 
 def predict_test_images(
-    trained: Obtained | None, images: Mapping[str, Path], *, recipe: Recipe, request: ReproduceRequest
+    trained: Obtained | None,
+    images: Mapping[str, Path],
+    *,
+    recipe: Recipe,
+    request: ReproduceRequest,
 ) -> dict[str, str]:
     """Predict test images with the models of the published variant, once; return classes by names of images.
 
@@ -48,7 +58,10 @@ def predict_test_images(
     """
     if trained is None or not images:
         return {}
-    model, contents = trained.folder / "model.bchisto", {name: file_sha256(path) for name, path in images.items()}
+    model, contents = (
+        trained.folder / "model.bchisto",
+        {name: file_sha256(path) for name, path in images.items()},
+    )
     key = key_of("test images 1", model=file_sha256(model), images=contents)
     folder = ensure_folder(request.run / "reproduce" / recipe.name / f"test-images-{key[:16]}")
     if not (table := folder / "predictions.csv").is_file():
@@ -75,11 +88,22 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     if metric == "confidence":  # the mean probability of the predicted class
         bins = (metrics.get("calibration") or {}).get("bins", ())
         rows = sum(entry["n"] for entry in bins)
-        return (sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None), None
-    if metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "auc_mean", "patient_recognition_rate"):
+        return (
+            sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None
+        ), None
+    if metric in (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "auc",
+        "auc_mean",
+        "patient_recognition_rate",
+    ):
         return value_in(metrics[metric.removesuffix("_mean")])
     positive = default_positive(metrics["classes"])
-    return value_in(metrics["per_class"][positive[0]][metric]) if len(positive) == 1 else (None, None)
+    return (
+        value_in(metrics["per_class"][positive[0]][metric]) if len(positive) == 1 else (None, None)
+    )
 
 
 def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
@@ -112,9 +136,16 @@ def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Fig
 
     Of variants it is that of the test images, or of those that validated.
     """
-    rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
+    rows = table.get("rows") or {
+        f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)
+    }
     for name, published in rows.items():
-        yield figure_of(name, value_at(runs.obtained, (name, at), table), published, digits=table.get("digits", 1))
+        yield figure_of(
+            name,
+            value_at(runs.obtained, (name, at), table),
+            published,
+            digits=table.get("digits", 1),
+        )
 
 
 def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -130,7 +161,10 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     if (run := runs.of(table, at)) is None:
         return
     metrics, predictions = run.panel.metrics, run.panel.table
-    view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
+    view = metrics.get("two_class") or {
+        "auc_per_fold": [None] * len(metrics["folds"]),
+        "auc_mean": None,
+    }
     for fold, auc in zip(metrics["folds"], view["auc_per_fold"], strict=True):
         yield figure_of(f"fold {fold}: auc", (auc, None))
         inside = predictions.fold_array == fold
@@ -157,10 +191,18 @@ def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figure
     """Show the training time per sample in milliseconds, as median of all measurements."""
     for name, published in table["rows"].items():
         times = runs.times.get(name)
-        yield figure_of(name, (float(np.median(times)) if times else None, None), published, digits=2, times=1000.0)
+        yield figure_of(
+            name,
+            (float(np.median(times)) if times else None, None),
+            published,
+            digits=2,
+            times=1000.0,
+        )
 
 
 def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the number of parameters of each network, in millions."""
     for name, published in table["rows"].items():
-        yield figure_of(name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6)
+        yield figure_of(
+            name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6
+        )

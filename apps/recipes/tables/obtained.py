@@ -58,7 +58,9 @@ class StoreHits(NamedTuple):
     @property
     def by_fold(self) -> npt.NDArray[np.float64]:
         """Accuracies, shape (folds, seeds)."""
-        return np.array([self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)])
+        return np.array(
+            [self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)]
+        )
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,18 @@ class Obtained:
         if suffix == VALIDATED:
             return self._of_validated
         tables: dict[str, dict[str, Any]] = self.files["tables"]
-        written = next((metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None)
+        written = next(
+            (metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None
+        )
         return self._patients if written is None and suffix == PATIENTS else written
 
     @functools.cached_property
     def validated(self) -> PredictionTable | None:
         """Predictions of the images that validated; None if there were none."""
         path = self.folder / "predictions-validation.csv"
-        return read_predictions(path, classes=self.panel.table.classes)[0] if path.is_file() else None
+        return (
+            read_predictions(path, classes=self.panel.table.classes)[0] if path.is_file() else None
+        )
 
     @functools.cached_property
     def _of_validated(self) -> dict[str, Any] | None:
@@ -125,10 +131,16 @@ class Obtained:
                     store.setdefault(key, []).append([float(row[column]) for column in columns])
         stores = {}
         for name, by_image in scores.items():
-            shares, true = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
+            shares, true = (
+                np.array([*by_image.values()]),
+                np.array([labels[key] for key in by_image]),
+            )
             hits = (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64)
             averaged = (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64)
-            folds, members = np.array([fold for _, fold in by_image]), np.array([units[key] for key in by_image])
+            folds, members = (
+                np.array([fold for _, fold in by_image]),
+                np.array([units[key] for key in by_image]),
+            )
             stores[name] = StoreHits(hits, averaged, folds, members)
         return stores
 
@@ -190,7 +202,12 @@ def value_in(figure: Mapping[str, Any] | None) -> Value:
 
 
 def figure_of(
-    name: str, value: Value, published: float | None = None, *, digits: int = 1, times: float | None = None
+    name: str,
+    value: Value,
+    published: float | None = None,
+    *,
+    digits: int = 1,
+    times: float | None = None,
 ) -> PublishedFigure:
     """Return the figure of a value: in percent, multiplied by `times` if given, or unchanged with three decimals."""
     factor = times or (1.0 if digits == 3 else 100.0)

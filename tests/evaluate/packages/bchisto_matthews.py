@@ -15,6 +15,11 @@ MCC = MetricSpec(name="mcc", title="Matthews <correlation>", compute=matthews)
 
 def sureness():
     return MetricSpec(
-        name="sureness", title="confidence", compute=lambda table: float(np.mean(table.probabilities.max(axis=1))),
-        needs_probabilities=True, per_fold=False, unit="percent", higher_is_better=False,
-    )  # fmt: skip
+        name="sureness",
+        title="confidence",
+        compute=lambda table: float(np.mean(table.probabilities.max(axis=1))),
+        needs_probabilities=True,
+        per_fold=False,
+        unit="percent",
+        higher_is_better=False,
+    )

@@ -13,10 +13,16 @@ def read(root):
     for path in walk_files(root, findings):
         match = NAME.fullmatch(path.name)
         if match is None:
-            findings.append(Finding("warning", path.name, "not named like P07-2-tumour.png, left out"))
+            findings.append(
+                Finding("warning", path.name, "not named like P07-2-tumour.png, left out")
+            )
             continue
         patient, label = match.groups()
-        records.append(ImageRecord(image_id=path.name, path=path, label=label, group=patient, mpp=0.5, source="lab"))
+        records.append(
+            ImageRecord(
+                image_id=path.name, path=path, label=label, group=patient, mpp=0.5, source="lab"
+            )
+        )
     return records, findings
 
 

@@ -20,7 +20,13 @@ def build(outputs, weights):
 
 MEANS = VectorSpec(
     name="means",
-    card=EncoderCard(size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), licence="MIT", outputs=("mean", "spread")),
+    card=EncoderCard(
+        size=16,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="MIT",
+        outputs=("mean", "spread"),
+    ),
     outputs={"mean": 3, "spread": 3},
     build=build,
 )
