@@ -21,7 +21,7 @@ test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a 
 
 # Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
 # A test that fails on a loaded machine runs once more, and the summary names it (RERUN): it is to be mended all the same.
-NETWORKS := commands/test_real_jobs.py finetune matrix recipes
+NETWORKS := commands/test_real_jobs.py finetune matrix apps/recipes
 FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) --reruns 1
 SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) --reruns 1
 
@@ -71,7 +71,7 @@ docs: $(VENV)/installed-docs  ## Build the documentation, warnings are errors
 
 pictures: $(VENV)/installed-test  ## Draw the pictures of the documents from real images (needs chromium and ../shared)
 	$(BIN)/python docs/make_pictures.py
-	BCHISTO_PICTURES=docs/images $(BIN)/python -m pytest -q tests/serve/test_browser.py -k map
+	BCHISTO_PICTURES=docs/images $(BIN)/python -m pytest -q tests/apps/serve/test_browser.py -k map
 
 wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside it, and try it in an environment of its own
 	rm -rf build dist $(VENV)/wheel

@@ -19,7 +19,10 @@ from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 
-SYNTHETIC_BANNER = "SYNTHETIC IMAGES: generated tissue, made to try the software; the results mean nothing for medicine."
+SYNTHETIC_BANNER = (
+    "SYNTHETIC IMAGES: generated tissue, made to try the software; "
+    "the results mean nothing for medicine."
+)
 """First line of every output about synthetic images."""
 
 SYNTHETIC_MARK = "bchisto-synthetic.json"

@@ -100,7 +100,10 @@ def read_images(
     records = _join_ids(records, table, findings)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
-        message = f"{len(unlabelled)} of {len(records)} images have no label: they get features, but neither train nor test"
+        message = (
+            f"{len(unlabelled)} of {len(records)} images have no label: "
+            "they get features, but neither train nor test"
+        )
         findings.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
     default = layout.types if label_level != "class" and layout.types else layout.classes

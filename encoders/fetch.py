@@ -201,7 +201,10 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
         reason = (
             isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__
         ) or error
-        remedy = "check the network and the folder (BCHISTO_ENCODERS), or fetch it on another machine and copy the folder"
+        remedy = (
+            "check the network and the folder (BCHISTO_ENCODERS), "
+            "or fetch it on another machine and copy the folder"
+        )
         if isinstance(reason, hub.errors.GatedRepoError):
             remedy = f"accept the terms at https://huggingface.co/{repository}, run `hf auth login`, and fetch again"
         raise WeightsError(

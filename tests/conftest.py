@@ -82,7 +82,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_setup(item):
-    if item.path.relative_to(TESTS).parts[0] in ("encoders", "explain", "finetune"):
+    if item.path.relative_to(TESTS).is_relative_to("apps/explain") or item.path.relative_to(
+        TESTS
+    ).parts[0] in ("encoders", "finetune"):
         from bchisto.core.jobs import prepare_backend
 
         prepare_backend()  # TensorFlow keeps the threads with which it first computes, whichever test that is in

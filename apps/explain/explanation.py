@@ -175,12 +175,14 @@ class Explanation:
         if not self.overall or not self.predicted or self.values is None:
             return ""
         if self.overall != self.predicted:
-            return f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the prediction is {self.predicted}"
+            mean = f"its mean is of {self.overall}, the prediction is {self.predicted}"
+            return f"THE MAP CONTRADICTS THE PREDICTION: {mean}"
         difference = float(self.values.mean()) - self.centre
         if abs(difference) < _SAME or (difference > 0) == (self.predicted == self.target):
             return ""
         direction = "above" if difference > 0 else "below"
-        return f"its mean is {direction} the base, though the prediction is {self.predicted}: the colours do not show why"
+        mean = f"its mean is {direction} the base, though the prediction is {self.predicted}"
+        return f"{mean}: the colours do not show why"
 
     @property
     def margin(self) -> list[str]:

@@ -32,7 +32,10 @@ _SIZE, _STEP, _GAP = 20, 30, 10
 _PICTURE = 1600
 """Longest side of the map on the page, in pixels."""
 
-_UNKNOWN = "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; keep slides that trained it apart"
+_UNKNOWN = (
+    "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; "
+    "keep slides that trained it apart"
+)
 """The banner of a slide of which no tile is a field that trained the model."""
 
 Point = predict.OperatingPoint | None

@@ -165,7 +165,10 @@ def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(
         assert cv2.imwrite(str(path.with_suffix(f".{suffix}")), deep)
     full = sorted((root / "malignant").glob("*.png"))[0]
     cv2.imwrite(str(full), cv2.imread(str(full)).astype(np.uint16) * 257)
-    said = "its values use 12 of 16 bits, so that it is read as nearly black; multiply them by 16, or save it as 8-bit RGB"
+    said = (
+        "its values use 12 of 16 bits, so that it is read as nearly black; "
+        "multiply them by 16, or save it as 8-bit RGB"
+    )
     code, out, _ = cli("data", "check", "--images", root, "--no-copies")
     assert code == 1
     assert f"benign/benign00.{suffix}, benign/benign01.{suffix}: {said}" in out

@@ -45,7 +45,10 @@ def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology,
     _, err = completed(
         "featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1
     )
-    brought = "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; what you give wins"
+    brought = (
+        "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; "
+        "what you give wins"
+    )
     assert brought in err
     assert "was trained at" not in err
     assert err.splitlines()[-1].endswith("--head logistic")

@@ -39,7 +39,7 @@ NOT_RUN = {
         "midnight",
     ),  # likewise: tests/journeys/test_brought_encoders.py
 }
-"""Parts of lines that are only parsed, each with where the same is run; `reproduce` is in tests/recipes."""
+"""Parts of lines that are only parsed, each with where the same is run; `reproduce` is in tests/apps/recipes."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -171,7 +171,8 @@ def test_every_document_with_commands_is_run_or_named():
     }
     documents = {document for document in DOCUMENTS if lines_of(document)}
     # the lines of results.md take the whole of BACH: they are only parsed, and tests/journeys run the same presets
-    # that of serve.md runs until it is stopped: tests/serve does both; tests/slides writes slides and runs the commands
+    # that of serve.md runs until it is stopped: tests/apps/serve does both;
+    # tests/apps/slides writes slides and runs the commands
     others = {"docs/reproduce.md", "docs/results.md", "docs/serve.md", "docs/slides.md"}
     assert documents == {*MADE_BEFORE, *journeys, *others}
     assert not journeys & set(MADE_BEFORE)

@@ -26,14 +26,14 @@ from bchisto.data import ImageRecord, decode_image, resize_image  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.encoders import Encoder  # noqa: E402
 from bchisto.encoders.registry import get_spec  # noqa: E402
-from bchisto.featurize import (
+from bchisto.featurize import (  # noqa: E402
     FeaturizeSettings,
     View,
     crop_boxes,
     cut_crop,
     describe_images,
     draw_augmentation,
-)  # noqa: E402
+)
 from bchisto.featurize.plan import encoder_of  # noqa: E402
 from bchisto.featurize.prepare import normalise_images, prepare_crops  # noqa: E402
 from bchisto.featurize.stream import _encode_frames  # noqa: E402

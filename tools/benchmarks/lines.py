@@ -109,7 +109,8 @@ def main():
         if names:
             kept = sum(number for key, number in counts.items() if old(key))
             new = sum(number for key, number in counts.items() if not old(key) and key not in first)
-            text += f", {kept:,} in definitions that {options.of} had, {new:,} in those that {options.commits[0]} had not"
+            text += f", {kept:,} in definitions that {options.of} had"
+            text += f", {new:,} in those that {options.commits[0]} had not"
         print(text)
 
 

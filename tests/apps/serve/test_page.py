@@ -824,7 +824,7 @@ def test_without_the_extra(cli, run_folders, monkeypatch):
 
 def test_the_snippet_of_the_documents(page, tissue, tmp_path, monkeypatch, capsys):
     """What docs/serve.md shows of the JSON runs as it stands there."""
-    text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     for path in list(tissue.rglob("*.png"))[:2]:
         shutil.copy(path, tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bchisto.apps.recipes import load_recipe
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "apps" / "recipes"
 
 
