@@ -91,41 +91,52 @@ class BoostTraining(Training):
     preset: Preset
 
     unit: ClassVar[str] = "models"
+    finished_clause: ClassVar[str] = "models are trained"
     step_name: ClassVar[str] = "models"
     command: ClassVar[str] = "boost"
     tables: ClassVar[tuple[str, ...]] = ("predictions-by-model.csv", "table.csv")
 
-    def check(self) -> FolderSettings:
-        """Refuse a folder with other folds or parameters, or with a larger result, see `Training.check`.
+    def check_size(self) -> None:
+        """Refuse more models than a model file can hold.
 
         Raises
         ------
         InputError
-            There are more models than a model file can hold.
+        """
+        models = len(self.sources.paths) * len(self.plan.folds)
+        if self.spec.seeded:
+            models *= self.settings.seeds
+        check_archive_size(members=models)
+
+    def check(self) -> None:
+        """Refuse a folder with other folds or parameters, or with a larger result, see `Training.check`.
+
+        Raises
+        ------
         SettingsConflictError
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
-        stores, seeds = self.sources.paths, self.settings.seeds
-        check_archive_size(
-            members=len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1)
-        )
-        folder = super().check()
-        made = () if self.overwrite else read_rows(folder.folder / "predictions-by-model.csv")
-        held = {(row["store"], int(row["seed"])) for row in made}
-        more = max((seed for _, seed in held), default=-1) + 1
-        lost = sorted({name for name, _ in held}.difference(stores))
-        if lost or more > seeds:
-            has = [f"{len(lost)} more feature files ({', '.join(lost)})"] if lost else []
-            has += [f"{more} seeds, not {seeds}"] if more > seeds else []
+        super().check()
+        models = {
+            (row["store"], int(row["seed"]))
+            for row in read_rows(self.folder / "predictions-by-model.csv")
+        }
+        seeds = 1 + max((seed for _, seed in models), default=-1)
+        lost = sorted({name for name, _ in models}.difference(self.sources.paths))
+        larger = []
+        if lost:
+            larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
+        if seeds > self.settings.seeds:
+            larger.append(f"{seeds} seeds, not {self.settings.seeds}")
+        if larger:
             raise SettingsConflictError(
                 "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
                 "to replace it by this smaller one",
-                folder.folder,
-                " and ".join(has),
+                self.folder,
+                " and ".join(larger),
             )
-        return folder
 
-    def folder(self) -> FolderSettings:
+    def folder_settings(self) -> FolderSettings:
         """Return the folder with the settings of its models. Further feature files extend it."""
         name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(
@@ -149,11 +160,12 @@ class BoostTraining(Training):
             self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest
         )
 
-    def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return one process per core, because no network runs."""
-        return cpu_resources(work.jobs)
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """One process per core, because no network runs."""
+        return cpu_resources(self.work.jobs)
 
-    def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
+    def make_units(self) -> Sequence[ModelUnit]:
         """Return all models, ordered by feature file, seed and fold."""
         head, classes, units = self.spec, len(self.images.classes), []
         seeds = self.settings.seeds if head.seeded else 1
@@ -162,7 +174,7 @@ class BoostTraining(Training):
                 params = head.params(
                     self.terms, classes=classes, seed=seed, fold_position=fold_position
                 )
-                units.append(ModelUnit(part, head.name, seed, self.terms, params, folder))
+                units.append(ModelUnit(part, head.name, seed, self.terms, params, self.folder))
         return units
 
     @functools.cached_property
@@ -188,7 +200,7 @@ class BoostTraining(Training):
         return parts
 
     groups = staticmethod(group_units)
-    train = staticmethod(train_group)
+    do = staticmethod(train_group)
     read = staticmethod(read_unit)
 
     def finish(
@@ -379,20 +391,20 @@ def train(
         remarks = (*remarks, *sources.banners())
         trainings: list[BoostTraining] = []
         for plan, head in product(plans, settings.heads):
-            trainings.append(
-                BoostTraining(
-                    plan=plan,
-                    images=images,
-                    view=view,
-                    notes=remarks,
-                    overwrite=work.overwrite,
-                    run=run,
-                    sources=sources,
-                    spec=get_head(head),
-                    settings=settings,
-                    preset=preset,
-                )
+            training = BoostTraining(
+                plan=plan,
+                images=images,
+                view=view,
+                notes=remarks,
+                work=work,
+                run=run,
+                sources=sources,
+                spec=get_head(head),
+                settings=settings,
+                preset=preset,
             )
+            training.check_size()
+            trainings.append(training)
         return cross_validate(trainings, run=run, work=work, record=record)
 
 

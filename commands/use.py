@@ -44,9 +44,7 @@ def explain(model: Path, **options: Any) -> None:
     """
     from ..apps.explain import explain as run
     from ..apps.explain import settings_of
-    from ..core.formats import read_rows
     from ..core.models import bundle_kind
-    from ..core.runs import read_run
     from ..predict import find_bundle
 
     methods = options["method"] or (
@@ -55,20 +53,13 @@ def explain(model: Path, **options: Any) -> None:
     asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
     images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
     given = {name: options[name] for name in ("out", "weights")}
-    results = run(model, images, settings=settings, work=from_options(Work, options), **given)
-    if options["checks"]:
-        *earlier, check = read_run(options["out"])
-        made = [
-            entry.notes for entry in earlier if (entry.command, entry.status) == ("explain", "ok")
-        ]
-        folders = [options["out"] / method for method in methods]
-        files = [folder / name for folder in folders for name in ("index.html", "explain.csv")]
-        rows = ((folder, row) for folder in folders for row in read_rows(folder / "explain.csv"))
-        files += [folder / row[name] for folder, row in rows for name in ("picture", "arrays")]
-        same = made and made[-1].get("images_sha256") == check.notes["images_sha256"]
-        click.get_current_context().exit(
-            NOTHING_NEW if same and all(map(Path.is_file, files)) else 0
-        )
+    work = from_options(Work, options)
+    results = run(model, images, settings=settings, work=work, **given)
+    if work.checks:
+        code = 0
+        if all(result.unchanged for result in results):
+            code = NOTHING_NEW
+        click.get_current_context().exit(code)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")

@@ -6,9 +6,10 @@ Subclasses define how a unit is trained and read, and which outputs are written.
 
 from __future__ import annotations
 
+import functools
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..core.formats import read_rows
-from ..core.jobs import Resources, Share, Ticker, Work, ask_workers, do_missing
+from ..core.jobs import Computation, Share, Work, compute_all, set_aside
 from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
 from ..data import (
     DatasetFacts,
@@ -118,8 +119,11 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class Training(ABC):
+class Training(Computation[Any, Any, Any, CrossValidation]):
     """One cross-validation scheme with one classifier: units of any type with a ``file``, each with a result.
+
+    A subclass says in which folder it works, which units there are, how they are trained and read, and what is written
+    of their outcomes. `cross_validate` runs several.
 
     Attributes
     ----------
@@ -131,7 +135,7 @@ class Training(ABC):
         The two-class view of every table.
     notes : tuple of str
         Banners of the caller and of what is trained on, which stand before those of the folds.
-    overwrite : bool
+    work : Work
     """
 
     plan: FoldPlan
@@ -139,13 +143,7 @@ class Training(ABC):
     settings: Any
     view: TwoClassView
     notes: tuple[str, ...]
-    overwrite: bool
-
-    unit: ClassVar[str]
-    """The word for units, in the plural."""
-
-    step_name: ClassVar[str]
-    """The word for the steps of the progress bar."""
+    work: Work
 
     command: ClassVar[str]
     """Name of the command, and of the folder of a run in which it writes."""
@@ -154,26 +152,12 @@ class Training(ABC):
     """Files that it writes beside those of every cross-validation."""
 
     @abstractmethod
-    def folder(self) -> FolderSettings:
+    def folder_settings(self) -> FolderSettings:
         """Return the folder, with the settings that determine its content."""
 
     @abstractmethod
-    def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return the processes, threads and GPUs that the work may use."""
-
-    @abstractmethod
-    def units(self, folder: Path, resources: Resources) -> Sequence[Any]:
+    def make_units(self) -> Sequence[Any]:
         """Return all units."""
-
-    @staticmethod
-    @abstractmethod
-    def train(units: tuple[Any, ...], ticker: Ticker) -> Any:
-        """Train units together, in a worker process."""
-
-    @staticmethod
-    @abstractmethod
-    def read(unit: Any) -> Any | None:
-        """Return the result of a finished unit, or None if it is unfinished or damaged."""
 
     @abstractmethod
     def finish(
@@ -181,13 +165,49 @@ class Training(ABC):
     ) -> CrossValidation:
         """Combine the outcomes of all units, write the outputs, and return the completed result."""
 
-    def steps(self, unit: Any) -> int:
-        """Return the number of progress steps of a unit."""
-        return 1
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """Name of the task: the command, and the folder in the run."""
+        return f"{self.command} {self.folder.name}"
 
-    def groups(self, units: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-        """Return the units in groups; a group is trained together, in one shard."""
-        return [(unit,) for unit in units]
+    @property
+    def folder(self) -> Path:
+        """The folder of the units and outputs."""
+        return self._folder_settings.folder
+
+    @functools.cached_property
+    def _folder_settings(self) -> FolderSettings:
+        return self.folder_settings()
+
+    @functools.cached_property
+    def checked_folder(self) -> FolderSettings:
+        """The folder with its settings; those that depend on the images may differ if images have changed.
+
+        Raises
+        ------
+        SettingsConflictError
+            See `check`.
+        """
+        folder = self._folder_settings
+        if not folder.begun:
+            return folder
+        change = self._image_change()
+        if change == ImageChange():
+            folder.check()
+            return folder
+        folder = replace(folder, loose=frozenset(self.image_settings()))
+        folder.check()
+        _log.warning(
+            "%s: %s since its models were trained; only what this changes is trained",
+            folder.folder,
+            change,
+        )
+        return folder
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that train."""
+        return self._folder_settings.made_with
 
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
@@ -198,150 +218,137 @@ class Training(ABC):
             "images": len({image for image, _, _ in self.plan.rows}),
         }
 
-    def check(self) -> FolderSettings:
+    def check(self) -> None:
         """Refuse a folder with other settings, other folds of the same images, or other images.
 
         Added or removed images and corrected labels or groups are not a conflict. A warning lists the changes, and only
         the units that they affect are trained again.
-
-        Returns
-        -------
-        FolderSettings
-            The folder. If images have changed, the settings that depend on them may differ.
 
         Raises
         ------
         SettingsConflictError
             The message lists the differences.
         """
-        folder = self.folder()
-        if self.overwrite or not folder.begun:
-            return folder
+        self.checked_folder  # noqa: B018 - looked at once, since it warns
+
+    def _image_change(self) -> ImageChange:
+        """Return how the images differ from those of the fold list in the folder."""
         old = {
-            row["image_id"]: (row["label"], row["group"])
-            for row in read_rows(folder.folder / _FOLDS)
+            row["image_id"]: (row["label"], row["group"]) for row in read_rows(self.folder / _FOLDS)
         }
-        images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
-        new = {
-            image: (self.images.labels[image], self.images.groups[image] or "") for image in images
-        }
+        new: dict[str, tuple[str, str]] = {}
+        if old:
+            for image in sorted({image for image, _, _ in self.plan.rows}):
+                new[image] = (self.images.labels[image], self.images.groups[image] or "")
         change = ImageChange.between(old, new)
         if len(change.removed) > _MOST_REMOVED * len(old):
             raise SettingsConflictError(
                 "{}: trained on other images: {}; use another {out}, or {overwrite}",
-                folder.folder,
+                self.folder,
                 change,
             )
-        changed = change != ImageChange()
-        if changed:
-            folder = replace(folder, loose=frozenset(self.image_settings()))
-        folder.check()
-        if changed:
-            _log.warning(
-                "%s: %s since its models were trained; only what this changes is trained",
-                folder.folder,
-                change,
-            )
-        return folder
+        return change
 
-    def is_written(self, folder: Path) -> bool:
+    def discard(self) -> None:
+        """Set aside the folder."""
+        set_aside(self.folder)
+
+    def prepare(self) -> None:
+        """Write the settings of the folder."""
+        self.checked_folder.begin()
+
+    def units(self, *, merges: bool) -> Sequence[Any]:
+        """Return all units, and log the warnings of their folds."""
+        for warning in self.plan.warnings:
+            _log.warning("%s: %s", self.plan.name, warning)
+        return self._units
+
+    @functools.cached_property
+    def _units(self) -> Sequence[Any]:
+        return self.make_units()
+
+    def describe(self, units: Sequence[Any]) -> None:
+        """Write the fold list; of changed images, first that the outputs are to be made again."""
+        if self.checked_folder.loose:
+            self.list_units(units)
+        write_fold_list(
+            self.folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups
+        )
+
+    def begin(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
+        """Record the environment in which the missing units are trained."""
+        self.checked_folder.note_work(environments, **self.resources.recorded)
+
+    def list_units(self, units: Sequence[Any]) -> None:
+        """Write the list of the files of all units."""
+        files = [
+            [unit.file.relative_to(self.folder).as_posix() for unit in group]
+            for group in self.groups(units)
+        ]
+        write_listing(self.folder, self.unit, files)
+
+    def is_written(self, kept: Sequence[Any]) -> bool:
         """Return whether all outputs are there, with this two-class view, and tell the same of the images."""
-        made, used = read_facts(folder / "predictions.csv").run, self.image_settings()["images"]
-        now = [self.images.known.used(used), self.view.recorded(self.images.classes)]
+        facts = read_facts(self.folder / "predictions.csv").run
+        flow = self.images.known.used(self.image_settings()["images"])
+        if facts.get("flow") != flow:
+            return False
+        if facts.get("two_class") != self.view.recorded(self.images.classes):
+            return False
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):
             names += ["predictions.csv", "../../report.html"]
-        return now == [made.get("flow"), made.get("two_class")] and all(
-            (folder / name).is_file() for name in names
-        )
+        return all((self.folder / name).is_file() for name in names)
 
-    def cross_validate(self, work: Work, folder: FolderSettings) -> CrossValidation:
-        """Train the missing units, and write the outputs once all units are trained.
-
-        Parameters
-        ----------
-        work : Work
-        folder : FolderSettings
-            Result of `check`, after `FolderSettings.begin`.
+    def write(self, kept: Sequence[Any], made: Sequence[Any]) -> CrossValidation:
+        """Write the outputs of all units.
 
         Raises
         ------
         OverwrittenError
             Another command has overwritten the folder meanwhile.
         BchistoError
-            Units are missing at the end although all were trained.
+            Units are missing although all were trained.
         """
-        path, resources = folder.folder, self.resources(work, folder)
-        units = self.units(path, resources)
-        for warning in self.plan.warnings:
-            _log.warning("%s: %s", self.plan.name, warning)
-        files = [
-            [unit.file.relative_to(path).as_posix() for unit in group]
-            for group in self.groups(units)
-        ]
-        # of other images or options of outputs: its tables are made again although no unit may be missing
-        if folder.loose or (work.checks and not self.is_written(path)):
-            write_listing(path, self.unit, files)
-        write_fold_list(
-            path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups
-        )
-        finished, _ = do_missing(
-            self.train,
-            units,
-            read=self.read,
-            steps=self.steps,
-            label=f"{self.command} {path.name}",
-            finished=f"{self.unit} are trained",
-            step_name=self.step_name,
-            dealt=self.groups,
-            work=work,
-            resources=resources,
-            begin=lambda: self._begin(files, work=work, folder=folder, resources=resources),
-        )
-        # units without an outcome were trained just now, or by other shards
-        read = [
-            self.read(unit) if outcome is None else outcome
-            for unit, outcome in zip(units, finished, strict=True)
-        ]
-        outcomes = [outcome for outcome in read if outcome is not None]
-        missing = len(units) - len(outcomes)
-        images = dict.fromkeys(image for image, _, _ in self.plan.rows)
-        unknown = unknown_groups([self.images.groups[image] for image in images])
-        result = CrossValidation(
-            folder=path,
-            protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
-            models=len(units),
-            unit=self.unit,
-            finished=not missing,
-            banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),
-            failures=self.images.failures,
-        )
-        if work.shard is not None:
-            own = sum(map(len, work.shard.select(self.groups(units))))
-            return replace(
-                result, share=Share(work.shard, own, len(outcomes), len(units), self.unit)
-            )
-        folder.hold()
+        self.checked_folder.hold()
+        outcomes = []
+        for unit, outcome in zip(self._units, kept, strict=True):
+            if outcome is None:
+                # trained just now
+                outcome = self.read(unit)
+            if outcome is not None:
+                outcomes.append(outcome)
+        missing = len(self._units) - len(outcomes)
         if missing:
             raise BchistoError(
-                f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
+                f"{self.folder}: {missing} of {len(self._units)} {self.unit} are missing; run the same command again"
             )
-        result = self.finish(result, units, outcomes)
-        remove_listing(path)
+        result = self.finish(self.result(finished=True), self._units, outcomes)
+        remove_listing(self.folder)
         return result
 
-    def _begin(
-        self, files: Sequence[Any], *, work: Work, folder: FolderSettings, resources: Resources
-    ) -> None:
-        """Record the environment in which the missing units are trained, and the list of the files of all units."""
-        path = folder.folder
-        environments = (
-            [{}]
-            if work.dask is None
-            else ask_workers(work.dask, folder=path, packages=folder.made_with)
+    def result(self, *, finished: bool, share: Share | None = None) -> CrossValidation:
+        """Return the result of a training without its outputs.
+
+        Parameters
+        ----------
+        finished : bool
+            Whether all units are trained.
+        share : Share, optional
+            For a shard, its share of the work.
+        """
+        images = dict.fromkeys(image for image, _, _ in self.plan.rows)
+        unknown = unknown_groups([self.images.groups[image] for image in images])
+        return CrossValidation(
+            folder=self.folder,
+            protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
+            models=len(self._units),
+            unit=self.unit,
+            finished=finished,
+            banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),
+            failures=self.images.failures,
+            share=share,
         )
-        folder.note_work(environments, **resources.recorded)
-        write_listing(path, self.unit, files)
 
 
 def cross_validate(
@@ -367,41 +374,60 @@ def cross_validate(
     SettingsConflictError
         A folder contains results of other settings.
     OverwrittenError, BchistoError
-        See `Training.cross_validate`.
+        See `Training.write`.
     ReportError
         A report could not be written. Models, predictions, metrics and model files are complete, and the attribute
         ``results`` of the error holds the list.
     """
-    folders = [training.check() for training in trainings]
     images = trainings[0].images
-    known = {image: (label, images.groups[image]) for image, label in images.labels.items()}
-    report_findings(pixel_findings(images.pixels, images.blank, known))
-    # overwrite all folders before any training, so that an interrupted run can be resumed
-    for training, folder in zip(trainings, folders, strict=True):
-        folder.begin(overwrite=training.overwrite)
-    results = [
-        training.cross_validate(work, folder)
-        for training, folder in zip(trainings, folders, strict=True)
-    ]
+    facts = {image: (label, images.groups[image]) for image, label in images.labels.items()}
+    report_findings(pixel_findings(images.pixels, images.blank, facts))
+    results = []
+    for training, computed in zip(trainings, compute_all(trainings, work), strict=True):
+        result = computed.result
+        if result is None:
+            share = computed.share
+            finished = computed.unchanged
+            if share is not None:
+                finished = share.done == share.units
+            result = training.result(finished=finished, share=share)
+        results.append(result)
     record.note(
         results={
             str(result.folder.relative_to(run)): {
                 "protocol": result.protocol,
                 result.unit: result.models,
                 "finished": result.finished,
-                "accuracy": None
-                if result.panel is None
-                else result.panel.metrics["accuracy"]["value"],
+                "accuracy": _accuracy(result),
             }
             for result in results
         }
     )
-    failed = [line for result in results for line in result.unreported]
-    if made := {result.folder: result.panel for result in results if result.panel is not None}:
-        with reporting(run / "report.html", failed):
-            write_run_report(run, images=images.digest, made=made)
-    if failed:
-        wrote = ", ".join(str(result.folder) for result in results if result.assembled)
-        text = f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}"
-        raise ReportError(text, results)
+    _report(results, run=run, images=images.digest)
     return results
+
+
+def _accuracy(result: CrossValidation) -> float | None:
+    if result.panel is None:
+        return None
+    accuracy: float = result.panel.metrics["accuracy"]["value"]
+    return accuracy
+
+
+def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> None:
+    """Write the report of the run.
+
+    Raises
+    ------
+    ReportError
+        This report, or one of a training, could not be written.
+    """
+    failed = [line for result in results for line in result.unreported]
+    panels = {result.folder: result.panel for result in results if result.panel is not None}
+    if panels:
+        with reporting(run / "report.html", failed):
+            write_run_report(run, images=images, made=panels)
+    if failed:
+        folders = ", ".join(str(result.folder) for result in results if result.assembled)
+        text = f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
+        raise ReportError(text, results)

@@ -6,9 +6,10 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ..core import (
     ImageError,
@@ -21,11 +22,12 @@ from ..core import (
     plain_options,
 )
 from ..core.jobs import (
-    Shard,
+    Computation,
+    Resources,
     Share,
+    Ticker,
     Work,
-    ask_workers,
-    do_missing,
+    compute,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -41,11 +43,11 @@ from ..data import (
     pixel_findings,
     report_findings,
 )
-from ..encoders import Encoder, check_encoder_name
+from ..encoders import CropEncoder, Encoder, check_encoder_name
 from ..stains import stain_notes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
-from .settings import FeaturizeSettings, images_per_block
+from .settings import FeaturizeSettings, View, images_per_block
 from .store import StainOutcome, open_store, write_store
 from .stream import rehearse, time_describing
 from .units import (
@@ -128,321 +130,452 @@ def featurize(
     ImageError
         An image cannot be decoded or used. Finished blocks are kept.
     """
-    run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    settings, work = settings or FeaturizeSettings(), work or Work()
+    run = converted(out, "out", Path)
+    selection = ImageSelection.of(images)
+    settings = settings or FeaturizeSettings()
+    work = work or Work()
     for choice in settings.encoders:
         check_encoder_name(choice)
     selection.refuse_as_run(run)
     settings = executed_settings(settings, run / "run.json", anew=work.overwrite)
     config = {"out": str(run), **plain_options(selection, settings, work)}
     with record_run(run, command="featurize", config=config, work=work) as record:
-        folder = run / "features"
-        size = images_per_block(settings)
-        opened, plans, keys, finished = _look(folder, selection, settings, work, record, size=size)
-        unique = opened.unique
-        units = make_units(unique.dataset.records, finished, keys, size=size)
+        description = Description.open(run, selection, settings, work=work, record=record)
+        computed = compute(description, work)
+        failures = computed.result
+        if failures is None:
+            failures = dict(description.opened.refused)
+        share = computed.share
+        if computed.unchanged:
+            share = None  # another process may have finished all feature files
         record.note(
-            images=len(unique.dataset.records),
-            images_sha256=unique.digest,
-            synthetic=unique.dataset.synthetic,
-            blocks=sum(map(bool, units)),
-            images_per_block=size,
-            weights_sha256={
-                own["encoder"]: own["weights_sha256"]
-                for own in (plan.parts.settings for plan in plans)
-            },
+            stores=[str(plan.path.relative_to(run)) for plan in description.plans],
+            failures=len(failures),
         )
-        if finished:
-            _describe(units, plans, settings, keys, size=size, work=work)
-        else:
-            complete = (
-                "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are"
-            )
-            _log.info("%s complete already", complete)
-        failures: dict[str, str] = dict(opened.refused)
-        share = None
-        if work.shard is None:
-            failures = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
-        else:
-            share = _share(work.shard, units, plans)
-        written, listed = (
-            not work.checks or opened.is_settled(folder / FACTS_FILE),
-            run / "failures.csv",
-        )
-        # only a merge knows all failures
-        if (
-            (failures or listed.exists())
-            and not work.checks
-            and (work.shard is None or not listed.is_file())
-        ):
-            paths = {image.image_id: str(image.path) for image in opened.source.records}
-            rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
-            write_or_remove(listed, ("image_id", "path", "error"), rows)
-        record.note(
-            stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures)
-        )
+    dataset = description.opened.unique.dataset
     return FeaturizeResult(
-        tuple(plan.path for plan in plans),
-        share is None and written,
-        len(unique.dataset.records) + len(opened.refused),
+        tuple(plan.path for plan in description.plans),
+        computed.result is not None or computed.unchanged,
+        len(dataset.records) + len(description.opened.refused),
         tuple(failures.items()),
         share,
-        not unique.dataset.untrainable,
+        not dataset.untrainable,
     )
 
 
-def _look(
-    folder: Path,
-    selection: ImageSelection,
-    settings: FeaturizeSettings,
-    work: Work,
-    record: RunRecord,
-    *,
-    size: int,
-) -> tuple[OpenedImages, list[StorePlan], dict[str, dict[str, str]], dict[str, Finished]]:
-    """Open the images, plan the feature files, and find which of their rows are finished, before any work.
+Failures = dict[str, str]
+"""Image id to the reason why the image is left out."""
 
-    Changes of the images since a feature file was finished are logged and recorded.
 
-    Returns
-    -------
-    OpenedImages
-    list of StorePlan
-    dict of str to dict of str to str
+@dataclass
+class Description(Computation[Unit, bool, None, Failures]):
+    """The features of images, in blocks whose rows are kept in packs, until the feature files are written.
+
+    Attributes
+    ----------
+    run : Path
+        The run folder.
+    settings : FeaturizeSettings
+    work : Work
+    record : RunRecord
+    opened : OpenedImages
+    plans : sequence of StorePlan
+        The feature files.
+    keys : dict of str to dict of str to str
         Name of a feature file to a mapping from image id to the key of its rows.
-    dict of str to Finished
-        The finished rows of each incomplete feature file. A shard does not open packs; the call that merges them does.
+    finished : dict of str to Finished
+        The finished rows of each feature file that is not complete.
+    blocks : sequence of Unit
+        The blocks of images, each with the rows that it lacks.
     """
-    opened = selection.open(
-        cache=folder / "images.csv",
-        stain=settings.stain,
-        colours=settings.color_range != (1.0, 1.0),
-        colours_off=Message("{color_range:1 1}"),
-        needs=settings.needs,
-        skip_errors=work.skip_errors,
-    )
-    unique = opened.unique
-    records = unique.dataset.records
-    if any(view.unit for view in settings.views) or all(
-        record.mpp is not None for record in records
-    ):
-        for seen in seen_scales(records, settings):
-            if seen.warning:
-                _log.warning("%s", seen.warning)
-    chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
-    plans = plan_stores(
-        unique, settings=settings, folder=folder, selection=chosen, skip_errors=work.skip_errors
-    )
-    mpp = {record.image_id: record.mpp for record in records}
-    keys: dict[str, dict[str, str]] = {}
-    finished: dict[str, Finished] = {}
-    changes: dict[str, ImageChange] = {}
-    for plan in plans:
-        if work.overwrite:
+
+    run: Path
+    settings: FeaturizeSettings
+    work: Work
+    record: RunRecord
+    opened: OpenedImages
+    plans: Sequence[StorePlan]
+    keys: dict[str, dict[str, str]]
+    finished: dict[str, Finished] = field(default_factory=dict)
+    blocks: Sequence[Unit] = ()
+
+    label = "featurize"
+    unit: ClassVar[str] = "blocks"
+    step_name: ClassVar[str] = "augmentations"
+    finished_clause: ClassVar[str] = "blocks are done"
+
+    @classmethod
+    def open(
+        cls,
+        run: Path,
+        selection: ImageSelection,
+        settings: FeaturizeSettings,
+        *,
+        work: Work,
+        record: RunRecord,
+    ) -> Description:
+        """Open the images and the encoders, and plan the feature files. Nothing is written but a cache.
+
+        Raises
+        ------
+        InputError, WeightsError
+            Images, encoders or weights are refused.
+        """
+        folder = run / "features"
+        skip_errors = work.skip_errors
+        opened = selection.open(
+            cache=folder / "images.csv",
+            stain=settings.stain,
+            colours=settings.color_range != (1.0, 1.0),
+            colours_off=Message("{color_range:1 1}"),
+            needs=settings.needs,
+            skip_errors=skip_errors,
+        )
+        unique = opened.unique
+        records = unique.dataset.records
+        in_micrometres = any(view.unit for view in settings.views)
+        if in_micrometres or all(record.mpp is not None for record in records):
+            for scale in seen_scales(records, settings):
+                if scale.warning:
+                    _log.warning("%s", scale.warning)
+        options = plain_options(selection)
+        plans = plan_stores(
+            unique,
+            settings=settings,
+            folder=folder,
+            selection={name: value for name, value in options.items() if name in _SELECTING},
+            skip_errors=skip_errors,
+        )
+        mpp = {record.image_id: record.mpp for record in records}
+        keys = {
+            plan.name: row_keys(
+                plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp
+            )
+            for plan in plans
+        }
+        return cls(run, settings, work, record, opened, plans, keys)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the feature files."""
+        return self.run / "features"
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Number of images in a block."""
+        return images_per_block(self.settings)
+
+    def discard(self) -> None:
+        """Set aside feature files and packs."""
+        for plan in self.plans:
             set_aside(plan.path)
             set_aside(plan.parts.folder)
-        keys[plan.name] = row_keys(
-            plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp
+
+    def prepare(self) -> None:
+        """Remove what interrupted processes left."""
+        for plan in self.plans:
+            remove_leftovers(plan.path)
+
+    def units(self, *, merges: bool) -> Sequence[Unit]:
+        """Return the blocks of images, each with the rows that it lacks; none if all feature files are complete.
+
+        Changes of the images since a feature file was finished are logged and recorded.
+
+        Parameters
+        ----------
+        merges : bool
+            Whether the packs are merged. Otherwise a pack is trusted by its name, and not opened.
+        """
+        unique = self.opened.unique
+        records = unique.dataset.records
+        changes: dict[str, ImageChange] = {}
+        for plan in self.plans:
+            blocks = []
+            if not merges:
+                keys = list(self.keys[plan.name].values())
+                blocks = [
+                    keys[start : start + self.size] for start in range(0, len(keys), self.size)
+                ]
+            state = find_finished(plan, unique, blocks=blocks)
+            if state is not None:
+                self.finished[plan.name], change = state
+                if change != ImageChange():
+                    changes[plan.name] = change
+        self._note_changes(changes)
+        self.blocks = make_units(records, self.finished, self.keys, size=self.size)
+        self.record.note(
+            images=len(records),
+            images_sha256=unique.digest,
+            synthetic=unique.dataset.synthetic,
+            blocks=sum(map(bool, self.blocks)),
+            images_per_block=self.size,
+            weights_sha256={
+                plan.parts.settings["encoder"]: plan.parts.settings["weights_sha256"]
+                for plan in self.plans
+            },
         )
-        images = () if work.shard is None else list(keys[plan.name].values())
-        blocks = [images[start : start + size] for start in range(0, len(images), size)]
-        if (state := find_finished(plan, unique, blocks=blocks)) is not None:
-            finished[plan.name], change = state
-            if change != ImageChange():
-                changes[plan.name] = change
-    for change in dict.fromkeys(changes.values()):
-        names = ", ".join(name for name, own in changes.items() if own == change)
-        _log.log(logging.WARNING if change.removed else logging.INFO, "%s: %s", names, change)
-    if changes:
-        record.note(grown={name: change.json() for name, change in changes.items()})
-    return opened, plans, keys, finished
+        if self.finished:
+            return self.blocks
+        complete = "the feature file is"
+        if len(self.plans) > 1:
+            complete = f"all {len(self.plans)} feature files are"
+        _log.info("%s complete already", complete)
+        return []
 
+    def _note_changes(self, changes: Mapping[str, ImageChange]) -> None:
+        """Log and record how the images of feature files changed, files with the same change together."""
+        for change in dict.fromkeys(changes.values()):
+            names = ", ".join(name for name, other in changes.items() if other == change)
+            level = logging.INFO
+            if change.removed:
+                level = logging.WARNING
+            _log.log(level, "%s: %s", names, change)
+        if changes:
+            self.record.note(grown={name: change.json() for name, change in changes.items()})
 
-def _describe(
-    units: Sequence[Unit],
-    plans: Sequence[StorePlan],
-    settings: FeaturizeSettings,
-    keys: Mapping[str, Mapping[str, str]],
-    *,
-    size: int,
-    work: Work,
-) -> None:
-    resources = describing_resources(settings, work.jobs)
-    lacking = {name for unit in units for alike in unit for name in alike.keys}
-    open_plans = [plan for plan in plans if plan.name in lacking]
-    for plan in plans:
-        remove_leftovers(plan.path)
+    def describe(self, units: Sequence[Unit]) -> None:
+        """List the images that are refused already; only a merge knows all failures."""
+        if self.opened.refused and not self._failures_file.is_file():
+            self._write_failures(dict(self.opened.refused))
 
-    for encoder in {encoder_of(plan.choice, settings) for plan in open_plans}:
-        if isinstance(encoder, Encoder):
-            encoder.prepare(dense=settings.mode == "dense")
-    if work.checks:  # `submit` asks for the memory that this process takes
-        records = [record for unit in units for alike in unit for record in alike.records]
-        targets = {plan.name: (encoder_of(plan.choice, settings), plan.view) for plan in open_plans}
-        describe = functools.partial(time_describing, settings=settings, targets=targets)
-        rehearse(records, describe, files=ImageFiles(plans[0].path.with_name("images.csv")))
+    def read(self, unit: Unit) -> bool | None:
+        """Return True for a block that lacks nothing."""
+        if unit:
+            return None
+        return True
 
-    def begin() -> None:
-        environments: list[dict[str, str]] = [{}]  # of this process
-        if work.dask is not None:
-            packages = {name for plan in open_plans for name in plan.parts.made_with}
-            environments = ask_workers(work.dask, folder=plans[0].path.parent, packages=packages)
-        for plan in open_plans:
+    def count_finished(self, units: Sequence[Unit]) -> int:
+        """Return the number of blocks whose packs are there, for the feature files that are not complete."""
+        folders = {plan.name: plan.parts.folder for plan in self.plans if not plan.is_finished()}
+        return sum(
+            all(
+                pack_path(folders[name], keys).is_file()
+                for alike in unit
+                for name, keys in alike.keys.items()
+                if name in folders
+            )
+            for unit in units
+        )
+
+    @property
+    def do(self) -> Callable[[tuple[Unit, ...], Ticker], None]:
+        """Describes blocks, and keeps the rows in packs."""
+        return functools.partial(
+            describe_units,
+            plans=self._plans_by_name,
+            settings=self.settings,
+            helpers=self._helpers,
+        )
+
+    @property
+    def _helpers(self) -> int:
+        """Processes that prepare images for one that has a GPU, as if all blocks were missing."""
+        if not self.resources.gpus:
+            return 1
+        return self.resources.helpers(len(self.bundles(self.blocks)))
+
+    @functools.cached_property
+    def _plans_by_name(self) -> dict[str, StorePlan]:
+        return {plan.name: plan for plan in self.plans}
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """Processes of a thread each, or one for each GPU."""
+        return describing_resources(self.settings, self.work.jobs)
+
+    def steps(self, unit: Unit) -> int:
+        """Return the number of augmentations that the block lacks."""
+        return sum(len(alike.records) for alike in unit) * self.settings.augmentations
+
+    def bundles(self, units: Sequence[Unit]) -> Sequence[tuple[Unit, ...]]:
+        """Return blocks in groups; a GPU gets several at a time."""
+        if self.resources.gpus:
+            return bundle_units(units, resources=self.resources, size=self.size)
+        return self.groups(units)
+
+    def seconds(self, unit: Unit) -> float:
+        """Return the seconds of a block, as the first of its images takes them in this process."""
+        seconds = 0.0
+        for alike in unit:
+            targets = self._targets(alike.keys)
+            with contextlib.suppress(ImageError):  # raised in its turn
+                cost = time_describing(alike.records[0], settings=self.settings, targets=targets)
+                seconds += cost.seconds * len(alike.records)
+        return seconds
+
+    def _targets(self, names: Iterable[str]) -> dict[str, tuple[CropEncoder, View]]:
+        """Return the encoder and the view of feature files."""
+        plans = {name: self._plans_by_name[name] for name in names}
+        return {
+            name: (encoder_of(plan.choice, self.settings), plan.view)
+            for name, plan in plans.items()
+        }
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that compute the features."""
+        return {name for plan in self.plans for name in plan.parts.made_with}
+
+    def _incomplete(self, units: Sequence[Unit]) -> list[StorePlan]:
+        """Return the feature files that lack rows of units."""
+        names = {name for unit in units for alike in unit for name in alike.keys}
+        return [plan for plan in self.plans if plan.name in names]
+
+    def begin(self, units: Sequence[Unit], environments: Sequence[Mapping[str, str]]) -> None:
+        """Compile the networks, and write the settings of the folders of packs."""
+        plans = self._incomplete(units)
+        for encoder in {encoder_of(plan.choice, self.settings) for plan in plans}:
+            if isinstance(encoder, Encoder):
+                encoder.prepare(dense=self.settings.mode == "dense")
+        for plan in plans:
             plan.parts.begin()
             plan.parts.note_work(environments)
-            images, files = iter(keys[plan.name].values()), []
+
+    def list_units(self, units: Sequence[Unit]) -> None:
+        """Write the list of the packs of each feature file."""
+        for plan in self._incomplete(units):
+            keys = iter(self.keys[plan.name].values())
+            files = []
             for unit in units:
-                whole = pack_path(plan.parts.folder, list(itertools.islice(images, size)))
-                own = [alike.keys[plan.name] for alike in unit if plan.name in alike.keys]
-                packs = [pack_path(plan.parts.folder, lacking_keys).name for lacking_keys in own]
-                # the name is empty if an earlier feature file contains the rows
-                files.append(packs or [whole.name if whole.is_file() else ""])
-            write_listing(plan.parts.folder, "blocks", files)
+                whole = pack_path(plan.parts.folder, list(itertools.islice(keys, self.size)))
+                lacking = [alike.keys[plan.name] for alike in unit if plan.name in alike.keys]
+                packs = [pack_path(plan.parts.folder, pack_keys).name for pack_keys in lacking]
+                if not packs:
+                    # the name is empty if an earlier feature file contains the rows
+                    packs = [whole.name if whole.is_file() else ""]
+                files.append(packs)
+            write_listing(plan.parts.folder, self.unit, files)
 
-    bundled = (
-        functools.partial(bundle_units, resources=resources, size=size) if resources.gpus else None
-    )
-    do_missing(
-        functools.partial(
-            describe_units,
-            plans={plan.name: plan for plan in plans},
-            settings=settings,
-            # this count only determines the helpers, so it assumes that all units are missing
-            helpers=resources.helpers(len(bundled(units))) if bundled else 1,
-        ),
-        units,
-        read=lambda unit: None if unit else True,
-        steps=lambda unit: sum(len(alike.records) for alike in unit) * settings.augmentations,
-        label="featurize",
-        finished="blocks are done",
-        step_name="augmentations",
-        bundled=bundled,
-        work=work,
-        resources=resources,
-        begin=begin,
-        cost=functools.partial(_cost, plans={plan.name: plan for plan in plans}, settings=settings),
-    )
+    def rehearse(self, units: Sequence[Unit]) -> None:
+        """Describe the largest images in this process."""
+        records = [record for unit in units for alike in unit for record in alike.records]
+        targets = self._targets(plan.name for plan in self._incomplete(units))
+        describe = functools.partial(time_describing, settings=self.settings, targets=targets)
+        rehearse(records, describe, files=ImageFiles(self.folder / "images.csv"))
 
+    def is_written(self, kept: Sequence[bool | None]) -> bool:
+        """Return whether all feature files are complete, and the facts of their images are known."""
+        complete = all(plan.is_finished() for plan in self.plans)
+        return complete and self.opened.is_settled(self.folder / FACTS_FILE)
 
-def _cost(unit: Unit, *, plans: Mapping[str, StorePlan], settings: FeaturizeSettings) -> float:
-    """Return the seconds of a unit, as the first of its images takes them in this process."""
-    seconds = 0.0
-    for alike in unit:
-        targets = {
-            name: (encoder_of(plans[name].choice, settings), plans[name].view)
-            for name in alike.keys
-        }
-        with contextlib.suppress(ImageError):  # raised in its turn
-            cost = time_describing(alike.records[0], settings=settings, targets=targets)
-            seconds += cost.seconds * len(alike.records)
-    return seconds
+    def write(self, kept: Sequence[bool | None], made: Sequence[None]) -> Failures:
+        """Write the feature files that lack images, remove their packs, and warn of what the images show.
 
-
-def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:
-    """Return how many blocks all shards have finished; None if another process finished all feature files."""
-    missing = {plan.name: plan for plan in plans if not plan.is_finished()}
-    done = sum(
-        all(
-            pack_path(missing[name].parts.folder, keys).is_file()
-            for alike in unit
-            for name, keys in alike.keys.items()
-            if name in missing
+        Returns
+        -------
+        dict of str to str
+            Image id to the reason why it is left out; also in ``RUN/failures.csv``.
+        """
+        failures = dict(self.opened.refused)
+        outcomes: list[StainOutcome] = []
+        fingerprints: dict[str, Fingerprint] = {}
+        for plan in self.plans:
+            if plan.name in self.finished:
+                fingerprints |= self._merge_unless_finished(plan)
+            with open_store(plan.path) as store:
+                failures |= dict(store.header["failures"])
+                outcomes.append(store.stain_outcome())
+            try:
+                remove_tree(plan.parts.folder)
+            except OutputError as error:
+                # harmless: the feature file is complete, and packs are no longer read
+                _log.warning("%s", error)
+        facts = self.opened.settle(
+            self.folder / FACTS_FILE,
+            failed=len(failures) - len(self.opened.refused),
+            fingerprints=fingerprints,
         )
-        for unit in units
-    )
-    return Share(shard, len(shard.select(units)), done, len(units), "blocks") if missing else None
+        self.record.note(flow={**facts.flow})
+        self._report(outcomes)
+        self._write_failures(failures)
+        return failures
 
-
-def _merge(
-    plan: StorePlan,
-    finished: Finished,
-    units: Sequence[Unit],
-    keys: Mapping[str, str],
-    opened: OpenedImages,
-) -> dict[str, Fingerprint]:
-    """Write a feature file from earlier rows and the packs of the units; return the fingerprints in these, by image."""
-    for alike in (alike for unit in units for alike in unit if plan.name in alike.keys):
-        path = pack_path(plan.parts.folder, alike.keys[plan.name])
-        if (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is not None:
-            take_over(finished, path, pack)
-    files = {key: path for key, path in finished.items() if isinstance(path, Path)}
-    whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in files]
-    failed = [
-        (image, text) for image, key in keys.items() if isinstance(text := finished.get(key), str)
-    ]
-    if lacking := len(keys) - len(whole) - len(failed):
-        raise StoreError(
-            f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again"
-        )
-    if plan.parts.begun:
-        plan.parts.hold()
-    described, kept = [keys[record.image_id] for record in whole], dict[str, Fingerprint]()
-    write_store(
-        plan.path,
-        whole,
-        read_rows(
-            files, described, augmentations=plan.augmentations, dim=plan.dim, fingerprints=kept
-        ),
-        keys=keys,
-        contents=opened.unique.sha256,
-        settings=plan.parts.settings,
-        origin=plan.origin,
-        dim=plan.dim,
-        failures=[*opened.refused, *failed],
-    )
-    return {image: kept[key] for image, key in keys.items() if key in kept}
-
-
-def _finish(
-    plans: Sequence[StorePlan],
-    finished: Mapping[str, Finished],
-    units: Sequence[Unit],
-    keys: Mapping[str, Mapping[str, str]],
-    opened: OpenedImages,
-    record: RunRecord,
-    *,
-    stain: str,
-) -> dict[str, str]:
-    """Write the feature files that lack images, remove their packs, and warn of what the images show.
-
-    Returns
-    -------
-    dict of str to str
-        Image id to the reason why it is left out.
-    """
-    failures = dict(opened.refused)
-    outcomes, fingerprints = list[StainOutcome](), dict[str, Fingerprint]()
-    for plan in plans:
+    def _merge_unless_finished(self, plan: StorePlan) -> dict[str, Fingerprint]:
+        """Write a feature file, see `_merge`, unless another process has meanwhile finished it."""
         try:
-            if plan.name in finished:
-                fingerprints |= _merge(plan, finished[plan.name], units, keys[plan.name], opened)
+            return self._merge(plan)
         except (OutputError, OverwrittenError, StoreError):
             if not plan.is_finished():
-                raise  # otherwise another process has meanwhile finished the file and removed its packs
-        with open_store(plan.path) as store:
-            failures |= dict(store.header["failures"])
-            outcomes.append(store.stain_outcome())
-        try:
-            remove_tree(plan.parts.folder)
-        except (
-            OutputError
-        ) as error:  # harmless: the feature file is complete, and packs are no longer read
-            _log.warning("%s", error)
-    lost = len(failures) - len(opened.refused)
-    known = opened.settle(
-        plans[0].path.with_name(FACTS_FILE), failed=lost, fingerprints=fingerprints
-    )
-    record.note(flow={**known.flow})
-    images = opened.unique.dataset.records
-    facts = {image.image_id: (image.label, image.group) for image in images}
-    foreign: dict[str, float] = {}
-    for outcome in outcomes:
-        report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
-        foreign |= {
-            image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()
-        }
-    skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)
-    doubtful = dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful)
-    for text in stain_notes(skipped, doubtful, foreign, images=len(images), stain=stain):
-        _log.warning("%s", text)
-    return failures
+                raise
+            # that process has removed the packs
+            return {}
+
+    def _merge(self, plan: StorePlan) -> dict[str, Fingerprint]:
+        """Write a feature file from earlier rows and packs; return the fingerprints in these, by image."""
+        finished = self.finished[plan.name]
+        keys = self.keys[plan.name]
+        self._take_over_packs(plan)
+        files = {key: path for key, path in finished.items() if isinstance(path, Path)}
+        reasons = {key: reason for key, reason in finished.items() if isinstance(reason, str)}
+        records = [
+            record
+            for record in self.opened.unique.dataset.records
+            if keys[record.image_id] in files
+        ]
+        failed = [(image, reasons[key]) for image, key in keys.items() if key in reasons]
+        missing = len(keys) - len(records) - len(failed)
+        if missing:
+            raise StoreError(
+                f"{plan.path}: {missing} of {len(keys)} images are missing; run the same command again"
+            )
+        if plan.parts.begun:
+            plan.parts.hold()
+        fingerprints: dict[str, Fingerprint] = {}
+        write_store(
+            plan.path,
+            records,
+            read_rows(
+                files,
+                [keys[record.image_id] for record in records],
+                augmentations=plan.augmentations,
+                dim=plan.dim,
+                fingerprints=fingerprints,
+            ),
+            keys=keys,
+            contents=self.opened.unique.sha256,
+            settings=plan.parts.settings,
+            origin=plan.origin,
+            dim=plan.dim,
+            failures=[*self.opened.refused, *failed],
+        )
+        return {image: fingerprints[key] for image, key in keys.items() if key in fingerprints}
+
+    def _take_over_packs(self, plan: StorePlan) -> None:
+        """Add the packs of the blocks, which this process or another wrote, to what is finished."""
+        for unit in self.blocks:
+            for alike in unit:
+                if plan.name not in alike.keys:
+                    continue
+                path = pack_path(plan.parts.folder, alike.keys[plan.name])
+                pack = read_kept(path, augmentations=plan.augmentations, dim=plan.dim)
+                if pack is not None:
+                    take_over(self.finished[plan.name], path, pack)
+
+    def _report(self, outcomes: Sequence[StainOutcome]) -> None:
+        """Warn of what the pixels and the stains of the images show."""
+        images = self.opened.unique.dataset.records
+        facts = {image.image_id: (image.label, image.group) for image in images}
+        foreign: dict[str, float] = {}
+        for outcome in outcomes:
+            report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
+            for image, share in outcome.foreign.items():
+                foreign[image] = max(share, foreign.get(image, 0.0))
+        skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)
+        doubtful = dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful)
+        notes = stain_notes(
+            skipped, doubtful, foreign, images=len(images), stain=self.settings.stain
+        )
+        for note in notes:
+            _log.warning("%s", note)
+
+    @property
+    def _failures_file(self) -> Path:
+        return self.run / "failures.csv"
+
+    def _write_failures(self, failures: Mapping[str, str]) -> None:
+        """Write the list of images that are left out, or remove an earlier one if there are none."""
+        if not failures and not self._failures_file.exists():
+            return
+        paths = {image.image_id: str(image.path) for image in self.opened.source.records}
+        rows = [(image, paths.get(image, ""), reason) for image, reason in failures.items()]
+        write_or_remove(self._failures_file, ("image_id", "path", "error"), rows)

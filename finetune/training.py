@@ -73,6 +73,7 @@ class CnnTraining(Training):
     tensorboard: bool
 
     unit: ClassVar[str] = "folds"
+    finished_clause: ClassVar[str] = "folds are trained"
     step_name: ClassVar[str] = "epochs"
     command: ClassVar[str] = "finetune"
 
@@ -84,7 +85,7 @@ class CnnTraining(Training):
         InputError
             A fold cannot be trained, see `fit_batch_size`, or has no images to validate.
         """
-        settings = fit_batch_size(self.settings, self._units(self.networks, workers=1))
+        settings = fit_batch_size(self.settings, self._folds(self.networks, workers=1))
         return replace(self, settings=settings, notes=(*self.notes, *self.banners()))
 
     @functools.cached_property
@@ -101,7 +102,7 @@ class CnnTraining(Training):
             "backend": prepare_backend(),
         }
 
-    def folder(self) -> FolderSettings:
+    def folder_settings(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         return FolderSettings(
@@ -113,24 +114,27 @@ class CnnTraining(Training):
             otherwise=Message("another {name} or {out}"),
         )
 
-    def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return the resources of the folds. A folder that was begun continues with the same number of threads."""
-        begun, folds = folder.begun_with("threads"), len(self.plan.folds)
-        resources = work.training(
-            folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1
-        )
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """The resources of the folds. A folder that was begun continues with the same number of threads."""
+        recorded = self.checked_folder.begun_with("threads")
+        begun = None
+        if recorded is not None:
+            begun = int(recorded) if recorded.isdecimal() else 1
+        resources = self.work.training(len(self.plan.folds), begun=begun)
         if resources.threads and resources.threads > 1:
             text = (
                 "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
             )
-            _log.info(text, folder.folder.name, resources.threads)
+            _log.info(text, self.folder.name, resources.threads)
         return resources
 
-    def units(self, folder: Path, resources: Resources) -> Sequence[FoldUnit]:
+    def make_units(self) -> Sequence[FoldUnit]:
         """Return all folds."""
-        return self._units(folder, workers=resources.helpers(len(self.plan.folds)))
+        workers = self.resources.helpers(len(self.plan.folds))
+        return self._folds(self.folder, workers=workers)
 
-    train = staticmethod(train_fold)
+    do = staticmethod(train_fold)
     read = staticmethod(read_fold)
     finish = write_outputs
 
@@ -154,7 +158,7 @@ class CnnTraining(Training):
             )
         return notes
 
-    def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
+    def _folds(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         records, settings, classes = self.dataset.records, self.settings, self.dataset.classes
         position = {record.image_id: number for number, record in enumerate(records)}
         labels = tuple(classes.index(record.label or "") for record in records)
@@ -312,13 +316,14 @@ def finetune(
     config = {"out": str(run), **chosen, "tensorboard": tensorboard}
     with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
+        skip_errors = work.skip_errors
         opened = selection.open(
             cache=folder / "images.csv",
             stain=settings.stain,
             colours="stain" in settings.augmentations,
             colours_off=Message("no {augmentations:stain}"),
             needs=(settings.rule,),
-            skip_errors=work.skip_errors,
+            skip_errors=skip_errors,
             keep_refused=True,
         )
         view.check(opened.unique.dataset.classes)
@@ -337,7 +342,7 @@ def finetune(
             settings,
             digest=opened.unique.digest,
             folder=folder,
-            skip_errors=work.skip_errors,
+            skip_errors=skip_errors,
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
@@ -360,7 +365,7 @@ def finetune(
                 images=known_images,
                 view=view,
                 notes=remarks,
-                overwrite=work.overwrite,
+                work=work,
                 networks=folder,
                 dataset=dataset,
                 bank=bank,

@@ -16,19 +16,14 @@ from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
 from ..core.jobs import (
     Ticker,
-    Work,
-    ask_workers,
-    do_missing,
     key_of,
-    network_resources,
     read_pack,
     write_pack,
 )
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
-from ..featurize import rehearse
 from .boosted import BoostedModel
-from .model import Model, ModelFile, load_alike, packages_of
+from .model import Model, ModelFile, load_alike
 from .records import PARAMETERS
 
 _log = logging.getLogger(__name__)
@@ -112,9 +107,6 @@ def _names_beside(model: Path | None) -> dict[str, str]:
 _KIND = "prediction 4"
 """Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
-_GPU_BLOCK = 32
-"""Smallest number of images in a unit of work on a GPU."""
-
 
 class Prediction(NamedTuple):
     """The prediction of one image.
@@ -148,8 +140,6 @@ class Predicted(NamedTuple):
         The model file.
     sha256 : str
         Checksum of the model file.
-    missing : int
-        Number of images whose predictions were not saved by an earlier command.
     """
 
     records: Sequence[ImageRecord]
@@ -157,7 +147,6 @@ class Predicted(NamedTuple):
     bundle: BundleFacts
     model: Path
     sha256: str
-    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -315,75 +304,3 @@ def image_units(
         }
         units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
     return units
-
-
-def predict_missing(
-    units: Sequence[ImageUnit],
-    *,
-    file: ModelFile,
-    model: Model,
-    folder: Path,
-    work: Work,
-    lasting: bool,
-) -> tuple[dict[str, Prediction | str], int]:
-    """Predict the images whose predictions are not saved yet, and save them until the table is complete.
-
-    If they are `lasting`, those of all other images are removed.
-
-    Returns
-    -------
-    results : dict of str to Prediction or str
-        Image id to the prediction, or to the reason why the image cannot be used; in the order of the units. Empty with
-        `Work.checks` if one is missing.
-    missing : int
-        Number of images whose predictions were not saved.
-
-    Raises
-    ------
-    OutputError
-        Predictions cannot be saved.
-    ImageError
-        An image cannot be used and `Work.skip_errors` is False. Finished blocks stay saved.
-    """
-    saved = read_kept(folder)
-    resources = network_resources(work.jobs, on_keras=model.on_keras)
-    # a GPU needs several images in a block, so that the next ones are prepared while it computes
-    size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
-    lacking = [unit.record for unit in units if unit.key not in saved]
-    missing = len(lacking)
-    if work.checks and isinstance(
-        model, BoostedModel
-    ):  # `submit` asks for the memory that this process takes
-        rehearse(lacking, model.seconds)
-    helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
-    _, blocks = do_missing(
-        PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),
-        units,
-        read=lambda unit: saved.get(unit.key),
-        steps=lambda unit: model.steps,
-        label="predict",
-        finished="images are predicted",
-        step_name=model.step_name,
-        bundled=lambda units: [
-            tuple(units[start : start + size]) for start in range(0, len(units), size)
-        ],
-        work=work,
-        resources=resources,
-        cost=(lambda unit: model.seconds(unit.record)) if isinstance(model, BoostedModel) else None,
-        begin=lambda: (
-            work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model))
-        ),
-    )
-    if work.checks and missing:
-        return {}, missing
-    predicted = {image: result for block in blocks for image, result in block.items()}
-    results = {
-        unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key]
-        for unit in units
-    }
-    keys = {unit.key: results[unit.record.image_id] for unit in units}
-    if lasting and not work.checks and (missing or saved.keys() - keys.keys()):
-        earlier = set(folder.glob("*.npz"))
-        for path in earlier - {keep(folder, keys)}:
-            path.unlink(missing_ok=True)
-    return results, missing

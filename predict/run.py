@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import math
 import os
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..core import (
     BundleError,
@@ -25,12 +29,18 @@ from ..core import (
 )
 from ..core.formats import file_sha256
 from ..core.jobs import (
+    Computation,
+    Resources,
+    Ticker,
     UnderWayError,
     Work,
+    compute,
+    cpu_resources,
     ensure_folder,
     in_turn,
     key_of,
     named_files,
+    network_resources,
     refuse_among,
     refuse_overwriting,
     remove_leftovers,
@@ -38,13 +48,17 @@ from ..core.jobs import (
 )
 from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord, record_of_table, record_table
-from ..data import Finding, walk_files
-from ..featurize import files_of
-from .model import find_bundle, ready_model
-from .outputs import PredictResult, failures_of, tabulate, write_outputs
-from .predicted import Predicted, image_units, predict_missing
+from ..data import Finding, ImageRecord, walk_files
+from ..featurize import files_of, rehearse
+from .boosted import BoostedModel
+from .model import Model, ModelFile, find_bundle, packages_of, ready_model
+from .outputs import PredictResult, Tabulated, failures_of, tabulate, write_outputs
+from .predicted import ImageUnit, PredictBlock, Predicted, Prediction, image_units, keep, read_kept
 from .records import advised, check_sizes, new_images
-from .settings import PredictSettings, choose_point
+from .settings import OperatingPoint, PredictSettings, choose_point
+
+_GPU_BLOCK = 32
+"""Smallest number of images in a unit of work on a GPU."""
 
 
 class _Inputs(NamedTuple):
@@ -54,6 +68,151 @@ class _Inputs(NamedTuple):
     images: tuple[Path, ...]
     features: tuple[Path, ...]
     weights: tuple[str, ...]
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The inputs as options."""
+        config: dict[str, object] = {
+            "model": str(self.model),
+            "images": list(map(str, self.images)),
+            "weights": list(self.weights),
+        }
+        if self.features:
+            config["features"] = list(map(str, self.features))
+        return config
+
+    def check(self, settings: PredictSettings) -> None:
+        """Refuse inputs and settings that cannot be combined."""
+        if self.features and self.images:
+            raise InputError(
+                "{features} {}: replaces images; leave out {}", self.features[0], self.images[0]
+            )
+        if not self.features and not self.images:
+            raise InputError(Message("give {images}, or embeddings as {features}"))
+        if self.features and self.weights:
+            raise InputError(
+                "{weights} {}: embeddings are made already; leave it out", self.weights[0]
+            )
+        if self.features and settings.html is not None:
+            raise InputError(
+                Message("{html}: the prediction report needs images; leave it out with embeddings")
+            )
+
+
+class _Earlier(NamedTuple):
+    """What earlier calls left at the outputs.
+
+    Attributes
+    ----------
+    written : dict of str to list of str
+        Of each output the keys of its content, of which it has several until it is complete.
+    empty : list of str
+        Folders that were empty.
+    goes_on : bool
+        Whether the last call had the same options and did not end.
+    overwrote : bool
+        Whether that call was to replace what was there, as this one then is.
+    """
+
+    written: dict[str, list[str]]
+    empty: list[str]
+    goes_on: bool
+    overwrote: bool
+
+    @classmethod
+    def of(cls, table: Path, config: Mapping[str, object]) -> _Earlier:
+        """Read the record beside a table."""
+        record = record_of_table(table)
+        notes = record["notes"]
+        goes_on = record.get("config") == config and record.get("status") != "ok"
+        overwrote = goes_on and record.get("overwrite") is True
+        return cls(notes["written"], notes["empty"], goes_on, overwrote)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The outputs of a prediction.
+
+    Attributes
+    ----------
+    paths : dict of str to Path
+        The table as ``out``, and the report as ``html`` if it is asked for.
+    overwrite : bool
+        Whether outputs that this command did not write are replaced.
+    ours : mapping
+        Name of an output to the keys of content that this command may have written there.
+    """
+
+    paths: Mapping[str, Path]
+    overwrite: bool
+    ours: Mapping[str, Sequence[str]]
+
+    @property
+    def table(self) -> Path:
+        """The table of predictions."""
+        return self.paths["out"]
+
+    @property
+    def html(self) -> Path | None:
+        """The report."""
+        return self.paths.get("html")
+
+    @property
+    def parts(self) -> Path:
+        """The folder of predictions that are kept until the table is complete."""
+        return self.table.with_name(f"{self.table.name}.parts")
+
+    def name(self, path: Path) -> str:
+        """Return the name of an output, which is its path from the folder of the table."""
+        return os.path.relpath(path, self.table.parent)
+
+    def check(self, inputs: _Inputs) -> Path:
+        """Refuse to overwrite inputs, and outputs of others; create their folders, and return the model file."""
+        self._refuse_others()
+        record = self.table.with_name(f"{self.table.name}.run.json")
+        companions = [record, failures_of(self.table)]
+        bundle = find_bundle(inputs.model)
+        inputs_read = [
+            bundle,
+            *inputs.images,
+            *files_of(inputs.features),
+            *named_files(inputs.weights),
+        ]
+        for name, path in self.paths.items():
+            written = [path]
+            if name == "out":
+                written += companions
+            refuse_overwriting(written, inputs_read, name=name)
+            if not record.exists():
+                # otherwise an earlier call of this command wrote them
+                refuse_among(path, inputs.images, name=name)
+        for path in self.paths.values():
+            ensure_folder(path.parent)
+        return bundle
+
+    def _refuse_others(self) -> None:
+        """Refuse outputs that exist and that this command did not write, or that were changed since."""
+        table = self.table
+        if (
+            table.name in self.ours
+            and table.is_file()
+            and file_sha256(table) not in self.ours[table.name]
+        ):
+            raise OutputError(
+                "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once",
+                table,
+            )
+        for name, path in self.paths.items():
+            if name != "out" and path.absolute() == table.absolute():
+                raise InputError(
+                    "{} {}: is the table of {out}; give the report another name",
+                    Parameter(name),
+                    path,
+                )
+            if path.exists() and not self.overwrite and self.name(path) not in self.ours:
+                raise OutputError(
+                    "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
+                )
 
 
 def predict(
@@ -101,58 +260,53 @@ def predict(
     ImageError
         An image cannot be decoded or used. Finished blocks stay saved.
     """
-    settings, work = settings or PredictSettings(), work or Work()
+    settings = settings or PredictSettings()
+    work = work or Work()
     inputs = _Inputs(
         converted(model, "model", Path),
         converted(images, "images", tuple[Path, ...]),
         converted(features, "features", tuple[Path, ...]),
         converted(weights, "weights", tuple[str, ...]),
     )
-    _check_inputs(inputs, settings, work)
-    outputs = {"out": converted(out, "out", Path)}
+    inputs.check(settings)
+    replaces = work.overwrite
+    if settings.update and replaces:
+        raise InputError(
+            Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
+        )
+    work.refuse_shard(
+        "{shard} {}: a table of predictions has no shards; give one to each part of the images"
+    )
+    paths = {"out": converted(out, "out", Path)}
     if settings.html is not None:
-        outputs["html"] = settings.html
-    table = outputs["out"]
-    config: dict[str, object] = {
-        "model": str(inputs.model),
-        "images": list(map(str, inputs.images)),
-        "weights": list(inputs.weights),
-    }
-    if inputs.features:
-        config["features"] = list(map(str, inputs.features))
-    config |= {"out": str(table), **plain_options(settings, work)}
-    parts = table.with_name(f"{table.name}.parts")
+        paths["html"] = settings.html
+    table = paths["out"]
+    config = {**inputs.config, "out": str(table), **plain_options(settings, work)}
     with contextlib.ExitStack() as stack:
-        if (
-            settings.update
-            and not work.checks
-            and not stack.enter_context(in_turn(parts, seconds=0))
-        ):
-            raise UnderWayError(
-                "{}: another {update} works on it at this moment; let it end", table
-            )
-        earlier = record_of_table(table)
-        # what calls tell later ones, however they end: of each output the keys of its content, of which it has several
-        # until it is whole, and the folders that were empty
-        written, known = (earlier["notes"][name] for name in ("written", "empty"))
-        begun = earlier.get("config") == config and earlier.get("status") != "ok"
-        overwrite = work.overwrite or (begun and earlier.get("overwrite") is True)
-        ours = written if (begun or settings.update) and not overwrite else {}
-        bundle = _check_outputs(outputs, inputs, overwrite=overwrite, ours=ours)
-        empty = [path for path in inputs.images if settings.update and _is_empty(path)]
+        if settings.update and not work.checks:
+            stack.enter_context(_only_update(table))
+        earlier = _Earlier.of(table, config)
+        overwrite = replaces or earlier.overwrote
+        ours: Mapping[str, Sequence[str]] = {}
+        if (earlier.goes_on or settings.update) and not overwrite:
+            ours = earlier.written
+        outputs = _Outputs(paths, overwrite, ours)
+        bundle = outputs.check(inputs)
+        empty = []
+        if settings.update:
+            empty = [path for path in inputs.images if _is_empty(path)]
         if empty and len(empty) == len(inputs.images):
             return PredictResult(table, 0, {}, (), (), unchanged=True)
-        lost = [path for path in empty if table.exists() and str(path.absolute()) not in known]
-        if lost:
-            raise InputError(
-                "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
-                lost[0],
-            )
+        _check_empty(empty, table, earlier)
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
-        notes = {"written": written, "empty": known}
         record = stack.enter_context(
             record_table(
-                table, command="predict", config=config, work=work, overwrite=overwrite, notes=notes
+                table,
+                command="predict",
+                config=config,
+                work=work,
+                overwrite=overwrite,
+                notes={"written": earlier.written, "empty": earlier.empty},
             )
         )
         stack.enter_context(advised())
@@ -163,58 +317,29 @@ def predict(
             sensitivity=settings.sensitivity,
             bundle=bundle,
         )
+        call = _Call(inputs, outputs, settings, work, record, earlier, point, empty)
+        prediction: TablePrediction
         if inputs.features:
-            predicted = _predict_features(bundle, inputs, settings, record)
+            prediction = EmbeddingPrediction.open(call, bundle)
         else:
-            predicted = _predict_images(
-                bundle, inputs, outputs, settings, work, parts=parts, record=record
+            prediction = ImagePrediction.open(call, bundle)
+        computed = compute(prediction, work)
+        if computed.result is not None:
+            return computed.result
+        return PredictResult(
+            table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
+        )
+
+
+@contextlib.contextmanager
+def _only_update(table: Path) -> Iterator[None]:
+    """Refuse to update a table while another call does."""
+    with in_turn(table.with_name(f"{table.name}.parts"), seconds=0) as alone:
+        if not alone:
+            raise UnderWayError(
+                "{}: another {update} works on it at this moment; let it end", table
             )
-        if work.checks and (predicted.missing or not settings.update):
-            return PredictResult(table, len(predicted.records), {}, (), ())
-        shown = tabulate(predicted, settings=settings, point=point)
-        images = record.content["notes"].get("images_sha256")
-        told = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
-        new = {
-            os.path.relpath(path, table.parent): [key_of("report 1", told=told)]
-            for path in outputs.values()
-        }
-        new[table.name] = [shown.table.sha256]
-        record.note(empty=[str(path.absolute()) for path in empty])
-        whole = written | new == written and all(path.exists() for path in outputs.values())
-        problems = predicted.missing or shown.failures or failures_of(table).exists()
-        unchanged = settings.update and whole and not problems
-        if unchanged or work.checks:
-            return PredictResult(table, len(predicted.records), {}, (), (), unchanged=unchanged)
-        if (
-            settings.update and shown.failures and not shown.table.records
-        ):  # as after a fault of the disk
-            first = next(iter(shown.failures.values()))
-            raise ImageError(
-                f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
-            )
-        record.note(
-            written=written
-            | {name: sorted({*written.get(name, []), *keys}) for name, keys in new.items()}
-        )
-        record.save()
-        result = write_outputs(
-            table,
-            shown,
-            predicted,
-            html=settings.html,
-            overwrite=overwrite,
-            known=ours.get(table.name, ()),
-        )
-        if not settings.update:
-            set_aside(parts)
-        record.note(
-            written=written | new,
-            predicted=result.images,
-            failures=len(result.failures),
-            trained=result.trained,
-            called=result.called,
-        )
-    return result
+        yield
 
 
 def _is_empty(path: Path) -> bool:
@@ -223,119 +348,365 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(walk_files(path, findings)) and not findings
 
 
-def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> None:
-    """Refuse inputs and options that cannot be combined."""
-    images, features, weights = inputs.images, inputs.features, inputs.weights
-    if features and images:
-        raise InputError("{features} {}: replaces images; leave out {}", features[0], images[0])
-    if not features and not images:
-        raise InputError(Message("give {images}, or embeddings as {features}"))
-    if features and weights:
-        raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
-    if features and settings.html is not None:
-        raise InputError(
-            Message("{html}: the prediction report needs images; leave it out with embeddings")
-        )
-    if settings.update and work.overwrite:
-        raise InputError(
-            Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
-        )
-    if work.shard is not None:
-        raise InputError(
-            "{shard} {}: a table of predictions has no shards; give one to each part of the images",
-            work.shard,
-        )
-
-
-def _check_outputs(
-    outputs: Mapping[str, Path],
-    inputs: _Inputs,
-    *,
-    overwrite: bool,
-    ours: Mapping[str, Sequence[str]],
-) -> Path:
-    """Refuse to overwrite inputs, and outputs that are not `ours`; create their folders, and return the model file."""
-    table = outputs["out"]
-    companions = [table.with_name(f"{table.name}.run.json"), failures_of(table)]
-    if table.name in ours and table.is_file() and file_sha256(table) not in ours[table.name]:
-        raise OutputError(
-            "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once", table
-        )
-    for name, path in outputs.items():
-        if name != "out" and path.absolute() == table.absolute():
+def _check_empty(empty: Sequence[Path], table: Path, earlier: _Earlier) -> None:
+    """Refuse a folder that has become empty, as the folder of a disk that is not mounted."""
+    for path in empty:
+        if table.exists() and str(path.absolute()) not in earlier.empty:
             raise InputError(
-                "{} {}: is the table of {out}; give the report another name", Parameter(name), path
+                "{images} {}: is empty, so its rows would go; mount its disk or leave it out", path
             )
-        if path.exists() and not overwrite and os.path.relpath(path, table.parent) not in ours:
-            raise OutputError(
-                "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
+
+
+class _Call(NamedTuple):
+    """What a prediction needs of the call: inputs and outputs, how it is done, and its record.
+
+    Attributes
+    ----------
+    inputs : _Inputs
+    outputs : _Outputs
+    settings : PredictSettings
+    work : Work
+    record : RunRecord
+    earlier : _Earlier
+    point : OperatingPoint or None
+        Operating point from which an image is predicted positive.
+    empty : sequence of Path
+        Folders of the inputs that are empty.
+    """
+
+    inputs: _Inputs
+    outputs: _Outputs
+    settings: PredictSettings
+    work: Work
+    record: RunRecord
+    earlier: _Earlier
+    point: OperatingPoint | None
+    empty: Sequence[Path]
+
+
+Predictions = dict[str, Prediction | str]
+"""Image id to the prediction, or to the reason why the image cannot be used."""
+
+
+@dataclass
+class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictResult]):
+    """A table of predictions, with its list of failures and its report.
+
+    Attributes
+    ----------
+    call : _Call
+    records : sequence of ImageRecord
+        In the order of the table.
+    """
+
+    call: _Call
+    records: Sequence[ImageRecord]
+
+    label = "predict"
+    unit: ClassVar[str] = "images"
+    finished_clause: ClassVar[str] = "images are predicted"
+
+    @property
+    def rewrites(self) -> bool:  # type: ignore[override]
+        """Whether the outputs are written again although nothing has changed."""
+        return not self.call.settings.update
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the table."""
+        return self.call.outputs.table.parent
+
+    def discard(self) -> None:
+        """Set aside kept predictions."""
+        set_aside(self.call.outputs.parts)
+
+    @abstractmethod
+    def predicted(
+        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
+    ) -> Predicted:
+        """Return the predictions of all images."""
+
+    def is_written(self, kept: Sequence[Prediction | None]) -> bool:
+        """Return whether the outputs are those of an update, and no image was left out."""
+        if self.rewrites:
+            return False
+        predicted = self.predicted(kept, ())
+        shown = self._tabulate(predicted)
+        outputs = self.call.outputs
+        written = self.call.earlier.written
+        same = written | self._content_keys(predicted, shown) == written
+        complete = same and all(path.exists() for path in outputs.paths.values())
+        return complete and not shown.failures and not failures_of(outputs.table).exists()
+
+    def _tabulate(self, predicted: Predicted) -> Tabulated:
+        """Return all that the outputs show, and record the folders that were empty."""
+        shown = tabulate(predicted, settings=self.call.settings, point=self.call.point)
+        self.call.record.note(empty=[str(path.absolute()) for path in self.call.empty])
+        return shown
+
+    def _content_keys(self, predicted: Predicted, shown: Tabulated) -> dict[str, list[str]]:
+        """Return the name of each output with the key of what it shows."""
+        outputs = self.call.outputs
+        images = self.call.record.content["notes"].get("images_sha256")
+        content = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
+        keys = {
+            outputs.name(path): [key_of("report 1", told=content)]
+            for path in outputs.paths.values()
+        }
+        keys[outputs.table.name] = [shown.table.sha256]
+        return keys
+
+    def write(
+        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
+    ) -> PredictResult:
+        """Write the table, its failures and its report."""
+        settings, outputs, record = self.call.settings, self.call.outputs, self.call.record
+        predicted = self.predicted(kept, made)
+        if settings.update:
+            self.tidy(predicted)
+        shown = self._tabulate(predicted)
+        if settings.update and shown.failures and not shown.table.records:
+            # as after a fault of the disk
+            first = next(iter(shown.failures.values()))
+            raise ImageError(
+                f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
             )
-    bundle = find_bundle(inputs.model)
-    inputs_read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
-    for name, path in outputs.items():
-        refuse_overwriting([path, *(companions if name == "out" else ())], inputs_read, name=name)
-        if not companions[0].exists():  # otherwise an earlier call of this command wrote them
-            refuse_among(path, inputs.images, name=name)
-    for path in outputs.values():
-        ensure_folder(path.parent)
-    return bundle
-
-
-def _predict_features(
-    bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord
-) -> Predicted:
-    """Predict embeddings all at once in this process, which takes only seconds."""
-    from .embedded import embeddings_digest, load_embedded, predict_embedded
-
-    models, embeddings = load_embedded(bundle, inputs.features)
-    _check_temperature(bundle, models, settings)
-    predicted = Predicted(
-        *predict_embedded(models, embeddings), models, bundle, file_sha256(bundle)
-    )
-    record.note(
-        model_sha256=predicted.sha256,
-        features_sha256=embeddings_digest(embeddings),
-        images=len(predicted.records),
-    )
-    return predicted
-
-
-def _predict_images(
-    bundle: Path,
-    inputs: _Inputs,
-    outputs: Mapping[str, Path],
-    settings: PredictSettings,
-    work: Work,
-    *,
-    parts: Path,
-    record: RunRecord,
-) -> Predicted:
-    """Predict the images whose predictions are not saved in the folder `parts`."""
-    file, model = ready_model(bundle, inputs.weights)
-    _check_temperature(bundle, model.bundle, settings)
-    records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
-    for name, path in outputs.items():
-        refuse_overwriting(
-            [path], [*named_files(file.weights), *(image.path for image in records)], name=name
+        # until all outputs are written, each may have its earlier content or the new one
+        written = self.call.earlier.written
+        keys = self._content_keys(predicted, shown)
+        both = {name: sorted({*written.get(name, []), *new}) for name, new in keys.items()}
+        record.note(written=written | both)
+        record.save()
+        result = write_outputs(
+            outputs.table,
+            shown,
+            predicted,
+            html=settings.html,
+            overwrite=outputs.overwrite,
+            known=outputs.ours.get(outputs.table.name, ()),
         )
-    usable, refused = check_sizes(
-        records, model=model, mpp=settings.mpp, skip_errors=work.skip_errors
-    )
-    units = image_units(usable, file=file, model=model)
-    contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
-    digest = hashlib.sha256(contents.encode()).hexdigest()
-    record.note(model_sha256=file.sha256, images_sha256=digest, images=len(units))
-    if model.precisions:
-        record.note(precisions=model.precisions)
-    if work.overwrite:
-        set_aside(parts)
-    remove_leftovers(parts)
-    results, missing = predict_missing(
-        units, file=file, model=model, folder=parts, work=work, lasting=settings.update
-    )
-    return Predicted(
-        usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256, missing
-    )
+        if not settings.update:
+            set_aside(outputs.parts)
+        record.note(
+            written=written | keys,
+            predicted=result.images,
+            failures=len(result.failures),
+            trained=result.trained,
+            called=result.called,
+        )
+        return result
+
+    def tidy(self, predicted: Predicted) -> None:
+        """Keep the predictions of these images for the next update, and no others."""
+
+
+@dataclass
+class EmbeddingPrediction(TablePrediction):
+    """Predictions of embeddings, all at once in this process, which takes only seconds.
+
+    Attributes
+    ----------
+    results : Predicted
+    """
+
+    results: Predicted
+
+    step_name: ClassVar[str] = "images"
+
+    @classmethod
+    def open(cls, call: _Call, bundle: Path) -> EmbeddingPrediction:
+        """Load the models and the embeddings, and predict.
+
+        Raises
+        ------
+        InputError
+            The embeddings do not fit the model.
+        """
+        from .embedded import embeddings_digest, load_embedded, predict_embedded
+
+        models, embeddings = load_embedded(bundle, call.inputs.features)
+        _check_temperature(bundle, models, call.settings)
+        records, predictions = predict_embedded(models, embeddings)
+        results = Predicted(records, predictions, models, bundle, file_sha256(bundle))
+        call.record.note(
+            model_sha256=results.sha256,
+            features_sha256=embeddings_digest(embeddings),
+            images=len(records),
+        )
+        return cls(call, records, results)
+
+    def units(self, *, merges: bool) -> Sequence[ImageUnit]:
+        """Return nothing, since nothing is worth being kept."""
+        return ()
+
+    def read(self, unit: ImageUnit) -> Prediction | None:
+        """Return None, since nothing is kept."""
+        return None
+
+    @property
+    def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Predictions]:
+        """Does nothing, since there are no units."""
+        return lambda units, ticker: {}
+
+    @property
+    def resources(self) -> Resources:
+        """One process, which is this one."""
+        return cpu_resources(1)
+
+    def predicted(
+        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
+    ) -> Predicted:
+        """Return all predictions."""
+        return self.results
+
+
+@dataclass
+class ImagePrediction(TablePrediction):
+    """Predictions of images, in blocks that are kept until the table is complete.
+
+    Attributes
+    ----------
+    file : ModelFile
+    model : Model
+    refused : dict of str to str
+        Images that cannot be used, as their headers show, with the reason.
+    block : PredictBlock
+        Predicts some images in any process.
+    saved : dict of str to Prediction
+        The predictions that earlier calls kept, by key.
+    """
+
+    file: ModelFile
+    model: Model
+    refused: dict[str, str]
+    block: PredictBlock
+    saved: dict[str, Prediction] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, call: _Call, bundle: Path) -> ImagePrediction:
+        """Load the model with its networks, and read the headers of the images.
+
+        Raises
+        ------
+        BundleError, WeightsError, InputError, ImageError
+            See `predict`.
+        """
+        file, model = ready_model(bundle, call.inputs.weights)
+        _check_temperature(bundle, model.bundle, call.settings)
+        records = new_images(
+            call.inputs.images, reading=model.bundle.reading, classes=model.bundle.classes
+        )
+        for name, path in call.outputs.paths.items():
+            refuse_overwriting(
+                [path],
+                [*named_files(file.weights), *(image.path for image in records)],
+                name=name,
+            )
+        block = PredictBlock(
+            file, model.computed_by, call.outputs.parts, skip_errors=call.work.skip_errors
+        )
+        usable, refused = check_sizes(
+            records, model=model, mpp=call.settings.mpp, skip_errors=block.skip_errors
+        )
+        return cls(call, usable, file, model, dict(refused), block)
+
+    @property
+    def step_name(self) -> str:  # type: ignore[override]
+        """The steps of the model for an image."""
+        return self.model.step_name
+
+    def prepare(self) -> None:
+        """Remove what interrupted processes left."""
+        remove_leftovers(self.call.outputs.parts)
+
+    def units(self, *, merges: bool) -> Sequence[ImageUnit]:
+        """Return the images with the keys of their predictions."""
+        units = self._units
+        contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
+        digest = hashlib.sha256(contents.encode()).hexdigest()
+        record = self.call.record
+        record.note(model_sha256=self.file.sha256, images_sha256=digest, images=len(units))
+        if self.model.precisions:
+            record.note(precisions=self.model.precisions)
+        self.saved = read_kept(self.call.outputs.parts)
+        return units
+
+    @functools.cached_property
+    def _units(self) -> list[ImageUnit]:
+        return image_units(self.records, file=self.file, model=self.model)
+
+    def read(self, unit: ImageUnit) -> Prediction | None:
+        """Return the kept prediction of an image."""
+        return self.saved.get(unit.key)
+
+    @property
+    def do(self) -> PredictBlock:
+        """Predicts some images, and keeps the predictions."""
+        if not self.resources.gpus:
+            return self.block
+        missing = sum(unit.key not in self.saved for unit in self._units)
+        return replace(self.block, helpers=self.resources.helpers(math.ceil(missing / self._size)))
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """Processes of a thread each, or one for each GPU."""
+        return network_resources(self.call.work.jobs, on_keras=self.model.on_keras)
+
+    @property
+    def _size(self) -> int:
+        """Number of images in a block; a GPU needs several, so that the next are prepared while it computes."""
+        if self.resources.gpus:
+            return max(self.model.images_per_block, _GPU_BLOCK)
+        return self.model.images_per_block
+
+    def steps(self, unit: ImageUnit) -> int:
+        """Return the number of steps of an image."""
+        return self.model.steps
+
+    def bundles(self, units: Sequence[ImageUnit]) -> Sequence[tuple[ImageUnit, ...]]:
+        """Return images in blocks."""
+        size = self._size
+        return [tuple(units[start : start + size]) for start in range(0, len(units), size)]
+
+    def seconds(self, unit: ImageUnit) -> float | None:
+        """Measure the seconds of an image, if the model is one of features."""
+        if isinstance(self.model, BoostedModel):
+            return self.model.seconds(unit.record)
+        return None
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that predict."""
+        return packages_of(self.model)
+
+    def rehearse(self, units: Sequence[ImageUnit]) -> None:
+        """Predict the largest images in this process."""
+        if isinstance(self.model, BoostedModel):
+            rehearse([unit.record for unit in units], self.model.seconds)
+
+    def predicted(
+        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
+    ) -> Predicted:
+        """Return the predictions of all images, refused ones first, as the reasons why they cannot be used."""
+        results: Predictions = dict(self.refused)
+        new = {image: result for block in made for image, result in block.items()}
+        for unit, prediction in zip(self._units, kept, strict=True):
+            image = unit.record.image_id
+            if prediction is None:
+                results[image] = new[image]
+            else:
+                results[image] = prediction
+        return Predicted(self.records, results, self.model.bundle, self.file.path, self.file.sha256)
+
+    def tidy(self, predicted: Predicted) -> None:
+        """Keep the predictions of these images in one file for the next update, and no others."""
+        keys = {unit.key: predicted.results[unit.record.image_id] for unit in self._units}
+        if self.saved.keys() == keys.keys():
+            return
+        folder = self.call.outputs.parts
+        earlier = set(folder.glob("*.npz"))
+        for path in earlier - {keep(folder, keys)}:
+            path.unlink(missing_ok=True)
 
 
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:

@@ -7,10 +7,10 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ...core import (
     ImageError,
@@ -23,14 +23,16 @@ from ...core import (
     converted,
     plain_options,
 )
-from ...core.formats import file_sha256
+from ...core.formats import file_sha256, read_cells
 from ...core.jobs import (
+    Computation,
+    Resources,
     Work,
-    ask_workers,
+    compute_all,
     cpu_resources,
-    do_missing,
     key_of,
     refuse_overwriting,
+    set_aside,
     write_or_remove,
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
@@ -38,6 +40,7 @@ from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
 from ...predict import (
     Model,
+    ModelFile,
     advised,
     check_sizes,
     find_bundle,
@@ -73,6 +76,8 @@ class ExplainResult(NamedTuple):
         Images that could not be used; also in ``failures.csv``.
     banners : tuple of str
         Warnings that every reader must see.
+    unchanged : bool
+        With `Work.checks`, whether there is nothing to do.
     """
 
     folder: Path
@@ -80,6 +85,7 @@ class ExplainResult(NamedTuple):
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
+    unchanged: bool = False
 
 
 def explain(
@@ -115,7 +121,7 @@ def explain(
     Returns
     -------
     list of ExplainResult
-        One for each method; empty with `Work.checks`.
+        One for each method.
 
     Raises
     ------
@@ -126,30 +132,37 @@ def explain(
     ImageError
         An image cannot be used. Explanations before it stay saved.
     """
-    settings = [settings] if isinstance(settings, ExplainSettings) else settings
-    sources = (
-        images
-        if isinstance(images, ImageSelection)
-        else converted(images, "images", tuple[Path, ...])
-    )
-    given = [sources.images] if isinstance(sources, ImageSelection) else sources
-    weights_given, work = converted(weights, "weights", tuple[str, ...]), work or Work()
-    bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
-    for path in given:
+    if isinstance(settings, ExplainSettings):
+        settings = [settings]
+    sources: ImageSelection | tuple[Path, ...]
+    if isinstance(images, ImageSelection):
+        sources = images
+        paths: tuple[Path, ...] = (images.images,)
+    else:
+        sources = converted(images, "images", tuple[Path, ...])
+        paths = sources
+    weights_given = converted(weights, "weights", tuple[str, ...])
+    work = work or Work()
+    bundle = find_bundle(converted(model, "model", Path))
+    folder = converted(out, "out", Path)
+    for path in paths:
         ImageSelection(path).refuse_as_run(folder)
-    kind, view = bundle_kind(bundle), bundle_view(bundle)
-    chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
-    targets = [class_of(requested, *view) for requested in settings]
-    for method in chosen:
-        if not given and method.of_model is None:
+    kind = bundle_kind(bundle)
+    view = bundle_view(bundle)
+    asked = []
+    for requested in settings:
+        method = choose_method(requested, methods, kind=kind, bundle=bundle)
+        asked.append(_Asked(method, requested, class_of(requested, *view)))
+    for method, _, _ in asked:
+        if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": [str(path) for path in given],
+        "images": [str(path) for path in paths],
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),
-        "method": [method.name for method in chosen],
+        "method": [method.name for method, _, _ in asked],
         "layer": "".join({requested.layer: None for requested in settings if requested.layer}),
     }
     with (
@@ -157,167 +170,299 @@ def explain(
         advised(*_OPTIONS),
     ):
         file, ready = ready_model(bundle, weights_given)
-        read = functools.cache(
-            functools.partial(
-                _images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors
-            )
-        )
-        jobs = []
-        for method, requested, target in zip(chosen, settings, targets, strict=True):
-            explain_units = ExplainUnits(
-                file, ready.computed_by, method, requested, target, work.skip_errors
-            )
-            explain_units.explainer()  # refuses a layer or network that the method cannot explain
-            own = {"model_sha256": file.sha256, **asdict(requested)}
-            into = FolderSettings(
-                folder=folder / requested.method, settings=own, work=("arrays/*.npz",)
-            )
-            if not work.overwrite:
-                into.check()
-            usable, refused = read(method.of_model is not None)
-            images_of = [image.path.parent for image in usable if image is not None]
-            refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
-            jobs.append((explain_units, into, usable, refused))
-        keys = [
-            [repr(unit.record), unit.key]
-            for _, into, usable, _ in jobs
-            for unit in _units(into, usable)
-        ]
+        opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors)
+        explanations = [Explanations.of(each, folder, opened, work) for each in asked]
+        keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
-        if work.checks:
-            return []
-        for _, into, _, _ in jobs:
-            into.begin(overwrite=work.overwrite)
-        results = [_explain_by(*job, model=ready, work=work) for job in jobs]
+        results = []
+        for each, computed in zip(explanations, compute_all(explanations, work), strict=True):
+            result = computed.result
+            if result is None:
+                result = each.result((), unchanged=computed.unchanged)
+            results.append(result)
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
 
 
-def _images(
-    model: Model,
-    sources: ImageSelection | Sequence[Path],
-    of_model: bool,
-    *,
-    mpp: float | None,
-    skip_errors: bool,
-) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
-    if of_model:
-        return [None], ()
-    if isinstance(sources, ImageSelection):
-        records = list(sources.read(labels=False).records)
-    else:
-        records = new_images(sources, reading=model.bundle.reading, classes=model.bundle.classes)
-    if not records:
-        raise InputError(Message("{images}: no image was given"))
-    return check_sizes(records, model=model, mpp=mpp, skip_errors=skip_errors)
+class _Asked(NamedTuple):
+    """A method with its settings, and the index of the class; None for the most probable class of each image."""
+
+    method: Method
+    settings: ExplainSettings
+    target: int | None
 
 
-def _explain_by(
-    explain: ExplainUnits,
-    into: FolderSettings,
-    records: Sequence[ImageRecord | None],
-    refused: Sequence[tuple[str, str]],
-    *,
-    model: Model,
-    work: Work,
-) -> ExplainResult:
-    """Explain the missing images and save each at once, then draw all with one colour scale, in a table and a page."""
-    folder, method = into.folder, explain.method
-    units = list(_units(into, records))
-    _, failed = do_missing(
-        explain,
-        units,
-        read=lambda unit: None if Explanation.load(unit.arrays, work=unit.key) is None else True,
-        steps=lambda _: 1,
-        label=f"explain {method.name}",
-        finished="images are explained",
-        step_name="images",
-        work=work,
-        resources=cpu_resources(1),
-        begin=lambda: (
-            work.dask and ask_workers(work.dask, folder=folder, packages=packages_of(model))
-        ),
-    )
-    left_out = {image: text for each in failed for image, text in each.items()}
-    for text in left_out.values():
-        _log.warning("left out: %s", text)
-    failures = (*refused, *((image, str(text)) for image, text in left_out.items()))
-    units = [unit for unit in units if unit.record is None or unit.record.image_id not in left_out]
-    if not units:
-        raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    maps = (explanation for explanation in map(_saved, units) if explanation.values is not None)
-    ends = list(zip(*map(colour_limits, maps), strict=True))
-    rows: list[list[str]] = []
-    shown: list[dict[str, str]] = []
-    for unit, explanation in zip(units, map(_saved, units), strict=True):
-        name, label = unit.arrays.stem, ""
-        if unit.record is not None:
-            label = unit.record.label or ""
-            if explanation.values is not None:
-                write_regions(folder / "regions" / f"{name}.geojson", explanation, unit.record)
-        if explanation.values is not None:
-            explanation = replace(explanation, limits=(min(ends[0]), max(ends[1])))
-        files = [f"pictures/{name}.png", f"arrays/{name}.npz"]
-        picture = draw(explanation)
-        write_png(folder / files[0], picture)
-        if len(shown) < MAX_PICTURES:
-            shown.append(page_row(explanation, picture, link=files[0]))
-        scores = [
-            "" if math.isnan(score) else repr(score)
-            for score in (explanation.score, explanation.calibrated)
-        ]
-        rows.append(
-            [
-                explanation.image_id,
-                label,
-                explanation.target,
-                explanation.predicted,
-                *scores,
-                *files,
-            ]
+@dataclass(frozen=True)
+class _Opened:
+    """A model that is ready, and images whose headers are read once."""
+
+    file: ModelFile
+    model: Model
+    sources: ImageSelection | Sequence[Path]
+    mpp: float | None
+    skip_errors: bool
+
+    @functools.cached_property
+    def images(self) -> tuple[Sequence[ImageRecord], tuple[tuple[str, str], ...]]:
+        """The images that can be used, and those that cannot, with the reason."""
+        if isinstance(self.sources, ImageSelection):
+            records = list(self.sources.read(labels=False).records)
+        else:
+            bundle = self.model.bundle
+            records = new_images(self.sources, reading=bundle.reading, classes=bundle.classes)
+        if not records:
+            raise InputError(Message("{images}: no image was given"))
+        return check_sizes(records, model=self.model, mpp=self.mpp, skip_errors=self.skip_errors)
+
+
+Left = dict[str, str]
+"""Image id to the reason why the image was left out."""
+
+
+@dataclass(frozen=True)
+class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
+    """Explanations of images by one method: each is saved at once, then all are drawn with one colour scale.
+
+    Attributes
+    ----------
+    explain : ExplainUnits
+        Explains images in any process.
+    into : FolderSettings
+        The folder.
+    records : sequence of (ImageRecord or None)
+        The images, or None for the model itself.
+    refused : sequence of (str, str)
+        Images that cannot be used, as their headers show, and why.
+    model : Model
+    """
+
+    explain: ExplainUnits
+    into: FolderSettings
+    records: Sequence[ImageRecord | None]
+    refused: Sequence[tuple[str, str]]
+    model: Model
+
+    unit: ClassVar[str] = "images"
+    step_name: ClassVar[str] = "images"
+    finished_clause: ClassVar[str] = "images are explained"
+
+    @classmethod
+    def of(cls, asked: _Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
+        """Return the explanations by one method.
+
+        Raises
+        ------
+        InputError
+            A layer or network cannot be explained by the method, or images are refused.
+        """
+        method, settings, target = asked
+        explain = ExplainUnits(
+            opened.file, opened.model.computed_by, method, settings, target, opened.skip_errors
         )
-    header = [
-        "image_id",
-        "label",
-        "target",
-        "predicted",
-        "score",
-        "calibrated",
-        "picture",
-        "arrays",
+        explain.explainer()  # refuses a layer or network that the method cannot explain
+        into = FolderSettings(
+            folder=folder / settings.method,
+            settings={"model_sha256": opened.file.sha256, **asdict(settings)},
+            work=("arrays/*.npz",),
+        )
+        if method.of_model is not None:
+            return cls(explain, into, [None], (), opened.model)
+        records, refused = opened.images
+        refuse_overwriting(
+            [into.folder, into.folder / "pictures"], [record.path.parent for record in records]
+        )
+        return cls(explain, into, records, refused, opened.model)
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """Name of the task, with that of the method."""
+        return f"explain {self.explain.method.name}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the method."""
+        return self.into.folder
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that predict."""
+        return packages_of(self.model)
+
+    @property
+    def resources(self) -> Resources:
+        """One process, which is this one."""
+        return cpu_resources(1)
+
+    def check(self) -> None:
+        """Refuse a folder with explanations of another model or with other settings."""
+        self.into.check()
+
+    def discard(self) -> None:
+        """Set aside the folder."""
+        set_aside(self.folder)
+
+    def prepare(self) -> None:
+        """Write the settings of the folder."""
+        self.into.begin()
+
+    @functools.cached_property
+    def all_units(self) -> list[ExplainUnit]:
+        """The images, or the model itself for None, with the files and keys of their explanations."""
+        units = []
+        for record in self.records:
+            name, content = "model", ""
+            if record is not None:
+                name = _file_name(record.image_id)
+                content = record_sha256(record, file_sha256(record.path))
+            key = key_of("explanation 3", settings=dict(self.into.settings), image=content)
+            units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
+        return units
+
+    def units(self, *, merges: bool) -> Sequence[ExplainUnit]:
+        """Return `all_units`."""
+        return self.all_units
+
+    def read(self, unit: ExplainUnit) -> bool | None:
+        """Return True for an image whose explanation is saved."""
+        if Explanation.load(unit.arrays, work=unit.key) is None:
+            return None
+        return True
+
+    @property
+    def do(self) -> ExplainUnits:
+        """Explains images, and saves the explanations."""
+        return self.explain
+
+    def is_written(self, kept: Sequence[bool | None]) -> bool:
+        """Return whether table and page are there, and the table is of exactly these explanations."""
+        table = self.folder / "explain.csv"
+        if self.refused or not all(path.is_file() for path in (table, self.folder / "index.html")):
+            return False
+        rows = [_row(unit, _saved(unit)) for unit in self.all_units]
+        with table.open(newline="", encoding="utf-8") as handle:
+            written = list(read_cells(handle))[1:]
+        pictures = (self.folder / picture for *_, picture, _ in rows)
+        return written == rows and all(picture.is_file() for picture in pictures)
+
+    def write(self, kept: Sequence[bool | None], made: Sequence[Left]) -> ExplainResult:
+        """Draw all explanations with one colour scale, in pictures, a table and a page.
+
+        Raises
+        ------
+        ImageError
+            No image can be used.
+        OutputError
+            An explanation was removed meanwhile, or an output cannot be written.
+        """
+        left_out = {image: reason for each in made for image, reason in each.items()}
+        for reason in left_out.values():
+            _log.warning("left out: %s", reason)
+        failures = (*self.refused, *left_out.items())
+        units = [
+            unit
+            for unit in self.all_units
+            if unit.record is None or unit.record.image_id not in left_out
+        ]
+        if not units:
+            raise ImageError(
+                f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
+            )
+        limits = _colour_limits(units)
+        rows: list[list[str]] = []
+        shown: list[dict[str, str]] = []
+        for unit in units:
+            explanation = _saved(unit)
+            row = _row(unit, explanation)
+            picture_file = row[-2]
+            if explanation.values is not None:
+                if unit.record is not None:
+                    regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
+                    write_regions(regions, explanation, unit.record)
+                explanation = replace(explanation, limits=limits)
+            picture = draw(explanation)
+            write_png(self.folder / picture_file, picture)
+            if len(shown) < MAX_PICTURES:
+                shown.append(page_row(explanation, picture, link=picture_file))
+            rows.append(row)
+        write_or_remove(self.folder / "explain.csv", _HEADER, rows)
+        write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
+        result = self.result(failures, images=len(rows))
+        write_page(
+            result.page,
+            shown,
+            title=f"Explanations: {self.explain.method.name}",
+            count=len(rows),
+            caution=explanation.caution,
+            banners=result.banners,
+            failures=failures,
+            facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
+        )
+        return result
+
+    def result(
+        self, failures: tuple[tuple[str, str], ...], *, images: int = 0, unchanged: bool = False
+    ) -> ExplainResult:
+        """Return what was explained."""
+        banners = notes_of_training(self.model.bundle.banners)
+        return ExplainResult(
+            self.folder, self.folder / "index.html", images, failures, banners, unchanged
+        )
+
+
+_HEADER = (
+    "image_id",
+    "label",
+    "target",
+    "predicted",
+    "score",
+    "calibrated",
+    "picture",
+    "arrays",
+)
+"""Columns of the table."""
+
+
+def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
+    """Return the row of an explanation in the table."""
+    label = ""
+    if unit.record is not None:
+        label = unit.record.label or ""
+    return [
+        explanation.image_id,
+        label,
+        explanation.target,
+        explanation.predicted,
+        _number(explanation.score),
+        _number(explanation.calibrated),
+        f"pictures/{unit.arrays.stem}.png",
+        f"arrays/{unit.arrays.name}",
     ]
-    write_or_remove(folder / "explain.csv", header, rows)
-    write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
-    page, banners = folder / "index.html", notes_of_training(model.bundle.banners)
-    facts = bundle_lines(model.bundle, explain.file.sha256)
-    title, caution = f"Explanations: {method.name}", explanation.caution
-    write_page(
-        page,
-        shown,
-        title=title,
-        count=len(rows),
-        caution=caution,
-        banners=banners,
-        failures=failures,
-        facts=facts,
-    )
-    return ExplainResult(folder, page, len(rows), failures, banners)
 
 
-def _units(into: FolderSettings, records: Sequence[ImageRecord | None]) -> Iterator[ExplainUnit]:
-    """Yield the images, or the model itself for None, with the files and keys of their explanations."""
-    for record in records:
-        name = "model" if record is None else _file_name(record.image_id)
-        content = "" if record is None else record_sha256(record, file_sha256(record.path))
-        key = key_of("explanation 3", settings=dict(into.settings), image=content)
-        yield ExplainUnit(record, into.folder / "arrays" / f"{name}.npz", key)
+def _number(score: float) -> str:
+    if math.isnan(score):
+        return ""
+    return repr(score)
+
+
+def _colour_limits(units: Sequence[ExplainUnit]) -> tuple[float, float] | None:
+    """Return the limits of the colours that all maps share; None if there is no map."""
+    limits = [
+        colour_limits(explanation)
+        for explanation in map(_saved, units)
+        if explanation.values is not None
+    ]
+    if not limits:
+        return None
+    return min(low for low, _ in limits), max(high for _, high in limits)
 
 
 def _saved(unit: ExplainUnit) -> Explanation:
     """Return the saved explanation of an image."""
-    if (explanation := Explanation.load(unit.arrays, work=unit.key)) is None:
+    explanation = Explanation.load(unit.arrays, work=unit.key)
+    if explanation is None:
         raise OutputError(
             f"{unit.arrays}: was removed or changed meanwhile; run the same command again"
         )

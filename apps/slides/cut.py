@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -27,12 +26,15 @@ from ...core import (
 )
 from ...core.formats import file_sha256, read_csv, read_json
 from ...core.jobs import (
+    Computation,
+    Resources,
     Ticker,
     Work,
     atomic_output,
+    compute,
     cpu_resources,
-    do_missing,
     key_of,
+    set_aside,
     write_json,
     write_rows,
 )
@@ -89,6 +91,10 @@ class CutSettings(files.SlideSettings):
     def pixels(self) -> int:
         """Side of a field in pixels."""
         return round(self.field / self.scale)
+
+
+Content = dict[str, Any]
+"""What was cut of a slide: what `CutResult` tells, its ``digest``, ``key`` and ``failures``."""
 
 
 class SlideUnit(NamedTuple):
@@ -230,104 +236,286 @@ def cut(
     ImageError
         A part of a slide is damaged; fields before it are kept.
     """
-    settings, work = settings or CutSettings(), work or Work()
-    folder, given = converted(out, "out", Path), converted(sources, "sources", tuple[Path, ...])
-    slides = files.list_slides(given)
+    settings = settings or CutSettings()
+    work = work or Work()
+    folder = converted(out, "out", Path)
+    paths = converted(sources, "sources", tuple[Path, ...])
+    slides = files.list_slides(paths)
     groups = files.groups_of(slides, settings)
     outlines = files.annotations_of(slides, settings.annotations)
-    failures, units = Failures(), list[SlideUnit]()
-    listings = () if work.overwrite else folder.glob("fields/*/fields.json")
-    earlier = {path.parent.name: read_json(path) for path in listings}
-    names = {content["digest"]: name for name, content in earlier.items()}
-    for slide in slides:
-        with leaving_out(slide.name, failures, skip=work.skip_errors):
-            unit = SlideUnit.of(slide, outlines.get(slide.name), folder / "fields", settings)
-            if earlier.get(slide.name, unit.content)["digest"] != unit.content["digest"]:
-                raise InputError(
-                    "{}: another slide was cut into {}; give another {out}", slide.path, unit.folder
-                )
-            if (name := names.setdefault(unit.content["digest"], slide.name)) != slide.name:
-                raise InputError(
-                    "{}: the same slide as {}; give it once, or another {out}", slide.path, name
-                )
-            units.append(unit)
     config = {
-        "sources": [str(path) for path in given],
+        "sources": [str(path) for path in paths],
         "out": str(folder),
         **plain_options(settings, work),
     }
-    fixed = {name: config[name] for name in ("field", "scale", "mpp", "jpeg")}
-    into = FolderSettings(folder=folder / "fields", settings=fixed, work=("*/*",))
-    writing = (
-        contextlib.nullcontext()
-        if dry_run
-        else record_run(folder, command="cut", config=config, work=work)
+    fields = Fields(
+        folder, settings, groups, work, skip_errors=work.skip_errors, writes=not dry_run
     )
-    with writing as record:
-        if record is not None:
-            into.begin(overwrite=work.overwrite)
-        before, made = do_missing(
-            functools.partial(cut_slide, skip=work.skip_errors, writes=record is not None),
-            units,
-            read=lambda unit: (
-                of if unit.is_finished(of := earlier.get(unit.slide.name, {})) else None
-            ),
-            steps=lambda unit: len(unit.corners) + 1,
-            label="cut",
-            finished="slides are cut",
-            step_name="positions",
-            work=work,
-            resources=cpu_resources(work.jobs),
-        )
-        contents = [*filter(None, before), *made]
-        failures += [(name, text) for content in contents for name, text in content["failures"]]
-        finished = sorted(
-            (content for content in contents if "picture" in content),
-            key=lambda slide: slide["name"],
-        )
-        if not finished:
-            raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
-        table, keeps = folder / "manifest.csv", not work.overwrite
-        known = (
-            read_csv(table, needed=_HEADER[:2], expected="path,label").rows
-            if keeps and table.is_file()
-            else ()
-        )
-        typed = {
-            row["path"]: row["label"] for _, row in known if row["label"] != row.get("drawn", "")
-        }
-        others = [
-            row
-            for _, row in known
-            if row.get("wsi") not in groups and (folder / row["path"]).is_file()
-        ]
-        rows = [[row.get(name, "") for name in _HEADER] for row in others]
-        for slide in finished:
-            own, mpp = (groups[slide["name"]], slide["name"]), f"{slide['scale']:.6g}"
-            rows += [
-                [file, typed.get(file, drawn), *own, x, y, mpp, drawn]
-                for x, y, drawn, file in slide["fields"]
-            ]
-            fields = [(x, y, typed.get(file, drawn), file) for x, y, drawn, file in slide["fields"]]
-            slide |= {"group": own[0], "fields": fields}
-        result = CutResult(folder, finished, failures)
-        if kept := sum(row[1] != row[-1] for row in rows):
-            _log.info("%s keeps what a person wrote there: %s", table, counted(kept, "label"))
-        if record is not None:
-            write_rows(table, _HEADER, rows)
-            files.write_failures(folder, failures)
-            page = folder / "overview.html"
-            render_page(
-                page, "cut.html", package=__package__, style="cut.css", script="", result=result
-            )
+    fields.open(slides, outlines)
+    if dry_run:
+        result = compute(fields, work).result
+    else:
+        with record_run(folder, command="cut", config=config, work=work) as record:
+            result = compute(fields, work).result
+            assert result is not None
             record.note(
-                slides=len(result.slides), fields=dict(result.classes), failures=len(failures)
+                slides=len(result.slides),
+                fields=dict(result.classes),
+                failures=len(result.failures),
             )
+    assert result is not None
     return result
 
 
+@dataclass
+class Fields(Computation[SlideUnit, Content, Content, CutResult]):
+    """Fields of slides, with their manifest; a unit is a slide.
+
+    Attributes
+    ----------
+    into : Path
+        The folder of the outputs.
+    settings : CutSettings
+    patients : dict of str to str
+        Patient by the name of the slide.
+    work : Work
+    skip_errors : bool
+        Whether slides and fields that are damaged are left out.
+    writes : bool
+        Whether fields and the manifest are written, and not only counted.
+    slides : list of SlideUnit
+    failures : list of (str, str)
+        Slides that cannot be used, and why.
+    earlier : dict of str to dict
+        What earlier runs cut, by the name of the slide.
+    """
+
+    into: Path
+    settings: CutSettings
+    patients: Mapping[str, str]
+    work: Work
+    skip_errors: bool
+    writes: bool
+    slides: list[SlideUnit] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
+    earlier: dict[str, Content] = field(default_factory=dict)
+
+    label = "cut"
+    unit: ClassVar[str] = "slides"
+    step_name: ClassVar[str] = "positions"
+    finished_clause: ClassVar[str] = "slides are cut"
+
+    def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
+        """Open the slides and their annotations, and read what earlier runs cut of them.
+
+        Raises
+        ------
+        InputError
+            See `cut`.
+        """
+        for slide in slides:
+            with leaving_out(slide.name, self.failures, skip=self.skip_errors):
+                self.slides.append(
+                    SlideUnit.of(
+                        slide, outlines.get(slide.name), self.into / "fields", self.settings
+                    )
+                )
+        for path in self.into.glob("fields/*/fields.json"):
+            self.earlier[path.parent.name] = read_json(path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the outputs."""
+        return self.into
+
+    @property
+    def table(self) -> Path:
+        """The manifest."""
+        return self.into / "manifest.csv"
+
+    @functools.cached_property
+    def fields_folder(self) -> FolderSettings:
+        """The folder of the fields."""
+        options = plain_options(self.settings)
+        settings = {name: options[name] for name in ("field", "scale", "mpp", "jpeg")}
+        return FolderSettings(folder=self.into / "fields", settings=settings, work=("*/*",))
+
+    def check(self) -> None:
+        """Refuse fields of other settings."""
+        if self.writes:
+            self.fields_folder.check()
+
+    def discard(self) -> None:
+        """Set aside the fields and the manifest; without writing, only take no notice of them."""
+        self.earlier = {}
+        if self.writes:
+            set_aside(self.fields_folder.folder)
+            set_aside(self.table)
+
+    def prepare(self) -> None:
+        """Write the settings of the folder of fields."""
+        if self.writes:
+            self.fields_folder.begin()
+
+    def units(self, *, merges: bool) -> Sequence[SlideUnit]:
+        """Return the slides, unless one has the name of another that was cut earlier.
+
+        Raises
+        ------
+        InputError
+            Another slide was cut under a name, or a slide under another name.
+        """
+        names = {content["digest"]: name for name, content in self.earlier.items()}
+        units = []
+        for unit in self.slides:
+            with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
+                self._check_name(unit, names)
+                units.append(unit)
+        return units
+
+    def _check_name(self, unit: SlideUnit, names: dict[str, str]) -> None:
+        """Refuse one name for two slides, and two names for one slide."""
+        digest = unit.content["digest"]
+        earlier = self.earlier.get(unit.slide.name)
+        if earlier is not None and earlier["digest"] != digest:
+            raise InputError(
+                "{}: another slide was cut into {}; give another {out}",
+                unit.slide.path,
+                unit.folder,
+            )
+        name = names.setdefault(digest, unit.slide.name)
+        if name != unit.slide.name:
+            raise InputError(
+                "{}: the same slide as {}; give it once, or another {out}", unit.slide.path, name
+            )
+
+    def read(self, unit: SlideUnit) -> Content | None:
+        """Return what was cut of a slide."""
+        content = self.earlier.get(unit.slide.name)
+        if content is not None and unit.is_finished(content):
+            return content
+        return None
+
+    @property
+    def do(self) -> Callable[[tuple[SlideUnit, ...], Ticker], Content]:
+        """Cuts a slide."""
+        return functools.partial(cut_slide, skip=self.skip_errors, writes=self.writes)
+
+    def steps(self, unit: SlideUnit) -> int:
+        """Return the number of positions, and a step for the tissue."""
+        return len(unit.corners) + 1
+
+    @property
+    def resources(self) -> Resources:
+        """A process for each core."""
+        return cpu_resources(self.work.jobs)
+
+    def is_written(self, kept: Sequence[Content | None]) -> bool:
+        """Return whether the manifest has exactly the rows of these slides."""
+        contents = [content for content in kept if content is not None]
+        manifest = Manifest.read(self.table, self.patients)
+        written = [list(row) for row in manifest.rows]
+        return written == [list(map(str, row)) for row in manifest.with_slides(contents)]
+
+    def write(self, kept: Sequence[Content | None], made: Sequence[Content]) -> CutResult:
+        """Write the manifest, the page, and the list of what was left out.
+
+        Raises
+        ------
+        ImageError
+            None of the slides can be used.
+        """
+        contents = [*(content for content in kept if content is not None), *made]
+        for content in contents:
+            self.failures += [(name, reason) for name, reason in content["failures"]]
+        usable = sorted(
+            (content for content in contents if "picture" in content),
+            key=lambda content: content["name"],
+        )
+        if not usable:
+            raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+        manifest = Manifest.read(self.table, self.patients)
+        rows = manifest.with_slides(usable)
+        labels_kept = sum(
+            row[_HEADER.index("label")] != row[_HEADER.index("drawn")] for row in rows
+        )
+        if labels_kept:
+            text = "%s keeps what a person wrote there: %s"
+            _log.info(text, self.table, counted(labels_kept, "label"))
+        result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
+        if self.writes:
+            write_rows(self.table, _HEADER, rows)
+            files.write_failures(self.into, self.failures)
+            render_page(
+                self.into / "overview.html",
+                "cut.html",
+                package=__package__,
+                style="cut.css",
+                script="",
+                result=result,
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of earlier runs, to which slides are added.
+
+    Attributes
+    ----------
+    folder : Path
+        Its folder.
+    patients : mapping
+        Patient by the name of the slide, of the slides that are cut now.
+    rows : sequence of sequence of str
+        Its rows, in the columns of `_HEADER`.
+    """
+
+    folder: Path
+    patients: Mapping[str, str]
+    rows: Sequence[Sequence[str]] = ()
+
+    @classmethod
+    def read(cls, table: Path, patients: Mapping[str, str]) -> Manifest:
+        """Read a manifest; without a file, it has no rows."""
+        if not table.is_file():
+            return cls(table.parent, patients)
+        rows = read_csv(table, needed=_HEADER[:2], expected="path,label").rows
+        cells = [[row.get(name, "") for name in _HEADER] for _, row in rows]
+        return cls(table.parent, patients, cells)
+
+    @functools.cached_property
+    def typed(self) -> dict[str, str]:
+        """Field to the label that a person wrote, which is not the one by the regions."""
+        rows = [dict(zip(_HEADER, row, strict=True)) for row in self.rows]
+        return {row["path"]: row["label"] for row in rows if row["label"] != row["drawn"]}
+
+    def with_slides(self, slides: Sequence[Content]) -> list[Sequence[Any]]:
+        """Return the rows of slides that are not cut now and whose fields exist, then those of `slides`."""
+        path_at, slide_at = _HEADER.index("path"), _HEADER.index("wsi")
+        rows: list[Sequence[Any]] = [
+            row
+            for row in self.rows
+            if row[slide_at] not in self.patients and (self.folder / row[path_at]).is_file()
+        ]
+        for slide in slides:
+            name = slide["name"]
+            mpp = f"{slide['scale']:.6g}"
+            for x, y, drawn, file in slide["fields"]:
+                label = self.typed.get(file, drawn)
+                rows.append([file, label, self.patients[name], name, x, y, mpp, drawn])
+        return rows
+
+    def shown(self, slide: Content) -> Content:
+        """Return what the page shows of a slide: its patient, and its fields with labels that a person wrote."""
+        fields = [
+            (x, y, self.typed.get(file, drawn), file) for x, y, drawn, file in slide["fields"]
+        ]
+        return {**slide, "group": self.patients[slide["name"]], "fields": fields}
+
+
 def cut_slide(
-    units: tuple[SlideUnit], ticker: Ticker, *, skip: bool, writes: bool
+    units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool
 ) -> dict[str, Any]:
     """Cut a slide: choose fields, write those that do not exist, then the list of all, which is returned.
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ...core import ImageError, InputError, Many, PathInput, TextInput, converted, plain_options
 from ...core.formats import LABEL, read_rows
-from ...core.jobs import Share, Work, ask_workers, do_missing, network_resources
+from ...core.jobs import (
+    Computation,
+    Resources,
+    Share,
+    Ticker,
+    Work,
+    compute,
+    network_resources,
+    set_aside,
+)
 from ...core.models import bundle_view
-from ...core.runs import FolderSettings, record_run, remove_listing, write_listing
+from ...core.runs import FolderSettings, RunRecord, record_run, remove_listing, write_listing
 from ...data import ImageFiles, ImageRecord, spell_labels
 from ...predict import (
+    Model,
+    ModelFile,
     PredictBlock,
     Predicted,
     advised,
@@ -22,9 +34,18 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .files import Failures, groups_of, leaving_out, list_slides, values_of, write_failures
+from .cut import CutSettings
+from .files import (
+    Failures,
+    SlideFile,
+    groups_of,
+    leaving_out,
+    list_slides,
+    values_of,
+    write_failures,
+)
 from .overlay import TileMap, write_map, write_table
-from .tiles import MapSettings, TileGrid, blocks_of, predict_tiles, tile_settings
+from .tiles import MapSettings, Results, TileGrid, blocks_of, predict_tiles, tile_settings
 
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -86,102 +107,258 @@ def map_slides(
     ImageError
         A part of a slide is damaged, or a tile cannot be used. Finished blocks stay saved.
     """
-    settings, work = settings or MapSettings(), work or Work()
-    bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
-    given, options = (
-        converted(sources, "sources", tuple[Path, ...]),
-        converted(weights, "weights", tuple[str, ...]),
-    )
-    slides = list_slides(given)
-    groups, failures, grids = groups_of(slides, settings), Failures(), list[TileGrid]()
-    labels = values_of(slides, settings.labels, LABEL) if settings.labels else {}
-    named = {"model": str(bundle), "sources": [str(path) for path in given], "out": str(folder)}
-    config = {**named, "weights": list(options), **plain_options(settings, work)}
+    settings = settings or MapSettings()
+    work = work or Work()
+    bundle = find_bundle(converted(model, "model", Path))
+    folder = converted(out, "out", Path)
+    paths = converted(sources, "sources", tuple[Path, ...])
+    weights_given = converted(weights, "weights", tuple[str, ...])
+    slides = list_slides(paths)
+    groups = groups_of(slides, settings)
+    labels = {}
+    if settings.labels:
+        labels = values_of(slides, settings.labels, LABEL)
+    config = {
+        "model": str(bundle),
+        "sources": [str(path) for path in paths],
+        "out": str(folder),
+        "weights": list(weights_given),
+        **plain_options(settings, work),
+    }
     with (
         record_run(folder, command="map", config=config, work=work) as record,
         advised(*plain_options(settings)),
     ):
-        file, ready = ready_model(bundle, options)
-        spelled = spell_labels(filter(None, labels.values()), ready.bundle.classes)
-        if strange := [label for label, name in spelled.items() if name is None]:
-            raise InputError(
-                "{labels} {}: {} is not a class of the model", settings.labels, strange[0]
-            )
-        known = {name: spelled.get(label) or "" for name, label in labels.items()}
-        size = tile_settings(ready, settings)
-        for slide in slides:
-            with leaving_out(slide.name, failures, skip=work.skip_errors):
-                grids.append(TileGrid.of(slide, size))
-        if not grids:
-            raise ImageError(f"none of the slides can be used; first: {failures[0][1]}")
-        own = {
-            "model_sha256": file.sha256,
-            "field": size.field,
-            "scale": size.scale,
-            "tissue": size.tissue,
-        }
-        into = FolderSettings(folder=folder / "blocks", settings=own, work=("*.npz",))
-        into.begin(overwrite=work.overwrite and not work.checks)
-        files = [ImageRecord(grid.name, grid.path, None) for grid in grids]
-        contents = zip(grids, ImageFiles(into.folder / "files.csv").hashes(files), strict=True)
-        decides = {"model": file.sha256, "computed_by": ready.computed_by}
-        blocks = [
-            block
-            for grid, sha in contents
-            for block in blocks_of(grid, into.folder, **decides, slide=sha)
-        ]
-        record.note(model_sha256=file.sha256, slides=len(grids), blocks=len(blocks))
-
-        def begin() -> None:
-            write_listing(into.folder, "blocks", [[block.file.name] for block in blocks])
-            if work.dask:
-                ask_workers(work.dask, folder=folder, packages=packages_of(ready))
-
-        resources = network_resources(work.jobs, on_keras=ready.on_keras)
-        helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-        by = PredictBlock(file, ready.computed_by, into.folder, work.skip_errors, helpers)
-        before, made = do_missing(
-            functools.partial(predict_tiles, by),
-            blocks,
-            read=lambda block: block.load(skip_errors=work.skip_errors),
-            steps=lambda block: len(block.corners) * ready.steps,
-            label="map",
-            finished="blocks are predicted",
-            step_name=ready.step_name,
+        file, ready = ready_model(bundle, weights_given)
+        maps = SlideMaps(
+            folder,
+            file,
+            ready,
+            tile_settings(ready, settings),
+            labels=_spelled(labels, settings, ready.bundle.classes),
+            patients=groups,
             work=work,
-            resources=resources,
-            begin=begin,
+            record=record,
+            skip_errors=work.skip_errors,
         )
-        if work.checks:
-            written = {
-                (row["image_id"], row["label"], row["group"])
-                for row in read_rows(folder / "slides.csv")
-            }
-            now = {
-                (of.name, known.get(of.name, "") if of.corners else "", groups[of.name])
-                for of in grids
-            }
-            whole = all(
-                (folder / "maps" / grid.name / name).is_file() for grid in grids for name in FILES
-            )
-            return MapResult(unchanged=None not in before and written == now and whole)
-        if work.shard is not None:
-            done = sum(block.file.is_file() for block in blocks)
-            return MapResult(
-                share=Share(work.shard, len(work.shard.select(blocks)), done, len(blocks), "blocks")
-            )
-        into.hold()
-        results = dict(
-            item for predicted in (*filter(None, before), *made) for item in predicted.items()
+        maps.open(slides)
+        computed = compute(maps, work)
+        if computed.result is None:
+            return MapResult(share=computed.share, unchanged=computed.unchanged)
+        record.note(failures=len(computed.result.failures))
+    return computed.result
+
+
+def _spelled(
+    labels: Mapping[str, str], settings: MapSettings, classes: Sequence[str]
+) -> dict[str, str]:
+    """Return labels of slides as the model spells its classes; empty without a label.
+
+    Raises
+    ------
+    InputError
+        A label is not a class of the model.
+    """
+    spelling = spell_labels(filter(None, labels.values()), classes)
+    for label, name in spelling.items():
+        if name is None:
+            raise InputError("{labels} {}: {} is not a class of the model", settings.labels, label)
+    return {slide: spelling.get(label) or "" for slide, label in labels.items()}
+
+
+@dataclass
+class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
+    """Maps of slides, from the predictions of blocks of tiles.
+
+    Attributes
+    ----------
+    into : Path
+        The folder of the outputs.
+    file : ModelFile
+    model : Model
+    tiles : CutSettings
+        How tiles are cut.
+    labels, patients : dict of str to str
+        Class, and patient, by the name of the slide.
+    work : Work
+    record : RunRecord
+    skip_errors : bool
+        Whether slides and tiles that cannot be used are left out.
+    grids : list of TileGrid
+        Of each slide.
+    failures : list of (str, str)
+        Slides that cannot be used, and why.
+    """
+
+    into: Path
+    file: ModelFile
+    model: Model
+    tiles: CutSettings
+    labels: Mapping[str, str]
+    patients: Mapping[str, str]
+    work: Work
+    record: RunRecord
+    skip_errors: bool
+    grids: list[TileGrid] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
+
+    label = "map"
+    unit: ClassVar[str] = "blocks"
+    finished_clause: ClassVar[str] = "blocks are predicted"
+
+    def open(self, slides: Sequence[SlideFile]) -> None:
+        """Find the tiles of slides.
+
+        Raises
+        ------
+        InputError, ImageError
+            See `map_slides`.
+        """
+        for slide in slides:
+            with leaving_out(slide.name, self.failures, skip=self.skip_errors):
+                self.grids.append(TileGrid.of(slide, self.tiles))
+        if not self.grids:
+            raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+
+    @property
+    def step_name(self) -> str:  # type: ignore[override]
+        """The steps of the model for a tile."""
+        return self.model.step_name
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the outputs."""
+        return self.into
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that predict."""
+        return packages_of(self.model)
+
+    @functools.cached_property
+    def blocks_folder(self) -> FolderSettings:
+        """The folder of blocks of tiles."""
+        settings = {
+            "model_sha256": self.file.sha256,
+            "field": self.tiles.field,
+            "scale": self.tiles.scale,
+            "tissue": self.tiles.tissue,
+        }
+        return FolderSettings(folder=self.into / "blocks", settings=settings, work=("*.npz",))
+
+    def check(self) -> None:
+        """Refuse a folder with tiles of another model or size."""
+        self.blocks_folder.check()
+
+    def discard(self) -> None:
+        """Set aside the blocks."""
+        set_aside(self.blocks_folder.folder)
+
+    def prepare(self) -> None:
+        """Write the settings of the folder of blocks."""
+        self.blocks_folder.begin()
+
+    def units(self, *, merges: bool) -> Sequence[TileGrid]:
+        """Return the blocks of tiles."""
+        self.record.note(
+            model_sha256=self.file.sha256, slides=len(self.grids), blocks=len(self.blocks)
         )
+        return self.blocks
+
+    @functools.cached_property
+    def blocks(self) -> list[TileGrid]:
+        """The tiles of all slides in blocks."""
+        folder = self.blocks_folder.folder
+        files = [ImageRecord(grid.name, grid.path, None) for grid in self.grids]
+        hashes = ImageFiles(folder / "files.csv").hashes(files)
+        blocks: list[TileGrid] = []
+        for grid, sha256 in zip(self.grids, hashes, strict=True):
+            blocks += blocks_of(
+                grid,
+                folder,
+                model=self.file.sha256,
+                computed_by=self.model.computed_by,
+                slide=sha256,
+            )
+        return blocks
+
+    def read(self, block: TileGrid) -> Results | None:
+        """Return the kept predictions of a block."""
+        return block.load(skip_errors=self.skip_errors)
+
+    def count_finished(self, units: Sequence[TileGrid]) -> int:
+        """Return how many blocks are there."""
+        return sum(block.file.is_file() for block in units)
+
+    @property
+    def do(self) -> Callable[[tuple[TileGrid, ...], Ticker], Results]:
+        """Predicts a block, and keeps the predictions."""
+        helpers = 1
+        if self.resources.gpus:
+            helpers = self.resources.helpers(len(self.blocks))
+        predict_block = PredictBlock(
+            self.file,
+            self.model.computed_by,
+            self.blocks_folder.folder,
+            self.skip_errors,
+            helpers,
+        )
+        return functools.partial(predict_tiles, predict_block)
+
+    def steps(self, block: TileGrid) -> int:
+        """Return the number of steps of all tiles."""
+        return len(block.corners) * self.model.steps
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """Processes of a thread each, or one for each GPU."""
+        return network_resources(self.work.jobs, on_keras=self.model.on_keras)
+
+    def list_units(self, units: Sequence[TileGrid]) -> None:
+        """Write the list of the files of all blocks."""
+        write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
+
+    def is_written(self, kept: Sequence[Results | None]) -> bool:
+        """Return whether the table is of these slides, labels and patients, and all files of the maps are there."""
+        table = {
+            (row["image_id"], row["label"], row["group"])
+            for row in read_rows(self.into / "slides.csv")
+        }
+        rows = set()
+        for grid in self.grids:
+            label = ""
+            if grid.corners:
+                label = self.labels.get(grid.name, "")
+            rows.add((grid.name, label, self.patients[grid.name]))
+        return table == rows and all(
+            (self.into / "maps" / grid.name / name).is_file()
+            for grid in self.grids
+            for name in FILES
+        )
+
+    def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
+        """Write a map of each slide, the table of slides, and the list of what was left out.
+
+        Raises
+        ------
+        OverwrittenError
+            Another command has overwritten the folder with tiles of other settings meanwhile.
+        """
+        self.blocks_folder.hold()
+        results: Results = {}
+        for predictions in (*kept, *made):
+            results |= predictions or {}
+        bundle = self.file.path
         point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
-        of = Predicted((), {}, ready.bundle, file.path, file.sha256)
+        model = Predicted((), {}, self.model.bundle, bundle, self.file.sha256)
         maps = tuple(
-            write_map(folder / "maps" / grid.name, grid, results, of, point) for grid in grids
+            write_map(self.into / "maps" / grid.name, grid, results, model, point)
+            for grid in self.grids
         )
-        write_table(folder / "slides.csv", maps, point, (known, groups))
-        failures += [failure for each in maps for failure in each.shown.failures.items()]
-        write_failures(folder, failures)
-        remove_listing(into.folder)
-        record.note(failures=len(failures))
-    return MapResult(maps, failures)
+        write_table(self.into / "slides.csv", maps, point, (self.labels, self.patients))
+        failures = [*self.failures]
+        for slide_map in maps:
+            failures += slide_map.shown.failures.items()
+        write_failures(self.into, failures)
+        remove_listing(self.blocks_folder.folder)
+        return MapResult(maps, failures)

@@ -216,7 +216,7 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
         )
 
 
-def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid], ticker: Ticker) -> Results:
+def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker) -> Results:
     """Predict and save a block, in any process, and return what is saved.
 
     The predictor reads files, so tiles are written to a folder for temporary files, without compression, while those

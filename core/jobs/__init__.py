@@ -13,6 +13,7 @@ from .backend import (
     visible_gpus,
 )
 from .cluster import ask_workers
+from .computation import Computation, Computed, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
 from .guard import (
     check_output,
@@ -61,6 +62,6 @@ from .resources import (
     network_resources,
     one_thread_of_opencv,
 )
-from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work, do_missing
+from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work
 
 __all__ = ["Shard", "Work"]

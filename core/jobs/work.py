@@ -1,27 +1,20 @@
-"""Settings for the work of a command, and `do_missing`, which does the units that are not finished.
+"""Settings for the work of a command: processes, shards, what may be skipped.
 
 A unit is a piece of work. A shard is every N-th of all units, whether they are finished or not.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .. import BchistoError, InputError, Message, Settings, option
 from .backend import asked_threads, computing_threads
-from .executor import run_units
-from .progress import Ticker, rough_duration
 from .resources import Resources, network_resources
 
 T = TypeVar("T")
-U = TypeVar("U")
-F = TypeVar("F")
-R = TypeVar("R")
-_log = logging.getLogger(__name__)
 
 
 NOTHING_NEW = 4
@@ -167,6 +160,21 @@ class Work(Settings):
                 )
             )
 
+    def refuse_shard(self, reason: str) -> None:
+        """Refuse a shard, for a command that does all its work at once.
+
+        Parameters
+        ----------
+        reason : str
+            Template of the message, with a place for the shard.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.shard is not None:
+            raise InputError(reason, self.shard)
+
     def training(self, units: int, *, begun: int | None = None) -> Resources:
         """Return the resources of this machine for the training of `units` networks.
 
@@ -191,90 +199,3 @@ class Work(Settings):
         fitting = max(1, available.cores // threads)
         here = self.jobs is None and computing_threads() in (threads, None)
         return replace(available, processes=self.jobs or fitting, threads=threads, here=here)
-
-
-def do_missing(
-    function: Callable[[tuple[U, ...], Ticker], R],
-    units: Sequence[U],
-    *,
-    read: Callable[[U], F | None],
-    steps: Callable[[U], int],
-    label: str,
-    finished: str,
-    step_name: str,
-    work: Work,
-    resources: Resources,
-    begin: Callable[[], object] = lambda: None,
-    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = lambda units: list(zip(units)),
-    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
-    cost: Callable[[U], float] | None = None,
-) -> tuple[list[F | None], list[R]]:
-    """Do the units of this shard that are not finished.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(units, ticker)`` does a group of units; see `bchisto.core.jobs.run_units`.
-    units : sequence
-        All units, in an order that does not depend on which are finished.
-    read : callable
-        Returns the result of a finished unit; None if the unit is not finished, or its result is not valid.
-    steps : callable
-        Returns the number of progress steps of a unit.
-    label, step_name : str
-        Names of the task and of a step in the progress bar.
-    finished : str
-        Clause for the line about finished units: ``models are trained``.
-    work : Work
-    resources : Resources
-    begin : callable
-        Called before the first unit is done; not called if all units are finished.
-    dealt : callable
-        Groups units that must be in the same shard; by default each is a group of its own.
-    bundled : callable
-        Groups units that a process does in one call of the function; by default as `dealt`.
-    cost : callable, optional
-        Measures the seconds of a unit in this process. Without `Work.jobs`, the work then gets only as many processes
-        as it is worth.
-
-    Returns
-    -------
-    left : list
-        For each unit its earlier result; None if it was not finished, or is not in this shard.
-    made : list
-        Return values of the function, in the order in which the calls ended.
-
-    Raises
-    ------
-    BchistoError
-        See `bchisto.core.jobs.run_units`; the results of finished units remain.
-    """
-    groups = dealt(units)
-    share = [
-        unit
-        for group in (groups if work.shard is None else work.shard.select(groups))
-        for unit in group
-    ]
-    left = {id(unit): read(unit) for unit in share}
-    missing = [unit for unit in share if left[id(unit)] is None]
-    if len(missing) < len(share):
-        _log.info("%s: %d of %d %s already", label, len(share) - len(missing), len(share), finished)
-    if missing:
-        begin()
-    if work.checks:
-        return [left.get(id(unit)) for unit in units], []
-    if cost is not None and len(missing) > 1 and work.dask is None:
-        seconds = cost(missing[0]) / steps(missing[0]) * sum(map(steps, missing))
-        if seconds:  # otherwise the unit could not be measured
-            resources = resources if work.jobs else resources.worth(seconds)
-            _log.info("%s: about %s", label, rough_duration(resources.clock(seconds)))
-    made = run_units(
-        function,
-        (bundled or dealt)(missing),
-        steps=lambda group: sum(map(steps, group)),
-        resources=resources,
-        dask=work.dask,
-        label=label,
-        step_name=step_name,
-    )
-    return [left.get(id(unit)) for unit in units], made

@@ -1,0 +1,304 @@
+"""One protocol of a run: a command that computes is a value, and `compute_all` runs it.
+
+A `Computation` knows its units, reads a finished one, does missing ones, says whether its outputs are of exactly its
+inputs, and writes them. How the work is done (a shard, only checks, overwriting) is read only here.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from .cluster import ask_workers
+from .executor import run_units
+from .progress import Ticker, rough_duration
+from .resources import Resources
+from .work import Share, Work
+
+U = TypeVar("U")
+"""A unit."""
+K = TypeVar("K")
+"""The kept result of a finished unit."""
+M = TypeVar("M")
+"""What is made of a group of units."""
+R = TypeVar("R")
+"""What is written in the end."""
+
+_log = logging.getLogger(__name__)
+
+
+class Computation(ABC, Generic[U, K, M, R]):
+    """What a command computes, in units that are kept, and the outputs that are written from all of them.
+
+    A subclass opens and refuses its inputs before `compute_all`, which then calls, in this order:
+
+    1. `check` of every computation, so that nothing has changed if one is refused; instead, if earlier results are
+       overwritten, `discard` of every computation;
+    2. `prepare` of every computation;
+    3. for each computation in turn `units`, `describe`, and `read` of each unit of this shard;
+    4. `begin` and `list_units` if a unit is missing, then `do` in this process or in others;
+    5. `write`, unless this is a shard or a check.
+    """
+
+    label: str
+    """Name of the task in the progress bar."""
+
+    unit: ClassVar[str]
+    """The word for units, in the plural."""
+
+    step_name: ClassVar[str]
+    """The word for the steps of the progress bar, in the plural."""
+
+    finished_clause: ClassVar[str]
+    """Clause for the line about finished units: ``models are trained``."""
+
+    rewrites: ClassVar[bool] = True
+    """Whether outputs are written again if all units are finished and the outputs are of exactly these inputs."""
+
+    def check(self) -> None:
+        """Refuse a folder that holds results of other settings; write nothing.
+
+        Raises
+        ------
+        SettingsConflictError, InputError
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Set aside what earlier runs made."""
+
+    def prepare(self) -> None:
+        """Write the settings of the folder."""
+
+    @abstractmethod
+    def units(self, *, merges: bool) -> Sequence[U]:
+        """Return all units, in an order that does not depend on which are finished.
+
+        Parameters
+        ----------
+        merges : bool
+            Whether outputs are written from all units. Otherwise it is enough to know which units are finished.
+        """
+
+    def describe(self, units: Sequence[U]) -> None:
+        """Write what tells people of the units, such as a fold list."""
+
+    @abstractmethod
+    def read(self, unit: U) -> K | None:
+        """Return the kept result of a finished unit; None if it is not finished, or its result is not valid."""
+
+    def count_finished(self, units: Sequence[U]) -> int:
+        """Return how many units are finished, in this shard or another."""
+        return sum(self.read(unit) is not None for unit in units)
+
+    @property
+    @abstractmethod
+    def do(self) -> Callable[[tuple[U, ...], Ticker], M]:
+        """A function that does units and keeps their results; it must be importable by name, and so picklable."""
+
+    def steps(self, unit: U) -> int:
+        """Return the number of progress steps of a unit."""
+        return 1
+
+    def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+        """Return the units in groups that belong to the same shard."""
+        return [(unit,) for unit in units]
+
+    def bundles(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+        """Return missing units in the groups that one call of `do` gets."""
+        return self.groups(units)
+
+    @property
+    @abstractmethod
+    def resources(self) -> Resources:
+        """The processes, threads and GPUs that the work may use."""
+
+    def seconds(self, unit: U) -> float | None:
+        """Measure the seconds of a unit in this process; None if that is not worth it, 0 if it cannot be measured."""
+        return None
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder of the work, which workers of Dask must see too."""
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that workers of Dask need."""
+        return ()
+
+    def begin(self, units: Sequence[U], environments: Sequence[Mapping[str, str]]) -> None:
+        """Record that missing units are done now, also if that is only checked.
+
+        Parameters
+        ----------
+        units : sequence
+            All units.
+        environments : sequence of mapping
+            Package to version, of each kind of worker; an empty mapping stands for this process.
+        """
+
+    def list_units(self, units: Sequence[U]) -> None:
+        """Write the list of the files of all units, from which others read how much is done."""
+
+    def rehearse(self, units: Sequence[U]) -> None:
+        """Take as much memory as the missing units will; `submit` asks a cluster for what this process takes."""
+
+    @abstractmethod
+    def is_written(self, kept: Sequence[K | None]) -> bool:
+        """Return whether all outputs are there and of exactly these inputs, given the kept results of all units."""
+
+    @abstractmethod
+    def write(self, kept: Sequence[K | None], made: Sequence[M]) -> R:
+        """Write the outputs, and return what the command tells of them.
+
+        Parameters
+        ----------
+        kept : sequence
+            For each unit its earlier result, None if it was done just now.
+        made : sequence
+            What `do` returned, in the order in which its calls ended.
+
+        Raises
+        ------
+        BchistoError
+            Units are missing although all were done, or another command has overwritten the folder.
+        """
+
+
+@dataclass(frozen=True)
+class Computed(Generic[R]):
+    """How a computation ended.
+
+    Attributes
+    ----------
+    result : object or None
+        What `Computation.write` returned; None of a shard or a check, and if nothing was to be written.
+    share : Share or None
+        For a shard, its share of the work, and how much of the whole is done.
+    unchanged : bool
+        Whether all units were finished and all outputs were written, so that nothing is to be done.
+    """
+
+    result: R | None
+    share: Share | None = None
+    unchanged: bool = False
+
+
+def compute_all(computations: Sequence[Computation[U, K, M, R]], work: Work) -> list[Computed[R]]:
+    """Do what is missing of each computation, and write the outputs.
+
+    Raises
+    ------
+    SettingsConflictError
+        A folder contains results of other settings. Checked before anything is written.
+    BchistoError
+        See `bchisto.core.jobs.run_units` and `Computation.write`; the results of finished units remain.
+    """
+    if not work.overwrite:
+        for computation in computations:
+            computation.check()
+    elif work.checks:
+        # a check removes nothing, so nothing that is there can be looked at
+        for computation in computations:
+            computation.rehearse(computation.units(merges=False))
+        return [Computed(None) for _ in computations]
+    else:
+        # all of them before any work, so that an interrupted run can be resumed
+        for computation in computations:
+            computation.discard()
+    for computation in computations:
+        computation.prepare()
+    return [_compute(computation, work) for computation in computations]
+
+
+def compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
+    """Run one computation, see `compute_all`."""
+    (computed,) = compute_all([computation], work)
+    return computed
+
+
+def _compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
+    """Do the missing units of this shard, then write the outputs, or tell how much is done."""
+    units = computation.units(merges=work.shard is None)
+    computation.describe(units)
+    groups = computation.groups(units)
+    if work.shard is not None:
+        groups = work.shard.select(groups)
+    units_here = [unit for group in groups for unit in group]
+    kept_here = {id(unit): computation.read(unit) for unit in units_here}
+    kept = [kept_here.get(id(unit)) for unit in units]
+    missing = [unit for unit in units_here if kept_here[id(unit)] is None]
+    if len(missing) < len(units_here):
+        _log.info(
+            "%s: %d of %d %s already",
+            computation.label,
+            len(units_here) - len(missing),
+            len(units_here),
+            computation.finished_clause,
+        )
+    if missing:
+        _begin(computation, units, work)
+    if work.checks:
+        computation.rehearse(missing)
+        unchanged = not missing and computation.is_written(kept)
+        if not missing and not unchanged:
+            computation.list_units(units)
+        return Computed(None, _share(computation, units, units_here, work), unchanged)
+    made = _do(computation, missing, work)
+    if work.shard is not None:
+        share = _share(computation, units, units_here, work)
+        return Computed(None, share, not missing and computation.is_written(kept))
+    if not computation.rewrites and not missing and computation.is_written(kept):
+        return Computed(None, unchanged=True)
+    return Computed(computation.write(kept, made))
+
+
+def _begin(computation: Computation[U, K, M, R], units: Sequence[U], work: Work) -> None:
+    """Ask the workers of Dask for their versions, and record what begins."""
+    environments: Sequence[Mapping[str, str]] = [{}]
+    if work.dask is not None:
+        environments = ask_workers(
+            work.dask, folder=computation.folder, packages=computation.packages
+        )
+    computation.begin(units, environments)
+    computation.list_units(units)
+
+
+def _do(computation: Computation[U, K, M, R], missing: Sequence[U], work: Work) -> list[M]:
+    """Do missing units with as many processes as they are worth; return what was made."""
+    if not missing:
+        return []
+    resources = computation.resources
+    if len(missing) > 1 and work.dask is None:
+        seconds = computation.seconds(missing[0])
+        if seconds:
+            steps = computation.steps
+            seconds *= sum(map(steps, missing)) / steps(missing[0])
+            if work.jobs is None:
+                resources = resources.worth(seconds)
+            duration = rough_duration(resources.clock(seconds))
+            _log.info("%s: about %s", computation.label, duration)
+    return run_units(
+        computation.do,
+        computation.bundles(missing),
+        steps=lambda group: sum(map(computation.steps, group)),
+        resources=resources,
+        dask=work.dask,
+        label=computation.label,
+        step_name=computation.step_name,
+    )
+
+
+def _share(
+    computation: Computation[U, K, M, R], units: Sequence[U], units_here: Sequence[U], work: Work
+) -> Share | None:
+    """Return the share of a shard, and how much all shards have finished."""
+    if work.shard is None:
+        return None
+    finished = computation.count_finished(units)
+    return Share(work.shard, len(units_here), finished, len(units), computation.unit)
