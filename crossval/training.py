@@ -166,7 +166,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """Combine the outcomes of all units, write the outputs, and return the completed result."""
 
     @property
-    def label(self) -> str:  # type: ignore[override]
+    def label(self) -> str:
         """Name of the task: the command, and the folder in the run."""
         return f"{self.command} {self.folder.name}"
 

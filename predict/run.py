@@ -407,7 +407,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
     finished_clause: ClassVar[str] = "images are predicted"
 
     @property
-    def rewrites(self) -> bool:  # type: ignore[override]
+    def rewrites(self) -> bool:
         """Whether the outputs are written again although nothing has changed."""
         return not self.call.settings.update
 
@@ -611,7 +611,7 @@ class ImagePrediction(TablePrediction):
         return cls(call, usable, file, model, dict(refused), block)
 
     @property
-    def step_name(self) -> str:  # type: ignore[override]
+    def step_name(self) -> str:
         """The steps of the model for an image."""
         return self.model.step_name
 

@@ -276,7 +276,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         return cls(explain, into, records, refused, opened.model)
 
     @property
-    def label(self) -> str:  # type: ignore[override]
+    def label(self) -> str:
         """Name of the task, with that of the method."""
         return f"explain {self.explain.method.name}"
 

@@ -313,13 +313,14 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         InputError
             See `cut`.
         """
+        names: dict[str, str] = {}
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
-                self.slides.append(
-                    SlideUnit.of(
-                        slide, outlines.get(slide.name), self.into / "fields", self.settings
-                    )
+                unit = SlideUnit.of(
+                    slide, outlines.get(slide.name), self.into / "fields", self.settings
                 )
+                _check_name(unit, names)
+                self.slides.append(unit)
         for path in self.into.glob("fields/*/fields.json"):
             self.earlier[path.parent.name] = read_json(path)
 
@@ -369,25 +370,16 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         units = []
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
-                self._check_name(unit, names)
+                earlier = self.earlier.get(unit.slide.name)
+                if earlier is not None and earlier["digest"] != unit.content["digest"]:
+                    raise InputError(
+                        "{}: another slide was cut into {}; give another {out}",
+                        unit.slide.path,
+                        unit.folder,
+                    )
+                _check_name(unit, names)
                 units.append(unit)
         return units
-
-    def _check_name(self, unit: SlideUnit, names: dict[str, str]) -> None:
-        """Refuse one name for two slides, and two names for one slide."""
-        digest = unit.content["digest"]
-        earlier = self.earlier.get(unit.slide.name)
-        if earlier is not None and earlier["digest"] != digest:
-            raise InputError(
-                "{}: another slide was cut into {}; give another {out}",
-                unit.slide.path,
-                unit.folder,
-            )
-        name = names.setdefault(digest, unit.slide.name)
-        if name != unit.slide.name:
-            raise InputError(
-                "{}: the same slide as {}; give it once, or another {out}", unit.slide.path, name
-            )
 
     def read(self, unit: SlideUnit) -> Content | None:
         """Return what was cut of a slide."""
@@ -455,6 +447,20 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 result=result,
             )
         return result
+
+
+def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:
+    """Refuse a slide that has another name already, and add its name to `names`, by the digests of slides.
+
+    Raises
+    ------
+    InputError
+    """
+    name = names.setdefault(unit.content["digest"], unit.slide.name)
+    if name != unit.slide.name:
+        raise InputError(
+            "{}: the same slide as {}; give it once, or another {out}", unit.slide.path, name
+        )
 
 
 @dataclass(frozen=True)

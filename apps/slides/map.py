@@ -221,7 +221,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
 
     @property
-    def step_name(self) -> str:  # type: ignore[override]
+    def step_name(self) -> str:
         """The steps of the model for a tile."""
         return self.model.step_name
 

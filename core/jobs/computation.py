@@ -44,20 +44,26 @@ class Computation(ABC, Generic[U, K, M, R]):
     5. `write`, unless this is a shard or a check.
     """
 
-    label: str
-    """Name of the task in the progress bar."""
-
     unit: ClassVar[str]
     """The word for units, in the plural."""
-
-    step_name: ClassVar[str]
-    """The word for the steps of the progress bar, in the plural."""
 
     finished_clause: ClassVar[str]
     """Clause for the line about finished units: ``models are trained``."""
 
-    rewrites: ClassVar[bool] = True
-    """Whether outputs are written again if all units are finished and the outputs are of exactly these inputs."""
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name of the task in the progress bar."""
+
+    @property
+    @abstractmethod
+    def step_name(self) -> str:
+        """The word for the steps of the progress bar, in the plural."""
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether outputs are written again if all units are finished and the outputs are of exactly these inputs."""
+        return True
 
     def check(self) -> None:
         """Refuse a folder that holds results of other settings; write nothing.

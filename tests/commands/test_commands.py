@@ -145,7 +145,7 @@ def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch)
     def broken(*arguments, **options):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("bchisto.featurize.pipeline.do_missing", broken)
+    monkeypatch.setattr("bchisto.featurize.pipeline.compute", broken)
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 1
     assert line.startswith("error: unexpected ZeroDivisionError: by zero; this is a bug")

@@ -1,4 +1,4 @@
-"""What every road shares: folds by name, a selection that opens, doing what is missing, the result in words."""
+"""What every road shares: folds by name, a selection that opens, the result in words."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.core.jobs import Resources, Shard, Share, Work, do_missing
+from bchisto.core.jobs import Shard, Share
 from bchisto.core.models.bundles import BundleFacts
 from bchisto.crossval import CrossValidation
 from bchisto.crossval.outputs import Outputs
@@ -20,91 +20,6 @@ from bchisto.data.images import content
 from bchisto.evaluate import Panel
 from conftest import write_tissue
 from written_tables import predictions
-
-ONE = Resources(processes=1, cores=1)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of a group; what is finished is a file of its name."""
-
-    name: str
-    group: str
-
-    def read(self, folder):
-        path = folder / self.name
-        return path.read_text() if path.is_file() else None
-
-
-UNITS = [Unit(f"{group}{number}", group) for group in "abc" for number in range(2)]
-
-
-def in_groups(units):
-    return [
-        tuple(unit for unit in units if unit.group == group)
-        for group in dict.fromkeys(u.group for u in units)
-    ]
-
-
-def done_by(folder, *, work=None, **options):
-    """Do what is missing; return what was found, what was done in one go each time, and how often it was begun."""
-    calls, begun = [], []
-
-    def make(some, ticker):
-        calls.append([unit.name for unit in some])
-        for unit in some:
-            (folder / unit.name).write_text(f"made {unit.name}")
-            ticker.tick()
-        return len(some)
-
-    found, made = do_missing(
-        make,
-        UNITS,
-        read=lambda unit: unit.read(folder),
-        steps=lambda unit: 1,
-        label="x",
-        finished="units are done",
-        step_name="units",
-        **options,
-        work=work or Work(),
-        resources=ONE,
-        begin=lambda: begun.append(1),
-    )
-    assert made == [len(call) for call in calls]
-    return found, calls, len(begun)
-
-
-def test_what_is_finished_is_found_and_the_rest_made(tmp_path, caplog):
-    caplog.set_level("INFO", "bchisto")
-    (tmp_path / "a1").write_text("left")
-    found, calls, begun = done_by(tmp_path)
-    assert found == [None, "left", None, None, None, None]
-    assert calls == [["a0"], ["b0"], ["b1"], ["c0"], ["c1"]]
-    assert begun == 1
-    assert "x: 1 of 6 units are done already" in caplog.text
-    found, calls, begun = done_by(tmp_path)
-    assert found == ["made a0", "left", "made b0", "made b1", "made c0", "made c1"]
-    assert (calls, begun) == ([], 0)
-
-
-def test_shards_are_dealt_by_what_belongs_together(tmp_path):
-    """Before what is finished is looked at, so that a share is the same whatever is there."""
-    (tmp_path / "a0").write_text("left")
-    found, calls, _ = done_by(tmp_path, work=Work(shard=Shard(1, 2)), dealt=in_groups)
-    assert found == ["left", None, None, None, None, None]
-    assert calls == [["a1"], ["c0", "c1"]]
-    found, calls, _ = done_by(tmp_path, work=Work(shard="2/2"), dealt=in_groups)
-    assert found == [None] * 6  # the others' are not read
-    assert calls == [["b0", "b1"]]
-    assert done_by(tmp_path)[1] == []
-
-
-def test_what_is_done_in_one_go_is_bundled_of_what_is_missing(tmp_path):
-    (tmp_path / "b0").write_text("left")
-    _, calls, _ = done_by(tmp_path, work=Work(shard="1/2"), bundled=lambda todo: [tuple(todo)])
-    assert calls == [["a0", "c0"]]
-    _, calls, _ = done_by(tmp_path, bundled=lambda todo: [tuple(todo)])
-    assert calls == [["a1", "b1", "c1"]]
 
 
 def test_a_choice_of_folds():

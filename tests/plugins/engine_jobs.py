@@ -1,4 +1,4 @@
-"""The commands that run on `do_missing`, each with a small job; what a job leaves, and moments at its packs.
+"""The commands that are a `Computation`, each with a small job; what a job leaves, and moments at its packs.
 
 Run: python -m engine_jobs PACK SIGNAL MOMENT WORDS...: a command that gets a signal at a pack, see `at_pack`; in place
 of a signal, a folder whose disk is then filled to the last byte.

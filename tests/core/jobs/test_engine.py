@@ -1,4 +1,4 @@
-"""Every command that runs on `do_missing` ends in what one uninterrupted process gives, whatever happened before."""
+"""Every command that is a `Computation` ends in what one uninterrupted process gives, whatever happened before."""
 
 import csv
 import errno
