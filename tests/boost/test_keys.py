@@ -36,7 +36,7 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
     # as if another process had removed them
-    monkeypatch.setattr("bchisto.core.jobs.work.run_units", lambda *_, **__: [])
+    monkeypatch.setattr("bchisto.core.jobs.computation.run_units", lambda *_, **__: [])
     packs_in(run / PAIR)["seed0-fold1"].unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train_small(run, seeds=2)
@@ -52,7 +52,7 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bchisto.core.jobs.work.run_units", interrupt)
+        patch.setattr("bchisto.core.jobs.computation.run_units", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train_small(run, "3", "2", params=changed, overwrite=True)
     for result in train_small(run, "3", "2", params=changed):

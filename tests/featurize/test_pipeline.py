@@ -200,17 +200,17 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
 def test_weights_replaced_while_a_command_runs_stop_it(
     images, tiny_settings, tmp_path, monkeypatch
 ):
-    from bchisto.core.jobs import work
+    from bchisto.core.jobs import computation
 
     path = tmp_path / "w.weights.h5"
     _weights_file(path, 1)
-    real = work.run_units
+    real = computation.run_units
 
     def swap(*args, **kwargs):
         _weights_file(path, 2)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(work, "run_units", swap)
+    monkeypatch.setattr(computation, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
         featurize(
             images,
