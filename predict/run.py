@@ -137,6 +137,7 @@ class _Outputs:
     ----------
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
+    earlier : _Earlier
     overwrite : bool
         Whether outputs that this command did not write are replaced.
     ours : mapping
@@ -144,8 +145,37 @@ class _Outputs:
     """
 
     paths: Mapping[str, Path]
+    earlier: _Earlier
     overwrite: bool
     ours: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(
+        cls,
+        paths: Mapping[str, Path],
+        config: Mapping[str, object],
+        *,
+        updates: bool,
+        replaces: bool,
+    ) -> _Outputs:
+        """Read what earlier calls left at the outputs.
+
+        Parameters
+        ----------
+        paths : mapping
+        config : mapping
+            All options.
+        updates : bool
+            Whether a table of earlier calls is brought up to date.
+        replaces : bool
+            Whether this call is to replace what is there. One that goes on with such a call does the same.
+        """
+        earlier = _Earlier.of(paths["out"], config)
+        overwrite = replaces or earlier.overwrote
+        ours: Mapping[str, Sequence[str]] = {}
+        if (earlier.goes_on or updates) and not overwrite:
+            ours = earlier.written
+        return cls(paths, earlier, overwrite, ours)
 
     @property
     def table(self) -> Path:
@@ -189,6 +219,39 @@ class _Outputs:
         for path in self.paths.values():
             ensure_folder(path.parent)
         return bundle
+
+    def empty_folders(self, images: Sequence[Path]) -> list[Path]:
+        """Return the folders that are empty.
+
+        Raises
+        ------
+        InputError
+            One has become empty, as the folder of a disk that is not mounted.
+        """
+        empty = [path for path in images if _is_empty(path)]
+        if len(empty) == len(images):
+            # nothing is there, which changes nothing
+            return empty
+        for path in empty:
+            if self.table.exists() and str(path.absolute()) not in self.earlier.empty:
+                raise InputError(
+                    "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
+                    path,
+                )
+        return empty
+
+    def record(
+        self, config: Mapping[str, object], work: Work
+    ) -> contextlib.AbstractContextManager[RunRecord]:
+        """Record the command beside the table, with what earlier calls tell later ones."""
+        return record_table(
+            self.table,
+            command="predict",
+            config=config,
+            work=work,
+            overwrite=self.overwrite,
+            notes={"written": self.earlier.written, "empty": self.earlier.empty},
+        )
 
     def _refuse_others(self) -> None:
         """Refuse outputs that exist and that this command did not write, or that were changed since."""
@@ -269,8 +332,7 @@ def predict(
         converted(weights, "weights", tuple[str, ...]),
     )
     inputs.check(settings)
-    replaces = work.overwrite
-    if settings.update and replaces:
+    if settings.update and work.overwrite:
         raise InputError(
             Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
         )
@@ -280,35 +342,19 @@ def predict(
     paths = {"out": converted(out, "out", Path)}
     if settings.html is not None:
         paths["html"] = settings.html
-    table = paths["out"]
-    config = {**inputs.config, "out": str(table), **plain_options(settings, work)}
+    config = {**inputs.config, "out": str(paths["out"]), **plain_options(settings, work)}
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
-            stack.enter_context(_only_update(table))
-        earlier = _Earlier.of(table, config)
-        overwrite = replaces or earlier.overwrote
-        ours: Mapping[str, Sequence[str]] = {}
-        if (earlier.goes_on or settings.update) and not overwrite:
-            ours = earlier.written
-        outputs = _Outputs(paths, overwrite, ours)
+            stack.enter_context(_only_update(paths["out"]))
+        outputs = _Outputs.of(paths, config, updates=settings.update, replaces=work.overwrite)
         bundle = outputs.check(inputs)
-        empty = []
+        empty: list[Path] = []
         if settings.update:
-            empty = [path for path in inputs.images if _is_empty(path)]
+            empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):
-            return PredictResult(table, 0, {}, (), (), unchanged=True)
-        _check_empty(empty, table, earlier)
+            return PredictResult(outputs.table, 0, {}, (), (), unchanged=True)
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
-        record = stack.enter_context(
-            record_table(
-                table,
-                command="predict",
-                config=config,
-                work=work,
-                overwrite=overwrite,
-                notes={"written": earlier.written, "empty": earlier.empty},
-            )
-        )
+        record = stack.enter_context(outputs.record(config, work))
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
         point = choose_point(
@@ -317,18 +363,17 @@ def predict(
             sensitivity=settings.sensitivity,
             bundle=bundle,
         )
-        call = _Call(inputs, outputs, settings, work, record, earlier, point, empty)
+        call = _Call(inputs, outputs, settings, work, record, point, empty)
         prediction: TablePrediction
         if inputs.features:
             prediction = EmbeddingPrediction.open(call, bundle)
         else:
             prediction = ImagePrediction.open(call, bundle)
         computed = compute(prediction, work)
-        if computed.result is not None:
-            return computed.result
-        return PredictResult(
-            table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
-        )
+    if computed.result is not None:
+        return computed.result
+    count = len(prediction.records)
+    return PredictResult(outputs.table, count, {}, (), (), unchanged=computed.unchanged)
 
 
 @contextlib.contextmanager
@@ -348,15 +393,6 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(walk_files(path, findings)) and not findings
 
 
-def _check_empty(empty: Sequence[Path], table: Path, earlier: _Earlier) -> None:
-    """Refuse a folder that has become empty, as the folder of a disk that is not mounted."""
-    for path in empty:
-        if table.exists() and str(path.absolute()) not in earlier.empty:
-            raise InputError(
-                "{images} {}: is empty, so its rows would go; mount its disk or leave it out", path
-            )
-
-
 class _Call(NamedTuple):
     """What a prediction needs of the call: inputs and outputs, how it is done, and its record.
 
@@ -367,7 +403,6 @@ class _Call(NamedTuple):
     settings : PredictSettings
     work : Work
     record : RunRecord
-    earlier : _Earlier
     point : OperatingPoint or None
         Operating point from which an image is predicted positive.
     empty : sequence of Path
@@ -379,7 +414,6 @@ class _Call(NamedTuple):
     settings: PredictSettings
     work: Work
     record: RunRecord
-    earlier: _Earlier
     point: OperatingPoint | None
     empty: Sequence[Path]
 
@@ -433,7 +467,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         predicted = self.predicted(kept, ())
         shown = self._tabulate(predicted)
         outputs = self.call.outputs
-        written = self.call.earlier.written
+        written = self.call.outputs.earlier.written
         same = written | self._content_keys(predicted, shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and not shown.failures and not failures_of(outputs.table).exists()
@@ -460,7 +494,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
     ) -> PredictResult:
         """Write the table, its failures and its report."""
-        settings, outputs, record = self.call.settings, self.call.outputs, self.call.record
+        settings = self.call.settings
+        outputs = self.call.outputs
+        record = self.call.record
         predicted = self.predicted(kept, made)
         if settings.update:
             self.tidy(predicted)
@@ -472,7 +508,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
                 f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
             )
         # until all outputs are written, each may have its earlier content or the new one
-        written = self.call.earlier.written
+        written = self.call.outputs.earlier.written
         keys = self._content_keys(predicted, shown)
         both = {name: sorted({*written.get(name, []), *new}) for name, new in keys.items()}
         record.note(written=written | both)

@@ -147,12 +147,7 @@ def explain(
     folder = converted(out, "out", Path)
     for path in paths:
         ImageSelection(path).refuse_as_run(folder)
-    kind = bundle_kind(bundle)
-    view = bundle_view(bundle)
-    asked = []
-    for requested in settings:
-        method = choose_method(requested, methods, kind=kind, bundle=bundle)
-        asked.append(_Asked(method, requested, class_of(requested, *view)))
+    asked = _choose(settings, methods, bundle)
     for method, _, _ in asked:
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
@@ -171,19 +166,38 @@ def explain(
     ):
         file, ready = ready_model(bundle, weights_given)
         opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors)
-        explanations = [Explanations.of(each, folder, opened, work) for each in asked]
+        explanations = [Explanations.of(each, folder, opened) for each in asked]
         keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = []
         for each, computed in zip(explanations, compute_all(explanations, work), strict=True):
-            result = computed.result
-            if result is None:
-                result = each.result((), unchanged=computed.unchanged)
-            results.append(result)
+            if computed.result is None:
+                results.append(each.result((), unchanged=computed.unchanged))
+            else:
+                results.append(computed.result)
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
+
+
+def _choose(
+    settings: Sequence[ExplainSettings], methods: Mapping[str, Method], bundle: Path
+) -> list[_Asked]:
+    """Return the method and the class of each of several settings.
+
+    Raises
+    ------
+    InputError
+        A method or class does not exist, or a method is for another kind of model.
+    """
+    kind = bundle_kind(bundle)
+    view = bundle_view(bundle)
+    chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
+    return [
+        _Asked(method, requested, class_of(requested, *view))
+        for method, requested in zip(chosen, settings, strict=True)
+    ]
 
 
 class _Asked(NamedTuple):
@@ -249,7 +263,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     finished_clause: ClassVar[str] = "images are explained"
 
     @classmethod
-    def of(cls, asked: _Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
+    def of(cls, asked: _Asked, folder: Path, opened: _Opened) -> Explanations:
         """Return the explanations by one method.
 
         Raises
@@ -312,7 +326,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         """The images, or the model itself for None, with the files and keys of their explanations."""
         units = []
         for record in self.records:
-            name, content = "model", ""
+            name = "model"
+            content = ""
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))

@@ -228,40 +228,79 @@ def compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
     return computed
 
 
+@dataclass(frozen=True)
+class _Units(Generic[U, K]):
+    """The units of a computation, and which of them were finished when it started.
+
+    Attributes
+    ----------
+    units : sequence
+        All units.
+    here : sequence
+        Those of this shard; without a shard, all.
+    kept : sequence
+        For each of all units its kept result; None if it was not finished, or is not of this shard.
+    missing : sequence
+        Those of this shard that were not finished.
+    """
+
+    units: Sequence[U]
+    here: Sequence[U]
+    kept: Sequence[K | None]
+    missing: Sequence[U]
+
+    @classmethod
+    def of(cls, computation: Computation[U, K, M, R], work: Work) -> _Units[U, K]:
+        """Deal the units to shards, before it is looked which are finished, and read those of this shard."""
+        units = computation.units(merges=work.shard is None)
+        computation.describe(units)
+        groups = computation.groups(units)
+        if work.shard is not None:
+            groups = work.shard.select(groups)
+        here = [unit for group in groups for unit in group]
+        kept = {id(unit): computation.read(unit) for unit in here}
+        missing = [unit for unit in here if kept[id(unit)] is None]
+        return cls(units, here, [kept.get(id(unit)) for unit in units], missing)
+
+
 def _compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
     """Do the missing units of this shard, then write the outputs, or tell how much is done."""
-    units = computation.units(merges=work.shard is None)
-    computation.describe(units)
-    groups = computation.groups(units)
-    if work.shard is not None:
-        groups = work.shard.select(groups)
-    units_here = [unit for group in groups for unit in group]
-    kept_here = {id(unit): computation.read(unit) for unit in units_here}
-    kept = [kept_here.get(id(unit)) for unit in units]
-    missing = [unit for unit in units_here if kept_here[id(unit)] is None]
-    if len(missing) < len(units_here):
+    units = _Units.of(computation, work)
+    finished = len(units.here) - len(units.missing)
+    if finished:
         _log.info(
             "%s: %d of %d %s already",
             computation.label,
-            len(units_here) - len(missing),
-            len(units_here),
+            finished,
+            len(units.here),
             computation.finished_clause,
         )
-    if missing:
-        _begin(computation, units, work)
+    if units.missing:
+        _begin(computation, units.units, work)
     if work.checks:
-        computation.rehearse(missing)
-        unchanged = not missing and computation.is_written(kept)
-        if not missing and not unchanged:
-            computation.list_units(units)
-        return Computed(None, _share(computation, units, units_here, work), unchanged)
-    made = _do(computation, missing, work)
+        return _check(computation, units, work)
+    made = _do(computation, units.missing, work)
     if work.shard is not None:
-        share = _share(computation, units, units_here, work)
-        return Computed(None, share, not missing and computation.is_written(kept))
-    if not computation.rewrites and not missing and computation.is_written(kept):
+        share = _share(computation, units, work)
+        return Computed(None, share, _is_unchanged(computation, units))
+    if not computation.rewrites and _is_unchanged(computation, units):
         return Computed(None, unchanged=True)
-    return Computed(computation.write(kept, made))
+    return Computed(computation.write(units.kept, made))
+
+
+def _check(computation: Computation[U, K, M, R], units: _Units[U, K], work: Work) -> Computed[R]:
+    """Tell what is to be done, and do nothing."""
+    computation.rehearse(units.missing)
+    unchanged = _is_unchanged(computation, units)
+    if not units.missing and not unchanged:
+        # all units are finished, but others read from the list that outputs are to be written
+        computation.list_units(units.units)
+    return Computed(None, _share(computation, units, work), unchanged)
+
+
+def _is_unchanged(computation: Computation[U, K, M, R], units: _Units[U, K]) -> bool:
+    """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
+    return not units.missing and computation.is_written(units.kept)
 
 
 def _begin(computation: Computation[U, K, M, R], units: Sequence[U], work: Work) -> None:
@@ -300,11 +339,9 @@ def _do(computation: Computation[U, K, M, R], missing: Sequence[U], work: Work) 
     )
 
 
-def _share(
-    computation: Computation[U, K, M, R], units: Sequence[U], units_here: Sequence[U], work: Work
-) -> Share | None:
+def _share(computation: Computation[U, K, M, R], units: _Units[U, K], work: Work) -> Share | None:
     """Return the share of a shard, and how much all shards have finished."""
     if work.shard is None:
         return None
-    finished = computation.count_finished(units)
-    return Share(work.shard, len(units_here), finished, len(units), computation.unit)
+    finished = computation.count_finished(units.units)
+    return Share(work.shard, len(units.here), finished, len(units.units), computation.unit)
