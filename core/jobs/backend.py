@@ -183,11 +183,9 @@ def visible_gpus() -> tuple[str, ...]:
         elif backend == "jax":
             import jax
 
-            numbers = (
-                [int(device.id) for device in jax.local_devices()]
-                if jax.default_backend() == "gpu"
-                else []
-            )
+            numbers = []
+            if jax.default_backend() == "gpu":
+                numbers = [int(device.id) for device in jax.local_devices()]
         else:
             numbers = _torch_gpus()
     named = [
@@ -195,7 +193,8 @@ def visible_gpus() -> tuple[str, ...]:
         for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         if name.strip()
     ]
-    return tuple(named[number] if number < len(named) else str(number) for number in numbers)
+    names = dict(enumerate(named))
+    return tuple(names.get(number, str(number)) for number in numbers)
 
 
 def gpus_have_bfloat16() -> bool:
@@ -272,13 +271,15 @@ def _torch_gpus() -> list[int]:
 
     kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")
     if not kind:
-        kind = (
-            "mps"
-            if torch.backends.mps.is_available()
-            else "cuda"
-            if torch.cuda.is_available()
-            else "cpu"
-        )
-    if kind == "cuda":
-        return [int(number)] if number else list(range(torch.cuda.device_count()))
-    return [] if kind == "cpu" else [0]
+        kind = "cpu"
+        if torch.backends.mps.is_available():
+            kind = "mps"
+        elif torch.cuda.is_available():
+            kind = "cuda"
+    if kind == "cpu":
+        return []
+    if kind != "cuda":
+        return [0]
+    if number:
+        return [int(number)]
+    return list(range(torch.cuda.device_count()))

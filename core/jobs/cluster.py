@@ -82,27 +82,30 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
             versions["bchisto"] = import_module("bchisto").__version__
         return os.path.isdir(shared), versions  # noqa: PTH112
 
-    packages, shared = list(packages), str(folder.absolute())
+    packages = list(packages)
+    shared = str(folder.absolute())
     ours = answer()[1]
     with _connected(address) as client:
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
-    for worker, (sees, known) in answers.items():
-        if lacking := sorted(ours.keys() - known.keys()):
+    for worker, (sees, versions) in answers.items():
+        lacking = sorted(ours.keys() - versions.keys())
+        if lacking:
             text = "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here"
             raise InputError(text, address, worker, ", ".join(lacking))
         if not sees:
             text = "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths"
             raise InputError(text, address, worker, shared)
-        differing = [name for name, version in ours.items() if known[name] != version]
-        theirs, here = (
-            ", ".join(f"{name} {versions[name]}" for name in differing)
-            for versions in (known, ours)
-        )
+        differing = [name for name, version in ours.items() if versions[name] != version]
         if differing:
+            theirs = ", ".join(f"{name} {versions[name]}" for name in differing)
+            here = ", ".join(f"{name} {ours[name]}" for name in differing)
             text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
             _log.warning(Message(text, address, worker, theirs, here))
-    every = [known for _, known in answers.values()]
-    return [known for index, known in enumerate(every) if known not in every[:index]]
+    environments: list[dict[str, str]] = []
+    for _, versions in answers.values():
+        if versions not in environments:
+            environments.append(versions)
+    return environments
 
 
 def run_on_dask(

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,10 +105,16 @@ def run_units(
         with contextlib.suppress(OSError):
             folder = stack.enter_context(scratch_folder())
             (folder / _TICKS).mkdir()
-        ticker = Ticker(None if folder is None else folder / _TICKS)
+        ticks = None
+        if folder is not None:
+            ticks = folder / _TICKS
+        ticker = Ticker(ticks)
 
         def between() -> float:
-            return 0 if ticker.read()[1] else each
+            steps_kept = ticker.read()[1]
+            if steps_kept:
+                return 0
+            return each
 
         progress = stack.enter_context(
             Progress(total=total, label=label, unit=step_name, between=between)
@@ -160,52 +166,58 @@ def _results(
 ) -> Generator[tuple[U, R]]:
     if not units:
         return
-    jobs, threads = min(resources.processes, len(units)), resources.threads
+    jobs = min(resources.processes, len(units))
+    threads = resources.threads
     if dask is not None:
         yield from run_on_dask(call, units, address=dask)
-    elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
+        return
+    if jobs == 1 and (threads is None or computing_threads() in (threads, None)):
         yield from map(call, units)
+        return
+    env = dict.fromkeys(THREADS, "1")
+    if threads is not None:
+        env[NETWORK_THREADS] = str(threads)
+    begin = functools.partial(_begin, os.getpid(), folder, resources)
+    in_workers = functools.partial(_in_processes, call, begin=begin, env=env)
+    if resources.here:
+        yield from _here_first(call, units, resources, in_workers)
     else:
-        env = dict.fromkeys(THREADS, "1") | (
-            {} if threads is None else {NETWORK_THREADS: str(threads)}
-        )
-        begin = functools.partial(_begin, os.getpid(), folder, resources)
-        apart = functools.partial(_in_processes, call, begin=begin, env=env)
-        yield from (
-            _here_first(call, units, resources, apart)
-            if resources.here
-            else apart(units, jobs=jobs)
-        )
+        yield from in_workers(units, jobs=jobs)
 
 
 def _here_first(
     call: Callable[[U], tuple[U, R]],
     units: Sequence[U],
     resources: Resources,
-    apart: Callable[..., Iterator[Any]],
+    in_workers: Callable[..., Iterator[Any]],
 ) -> Generator[tuple[U, R]]:
     """Do units in this process, and in workers if the others are worth their start.
 
     That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
-    starts the workers, while this process goes on.
+    starts the workers, while this process goes on::
+
+        this process   unit 0 | unit 1 | unit 4 | ...   one iterator gives each unit to one of the two
+        the thread     waits  |  starts workers: unit 2, unit 3 | ...
     """
-    waiting = iter(list(units))  # this iterator gives each unit to one thread
-    outcomes, errors = collections.deque[tuple[U, R]](), list[BaseException]()
-    begun, known, stop = time.monotonic(), threading.Event(), threading.Event()
+    waiting = iter(list(units))
+    outcomes: collections.deque[tuple[U, R]] = collections.deque()
+    errors: list[BaseException] = []
+    began = time.monotonic()
+    first_done = threading.Event()
+    stop = threading.Event()
 
     def others() -> None:
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, INTERRUPTS
-        )  # of the workers too, until they can ignore them
-        known.wait(resources.least(2) / (len(units) - 1))
-        worth = (
-            resources.worth((time.monotonic() - begun) * length_hint(waiting))
-            if known.is_set()
-            else resources
-        )
+        # of the workers too, until they can ignore them
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+        first_done.wait(resources.least(2) / (len(units) - 1))
+        worth = resources
+        if first_done.is_set():
+            worth = resources.worth((time.monotonic() - began) * length_hint(waiting))
+        workers = min(worth.processes - 1, length_hint(waiting))
+        if workers <= 0 or stop.is_set():
+            return
         try:
-            if (jobs := min(worth.processes - 1, length_hint(waiting))) > 0 and not stop.is_set():
-                outcomes.extend(apart(waiting, jobs=jobs, ahead=0, stop=stop))
+            outcomes.extend(in_workers(waiting, jobs=workers, ahead=0, stop=stop))
         except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
@@ -214,7 +226,7 @@ def _here_first(
     try:
         for unit in waiting:
             result = call(unit)
-            known.set()
+            first_done.set()
             yield result
             if errors:
                 break
@@ -224,7 +236,7 @@ def _here_first(
         yield from outcomes
     finally:
         stop.set()
-        known.set()
+        first_done.set()
         thread.join()
 
 
@@ -259,35 +271,34 @@ def _in_processes(
         # without psutil and pgrep loky cannot find a worker's child processes; bchisto's workers have none
         warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
         pool = None
-        started = whole = False
+        started = False
+        complete = False
         waiting = iter(units)
         underway: set[Future[tuple[U, R]]] = set()
+        poll_seconds = None
+        if stop is not None:
+            poll_seconds = _POLL_SECONDS
         try:
             with hold_interrupts():
                 pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
                 # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
-                for unit in itertools.islice(waiting, (1 + ahead) * jobs):
-                    underway.add(pool.submit(call, unit))
+                _submit(pool, call, itertools.islice(waiting, (1 + ahead) * jobs), underway)
             started = True
             while underway and not (stop is not None and stop.is_set()):
-                done, underway = wait(
-                    underway, None if stop is None else _POLL_SECONDS, FIRST_COMPLETED
-                )
+                done, underway = wait(underway, poll_seconds, FIRST_COMPLETED)
                 with hold_interrupts():
-                    for unit in itertools.islice(waiting, len(done)):
-                        underway.add(pool.submit(call, unit))
+                    _submit(pool, call, itertools.islice(waiting, len(done)), underway)
                 for future in done:
                     yield future.result()
-            whole = not underway
+            complete = not underway
         except OSError as error:
             if started or error.filename is not None:
                 raise
             text = "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}"
             raise BchistoError(text, error.strerror or error) from error
         except TerminatedWorkerError as error:
-            time.sleep(
-                _SIGNAL_SECONDS
-            )  # a signal to all processes is an interrupt, not a lack of memory
+            # a signal to all processes is an interrupt, not a lack of memory
+            time.sleep(_SIGNAL_SECONDS)
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(
@@ -295,10 +306,26 @@ def _in_processes(
             ) from error
         finally:
             if pool is not None:
-                with hold_interrupts():
-                    if not whole:
-                        time.sleep(_TAKEN_SECONDS)
-                    pool.shutdown(wait=True, kill_workers=not whole)
+                _close(pool, complete=complete)
+
+
+def _submit(
+    pool: Executor,
+    call: Callable[[U], tuple[U, R]],
+    units: Iterable[U],
+    underway: set[Future[tuple[U, R]]],
+) -> None:
+    """Give units to workers."""
+    for unit in units:
+        underway.add(pool.submit(call, unit))
+
+
+def _close(pool: Any, *, complete: bool) -> None:
+    """End the workers, at once if not all units are done."""
+    with hold_interrupts():
+        if not complete:
+            time.sleep(_TAKEN_SECONDS)
+        pool.shutdown(wait=True, kill_workers=not complete)
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:

@@ -206,9 +206,10 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for row in itertools.chain([header], rows):
             cells = [neutral(cell) for cell in row]
-            (
-                quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain
-            ).writerow(cells)
+            writer = plain
+            if any(isinstance(cell, str) and "\r" in cell for cell in cells):
+                writer = quoted
+            writer.writerow(cells)
 
 
 def write_or_remove(path: Path, header: Sequence[str], rows: Collection[Sequence[Any]]) -> None:
@@ -325,14 +326,19 @@ def key_of(kind: str, **content: Any) -> str:
     >>> key_of("row 1", pool=3) == key_of("row 2", pool=3)
     False
     """
-    # whole floats become ints: a Python caller may pass 3, while the command line reads 3.0
-    plain = json.loads(
-        json.dumps([kind, content], allow_nan=False),
-        parse_float=lambda text: int(value) if (value := float(text)).is_integer() else value,
-    )
+    # a Python caller may pass 3, while the command line reads 3.0
+    plain = json.loads(json.dumps([kind, content], allow_nan=False), parse_float=_whole_as_int)
     return hashlib.sha256(
         json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     ).hexdigest()
+
+
+def _whole_as_int(text: str) -> int | float:
+    """Return a number of JSON; an int if it is whole."""
+    number = float(text)
+    if number.is_integer():
+        return int(number)
+    return number
 
 
 def save_arrays(
@@ -344,9 +350,10 @@ def save_arrays(
     """
     import numpy as np  # not at the top: all commands import this module, also for their help
 
-    with zipfile.ZipFile(
-        handle, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    ) as archive:
+    method = zipfile.ZIP_STORED
+    if compressed:
+        method = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(handle, "w", method) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
@@ -396,7 +403,9 @@ def read_pack(
             np.load(handle, allow_pickle=False) as file,
         ):
             arrays = {name: file[name] for name in file.files}
-        fault = None if arrays[_KEY].tobytes().hex() == key else "made under other settings"
+        fault = None
+        if arrays[_KEY].tobytes().hex() != key:
+            fault = "made under other settings"
         for name, shape in shapes.items():
             array = arrays[name]
             if array.ndim != len(shape) or any(

@@ -162,10 +162,13 @@ def is_running(process: Mapping[str, Any]) -> bool | None:
     """
     if process.get("host") != socket.gethostname():
         return None
-    mine, its = _space(), process.get("space")
+    mine = _space()
+    its = process.get("space")
     if mine is not None and its is not None and mine != its:
-        same_start = mine.partition(".")[0] == its.partition(".")[0]
-        return None if same_start else False  # False: this host was restarted since
+        if mine.partition(".")[0] == its.partition(".")[0]:
+            return None
+        # this host was restarted since
+        return False
     pid = int(process["pid"])
     started = process.get("started")
     return _is_there(pid) and (started is None or _state(pid)[1] == started)

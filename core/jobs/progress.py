@@ -128,7 +128,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __init__(
         self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0
     ) -> None:
-        self._total, self._label, self._unit = total, label, unit
+        self._total = total
+        self._label = label
+        self._unit = unit
         self._between: Callable[[], float] | None = between
         self._began = self._last_line = time.monotonic()
         self._done = 0
@@ -154,18 +156,22 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-            if (seconds := time.monotonic() - self._began) >= _WORTH_KEEPING:
+            seconds = time.monotonic() - self._began
+            if seconds >= _WORTH_KEEPING:
                 _log.info(
                     "%s: %d %s in %s", self._label, self._done, self._unit, format_seconds(seconds)
                 )
 
     def update_to(self, done: int, *, note: str = "") -> None:
         """Show that `done` steps are finished, with a note; a smaller number than before is ignored."""
-        done = done if self._total is None else min(done, self._total)
+        if self._total is not None:
+            done = min(done, self._total)
         if done <= self._done:
             return
-        step, self._done = done - self._done, done
-        now, looks = time.monotonic(), self._looks
+        step = done - self._done
+        self._done = done
+        now = time.monotonic()
+        looks = self._looks
         looks.append((now, done))
         while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
             del looks[0]
@@ -175,30 +181,34 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             self._bar.update(step)
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            of = "" if self._total is None else f"/{self._total}"
-            _log.info(
-                "%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else ""
-            )
+            total = ""
+            if self._total is not None:
+                total = f"/{self._total}"
+            if state:
+                state = f", {state}"
+            _log.info("%s: %d%s %s%s", self._label, done, total, self._unit, state)
 
     def _speed(self) -> str:
         """Return the rate from the second step on as text, and the time left if it is known.
 
         Once it is known, also log how much work Ctrl-C can lose, if it is more than a minute.
         """
-        (began, first), (ended, last) = self._looks[0], self._looks[-1]
+        began, first = self._looks[0]
+        ended, last = self._looks[-1]
         if last == first or ended <= began:
             return ""
         rate = (last - first) / (ended - began)
-        speed = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
+        speed = f"{rate:.2f}/s"
+        if rate < 0.1:
+            speed = f"{1 / rate:.0f} s each"
         if last - first < _HONEST:
             return speed
         if self._between is not None:
-            seconds, self._between = self._between() / rate, None
+            seconds = self._between() / rate
+            self._between = None
             if seconds >= _WORTH_SAYING:
                 text = "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since"
                 _log.info(text, self._label, format_seconds(seconds))
-        return (
-            speed
-            if self._total is None
-            else f"{speed}, {format_seconds((self._total - self._done) / rate)} left"
-        )
+        if self._total is None:
+            return speed
+        return f"{speed}, {format_seconds((self._total - self._done) / rate)} left"

@@ -113,7 +113,9 @@ class Resources:
     @property
     def recorded(self) -> dict[str, str]:
         """What a folder records of the resources, in addition to the versions of packages."""
-        return {} if self.threads is None else {"threads": str(self.threads)}
+        if self.threads is None:
+            return {}
+        return {"threads": str(self.threads)}
 
     def worth(self, seconds: float) -> Resources:
         """Return as many processes as work of so many seconds is worth: each saves at least its own start by the clock.
@@ -123,17 +125,12 @@ class Resources:
         >>> [Resources(4, 4).worth(seconds).processes for seconds in (7, 8, 11, 12, 23, 24)]
         [1, 2, 2, 3, 3, 4]
         """
-        worth = max(
-            [
-                1,
-                *(
-                    number
-                    for number in range(2, self.processes + 1)
-                    if seconds >= self.least(number)
-                ),
-            ]
-        )
-        return self if self.gpus else replace(self, processes=worth)
+        if self.gpus:
+            return self
+        worth = 1
+        while worth < self.processes and seconds >= self.least(worth + 1):
+            worth += 1
+        return replace(self, processes=worth)
 
     def clock(self, seconds: float) -> float:
         """Return how long work of so many seconds of one process takes by the clock."""
@@ -142,7 +139,9 @@ class Resources:
     def least(self, processes: int) -> float:
         """Return the seconds of work from which on so many processes are worth their start, see `worth`."""
         pairs = processes * (processes - 1)
-        return self.start * (1 + pairs if self.here else max(4, pairs))
+        if self.here:
+            return self.start * (1 + pairs)
+        return self.start * max(4, pairs)
 
     def helpers(self, units: int) -> int:
         """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
@@ -161,15 +160,20 @@ SHARE = "BCHISTO_CORES"
 
 def default_jobs() -> int:
     """Return the number of cores that this process may use; in a worker process, its share of them."""
-    if share := os.environ.get(SHARE):
+    share = os.environ.get(SHARE)
+    if share:
         return int(share)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_resources(jobs: int | None = None) -> Resources:
     """Return the resources for work without networks of Keras: `jobs` processes, or as many as it is worth."""
     cores = default_jobs()
-    return Resources(cores if jobs is None else jobs, cores, here=jobs is None)
+    if jobs is None:
+        return Resources(cores, cores, here=True)
+    return Resources(jobs, cores)
 
 
 def network_resources(jobs: int | None = None, *, on_keras: bool = True) -> Resources:
@@ -191,9 +195,11 @@ def network_resources(jobs: int | None = None, *, on_keras: bool = True) -> Reso
     """
     if not on_keras:  # the CPU is used even if Keras finds a GPU
         return cpu_resources(jobs)
-    cores, gpus = default_jobs(), visible_gpus()
-    fitting = len(gpus) or max(1, cores // (asked_threads() or 1))
-    return Resources(fitting if jobs is None else jobs, cores, gpus, start=_KERAS_SECONDS)
+    cores = default_jobs()
+    gpus = visible_gpus()
+    if jobs is None:
+        jobs = len(gpus) or max(1, cores // (asked_threads() or 1))
+    return Resources(jobs, cores, gpus, start=_KERAS_SECONDS)
 
 
 @contextlib.contextmanager

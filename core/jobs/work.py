@@ -58,7 +58,8 @@ class Shard:
         match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
         if match is None:
             raise InputError("{shard} {}: write it as K/N, for example 3/16", text)
-        index, count = int(match[1]), int(match[2])
+        index = int(match[1])
+        count = int(match[2])
         if not 1 <= index <= count:
             raise InputError("{shard} {}: K counts from 1 and is at most N", text)
         return cls(index, count)
@@ -84,13 +85,13 @@ class Share:
     unit: str
 
     def __str__(self) -> str:
-        whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
-        held = (
-            f"has {self.own} of {whole}"
-            if self.own
-            else f"is empty, since there is no more work than {whole}"
-        )
-        return f"shard {self.shard} {held}; {self.done} of {self.units} done"
+        units = f"{self.units} {self.unit}"
+        if self.units == 1:
+            units = units.removesuffix("s")
+        share = f"is empty, since there is no more work than {units}"
+        if self.own:
+            share = f"has {self.own} of {units}"
+        return f"shard {self.shard} {share}; {self.done} of {self.units} done"
 
 
 @dataclass(frozen=True)
