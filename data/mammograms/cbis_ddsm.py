@@ -6,7 +6,7 @@ Each record is one abnormality. Its image is the published crop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -66,15 +66,7 @@ def read_cbis_ddsm(
     """
     kinds = set(lesions) or set(_KIND.values())
     findings: list[Finding] = []
-    tables: list[Path] = []
-    files: dict[Path, list[Path]] = {}
-    for path in sorted(walk_files(root, findings)):
-        if path.suffix == ".dcm":
-            for folder in path.relative_to(root).parents:
-                if "_P_" in folder.name:
-                    files.setdefault(root / folder, []).append(path)
-        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in kinds:
-            tables.append(path)
+    tables, files = _find_files(root, kinds, findings)
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
@@ -83,8 +75,11 @@ def read_cbis_ddsm(
     records: list[ImageRecord] = []
     for table in tables:
         rows = _read_table(table, findings)
-        absent = [row.name for row in rows if row.name not in folders]
-        for row in (row for row in rows if row.name in folders):
+        absent = []
+        for row in rows:
+            if row.name not in folders:
+                absent.append(row.name)
+                continue
             whole = files.get(folders.get(row.whole, root), [])
             try:
                 records.append(_record(row, files[folders[row.name]], whole, findings))
@@ -98,6 +93,23 @@ def read_cbis_ddsm(
             f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
         )
     return records, findings
+
+
+def _find_files(
+    root: Path, kinds: Container[str], findings: list[Finding]
+) -> tuple[list[Path], dict[Path, list[Path]]]:
+    """Return the tables of these kinds of abnormalities, and the DICOM files below each folder of an image."""
+    tables: list[Path] = []
+    files: dict[Path, list[Path]] = {}
+    for path in sorted(walk_files(root, findings)):
+        match = CBIS_TABLE.fullmatch(path.name)
+        if path.suffix == ".dcm":
+            for folder in path.relative_to(root).parents:
+                if "_P_" in folder.name:
+                    files.setdefault(root / folder, []).append(path)
+        elif match and _KIND[match[1]] in kinds:
+            tables.append(path)
+    return tables, files
 
 
 def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
@@ -142,7 +154,8 @@ def _record(
     if len(files) > 2:
         raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
     by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
-    crop, mask = by_area[0], by_area[-1] if len(files) == 2 else None
+    crop = by_area[0]
+    mask = by_area[1] if len(files) == 2 else None
     frame = whole[0] if whole else None
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
         raise ImageError("has a mask but no crop; copy the crop")
