@@ -441,16 +441,7 @@ def check_headers(
         return misfit
 
     problems = list(in_threads(problem, records))
-    refused = tuple(
-        (record.image_id, text)
-        for record, text in zip(records, problems, strict=True)
-        if text is not None
-    )
-    if refused and not skip_errors:
-        more = Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
-        raise InputError("{}{}", refused[0][1], more if len(refused) > 1 else "")
-    for _, text in refused:
-        _log.warning("left out: %s", text)
+    refused = _refused(records, problems, skip_errors=skip_errors)
     unusable = dict(refused)
     usable = tuple(
         record.scaled_by(headers[record.image_id])
@@ -464,6 +455,26 @@ def check_headers(
     if any(header.deep or header.remarks for header in headers.values()):
         report_findings(header_findings(usable, headers, most=_MOST_DEEP))
     return usable, refused
+
+
+def _refused(
+    records: Sequence[ImageRecord], problems: Sequence[str | None], *, skip_errors: bool
+) -> tuple[tuple[str, str], ...]:
+    """Return the images that are left out, and why; refuse to leave any out without `skip_errors`."""
+    refused = tuple(
+        (record.image_id, text)
+        for record, text in zip(records, problems, strict=True)
+        if text is not None
+    )
+    if refused and not skip_errors:
+        more = ""
+        if len(refused) > 1:
+            text = " ({} more cannot be used; {skip_errors} leaves them out)"
+            more = Message(text, len(refused) - 1)
+        raise InputError("{}{}", refused[0][1], more)
+    for _, text in refused:
+        _log.warning("left out: %s", text)
+    return refused
 
 
 def _misfit(record: ImageRecord, header: ImageHeader, needs: Sequence[LeastSize]) -> str | None:
