@@ -17,7 +17,7 @@ from ..core import InputError
 from ..core.formats import PART, ImageHeader, read_json
 from ..core.jobs import write_json
 from .classes import spell_labels
-from .findings import Finding, raise_errors
+from .findings import Finding, has_errors, raise_errors
 
 SYNTHETIC_BANNER = (
     "SYNTHETIC IMAGES: generated tissue, made to try the software; "
@@ -144,7 +144,7 @@ class Dataset:
     def untrainable(self) -> str:
         """The reason why no model can be trained on these images, and what to do; empty if training is possible."""
         labels = {record.label for record in self.records if record.label is not None}
-        if len(labels) < 2 and any(finding.level == "error" for finding in self.findings):
+        if len(labels) < 2 and has_errors(self.findings):
             return "images without an error do not show two classes, so nothing can be trained yet; correct the errors"
         if not labels:
             return (

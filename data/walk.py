@@ -7,13 +7,14 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..core import InputError, few
 from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
-from .findings import Finding, Level
+from .findings import Finding, Level, has_errors
 
 _Inode = tuple[int, int]
 """Device and inode of a folder, which are the same for all links to it."""
@@ -52,20 +53,18 @@ def walk_files(
     hidden : bool
         Also yield files whose name begins with a dot.
     """
-    return _Walk(root, findings, skip=skip or {}, hidden=hidden).files(root, ())
+    return _Walk(root, findings, skip or {}, hidden).files(root, ())
 
 
+@dataclass(frozen=True)
 class _Walk:
     """A walk below a folder, which appends what it cannot use to `findings`; see `walk_files`."""
 
-    def __init__(
-        self, root: Path, findings: list[Finding], *, skip: Mapping[str, str], hidden: bool
-    ) -> None:
-        self._root = root
-        self._findings = findings
-        self._skip = skip
-        self._hidden = hidden
-        self._visits: Counter[_Inode] = Counter()
+    root: Path
+    findings: list[Finding]
+    skip: Mapping[str, str]
+    hidden: bool
+    visits: Counter[_Inode] = field(default_factory=Counter)
 
     def files(self, folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
         """Yield the files of a folder and of those in it; `above` are the folders on the way to it."""
@@ -77,7 +76,7 @@ class _Walk:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
-            self._findings.append(_unreadable(self._name(folder), error))
+            self.findings.append(_unreadable(self._name(folder), error))
             return
         for entry in entries:
             path = folder / entry.name
@@ -97,8 +96,8 @@ class _Walk:
         if inode in above:
             self._find("error", folder, "a circular link; remove it")
             return False
-        self._visits[inode] += 1
-        if self._visits[inode] > limits.FOLDER_VISITS:
+        self.visits[inode] += 1
+        if self.visits[inode] > limits.FOLDER_VISITS:
             often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
             self._find("error", folder, often)
             return False
@@ -120,7 +119,7 @@ class _Walk:
         except OSError as error:
             if self._is_visible(entry.name):
                 name = self._name(path)
-                self._findings.append(_unreadable(name, error, link=entry.is_symlink()))
+                self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
             return ""
         if is_folder:
             return "folder"
@@ -129,8 +128,8 @@ class _Walk:
     def _is_used(self, path: Path) -> bool:
         """Whether a folder is entered."""
         name = path.name.casefold()
-        if name in self._skip:
-            self._find("note", path, self._skip[name])
+        if name in self.skip:
+            self._find("note", path, self.skip[name])
             return False
         if os.path.isfile(path / "run.json") and os.path.isdir(path / "records"):  # noqa: PTH112, PTH113 - without errors
             self._find("note", path, "a run folder of bchisto, left out")
@@ -138,13 +137,13 @@ class _Walk:
         return not name.startswith(".")
 
     def _is_visible(self, name: str) -> bool:
-        return self._hidden or not name.startswith(".")
+        return self.hidden or not name.startswith(".")
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix() if path != self._root else str(self._root)
+        return path.relative_to(self.root).as_posix() if path != self.root else str(self.root)
 
     def _find(self, level: Level, path: Path, message: str) -> None:
-        self._findings.append(Finding(level, self._name(path), message))
+        self.findings.append(Finding(level, self._name(path), message))
 
 
 def is_folder(path: Path) -> bool:
@@ -210,7 +209,7 @@ def _refuse_empty(
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
     if slides:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
-    if any(finding.level == "error" for finding in findings):
+    if has_errors(findings):
         return
     text = f"{root}: no {IMAGE_KINDS} image in this folder"
     if others:

@@ -33,7 +33,7 @@ from .aligned import (
     compare_whole,
 )
 from .content import is_blank, pixels_sha256
-from .decode import decode_record
+from .decode import RgbImage, decode_record
 
 _CELLS = 8
 """Number of cells per side of a descriptor."""
@@ -52,8 +52,14 @@ _ORBITS = tuple(np.flatnonzero(value == _PLACES) for value in np.unique(_PLACES)
 MOST_COMPARED = 20_000
 """Largest number of images among which near-duplicates are searched for. For 8,000 of BreakHis it takes minutes."""
 
-_TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
-"""Number of hash tables, bits of a key, and number of subsequent points in a bucket with which a point is compared."""
+_TABLES = 6
+"""Number of hash tables."""
+
+_BITS = 16
+"""Bits of a key."""
+
+_NEIGHBOURS = 6
+"""Number of subsequent points in a bucket with which a point is compared."""
 
 _COMPONENTS = 24
 """Number of principal components from which hash keys are computed."""
@@ -66,9 +72,11 @@ Fingerprint = npt.NDArray[np.float16]
 and number of points; the descriptor of the whole image, behind two zeros; row, column and descriptor of each point.
 Descriptors have unit length. Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048."""
 
-_ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
-"""Largest distance between the descriptors of two similar points, or of two similar images. Descriptors have unit
-length."""
+_ALIKE_POINTS = 0.25
+"""Largest distance between the descriptors, which have unit length, of two similar points."""
+
+_ALIKE_WHOLE = 0.35
+"""Largest distance between the descriptors of two similar images."""
 
 _ROWS = 512
 """Number of images whose whole-image descriptors are compared with all others at once."""
@@ -95,7 +103,7 @@ class Scale(NamedTuple):
     cell: int
 
 
-def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
+def grey_levels(image: RgbImage, scale: Scale) -> Grey:
     """Return the reduced grey levels of an image, float32 of shape (height, width)."""
     import cv2
 
@@ -109,7 +117,7 @@ def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fingerprint:
+def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     """Compute the fingerprint of an image.
 
     Parameters
@@ -269,7 +277,7 @@ def _sides(record: ImageRecord) -> tuple[int, ...]:
     return ()
 
 
-def _decoded(record: ImageRecord, seen: Pixels | None) -> npt.NDArray[np.uint8] | None:
+def _decoded(record: ImageRecord, seen: Pixels | None) -> RgbImage | None:
     """Decode an image, and note what its pixels show; None if it cannot be decoded."""
     try:
         image = decode_record(record)

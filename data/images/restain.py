@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import (
     NOT_UTF_8,
@@ -37,7 +36,7 @@ from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, pixel_findings
-from .decode import header_findings, read_headers, shrink_image
+from .decode import RgbImage, header_findings, read_headers, shrink_image
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -154,15 +153,15 @@ class _Restained:
     stain: str
     written: list[Path] = field(default_factory=list)
     rows: list[list[object]] = field(default_factory=list)
-    pairs: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    pairs: list[RgbImage] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
     foreign: dict[str, float] = field(default_factory=dict)
 
     def check(
         self,
         path: Path,
-        before: npt.NDArray[np.uint8],
-        after: npt.NDArray[np.uint8],
+        before: RgbImage,
+        after: RgbImage,
         estimate: StainEstimate | None,
     ) -> None:
         """Check the stains of an image, and note them for the table."""
@@ -177,7 +176,7 @@ class _Restained:
             rounded = [round(float(value), 4) for value in numbers]
             self.rows.append([path.name, *rounded, "; ".join(check.reasons)])
 
-    def save(self, path: Path, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> None:
+    def save(self, path: Path, before: RgbImage, after: RgbImage) -> None:
         """Write an image, and keep it for the sheet."""
         target = self.folder / f"{path.stem}.png"
         _save(target, after)
@@ -225,7 +224,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     return list(files)
 
 
-def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _shrink(image: RgbImage) -> RgbImage:
     """Fit an image into a white square."""
     square = np.full((_SHEET_SIDE + 4, _SHEET_SIDE + 4, 3), 255, np.uint8)
     small = shrink_image(image, _SHEET_SIDE, enlarge=True)
@@ -233,7 +232,7 @@ def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return square
 
 
-def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
+def _save(path: Path, image: RgbImage) -> None:
     from PIL import Image
 
     with atomic_output(path) as temporary:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from ...core.formats import (
     read_csv,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, has_errors
 from ..names import PathRule, match_names, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec
@@ -118,7 +119,7 @@ def read_manifest(
     findings.extend(row_findings)
     findings.extend(_overlong(table))
     usable = [row for row in rows if row.usable]
-    if not usable and not any(finding.level == "error" for finding in findings):
+    if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
     values = {}
@@ -191,22 +192,26 @@ def _column_findings(
     return findings + _unused(table, columns, given)
 
 
-def _row(line: int, cells: Mapping[str, str], path: str, name: str, why: str, mpp: str) -> _Row:
-    spacing, problem = spacing_of(cells.get(mpp, ""))
-    if not path:
-        problem = "an empty path; remove the row"
-    elif not name:
-        problem = why
-    return _Row(line, cells, path, name, spacing, problem)
+def _rows(
+    table: CsvTable, columns: Mapping[str, str], find: Callable[[str], tuple[str, str]]
+) -> list[_Row]:
+    """Return the rows of a table; `find` returns the name of the image that a path means, or nothing and why."""
+    rows = []
+    for line, cells in table.rows:
+        path = cells[columns["path"]]
+        name, why = find(path)
+        mpp, problem = spacing_of(cells.get(columns["mpp"], ""))
+        if not path:
+            problem = "an empty path; remove the row"
+        elif not name:
+            problem = why
+        rows.append(_Row(line, cells, path, name, mpp, problem))
+    return rows
 
 
 def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
-    rows = []
-    for line, cells in table.rows:
-        path = cells[columns["path"]]
-        name, why = locate(table.path.parent, path)
-        rows.append(_row(line, cells, path, name, why, columns["mpp"]))
+    rows = _rows(table, columns, functools.partial(locate, table.path.parent))
     findings = _row_errors(table.path, rows)
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
@@ -225,13 +230,10 @@ def _rows_beside(
     files = list_images(images, findings)
     paths = [cells[columns["path"]] for _, cells in table.rows]
     image_of, notes = match_names(paths, files, where=table.path.name)
-    rows = [
-        _row(line, cells, path, image_of.get(path, ""), "", columns["mpp"])
-        for (line, cells), path in zip(table.rows, paths, strict=True)
-    ]
+    rows = _rows(table, columns, lambda path: (image_of.get(path, ""), ""))
     absent = [row.path for row in rows if row.absent]
     without_row = sorted(files.keys() - image_of.values())
-    rows.extend(_row(0, {}, name, name, "", "") for name in without_row)
+    rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
     findings += notes
     findings += _row_errors(table.path, rows)
     findings += unmatched(table.path, absent, without_row, len(files))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, has_errors
 from ..walk import walk_files
 from .ddsm import LAYOUT as DDSM
 from .ddsm import pathology_label
@@ -88,7 +88,7 @@ def read_cbis_ddsm(
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
-    if not records and not any(finding.level == "error" for finding in findings):
+    if not records and not has_errors(findings):
         raise InputError(
             f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
         )
