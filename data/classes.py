@@ -116,8 +116,8 @@ def check_order(classes: Sequence[str]) -> None:
     InputError
         Two names differ only in case or Unicode form.
     """
-    named = Counter(map(_spelling, classes))
-    twice = [name for name in classes if named[_spelling(name)] > 1]
+    counts = Counter(map(_spelling, classes))
+    twice = [name for name in classes if counts[_spelling(name)] > 1]
     if twice:
         raise InputError(
             "{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0]

@@ -303,15 +303,11 @@ def settle_groups(
         or any(record.group for record in records)
     ):
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
-        named = [record.group for record in records if record.group]
-        if named:
-            patients = Names(f": {few(dict.fromkeys(named))}")
-            message = Message(
-                "TCGA barcodes name the patient of {} of {} images{}",
-                len(named),
-                len(records),
-                patients,
-            )
+        patients = [record.group for record in records if record.group]
+        if patients:
+            text = "TCGA barcodes name the patient of {} of {} images{}"
+            names = Names(f": {few(dict.fromkeys(patients))}")
+            message = Message(text, len(patients), len(records), names)
             findings.append(Finding("note", root.name, message, labels_only=True))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     return [

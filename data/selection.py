@@ -247,13 +247,13 @@ class ImageSelection(Settings):
                 "{out} {}: the images are there; name another folder, which may be inside this one",
                 out,
             )
-        written = (
+        outputs = (
             out / "failures.csv",
             out / "features" / "images.csv",
             out / "features" / FACTS_FILE,
         )
         refuse_overwriting(
-            written, [path for path in (self.images, self.labels, self.only) if path is not None]
+            outputs, [path for path in (self.images, self.labels, self.only) if path is not None]
         )
 
     def _is_in(self, folder: Path) -> bool:

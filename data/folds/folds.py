@@ -89,10 +89,10 @@ def fold_plan(
     folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    known = known or DatasetFacts()
+    facts = known or DatasetFacts()
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (
-        *_absent(known.failed, "could not be used and"),
+        *_absent(facts.failed, "could not be used and"),
         *_absent(unlabelled, "without a label"),
     )
     if unlabelled:
@@ -106,26 +106,26 @@ def fold_plan(
         labels,
         groups,
         grouped=_grouped(groups, group_by),
-        copies=[pair for pair in known.copies or () if images.issuperset(pair)],
+        copies=[pair for pair in facts.copies or () if images.issuperset(pair)],
         seed=seed,
     )
     try:
-        plan = _plan(folds, pool, known, {*known.failed, *unlabelled}, test_list)
+        plan = _plan(folds, pool, facts, {*facts.failed, *unlabelled}, test_list)
         _check_parts(plan, pool.label_of)
     except ScarceError as error:
         raise scarce(error, folds, pool) from error
     group_of = pool.group_of
     if group_by == "group":
         _check_whole(plan, group_of)
-    leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
-    mixed = mixed_parts(plan, known)
+    leaks = (*split_groups(plan, group_of), *split_copies(plan, facts.copies or ()))
+    mixed = mixed_parts(plan, facts)
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
 
 
 def _plan(
     folds: str,
     pool: Pool,
-    known: DatasetFacts,
+    facts: DatasetFacts,
     failed: Collection[str],
     test_list: Path | None,
 ) -> FoldPlan:
@@ -135,9 +135,9 @@ def _plan(
     if (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
         return draw_folds(folds, pool)
     if folds == GIVEN:
-        return given_plan(image_ids=pool.image_ids, known=known)
+        return given_plan(image_ids=pool.image_ids, facts=facts)
     if folds.startswith(SITES):
-        return site_plan(folds.removeprefix(SITES), image_ids=pool.image_ids, known=known)
+        return site_plan(folds.removeprefix(SITES), image_ids=pool.image_ids, facts=facts)
     if folds in PUBLISHED_FOLDS:
         rows = published_folds(folds)
         plan = _fit(folds, rows, pool.image_ids, failed, where=Message("{folds} {}", folds))
@@ -158,11 +158,11 @@ def dataset_plan(
     dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int
 ) -> FoldPlan:
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
-    known = DatasetFacts(
+    facts = DatasetFacts(
         columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies)
     )
     return FoldChoice((folds,), group_by=group_by).plans_of(
-        dataset.records, seed=seed, known=known
+        dataset.records, seed=seed, known=facts
     )[0]
 
 
@@ -302,19 +302,19 @@ _CURES = {
 
 def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
     """Refuse fixed folds in which a class does not train, or no image tests."""
-    lacking = [
+    gaps = [
         (f"no image of class {', '.join(names)} trains in", fold)
         for fold, names in plan.untrained(classes).items()
     ]
     tested = {fold for _, fold, part in plan.rows if part == "test"}
-    lacking += [
+    gaps += [
         ("no image tests in", fold)
         for fold in plan.folds
         if fold not in tested and plan.name != "none"
     ]
-    if lacking:
+    if gaps:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))
-        raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *lacking[0], cure)
+        raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *gaps[0], cure)
 
 
 def _check_whole(plan: FoldPlan, group_of: Mapping[str, str | None]) -> None:

@@ -18,20 +18,20 @@ SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
 
 
-def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
+def given_plan(*, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
     """Create the plan of the split that came with the images.
 
     Parameters
     ----------
     image_ids : sequence of str
-    known : DatasetFacts
+    facts : DatasetFacts
 
     Raises
     ------
     InputError
         The part of an image is unknown.
     """
-    parts = given_parts(known)
+    parts = given_parts(facts)
     if parts is None:
         raise ScarceError(
             "{folds} {}: no split came with these images; put their class folders below train and "
@@ -48,7 +48,7 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
 
-def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
+def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
     """Create one fold for each value of a column (sorted), in which the images with this value test.
 
     Parameters
@@ -56,18 +56,18 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     column : str
         Column of the manifest. Case does not matter, and ``_`` is the same as a space or hyphen.
     image_ids : sequence of str
-    known : DatasetFacts
+    facts : DatasetFacts
 
     Raises
     ------
     InputError
         There is no such column, or an image has no value.
     """
-    values = known.columns.get(column_key(column))
+    values = facts.columns.get(column_key(column))
     if values is None:
         present = "no further column is known"
-        if known.columns:
-            present = f"there are {', '.join(known.columns)}"
+        if facts.columns:
+            present = f"there are {', '.join(facts.columns)}"
         text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
         raise ScarceError(text, SITES, column, present)
     column = column_key(column)
@@ -210,9 +210,9 @@ def _slide(image: str) -> str:
     return idc[1] if idc else ""
 
 
-def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
+def mixed_parts(plan: FoldPlan, facts: DatasetFacts) -> tuple[str, ...]:
     """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
-    parts = given_parts(known)
+    parts = given_parts(facts)
     if parts is None or plan.origin in ("given", "none"):
         return ()
     column, part_of = parts

@@ -191,14 +191,16 @@ class ImageFiles:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._known = _read_cache(cache) if cache is not None and cache.is_file() else {}
+        self._entries: dict[tuple[str, ...], tuple[str, str]] = {}
+        if cache is not None and cache.is_file():
+            self._entries = _read_cache(cache)
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 
     def know(self, records: Sequence[ImageRecord]) -> bool:
         """Whether the cache has an up-to-date entry with a header for every image."""
         try:
-            return all(self._known.get(self._stamp(record.path), ("", ""))[1] for record in records)
+            return all(self._cached(record.path)[1] for record in records)
         except ImageError:
             return False
 
@@ -211,7 +213,7 @@ class ImageFiles:
             See `bchisto.core.formats.read_header`.
         """
         try:
-            *values, remarks = json.loads(self._known[self._stamp(path)][1])
+            *values, remarks = json.loads(self._cached(path)[1])
             header = ImageHeader(*[*values, tuple((level, text) for level, text in remarks)])
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
@@ -228,21 +230,24 @@ class ImageFiles:
         """
         paths = [record.path for record in records]
         stamps = [self._stamp(path) for path in paths]
-        known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
-        checksums = list(
-            in_threads(lambda pair: pair[0] or file_sha256(pair[1]), zip(known, paths, strict=True))
-        )
+
+        def checksum(path: Path) -> str:
+            return self._cached(path)[0] or file_sha256(path)
+
+        checksums = list(in_threads(checksum, paths))
         if self._cache is not None:
-            headers = [
-                json.dumps(astuple(self._headers[path])) if path in self._headers else ""
-                for path in paths
-            ]
-            rows = [
-                (*stamp, sha256, header)
-                for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)
-            ]
+            rows = []
+            for path, stamp, sha256 in zip(paths, stamps, checksums, strict=True):
+                header = ""
+                if path in self._headers:
+                    header = json.dumps(astuple(self._headers[path]))
+                rows.append((*stamp, sha256, header))
             write_rows(self._cache, _CACHE_COLUMNS, rows)
         return checksums
+
+    def _cached(self, path: Path) -> tuple[str, str]:
+        """Return checksum and header of a file from the cache; empty if it has changed."""
+        return self._entries.get(self._stamp(path), ("", ""))
 
     def _stamp(self, path: Path) -> tuple[str, ...]:
         if path not in self._stamps:
@@ -300,8 +305,8 @@ def compare_contents(
     kept: dict[str, str] = {}
     repeated = []
     contradictions: list[Finding] = []
-    for record, whole in zip(dataset.records, checksums, strict=True):
-        sha = record_sha256(record, whole)
+    for record, checksum in zip(dataset.records, checksums, strict=True):
+        sha = record_sha256(record, checksum)
         original = first.setdefault(sha, record)
         if original.image_id == record.image_id:
             kept[record.image_id] = sha

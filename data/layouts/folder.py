@@ -189,7 +189,9 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     if all(map(_SET.fullmatch, plain)):
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [_words(name) for name in plain]
-    classes = sum(of[-1] in class_words or any(map(_CLASS.fullmatch, of)) for of in words)
+    classes = sum(
+        one_name[-1] in class_words or any(map(_CLASS.fullmatch, one_name)) for one_name in words
+    )
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
     if digits or 2 * classes >= len(plain):
         return "classes"

@@ -307,7 +307,7 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
         *columns.values(),
         *(name for role in roles for tier in role.matching(table.columns) for name in tier),
     }
-    unused = [written for key, written in table.columns.items() if key not in used]
+    unused = [title for key, title in table.columns.items() if key not in used]
     listed = f"columns that are not used: {', '.join(unused)}"
     if not unused:
         return []

@@ -278,9 +278,9 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     names = sorted(set(labels))
     loose = {loosely(name) for name in names}
     alike = (
-        known
-        for known in known_classes()
-        if len(names) == len(known) and loose == set(map(loosely, known))
+        classes
+        for classes in known_classes()
+        if len(names) == len(classes) and loose == set(map(loosely, classes))
     )
     return next(alike, tuple(names))
 

@@ -38,7 +38,7 @@ class _Row(NamedTuple):
     name: str
     patient: str
     label: str
-    whole: str
+    mammogram: str
 
 
 def read_cbis_ddsm(
@@ -80,9 +80,9 @@ def read_cbis_ddsm(
             if row.name not in folders:
                 absent.append(row.name)
                 continue
-            whole = files.get(folders.get(row.whole, root), [])
+            frames = files.get(folders.get(row.mammogram, root), [])
             try:
-                records.append(_record(row, files[folders[row.name]], whole, findings))
+                records.append(_record(row, files[folders[row.name]], frames, findings))
             except ImageError as error:
                 findings.append(Finding("error", row.name, message_of(error)))
         if absent:
@@ -125,22 +125,22 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     return rows
 
 
-def _parse(patient: str, number: str, pathology: str, whole: str, crop: str) -> _Row | str:
+def _parse(patient: str, number: str, pathology: str, mammogram: str, crop: str) -> _Row | str:
     label = pathology_label(pathology)
     if label is None:
         return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
     match = CBIS_NAME.fullmatch(crop.partition("/")[0])
-    if match is None or not whole:
+    if match is None or not mammogram:
         example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
         return f"{crop!r} is not a path like {example}; download the published table"
     if (match[3], match[6]) != (patient, number):
         columns = f"{patient}, abnormality {number}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Row(match[0], match[3], label, whole.partition("/")[0])
+    return _Row(match[0], match[3], label, mammogram.partition("/")[0])
 
 
 def _record(
-    row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]
+    row: _Row, files: list[Path], frames: list[Path], findings: list[Finding]
 ) -> ImageRecord:
     """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 
@@ -149,14 +149,14 @@ def _record(
     ImageError
         Crop and mask cannot be distinguished, or a file cannot be read.
     """
-    headers = {path: read_header(path) for path in (*files, *whole[:1])}
+    headers = {path: read_header(path) for path in (*files, *frames[:1])}
     sizes = {path: (header.width, header.height) for path, header in headers.items()}
     if len(files) > 2:
         raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
     by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
     crop = by_area[0]
     mask = by_area[1] if len(files) == 2 else None
-    frame = whole[0] if whole else None
+    frame = frames[0] if frames else None
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
         raise ImageError("has a mask but no crop; copy the crop")
     if mask is None:
