@@ -92,11 +92,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.append(Finding("note", str(dataset.root), text))
-    # of images with the same pixels only the first, which `pixel_findings` names
-    originals = {*{sha: image for image, sha in sorted(seen.pixels.items(), reverse=True)}.values()}
-    for pair in pairs or ():
-        if {pair.first, pair.second} <= originals:
-            findings.append(_alike(pair, records))
+    findings += _near_duplicates(pairs or (), seen.pixels, records)
     return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
 
 
@@ -134,6 +130,14 @@ def _repeated(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
         Finding("warning", copy, f"the same image as {original}; used once", kind=kind)
         for copy, original in pairs
     ]
+
+
+def _near_duplicates(
+    pairs: Iterable[Copy], pixels: Mapping[str, str], records: Mapping[str, ImageRecord]
+) -> list[Finding]:
+    # of images with the same pixels only the first, which `pixel_findings` names
+    originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
+    return [_alike(pair, records) for pair in pairs if {pair.first, pair.second} <= originals]
 
 
 def _alike(pair: Copy, records: Mapping[str, ImageRecord]) -> Finding:
