@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
+Contour = npt.NDArray[np.float64]
+"""Points in micrometres, shape (points, 2)."""
+
 Point = tuple[float, float]
 Box = tuple[slice, slice]
 
@@ -51,8 +54,10 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: int, *, mpp: float, rng: np.random.Generator) -> None:
-        self.mpp, self.rng = mpp, rng
-        self.width, self.height = width * mpp, height * mpp
+        self.mpp = mpp
+        self.rng = rng
+        self.width = width * mpp
+        self.height = height * mpp
         self.haem: Field = np.zeros((height, width), np.float32)
         self.eosin: Field = np.zeros((height, width), np.float32)
 
@@ -116,7 +121,7 @@ class Canvas:
 
     def outline(
         self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0
-    ) -> npt.NDArray[np.float64]:
+    ) -> Contour:
         """Return a closed, irregular contour in micrometres, shape (points, 2)."""
         angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         r = np.ones_like(angle)
@@ -135,25 +140,24 @@ class Canvas:
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         return np.asarray(points @ rotation + np.asarray(centre))
 
-    def mask(
-        self, outline: npt.NDArray[np.float64], *, blur: float = 0.0, line: float = 0.0
-    ) -> Field:
+    def mask(self, outline: Contour, *, blur: float = 0.0, line: float = 0.0) -> Field:
         """Return a mask of the inside of a contour, 0 to 1, with an edge softened over `blur` micrometres.
 
         With `line`, the mask is of a line of so many micrometres along the contour.
         """
         import cv2
 
-        sigma, width = blur / self.mpp, max(1, round(line / self.mpp)) if line else 0
+        sigma = blur / self.mpp
+        width = max(1, round(line / self.mpp)) if line else 0
         reach = width or math.ceil(4 * sigma)  # the blur ends at four sigma
         box, drawn = self._drawn(outline, pixels=reach + 3, width=width)
         field: Field = np.zeros(self.haem.shape, np.float32)
-        field[box] = cv2.GaussianBlur(drawn, (0, 0), sigma) if sigma > 0.3 and drawn.size else drawn
+        if sigma > 0.3 and drawn.size:
+            drawn = cv2.GaussianBlur(drawn, (0, 0), sigma)
+        field[box] = drawn
         return field
 
-    def _drawn(
-        self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0
-    ) -> tuple[Box, Field]:
+    def _drawn(self, outline: Contour, *, pixels: int, width: int = 0) -> tuple[Box, Field]:
         """Draw a contour; return the box of its part of the canvas, `pixels` wider on each side, and a mask, 0 to 1.
 
         The columns of the part begin and end at multiples of `_LANES`. The contour is filled, or with `width` it is a
@@ -192,7 +196,7 @@ class Canvas:
             )
             self._blend(box, mask[box], haem, eosin)
 
-    def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
+    def paint_local(self, outline: Contour, *, haem: float, eosin: float) -> None:
         """Replace both concentrations inside a small contour; faster than `paint` with a mask."""
         box, cover = self._drawn(outline, pixels=1)
         self._blend(box, cover, haem, eosin)
@@ -203,23 +207,26 @@ class Canvas:
 
     def nucleus(self, centre: Point, kind: Nuclei, *, angle: float) -> None:
         """Draw one nucleus: an ellipse with a darker membrane and clumped chromatin."""
-        rng, scale = self.rng, 1.0 / self.mpp
+        rng = self.rng
+        scale = 1.0 / self.mpp
         size = max(0.45, 1.0 + kind.spread * rng.normal())
         a = kind.length * size * scale / 2
         b = kind.width * size * max(0.6, 1.0 + 0.5 * kind.spread * rng.normal()) * scale / 2
         reach = int(max(a, b) * 1.3) + 2
-        column, row = round(centre[0] * scale), round(centre[1] * scale)
-        top, left = max(row - reach, 0), max(column - reach, 0)
-        bottom, right = (
-            min(row + reach + 1, self.haem.shape[0]),
-            min(column + reach + 1, self.haem.shape[1]),
-        )
+        column = round(centre[0] * scale)
+        row = round(centre[1] * scale)
+        top = max(row - reach, 0)
+        left = max(column - reach, 0)
+        bottom = min(row + reach + 1, self.haem.shape[0])
+        right = min(column + reach + 1, self.haem.shape[1])
         if top >= bottom or left >= right:
             return
         dx = np.arange(left, right) - centre[0] * scale
         dy = np.arange(top, bottom)[:, np.newaxis] - centre[1] * scale
-        cosine, sine = np.cos(angle), np.sin(angle)
-        u, v = dx * cosine + dy * sine, -dx * sine + dy * cosine
+        cosine = np.cos(angle)
+        sine = np.sin(angle)
+        u = dx * cosine + dy * sine
+        v = -dx * sine + dy * cosine
         distance = np.hypot(u / a, v / b) * (
             1.0 + 0.3 * kind.spread * np.sin(3 * np.arctan2(v, u) + rng.uniform(0, 6.28))
         )
@@ -311,7 +318,7 @@ def gland(
         _row(canvas, outline, depth, EPITHELIUM, spacing=6.6, along=False)
 
 
-def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
+def _scaled(outline: Contour, share: float) -> Contour:
     """Return a contour scaled around its centre."""
     middle = outline.mean(axis=0)
     return np.asarray(middle + (outline - middle) * share)
@@ -319,7 +326,7 @@ def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.fl
 
 def _row(
     canvas: Canvas,
-    outline: npt.NDArray[np.float64],
+    outline: Contour,
     depth: float,
     kind: Nuclei,
     *,
@@ -327,13 +334,15 @@ def _row(
     along: bool,
 ) -> None:
     """Draw nuclei along a contour scaled by `depth`, parallel to it (`along`) or pointing inwards."""
-    path, middle = _scaled(outline, depth), outline.mean(axis=0)
+    path = _scaled(outline, depth)
+    middle = outline.mean(axis=0)
     closed = np.vstack([path, path[:1]])
     steps = np.hypot(*np.diff(closed, axis=0).T)
     length = np.concatenate([[0.0], np.cumsum(steps)])
     for position in np.arange(canvas.rng.uniform(0, spacing), length[-1], spacing):
         position = position + canvas.rng.normal() * spacing * 0.15
-        x, y = np.interp(position, length, closed[:, 0]), np.interp(position, length, closed[:, 1])
+        x = np.interp(position, length, closed[:, 0])
+        y = np.interp(position, length, closed[:, 1])
         inwards = np.arctan2(middle[1] - y, middle[0] - x)
         angle = inwards + (np.pi / 2 if along else 0.0) + canvas.rng.normal() * 0.2
         canvas.nucleus((x, y), kind, angle=angle)

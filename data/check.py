@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from ..core import ImageError, message_of
@@ -68,70 +69,86 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     DatasetSurvey
     """
     findings = list(dataset.findings)
-    layout = find_layout(dataset.name)
-    headers: dict[str, ImageHeader] = {}
-    unreadable: dict[str, ImageError] = {}
-    with Progress(total=len(dataset), label="checking images", unit="images") as progress:
-        for done, (record, header) in enumerate(
-            zip(dataset.records, headers_of(dataset.records), strict=True), start=1
-        ):
-            if isinstance(header, ImageError):
-                unreadable[record.image_id] = header
-            else:
-                headers[record.image_id] = header
-                size, published = (header.width, header.height), layout and layout.size
-                if published and size != published:
-                    text = "{}x{}, published images are {}x{}".format(*size, *published)
-                    findings.append(Finding("warning", record.image_id, text))
-            progress.update_to(done)
+    headers, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.image_id in headers)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
-    seen, searched = Pixels(), copies and len(sound) <= MOST_COMPARED
-    step = 1 if decode or searched else max(1, len(unique.dataset) // _LOOKED)
-    pairs = find_copies(unique.dataset.records[::step], seen=seen, search=searched)
+    seen = Pixels()
+    search = copies and len(sound) <= MOST_COMPARED
+    step = 1 if decode or search else max(1, len(unique.dataset) // _LOOKED)
+    pairs = find_copies(unique.dataset.records[::step], seen=seen, search=search)
     unreadable |= seen.failures
-    known = {record.image_id: record for record in dataset.records}
-    for image, error in sorted(unreadable.items()):
-        text, path = message_of(error), f"{known[image].path}: "
-        findings.append(
-            Finding("error", image, text.removeprefix(path) if text.startswith(path) else text)
-        )
+    records = {record.image_id: record for record in dataset.records}
+    findings += [
+        Finding("error", image, _without_path(message_of(error), records[image].path))
+        for image, error in sorted(unreadable.items())
+    ]
     findings += header_findings(
         (record for record in sound if record.image_id not in unreadable), headers
     )
-    findings += [
-        Finding(
-            "warning",
-            copy,
-            f"the same image as {original}; used once",
-            kind="the same as other images; used once",
-        )
-        for copy, original in unique.repeated
-    ]
+    findings += _repeated(unique.repeated)
     findings += contradictions
-    owners = {image: (record.label, record.group) for image, record in known.items()}
+    owners = {image: (record.label, record.group) for image, record in records.items()}
     findings += pixel_findings(seen.pixels, seen.blank, owners)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.append(Finding("note", str(dataset.root), text))
-    # of images with the same pixels only the first, which `pixel_findings` names
-    originals = {*{sha: image for image, sha in sorted(seen.pixels.items(), reverse=True)}.values()}
-    findings += [
-        _alike(pair, known) for pair in pairs or () if {pair.first, pair.second} <= originals
-    ]
+    findings += _near_duplicates(pairs or (), seen.pixels, records)
     return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
 
 
-def _alike(pair: Copy, known: Mapping[str, ImageRecord]) -> Finding:
+def _survey_headers(
+    dataset: Dataset, findings: list[Finding]
+) -> tuple[dict[str, ImageHeader], dict[str, ImageError]]:
+    """Return the headers of the images, and why others cannot be read; warn of other sizes than the published."""
+    layout = find_layout(dataset.name)
+    published = None if layout is None else layout.size
+    headers: dict[str, ImageHeader] = {}
+    unreadable: dict[str, ImageError] = {}
+    with Progress(total=len(dataset), label="checking images", unit="images") as progress:
+        all_headers = zip(dataset.records, headers_of(dataset.records), strict=True)
+        for done, (record, header) in enumerate(all_headers, start=1):
+            if isinstance(header, ImageError):
+                unreadable[record.image_id] = header
+            else:
+                headers[record.image_id] = header
+                size = (header.width, header.height)
+                if published is not None and size != published:
+                    text = "{}x{}, published images are {}x{}".format(*size, *published)
+                    findings.append(Finding("warning", record.image_id, text))
+            progress.update_to(done)
+    return headers, unreadable
+
+
+def _without_path(message: str, path: Path) -> str:
+    # `removeprefix` would make a plain text of a `Message`
+    return message.removeprefix(f"{path}: ") if message.startswith(f"{path}: ") else message
+
+
+def _repeated(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
+    kind = "the same as other images; used once"
+    return [
+        Finding("warning", copy, f"the same image as {original}; used once", kind=kind)
+        for copy, original in pairs
+    ]
+
+
+def _near_duplicates(
+    pairs: Iterable[Copy], pixels: Mapping[str, str], records: Mapping[str, ImageRecord]
+) -> list[Finding]:
+    # of images with the same pixels only the first, which `pixel_findings` names
+    originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
+    return [_alike(pair, records) for pair in pairs if {pair.first, pair.second} <= originals]
+
+
+def _alike(pair: Copy, records: Mapping[str, ImageRecord]) -> Finding:
     """Return a finding on a near-duplicate: a note if folds by patient keep the pair together, else a warning."""
-    first, second = known[pair.first], known[pair.second]
-    label = (
-        f", under another label ({first.label} and {second.label})"
-        if first.label != second.label
-        else ""
-    )
-    together = first.group is not None and first.group == second.group and not label
+    first = records[pair.first]
+    second = records[pair.second]
     how = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
-    message = f"seems to show the same pixels as {pair.first} {how}{label}"
-    kind = f"seem to show the same pixels as other images{label}"
+    message = f"seems to show the same pixels as {pair.first} {how}"
+    kind = "seem to show the same pixels as other images"
+    if first.label != second.label:
+        label = f", under another label ({first.label} and {second.label})"
+        return Finding("warning", pair.second, message + label, kind=kind + label)
+    together = first.group is not None and first.group == second.group
     return Finding("note" if together else "warning", pair.second, message, kind=kind)

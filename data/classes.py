@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from ..core import InputError
 from ..core.formats import is_missing, visible
-from .findings import Finding
+from .findings import Finding, Level
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
@@ -27,7 +27,8 @@ def _spelling(name: str, *, cased: bool = False) -> str:
     text = visible(unicodedata.normalize("NFC", text.casefold()))
     if _NUMBER.fullmatch(text):
         text = f"{Decimal(text.replace(',', '.')):f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
@@ -67,7 +68,7 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
         return name
     for simplified in (functools.partial(_spelling, cased=True), _spelling, loosely):
         key = simplified(name)
-        fitting = [known for known in classes if key and simplified(known) == key]
+        fitting = [candidate for candidate in classes if key and simplified(candidate) == key]
         if len(fitting) > 1:
             raise InputError(
                 f"{name!r} fits two classes, {fitting[0]} and {fitting[1]}; write one of them exactly"
@@ -88,11 +89,11 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     spelled: dict[str, str | None] = {}
     first: dict[str, str] = {}
     for label in sorted(set(labels)):
-        known = label if label in classes else match_class(label, classes)
-        spelled[label] = known
-        if known is not None and _spelling(first.setdefault(known, label)) != _spelling(label):
+        name = match_class(label, classes)
+        spelled[label] = name
+        if name is not None and _spelling(first.setdefault(name, label)) != _spelling(label):
             raise InputError(
-                f"the labels {first[known]!r} and {label!r} both fit the class {known}; rename one, or name both where "
+                f"the labels {first[name]!r} and {label!r} both fit the class {name}; rename one, or name both where "
                 "classes are given"
             )
     return spelled
@@ -115,8 +116,8 @@ def check_order(classes: Sequence[str]) -> None:
     InputError
         Two names differ only in case or Unicode form.
     """
-    named = Counter(map(_spelling, classes))
-    twice = [name for name in classes if named[_spelling(name)] > 1]
+    counts = Counter(map(_spelling, classes))
+    twice = [name for name in classes if counts[_spelling(name)] > 1]
     if twice:
         raise InputError(
             "{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0]
@@ -154,34 +155,34 @@ def join_labels(
     }
     # whole numbers lose the decimals that programs add to them
     names = {key: re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", name) for key, name in best.items()}
-    chosen = {_spelling(name): name for name in classes}
-    names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
+    prescribed = {_spelling(name): name for name in classes}
+    names |= {key: prescribed[key] for key in names.keys() & prescribed.keys()}
     findings = []
     for key, forms_of in sorted(spellings.items()):
+        name = names[key]
         if len(forms_of) > 1:
-            texts = ", ".join(
-                f"{name} ({count} images)" for name, count in sorted(forms_of.items())
-            )
-            why = "the most frequent spelling" if names[key] == best[key] else "the whole number"
-            why = "as in the order of classes" if key in chosen else why
-            message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
-            findings.append(Finding("warning", names[key], message))
-        elif names[key] not in forms_of and _NUMBER.fullmatch(key):
-            findings.append(
-                Finding(
-                    "warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"
-                )
-            )
-    alike: dict[str, list[str]] = {}
-    for name in sorted(names.values()):
-        alike.setdefault(loosely(name), []).append(name)
-    findings.extend(
-        Finding(
-            "warning",
-            ", ".join(forms_of),
-            "differ only in spaces, _ or -; they stay separate classes",
-        )
-        for forms_of in alike.values()
-        if len(forms_of) > 1
-    )
+            if key in prescribed:
+                why = "as in the order of classes"
+            elif name == best[key]:
+                why = "the most frequent spelling"
+            else:
+                why = "the whole number"
+            texts = (f"{form} ({count} images)" for form, count in sorted(forms_of.items()))
+            message = f"one class in several spellings: {', '.join(texts)}; named {name}, {why}"
+            findings.append(Finding("warning", name, message))
+        elif name not in forms_of and _NUMBER.fullmatch(key):
+            level: Level = "warning" if prescribed else "note"
+            findings.append(Finding(level, name, f"the class of {min(forms_of)}"))
+    findings += _similar(names.values())
     return {label: names[_spelling(label)] for label in counts}, findings
+
+
+def _similar(names: Iterable[str]) -> list[Finding]:
+    """Return a warning of classes whose names are nearly equal."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names):
+        alike.setdefault(loosely(name), []).append(name)
+    message = "differ only in spaces, _ or -; they stay separate classes"
+    return [
+        Finding("warning", ", ".join(same), message) for same in alike.values() if len(same) > 1
+    ]

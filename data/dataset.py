@@ -17,7 +17,7 @@ from ..core import InputError
 from ..core.formats import PART, ImageHeader, read_json
 from ..core.jobs import write_json
 from .classes import spell_labels
-from .findings import Finding, raise_errors
+from .findings import Finding, has_errors, raise_errors
 
 SYNTHETIC_BANNER = (
     "SYNTHETIC IMAGES: generated tissue, made to try the software; "
@@ -144,7 +144,7 @@ class Dataset:
     def untrainable(self) -> str:
         """The reason why no model can be trained on these images, and what to do; empty if training is possible."""
         labels = {record.label for record in self.records if record.label is not None}
-        if len(labels) < 2 and any(finding.level == "error" for finding in self.findings):
+        if len(labels) < 2 and has_errors(self.findings):
             return "images without an error do not show two classes, so nothing can be trained yet; correct the errors"
         if not labels:
             return (
@@ -173,7 +173,7 @@ class Dataset:
             A label is not one of `classes`, or see `spell_labels`.
         """
         spelled = spell_labels((r.label for r in self.records if r.label is not None), classes)
-        strange = sorted(label for label, known in spelled.items() if known is None)
+        strange = sorted(label for label, name in spelled.items() if name is None)
         if strange:
             first = next(record for record in self.records if record.label == strange[0])
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
@@ -244,9 +244,9 @@ def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
     return columns
 
 
-def write_dataset_facts(path: Path, known: DatasetFacts, *, images_sha256: str) -> None:
+def write_dataset_facts(path: Path, facts: DatasetFacts, *, images_sha256: str) -> None:
     """Write the facts as JSON, with the identity of the images (`images_sha256`)."""
-    content = {name: value for name, value in asdict(known).items() if name != "failed"}
+    content = {name: value for name, value in asdict(facts).items() if name != "failed"}
     write_json(path, {"images_sha256": images_sha256, **content})
 
 
@@ -292,10 +292,10 @@ def part_of(name: str) -> str | None:
     return match and match.lastgroup
 
 
-def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
+def given_parts(facts: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
     """Return the column with the parts of a given split, and a dict from image ID to part; None if there is none."""
-    for column in itertools.chain.from_iterable(PART.matching(known.columns)):
-        values = known.columns.get(column, {})
+    for column in itertools.chain.from_iterable(PART.matching(facts.columns)):
+        values = facts.columns.get(column, {})
         parts = {
             image: part for image, value in values.items() if (part := part_of(value)) is not None
         }

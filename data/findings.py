@@ -79,6 +79,11 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Whether a finding is an error."""
+    return any(finding.level == "error" for finding in findings)
+
+
 def raise_errors(findings: Iterable[Finding]) -> None:
     """Raise an error if there are findings of level error.
 

@@ -133,6 +133,16 @@ class PathRule:
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
+def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
+    """Return the rules that a user gave for ``group`` and ``label``."""
+    texts = {"group": group_from, "label": label_from}
+    return {
+        name: PathRule.of(text, name=f"{name}_from")
+        for name, text in texts.items()
+        if text is not None
+    }
+
+
 _SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
@@ -177,11 +187,12 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     names, findings = match_names(
         sorted(listed), (record.image_id for record in dataset.records), where=str(path)
     )
-    if absent := sorted(listed - names.keys()):
+    absent = sorted(listed - names.keys())
+    if absent:
         text = "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows"
         raise InputError(text, path, len(absent), len(listed), absent[0])
-    chosen = {*names.values()}
-    records = tuple(record for record in dataset.records if record.image_id in chosen)
+    images = {*names.values()}
+    records = tuple(record for record in dataset.records if record.image_id in images)
     return replace(dataset, records=records, findings=(*dataset.findings, *findings))
 
 
@@ -208,20 +219,20 @@ def match_names(
     list of Finding
         A note on names that are not those of the images.
     """
-    rows, images = list(dict.fromkeys(rows)), set(images)
+    rows = list(dict.fromkeys(rows))
+    images = set(images)
     names = {row: row for row in rows if row in images}
     for short in (_plain, _bare, _last, lambda name: _bare(_last(name))):
-        left = _alone(images.difference(names.values()), short)
-        names |= {
-            row: left[key]
-            for key, row in _alone(set(rows) - names.keys(), short).items()
-            if key in left
-        }
+        image_of = _alone(images.difference(names.values()), short)
+        for key, row in _alone(set(rows) - names.keys(), short).items():
+            if key in image_of:
+                names[row] = image_of[key]
     other = [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
+    if not other:
+        return names, []
     message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
-    return names, [
-        Finding("note", where, f"{message}, such as {row} for {names[row]}") for row in other[:1]
-    ]
+    example = f"{message}, such as {other[0]} for {names[other[0]]}"
+    return names, [Finding("note", where, example)]
 
 
 def _plain(name: str) -> str:
@@ -292,15 +303,11 @@ def settle_groups(
         or any(record.group for record in records)
     ):
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
-        named = [record.group for record in records if record.group]
-        if named:
-            patients = Names(f": {few(dict.fromkeys(named))}")
-            message = Message(
-                "TCGA barcodes name the patient of {} of {} images{}",
-                len(named),
-                len(records),
-                patients,
-            )
+        patients = [record.group for record in records if record.group]
+        if patients:
+            text = "TCGA barcodes name the patient of {} of {} images{}"
+            names = Names(f": {few(dict.fromkeys(patients))}")
+            message = Message(text, len(patients), len(records), names)
             findings.append(Finding("note", root.name, message, labels_only=True))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     return [
@@ -310,30 +317,38 @@ def settle_groups(
 
 def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[Finding]:
     """Warn of groups from paths or a column of slides that differ only in their end."""
-    column, names = "", set()
+    column = ""
+    names = set()
     for record in records:
         cells = dict(record.columns)
-        slide = next((name for name in GROUP.matching(cells)[1] if cells[name] == record.group), "")
-        if record.group and not barcode_of(record.group) and (slide or ruled or not record.line):
-            column = slide
+        slides = [name for name in GROUP.matching(cells)[1] if cells[name] == record.group]
+        if record.group and not barcode_of(record.group) and (slides or ruled or not record.line):
+            column = slides[0] if slides else ""
             names.add(record.group)
-    stem_of = {name: re.sub(f"(?<=.){_END}$", "", name) for name in names}
-    counts = Counter(stem_of.values())
-    shared = sorted(stem for stem, count in counts.items() if count > 1)
-    if (
-        not shared
-        or max(counts.values()) > _MOST_SLIDES
-        or (len(shared) == 1 and not re.search(r"\d", shared[0]))
-    ):
+    alike = _alike(names)
+    if not alike:
         return []
     cure = Message("name the patients by {group_from}, or in the column group of a manifest")
     if column:
         cure = Message(
             "{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$"
         )
-    alike = Names(f" ({few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))})")
     text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
-    return [Finding("warning", root.name, Message(text, alike, cure), labels_only=True)]
+    message = Message(text, Names(f" ({few(alike)})"), cure)
+    return [Finding("warning", root.name, message, labels_only=True)]
+
+
+def _alike(names: Iterable[str]) -> list[str]:
+    """Return the first names that differ only in their end, unless these are numbered patients."""
+    names_of: dict[str, list[str]] = {}
+    for name in sorted(names):
+        names_of.setdefault(re.sub(f"(?<=.){_END}$", "", name), []).append(name)
+    shared = sorted(stem for stem, names in names_of.items() if len(names) > 1)
+    if not shared or max(map(len, names_of.values())) > _MOST_SLIDES:
+        return []
+    if len(shared) == 1 and not re.search(r"\d", shared[0]):
+        return []
+    return names_of[shared[0]]
 
 
 def join_groups(
@@ -368,17 +383,7 @@ def join_groups(
     plain = {name: barcode_of(name) or name for name in given}
     counts = Counter(map(plain.__getitem__, given))
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
-    findings = []
-    if slides := [name for name, code in plain.items() if name != code]:
-        patients, example = (
-            len({plain[name] for name in slides}),
-            Names(f", such as {plain[slides[0]]} of {slides[0]}"),
-        )
-        text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
-        findings.append(Finding("note", where, Message(text, patients, len(slides), example)))
-    if named := [f"{name} ({counts[name]} rows)" for name in settled if name]:
-        message = f"not taken for names of patients, but for unknown ones: {few(named)}"
-        findings.append(Finding("note", where, message))
+    findings = _replaced(plain, counts, where)
     alike: dict[str, list[str]] = {}
     for name in counts:
         if name not in settled:
@@ -396,11 +401,28 @@ def join_groups(
     return {name: settled[code] for name, code in plain.items()}, findings
 
 
+def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> list[Finding]:
+    """Return notes on barcodes that are shortened to patients, and on names that mean an unknown patient."""
+    findings = []
+    slides = [name for name, code in plain.items() if name != code]
+    if slides:
+        patients = {plain[name] for name in slides}
+        example = Names(f", such as {plain[slides[0]]} of {slides[0]}")
+        text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
+        message = Message(text, len(patients), len(slides), example)
+        findings.append(Finding("note", where, message))
+    unknown = [
+        f"{name} ({count} rows)" for name, count in counts.items() if is_missing(name) and name
+    ]
+    if unknown:
+        text = f"not taken for names of patients, but for unknown ones: {few(unknown)}"
+        findings.append(Finding("note", where, text))
+    return findings
+
+
 def _key(name: str) -> str:
     name = visible(name)
     number = re.fullmatch(r"0*([0-9]+?)(\.0+)?", name)
-    return (
-        number[1]
-        if number
-        else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-    )
+    if number:
+        return number[1]
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -102,31 +102,26 @@ class OpenedImages(NamedTuple):
         fingerprints : mapping, optional
             Of images that were decoded already, see `find_copies`.
         """
-        earlier = (
-            read_dataset_facts(path, images_sha256=self.unique.digest)
-            if path.is_file()
-            else DatasetFacts()
-        )
-        copies = earlier.copies
-        if (
-            copies is None
-            and (pairs := find_copies(self.unique.dataset.records, known=fingerprints)) is not None
-        ):
-            copies = tuple((copy.first, copy.second) for copy in pairs)
+        copies = read_dataset_facts(path, images_sha256=self.unique.digest).copies
+        if copies is None:
+            pairs = find_copies(self.unique.dataset.records, known=fingerprints)
+            if pairs is not None:
+                copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
             _log.warning(
                 "%s, first %s; `bchisto data check` names them",
                 pairs_alike(len(copies)),
                 " and ".join(copies[0]),
             )
-        known = replace(self.known(failed=failed), copies=copies)
-        write_dataset_facts(path, known, images_sha256=self.unique.digest)
-        return known
+        facts = replace(self.known(failed=failed), copies=copies)
+        write_dataset_facts(path, facts, images_sha256=self.unique.digest)
+        return facts
 
     def is_settled(self, path: Path) -> bool:
         """Return whether a file has these facts, however many images failed while they were read."""
-        made = read_dataset_facts(path, images_sha256=self.unique.digest)
-        return made == replace(self.known(failed=made.flow.get("failed") or 0), copies=made.copies)
+        facts = read_dataset_facts(path, images_sha256=self.unique.digest)
+        failed = facts.flow.get("failed") or 0
+        return facts == replace(self.known(failed=failed), copies=facts.copies)
 
     def known(self, *, failed: int) -> DatasetFacts:
         """Return the facts about the images, except near-duplicates.
@@ -142,7 +137,8 @@ class OpenedImages(NamedTuple):
             "duplicates": self.source.repeated + len(self.unique.repeated),
             "failed": failed,
         }
-        if (unlabelled := sum(record.label is None for record in self.unique.dataset.records)) != 0:
+        unlabelled = sum(record.label is None for record in self.unique.dataset.records)
+        if unlabelled:
             flow["unlabelled"] = unlabelled
         groups = {
             record.image_id: record.group
@@ -251,13 +247,13 @@ class ImageSelection(Settings):
                 "{out} {}: the images are there; name another folder, which may be inside this one",
                 out,
             )
-        written = (
+        outputs = (
             out / "failures.csv",
             out / "features" / "images.csv",
             out / "features" / FACTS_FILE,
         )
         refuse_overwriting(
-            written, [path for path in (self.images, self.labels, self.only) if path is not None]
+            outputs, [path for path in (self.images, self.labels, self.only) if path is not None]
         )
 
     def _is_in(self, folder: Path) -> bool:
@@ -347,8 +343,8 @@ class ImageSelection(Settings):
         layout = find_layout(dataset.name)
         if layout is not None and not layout.stained:
             check_stain(dataset, stain=stain, colours=colours, off=colours_off)
-        files, turn = ImageFiles(cache), contextlib.ExitStack()
-        with turn:
+        files = ImageFiles(cache)
+        with contextlib.ExitStack() as turn:
             if not cache.is_file() or not files.know(dataset.records):
                 turn.enter_context(in_turn(cache.parent))
                 files = ImageFiles(cache)
@@ -436,28 +432,16 @@ def check_headers(
 
     def problem(record: ImageRecord) -> str | None:
         try:
-            header = headers[record.image_id] = files.header(record.path)
+            headers[record.image_id] = files.header(record.path)
         except ImageError as error:
             return message_of(error)
-        width, height = record.sides(header.width, header.height)
-        for need in needs:
-            if (
-                message := need.misfit(record.scaled_by(header), width=width, height=height)
-            ) is not None:
-                return message if known is None else limited(message, known)
-        return None
+        misfit = _misfit(record, headers[record.image_id], needs)
+        if misfit is not None and known is not None:
+            return limited(misfit, known)
+        return misfit
 
     problems = list(in_threads(problem, records))
-    refused = tuple(
-        (record.image_id, text)
-        for record, text in zip(records, problems, strict=True)
-        if text is not None
-    )
-    if refused and not skip_errors:
-        more = Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
-        raise InputError("{}{}", refused[0][1], more if len(refused) > 1 else "")
-    for _, text in refused:
-        _log.warning("left out: %s", text)
+    refused = _refused(records, problems, skip_errors=skip_errors)
     unusable = dict(refused)
     usable = tuple(
         record.scaled_by(headers[record.image_id])
@@ -471,3 +455,34 @@ def check_headers(
     if any(header.deep or header.remarks for header in headers.values()):
         report_findings(header_findings(usable, headers, most=_MOST_DEEP))
     return usable, refused
+
+
+def _refused(
+    records: Sequence[ImageRecord], problems: Sequence[str | None], *, skip_errors: bool
+) -> tuple[tuple[str, str], ...]:
+    """Return the images that are left out, and why; refuse to leave any out without `skip_errors`."""
+    refused = tuple(
+        (record.image_id, text)
+        for record, text in zip(records, problems, strict=True)
+        if text is not None
+    )
+    if refused and not skip_errors:
+        more = ""
+        if len(refused) > 1:
+            text = " ({} more cannot be used; {skip_errors} leaves them out)"
+            more = Message(text, len(refused) - 1)
+        raise InputError("{}{}", refused[0][1], more)
+    for _, text in refused:
+        _log.warning("left out: %s", text)
+    return refused
+
+
+def _misfit(record: ImageRecord, header: ImageHeader, needs: Sequence[LeastSize]) -> str | None:
+    """Return the first requirement on sizes that an image does not fit."""
+    width, height = record.sides(header.width, header.height)
+    record = record.scaled_by(header)
+    for need in needs:
+        message = need.misfit(record, width=width, height=height)
+        if message is not None:
+            return message
+    return None

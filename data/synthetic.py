@@ -63,7 +63,8 @@ def _benign(canvas: Canvas) -> None:
     """Draw many crowded, large, irregular and open glands, with several rows of regular nuclei."""
     for centre in canvas.scatter(canvas.rng.uniform(115, 190)):
         if canvas.rng.random() < 0.8:
-            lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
+            lumen = canvas.rng.uniform(0.4, 0.65)
+            layers = int(canvas.rng.integers(2, 4))
             stretch = canvas.rng.uniform(1.2, 3.0)
             gland(
                 canvas,

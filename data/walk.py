@@ -6,14 +6,15 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..core import InputError, few
 from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
-from .findings import Finding
+from .findings import Finding, Level, has_errors
 
 _Inode = tuple[int, int]
 """Device and inode of a folder, which are the same for all links to it."""
@@ -52,64 +53,97 @@ def walk_files(
     hidden : bool
         Also yield files whose name begins with a dot.
     """
-    skip = skip or {}
-    visits: Counter[_Inode] = Counter()
+    return _Walk(root, findings, skip or {}, hidden).files(root, ())
 
-    def shown(path: Path) -> str:
-        return path.relative_to(root).as_posix() if path != root else str(root)
 
-    def walk(folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
+@dataclass(frozen=True)
+class _Walk:
+    """A walk below a folder, which appends what it cannot use to `findings`; see `walk_files`."""
+
+    root: Path
+    findings: list[Finding]
+    skip: Mapping[str, str]
+    hidden: bool
+    visits: Counter[_Inode] = field(default_factory=Counter)
+
+    def files(self, folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
+        """Yield the files of a folder and of those in it; `above` are the folders on the way to it."""
         try:
             status = folder.stat()
             inode = (status.st_dev, status.st_ino)
-            visits[inode] += inode not in above
-            if inode in above or visits[inode] > limits.FOLDER_VISITS:
-                often = (
-                    f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
-                )
-                message = "a circular link; remove it" if inode in above else often
-                findings.append(Finding("error", shown(folder), message))
+            if not self._may_enter(folder, inode, above):
                 return
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
-            findings.append(_unreadable(shown(folder), error))
+            self.findings.append(_unreadable(self._name(folder), error))
             return
         for entry in entries:
-            name, path = entry.name, folder / entry.name
-            if SYSTEM.fullmatch(name):
-                continue
-            visible = hidden or not name.startswith(".")
-            try:
-                # the listing of the folder contains the kind of each entry; only links need a look at their target
-                mode = path.stat().st_mode if entry.is_symlink() else None
-                is_folder = entry.is_dir() if mode is None else stat.S_ISDIR(mode)
-                is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
-            except OSError as error:
-                if visible:
-                    findings.append(_unreadable(shown(path), error, link=entry.is_symlink()))
-                continue
-            if is_folder:
-                if name.casefold() in skip:
-                    findings.append(Finding("note", shown(path), skip[name.casefold()]))
-                elif os.path.isfile(path / "run.json") and os.path.isdir(path / "records"):  # noqa: PTH112, PTH113 - without errors
-                    findings.append(
-                        Finding("note", shown(path), "a run folder of bchisto, left out")
-                    )
-                elif not name.startswith("."):
-                    yield from walk(path, (*above, inode))
-            elif not is_file:
-                findings.append(
-                    Finding(
-                        "warning", shown(path), "a pipe, socket or device and no file, left out"
-                    )
-                )
-            elif visible and path.suffix.casefold() in SLIDE_SUFFIXES:
-                findings.append(Finding("warning", shown(path), f"{SLIDE}; left out"))
-            elif visible:
-                yield path
+            path = folder / entry.name
+            kind = self._kind(entry, path)
+            if kind == "folder":
+                if self._is_used(path):
+                    yield from self.files(path, (*above, inode))
+            elif kind == "other":
+                self._find("warning", path, "a pipe, socket or device and no file, left out")
+            elif kind == "file" and self._is_visible(entry.name):
+                if path.suffix.casefold() in SLIDE_SUFFIXES:
+                    self._find("warning", path, f"{SLIDE}; left out")
+                else:
+                    yield path
 
-    return walk(root, ())
+    def _may_enter(self, folder: Path, inode: _Inode, above: tuple[_Inode, ...]) -> bool:
+        if inode in above:
+            self._find("error", folder, "a circular link; remove it")
+            return False
+        self.visits[inode] += 1
+        if self.visits[inode] > limits.FOLDER_VISITS:
+            often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+            self._find("error", folder, often)
+            return False
+        return True
+
+    def _kind(self, entry: os.DirEntry[str], path: Path) -> Literal["folder", "file", "other", ""]:
+        """Return what an entry is; empty if it belongs to a system, or cannot be read."""
+        if SYSTEM.fullmatch(entry.name):
+            return ""
+        try:
+            # the listing of the folder contains the kind of each entry; only links need a look at their target
+            if entry.is_symlink():
+                mode = path.stat().st_mode
+                is_folder = stat.S_ISDIR(mode)
+                is_file = stat.S_ISREG(mode)
+            else:
+                is_folder = entry.is_dir()
+                is_file = entry.is_file()
+        except OSError as error:
+            if self._is_visible(entry.name):
+                name = self._name(path)
+                self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
+            return ""
+        if is_folder:
+            return "folder"
+        return "file" if is_file else "other"
+
+    def _is_used(self, path: Path) -> bool:
+        """Whether a folder is entered."""
+        name = path.name.casefold()
+        if name in self.skip:
+            self._find("note", path, self.skip[name])
+            return False
+        if os.path.isfile(path / "run.json") and os.path.isdir(path / "records"):  # noqa: PTH112, PTH113 - without errors
+            self._find("note", path, "a run folder of bchisto, left out")
+            return False
+        return not name.startswith(".")
+
+    def _is_visible(self, name: str) -> bool:
+        return self.hidden or not name.startswith(".")
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path != self.root else str(self.root)
+
+    def _find(self, level: Level, path: Path, message: str) -> None:
+        self.findings.append(Finding(level, self._name(path), message))
 
 
 def is_folder(path: Path) -> bool:
@@ -123,7 +157,7 @@ def is_folder(path: Path) -> bool:
 def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
     # a link without a suffix may have led to a folder of images
-    level: Literal["warning", "error"] = "error"
+    level: Level = "error"
     if link and Path(name).suffix.casefold() not in _MATTERS:
         level = "warning"
     what = "a link that leads nowhere" if link else "cannot be read"
@@ -150,27 +184,37 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     others: dict[str, list[str]] = {}
     for path in sorted(walk_files(root, findings)):
-        name, suffix = path.relative_to(root).as_posix(), path.suffix.casefold()
+        name = path.relative_to(root).as_posix()
+        suffix = path.suffix.casefold()
         if suffix in IMAGE_SUFFIXES:
             files[name] = path
         else:
             others.setdefault(suffix, []).append(name)
     for suffix, names in others.items():
+        level: Level = "note"
         text = "not a picture, left out"
-        if unread := UNREAD.fullmatch(suffix):
+        if UNREAD.fullmatch(suffix):
+            level = "warning"
             text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
-        findings.extend(Finding("warning" if unread else "note", name, text) for name in names)
-    slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
-    if slides and not files:
-        raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
-    if not files and all(finding.level != "error" for finding in findings):
-        there = few(
-            (f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items()),
-            most=5,
-        )
-        cure = "; save the pictures as PNG or TIFF" if any(map(UNREAD.fullmatch, others)) else ""
-        raise InputError(
-            f"{root}: no {IMAGE_KINDS} image in this folder"
-            + (f", but {there}{cure}" if there else "")
-        )
+        findings.extend(Finding(level, name, text) for name in names)
+    if not files:
+        _refuse_empty(root, findings, others)
     return files
+
+
+def _refuse_empty(
+    root: Path, findings: Iterable[Finding], others: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse a folder without images, unless some of it could not be read; `others` are its files by suffix."""
+    slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
+    if slides:
+        raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
+    if has_errors(findings):
+        return
+    text = f"{root}: no {IMAGE_KINDS} image in this folder"
+    if others:
+        counts = (f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items())
+        text += f", but {few(counts, most=5)}"
+    if any(map(UNREAD.fullmatch, others)):
+        text += "; save the pictures as PNG or TIFF"
+    raise InputError(text)

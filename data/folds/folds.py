@@ -37,7 +37,7 @@ from .protocols import (
     published_folds,
     site_plan,
 )
-from .split import HOLDOUT, draw_folds, scarce
+from .split import HOLDOUT, Pool, draw_folds, scarce
 
 GROUPINGS = ("group", "none")
 """Choices of `group_by`: whether drawn folds keep groups together."""
@@ -89,65 +89,80 @@ def fold_plan(
     folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    known = known or DatasetFacts()
-    failed = known.failed
+    facts = known or DatasetFacts()
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
-    absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
+    absent = (
+        *_absent(facts.failed, "could not be used and"),
+        *_absent(unlabelled, "without a label"),
+    )
     if unlabelled:
-        failed = {*failed, *unlabelled}
         labelled = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
         if not labelled:
             raise InputError("no image has a label; folds need labels")
         image_ids, labels, groups = zip(*labelled, strict=True)
-    grouped = _grouped(groups, group_by)
-    classes = dict(zip(image_ids, labels, strict=True))
-    group_of = dict(zip(image_ids, groups, strict=True))
-    drawn_of: dict[str, Any] = {"labels": labels, "groups": groups, "grouped": grouped}
-    drawn_of |= {"image_ids": image_ids, "known": known, "seed": seed}
+    images = set(image_ids)
+    pool = Pool(
+        image_ids,
+        labels,
+        groups,
+        grouped=_grouped(groups, group_by),
+        copies=[pair for pair in facts.copies or () if images.issuperset(pair)],
+        seed=seed,
+    )
     try:
-        if folds == "none":
-            plan = _all_train(image_ids, test_list, failed)
-        elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
-            plan = draw_folds(folds, **drawn_of)
-        elif folds == GIVEN:
-            plan = given_plan(image_ids=image_ids, known=known)
-        elif folds.startswith(SITES):
-            plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
-        elif folds in PUBLISHED_FOLDS:
-            plan = _fit(
-                folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds)
-            )
-            plan = replace(plan, origin="published")
-        elif folds in SLIDE_FOLDS:
-            plan = fit_slides(folds, group_of)
-        elif Path(folds).is_file():
-            path = Path(folds)
-            plan = _fit(name_of_list(path), read_fold_list(path), image_ids, failed, where=folds)
-        else:
-            names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
-            text = "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
-            raise MissingInputError(text, folds, names)
-        _check_parts(plan, classes)
+        plan = _plan(folds, pool, facts, {*facts.failed, *unlabelled}, test_list)
+        _check_parts(plan, pool.label_of)
     except ScarceError as error:
-        raise scarce(error, folds, **drawn_of) from error
-    if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
-        raise InputError(
-            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
-        )
-    leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
-    mixed = mixed_parts(plan, known)
+        raise scarce(error, folds, pool) from error
+    group_of = pool.group_of
+    if group_by == "group":
+        _check_whole(plan, group_of)
+    leaks = (*split_groups(plan, group_of), *split_copies(plan, facts.copies or ()))
+    mixed = mixed_parts(plan, facts)
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+
+
+def _plan(
+    folds: str,
+    pool: Pool,
+    facts: DatasetFacts,
+    failed: Collection[str],
+    test_list: Path | None,
+) -> FoldPlan:
+    """Draw, look up or read the folds of a protocol; `failed` are images that a list may still contain."""
+    if folds == "none":
+        return _all_train(pool.image_ids, test_list, failed)
+    if (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
+        return draw_folds(folds, pool)
+    if folds == GIVEN:
+        return given_plan(image_ids=pool.image_ids, facts=facts)
+    if folds.startswith(SITES):
+        return site_plan(folds.removeprefix(SITES), image_ids=pool.image_ids, facts=facts)
+    if folds in PUBLISHED_FOLDS:
+        rows = published_folds(folds)
+        plan = _fit(folds, rows, pool.image_ids, failed, where=Message("{folds} {}", folds))
+        return replace(plan, origin="published")
+    if folds in SLIDE_FOLDS:
+        return fit_slides(folds, pool.group_of)
+    path = Path(folds)
+    if path.is_file():
+        return _fit(name_of_list(path), read_fold_list(path), pool.image_ids, failed, where=folds)
+    names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
+    text = (
+        "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
+    )
+    raise MissingInputError(text, folds, names)
 
 
 def dataset_plan(
     dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int
 ) -> FoldPlan:
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
-    known = DatasetFacts(
+    facts = DatasetFacts(
         columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies)
     )
     return FoldChoice((folds,), group_by=group_by).plans_of(
-        dataset.records, seed=seed, known=known
+        dataset.records, seed=seed, known=facts
     )[0]
 
 
@@ -155,7 +170,9 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     """Return a warning that names images that are in no fold; nothing if there are none."""
     if not images:
         return ()
-    text = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
+    text = f"{len(images)} images {why} are"
+    if len(images) == 1:
+        text = f"1 image {why} is"
     return (Message("{} in no fold{}", text, Names(f": {few(sorted(images))}")),)
 
 
@@ -167,7 +184,9 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
             missing,
             len(groups),
         )
-    return missing == 0 < len(groups) if group_by is None else group_by == "group"
+    if group_by is None:
+        return missing == 0 < len(groups)
+    return group_by == "group"
 
 
 def _all_train(
@@ -204,23 +223,26 @@ def read_fold_list(path: Path) -> list[Row]:
         A column is missing, a fold is not an integer, a part is unknown, or an image is listed twice in a fold.
     """
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
-    chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
-    table.log_columns(chosen)
-    ids, folds, parts = chosen.values()
+    columns = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
+    table.log_columns(columns)
+    part_column = columns[PART]
     rows: list[Row] = []
     keys: set[tuple[str, int | None]] = set()
     for number, row in table.rows:
-        image, text, part = row[ids], row[folds], row.get(parts) or "test"
+        image = row[columns[IMAGE]]
+        text = row[columns[FOLD]]
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
-        if (part := part_of(part) or part) not in PARTS:
+        cell = row.get(part_column) or "test"
+        part = part_of(cell) or cell
+        if part not in PARTS:
             raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
         fold = int(text)
-        key = (image, fold if parts else None)
+        key = (image, fold if part_column else None)
         if key in keys:
             raise InputError(f"{path}:{number}: {image} is listed twice; keep one row")
         keys.add(key)
-        rows.append((image, fold, part if parts else ""))
+        rows.append((image, fold, part if part_column else ""))
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
     return rows
@@ -240,11 +262,13 @@ def _fit(
     )
     report_findings(findings)
     partition = listed[0][2] == ""
-    if absent := [image for image, _, _ in listed if image not in names]:
+    absent = [image for image, _, _ in listed if image not in names]
+    if absent:
         cure = (
             "correct these names, each of which must fit one image of its own, or remove the rows"
         )
-        cure = "use the full dataset" if name in PUBLISHED_FOLDS else cure
+        if name in PUBLISHED_FOLDS:
+            cure = "use the full dataset"
         text = "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}"
         raise ScarceError(
             text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure
@@ -260,10 +284,11 @@ def _fit(
             len(unlisted),
             unlisted[0],
         )
-    warnings = (
-        (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
-    )
-    return FoldPlan(name, tuple(spread(rows)), partition, warnings)
+    plan = FoldPlan(name, tuple(spread(rows)), partition)
+    if not unlisted:
+        return plan
+    warning = f"{len(unlisted)} images are in no fold of {name} and are left out"
+    return replace(plan, warnings=(warning,))
 
 
 _CURES = {
@@ -277,19 +302,28 @@ _CURES = {
 
 def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
     """Refuse fixed folds in which a class does not train, or no image tests."""
-    lacking = [
+    gaps = [
         (f"no image of class {', '.join(names)} trains in", fold)
         for fold, names in plan.untrained(classes).items()
     ]
     tested = {fold for _, fold, part in plan.rows if part == "test"}
-    lacking += [
+    gaps += [
         ("no image tests in", fold)
         for fold in plan.folds
         if fold not in tested and plan.name != "none"
     ]
-    if lacking:
+    if gaps:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))
-        raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *lacking[0], cure)
+        raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *gaps[0], cure)
+
+
+def _check_whole(plan: FoldPlan, group_of: Mapping[str, str | None]) -> None:
+    """Refuse folds that divide a group between their parts."""
+    leaks = split_groups(plan, group_of, named=True)
+    if leaks:
+        raise InputError(
+            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
+        )
 
 
 def write_fold_list(
@@ -301,10 +335,11 @@ def write_fold_list(
         for image, fold, part in sorted(plan.rows, key=lambda row: (row[1], row[0]))
         if part == "test" or not plan.partition
     ]
-    width = 4 if plan.partition else 5
-    write_rows(
-        path, ("image_id", "label", "group", "fold", "part")[:width], [row[:width] for row in body]
-    )
+    columns = ("image_id", "label", "group", "fold", "part")
+    width = len(columns)
+    if plan.partition:
+        width -= 1  # without the part
+    write_rows(path, columns[:width], [row[:width] for row in body])
 
 
 @dataclass(frozen=True)
@@ -390,13 +425,13 @@ class FoldChoice(Settings):
             "known": replace(known or DatasetFacts(), failed=tuple(failed)),
             "test_list": self.test_list,
         }
-        made: dict[str, tuple[str, FoldPlan]] = {}
+        plans: dict[str, tuple[str, FoldPlan]] = {}
         for name in dict.fromkeys(self.folds or [default]):
             seeds = range(seed, seed + self.repeats)
             plan = repeat_folds(
                 [fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds]
             )
-            other, first = made.setdefault(plan.name, (name, plan))
+            other, first = plans.setdefault(plan.name, (name, plan))
             if first.sha256 != plan.sha256:
                 raise InputError(
                     "{folds} {} and {}: both would be named {}; rename one of the files",
@@ -404,4 +439,4 @@ class FoldChoice(Settings):
                     name,
                     plan.name,
                 )
-        return [plan for _, plan in made.values()]
+        return [plan for _, plan in plans.values()]

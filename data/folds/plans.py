@@ -69,7 +69,9 @@ class FoldPlan:
         """Return the folds in which a class has no training image, each with these classes (sorted)."""
         trained: dict[int, set[str]] = {}
         for image, fold, part in self.rows:
-            trained.setdefault(fold, set()).update([label_of[image]] if part == "train" else [])
+            labels = trained.setdefault(fold, set())
+            if part == "train":
+                labels.add(label_of[image])
         classes = {label_of[image] for image, _, _ in self.rows}
         return {
             fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]
@@ -116,7 +118,8 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
     InputError
         The folds are fixed, so all splits would be the same.
     """
-    first, splits = plans[0], len(plans)
+    first = plans[0]
+    splits = len(plans)
     if splits == 1:
         return first
     if first.origin != "split":
@@ -167,8 +170,8 @@ def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: C
     ['p', 'p', 'p']
     """
     # no name contains a null character, so an image is never mistaken for a group
-    own = {i: f"\0{i}" if g is None else g for i, g in zip(image_ids, groups, strict=True)}
-    leader = {unit: unit for unit in own.values()}
+    unit_of = {i: f"\0{i}" if g is None else g for i, g in zip(image_ids, groups, strict=True)}
+    leader = {unit: unit for unit in unit_of.values()}
 
     def find(unit: str) -> str:
         while leader[unit] != unit:
@@ -177,10 +180,10 @@ def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: C
         return unit
 
     for first, second in copies:
-        if first in own and second in own:
-            first_unit, second_unit = sorted((find(own[first]), find(own[second])))
+        if first in unit_of and second in unit_of:
+            first_unit, second_unit = sorted((find(unit_of[first]), find(unit_of[second])))
             leader[second_unit] = first_unit
-    return [find(own[image]) for image in image_ids]
+    return [find(unit_of[image]) for image in image_ids]
 
 
 def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
@@ -209,7 +212,8 @@ def split_groups(
     """
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
-        if (group := group_of[image]) is not None:
+        group = group_of[image]
+        if group is not None:
             parts.setdefault((group, fold), set()).add(part)
     tested = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
     stopped = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - tested
@@ -244,7 +248,8 @@ def split_groups(
 def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
     """Return a warning that names near-duplicates of which one trains or validates and the other tests in a fold."""
     placed = {(image, fold): part for image, fold, part in plan.rows}
-    folds, apart = plan.folds, ({"train", "test"}, {"val", "test"})
+    folds = plan.folds
+    apart = ({"train", "test"}, {"val", "test"})
     split = [
         f"{first} and {second}"
         for first, second in copies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -18,20 +18,20 @@ SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
 
 
-def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
+def given_plan(*, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
     """Create the plan of the split that came with the images.
 
     Parameters
     ----------
     image_ids : sequence of str
-    known : DatasetFacts
+    facts : DatasetFacts
 
     Raises
     ------
     InputError
         The part of an image is unknown.
     """
-    parts = given_parts(known)
+    parts = given_parts(facts)
     if parts is None:
         raise ScarceError(
             "{folds} {}: no split came with these images; put their class folders below train and "
@@ -40,14 +40,15 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
             PART.name,
         )
     column, part_of = parts
-    if without := [image for image in image_ids if image not in part_of]:
+    without = [image for image in image_ids if image not in part_of]
+    if without:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
         raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
 
-def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
+def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
     """Create one fold for each value of a column (sorted), in which the images with this value test.
 
     Parameters
@@ -55,24 +56,23 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     column : str
         Column of the manifest. Case does not matter, and ``_`` is the same as a space or hyphen.
     image_ids : sequence of str
-    known : DatasetFacts
+    facts : DatasetFacts
 
     Raises
     ------
     InputError
         There is no such column, or an image has no value.
     """
-    values = known.columns.get(column_key(column))
+    values = facts.columns.get(column_key(column))
     if values is None:
-        present = (
-            f"there are {', '.join(known.columns)}"
-            if known.columns
-            else "no further column is known"
-        )
+        present = "no further column is known"
+        if facts.columns:
+            present = f"there are {', '.join(facts.columns)}"
         text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
         raise ScarceError(text, SITES, column, present)
     column = column_key(column)
-    if empty := [image for image in image_ids if not values.get(image)]:
+    empty = [image for image in image_ids if not values.get(image)]
+    if empty:
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
         raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
     sites = sorted({values[image] for image in image_ids})
@@ -97,6 +97,12 @@ SLIDE_FOLDS = {
 }
 """Lists of slides that ship with the package. ``official-corrected`` removes patients who test in a fold from its
 training part."""
+
+_DATASETS_OF_SLIDES = {
+    "official": "BreakHis and CBIS-DDSM",
+    "official-corrected": "BreakHis",
+    "idc-published": "IDC",
+}
 
 _SPLIT_NAME = re.compile(
     r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*"
@@ -141,63 +147,72 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         No image belongs to a listed slide.
     """
     if spec == "official" and group_of:
-        cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
-        if len(cbis) == len(group_of):
-            parts = tuple(
-                (image, 1, "test" if part == "Test" else "train") for image, part in cbis.items()
-            )
-            return FoldPlan("official", parts, partition=False, origin="published")
-    rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
-    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
-    by_slide: dict[str, list[str]] = {}
+        plan = _cbis_plan(group_of)
+        if plan is not None:
+            return plan
+    images_of: dict[str, list[str]] = {}
     for image in group_of:
-        by_slide.setdefault(_slide(image), []).append(image)
-    rows = [
-        (image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])
-    ]
+        images_of.setdefault(_slide(image), []).append(image)
+    rows: list[Row] = []
+    published: set[str] = set()
+    for row in published_rows(__package__, SLIDE_FOLDS[spec]):
+        published.add(row["slide"])
+        images = images_of.get(row["slide"], [])
+        rows.extend((image, int(row["fold"]), row["part"]) for image in images)
     if not rows:
-        name = (
-            "IDC"
-            if spec.startswith("idc")
-            else "BreakHis and CBIS-DDSM"
-            if spec == "official"
-            else "BreakHis"
-        )
         raise ScarceError(
             "{folds} {}: none of its slides is in these images; it is for the images of {}",
             spec,
-            name,
+            _DATASETS_OF_SLIDES[spec],
         )
-    known = {slide for slide, _, _ in listed}
-    warnings: list[str] = []
-    if strange := sorted(by_slide.keys() - known):
-        count = sum(len(by_slide[slide]) for slide in strange)
-        names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
-        text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
-    if known - by_slide.keys():
-        warnings.append(
-            f"{len(known & by_slide.keys())} of the {len(known)} published slides are present"
-        )
+    warnings = _slide_warnings(images_of, published)
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
-    return FoldPlan(
-        spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published"
-    )
+    return FoldPlan(spec, tuple(rows), partition=False, warnings=warnings, origin="published")
+
+
+def _cbis_plan(images: Collection[str]) -> FoldPlan | None:
+    """Return the parts that names of CBIS-DDSM hold; None if there is another name."""
+    rows = []
+    for image in images:
+        match = CBIS_NAME.fullmatch(image)
+        if match is None:
+            return None
+        rows.append((image, 1, "test" if match[2] == "Test" else "train"))
+    return FoldPlan("official", tuple(rows), partition=False, origin="published")
+
+
+def _slide_warnings(
+    images_of: Mapping[str, Collection[str]], published: Set[str]
+) -> tuple[str, ...]:
+    """Return warnings of slides that a list does not name, and of those that are absent."""
+    warnings: list[str] = []
+    strange = sorted(images_of.keys() - published)
+    if strange:
+        count = sum(len(images_of[slide]) for slide in strange)
+        names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
+        text = "{} images of {} slides in no published list are left out{}"
+        warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
+    present = len(published & images_of.keys())
+    if present < len(published):
+        warnings.append(f"{present} of the {len(published)} published slides are present")
+    return tuple(warnings)
 
 
 def _slide(image: str) -> str:
     """Return the slide from an official file name of BreakHis or IDC; empty for any other name."""
     name = PurePosixPath(image).name
-    if match := BREAKHIS_NAME.fullmatch(name):
-        return "-".join(match.group(2, 3, 4))
-    return match[1] if (match := IDC_NAME.fullmatch(name)) else ""
+    breakhis = BREAKHIS_NAME.fullmatch(name)
+    if breakhis:
+        return "-".join(breakhis.group(2, 3, 4))
+    idc = IDC_NAME.fullmatch(name)
+    return idc[1] if idc else ""
 
 
-def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
+def mixed_parts(plan: FoldPlan, facts: DatasetFacts) -> tuple[str, ...]:
     """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
-    parts = given_parts(known)
+    parts = given_parts(facts)
     if parts is None or plan.origin in ("given", "none"):
         return ()
     column, part_of = parts
@@ -210,8 +225,9 @@ def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
 
 def name_of_list(path: Path) -> str:
     """Return the name of a list from a file: its stem, with ``-file`` if another protocol has that name."""
-    known = path.stem in (*PUBLISHED_FOLDS, *SLIDE_FOLDS) or _SPLIT_NAME.fullmatch(path.stem)
-    return f"{path.stem}-file" if known else path.stem
+    if path.stem in (*PUBLISHED_FOLDS, *SLIDE_FOLDS) or _SPLIT_NAME.fullmatch(path.stem):
+        return f"{path.stem}-file"
+    return path.stem
 
 
 def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
@@ -242,7 +258,8 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
         return f"{name}: {_PUBLISHED.get((name, dataset)) or _PUBLISHED[name, '']}"
-    if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
+    match = re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name)
+    if match:
         kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
         if match[3]:

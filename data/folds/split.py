@@ -11,15 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError, Message, Names
-from ..dataset import DatasetFacts
 from ..findings import pairs_alike
-from .plans import FoldPlan, Row, ScarceError, join_units
+from .plans import Copies, FoldPlan, Row, ScarceError, join_units
 
 _MOST_TRIED = 20
 """Largest number of folds that a refusal suggests."""
@@ -37,28 +36,53 @@ _Image = tuple[str, str, str]
 """Image ID, class, and unit (images that are kept together)."""
 
 
-def holdout_plan(
-    spec: str,
-    *,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    units: Sequence[str],
-    grouped: bool,
-    seed: int,
-) -> FoldPlan:
+class Pool(NamedTuple):
+    """The images of which folds are drawn.
+
+    Attributes
+    ----------
+    image_ids, labels, groups : sequence
+        One entry per image; a group is None if unknown.
+    grouped : bool
+        Whether folds keep groups together.
+    copies : sequence of (str, str)
+        Pairs of near-duplicates.
+    seed : int
+    """
+
+    image_ids: Sequence[str]
+    labels: Sequence[str]
+    groups: Sequence[str | None]
+    grouped: bool
+    copies: Copies
+    seed: int
+
+    @property
+    def owners(self) -> Sequence[str | None]:
+        """The groups that folds keep together."""
+        return self.groups if self.grouped else [None] * len(self.groups)
+
+    @property
+    def label_of(self) -> dict[str, str]:
+        """Image ID to label."""
+        return dict(zip(self.image_ids, self.labels, strict=True))
+
+    @property
+    def group_of(self) -> dict[str, str | None]:
+        """Image ID to group."""
+        return dict(zip(self.image_ids, self.groups, strict=True))
+
+
+def holdout_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
     """Split once: into three parts, of which validation and test are balanced by class, or into two, stratified.
 
     Parameters
     ----------
     spec : str
         ``train/val/test`` or ``train/test`` in percent.
-    image_ids, labels : sequence
-        One entry per image.
+    pool : Pool
     units : sequence of str
         The unit of each image, which is kept together: a group, or an image with its near-duplicates.
-    grouped : bool
-        Whether units are groups, for the name of the plan.
-    seed : int
 
     Returns
     -------
@@ -82,11 +106,13 @@ def holdout_plan(
             "{folds} {}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
             spec,
         )
-    images = list(zip(image_ids, labels, units, strict=True))
-    rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
+    images = list(zip(pool.image_ids, pool.labels, units, strict=True))
+    rng = np.random.default_rng(np.random.SeedSequence([pool.seed, *shares]))
     split = _in_two if len(shares) == 2 else _in_three
     rows, warnings = split(spec, shares, images, rng)
-    name = spec.replace("/", "-") + ("-grouped" if grouped else "")
+    name = spec.replace("/", "-")
+    if pool.grouped:
+        name += "-grouped"
     return FoldPlan(
         name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split"
     )
@@ -97,11 +123,12 @@ def _in_two(
 ) -> tuple[list[Row], list[str]]:
     """Split into training and test with the same share of every class, and at least one image of each in both."""
     counts = Counter(label for _, label, _ in images)
-    if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
+    lone = [label for label, count in sorted(counts.items()) if count < 2]
+    if lone:
         raise ScarceError(
             "{folds} {}: class {} has 1 image; a split needs one to train and one to test",
             spec,
-            scarce[0],
+            lone[0],
         )
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
@@ -113,8 +140,10 @@ def _in_two(
         for label, count in sorted(counts.items())
         if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
     ]
+    if not off:
+        return rows, []
     warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(off)}"
-    return rows, [warning] if off else []
+    return rows, [warning]
 
 
 def _in_three(
@@ -146,9 +175,8 @@ def _in_three(
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
-    for index in rng.permutation(
-        len(images)
-    ).tolist():  # random order: surplus images are left out by chance
+    # a random order, so that surplus images are left out by chance
+    for index in rng.permutation(len(images)).tolist():
         image, label, unit = images[index]
         part = part_of.get(unit, "train")
         held[part, label] += 1
@@ -188,164 +216,180 @@ def _draw(
     free = sorted(set(members) - set(taken))
     best: list[str] = []
     least = (sum(quota.values()) + 1, 0)
-
-    def distance(held: Counter[str], labels: Iterable[str]) -> int:
-        return sum(abs(held[label] - quota[label]) for label in labels)
-
     for _ in range(_TRIES):
-        held: Counter[str] = Counter()
-        chosen = []
-        left = Counter(label for name in free for label in members[name])
-        for index in rng.permutation(len(free)).tolist():
-            group = members[free[index]]
-            if near:
-                nearer = distance(held + group, group) < distance(held, group)
-                useful = nearer or not all(held[label] for label in group)
-            else:
-                useful = any(held[label] < quota[label] for label in group)
-            if useful and all(left[label] > 1 for label in group):
-                held += group
-                left -= Counter(list(group))
-                chosen.append(free[index])
+        order = [free[index] for index in rng.permutation(len(free)).tolist()]
+        drawn, held = _take(order, members, quota, near=near)
         if near:
-            misses = sum(not held[label] for label in quota), distance(held, quota)
+            empty = sum(not held[label] for label in quota)
+            misses = (empty, _distance(held, quota, quota))
         else:
             short = sum(max(0, most - held[label]) for label, most in quota.items())
             over = sum(max(0, held[label] - most) for label, most in quota.items())
-            misses = short, over
+            misses = (short, over)
         if misses < least:
-            best, least = chosen, misses
+            best = drawn
+            least = misses
         if least == (0, 0):
             break
     return best
 
 
+def _take(
+    order: Sequence[str],
+    members: Mapping[str, Counter[str]],
+    quota: Mapping[str, int],
+    *,
+    near: bool,
+) -> tuple[list[str], Counter[str]]:
+    """Take each group of an order that helps to reach the quota; return these, and their images of each class."""
+    taken = []
+    held: Counter[str] = Counter()
+    groups_left = Counter(label for name in order for label in members[name])
+    for name in order:
+        group = members[name]
+        if near:
+            nearer = _distance(held + group, quota, group) < _distance(held, quota, group)
+            useful = nearer or not all(held[label] for label in group)
+        else:
+            useful = any(held[label] < quota[label] for label in group)
+        if useful and all(groups_left[label] > 1 for label in group):
+            held += group
+            groups_left -= Counter(list(group))
+            taken.append(name)
+    return taken, held
+
+
+def _distance(held: Counter[str], quota: Mapping[str, int], labels: Iterable[str]) -> int:
+    return sum(abs(held[label] - quota[label]) for label in labels)
+
+
 Indices = npt.NDArray[np.int64]
 
 
-def draw_folds(
-    spec: str,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    groups: Sequence[str | None],
-    known: DatasetFacts,
-    *,
-    grouped: bool,
-    seed: int,
-) -> FoldPlan:
-    """Draw folds that keep near-duplicates together and, with `grouped`, groups.
+def draw_folds(spec: str, pool: Pool) -> FoldPlan:
+    """Draw folds that keep near-duplicates together and, with `Pool.grouped`, groups.
 
     Raises
     ------
     ScarceError
         Images or groups are too few, or a class has no training image in a fold.
     """
-    owners = groups if grouped else [None] * len(groups)
-    make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
-
-    def split(copies: Sequence[tuple[str, str]]) -> FoldPlan:
-        units = join_units(image_ids, owners, copies)
-        return make(
-            spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed
-        )
-
-    plan = split(())
-    present = set(image_ids)
-    copies = [pair for pair in known.copies or () if present.issuperset(pair)]
-    if copies:
-        joined: FoldPlan | None = None
-        with contextlib.suppress(InputError):  # the joined units may be too large
-            joined = split(copies)
-        if joined is not None and _is_of_use(
-            joined, plan, dict(zip(image_ids, labels, strict=True))
-        ):
-            group_of = dict(zip(image_ids, groups, strict=True))
-            apart = [
-                pair
-                for pair in copies
-                if None in (of := [group_of[image] for image in pair]) or of[0] != of[1]
-            ]
-            note = (
-                f"{pairs_alike(len(apart))}; both of a pair stay in one part of each fold, but intervals count each "
-                "as an image of its own"
-            )
-            plan = replace(joined, warnings=(*joined.warnings, *([note] if apart else ())))
-        else:  # near-duplicates stay in different parts; `fold_plan` warns of them
-            copies = []
-    if copies or (grouped and None in groups):
-        together = (
-            groups if None not in groups else owners
-        )  # inner folds keep groups together if all are known
-        units = join_units(image_ids, together, copies)
-        plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))
-    for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
+    plan = _split(spec, pool, ())
+    copies: Copies = ()
+    joined = _split_with_copies(spec, pool, plan)
+    if joined is not None:
+        plan = joined
+        copies = pool.copies
+    if copies or (pool.grouped and None in pool.groups):
+        # inner folds keep groups together if all are known
+        owners = pool.owners if None in pool.groups else pool.groups
+        units = join_units(pool.image_ids, owners, copies)
+        plan = replace(plan, units=dict(zip(pool.image_ids, units, strict=True)))
+    for fold, classes in plan.untrained(pool.label_of).items():
         raise ScarceError(
             "{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold
         )
     return plan
 
 
-def scarce(
-    error: ScarceError,
-    spec: str,
-    *,
-    labels: Sequence[str],
-    groups: Sequence[str | None],
-    grouped: bool,
-    **others: Any,
-) -> InputError:
+def _split(spec: str, pool: Pool, copies: Copies) -> FoldPlan:
+    units = join_units(pool.image_ids, pool.owners, copies)
+    make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
+    return make(spec, pool, units)
+
+
+def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None:
+    """Return folds that keep near-duplicates together, too; None if there are none, or the units are too large.
+
+    Near-duplicates then stay in different parts, and `fold_plan` warns of them.
+    """
+    if not pool.copies:
+        return None
+    try:
+        joined = _split(spec, pool, pool.copies)
+    except InputError:
+        return None
+    if not _is_of_use(joined, plan, pool.label_of):
+        return None
+    group_of = pool.group_of
+    apart = [
+        (first, second)
+        for first, second in pool.copies
+        if group_of[first] is None or group_of[first] != group_of[second]
+    ]
+    if not apart:
+        return joined
+    note = (
+        f"{pairs_alike(len(apart))}; both of a pair stay in one part of each fold, but intervals count each "
+        "as an image of its own"
+    )
+    return replace(joined, warnings=(*joined.warnings, note))
+
+
+def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
 
     Parameters
     ----------
     error : ScarceError
         The reason; if one group holds all images of a class, so that no number of folds helps, the refusal names both.
-    spec, labels, groups, grouped, **others
+    spec : str
         As for `draw_folds`; other folds than drawn ones may have been asked for.
+    pool : Pool
     """
-    reason: Exception | Message = error
-    images, owners = Counter(labels), {label: set[str | None]() for label in sorted(set(labels))}
-    for label, group in zip(labels, groups, strict=True):
-        owners[label].add(group)
-
-    def drawn(specs: Iterable[str], *, grouped: bool = grouped) -> str:
-        for spec in specs:
-            with contextlib.suppress(ScarceError):
-                draw_folds(spec, labels=labels, groups=groups, grouped=grouped, **others)
-                return spec
-        return ""
-
-    test = spec.rpartition("/")[2]
+    remedies: list[str] = []
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
-        draw = (
-            [Message("or draw folds, such as {folds:{}}", other)]
-            if (other := drawn("5432"))
-            else []
-        )
-        return InputError("{}", reason, remedies=draw)
-    most = min(_MOST_TRIED, *images.values())
-    nearest = (*range(min(most, int(test) - 1), 1, -1), *range(int(test) + 1, most + 1))
-    specs = [f"{100 - int(test)}/{test}"] if "/" in spec else list(map(str, nearest))
-    lone = next((label for label, of in owners.items() if len(of) == 1 and None not in of), None)
-    if not grouped or lone is None:
-        use = [Message("use {folds:{}}", other)] if (other := drawn(specs)) else []
-        return InputError(
-            "{}", reason, remedies=[*use, "add images" + " of other patients" * grouped]
-        )
-    what = (
-        f"all {images[lone]} images of class {lone} are"
-        if images[lone] > 1
-        else f"the only image of {lone} is"
-    )
-    reason = Message(
-        "{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})")
-    )
-    cures = [f"add images of a second patient with class {lone}"]
-    if other := drawn([spec, *specs], grouped=False):
-        more = "" if other == spec else Message(" and {folds:{}}", other)
-        cures.append(
-            Message("use {group_by:none}{}, with results that are too high for new patients", more)
-        )
+        drawn = _first_drawn("5432", pool)
+        if drawn:
+            remedies.append(Message("or draw folds, such as {folds:{}}", drawn))
+        return InputError("{}", error, remedies=remedies)
+    specs = _nearest(spec, pool)
+    owners: dict[str, set[str | None]] = {label: set() for label in sorted(set(pool.labels))}
+    for label, group in zip(pool.labels, pool.groups, strict=True):
+        owners[label].add(group)
+    lone = [label for label, groups in owners.items() if len(groups) == 1 and None not in groups]
+    if pool.grouped and lone:
+        return _lone_patient(spec, specs, pool, lone[0])
+    drawn = _first_drawn(specs, pool)
+    if drawn:
+        remedies.append(Message("use {folds:{}}", drawn))
+    remedies.append("add images of other patients" if pool.grouped else "add images")
+    return InputError("{}", error, remedies=remedies)
+
+
+def _nearest(spec: str, pool: Pool) -> list[str]:
+    """Return the specifications of folds to try instead: the nearest numbers, or a hold-out in two parts."""
+    test = int(spec.rpartition("/")[2])
+    if "/" in spec:
+        return [f"{100 - test}/{test}"]
+    most = min(_MOST_TRIED, *Counter(pool.labels).values())
+    numbers = (*range(min(most, test - 1), 1, -1), *range(test + 1, most + 1))
+    return list(map(str, numbers))
+
+
+def _first_drawn(specs: Iterable[str], pool: Pool) -> str:
+    """Return the first specification by which folds can be drawn; empty if there is none."""
+    for spec in specs:
+        with contextlib.suppress(ScarceError):
+            draw_folds(spec, pool)
+            return spec
+    return ""
+
+
+def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> InputError:
+    """Return the refusal of folds by patient if one patient has all images of a class."""
+    groups = [group for name, group in zip(pool.labels, pool.groups, strict=True) if name == label]
+    what = f"the only image of {label} is"
+    if len(groups) > 1:
+        what = f"all {len(groups)} images of class {label} are"
+    cures = [f"add images of a second patient with class {label}"]
+    drawn = _first_drawn([spec, *specs], pool._replace(grouped=False))
+    if drawn:
+        more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
+        text = "use {group_by:none}{}, with results that are too high for new patients"
+        cures.append(Message(text, more))
+    patient = Names(f" ({groups[0]})")
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, patient)
     return InputError("{}", reason, remedies=cures)
 
 
@@ -357,54 +401,57 @@ def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) ->
     )
 
 
-def _stratified_plan(
-    spec: str,
-    *,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    units: Sequence[str],
-    grouped: bool,
-    seed: int,
-) -> FoldPlan:
+def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
     """Draw stratified folds with scikit-learn, of groups or else of images with their near-duplicates."""
     count = int(spec)
     if count < 2:
         raise InputError("{folds} {}: give at least 2 folds", count)
-    for label, images in sorted(Counter(labels).items()):
+    for label, images in sorted(Counter(pool.labels).items()):
         if images < count:
             held = "1 image" if images == 1 else f"{images} images"
             raise ScarceError("class {} has {}, fewer than the {} folds", label, held, count)
-    chosen = list(range(len(units)))
-    if grouped:
-        if len(set(units)) < count:
-            raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
-    else:
-        # one image represents its near-duplicates; without near-duplicates, the folds are those of plain scikit-learn
-        chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
-        if (
-            len(chosen) < len(labels)
-            and min(Counter(labels[index] for index in chosen).values()) < count
-        ):
-            raise ScarceError(
-                "{folds} {}: a class has fewer images without near-duplicates than folds", count
-            )
+    drawn: Sequence[int] = range(len(units))
+    if not pool.grouped:
+        drawn = _representatives(count, pool.labels, units)
+    elif len(set(units)) < count:
+        raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
     splits = _stratified(
-        [labels[index] for index in chosen], units if grouped else None, count=count, seed=seed
+        [pool.labels[index] for index in drawn],
+        units if pool.grouped else None,
+        count=count,
+        seed=pool.seed,
     )
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
-        tested = {units[chosen[index]] for index in places.tolist()}
+        tested = {units[drawn[index]] for index in places.tolist()}
         if not tested:
             raise ScarceError(
                 "{folds} {}: fold {} would be empty, the groups are too large", count, number
             )
         rows.extend(
             (image, number, "test" if unit in tested else "train")
-            for image, unit in zip(image_ids, units, strict=True)
+            for image, unit in zip(pool.image_ids, units, strict=True)
         )
-    return FoldPlan(
-        f"{count}-grouped" if grouped else str(count), tuple(rows), partition=True, origin="split"
-    )
+    name = f"{count}-grouped" if pool.grouped else str(count)
+    return FoldPlan(name, tuple(rows), partition=True, origin="split")
+
+
+def _representatives(count: int, labels: Sequence[str], units: Sequence[str]) -> Sequence[int]:
+    """Return the positions of the images of which folds are drawn: one image represents its near-duplicates.
+
+    Without near-duplicates, these are all images, so that the folds are those of plain scikit-learn.
+    """
+    first: dict[str, int] = {}
+    for index, unit in enumerate(units):
+        first.setdefault(unit, index)
+    positions = list(first.values())
+    if len(positions) < len(labels):
+        fewest = min(Counter(labels[index] for index in positions).values())
+        if fewest < count:
+            raise ScarceError(
+                "{folds} {}: a class has fewer images without near-duplicates than folds", count
+            )
+    return positions
 
 
 def inner_splits(

@@ -17,17 +17,22 @@ SAME_PIXELS = 0.9
 _SURE = 0.98
 """From this correlation on, shifts by one pixel are not tried."""
 
-_ASIDE, _DISTINCT = 3, 0.5
+_ASIDE = 3
+_DISTINCT = 0.5
 """To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
-shifted by so many pixels. On real images, near-duplicates differ by 0.02 of it (99 %: 0.17), and
+shifted by so many pixels (`_ASIDE`). On real images, near-duplicates differ by 0.02 of it (99 %: 0.17), and
 other images that correlate differ by more than 1.2 of it."""
 
-_THUMB, _SQUEEZED = 32, 0.05
-"""Side in pixels at which orientations are tried, and the largest logarithm of the ratio of two aspect ratios that
-count as equal."""
+_THUMB = 32
+"""Side in pixels at which orientations are tried."""
 
-_GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
-"""An overlap is divided into parts (so many per side), of which so many must have at least this correlation. Otherwise
+_SQUEEZED = 0.05
+"""Largest logarithm of the ratio of two aspect ratios that count as equal."""
+
+_GRID = 3
+_LEAST_PARTS = 5
+_ALIKE_PARTS = 0.7
+"""An overlap is divided into parts (`_GRID` per side), of which so many must have at least this correlation. Otherwise
 a single strong object on a plain background would make any two images correlate that both have such an object."""
 
 Grey = npt.NDArray[np.float32]
@@ -41,7 +46,8 @@ def _turn(
     points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int
 ) -> npt.NDArray[np.int32]:
     """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
-    rows, columns = points[:, 0], points[:, 1]
+    rows = points[:, 0]
+    columns = points[:, 1]
     height, width = shape
     if orientation >= 4:
         columns = width - 1 - columns
@@ -58,7 +64,8 @@ def align(
     left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]
 ) -> Alignment | None:
     """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
-    best, most = None, LEAST_POINTS - 1
+    best = None
+    most = LEAST_POINTS - 1
     for orientation in range(8):
         shifts = left - _turn(right, shape, orientation)
         near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
@@ -67,7 +74,8 @@ def align(
         agreeing = len(np.unique(left[near[leader]], axis=0))
         if agreeing > most:
             rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
-            best, most = (orientation, rows, columns), agreeing
+            best = (orientation, rows, columns)
+            most = agreeing
     return best
 
 
@@ -85,11 +93,10 @@ def compare_aligned(
 
 
 def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float, float]:
-    top, left = max(0, rows), max(0, columns)
-    bottom, right = (
-        min(first.shape[0], rows + second.shape[0]),
-        min(first.shape[1], columns + second.shape[1]),
-    )
+    top = max(0, rows)
+    left = max(0, columns)
+    bottom = min(first.shape[0], rows + second.shape[0])
+    right = min(first.shape[1], columns + second.shape[1])
     if bottom <= top or right <= left:
         return 0.0, 0.0
     part = first[top:bottom, left:right]
@@ -118,7 +125,8 @@ def compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
         contiguous = np.ascontiguousarray(image)
         return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
 
-    small, thumb = resized(left, (_THUMB, _THUMB)), resized(right, (_THUMB, _THUMB))
+    small = resized(left, (_THUMB, _THUMB))
+    thumb = resized(right, (_THUMB, _THUMB))
     turned = _oriented(
         right,
         max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))),
@@ -152,6 +160,7 @@ def _same(left: Grey, right: Grey) -> float:
 
 def _correlate(left: Grey, right: Grey, *, spread: float = LEAST_SPREAD) -> float:
     """Return the correlation of grey levels; 0 if an image is blank, judged by a standard deviation of `spread`."""
-    first, second = left - left.mean(), right - right.mean()
+    first = left - left.mean()
+    second = right - right.mean()
     norms = float(np.linalg.norm(first) * np.linalg.norm(second))
     return 0.0 if norms < spread**2 * left.size else float((first * second).sum() / norms)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_header, read_rows
 from ...core.jobs import in_threads, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Level
+from .decode import RgbImage
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ _NAMED = 3
 _MOST_CONTRADICTIONS = 50
 """Number of contradicting images that one message names."""
 
-_NEAR, _APART = 8, 0.001
-"""An image without content has all but this fraction of its pixels within so many grey levels of its mean colour. Noise
+_NEAR = 8
+_APART = 0.001
+"""An image without content has all but this fraction of its pixels within `_NEAR` grey levels of its mean colour. Noise
 of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patches, 23 % of the pixels are farther."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
@@ -42,7 +43,7 @@ CROP_SEEDS = ("id", "pixels")
 their predictions do not depend on file names."""
 
 
-def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
+def pixels_sha256(image: RgbImage) -> str:
     """Return the SHA-256 of the shape and the pixels of a decoded image, hexadecimal.
 
     Parameters
@@ -66,7 +67,7 @@ def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def is_blank(image: npt.NDArray[np.uint8]) -> bool:
+def is_blank(image: RgbImage) -> bool:
     """Whether an image shows nothing: it is white, black or of any other single colour, but for noise.
 
     Parameters
@@ -81,7 +82,8 @@ def is_blank(image: npt.NDArray[np.uint8]) -> bool:
     import cv2
 
     mean = np.array(cv2.mean(image)[:3])
-    low, high = np.maximum(mean - _NEAR, 0), np.minimum(mean + _NEAR, 255)
+    low = np.maximum(mean - _NEAR, 0)
+    high = np.minimum(mean + _NEAR, 255)
     pixels = image.shape[0] * image.shape[1]
     for rows in (image[::32], image):  # a few rows of most images have enough other pixels
         near = cv2.inRange(rows, low, high)
@@ -93,7 +95,7 @@ def is_blank(image: npt.NDArray[np.uint8]) -> bool:
 def pixel_findings(
     pixels: Mapping[str, str],
     blank: Collection[str],
-    known: Mapping[str, tuple[str | None, str | None]],
+    owners: Mapping[str, tuple[str | None, str | None]],
 ) -> list[Finding]:
     """Warn of images without content, and of images with the same pixels in different files.
 
@@ -105,32 +107,38 @@ def pixel_findings(
         Image ID to the SHA-256 of the decoded pixels, see `pixels_sha256`.
     blank : collection of str
         IDs of images without content, see `is_blank`.
-    known : mapping
+    owners : mapping
         Image ID to label and group.
     """
     findings = [Finding("warning", image, _BLANK) for image in sorted(blank)]
     first: dict[str, str] = {}
     for image, sha in sorted(pixels.items()):
-        if (original := first.setdefault(sha, image)) != image:
-            but, group = _differing(known[image], known[original]), known[image][1]
-            end = f" in another file{but}; remove one{' or correct it' if but else ''}"
-            same, kind = (f"the same pixels as {name}{end}" for name in (original, "other images"))
-            together = not but and group is not None and group == known[original][1]
-            findings.append(Finding("note" if together else "warning", image, same, kind=kind))
+        original = first.setdefault(sha, image)
+        if original == image:
+            continue
+        difference = _difference(owners[image], owners[original])
+        level: Level = "warning"
+        end = " in another file; remove one"
+        if difference:
+            end = f" in another file{difference}; remove one or correct it"
+        elif owners[image][1] is not None and owners[image][1] == owners[original][1]:
+            level = "note"
+        kind = f"the same pixels as other images{end}"
+        findings.append(Finding(level, image, f"the same pixels as {original}{end}", kind=kind))
     return findings
 
 
-def _differing(own: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
+def _difference(owner: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
     """Return in which label and group, if both are known, an image differs from another one; empty if in none."""
     differing = [
-        f"{what} {value}, not {known}"
-        for what, value, known in zip(("labelled", "of group"), own, other, strict=True)
-        if value and known and value != known
+        f"{what} {value}, not {other_value}"
+        for what, value, other_value in zip(("labelled", "of group"), owner, other, strict=True)
+        if value and other_value and value != other_value
     ]
     return f", but {' and '.join(differing)}" if differing else ""
 
 
-def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: str) -> str:
+def crop_key(record: ImageRecord, image: RgbImage, *, crop_seed: str) -> str:
     """Return the text that seeds the crops, colours and patches of an image, by a rule of `CROP_SEEDS`.
 
     Raises
@@ -145,11 +153,9 @@ def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: st
 
 def record_sha256(record: ImageRecord, whole: str) -> str:
     """Return the checksum of an image, given that of its file (`whole`); it includes the box of the image, if any."""
-    return (
-        whole
-        if record.box is None
-        else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
-    )
+    if record.box is None:
+        return whole
+    return hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
 
 
 class UniqueImages(NamedTuple):
@@ -185,14 +191,16 @@ class ImageFiles:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._known = _read_cache(cache) if cache is not None and cache.is_file() else {}
+        self._entries: dict[tuple[str, ...], tuple[str, str]] = {}
+        if cache is not None and cache.is_file():
+            self._entries = _read_cache(cache)
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 
     def know(self, records: Sequence[ImageRecord]) -> bool:
         """Whether the cache has an up-to-date entry with a header for every image."""
         try:
-            return all(self._known.get(self._stamp(record.path), ("", ""))[1] for record in records)
+            return all(self._cached(record.path)[1] for record in records)
         except ImageError:
             return False
 
@@ -205,7 +213,7 @@ class ImageFiles:
             See `bchisto.core.formats.read_header`.
         """
         try:
-            *values, remarks = json.loads(self._known[self._stamp(path)][1])
+            *values, remarks = json.loads(self._cached(path)[1])
             header = ImageHeader(*[*values, tuple((level, text) for level, text in remarks)])
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
@@ -222,21 +230,24 @@ class ImageFiles:
         """
         paths = [record.path for record in records]
         stamps = [self._stamp(path) for path in paths]
-        known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
-        checksums = list(
-            in_threads(lambda pair: pair[0] or file_sha256(pair[1]), zip(known, paths, strict=True))
-        )
+
+        def checksum(path: Path) -> str:
+            return self._cached(path)[0] or file_sha256(path)
+
+        checksums = list(in_threads(checksum, paths))
         if self._cache is not None:
-            headers = [
-                json.dumps(astuple(self._headers[path])) if path in self._headers else ""
-                for path in paths
-            ]
-            rows = [
-                (*stamp, sha256, header)
-                for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)
-            ]
+            rows = []
+            for path, stamp, sha256 in zip(paths, stamps, checksums, strict=True):
+                header = ""
+                if path in self._headers:
+                    header = json.dumps(astuple(self._headers[path]))
+                rows.append((*stamp, sha256, header))
             write_rows(self._cache, _CACHE_COLUMNS, rows)
         return checksums
+
+    def _cached(self, path: Path) -> tuple[str, str]:
+        """Return checksum and header of a file from the cache; empty if it has changed."""
+        return self._entries.get(self._stamp(path), ("", ""))
 
     def _stamp(self, path: Path) -> tuple[str, ...]:
         if path not in self._stamps:
@@ -288,22 +299,22 @@ def compare_contents(
     ImageError
         A file cannot be read.
     """
-    checksums = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(
-        dataset.records
-    )
+    files = cache if isinstance(cache, ImageFiles) else ImageFiles(cache)
+    checksums = files.hashes(dataset.records)
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
     contradictions: list[Finding] = []
-    for record, whole in zip(dataset.records, checksums, strict=True):
-        sha = whole if record.box is None else record_sha256(record, whole)
+    for record, checksum in zip(dataset.records, checksums, strict=True):
+        sha = record_sha256(record, checksum)
         original = first.setdefault(sha, record)
         if original.image_id == record.image_id:
             kept[record.image_id] = sha
             continue
         # a repeated image without a label or a group gets those of the other one
-        if but := _differing((record.label, record.group), (original.label, original.group)):
-            message = f"the same image as {original.image_id}{but}; remove one or correct it"
+        difference = _difference((record.label, record.group), (original.label, original.group))
+        if difference:
+            message = f"the same image as {original.image_id}{difference}; remove one or correct it"
             contradictions.append(Finding("error", record.image_id, message))
             continue
         repeated.append((record.image_id, original.image_id))

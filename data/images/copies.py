@@ -9,7 +9,7 @@ candidates, whose pixels are then compared.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -33,7 +33,7 @@ from .aligned import (
     compare_whole,
 )
 from .content import is_blank, pixels_sha256
-from .decode import decode_record
+from .decode import RgbImage, decode_record
 
 _CELLS = 8
 """Number of cells per side of a descriptor."""
@@ -52,8 +52,14 @@ _ORBITS = tuple(np.flatnonzero(value == _PLACES) for value in np.unique(_PLACES)
 MOST_COMPARED = 20_000
 """Largest number of images among which near-duplicates are searched for. For 8,000 of BreakHis it takes minutes."""
 
-_TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
-"""Number of hash tables, bits of a key, and number of subsequent points in a bucket with which a point is compared."""
+_TABLES = 6
+"""Number of hash tables."""
+
+_BITS = 16
+"""Bits of a key."""
+
+_NEIGHBOURS = 6
+"""Number of subsequent points in a bucket with which a point is compared."""
 
 _COMPONENTS = 24
 """Number of principal components from which hash keys are computed."""
@@ -66,9 +72,11 @@ Fingerprint = npt.NDArray[np.float16]
 and number of points; the descriptor of the whole image, behind two zeros; row, column and descriptor of each point.
 Descriptors have unit length. Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048."""
 
-_ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
-"""Largest distance between the descriptors of two similar points, or of two similar images. Descriptors have unit
-length."""
+_ALIKE_POINTS = 0.25
+"""Largest distance between the descriptors, which have unit length, of two similar points."""
+
+_ALIKE_WHOLE = 0.35
+"""Largest distance between the descriptors of two similar images."""
 
 _ROWS = 512
 """Number of images whose whole-image descriptors are compared with all others at once."""
@@ -95,19 +103,21 @@ class Scale(NamedTuple):
     cell: int
 
 
-def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
+def grey_levels(image: RgbImage, scale: Scale) -> Grey:
     """Return the reduced grey levels of an image, float32 of shape (height, width)."""
     import cv2
 
-    grey, step = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), scale.reduction
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    step = scale.reduction
     if step == 1 or min(grey.shape) < step:
         return np.asarray(grey, np.float32)
-    height, width = grey.shape[0] // step, grey.shape[1] // step
+    height = grey.shape[0] // step
+    width = grey.shape[1] // step
     whole = grey[: height * step, : width * step].astype(np.float32)
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fingerprint:
+def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     """Compute the fingerprint of an image.
 
     Parameters
@@ -123,17 +133,17 @@ def fingerprint(image: npt.NDArray[np.uint8], scale: Scale | None = None) -> Fin
     import cv2
 
     scale = scale or _scale([image.shape[:2]])
-    grey, result = grey_levels(image, scale), np.zeros(FINGERPRINT, np.float16)
+    grey = grey_levels(image, scale)
+    result = np.zeros(FINGERPRINT, np.float16)
     result[0, :2] = scale
     if grey.std() < LEAST_SPREAD:
         return result
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
     strength = cv2.absdiff(narrow, wide)
-    side, margin = scale.cell + 1, scale.cell * _CELLS // 2
+    side = scale.cell + 1
+    margin = scale.cell * _CELLS // 2  # descriptors are completely inside the image
     peaks = (strength == cv2.dilate(strength, np.ones((side, side), np.uint8))) & (strength > 1.0)
-    inside = peaks[
-        margin:-margin, margin:-margin
-    ]  # descriptors that are completely inside the image
+    inside = peaks[margin:-margin, margin:-margin]
     points = (np.argwhere(inside) + margin).astype(np.int32)
     points = points[np.argsort(-strength[points[:, 0], points[:, 1]], kind="stable")[:_MOST_POINTS]]
     reach = np.arange(1 - _CELLS, _CELLS, 2) * scale.cell // 2
@@ -235,30 +245,17 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-
-    def sides(record: ImageRecord) -> tuple[int, ...]:
-        with suppress(ImageError):  # of the pixels, too
-            header = read_header(record.path)
-            return record.sides(header.width, header.height)
-        return ()
-
-    scale = _scale([*filter(None, in_threads(sides, records))])
+    known = known or {}
+    scale = _scale([*filter(None, in_threads(_sides, records))])
 
     def describe(record: ImageRecord) -> Fingerprint | None:
-        kept = None if known is None else known.get(record.image_id)
+        kept = known.get(record.image_id)
         if kept is not None and tuple(kept[0, :2]) == scale:
             return kept
-        try:
-            image = decode_record(record)
-        except ImageError as error:
-            if seen is not None:
-                seen.failures[record.image_id] = error
+        image = _decoded(record, seen)
+        if image is None or not search:
             return None
-        if seen is not None:
-            seen.pixels[record.image_id] = pixels_sha256(image)
-            if is_blank(image):
-                seen.blank.append(record.image_id)
-        return fingerprint(image, scale) if search else None
+        return fingerprint(image, scale)
 
     prints: list[Fingerprint | None] = []
     with Progress(
@@ -267,6 +264,38 @@ def find_copies(
         for image in in_threads(describe, records):
             prints.append(image)
             progress.update_to(len(prints))
+    if not search:
+        return None
+    copies = _confirmed(records, prints, scale)
+    return tuple(sorted(copies, key=lambda copy: (copy.first, copy.second)))
+
+
+def _sides(record: ImageRecord) -> tuple[int, ...]:
+    with suppress(ImageError):  # of the pixels, too
+        header = read_header(record.path)
+        return record.sides(header.width, header.height)
+    return ()
+
+
+def _decoded(record: ImageRecord, seen: Pixels | None) -> RgbImage | None:
+    """Decode an image, and note what its pixels show; None if it cannot be decoded."""
+    try:
+        image = decode_record(record)
+    except ImageError as error:
+        if seen is not None:
+            seen.failures[record.image_id] = error
+        return None
+    if seen is not None:
+        seen.pixels[record.image_id] = pixels_sha256(image)
+        if is_blank(image):
+            seen.blank.append(record.image_id)
+    return image
+
+
+def _confirmed(
+    records: Sequence[ImageRecord], prints: Sequence[Fingerprint | None], scale: Scale
+) -> Iterable[Copy]:
+    """Return the candidates whose aligned pixels are alike."""
 
     @lru_cache(maxsize=32)
     def pixels(index: int) -> Grey:
@@ -285,11 +314,7 @@ def find_copies(
         if correlation >= SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
-    return (
-        tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
-        if search
-        else None
-    )
+    return copies.values()
 
 
 def _scale(sides: Sequence[tuple[int, ...]]) -> Scale:
@@ -305,25 +330,30 @@ def _candidates(
     prints: Sequence[Fingerprint | None],
 ) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
-    known = [(index, item) for index, item in enumerate(prints) if item is not None and item[0, 2]]
-    if len(known) < 2:
+    # an image without tissue has the height 0
+    described = [
+        (index, item) for index, item in enumerate(prints) if item is not None and item[0, 2]
+    ]
+    if len(described) < 2:
         return
-    places = np.array([index for index, _ in known])
-    whole = np.stack([item[1, 2:] for _, item in known]).astype(np.float32)
+    places = np.array([index for index, _ in described])
+    whole = np.stack([item[1, 2:] for _, item in described]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(places[top + left]), int(places[right]), None
-    sizes = np.stack([item[0, 2:5] for _, item in known]).astype(int)
+    sizes = np.stack([item[0, 2:5] for _, item in described]).astype(int)
     rows = np.concatenate(
-        [item[2 : 2 + count] for (_, item), count in zip(known, sizes[:, 2], strict=True)]
+        [item[2 : 2 + count] for (_, item), count in zip(described, sizes[:, 2], strict=True)]
     )
-    owner, points, local = np.repeat(places, sizes[:, 2]), rows[:, :2].astype(np.int32), rows[:, 2:]
+    owner = np.repeat(places, sizes[:, 2])
+    points = rows[:, :2].astype(np.int32)
     shapes = dict(zip(places.tolist(), sizes[:, :2].tolist(), strict=True))
-    pairs = _alike(local, owner)
+    pairs = _alike(rows[:, 2:], owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
-    pairs, owners = pairs[order], owners[order]
+    pairs = pairs[order]
+    owners = owners[order]
     edges = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
     for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):
         if stop - start >= LEAST_POINTS:
@@ -353,10 +383,14 @@ def _alike(
         keys = (projected[:, :_BITS] > 0) @ weights
         order = np.lexsort((projected[:, _BITS], keys))
         for step in range(1, _NEIGHBOURS + 1):
-            left, right = order[:-step], order[step:]
+            left = order[:-step]
+            right = order[step:]
             near = (keys[left] == keys[right]) & (owner[left] != owner[right])
-            left, right = left[near], right[near]
+            left = left[near]
+            right = right[near]
             distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
-            left, right = left[distance <= _ALIKE_POINTS**2], right[distance <= _ALIKE_POINTS**2]
+            alike = distance <= _ALIKE_POINTS**2
+            left = left[alike]
+            right = right[alike]
             pairs.append(np.minimum(left, right) * len(vectors) + np.maximum(left, right))
     return np.stack(np.divmod(np.unique(np.concatenate(pairs)), len(vectors)), axis=1)

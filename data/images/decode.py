@@ -13,8 +13,11 @@ from ...core.jobs import in_threads
 from ..dataset import ImageRecord
 from ..findings import Finding
 
+RgbImage = npt.NDArray[np.uint8]
+"""The pixels of an image, shape (height, width, 3)."""
 
-def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
+
+def decode_record(record: ImageRecord) -> RgbImage:
     """Decode the image of a record: its file, or only the part in the box of the record.
 
     Raises
@@ -28,7 +31,7 @@ def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[top:bottom, left:right])
 
 
-def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
+def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, int]]:
     """Decode the whole file of a record, and return its pixels and the box of the image: left, top, right, bottom.
 
     Raises
@@ -46,7 +49,7 @@ def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int,
     return image, (left, top, right, bottom)
 
 
-def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:
+def resize_image(image: RgbImage, scale: float) -> RgbImage:
     """Resize an image by cubic interpolation.
 
     Parameters
@@ -73,9 +76,7 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shrink_image(
-    image: npt.NDArray[np.uint8], side: int, *, enlarge: bool = False
-) -> npt.NDArray[np.uint8]:
+def shrink_image(image: RgbImage, side: int, *, enlarge: bool = False) -> RgbImage:
     """Return an image whose longest side is at most, or with `enlarge` exactly, `side` pixels, for display.
 
     Parameters
@@ -142,15 +143,18 @@ def header_findings(
     most : int, optional
         Largest number of images whose pixels are read, evenly sampled; by default all.
     """
-    known = [record for record in records if record.image_id in headers]
-    remarks = [
-        Finding(level, image.image_id, text)
-        for image in known
-        for level, text in headers[image.image_id].remarks
-    ]
+    remarks = []
+    deep = []
+    for record in records:
+        header = headers.get(record.image_id)
+        if header is None:
+            continue
+        remarks += [Finding(level, record.image_id, text) for level, text in header.remarks]
+        if header.deep and not record.stretch:
+            deep.append(record)
+    if most and deep:
+        deep = deep[:: -(-len(deep) // most)]
     bits: dict[str, int] = {}
-    deep = [record for record in known if headers[record.image_id].deep and not record.stretch]
-    deep = deep[:: -(-len(deep) // most) if most and deep else 1]
 
     def largest(record: ImageRecord) -> int:
         try:

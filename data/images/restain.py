@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import (
     NOT_UTF_8,
@@ -24,12 +24,19 @@ from ...core import (
 )
 from ...core.formats import decode_image
 from ...core.jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
-from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
+from ...stains import (
+    CHECKED,
+    StainEstimate,
+    augment_he,
+    check_stains,
+    make_normalizer,
+    stain_notes,
+)
 from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, pixel_findings
-from .decode import header_findings, read_headers, shrink_image
+from .decode import RgbImage, header_findings, read_headers, shrink_image
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -104,12 +111,8 @@ def stain_images(
         [folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files
     )
     ensure_folder(folder)
-    written: list[Path] = []
     failures: list[tuple[str, str]] = []
-    rows: list[list[object]] = []
-    pairs: list[npt.NDArray[np.uint8]] = []
-    doubtful: list[str] = []
-    foreign: dict[str, float] = {}
+    restained = _Restained(folder, stain)
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
     report_findings(header_findings(records, read_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
@@ -118,56 +121,83 @@ def stain_images(
                 before = decode_image(path)
                 after, estimate = normalizer.normalize_with_estimate(before)
             except ImageError as error:
-                text = message_of(error)
-                message = text if str(path) in text else Message("{}: {}", path, text)
+                message = message_of(error)
+                if str(path) not in message:
+                    message = Message("{}: {}", path, message)
                 if not skip_errors:
                     raise type(error)(message) from error
                 _log.warning("left out: %s", message)
                 failures.append((str(path), message))
                 continue
-            check = check_stains(before, after, estimate) if stain in CHECKED else None
-            if check is not None and check.reasons:
-                doubtful.append(path.name)
-            if check is not None and check.foreign:
-                foreign[path.name] = check.foreign
+            if stain in CHECKED:
+                restained.check(path, before, after, estimate)
             if (hematoxylin, eosin) != (1.0, 1.0):
                 after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
-            target = folder / f"{path.stem}.png"
-            _save(target, after)
-            written.append(target)
-            if estimate is not None and check is not None:
-                numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
-                numbers += (check.whitened, check.basis, check.foreign)
-                rows.append(
-                    [
-                        path.name,
-                        *(round(float(value), 4) for value in numbers),
-                        "; ".join(check.reasons),
-                    ]
-                )
-            report_findings(pixel_findings({}, [path.name] * is_blank(before), {}))
-            if len(pairs) < _SHEET_ROWS:
-                pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
+            restained.save(path, before, after)
             progress.update_to(number)
-    if not written:
+    if not restained.written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
-    channels = [
-        f"{name}_{channel}"
-        for name in ("hematoxylin", "eosin")
-        for channel in ("red", "green", "blue")
-    ]
-    for note in stain_notes((), doubtful, foreign, images=len(written), stain=stain):
-        _log.warning("%s", note)
-    write_rows(
-        folder / _TABLES[0],
-        ["image", *channels, "tissue", "residual", "whitened", "basis", "foreign", "doubt"],
-        rows,
-    )
+    restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]
-    _save(sheet, np.concatenate(pairs, axis=0))
-    return RestainResult(tuple(written), sheet, tuple(failures))
+    _save(sheet, np.concatenate(restained.pairs, axis=0))
+    return RestainResult(tuple(restained.written), sheet, tuple(failures))
+
+
+@dataclass(frozen=True)
+class _Restained:
+    """Images that were restained, with the rows of their table, and the pairs of the sheet before and after."""
+
+    folder: Path
+    stain: str
+    written: list[Path] = field(default_factory=list)
+    rows: list[list[object]] = field(default_factory=list)
+    pairs: list[RgbImage] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    foreign: dict[str, float] = field(default_factory=dict)
+
+    def check(
+        self,
+        path: Path,
+        before: RgbImage,
+        after: RgbImage,
+        estimate: StainEstimate | None,
+    ) -> None:
+        """Check the stains of an image, and note them for the table."""
+        check = check_stains(before, after, estimate)
+        if check.reasons:
+            self.doubtful.append(path.name)
+        if check.foreign:
+            self.foreign[path.name] = check.foreign
+        if estimate is not None:
+            numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
+            numbers += (check.whitened, check.basis, check.foreign)
+            rounded = [round(float(value), 4) for value in numbers]
+            self.rows.append([path.name, *rounded, "; ".join(check.reasons)])
+
+    def save(self, path: Path, before: RgbImage, after: RgbImage) -> None:
+        """Write an image, and keep it for the sheet."""
+        target = self.folder / f"{path.stem}.png"
+        _save(target, after)
+        self.written.append(target)
+        if is_blank(before):
+            report_findings(pixel_findings({}, [path.name], {}))
+        if len(self.pairs) < _SHEET_ROWS:
+            self.pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
+
+    def write_table(self) -> None:
+        """Warn of stains in doubt, and write ``stains.csv``."""
+        images = len(self.written)
+        for note in stain_notes((), self.doubtful, self.foreign, images=images, stain=self.stain):
+            _log.warning("%s", note)
+        channels = [
+            f"{name}_{channel}"
+            for name in ("hematoxylin", "eosin")
+            for channel in ("red", "green", "blue")
+        ]
+        columns = ["tissue", "residual", "whitened", "basis", "foreign", "doubt"]
+        write_rows(self.folder / _TABLES[0], ["image", *channels, *columns], self.rows)
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:
@@ -194,7 +224,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     return list(files)
 
 
-def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _shrink(image: RgbImage) -> RgbImage:
     """Fit an image into a white square."""
     square = np.full((_SHEET_SIDE + 4, _SHEET_SIDE + 4, 3), 255, np.uint8)
     small = shrink_image(image, _SHEET_SIDE, enlarge=True)
@@ -202,7 +232,7 @@ def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return square
 
 
-def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
+def _save(path: Path, image: RgbImage) -> None:
     from PIL import Image
 
     with atomic_output(path) as temporary:

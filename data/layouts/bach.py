@@ -97,7 +97,8 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
 def _record(
     path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]
 ) -> ImageRecord | None:
-    name, folder = path.name, path.relative_to(photos).parent.as_posix()
+    name = path.name
+    folder = path.relative_to(photos).parent.as_posix()
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
         findings.append(
             Finding("warning", name, "not an image in one of the four class folders, left out")

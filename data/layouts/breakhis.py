@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, has_errors
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -85,7 +85,7 @@ def read_breakhis(
         records.append(
             ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis")
         )
-    if not total and not any(finding.level == "error" for finding in findings):
+    if not total and not has_errors(findings):
         raise InputError(
             f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png"
         )

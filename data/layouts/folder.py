@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding
-from ..names import PathRule, barcode_of
+from ..names import barcode_of, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec, known_classes
 
@@ -38,7 +38,10 @@ _PATIENT = re.compile(
     r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?([\s_#-]*\d[\w.-]*|[\s_-]+[a-z])|"
     r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
-SPLIT, UNCLEAR, AROUND = "parts of a split", "perhaps classes", "one folder around all"
+_COLLECTION = frozenset({"set", "sets", "dataset", "datasets", "cohort", "images", "data"})
+SPLIT = "parts of a split"
+UNCLEAR = "perhaps classes"
+AROUND = "one folder around all"
 _MIXED = "parts beside classes"
 _OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
 """Kinds of levels that are above the classes."""
@@ -70,6 +73,9 @@ class Level(NamedTuple):
     parts: Mapping[str, str]
 
 
+_NO_LEVEL = Level(0, (), "", recurs=False, parts={})
+
+
 def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
@@ -86,25 +92,17 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     >>> [(level.number, level.kind) for level in levels]
     [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
     """
-    levels = _levels(
-        [path.split("/")[:-1] for path in paths],
-        frozenset("".join(_GAPS.split(name.casefold())) for name in known),
-    )
-    label = next((level for level in levels if level.kind not in _OUTER), None)
-    if label is None:
+    class_words = frozenset("".join(_GAPS.split(name.casefold())) for name in known)
+    levels = _levels([path.split("/")[:-1] for path in paths], class_words)
+    label = _label_level(levels)
+    if label is _NO_LEVEL:
         return levels
-    outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
+    outer = levels[: label.number - 1]
     deeper = levels[label.number :]
-    sure = label.kind == "classes"
-    vague = label.kind in (_MIXED, "perhaps sets")
-    may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
-    rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
-    other = next(iter(rivals), None)
-    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not other else None
-    if above is not None:
-        apart = not label.recurs and len(above.names) > 1
-        if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
-            label, other, outer = above, label, outer[:-1]
+    other = next((level for level in deeper if _may_be_classes(level, label)), None)
+    if other is None and label.kind != "classes" and outer and _rivals(outer[-1], label):
+        other = label
+        label = outer.pop()
     if other is not None:
         return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
     if label.kind != _MIXED:
@@ -112,54 +110,104 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
 
-def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Level]:
+def _label_level(levels: Iterable[Level]) -> Level:
+    return next((level for level in levels if level.kind not in _OUTER), _NO_LEVEL)
+
+
+def _may_be_classes(level: Level, label: Level) -> bool:
+    """Whether a level may be the classes, although one above it is taken for them."""
+    sure = label.kind == "classes"
+    if level.kind == "classes":
+        return level.recurs or not sure
+    if level.kind == "" and level.recurs:
+        return not sure
+    return level.kind == "" and label.kind in (_MIXED, "perhaps sets")
+
+
+def _rivals(above: Level, label: Level) -> bool:
+    """Whether the level above unclear classes may be the classes instead: two of three signs."""
+    signs = (
+        not label.recurs and len(above.names) > 1,
+        label.kind == "numbers",
+        above.kind != SPLIT,
+    )
+    return above.kind != AROUND and sum(signs) >= 2
+
+
+def _levels(folders: Sequence[Sequence[str]], class_words: Container[str]) -> list[Level]:
+    """Return what each level is taken for; the deepest is judged first, since others depend on those below."""
     levels: list[Level] = []
     for number in range(max(map(len, folders), default=0), 0, -1):
-        above: dict[str, set[tuple[str, ...]]] = {}
+        parents: dict[str, set[tuple[str, ...]]] = {}
         for folder in folders:
             if len(folder) >= number:
-                above.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
-        names = tuple(sorted(above))
-        parts = {name: part for name in names if (part := part_of(name)) is not None}
-        # further words may follow in names such as lung_train, if two such names differ in their part
-        every = {name: {*map(part_of, _GAPS.split(name.casefold()))} - {None} for name in names}
-        loose = {name: str(*named) for name, named in every.items() if len(named) == 1}
-        parts = {**loose, **parts} if len(set(loose.values())) > 1 else parts
-        split = len(set(parts.values())) > 1 and any(
-            len(f) > number and f[number - 1] in parts for f in folders
-        )
-        kind = _MIXED if parts else _kind(names, known)
-        if parts and (len(parts) == len(names) or split):
+                parents.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
+        names = tuple(sorted(parents))
+        parts = _parts(names)
+        filled = (folder[number - 1] in parts for folder in folders if len(folder) > number)
+        if not parts:
+            kind = _kind(names, class_words)
+        elif len(parts) == len(names) or (len(set(parts.values())) > 1 and any(filled)):
             kind = SPLIT
-        if len(names) == 1 and levels:
-            two = kind == levels[0].kind == "classes" and len(levels[0].names) > 1
-            kind = AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
-        elif len(names) == 1 < number and not kind:  # such as P01/images
+        else:
+            kind = _MIXED
+        if len(names) == 1 and _means_nothing(kind, number, levels):
             kind = AROUND
-        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(
-            names
-        )
+        repeated = sum(len(folders_above) > 1 for folders_above in parents.values())
+        recurs = len(names) > 1 and 2 * repeated >= len(names)
         levels.insert(0, Level(number, names, kind, recurs, parts))
     return levels
 
 
-def _kind(names: Sequence[str], known: frozenset[str]) -> str:
+def _parts(names: Iterable[str]) -> dict[str, str]:
+    """Return the parts of a split that folders name; with further words, as in lung_train, if such parts differ."""
+    parts: dict[str, str] = {}
+    with_words: dict[str, str] = {}
+    for name in names:
+        part = part_of(name)
+        if part is not None:
+            parts[name] = part
+        parts_of_words = {*filter(None, map(part_of, _GAPS.split(name.casefold())))}
+        if len(parts_of_words) == 1:
+            with_words[name] = parts_of_words.pop()
+    if len(set(with_words.values())) > 1:
+        return with_words | parts
+    return parts
+
+
+def _means_nothing(kind: str, number: int, deeper: Sequence[Level]) -> bool:
+    """Whether the only folder of a level is just around others, or around all images, such as P01/images."""
+    if not deeper:
+        return number > 1 and not kind
+    if kind in ("", "perhaps sets", "numbers", "patients"):
+        return True
+    return kind == deeper[0].kind == "classes" and len(deeper[0].names) > 1
+
+
+def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
-    words = [(*(parts := _GAPS.split(name)), "".join(parts)) for name in plain]
-    named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
-    if ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain)) or 2 * named >= len(
-        plain
-    ):
+    words = [_words(name) for name in plain]
+    classes = sum(_is_class(name_words, class_words) for name_words in words)
+    digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
+    if digits or 2 * classes >= len(plain):
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"
-    if all(
-        {"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words
-    ):
+    if not any(map(_COLLECTION.isdisjoint, words)):
         return "perhaps sets"
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
+
+
+def _is_class(words: Sequence[str], class_words: Container[str]) -> bool:
+    return words[-1] in class_words or any(map(_CLASS.fullmatch, words))
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name, then all of them as one."""
+    words = _GAPS.split(name)
+    return [*words, "".join(words)]
 
 
 def read_folder(
@@ -187,63 +235,75 @@ def read_folder(
     InputError
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
-    texts = {"group": group_from, "label": label_from}
-    rules = {
-        name: PathRule.of(rule, name=f"{name}_from")
-        for name, rule in texts.items()
-        if rule is not None
-    }
+    rules = path_rules(group_from=group_from, label_from=label_from)
     findings: list[Finding] = []
     files = list_images(root, findings)
-    loose = [name for name in files if "/" not in name]
     levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
     at = {level.kind: level for level in reversed(levels)}
-    part, label = (
-        at.get(SPLIT),
-        next((level for kind, level in at.items() if kind.endswith("classes")), None),
-    )
-    level, unlabelled = (label.number, label.parts) if label else (0, {})
+    split = at.get(SPLIT)
+    label = _label_level(levels)
     if "label" in rules:
-        level, unlabelled, at = rules["label"].level, {}, {}
-    elif len(loose) < len(files):
-        left = dict.fromkeys(loose, "is next to the class folders and has no label; skipped")
-        if part:
-            beside = (name for name in files if _at(name, part.number) not in (None, *part.parts))
-            left |= dict.fromkeys(beside, "next to the parts of a split, and none; left out")
-        for name, message in left.items():
+        # the user says which level it is: only a split is still seen from the names
+        at = {}
+        label = _NO_LEVEL._replace(number=rules["label"].level)
+    elif any("/" in name for name in files):
+        for name, message in _left_out(files, split).items():
             findings.append(Finding("warning", name, message))
             del files[name]
-        findings += _meaning(root, levels) if levels != [at.get("classes")] else []
-    deep = [name for name in files if name.count("/") > level > 0]
-    if (
-        deep
-        and "group" not in rules
-        and (part is None or part.number < level)
-        and UNCLEAR not in at
-    ):
-        findings += _deeper(deep, level)
-    folders = {
-        name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files
+        if [level.kind for level in levels] != ["classes"]:
+            findings += _meaning(root, levels)
+    below_is_split = split is not None and split.number >= label.number
+    if "group" not in rules and UNCLEAR not in at and not below_is_split:
+        findings += _deeper(files, label.number)
+    values = {
+        "group": {name: _at(name, at.get("patients", _NO_LEVEL).number) for name in files},
+        "label": {name: _label(name, label) for name in files},
     }
-    labels = {
-        name: None if (folder := _at(name, level)) in unlabelled else folder for name in files
-    }
-    values = {"group": {name: of.get("patients") for name, of in folders.items()}, "label": labels}
-    for what, rule in rules.items():
-        values[what] = rule.find(files)
-        findings.extend(rule.findings(root, values[what], what))
-    records = []
-    for name, path in files.items():
-        cells = {
-            kind[:-1]: folder for kind in ("folds", "sets") if (folder := folders[name].get(kind))
-        }
-        if part and (named := part.parts.get(_at(name, part.number) or "")):
-            cells[PART.name] = named
-        columns = tuple(cells.items())
-        records.append(
-            ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns)
+    for role, rule in rules.items():
+        values[role] = rule.find(files)
+        findings.extend(rule.findings(root, values[role], role))
+    records = [
+        ImageRecord(
+            name,
+            path,
+            values["label"][name],
+            values["group"][name],
+            columns=_columns(name, at, split),
         )
+        for name, path in files.items()
+    ]
     return records, findings
+
+
+def _left_out(files: Iterable[str], split: Level | None) -> dict[str, str]:
+    """Return images next to the folders, and those next to the parts of a split, with the reason."""
+    reasons = {}
+    for name in files:
+        if "/" not in name:
+            reasons[name] = "is next to the class folders and has no label; skipped"
+    if split is not None:
+        for name in files:
+            if _at(name, split.number) not in (None, *split.parts):
+                reasons[name] = "next to the parts of a split, and none; left out"
+    return reasons
+
+
+def _label(name: str, label: Level) -> str | None:
+    folder = _at(name, label.number)
+    return None if folder in label.parts else folder
+
+
+def _columns(
+    name: str, at: Mapping[str, Level], split: Level | None
+) -> tuple[tuple[str, str], ...]:
+    """Return the fold, the set and the part of a split that the folders of an image name."""
+    folders = {
+        "fold": _at(name, at.get("folds", _NO_LEVEL).number),
+        "set": _at(name, at.get("sets", _NO_LEVEL).number),
+    }
+    if split is not None:
+        folders[PART.name] = split.parts.get(_at(name, split.number) or "")
+    return tuple((column, folder) for column, folder in folders.items() if folder)
 
 
 def _at(name: str, level: int) -> str | None:
@@ -253,67 +313,67 @@ def _at(name: str, level: int) -> str | None:
 
 def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
-    at = {level.kind: level for level in levels}
-    if UNCLEAR in at:
-        (first, names, *_), (second, inner, *_) = (
-            level for level in levels if level.kind == UNCLEAR
-        )
-        return [
-            Finding(
-                "error",
-                str(root),
-                Message(
-                    "folders at level {}{} may be the classes, or those at level {}{}",
-                    first,
-                    Names(f" ({few(names)})"),
-                    second,
-                    Names(f" ({few(inner)})"),
-                    remedies=[
-                        Message("{label_from:{}} takes the first", first),
-                        Message(
-                            "{label_from:{}} the second (and {group_from:{}} if the first are patients)",
-                            second,
-                            first,
-                        ),
-                    ],
-                ),
-                labels_only=True,
-            )
-        ]
+    unclear = [level for level in levels if level.kind == UNCLEAR]
+    if unclear:
+        message = _both_readings(*unclear)
+        return [Finding("error", str(root), message, labels_only=True)]
     roles = [
-        Message("{} at level {}{}", of.kind, of.number, Names(f" ({few(of.parts or of.names)})"))
-        for of in levels
+        Message(
+            "{} at level {}{}",
+            level.kind,
+            level.number,
+            Names(f" ({few(level.parts or level.names)})"),
+        )
+        for level in levels
     ]
     text = f"folders are taken for {', '.join(['{}'] * len(roles))}"
-    outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
+    outside = [level.number for level in levels if level.kind not in ("classes", AROUND)]
     remedies = [
         Message("{label_from:{}} takes level {} for the classes", number, number)
-        for number in outside
+        for number in outside[:1]
     ]
-    if "classes" not in at:
-        text += ", not for classes, so images have no label"
-        remedies[:0] = [
-            Message("make a folder for each class"),
-            Message("{labels:TABLE} takes them from a table"),
-        ]
-        return [
-            Finding(
-                "warning", str(root), Message(text, *roles, remedies=remedies), labels_only=True
-            )
-        ]
-    return [Finding("note", str(root), Message(text, *roles, remedies=remedies), labels_only=True)]
+    if any(level.kind == "classes" for level in levels):
+        message = Message(text, *roles, remedies=remedies)
+        return [Finding("note", str(root), message, labels_only=True)]
+    text += ", not for classes, so images have no label"
+    remedies = [
+        Message("make a folder for each class"),
+        Message("{labels:TABLE} takes them from a table"),
+        *remedies,
+    ]
+    message = Message(text, *roles, remedies=remedies)
+    return [Finding("warning", str(root), message, labels_only=True)]
+
+
+def _both_readings(first: Level, second: Level) -> Message:
+    text = "folders at level {}{} may be the classes, or those at level {}{}"
+    either = "{label_from:{}} the second (and {group_from:{}} if the first are patients)"
+    return Message(
+        text,
+        first.number,
+        Names(f" ({few(first.names)})"),
+        second.number,
+        Names(f" ({few(second.names)})"),
+        remedies=[
+            Message("{label_from:{}} takes the first", first.number),
+            Message(either, second.number, first.number),
+        ],
+    )
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
+    deep = [name for name in names if name.count("/") > level > 0]
     deeper = dict.fromkeys(
-        "/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name)
+        "/".join(name.split("/")[: level + 1]) for name in deep if not barcode_of(name)
     )
+    if not deeper:
+        return []
     remedy = Message("if the path names them, use {group_from:{}}", level + 1)
     message = Message(
         "these folders below the classes are not taken for patients", remedies=[remedy]
     )
-    return [Finding("note", few(deeper), message)] if deeper else []
+    return [Finding("note", few(deeper), message)]
 
 
 LAYOUT = LayoutSpec(

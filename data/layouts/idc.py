@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core import InputError
 from ...core.jobs import Progress
 from ..dataset import ImageRecord
-from ..findings import Finding, Level
+from ..findings import Finding, Level, has_errors
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -60,7 +60,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             records.append(
                 ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
             )
-    if not records and not any(finding.level == "error" for finding in findings):
+    if not records and not has_errors(findings):
         raise InputError(
             f"{root}: no IDC patch in it; expected names like 8863_idx5_x451_y1451_class0.png"
         )

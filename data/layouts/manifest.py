@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core import InputError, Message, Parameter, few
 from ...core.formats import (
@@ -24,10 +26,45 @@ from ...core.formats import (
     read_csv,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding
-from ..names import PathRule, match_names
+from ..findings import Finding, has_errors
+from ..names import PathRule, match_names, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec
+
+
+class _Row(NamedTuple):
+    """A row of a manifest, or an image of the folder beside it that has no row.
+
+    Attributes
+    ----------
+    line : int
+        0 without a row.
+    cells : mapping of str to str
+        By column key.
+    path : str
+        As the row gives it.
+    name : str
+        The path as it leads to the image; empty if there is no such image.
+    mpp : float or None
+    problem : str
+        Why the row cannot be used; empty if it can, or if a row beside a folder names no image.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+    path: str
+    name: str
+    mpp: float | None
+    problem: str
+
+    @property
+    def absent(self) -> bool:
+        """Whether the row names an image that is not there."""
+        return bool(self.path) and not self.name
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.name) and not self.problem
 
 
 def read_manifest(
@@ -69,109 +106,192 @@ def read_manifest(
         The file is not a table, a column is missing, two columns have the same name, there are no rows, or a rule is
         invalid.
     """
-    texts = {"group": group_from, "label": label_from}
-    rules = {
-        name: PathRule.of(rule, name=f"{name}_from")
-        for name, rule in texts.items()
-        if rule is not None
-    }
-    named = {"path": path_column, "label": label_column, "group": group_column}
-    chosen = {what: name for what, name in named.items() if name is not None}
-    table = read_csv(
-        path,
-        needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
-        expected=Message(
-            "path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"
-        ),
+    rules = path_rules(group_from=group_from, label_from=label_from)
+    options = {"path": path_column, "label": label_column, "group": group_column}
+    named_columns = {role: name for role, name in options.items() if name is not None}
+    table = _read_table(path, named_columns)
+    columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
+    findings = _column_findings(table, columns, recognised, {*rules, *named_columns})
+    if images is None:
+        rows, row_findings = _listed_rows(table, columns)
+    else:
+        rows, row_findings = _rows_beside(table, columns, images)
+    findings.extend(row_findings)
+    findings.extend(_overlong(table))
+    usable = [row for row in rows if row.usable]
+    if not usable and not has_errors(findings):
+        raise InputError(f"{path}: the manifest has no rows")
+
+    values = {}
+    for role in ("group", "label"):
+        if role in rules:
+            searched = table.named(named_columns.get(role, ""))
+            values[role], misfits = _find(rules[role], role, usable, searched, table.path)
+            findings.extend(misfits)
+        else:
+            values[role] = [row.cells.get(columns[role]) or None for row in usable]
+    folder = images or path.parent
+    records = [
+        _record(row, folder, columns, label=label, group=group)
+        for row, label, group in zip(usable, values["label"], values["group"], strict=True)
+    ]
+    if "group" not in rules:
+        findings.extend(_ungrouped(path, records))
+    return records, findings
+
+
+def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
+    needed: list[Role | str] = [column_key(name) for name in named_columns.values()]
+    if not named_columns.get("path"):
+        needed.insert(0, PATH)
+    header = (
+        "path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"
     )
-    columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(
-        rules, ""
-    )
+    return read_csv(path, needed=needed, expected=Message(header))
+
+
+def _choose_columns(
+    table: CsvTable,
+    named_columns: Mapping[str, str],
+    rules: Collection[str],
+    *,
+    beside: bool,
+) -> tuple[dict[str, str], dict[Role, str]]:
+    """Return the column of each role, and those that were recognised by their names; empty without one.
+
+    What a rule finds has no column, and images beside the table are named by their files.
+    """
+    columns = {role: table.named(name) or "" for role, name in named_columns.items()}
+    columns |= dict.fromkeys(rules, "")
     recognised: dict[Role, str] = {}
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             cure = Message("name the one that does with {}", Parameter(f"{role.name}_column"))
-            columns[role.name] = recognised[role] = table.choose(
-                role, cure=cure, without=[*columns.values()]
-            )
-    own = table.named(IMAGE.name)
-    columns["image_id"] = "" if own is None or own == columns["path"] or images else own
+            column = table.choose(role, cure=cure, without=[*columns.values()])
+            columns[role.name] = recognised[role] = column
+    columns[IMAGE.name] = table.named(IMAGE.name) or ""
+    if beside or columns[IMAGE.name] == columns[PATH.name]:
+        columns[IMAGE.name] = ""
+    return columns, recognised
+
+
+def _column_findings(
+    table: CsvTable,
+    columns: dict[str, str],
+    recognised: Mapping[Role, str],
+    given: set[str],
+) -> list[Finding]:
+    """Refuse columns that a spreadsheet spoiled; return remarks on recognised and on unused ones."""
     table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
-    remarks = table.remarks(
-        recognised, without=[*columns.values()], cure=Message("name it with {group_column}")
-    )
+    cure = Message("name it with {group_column}")
+    remarks = table.remarks(recognised, without=[*columns.values()], cure=cure)
     findings = [
-        Finding(level, path.name, text, labels_only=level == "warning") for level, text in remarks
+        Finding(level, table.path.name, text, labels_only=level == "warning")
+        for level, text in remarks
     ]
-    findings.extend(_unused(table, columns, {*rules, *chosen}))
-    used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
-    files = None if images is None else list_images(images, findings)
-    entries = [(number, row, row[columns["path"]]) for number, row in table.rows]
-    means, others = match_names(
-        (written for _, _, written in entries), files or (), where=path.name
-    )
-    rest = sorted((files or {}).keys() - means.values())
-    means |= dict(zip(rest, rest, strict=True))
-    findings.extend(others)
-    folder = images or path.parent
-    values: dict[str, dict[str, str | None]] = {what: {} for what in rules}
-    columns |= {what: table.named(chosen.get(what, "")) or "" for what in rules}
+    return findings + _unused(table, columns, given)
 
-    def value_of(what: str, name: str, row: dict[str, str]) -> str | None:
-        """Return the label or group of a row, by a rule or from its column."""
-        if what not in rules:
-            return row.get(columns[what]) or None
-        text = row.get(columns[what], "") if columns[what] else Path(name).as_posix()
-        values[what] |= rules[what].find([text])
-        return values[what][text]
 
-    records: list[ImageRecord] = []
-    absent: list[tuple[str, str, str]] = []
-    for number, row, written in (*entries, *((0, dict[str, str](), name) for name in rest)):
-        where = f"{path.name}:{number}"
-        name, why = locate(folder, written) if files is None else (means.get(written, ""), "")
-        mpp, problem = spacing_of(row.get(columns["mpp"]) or "")
-        if written and not name:
-            absent.append((where, written, why))
-        elif problem or not written:
-            findings.append(
-                Finding("error", where, problem if written else "an empty path; remove the row")
-            )
-        else:
-            label, group = (value_of(what, name, row) for what in ("label", "group"))
-            image = row.get(columns["image_id"]) or Path(name).as_posix()
-            further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
-            records.append(
-                ImageRecord(
-                    image,
-                    folder / name,
-                    label,
-                    group,
-                    mpp=mpp,
-                    source="csv",
-                    columns=further,
-                    line=number,
-                )
-            )
-    if files is None:
-        cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
-        for where, _, why in absent:
-            kind = Message("there are no such files, first {}", absent[0][1], remedies=[cure])
-            findings.append(Finding("error", where, why, kind=kind))
+def _rows(
+    table: CsvTable, columns: Mapping[str, str], find: Callable[[str], tuple[str, str]]
+) -> list[_Row]:
+    """Return the rows of a table; `find` returns the name of the image that a path means, or nothing and why."""
+    rows = []
+    for line, cells in table.rows:
+        path = cells[columns["path"]]
+        name, why = find(path)
+        mpp, problem = spacing_of(cells.get(columns["mpp"], ""))
+        if not path:
+            problem = "an empty path; remove the row"
+        elif not name:
+            problem = why
+        rows.append(_Row(line, cells, path, name, mpp, problem))
+    return rows
+
+
+def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
+    """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
+    rows = _rows(table, columns, functools.partial(locate, table.path.parent))
+    findings = _row_errors(table.path, rows)
+    absent = [row for row in rows if row.absent]
+    cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
+    for row in absent:
+        # one kind for all of them: often the whole folder is elsewhere
+        kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
+        findings.append(Finding("error", f"{table.path.name}:{row.line}", row.problem, kind=kind))
+    return rows, findings
+
+
+def _rows_beside(
+    table: CsvTable, columns: Mapping[str, str], images: Path
+) -> tuple[list[_Row], list[Finding]]:
+    """Return the rows of a table that names the images of a folder, then an empty row for each further image."""
+    findings: list[Finding] = []
+    files = list_images(images, findings)
+    paths = [cells[columns["path"]] for _, cells in table.rows]
+    image_of, notes = match_names(paths, files, where=table.path.name)
+    rows = _rows(table, columns, lambda path: (image_of.get(path, ""), ""))
+    absent = [row.path for row in rows if row.absent]
+    without_row = sorted(files.keys() - image_of.values())
+    rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
+    findings += notes
+    findings += _row_errors(table.path, rows)
+    findings += unmatched(table.path, absent, without_row, len(files))
+    return rows, findings
+
+
+def _row_errors(table: Path, rows: Iterable[_Row]) -> list[Finding]:
+    return [
+        Finding("error", f"{table.name}:{row.line}", row.problem)
+        for row in rows
+        if row.problem and not row.absent
+    ]
+
+
+def _overlong(table: CsvTable) -> list[Finding]:
+    message = "more cells than the header has columns; put a cell that holds a comma in quotes"
+    return [Finding("error", f"{table.path.name}:{line}", message) for line in table.overlong]
+
+
+def _find(
+    rule: PathRule, role: str, rows: Sequence[_Row], column: str | None, table: Path
+) -> tuple[list[str | None], list[Finding]]:
+    """Return what a rule finds in the cells of a column, or in the paths without one, and where it does not fit."""
+    if column:
+        texts = [row.cells.get(column, "") for row in rows]
     else:
-        findings.extend(unmatched(path, [name for _, name, _ in absent], rest, len(files)))
-    for number in table.overlong:
-        message = "more cells than the header has columns; put a cell that holds a comma in quotes"
-        findings.append(Finding("error", f"{path.name}:{number}", message))
-    if not records and not any(finding.level == "error" for finding in findings):
-        raise InputError(f"{path}: the manifest has no rows")
-    for what, given in rules.items():
-        findings.extend(given.findings(path, values[what], what))
-    unknown = [record.image_id for record in records if is_missing(record.group)]
-    if "group" not in rules and unknown and len(unknown) < len(records):
-        message = f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep"
-        findings.append(Finding("warning", path.name, f"{message} patients whole; fill it in"))
-    return records, findings
+        texts = [Path(row.name).as_posix() for row in rows]
+    parts = rule.find(texts)
+    return [parts[text] for text in texts], rule.findings(table, parts, role)
+
+
+def _record(
+    row: _Row, folder: Path, columns: Mapping[str, str], *, label: str | None, group: str | None
+) -> ImageRecord:
+    used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
+    further = tuple((key, cell) for key, cell in row.cells.items() if cell and key not in used)
+    return ImageRecord(
+        row.cells.get(columns["image_id"]) or Path(row.name).as_posix(),
+        folder / row.name,
+        label,
+        group,
+        mpp=row.mpp,
+        source="csv",
+        columns=further,
+        line=row.line,
+    )
+
+
+def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
+    """Return a warning if some images name a group, and others none."""
+    without = [record.image_id for record in records if is_missing(record.group)]
+    if not without or len(without) == len(records):
+        return []
+    message = (
+        f"{len(without)} of {len(records)} images name no group (first {without[0]}), "
+        "so folds cannot keep patients whole; fill it in"
+    )
+    return [Finding("warning", table.name, message)]
 
 
 def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
@@ -187,7 +307,7 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
         *columns.values(),
         *(name for role in roles for tier in role.matching(table.columns) for name in tier),
     }
-    unused = [written for key, written in table.columns.items() if key not in used]
+    unused = [title for key, title in table.columns.items() if key not in used]
     listed = f"columns that are not used: {', '.join(unused)}"
     if not unused:
         return []
@@ -203,12 +323,12 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
 def locate(folder: Path, name: str) -> tuple[str, str]:
     r"""Return a path as it leads to a file, with ``/`` for ``\`` if need be, or nothing and why."""
     try:
-        file = next(
-            (text for text in (name, name.replace("\\", "/")) if (folder / text).is_file()), ""
-        )
+        for text in (name, name.replace("\\", "/")):
+            if (folder / text).is_file():
+                return text, ""
     except OSError as error:
         return "", f"{folder / name} cannot be read ({error.strerror or error})"
-    return file, "" if file else f"there is no file {folder / name}"
+    return "", f"there is no file {folder / name}"
 
 
 def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
@@ -247,13 +367,10 @@ def spacing_of(cell: str) -> tuple[float | None, str]:
         mpp = plausible_mpp(decimal_of(cell))
     except ValueError:
         mpp = None
+    if mpp:
+        return mpp, ""
     bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
-    return (
-        mpp,
-        ""
-        if mpp
-        else f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none",
-    )
+    return mpp, f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none"
 
 
 LAYOUT = LayoutSpec(

@@ -163,7 +163,8 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
             record.mask,
             remedies=["copy it again", Message("use {context:tight}")],
         )
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
@@ -172,7 +173,8 @@ def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
     if context == "small":
         across = down = _PADDING
     else:
-        across, down = (right - left + 1) // 2, (bottom - top + 1) // 2
+        across = (right - left + 1) // 2
+        down = (bottom - top + 1) // 2
     return (
         max(0, left - across),
         max(0, top - down),
@@ -276,9 +278,9 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     names = sorted(set(labels))
     loose = {loosely(name) for name in names}
     alike = (
-        known
-        for known in known_classes()
-        if len(names) == len(known) and loose == set(map(loosely, known))
+        classes
+        for classes in known_classes()
+        if len(names) == len(classes) and loose == set(map(loosely, classes))
     )
     return next(alike, tuple(names))
 
@@ -288,8 +290,10 @@ def join_classes(
 ) -> tuple[dict[str, str], list[Finding]]:
     """Join spellings of one class, see `join_labels`; a known dataset has its own spelling."""
     labels = list(labels)
-    known = order_classes([*join_labels(labels)[0].values()])
-    return join_labels(labels, classes=classes or (known if known in known_classes() else ()))
+    order = order_classes([*join_labels(labels)[0].values()])
+    if not classes and order in known_classes():
+        classes = order
+    return join_labels(labels, classes=classes)
 
 
 def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
@@ -306,25 +310,46 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
     """
     if name:
         return get_layout(name)
-    built_in, manifest = built_in_layouts(), root.is_file()
-    for specs in ([spec for spec in built_in if not spec.fallback], added_layouts()):
-        fitting = [spec for spec in specs if spec.manifest == manifest]
-        for spec in fitting:
-            if spec.recognise is not None and spec.recognise(root):
-                return find_layout(spec.name) or spec
-        by_name = [
-            (spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None
-        ]
-        skip = {name: why for spec in (*built_in, *fitting) for name, why in spec.unopened.items()}
-        # the findings of this walk are dropped, since the reader will report them again
-        for path in (
-            [root] if manifest else walk_files(root, [], skip=skip, hidden=True) if by_name else ()
-        ):
-            for spec, recognise_name in by_name:
-                if recognise_name(path.name) and spec.in_place(root, path):
-                    return find_layout(spec.name) or spec
-    spec = next(spec for spec in built_in if spec.fallback and spec.manifest == manifest)
+    built_in = built_in_layouts()
+    published = [spec for spec in built_in if not spec.fallback]
+    for specs in (published, added_layouts()):
+        fitting = [spec for spec in specs if spec.manifest == root.is_file()]
+        spec = _by_folder(fitting, root) or _by_files(fitting, root)
+        if spec is not None:
+            return find_layout(spec.name) or spec
+    spec = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
     return find_layout(spec.name) or spec
+
+
+def _by_folder(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
+    for spec in specs:
+        if spec.recognise is not None and spec.recognise(root):
+            return spec
+    return None
+
+
+def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
+    """Return the layout to which the first file with a known name belongs."""
+    by_name = [spec for spec in specs if spec.recognise_name is not None]
+    if not by_name:
+        return None
+    paths: Iterable[Path] = [root]
+    if root.is_dir():
+        unopened: dict[str, str] = {}
+        for spec in (*built_in_layouts(), *specs):
+            unopened |= spec.unopened
+        # the findings of this walk are dropped, since the reader will report them again
+        paths = walk_files(root, [], skip=unopened, hidden=True)
+    for path in paths:
+        for spec in by_name:
+            if _is_of(spec, root, path):
+                return spec
+    return None
+
+
+def _is_of(spec: LayoutSpec, root: Path, path: Path) -> bool:
+    matches = spec.recognise_name
+    return matches is not None and matches(path.name) and spec.in_place(root, path)
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:

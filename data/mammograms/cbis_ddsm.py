@@ -6,7 +6,7 @@ Each record is one abnormality. Its image is the published crop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, has_errors
 from ..walk import walk_files
 from .ddsm import LAYOUT as DDSM
 from .ddsm import pathology_label
@@ -38,7 +38,7 @@ class _Row(NamedTuple):
     name: str
     patient: str
     label: str
-    whole: str
+    mammogram: str
 
 
 def read_cbis_ddsm(
@@ -66,15 +66,7 @@ def read_cbis_ddsm(
     """
     kinds = set(lesions) or set(_KIND.values())
     findings: list[Finding] = []
-    tables: list[Path] = []
-    files: dict[Path, list[Path]] = {}
-    for path in sorted(walk_files(root, findings)):
-        if path.suffix == ".dcm":
-            for folder in path.relative_to(root).parents:
-                if "_P_" in folder.name:
-                    files.setdefault(root / folder, []).append(path)
-        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in kinds:
-            tables.append(path)
+    tables, files = _find_files(root, kinds, findings)
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
@@ -83,21 +75,41 @@ def read_cbis_ddsm(
     records: list[ImageRecord] = []
     for table in tables:
         rows = _read_table(table, findings)
-        absent = [row.name for row in rows if row.name not in folders]
-        for row in (row for row in rows if row.name in folders):
-            whole = files.get(folders.get(row.whole, root), [])
+        absent = []
+        for row in rows:
+            if row.name not in folders:
+                absent.append(row.name)
+                continue
+            frames = files.get(folders.get(row.mammogram, root), [])
             try:
-                records.append(_record(row, files[folders[row.name]], whole, findings))
+                records.append(_record(row, files[folders[row.name]], frames, findings))
             except ImageError as error:
                 findings.append(Finding("error", row.name, message_of(error)))
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
-    if not records and not any(finding.level == "error" for finding in findings):
+    if not records and not has_errors(findings):
         raise InputError(
             f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
         )
     return records, findings
+
+
+def _find_files(
+    root: Path, kinds: Container[str], findings: list[Finding]
+) -> tuple[list[Path], dict[Path, list[Path]]]:
+    """Return the tables of these kinds of abnormalities, and the DICOM files below each folder of an image."""
+    tables: list[Path] = []
+    files: dict[Path, list[Path]] = {}
+    for path in sorted(walk_files(root, findings)):
+        match = CBIS_TABLE.fullmatch(path.name)
+        if path.suffix == ".dcm":
+            for folder in path.relative_to(root).parents:
+                if "_P_" in folder.name:
+                    files.setdefault(root / folder, []).append(path)
+        elif match and _KIND[match[1]] in kinds:
+            tables.append(path)
+    return tables, files
 
 
 def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
@@ -113,22 +125,22 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     return rows
 
 
-def _parse(patient: str, number: str, pathology: str, whole: str, crop: str) -> _Row | str:
+def _parse(patient: str, number: str, pathology: str, mammogram: str, crop: str) -> _Row | str:
     label = pathology_label(pathology)
     if label is None:
         return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
     match = CBIS_NAME.fullmatch(crop.partition("/")[0])
-    if match is None or not whole:
+    if match is None or not mammogram:
         example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
         return f"{crop!r} is not a path like {example}; download the published table"
     if (match[3], match[6]) != (patient, number):
         columns = f"{patient}, abnormality {number}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Row(match[0], match[3], label, whole.partition("/")[0])
+    return _Row(match[0], match[3], label, mammogram.partition("/")[0])
 
 
 def _record(
-    row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]
+    row: _Row, files: list[Path], frames: list[Path], findings: list[Finding]
 ) -> ImageRecord:
     """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 
@@ -137,13 +149,14 @@ def _record(
     ImageError
         Crop and mask cannot be distinguished, or a file cannot be read.
     """
-    headers = {path: read_header(path) for path in (*files, *whole[:1])}
+    headers = {path: read_header(path) for path in (*files, *frames[:1])}
     sizes = {path: (header.width, header.height) for path, header in headers.items()}
     if len(files) > 2:
         raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
     by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
-    crop, mask = by_area[0], by_area[-1] if len(files) == 2 else None
-    frame = whole[0] if whole else None
+    crop = by_area[0]
+    mask = by_area[1] if len(files) == 2 else None
+    frame = frames[0] if frames else None
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
         raise ImageError("has a mask but no crop; copy the crop")
     if mask is None:

@@ -237,7 +237,8 @@ def read_ddsm(
         unmarked += list(views.values()).count(None)
         for view, size in views.items():
             if size is not None:
-                stem, group = f"{case.replace('-', '_')}.{view}", case.replace("_", "-")
+                stem = f"{case.replace('-', '_')}.{view}"
+                group = case.replace("_", "-")
                 records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
     if unmarked:
         findings.append(

@@ -99,11 +99,9 @@ def test_named_columns(tmp_path, cli):
         (str(n % 2), str(n // 2)) for n in range(8)
     ]
     code, _, err = cli("data", "list", "--images", root, "--labels", path)
-    assert (code, "t.csv: the header must have a column `path`" in err, "--path-column" in err) == (
-        2,
-        True,
-        True,
-    )
+    assert code == 2
+    assert "t.csv: the header must have a column `path`" in err
+    assert "--path-column" in err
 
 
 def test_what_finds_no_counterpart_is_counted_and_named(tmp_path, cli):
@@ -138,10 +136,8 @@ def test_names_that_fit_two_images_are_named(tmp_path, cli):
         "--labels",
         table(tmp_path, "csv", [("id", "label"), ("9", "x")]),
     )
-    assert (
-        code,
-        "none of its rows, such as 9, names one of the 5 images, such as a/1.png" in err,
-    ) == (2, True)
+    assert code == 2
+    assert "none of its rows, such as 9, names one of the 5 images, such as a/1.png" in err
 
 
 @pytest.mark.parametrize(
@@ -168,14 +164,14 @@ def test_what_it_does_not_go_with(tmp_path, cli):
     root = images(tmp_path)
     path = table(tmp_path, "csv", [("path", "label"), ("images/im00.png", "a")])
     code, _, err = cli("data", "list", "--images", path, "--labels", path)
-    assert (code, f"--labels {path}: goes with a folder of images of your own" in err) == (2, True)
+    assert code == 2
+    assert f"--labels {path}: goes with a folder of images of your own" in err
     code, _, err = cli("data", "list", "--images", root, "--labels", path, "--dataset", "breakhis")
-    assert (
-        code,
-        f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err,
-    ) == (2, True)
+    assert code == 2
+    assert f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err
     code, _, err = cli("data", "list", "--images", root, "--labels", tmp_path / "gone.csv")
-    assert (code, "gone.csv: cannot be read" in err) == (2, True)
+    assert code == 2
+    assert "gone.csv: cannot be read" in err
 
 
 def test_the_road_from_a_table_to_predictions(tmp_path, completed):

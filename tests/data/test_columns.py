@@ -88,7 +88,8 @@ def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     _, _, err = cli("data", "list", "--images", path)
     assert "columns that are not used: Befund; name the label column with --label-column" in err
     code, out, err = cli("data", "list", "--images", path, "--label-column", "Befund")
-    assert (code, "6 images: a 3, b 3" in err) == (0, True)
+    assert code == 0
+    assert "6 images: a 3, b 3" in err
 
 
 @pytest.mark.parametrize("name", ["PatientenNr", "MRN", "pats"])
@@ -205,7 +206,8 @@ def test_one_image_twice(tmp_path, cli, rows, message, ids):
     with pytest.raises(InputError, match=message):
         read_dataset(tmp_path / "m.csv").raise_errors()
     code, _, err = cli("data", "list", "--images", tmp_path / "m.csv")
-    assert (code, "the same image has two" in err) == (2, True)
+    assert code == 2
+    assert "the same image has two" in err
 
 
 @pytest.mark.parametrize(
@@ -492,10 +494,8 @@ def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
     code, _, err = cli(
         "data", "list", "--images", tree(tmp_path / "own", "a/1.png"), "--label-column", "x"
     )
-    assert (
-        code,
-        "--label-column is for a manifest of your own, not for the layout folder" in err,
-    ) == (2, True)
+    assert code == 2
+    assert "--label-column is for a manifest of your own, not for the layout folder" in err
     with pytest.raises(TypeError, match="unexpected keyword argument 'grouped_from'"):
         read_dataset(tmp_path / "own", grouped_from=1)
 
