@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import __version__
-from ..core import InputError, MissingInputError, SettingsConflictError, counted, few
-from ..core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
-from ..core.jobs import ensure_folder, key_of
-from ..data import (
+from ... import __version__
+from ...core import InputError, MissingInputError, SettingsConflictError, counted, few
+from ...core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
+from ...core.jobs import ensure_folder, key_of
+from ...data import (
     FACTS_FILE,
     DatasetFacts,
     Finding,
@@ -26,10 +26,11 @@ from ..data import (
     report_findings,
     write_dataset_facts,
 )
-from .embedding_files import files_of, is_foreign, read_embeddings
-from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256, same_images
-from .prepare import StainInfo
-from .store import open_store, stain_columns, write_store
+from ..prepare import StainInfo
+from ..store import open_store, stain_columns, write_store
+from .facts import IMPORTED, UNKNOWN
+from .files import files_of, is_foreign, read_embeddings
+from .table import Embeddings, row_sha256, same_images
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 

@@ -12,60 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, few, readable_name
-from ..core.formats import limits
-from ..core.models import fits
-from ..data import ImageRecord, join_groups, report_findings
-
-UNKNOWN = "unknown"
-"""Name of an encoder or weights that a file does not name."""
-
-IMPORTED = "imported"
-"""Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
-
-
-def _is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
-    """Return whether a value is text that tables and HDF5 can hold."""
-    return (
-        isinstance(value, str)
-        and len(value) <= longest
-        and "\0" not in value
-        and readable_name(value) == value
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31
-
-
-KIND_FACTS = {
-    "encoder": _is_name,
-    "layers": [_is_name],
-    "weights_sha256": _is_name,
-    "scale": _is_number,
-    "unit": _is_name,
-    "crop": _is_number,
-    "pool": _is_number,
-    "color_range": [_is_number],
-    "stain": _is_name,
-    "mode": _is_name,
-    "pad": _is_name,
-}
-"""Facts, and their forms, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
-
-FACTS = {
-    **KIND_FACTS,
-    "weights": _is_name,
-    "crops": _is_number,
-    "dataset": _is_name,
-    "synthetic": bool,
-    "classes": [_is_name],
-    "runner": _is_name,
-    "card": lambda value: _is_name(value, limits.CARD_LETTERS),
-    "network": _is_name,
-    "pooled": _is_name,
-}
-"""Facts, and their forms, that are kept with embeddings if known. The card names the licence of the weights."""
+from ...core import InputError, few
+from ...data import ImageRecord, join_groups, report_findings
+from .facts import UNKNOWN, is_name, settled_facts
 
 COLUMNS = ("image_id", "label", "group")
 """Columns of a value per image."""
@@ -124,7 +73,7 @@ class Embeddings:
                 raise InputError(
                     f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}"
                 )
-            if odd := [cell for cell in cells if not _is_name(cell)]:
+            if odd := [cell for cell in cells if not is_name(cell)]:
                 raise InputError(f"{path}: a {name} is not a name: {odd[0][:50]!r}")
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
@@ -192,30 +141,6 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
         )
         ordered.append(Embeddings(each.path, ids, each.features[order], labels, groups, each.facts))
     return ordered
-
-
-def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts whose names are in `FACTS`, checked.
-
-    Raises
-    ------
-    InputError
-        A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
-    """
-    facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
-    for name, value in facts.items():
-        well = fits(value, FACTS[name]) and (name != "classes" or len({*value}) == len(value))
-        if not well or len(str(value)) > limits.CARD_LETTERS:
-            raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
-    return facts
-
-
-def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
-    if header.get("mode") == IMPORTED:
-        about = header[IMPORTED]
-        return {**about["facts"], "pooled": about["pooled"]}
-    return {name: header[name] for name in FACTS if name in header}
 
 
 def row_sha256(rows: npt.NDArray[np.float32]) -> str:
