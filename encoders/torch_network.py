@@ -127,7 +127,7 @@ def torch_encoder(
         network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp
     )
     chosen = chosen_outputs(
-        request.choice.layers, default=network.default, known=card.outputs, of=source
+        request.choice.layers, default=network.default, offered=card.outputs, encoder=source
     )
     import torch
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, InputError, WeightsError
+from ..core import InputError, WeightsError
 from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
+from .engines import refuse_other_than_crops
 from .kept import KeptNetwork
 from .loading import first_line
 from .registry import EncoderChoice
@@ -53,7 +54,8 @@ def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.
     if card.size is not None and side != card.size:
         middle = slice(card.margin, card.margin + card.size)
         crops = crops[:, middle, middle]
-    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+    mean = np.array(card.mean, np.float32)
+    std = np.array(card.std, np.float32)
     return (crops.astype(np.float32) / np.float32(255) - mean) / std
 
 
@@ -63,22 +65,12 @@ class VectorEncoder:
 
     Attributes
     ----------
-    name : str
-        Name for feature files.
+    name, parts, default_layers, dim, card, backend, engine
+        As those of `bchisto.encoders.Encoder`.
     layers : tuple of str
         Outputs that are concatenated to the vector, in this order.
-    parts : tuple of int
-        Number of features of each of them.
-    default_layers : bool
-        Whether `layers` are the encoder's default.
-    dim : int
-        Length of a vector.
-    card : EncoderCard
     runner : str
-        ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
-        package.
-    backend, engine : str
-        Library that runs it, and the value of ``engine``.
+        ``hub``, ``onnx``, ``timm``, or ``package`` for one of another package.
     weights : str
         ``imagenet``, ``published``, ``random`` or ``file``.
     weights_sha256 : str
@@ -125,12 +117,9 @@ class VectorEncoder:
         WeightsError
             The network returns an array of an unexpected shape.
         """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(
-                f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
-            )
+        refuse_other_than_crops(crops)
         vectors = np.asarray(self.run(prepared(crops, self.card)), dtype=np.float32)
-        shape = len(crops), self.dim
+        shape = (len(crops), self.dim)
         if vectors.shape != shape:
             raise WeightsError(
                 f"{self.name}: gives an array of shape {vectors.shape} for {len(crops)} crops, and not {shape}; its "
@@ -142,13 +131,13 @@ class VectorEncoder:
 def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
     """Return an encoder from its fields as JSON, but for those that follow from others."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
-    known = {
+    fields = {
         **facts,
         "layers": tuple(facts["layers"]),
         "parts": tuple(facts["parts"]),
         "card": card,
     }
-    return VectorEncoder(**known, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
+    return VectorEncoder(**fields, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
 
 
 @dataclass(frozen=True)
@@ -187,7 +176,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     """
     default = tuple(spec.outputs)[:1]
     chosen = chosen_outputs(
-        request.choice.layers, default=default, known=spec.outputs, of=spec.name
+        request.choice.layers, default=default, offered=spec.outputs, encoder=spec.name
     )
     parts = tuple(spec.outputs[name] for name in chosen)
     try:
@@ -212,7 +201,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 
 
 def chosen_outputs(
-    wanted: tuple[str, ...], *, default: tuple[str, ...], known: Collection[str], of: str
+    wanted: tuple[str, ...], *, default: tuple[str, ...], offered: Collection[str], encoder: str
 ) -> tuple[str, ...]:
     """Return the chosen outputs, or the default ones.
 
@@ -222,8 +211,7 @@ def chosen_outputs(
         There is no such output.
     """
     for name in wanted:
-        if name not in known:
-            raise InputError(
-                "{encoders} {}: no output {}; it has {}", of, name, ", ".join([*known][:8])
-            )
+        if name not in offered:
+            some = ", ".join([*offered][:8])
+            raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, some)
     return wanted or default
