@@ -51,7 +51,10 @@ def canonical_names(model: Any) -> dict[str, str]:
             automatic.setdefault(prefix, []).append((int(match[1] or 0), layer.name))
     for prefix, numbered in automatic.items():
         for rank, (_, name) in enumerate(sorted(numbered)):
-            names[f"{prefix}_{rank}" if rank else prefix] = name
+            canonical = prefix
+            if rank > 0:
+                canonical = f"{prefix}_{rank}"
+            names[canonical] = name
     return names
 
 
