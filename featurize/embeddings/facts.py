@@ -74,8 +74,10 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
     for name, value in facts.items():
-        well = fits(value, FACTS[name]) and (name != "classes" or len({*value}) == len(value))
-        if not well or len(str(value)) > limits.CARD_LETTERS:
+        understood = fits(value, FACTS[name]) and len(str(value)) <= limits.CARD_LETTERS
+        if understood and name == "classes":
+            understood = len(set(value)) == len(value)
+        if not understood:
             raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
     return facts
 

@@ -1,26 +1,23 @@
-"""Import embeddings of other programs as feature files, with their labels."""
+"""Embeddings of other programs as feature files, with their labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ... import __version__
-from ...core import InputError, MissingInputError, SettingsConflictError, counted, few
-from ...core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
+from ...core import InputError, SettingsConflictError
+from ...core.formats import refuse_deadly
 from ...core.jobs import ensure_folder, key_of
 from ...data import (
     FACTS_FILE,
     DatasetFacts,
-    Finding,
     join_classes,
-    join_groups,
-    match_names,
     missing_labels,
     order_classes,
     report_findings,
@@ -30,66 +27,8 @@ from ..prepare import StainInfo
 from ..store import open_store, stain_columns, write_store
 from .facts import IMPORTED, UNKNOWN
 from .files import files_of, is_foreign, read_embeddings
+from .labels import LabelTable
 from .table import Embeddings, row_sha256, same_images
-
-_EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
-
-
-class LabelRow(NamedTuple):
-    """A row of a table of labels: label and group, empty if unknown, and the other cells that are not empty."""
-
-    label: str
-    group: str
-    cells: dict[str, str]
-
-
-def read_labels(path: Path) -> dict[str, LabelRow]:
-    """Read a table of labels, see `read_csv`; return the row of each image.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV file with columns for the image id (``image_id``, or ``slide_id`` as in CLAM), the label and, if any, the
-        group; see `bchisto.core.formats.columns`.
-
-    Raises
-    ------
-    InputError
-        There is no such file or column, an id is empty or repeated, or there are no rows.
-    """
-    if not path.is_file():
-        raise MissingInputError(
-            "{labels} {}: no such table; it has the columns {}", path, _EXPECTED
-        )
-    table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
-    ids = table.choose(IMAGE)
-    label = table.choose(LABEL, without=[ids])
-    group = table.choose(GROUP, without=[ids, label])
-    table.log_columns({IMAGE: ids, LABEL: label, GROUP: group})
-    if table.overlong:
-        raise InputError(
-            f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
-            "comma in quotes"
-        )
-    names, joined = join_groups((row.get(group) or None for _, row in table.rows), where=str(path))
-    report_findings(joined)
-    rows: dict[str, LabelRow] = {}
-    lines: dict[str, int] = {}
-    for number, row in table.rows:
-        image = row[ids]
-        if not image or image in lines:
-            why = (
-                f"{image} is already in line {lines[image]}"
-                if image
-                else f"an empty {table.columns[ids]}"
-            )
-            raise InputError(f"{path}: line {number}: {why}; remove the row")
-        lines[image] = number
-        cells = {name: cell for name, cell in row.items() if cell and name not in (ids, label)}
-        rows[image] = LabelRow(row[label], names.get(row.get(group, "")) or "", cells)
-    if not rows:
-        raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
-    return rows
 
 
 def import_features(
@@ -110,7 +49,7 @@ def import_features(
     folder : Path
         Folder for the new feature files.
     labels : Path, optional
-        A table of labels, see `read_labels`. Without it, the files must contain the labels.
+        A table of labels, see `LabelTable.read`. Without it, the files must contain the labels.
     classes : sequence of str
         Classes that the user chose. A label such as ``NA`` is refused unless it is one of them.
     overwrite : bool
@@ -133,75 +72,60 @@ def import_features(
             )
         refuse_deadly(files_of(sources))
         return list(sources)
-    if stores := [path for path in sources if path not in foreign]:
+    feature_files = [path for path in sources if path not in foreign]
+    if feature_files:
         raise InputError(
-            f"{foreign[0]} and {stores[0]}: do not mix embeddings of other programs and features of bchisto in one "
-            "model; bchisto features export turns a feature file into embeddings"
+            f"{foreign[0]} and {feature_files[0]}: do not mix embeddings of other programs and features of bchisto in "
+            "one model; bchisto features export turns a feature file into embeddings"
         )
-    rows = {} if labels is None else read_labels(labels)
+    table = None
+    if labels is not None:
+        table = LabelTable.read(labels)
     labelled = []
     for path in foreign:
         embeddings = read_embeddings(path)
-        if (
-            labels is not None
-        ):  # embeddings of TRIDENT, CLAM and STAMP are named after the slide file without suffix
-            known, findings = match_names(rows, embeddings.image_ids, where=str(labels))
-            report_findings(findings)
-            rows = {known.get(name, name): row for name, row in rows.items()}
-            embeddings = _labelled(embeddings, rows, labels)
+        if table is not None:
+            # programs name embeddings after the file of the slide without its suffix, and people write tables
+            table = table.renamed(embeddings.image_ids)
+            embeddings = table.label(embeddings)
         elif not any(embeddings.labels):
             raise InputError(
                 "{}: has no labels; give a table of them with {labels}, or call them label, class, diagnosis, target "
                 "or y",
                 path,
             )
-        names, joined = join_classes(filter(None, embeddings.labels), classes)
-        report_findings(joined)
-        spelled = tuple(names.get(label, "") for label in embeddings.labels)
-        if missing := missing_labels(spelled, classes):
-            text = "{}: the label {} means unknown; leave it empty, or name {} in {classes}"
-            raise InputError(text, labels or path, missing[0], missing[0])
-        labelled.append(dataclasses.replace(embeddings, labels=spelled))
+        labelled.append(_with_classes(embeddings, classes, labels or path))
     labelled = same_images(labelled)
     ensure_folder(folder)
     stored = [_keep(each, folder / f"{each.name}.h5", overwrite=overwrite) for each in labelled]
-    first, columns = labelled[0], dict[str, dict[str, str]]()
-    for image in first.image_ids if rows else ():
-        for name, cell in rows[image].cells.items():
-            columns.setdefault(name, {})[image] = cell
-    groups = {
-        image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group
-    }
-    facts = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
-    write_dataset_facts(folder / FACTS_FILE, facts, images_sha256=_identity(first))
+    _write_facts(folder, labelled[0], table)
     return stored
 
 
-def _labelled(embeddings: Embeddings, rows: Mapping[str, LabelRow], table: Path) -> Embeddings:
-    """Return embeddings with the labels and groups of a table."""
-    absent = [image for image in embeddings.image_ids if image not in rows]
-    if absent:
-        count, example = len(embeddings.image_ids), next(iter(rows))
-        how = (
-            f"its rows are named as {example}"
-            if len(absent) == count
-            else "add them, an empty label is unknown"
-        )
-        raise InputError(
-            f"{table}: has no row for {len(absent)} of {count} images of {embeddings.path}: {few(absent)}; {how}"
-        )
-    chosen = [rows[image] for image in embeddings.image_ids]
-    for image, own, row in zip(embeddings.image_ids, embeddings.groups, chosen, strict=True):
-        if own and row.group and row.group.casefold() != own.casefold():
-            raise InputError(
-                f"{table}: {image} is of {row.group}, and of {own} in {embeddings.path}; an image has one patient"
-            )
-    triples = zip(embeddings.image_ids, embeddings.labels, chosen, strict=True)
-    if differ := [image for image, own, row in triples if own and row.label and own != row.label]:
-        message = f"{counted(len(differ), 'label')} other than in {embeddings.path}: {few(differ)}"
-        report_findings([Finding("warning", str(table), message)])
-    groups = tuple(row.group or own for row, own in zip(chosen, embeddings.groups, strict=True))
-    return dataclasses.replace(embeddings, labels=tuple(row.label for row in chosen), groups=groups)
+def _with_classes(embeddings: Embeddings, classes: Sequence[str], where: Path) -> Embeddings:
+    """Return embeddings with one spelling for each class; refuse a label that means an unknown one."""
+    names, findings = join_classes(filter(None, embeddings.labels), classes)
+    report_findings(findings)
+    labels = tuple(names.get(label, "") for label in embeddings.labels)
+    missing = missing_labels(labels, classes)
+    if missing:
+        text = "{}: the label {} means unknown; leave it empty, or name {} in {classes}"
+        raise InputError(text, where, missing[0], missing[0])
+    return dataclasses.replace(embeddings, labels=labels)
+
+
+def _write_facts(folder: Path, embeddings: Embeddings, table: LabelTable | None) -> None:
+    """Write what is known about the images: their groups, and the other columns of their table."""
+    columns: dict[str, dict[str, str]] = {}
+    if table is not None:
+        columns = table.columns(embeddings.image_ids)
+    groups = {
+        image: group
+        for image, group in zip(embeddings.image_ids, embeddings.groups, strict=True)
+        if group
+    }
+    facts = DatasetFacts({"found": len(embeddings.image_ids)}, columns, groups)
+    write_dataset_facts(folder / FACTS_FILE, facts, images_sha256=_identity(embeddings))
 
 
 def _identity(embeddings: Embeddings) -> str:
@@ -211,17 +135,18 @@ def _identity(embeddings: Embeddings) -> str:
 
 def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
     """Write embeddings as a feature file, unless it exists already; refuse to replace other content."""
-    settings, origin = _settings(embeddings), _origin(embeddings)
+    settings = _settings(embeddings)
+    origin = _origin(embeddings)
     if path.exists():
         with open_store(path) as store:
-            old = store.settings
-            same = (old, store.header["images_sha256"]) == (settings, origin["images_sha256"])
-            if same and (tuple(store.labels), tuple(store.groups)) == (
-                embeddings.labels,
-                embeddings.groups,
-            ):
-                return path
-        if old["mode"] != IMPORTED or not (same or overwrite):
+            mode = store.settings["mode"]
+            stored = (store.settings, store.header["images_sha256"])
+            same_rows = stored == (settings, origin["images_sha256"])
+            same_labels = tuple(store.labels) == embeddings.labels
+            same_groups = tuple(store.groups) == embeddings.groups
+        if same_rows and same_labels and same_groups:
+            return path
+        if mode != IMPORTED or not (same_rows or overwrite):
             raise SettingsConflictError(
                 "{}: was made of images, or of other embeddings than {} holds now; another {out} keeps both, and "
                 "{overwrite} replaces embeddings",
@@ -232,15 +157,17 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
         image: row_sha256(rows)
         for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)
     }
+    keys = {
+        image: key_of("imported rows 1", image_id=image, sha256=sha256)
+        for image, sha256 in contents.items()
+    }
     unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
+    stains = stain_columns([unknown] * len(contents))
     write_store(
         path,
         embeddings.records(),
-        [(0, (embeddings.features, stain_columns([unknown] * len(contents))))],
-        keys={
-            image: key_of("imported rows 1", image_id=image, sha256=sha)
-            for image, sha in contents.items()
-        },
+        [(0, (embeddings.features, stains))],
+        keys=keys,
         contents=contents,
         settings=settings,
         origin=origin,
@@ -267,20 +194,23 @@ def _settings(embeddings: Embeddings) -> dict[str, Any]:
 
 def _origin(embeddings: Embeddings) -> dict[str, Any]:
     labels = sorted(set(filter(None, embeddings.labels)))
-    known = [str(name) for name in embeddings.facts.get("classes", ())]
+    classes = [str(name) for name in embeddings.facts.get("classes", ())]
+    if not classes or not set(labels) <= set(classes):
+        classes = list(order_classes(labels))
+    further = {
+        name: embeddings.facts[name]
+        for name in ("runner", "card", "network")
+        if name in embeddings.facts
+    }
     return {
         "augmentations": embeddings.features.shape[1],
         "weights": embeddings.facts.get("weights", UNKNOWN),
         "weights_file_sha256": "",
         "dataset": embeddings.facts.get("dataset", ""),
         "synthetic": embeddings.facts.get("synthetic", False),
-        "classes": known if known and set(labels) <= set(known) else list(order_classes(labels)),
+        "classes": classes,
         "images_sha256": _identity(embeddings),
         "selection": "{}",
-        **{
-            name: embeddings.facts[name]
-            for name in ("runner", "card", "network")
-            if name in embeddings.facts
-        },
+        **further,
         "bchisto_version": __version__,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,36 +65,14 @@ class Embeddings:
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
                 "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
-        ids, labels, groups = (
-            [cell.strip() for cell in columns.get(name, [""] * len(features))] for name in COLUMNS
-        )
-        for name, cells in zip(COLUMNS, (ids, labels, groups), strict=True):
-            if len(cells) != len(features):
-                raise InputError(
-                    f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}"
-                )
-            if odd := [cell for cell in cells if not is_name(cell)]:
-                raise InputError(f"{path}: a {name} is not a name: {odd[0][:50]!r}")
-        if "" in ids:
-            raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
-        if len(set(ids)) < len(ids):
-            first, _ = Counter(ids).most_common(1)[0]
-            raise InputError(f"{path}: the id {first} is in it twice; keep one row per image")
-        with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(
-                features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32
-            )
-        finite = np.isfinite(rows).all(axis=(1, 2))
-        if not finite.all():
-            more = f" (and {(~finite).sum() - 1} more)" if (~finite).sum() > 1 else ""
-            raise InputError(
-                f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
-                "float32 cannot hold; leave it out, or make it again"
-            )
-        names, joined = join_groups((group or None for group in groups), where=str(path))
-        report_findings(joined)
-        groups = [names.get(group) or "" for group in groups]
-        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), settled_facts(path, facts))
+        cells = {name: _checked_cells(path, name, columns, features) for name in COLUMNS}
+        image_ids = cells["image_id"]
+        _refuse_repeated(path, image_ids)
+        rows = _finite_rows(path, image_ids, features)
+        names, findings = join_groups((group or None for group in cells["group"]), where=str(path))
+        report_findings(findings)
+        groups = tuple(names.get(group) or "" for group in cells["group"])
+        return cls(path, image_ids, rows, cells["label"], groups, settled_facts(path, facts))
 
     @property
     def name(self) -> str:
@@ -119,6 +97,50 @@ class Embeddings:
         ]
 
 
+def _checked_cells(
+    path: Path, name: str, columns: Mapping[str, Sequence[str]], features: npt.NDArray[Any]
+) -> tuple[str, ...]:
+    """Return the cells of a column, empty if there is no such column; refuse those that do not fit the features."""
+    cells = [cell.strip() for cell in columns.get(name, [""] * len(features))]
+    if len(cells) != len(features):
+        raise InputError(
+            f"{path}: {len(cells)} of {name} do not fit features of shape {features.shape}"
+        )
+    for cell in cells:
+        if not is_name(cell):
+            raise InputError(f"{path}: a {name} is not a name: {cell[:50]!r}")
+    return tuple(cells)
+
+
+def _refuse_repeated(path: Path, image_ids: Sequence[str]) -> None:
+    """Refuse images without an id, or with the same."""
+    if "" in image_ids:
+        raise InputError(
+            f"{path}: row {image_ids.index('') + 1} has no id; give every image a name"
+        )
+    image, count = Counter(image_ids).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: the id {image} is in it twice; keep one row per image")
+
+
+def _finite_rows(
+    path: Path, image_ids: Sequence[str], features: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """Return features in float32 of shape (images, augmentations, d); refuse those that float32 cannot hold."""
+    if features.ndim == 2:  # one augmentation
+        features = features[:, np.newaxis]
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(features, dtype=np.float32)
+    odd = np.flatnonzero(~np.isfinite(rows).all(axis=(1, 2)))
+    if len(odd):
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        raise InputError(
+            f"{path}: the embedding of {image_ids[odd[0]]}{more} holds NaN, infinity, or a number that "
+            "float32 cannot hold; leave it out, or make it again"
+        )
+    return rows
+
+
 def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     """Return embeddings in the order of images of the first ones.
 
@@ -127,19 +149,25 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     InputError
         They are of different images.
     """
-    first, ordered = embeddings[0], []
+    first = embeddings[0]
+    ordered = []
     for each in embeddings:
-        if strange := sorted(set(each.image_ids) ^ set(first.image_ids)):
+        unshared = sorted(set(each.image_ids) ^ set(first.image_ids))
+        if unshared:
             raise InputError(
-                f"{each.path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
+                f"{each.path} and {first.path}: embeddings of different images: {few(unshared)} in only one of them"
             )
-        positions = {image: at for at, image in enumerate(each.image_ids)}
+        positions = {image: position for position, image in enumerate(each.image_ids)}
         order = [positions[image] for image in first.image_ids]
-        ids, labels, groups = (
-            tuple(column[at] for at in order)
-            for column in (each.image_ids, each.labels, each.groups)
+        ordered.append(
+            replace(
+                each,
+                image_ids=first.image_ids,
+                features=each.features[order],
+                labels=tuple(each.labels[position] for position in order),
+                groups=tuple(each.groups[position] for position in order),
+            )
         )
-        ordered.append(Embeddings(each.path, ids, each.features[order], labels, groups, each.facts))
     return ordered
 
 
