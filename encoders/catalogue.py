@@ -94,9 +94,9 @@ class NamedEncoder:
         return f"accept its terms at {self.card.source}, run hf auth login, then "
 
 
-def _card(source: str, licence: str, **known: Any) -> EncoderCard:
+def _card(source: str, licence: str, **facts: Any) -> EncoderCard:
     return EncoderCard(
-        size=224, licence=licence, source=f"https://huggingface.co/{source}", **known
+        size=224, licence=licence, source=f"https://huggingface.co/{source}", **facts
     )
 
 

@@ -29,13 +29,13 @@ _ROUNDS = 3
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return the names of all encoders, each with a short description."""
     rows = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
-    for named in CATALOGUE.values():
+    for published in CATALOGUE.values():
         state = "can be fetched"
-        if fetched_folder(named.name) is not None:
+        if fetched_folder(published.name) is not None:
             state = "downloaded"
-        elif named.pickled:
+        elif published.pickled:
             state = "to be converted"
-        rows.append((named.name, f"{state}: {named.title}; {named.card.terms()}"))
+        rows.append((published.name, f"{state}: {published.title}; {published.card.terms()}"))
     rows += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     return [
         *rows,
@@ -66,7 +66,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     choice = EncoderChoice.parse(text)
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
-    named = CATALOGUE.get(choice.name)
+    published = CATALOGUE.get(choice.name)
     if choice.runner == "timm":
         card: EncoderCard | None = timm_card(choice.name, choice.source)
     else:
@@ -78,18 +78,18 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
             "ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras"
         )
         return [("encoder", encoder), ("weights", Message(weights))]
-    lines = [("encoder", named.title if named else choice.name), *_card_lines(card)]
-    if named is None:
+    lines = [("encoder", published.title if published else choice.name), *_card_lines(card)]
+    if published is None:
         return [
             *lines,
             ("weights", Message("{weights:{}=PATH}, or those of its package", choice.label)),
         ]
     return [
         *lines,
-        ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(named.outputs)}"),
-        ("parameters", f"about {named.parameters} million"),
-        ("weights", named.download()),
-        ("tested", named.tested),
+        ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(published.outputs)}"),
+        ("parameters", f"about {published.parameters} million"),
+        ("weights", published.download()),
+        ("tested", published.tested),
     ]
 
 

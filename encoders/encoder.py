@@ -119,8 +119,8 @@ def build_backbone(
             base = spec.build(weights=None)
         default = spec.layers or (network.default_layer(base),)
         layers = layers or default
-        found = network.find_layers(base, layers, encoder=name)
-        model = keras.Model(base.input, [layer.output for layer in found])
+        map_layers = network.find_layers(base, layers, encoder=name)
+        model = keras.Model(base.input, [layer.output for layer in map_layers])
     file_sha256 = ""
     if weights == "random":
         weight_files.randomize(model, seed=seed)

@@ -189,17 +189,17 @@ def _with_outputs(model: Any, settings: Any, card: EncoderCard, prefix: int | No
         outputs = ("cls", "mean", *blocks)
     first_patch = prefix + int(getattr(settings, "num_register_tokens", 0))
 
-    def vector_of(given: Any, output: str) -> Any:
+    def vector_of(result: Any, output: str) -> Any:
         if output == "cls":
-            return given.last_hidden_state[:, 0]
-        tokens = given.last_hidden_state
+            return result.last_hidden_state[:, 0]
+        tokens = result.last_hidden_state
         if output.startswith("block"):
-            tokens = given.hidden_states[int(output.removeprefix("block"))]
+            tokens = result.hidden_states[int(output.removeprefix("block"))]
         return tokens[:, first_patch:].mean(1)
 
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        given = model(images, output_hidden_states=any(name.startswith("block") for name in chosen))
-        return [vector_of(given, output) for output in chosen]
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
+        result = model(images, output_hidden_states=any(name.startswith("block") for name in names))
+        return [vector_of(result, output) for output in names]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
@@ -208,13 +208,13 @@ def _with_maps(model: Any, card: EncoderCard) -> TorchNetwork:
     """Return a network of transformers that returns feature maps, with its two ways of averaging them."""
     outputs = ("vector", "mean")
 
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        given = model(images, output_hidden_states=False)
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
+        result = model(images, output_hidden_states=False)
         vectors = {
-            "vector": lambda: given.pooler_output.flatten(1),
-            "mean": lambda: given.last_hidden_state.mean((2, 3)),
+            "vector": lambda: result.pooler_output.flatten(1),
+            "mean": lambda: result.last_hidden_state.mean((2, 3)),
         }
-        return [vectors[output]() for output in chosen]
+        return [vectors[output]() for output in names]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 

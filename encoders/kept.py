@@ -47,10 +47,10 @@ _OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
 
 def cache_folder() -> Path:
     """Return the folder for what can be made again: ``BCHISTO_CACHE``, or ``bchisto`` below ``XDG_CACHE_HOME``."""
-    given = os.environ.get("BCHISTO_CACHE")
+    cache = os.environ.get("BCHISTO_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
     # unlike Path.home(), this raises nothing if there is no home folder; /~ takes no files of such a user
-    return Path(given or os.path.join("/", base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
+    return Path(cache or os.path.join("/", base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
 
 
 def kept_folder() -> Path:
@@ -155,19 +155,19 @@ class KeptNetwork:
 
         folder = self._folder(form)
         _made_folder()
-        new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-        new.mkdir(mode=0o700)
+        unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        unfinished.mkdir(mode=0o700)
         try:
-            openvino.save_model(graph, str(new / _GRAPH[0]), compress_to_fp16=False)
-            if sum((new / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
+            openvino.save_model(graph, str(unfinished / _GRAPH[0]), compress_to_fp16=False)
+            if sum((unfinished / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
                 raise OSError("larger than all networks together may be")
-            record = {"facts": facts, "sha256": _hashes(new, facts)}
-            (new / _RECORD).write_text(json.dumps(record))
+            record = {"facts": facts, "sha256": _hashes(unfinished, facts)}
+            (unfinished / _RECORD).write_text(json.dumps(record))
             if self._read(form) is None:  # otherwise another process has just written it
                 shutil.rmtree(folder, ignore_errors=True)
-                new.rename(folder)
+                unfinished.rename(folder)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         trim(MOST_BYTES)
 
 

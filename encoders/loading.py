@@ -82,8 +82,8 @@ def refused(kind: type[BchistoError], text: str) -> Iterator[None]:
         # libraries raise exceptions of their own, which cannot be named without importing them
         if is_out_of_memory(error):
             raise
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        reason = printable(" ".join(what.split()))[:200]
+        message = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = printable(" ".join(message.split()))[:200]
         raise kind(f"{text} ({reason or type(error).__name__})") from error
 
 

@@ -89,7 +89,7 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
         There is no such layer, and the message lists similar names; or a layer has no feature map.
     """
     names = canonical_names(model)
-    chosen = []
+    map_layers = []
     for name in layers:
         if name not in names:
             import difflib
@@ -105,8 +105,8 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
                 encoder,
                 name,
             )
-        chosen.append(layer)
-    return chosen
+        map_layers.append(layer)
+    return map_layers
 
 
 RESNET50_KERAS213 = "resnet50-keras213"

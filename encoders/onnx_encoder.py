@@ -176,8 +176,8 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     parts = tuple(pick[layer](trial).shape[1] for layer in layers)
 
     def vectors(images: Floats) -> Floats:
-        given = run(images)
-        return np.concatenate([pick[layer](given) for layer in layers], axis=1)
+        result = run(images)
+        return np.concatenate([pick[layer](result) for layer in layers], axis=1)
 
     return VectorEncoder(
         name=request.choice.label,

@@ -223,17 +223,17 @@ def _is_gone() -> Any:
     raise WeightsError("a kept network was removed meanwhile; run the command again")
 
 
-def cached_encoder(choice: EncoderChoice, *, weights: str, **how: Any) -> CropEncoder:
+def cached_encoder(choice: EncoderChoice, *, weights: str, **settings: Any) -> CropEncoder:
     """Return an encoder; a process builds it only once for the same content of its weights. See `open_encoder`."""
     content = ""
     if choice.runner in _WITH_WEIGHTS or weights not in ("imagenet", "random"):
         content = _content_of(_path_of(choice, weights))
-    return _built(content, choice, weights=weights, **how)
+    return _built(content, choice, weights=weights, **settings)
 
 
 @functools.lru_cache(maxsize=16)
-def _built(content: str, choice: EncoderChoice, **how: Any) -> CropEncoder:
-    return open_encoder(choice, **how)
+def _built(content: str, choice: EncoderChoice, **settings: Any) -> CropEncoder:
+    return open_encoder(choice, **settings)
 
 
 def source_sha256(path: Path) -> str:

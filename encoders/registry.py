@@ -151,8 +151,8 @@ def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[
     weights : sequence of str
         As in `weights_of`.
     """
-    named = [choice.name for choice in choices if choice.name in CATALOGUE]
-    return [name for name in named if weights_of(weights, name) == "imagenet"]
+    names = [choice.name for choice in choices if choice.name in CATALOGUE]
+    return [name for name in names if weights_of(weights, name) == "imagenet"]
 
 
 ENTRY_POINT_GROUP = "bchisto.encoders"

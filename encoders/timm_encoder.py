@@ -210,15 +210,15 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
     outputs = _outputs(model)
     prefix = getattr(model, "num_prefix_tokens", None)
 
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
         vectors = {}
-        if "vector" in chosen:
+        if "vector" in names:
             vectors["vector"] = model(images)
-        if "cls" in chosen or "mean" in chosen:
+        if "cls" in names or "mean" in names:
             last = model.forward_features(images)
             vectors["cls"] = last[:, 0]
             vectors["mean"] = last[:, prefix:].mean(1)
-        blocks = [int(name.removeprefix("block")) for name in chosen if name.startswith("block")]
+        blocks = [int(name.removeprefix("block")) for name in names if name.startswith("block")]
         if blocks:
             indices = [block - 1 for block in blocks]
             maps = model.forward_intermediates(
@@ -227,7 +227,7 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
             # timm returns them in the order of the network
             for block, patches in zip(sorted(blocks), maps, strict=True):
                 vectors[f"block{block}"] = patches.mean(1)
-        return [vectors[name] for name in chosen]
+        return [vectors[name] for name in names]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 

@@ -169,7 +169,7 @@ def openvino_run(
     return lambda images: np.asarray(function(_channels_first(images)), np.float32)
 
 
-def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderRequest) -> Run:
+def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequest) -> Run:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -177,15 +177,15 @@ def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderReque
     half = request.precision == "bfloat16"
 
     def run(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        given = torch.from_numpy(_channels_first(images)).to(device)
+        batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            vectors = [value.float() for value in network.compute(given, chosen)]
+            vectors = [value.float() for value in network.compute(batch, outputs)]
         return np.asarray(torch.cat(vectors, dim=1).cpu().numpy(), np.float32)
 
     return run
 
 
-def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], Any]:
+def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], Any]:
     """Return a function that converts a network for OpenVINO."""
     import torch
 
@@ -197,7 +197,7 @@ def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], A
             self.network = network.module
 
         def forward(self, images: Any) -> Any:
-            return torch.cat(network.compute(images, chosen), dim=1)
+            return torch.cat(network.compute(images, outputs), dim=1)
 
     side = network.card.size or 0
 

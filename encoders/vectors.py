@@ -33,10 +33,12 @@ class EncoderRequest:
     kept: KeptNetwork = KeptNetwork("")
 
 
-def identity(card: EncoderCard, **what: Any) -> str:
+def identity(card: EncoderCard, **decisive: Any) -> str:
     """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
     treatment = {name: getattr(card, name) for name in TREATMENT}
-    return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({**treatment, **decisive}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
@@ -175,20 +177,20 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         The package refuses its weights.
     """
     default = tuple(spec.outputs)[:1]
-    chosen = chosen_outputs(
+    layers = chosen_outputs(
         request.choice.layers, default=default, offered=spec.outputs, encoder=spec.name
     )
-    parts = tuple(spec.outputs[name] for name in chosen)
+    parts = tuple(spec.outputs[name] for name in layers)
     try:
-        run, sha256 = spec.build(chosen, request.weights)
+        run, sha256 = spec.build(layers, request.weights)
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name,
-        layers=chosen,
+        layers=layers,
         parts=parts,
         dim=sum(parts),
-        default_layers=chosen == default,
+        default_layers=layers == default,
         card=spec.card,
         runner="package",
         backend=spec.name,
@@ -201,7 +203,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 
 
 def chosen_outputs(
-    wanted: tuple[str, ...], *, default: tuple[str, ...], offered: Collection[str], encoder: str
+    layers: tuple[str, ...], *, default: tuple[str, ...], offered: Collection[str], encoder: str
 ) -> tuple[str, ...]:
     """Return the chosen outputs, or the default ones.
 
@@ -210,8 +212,8 @@ def chosen_outputs(
     InputError
         There is no such output.
     """
-    for name in wanted:
+    for name in layers:
         if name not in offered:
             some = ", ".join([*offered][:8])
             raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, some)
-    return wanted or default
+    return layers or default

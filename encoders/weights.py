@@ -233,11 +233,11 @@ def _not_fetched(name: str, *, url: str, reason: str) -> WeightsError:
 
 def weights_folder() -> Path | None:
     """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
-    given = os.environ.get("KERAS_HOME")
-    home = Path(os.path.expanduser(given or "~/.keras"))  # noqa: PTH111 - as Keras
+    keras_home = os.environ.get("KERAS_HOME")
+    home = Path(os.path.expanduser(keras_home or "~/.keras"))  # noqa: PTH111 - as Keras
     nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
     folders = [nearest]  # Keras makes those that are not there
-    if not given:
+    if not keras_home:
         folders.append(home.parent)
     if not all(path.is_dir() and os.access(path, os.W_OK) for path in folders):
         return None
@@ -317,13 +317,13 @@ def _try(model: Any, path: Path, *, needed: Any) -> Filled:
 def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
     """Load a file that contains the classifier too, and copy the layers of `part`; return whether this worked."""
     try:
-        whole = spec.build(weights=None, include_top=True)
+        with_top = spec.build(weights=None, include_top=True)
     except TypeError:  # encoders of other packages may lack a classifier
         return False
-    filled = _try(whole, path, needed=whole)
+    filled = _try(with_top, path, needed=with_top)
     if filled.error is not None:
         return False
-    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(whole)}
+    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(with_top)}
     for layer, name, target in variables_of(part):
         path_in_network = f"{layer}/{name}"
         variable = source.get(path_in_network)

@@ -57,16 +57,16 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         training, or not all of the same images.
     """
     bundle = load_bundle(path)
-    given = [read_embeddings(file) for file in files]
+    all_embeddings = [read_embeddings(file) for file in files]
     if not isinstance(bundle, Bundle):
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
-    names = [embeddings.name for embeddings in given]
-    if len(bundle.stores) == len(given) == 1:  # it cannot be mistaken, whatever its name
+    names = [embeddings.name for embeddings in all_embeddings]
+    if len(bundle.stores) == len(all_embeddings) == 1:  # it cannot be mistaken, whatever its name
         names = list(bundle.stores)
     if sorted(names) != sorted(bundle.stores):
         text = "{features}: {} needs embeddings of {}, one of that name for each, and got {}"
         raise InputError(text, path, ", ".join(bundle.stores), ", ".join(names))
-    by_name = dict(zip(names, given, strict=True))
+    by_name = dict(zip(names, all_embeddings, strict=True))
     for store in bundle.stores:
         _check_kind(path, store, bundle, by_name[store])
     aligned = same_images([by_name[store] for store in bundle.stores])
@@ -96,17 +96,17 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     for facts in (needed, stated):
         facts["rows"] = "means of tiles" if facts.get("pooled") else "whole images"
     for fact in (*KIND_FACTS, "length", "rows"):
-        wanted = needed.get(fact)
-        value = stated.get(fact)
-        if wanted is None or value == wanted:
+        needed_value = needed.get(fact)
+        stated_value = stated.get(fact)
+        if needed_value is None or stated_value == needed_value:
             continue
-        if value is not None:
+        if stated_value is not None:
             remedy = ""
             if fact == "rows":
                 remedy = "; `bchisto features export` records whether rows are means of tiles"
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
-                f"{_short(value)}, that of training {_short(wanted)}{remedy}"
+                f"{_short(stated_value)}, that of training {_short(needed_value)}{remedy}"
             )
         if header.get("mode") != IMPORTED:
             raise InputError(
@@ -116,13 +116,13 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
                 fact,
                 store,
                 path,
-                _short(wanted),
+                _short(needed_value),
             )
         if fact == "encoder":
             _log.warning(
                 "%s does not record which network made it; that of training is %s",
                 embeddings.path,
-                wanted,
+                needed_value,
             )
 
 

@@ -86,8 +86,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         """Return the number, name, classes and warnings of each model."""
         names = ("name", "classes", "banners")
         return [
-            {"number": n, **{name: model[name] for name in names}}
-            for n, model in enumerate(session.models)
+            {"number": number, **{name: model[name] for name in names}}
+            for number, model in enumerate(session.models)
         ]
 
     @app.get("/api/queue")

@@ -161,9 +161,9 @@ async def _form(scope: Scope, headers: Headers, receive: Receive) -> bytes:
     return bytes(scope["query_string"])
 
 
-def _same(given: str, wanted: str) -> bool:
+def _same(secret: str, expected: str) -> bool:
     """Compare two secrets in constant time."""
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(secret.encode(), expected.encode())
 
 
 def most_connections() -> int:

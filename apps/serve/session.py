@@ -182,8 +182,11 @@ class Session:
             self.remove(twin.number)
             return None
         if (twin.sha256, twin.given) != (item.sha256, item.given):
-            why = "another image, or the same with other micrometres, has this name; drop folders, whose names are kept"
-            raise HTTPException(409, f"{item.name}: {why}, or remove the other image first")
+            raise HTTPException(
+                409,
+                f"{item.name}: another image, or the same with other micrometres, has this name; drop folders, whose "
+                "names are kept, or remove the other image first",
+            )
         return twin
 
     async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:

@@ -190,10 +190,13 @@ def _facts(task: Task) -> dict[str, Any]:
     """Copy and load a model, and return facts on it for the page."""
     path = find_bundle(Path(task["model"]["path"]))
     copy = Path(task["model"]["copy"])
-    given = []
+    weights_options = []
     if bundle_stores(path):  # a CNN holds its own
-        given = task["model"]["weights"]
-    weights = [*given, *(f"{encoder}={file}" for encoder, file in recorded_weights(path, given))]
+        weights_options = task["model"]["weights"]
+    weights = [
+        *weights_options,
+        *(f"{encoder}={file}" for encoder, file in recorded_weights(path, weights_options)),
+    ]
     shutil.copyfile(path, copy)
     file, model = _model({"model": {"copy": str(copy), "weights": weights}})
     bundle = model.bundle

@@ -64,7 +64,7 @@ FACTS = {
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts whose names are in `FACTS`, checked.
 
     Raises
@@ -72,7 +72,9 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
     """
-    facts = {name: given[name] for name in FACTS if given.get(name) not in (None, "", UNKNOWN, [])}
+    facts = {
+        name: stated[name] for name in FACTS if stated.get(name) not in (None, "", UNKNOWN, [])
+    }
     for name, value in facts.items():
         understood = fits(value, FACTS[name]) and len(str(value)) <= limits.CARD_LETTERS
         if understood and name == "classes":

@@ -53,8 +53,8 @@ def read_embeddings(path: PathInput) -> Embeddings:
     if path.suffix.casefold() == ".npz":
         return read_npz(path)
     if path.suffix.casefold() not in _HDF5:
-        how = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
-        no_file = f"{path}: embeddings are read from .npz and .h5 files; {how}"
+        remedy = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
+        no_file = f"{path}: embeddings are read from .npz and .h5 files; {remedy}"
         raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
     refuse_deadly([path])
     if not _is_store(path):
@@ -122,13 +122,13 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
         The name has another suffix; or see `read_embeddings`.
     """
     path = Path(converted(out, "out", Path))
-    given = Path(converted(source, "source", Path))
+    source_path = Path(converted(source, "source", Path))
     if path.suffix.casefold() != ".npz":
         raise InputError("{out} {}: choose a name that ends in .npz", path)
     if path.exists() and not overwrite:
         raise OutputError("{}: exists already; use {overwrite} or another {out}", path)
-    refuse_overwriting([path], files_of([given]))
-    embeddings = read_embeddings(given)
+    refuse_overwriting([path], files_of([source_path]))
+    embeddings = read_embeddings(source_path)
     ensure_folder(path.parent)
     write_npz(path, embeddings)
     return embeddings

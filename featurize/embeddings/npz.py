@@ -122,8 +122,8 @@ def _column(file: Any, name: str) -> list[str]:
     values = file[name]
     kind = values.dtype.kind
     # pandas makes floats of whole numbers if one is missing
-    whole = kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
-    if values.ndim != 1 or not (kind in "USiub" or whole):
+    whole_numbers = kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
+    if values.ndim != 1 or not (kind in "USiub" or whole_numbers):
         raise InputError(
             f"{name} is {values.dtype} of shape {values.shape}; it must be one text per image"
         )
