@@ -25,11 +25,11 @@ from .engines import (
     compile_keras,
     compile_openvino,
     refuse_other_backends,
-    refuse_other_than_crops,
 )
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
+from .vectors import refuse_other_than_crops
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from ..core import (
     BchistoError,
     DependencyError,
-    ImageError,
     InputError,
     Message,
     how_to_install,
@@ -36,19 +35,6 @@ scales of frames in two orientations."""
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
 Preprocess = Callable[[Any], Any]
-
-
-def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
-    """Refuse an array that is not uint8 of shape (n, height, width, 3).
-
-    Raises
-    ------
-    ImageError
-    """
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-        raise ImageError(
-            f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
-        )
 
 
 class Compiled(NamedTuple):

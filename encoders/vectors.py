@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, WeightsError
+from ..core import ImageError, InputError, WeightsError
 from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
-from .engines import refuse_other_than_crops
 from .kept import KeptNetwork
 from .loading import first_line
 from .registry import EncoderChoice
@@ -39,6 +38,19 @@ def identity(card: EncoderCard, **decisive: Any) -> str:
     return hashlib.sha256(
         json.dumps({**treatment, **decisive}, sort_keys=True).encode()
     ).hexdigest()
+
+
+def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
+    """Refuse an array that is not uint8 of shape (n, height, width, 3).
+
+    Raises
+    ------
+    ImageError
+    """
+    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
+        raise ImageError(
+            f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
+        )
 
 
 def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Kinds of feature files: stage 1 computes some from images, others come from tables of other programs.
 
-The setting ``mode`` of a feature file names its kind. Stage 1 checks the modes of `FeaturizeSettings` itself, and asks
+The setting ``mode`` of a feature file names its kind. Stage 1 checks the modes of `FeaturizeSettings` itself, and looks
 here for the others, so that none of its modules knows the programs behind them.
 """
 
@@ -29,12 +29,5 @@ class StoreKind:
     check_settings: Callable[[Mapping[str, Any]], None]
 
 
-_KINDS = (StoreKind(IMPORTED, check_imported),)
-
-
-def kind_of(settings: Mapping[str, Any]) -> StoreKind | None:
-    """Return the kind of a feature file by its settings; None if stage 1 computes such files from images."""
-    for kind in _KINDS:
-        if settings.get("mode") == kind.mode:
-            return kind
-    return None
+OTHER_KINDS = (StoreKind(mode=IMPORTED, check_settings=check_imported),)
+"""Kinds that stage 1 only reads."""

@@ -19,7 +19,7 @@ from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
 from .crops import GRID
-from .kinds import kind_of
+from .kinds import OTHER_KINDS
 from .settings import FeaturizeSettings, View
 
 TEXT = h5py.string_dtype("utf-8")
@@ -181,11 +181,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     ):  # an invalid card is ignored, but endless nesting is an error
         json.loads(origin.get("card", "{}"))
     try:
-        kind = kind_of(settings)
-        if kind is None:
-            settings_from({**settings, **origin})
-        else:
-            kind.check_settings(settings)
+        _check_settings(settings, origin)
     except InputError as error:
         raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
     except KeyError as error:
@@ -200,6 +196,15 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     ):
         raise StoreError("its failures are not a list of images and messages")
     return settings, {**origin, "failures": failures}
+
+
+def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Refuse settings that do not fit, by the kind of feature file that they name."""
+    for kind in OTHER_KINDS:
+        if settings.get("mode") == kind.mode:
+            kind.check_settings(settings)
+            return
+    settings_from({**settings, **origin})
 
 
 def _attribute(file: Any, name: str) -> Any:
