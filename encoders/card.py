@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core import InputError
 from ..core.formats import limits
@@ -81,15 +82,23 @@ class EncoderCard:
 
     def terms(self) -> str:
         """Describe the licence of the weights."""
-        use, login = (
-            ", non-commercial use only" if self.non_commercial else "",
-            ", gated" if self.gated else "",
-        )
-        return f"{self.licence or 'licence not known'}{use}{login}"
+        terms = self.licence or "licence not known"
+        if self.non_commercial:
+            terms += ", non-commercial use only"
+        if self.gated:
+            terms += ", gated"
+        return terms
 
 
 def treated_card(
-    where: object, *, size: Any, resize: Any, mean: Any, std: Any, interpolation: Any, **known: Any
+    where: object,
+    *,
+    size: Any,
+    resize: Any,
+    mean: Any,
+    std: Any,
+    interpolation: Any,
+    **further: Any,
 ) -> EncoderCard:
     """Return the card of an encoder with the preprocessing that its files state.
 
@@ -99,7 +108,7 @@ def treated_card(
         For messages.
     size, resize, mean, std, interpolation
         As in `EncoderCard`, but not checked yet; here `resize` is a number too.
-    **known
+    **further
         Further fields of the card.
 
     Raises
@@ -109,37 +118,41 @@ def treated_card(
     TypeError, ValueError
         A value is of another type.
     """
-    means, stds = np.array(mean, np.float64), np.array(std, np.float64)
+    means = np.array(mean, np.float64)
+    stds = np.array(std, np.float64)
     fits = type(size) is type(resize) is int and 8 <= size <= resize <= limits.NETWORK_SIDE
-    fits = (
-        fits and means.shape == stds.shape == (3,) and bool((np.isfinite(means) & (stds > 0)).all())
-    )
-    # neither of pixels in 0..255
-    if not fits or (max(means) > 1 and max(stds) > 1) or interpolation not in _INTERPOLATIONS:
+    if not fits or not _normalises(means, stds) or interpolation not in _INTERPOLATIONS:
         stated = f"{size} of {resize} pixels, mean {mean}, deviation {std}, {interpolation}"
         raise InputError(
             f"{where}: its preprocessing is not supported ({stated[:160]}); bchisto cuts a square out of a resized one "
             f"({', '.join(_INTERPOLATIONS)}), and normalises pixels of 0..1 by three numbers"
         )
-    return EncoderCard(
-        **{
-            "size": size,
-            "resize": None if resize == size else resize,
-            "margin": round((resize - size) / 2),
-            "mean": tuple(means.tolist()),
-            "std": tuple(stds.tolist()),
-            "interpolation": interpolation,
-            **known,
-        }
-    )
+    treatment = {
+        "size": size,
+        "resize": None if resize == size else resize,
+        "margin": round((resize - size) / 2),
+        "mean": tuple(means.tolist()),
+        "std": tuple(stds.tolist()),
+        "interpolation": interpolation,
+    }
+    return EncoderCard(**{**treatment, **further})
+
+
+def _normalises(means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> bool:
+    """Return whether these are three means and deviations of pixels in 0..1; those of 0..255 are both above 1."""
+    if not means.shape == stds.shape == (3,):
+        return False
+    if not (np.isfinite(means) & (stds > 0)).all():
+        return False
+    return bool(means.max() <= 1 or stds.max() <= 1)
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     """Return the card in the header of a feature file or model file; None without one, as for networks of Keras."""
     try:
         content = json.loads(str(header.get("card", "")))
-        known = {item.name for item in fields(EncoderCard)}
-        values: dict[str, Any] = {name: content[name] for name in known & content.keys()}
+        names = {item.name for item in fields(EncoderCard)}
+        values: dict[str, Any] = {name: content[name] for name in names & content.keys()}
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return EncoderCard(**values)
     except (ValueError, TypeError, AttributeError):

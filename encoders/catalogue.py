@@ -14,7 +14,8 @@ from typing import Any
 from ..core import Message
 from .card import EncoderCard
 
-_HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
+_HALF = (0.5,)
+_MIXED = (0.5, 0.25, 1.0, 2.0)
 _NC, _OWKIN = "CC-BY-NC-ND-4.0", "Owkin non-commercial licence"
 _OF_TRANSFORMERS = ("dinov2", "vit")
 
@@ -88,16 +89,14 @@ class NamedEncoder:
 
     @property
     def _login(self) -> str:
-        return (
-            f"accept its terms at {self.card.source}, run hf auth login, then "
-            if self.card.gated
-            else ""
-        )
+        if not self.card.gated:
+            return ""
+        return f"accept its terms at {self.card.source}, run hf auth login, then "
 
 
-def _card(source: str, licence: str, **known: Any) -> EncoderCard:
+def _card(source: str, licence: str, **facts: Any) -> EncoderCard:
     return EncoderCard(
-        size=224, licence=licence, source=f"https://huggingface.co/{source}", **known
+        size=224, licence=licence, source=f"https://huggingface.co/{source}", **facts
     )
 
 

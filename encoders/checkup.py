@@ -19,17 +19,23 @@ from .vectors import VectorEncoder
 _SIDE = 224
 """Side in pixels of the crops for a network that accepts any size."""
 
-_CROPS, _ROUNDS = 4, 3
-"""Crops of a batch, and timed rounds, of which the fastest counts."""
+_CROPS = 4
+"""Crops of a batch."""
+
+_ROUNDS = 3
+"""Timed rounds, of which the fastest counts."""
 
 
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return the names of all encoders, each with a short description."""
     rows = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
-    for named in CATALOGUE.values():
-        how = "to be converted" if named.pickled else "can be fetched"
-        state = how if fetched_folder(named.name) is None else "downloaded"
-        rows.append((named.name, f"{state}: {named.title}; {named.card.terms()}"))
+    for published in CATALOGUE.values():
+        state = "can be fetched"
+        if fetched_folder(published.name) is not None:
+            state = "downloaded"
+        elif published.pickled:
+            state = "to be converted"
+        rows.append((published.name, f"{state}: {published.title}; {published.card.terms()}"))
     rows += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     return [
         *rows,
@@ -60,60 +66,56 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     choice = EncoderChoice.parse(text)
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
-    named = CATALOGUE.get(choice.name)
-    card = (
-        timm_card(choice.name, choice.source)
-        if choice.runner == "timm"
-        else stated_card(choice, "imagenet")
-    )
+    published = CATALOGUE.get(choice.name)
+    if choice.runner == "timm":
+        card: EncoderCard | None = timm_card(choice.name, choice.source)
+    else:
+        card = stated_card(choice, "imagenet")
     if card is None:
         get_spec(choice.name)
-        return [
-            (
-                "encoder",
-                f"{choice.name}, with feature maps: takes crops of any size, and dense mode",
-            ),
-            (
-                "weights",
-                Message(
-                    "ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras"
-                ),
-            ),
-        ]
-    lines = [("encoder", named.title if named else choice.name), *_card_lines(card)]
-    if named is None:
+        encoder = f"{choice.name}, with feature maps: takes crops of any size, and dense mode"
+        weights = (
+            "ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras"
+        )
+        return [("encoder", encoder), ("weights", Message(weights))]
+    lines = [("encoder", published.title if published else choice.name), *_card_lines(card)]
+    if published is None:
         return [
             *lines,
             ("weights", Message("{weights:{}=PATH}, or those of its package", choice.label)),
         ]
     return [
         *lines,
-        ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(named.outputs)}"),
-        ("parameters", f"about {named.parameters} million"),
-        ("weights", named.download()),
-        ("tested", named.tested),
+        ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(published.outputs)}"),
+        ("parameters", f"about {published.parameters} million"),
+        ("weights", published.download()),
+        ("tested", published.tested),
     ]
 
 
 def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
-    middle = f", the middle of crops resized to {card.resize}x{card.resize}" if card.resize else ""
+    pixels = f"{card.size}x{card.size} pixels"
+    if card.resize:
+        pixels += f", the middle of crops resized to {card.resize}x{card.resize}"
+    mean = " ".join(f"{value:.4g}" for value in card.mean)
+    deviation = " ".join(f"{value:.4g}" for value in card.std)
     return [
-        ("takes", f"{card.size}x{card.size} pixels{middle} ({card.interpolation})"),
+        ("takes", f"{pixels} ({card.interpolation})"),
         ("micrometres per pixel", ", ".join(f"{value:g}" for value in card.mpp) or "not known"),
-        (
-            "mean and deviation",
-            " and ".join(" ".join(map("{:.4g}".format, three)) for three in (card.mean, card.std)),
-        ),
+        ("mean and deviation", f"{mean} and {deviation}"),
         ("licence of the weights", card.terms()),
         ("source", card.source or "not known"),
     ]
 
 
 def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
-    maps = [("takes", "crops of any size"), ("weights", encoder.weights)]
+    if isinstance(encoder, VectorEncoder):
+        treatment = _card_lines(encoder.card)
+    else:
+        treatment = [("takes", "crops of any size"), ("weights", encoder.weights)]
     return [
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
-        *(_card_lines(encoder.card) if isinstance(encoder, VectorEncoder) else maps),
+        *treatment,
         ("gives", f"{encoder.dim} numbers: {'+'.join(encoder.layers)}"),
         ("outputs", ", ".join(encoder.card.outputs) or "its layers"),
         ("parameters", f"{encoder.parameters:,}" if encoder.parameters else "not known"),

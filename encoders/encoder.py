@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from .engines import (
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
+from .vectors import refuse_other_than_crops
 
 
 @dataclass(frozen=True)
@@ -112,30 +113,23 @@ def build_backbone(
 
     spec = get_spec(name)
     with network.precision_policy(precision):
-        base = (
-            weight_files.load_imagenet(spec) if weights == "imagenet" else spec.build(weights=None)
-        )
+        if weights == "imagenet":
+            base = weight_files.load_imagenet(spec)
+        else:
+            base = spec.build(weights=None)
         default = spec.layers or (network.default_layer(base),)
-        chosen = tuple(layers) or default
-        model = keras.Model(
-            base.input, [layer.output for layer in network.find_layers(base, chosen, encoder=name)]
-        )
+        layers = layers or default
+        map_layers = network.find_layers(base, layers, encoder=name)
+        model = keras.Model(base.input, [layer.output for layer in map_layers])
     file_sha256 = ""
     if weights == "random":
         weight_files.randomize(model, seed=seed)
     elif weights != "imagenet":
-        file_sha256 = weight_files.load_encoder_file(
-            Path(weights), spec=spec, base=base, part=model
-        )
+        path = Path(weights)
+        file_sha256 = weight_files.load_encoder_file(path, spec=spec, base=base, part=model)
+        weights = "file"
     model.trainable = False
-    return Backbone(
-        spec,
-        model,
-        chosen,
-        chosen == default,
-        weights if weights in ("imagenet", "random") else "file",
-        file_sha256,
-    )
+    return Backbone(spec, model, layers, layers == default, weights, file_sha256)
 
 
 class Encoder:
@@ -210,31 +204,25 @@ class Encoder:
         seed: SupportsIndex = 0,
     ) -> None:
         layers = converted(layers, "layers", tuple[str, ...])
-        weights, seed = converted(weights, "weights", str), converted(seed, "seed", int)
+        weights = converted(weights, "weights", str)
+        seed = converted(seed, "seed", int)
         openvino = engine == "openvino"
         # OpenVINO needs a float32 network and lowers the precision itself
+        keras_precision = "float32" if openvino else precision
         build = functools.partial(
             build_backbone,
             name,
             layers=layers,
             weights=weights,
-            precision="float32" if openvino else precision,
+            precision=keras_precision,
             seed=seed,
         )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
-        facts, keys = None, _keys(name, layers, weights, seed) if openvino else ("", "")
-        for key in dict.fromkeys(keys):
-            kept = KeptNetwork(key)
-            if (facts := kept.facts()) and layers in ((), tuple(facts["layers"])):
-                break
+        if openvino:
+            find_keys = functools.partial(_find_keys, name, layers, weights, seed)
+            kept, facts = self._kept_network(find_keys, layers)
         else:
-            facts, again = self._facts(), _keys(name, layers, weights, seed) if openvino else keys
-            keys = (
-                again if keys in (again, ("", "")) else ("", "")
-            )  # Keras may have fetched the weights only now
-            kept = KeptNetwork(keys[0] if facts["default_layers"] else keys[1])
-            if openvino:
-                refuse_other_backends()
+            facts = self._built_facts()
         self.name: str = facts["name"]
         self.layers: tuple[str, ...] = tuple(facts["layers"])
         self.default_layers: bool = facts["default_layers"]
@@ -242,19 +230,41 @@ class Encoder:
         self.weights_sha256: str = facts["weights_sha256"]
         self.weights_file_sha256: str = facts["weights_file_sha256"]
         self.parts: tuple[int, ...] = tuple(facts["parts"])
-        self.parameters: int = facts["parameters"]
-        self.geometry = (
-            Geometry.from_plain(facts["geometry"]) if facts["geometry"] else Geometry.of(self.model)
-        )
         self.dim = sum(self.parts)
+        self.parameters: int = facts["parameters"]
+        if facts["geometry"]:
+            self.geometry = Geometry.from_plain(facts["geometry"])
+        else:
+            self.geometry = Geometry.of(self.model)
         self.card = EncoderCard(outputs=self.layers)
-        self.runner, self.engine = "keras", engine
-        self.backend = "openvino" if openvino else prepare_backend()
+        self.runner = "keras"
+        self.engine = engine
         if openvino:
+            self.backend = "openvino"
             graph = functools.partial(kept.graph, facts=facts)
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
         else:
+            self.backend = prepare_backend()
             self._compiled = compile_keras(self._network)
+
+    def _kept_network(
+        self, find_keys: Callable[[], _Keys], layers: tuple[str, ...]
+    ) -> tuple[KeptNetwork, dict[str, Any]]:
+        """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
+        keys = find_keys()
+        for key in dict.fromkeys(keys):
+            kept = KeptNetwork(key)
+            kept_facts = kept.facts()
+            if kept_facts and layers in ((), tuple(kept_facts["layers"])):
+                return kept, kept_facts
+        facts = self._built_facts()
+        refuse_other_backends()
+        # Keras may have fetched the weights only now, so that their keys are known only now
+        keys_now = find_keys()
+        if keys not in (keys_now, _UNKNOWN_KEYS):  # the weights were replaced while they were read
+            keys_now = _UNKNOWN_KEYS
+        key = keys_now.default if facts["default_layers"] else keys_now.chosen
+        return KeptNetwork(key), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -276,7 +286,7 @@ class Encoder:
         """Crops to features as tensors, for use within a compiled function of Keras's backend."""
         return self._network.crops
 
-    def _facts(self) -> dict[str, Any]:
+    def _built_facts(self) -> dict[str, Any]:
         """Build the network, and return what it tells of itself, JSON-ready."""
         backbone = self._backbone()
         return {
@@ -309,10 +319,7 @@ class Encoder:
         ImageError
             The array has another dtype or shape.
         """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(
-                f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
-            )
+        refuse_other_than_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
     def encode_windows(
@@ -349,17 +356,29 @@ class Encoder:
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
 
 
-def _keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> tuple[str, str]:
-    """Return the keys under which the network with default layers, and with these, is kept; empty if unknown."""
-    if name.casefold() not in BUILT_IN.difference(
-        extension_names(ENTRY_POINT_GROUP)
-    ):  # another package builds it
-        return "", ""
+class _Keys(NamedTuple):
+    """Keys under which a network is kept with its default layers, and with the chosen ones; empty if unknown."""
+
+    default: str
+    chosen: str
+
+
+_UNKNOWN_KEYS = _Keys("", "")
+
+
+def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _Keys:
+    name = name.casefold()
+    if name not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):
+        return _UNKNOWN_KEYS  # another package builds it
     published = weights == "imagenet"
-    file = weight_files.published_file(name.casefold()) if published else Path(weights)
-    content = f"random {seed}" if weights == "random" else weight_files.content_key(file)
+    if published:
+        content = weight_files.content_key(weight_files.published_file(name))
+    elif weights == "random":
+        content = f"random {seed}"
+    else:
+        content = weight_files.content_key(Path(weights))
     if not content:
-        return "", ""
-    decisive = {"name": name.casefold(), "weights": content, "published": published}
+        return _UNKNOWN_KEYS
+    decisive = {"name": name, "weights": content, "published": published}
     network_key = functools.partial(kept_key, ("keras", "tensorflow"), **decisive)
-    return network_key(layers=()), network_key(layers=layers)
+    return _Keys(default=network_key(layers=()), chosen=network_key(layers=layers))

@@ -198,9 +198,8 @@ def compile_tensors(
     """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
-        function, specs
-    )
+    compilers = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+    return compilers[keras.backend.backend()](function, specs)
 
 
 def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[Any]]:
@@ -222,10 +221,9 @@ def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[An
 
     def maps(images: Any) -> list[Any]:
         outputs = forward(preprocess(ops.cast(images, "float32")))
-        return [
-            ops.cast(m, "float32")
-            for m in (outputs if isinstance(outputs, (list, tuple)) else [outputs])
-        ]
+        if not isinstance(outputs, (list, tuple)):  # a network of one feature map
+            outputs = [outputs]
+        return [ops.cast(output, "float32") for output in outputs]
 
     return maps
 
@@ -235,12 +233,12 @@ def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
     from keras import ops
 
     averages = []
-    for number, m in enumerate(maps):
-        _, height, width, depth = ops.shape(m)
+    for number, feature_map in enumerate(maps):
+        _, height, width, depth = ops.shape(feature_map)
         rows = _overlap(windows[number][:, 0:1], windows[number][:, 2:3], height)
         columns = _overlap(windows[number][:, 1:2], windows[number][:, 3:4], width)
         weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
-        sums = ops.matmul(weights, ops.reshape(m, (height * width, depth)))
+        sums = ops.matmul(weights, ops.reshape(feature_map, (height * width, depth)))
         averages.append(sums / ops.sum(weights, axis=1, keepdims=True))
     return ops.concatenate(averages, axis=-1)
 
@@ -254,7 +252,8 @@ def _overlap(start: Any, stop: Any, cells: Any) -> Any:
 
     edges = ops.cast(ops.arange(cells), "float32")[None, :]
     count = ops.cast(cells, "float32")
-    start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
+    start = ops.minimum(start, count - 1.0)
+    stop = ops.maximum(stop, 1.0)
     return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
 
 
@@ -364,7 +363,9 @@ class OpenvinoFunction:
     """
 
     def __init__(self, core: Any, settings: dict[str, Any], convert: Callable[[], Any]) -> None:
-        self._core, self._settings, self._convert = core, settings, convert
+        self._core = core
+        self._settings = settings
+        self._convert = convert
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
@@ -372,10 +373,10 @@ class OpenvinoFunction:
         shapes = tuple(array.shape for array in arrays)
         ready = self._compiled.pop(shapes, None)
         if ready is None:
-            if (
-                len(self._compiled) >= _MOST_SHAPES
-            ):  # free memory before compiling: each network is large
-                del self._compiled[next(iter(self._compiled))]
+            # each network is large, so memory is freed before another one is compiled
+            if len(self._compiled) >= _MOST_SHAPES:
+                least_recent = next(iter(self._compiled))
+                del self._compiled[least_recent]
             ready = self._compile(shapes)
         self._compiled[shapes] = ready  # moves it to the end, as the most recently used
         return ready(list(arrays))[0]

@@ -48,7 +48,9 @@ def refuse_altered(path: Path) -> None:
     WeightsError
         A file was altered or removed.
     """
-    if (file := _altered_file(path.parent if path.is_file() else path)) is not None:
+    folder = path.parent if path.is_file() else path
+    file = _altered_file(folder)
+    if file is not None:
         raise WeightsError(
             f"{file}: altered or removed since it was fetched; run `bchisto encoder fetch` again"
         )
@@ -56,13 +58,14 @@ def refuse_altered(path: Path) -> None:
 
 def _altered_file(folder: Path) -> Path | None:
     """Return the first file of a fetched folder that is no longer as it was fetched, if any."""
-    if encoders_folder().resolve() not in (
-        folder.absolute().parent.resolve(),
-        folder.resolve().parent,
-    ):
+    parents = (folder.absolute().parent.resolve(), folder.resolve().parent)
+    if encoders_folder().resolve() not in parents:
         return None
-    files = _record(folder).get("files", {})
-    return next((folder / name for name in files if not _is_same(folder / name, files[name])), None)
+    for name, sha256 in _record(folder).get("files", {}).items():
+        file: Path = folder / name
+        if not _is_same(file, sha256):
+            return file
+    return None
 
 
 def _is_same(file: Path, sha256: str) -> bool:
@@ -105,69 +108,92 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     DependencyError
         The package huggingface_hub is not installed.
     """
-    if (named := CATALOGUE.get(name)) is None:
+    published = CATALOGUE.get(name)
+    if published is None:
         raise InputError(
             f"{name}: can be fetched are {', '.join(CATALOGUE)}; of others give hub:DIR, a folder that `hf download "
             "OWNER/NAME --local-dir DIR` makes; Keras fetches the weights of its own networks when they are first used"
         )
-    folder, repository = encoders_folder() / name, named.repository
-    earlier = _record(folder)
-    fetched, before = earlier.get("revision"), earlier.get("files", {})
-    if before and _altered_file(folder) is None and revision in (None, fetched):
+    folder = encoders_folder() / name
+    record = _record(folder)
+    commit = record.get("revision")
+    files_before = record.get("files", {})
+    if files_before and _altered_file(folder) is None and revision in (None, commit):
         return folder
-    for module in ("huggingface_hub.errors", "huggingface_hub.utils.sha"):
-        import_library(module, name, extra="huggingface-hub")
-    import huggingface_hub as hub
-
-    api, hashes = hub.HfApi(), {}
-    logging.getLogger("huggingface_hub").setLevel(
-        logging.ERROR
-    )  # its log, which that import set, repeats our messages
-    warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)  # as does this
-    with _explained(hub, repository, folder):
-        info = api.model_info(repository, revision=revision or fetched, files_metadata=True)
-        files = _needed(named, info.siblings or ())
+    hub = _import_hub(name)
+    with _explained(hub, published.repository, folder):
+        info = hub.HfApi().model_info(
+            published.repository, revision=revision or commit, files_metadata=True
+        )
+        files = _needed(published, info.siblings or ())
         size = sum(file.size or 0 for file in files) / 1e6
-    if fetched not in (None, info.sha):
+    if commit not in (None, info.sha):
         raise InputError(
-            f"{name}: its commit {fetched} is in {folder}; remove this folder to fetch {info.sha}"
+            f"{name}: its commit {commit} is in {folder}; remove this folder to fetch {info.sha}"
         )
-    if not agrees(
-        f"{named.title}: {named.card.terms()}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"
-    ):
+    terms = f"{published.title}: {published.card.terms()}"
+    if not agrees(f"{terms}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
+    hashes = {}
     for file in files:
-        _log.info(
-            "%s: fetching %s, %s MB", named.name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}"
-        )
-        with _explained(hub, repository, folder):
-            forced = file.rfilename in before and not _is_same(
-                folder / file.rfilename, before[file.rfilename]
-            )
-            wanted = {"local_dir": folder, "force_download": forced}
-            path = Path(
-                hub.hf_hub_download(repository, file.rfilename, revision=info.sha, **wanted)
-            )
-        hashes[file.rfilename] = file_sha256(path)
-        published = (
-            file.lfs.sha256 if file.lfs else file.blob_id
-        )  # small files are known by their name in Git
-        if published != (
-            hashes[file.rfilename] if file.lfs else hub.utils.sha.git_hash(path.read_bytes())
-        ):
-            path.unlink()
-            raise WeightsError(
-                f"{path}: {repository} publishes another checksum; it was removed, fetch it again"
-            )
-    write_json(folder / RECORD, {"repository": repository, "revision": info.sha, "files": hashes})
-    for part in (folder / ".cache").rglob(
-        "*.incomplete"
-    ):  # of a fetch that was killed; it is never gone on with
+        _log.info("%s: fetching %s, %s MB", name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
+        sha256_before = files_before.get(file.rfilename)
+        path = _download(hub, file, published.repository, info.sha, folder, sha256_before)
+        hashes[file.rfilename] = _published_sha256(hub, path, file, published.repository)
+    record = {"repository": published.repository, "revision": info.sha, "files": hashes}
+    write_json(folder / RECORD, record)
+    # a fetch that was killed is never gone on with
+    for part in (folder / ".cache").rglob("*.incomplete"):
         part.unlink(missing_ok=True)
     return folder
 
 
-def _needed(named: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
+def _import_hub(name: str) -> Any:
+    """Import huggingface_hub, and silence what repeats our messages."""
+    for module in ("errors", "hf_api", "utils.sha"):
+        import_library(f"huggingface_hub.{module}", name, extra="huggingface-hub")
+    import huggingface_hub
+
+    # only now, since these imports set the level of its log
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
+    return huggingface_hub
+
+
+def _download(
+    hub: Any, file: Any, repository: str, revision: str, folder: Path, sha256_before: str | None
+) -> Path:
+    """Download a file of a repository into a folder, unless it is there."""
+    with _explained(hub, repository, folder):
+        # the hub would take a file that was altered here for the one that it sent
+        altered = sha256_before is not None and not _is_same(folder / file.rfilename, sha256_before)
+        return Path(
+            hub.hf_hub_download(
+                repository,
+                file.rfilename,
+                revision=revision,
+                local_dir=folder,
+                force_download=altered,
+            )
+        )
+
+
+def _published_sha256(hub: Any, path: Path, file: Any, repository: str) -> str:
+    """Return the SHA-256 of a fetched file; remove and refuse one of another checksum than the published one."""
+    sha256 = file_sha256(path)
+    if file.lfs:
+        is_published = sha256 == file.lfs.sha256
+    else:  # small files are known by their name in Git
+        is_published = file.blob_id == hub.utils.sha.git_hash(path.read_bytes())
+    if not is_published:
+        path.unlink()
+        raise WeightsError(
+            f"{path}: {repository} publishes another checksum; it was removed, fetch it again"
+        )
+    return sha256
+
+
+def _needed(published: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
     """Return the files of a repository that its network needs, in the order of their names."""
     files = {file.rfilename: file for file in siblings}
     weights = [name for name in files if _WEIGHTS.fullmatch(name)]
@@ -175,11 +201,11 @@ def _needed(named: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
         weights = ["model.safetensors"]
         files.pop(_INDEX, None)  # of the same weights in several files
     if not weights:
-        raise WeightsError("{}: has no .safetensors; {}", named.repository, named.convert())
+        raise WeightsError("{}: has no .safetensors; {}", published.repository, published.convert())
     if len(weights) > 1 and _INDEX not in files:
         raise WeightsError(
-            f"{named.repository}: has {len(weights)} .safetensors, and no index that says which ones are its network; "
-            "fetch the files of one network yourself, and give hub:DIR"
+            f"{published.repository}: has {len(weights)} .safetensors, and no index that says which ones are its "
+            "network; fetch the files of one network yourself, and give hub:DIR"
         )
     return [files[name] for name in sorted([*weights, *_CONFIGS]) if name in files]
 
@@ -197,10 +223,9 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
         )
         raise
     except Exception as error:
-        # of a file that cannot be looked up, the reason is behind a general text
-        reason = (
-            isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__
-        ) or error
+        reason: BaseException = error
+        if isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+            reason = error.__cause__  # its own text is general
         remedy = (
             "check the network and the folder (BCHISTO_ENCODERS), "
             "or fetch it on another machine and copy the folder"

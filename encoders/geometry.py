@@ -76,33 +76,32 @@ class Step(NamedTuple):
         """Return the geometry after the operation along an axis."""
         before = sources[0]
         if self.kind == "slid":
-            reach, stride, same = self.numbers[axis]
-            cells, left = -(-before.cells // stride), 0
-            if same:  # padded as Keras does on every backend
-                left = max((cells - 1) * stride + reach - before.cells, 0) // 2
-            else:
-                cells = (before.cells - reach) // stride + 1
-            return Axis(
-                before.first + ((reach - 1) / 2 - left) * before.stride,
-                before.stride * stride,
-                cells,
-            )
+            return _after_kernel(before, *self.numbers[axis])
         if self.kind == "cut":
             left, right = self.numbers[axis]
-            return Axis(
-                before.first + left * before.stride, before.stride, before.cells - left - right
-            )
+            first = before.first + left * before.stride
+            return Axis(first, before.stride, before.cells - left - right)
         if self.kind == "mean":
-            return Axis(
-                float(np.average([source.first for source in sources], weights=self.numbers)),
-                float(np.average([source.stride for source in sources], weights=self.numbers)),
-                min(source.cells for source in sources),
-            )
+            first = float(np.average([source.first for source in sources], weights=self.numbers))
+            stride = float(np.average([source.stride for source in sources], weights=self.numbers))
+            return Axis(first, stride, min(source.cells for source in sources))
         cells = self.cells_of(before.cells, axis)  # they are assumed to cover the same range evenly
         if cells == before.cells or cells < 1:
             return before
         stride = before.stride * before.cells / cells
         return Axis(before.edges[0] + stride / 2, stride, cells)
+
+
+def _after_kernel(before: Axis, reach: int, stride: int, same: int) -> Axis:
+    """Return the geometry after a kernel that slides, see `Step.numbers`."""
+    padded = 0
+    if same:  # as Keras pads on every backend
+        cells = -(-before.cells // stride)
+        padded = max((cells - 1) * stride + reach - before.cells, 0) // 2
+    else:
+        cells = (before.cells - reach) // stride + 1
+    first = before.first + ((reach - 1) / 2 - padded) * before.stride
+    return Axis(first, before.stride * stride, cells)
 
 
 class Geometry:
@@ -117,7 +116,8 @@ class Geometry:
     """
 
     def __init__(self, steps: Sequence[Step], outputs: Sequence[int]) -> None:
-        self.steps, self.outputs = tuple(steps), tuple(outputs)
+        self.steps = tuple(steps)
+        self.outputs = tuple(outputs)
         self.axes = functools.lru_cache(maxsize=_MOST_SIZES)(self._axes)
 
     @classmethod
@@ -126,8 +126,10 @@ class Geometry:
         steps = [Step("image")]
         outputs = []
         for position in _follow(model, [0] * len(model.inputs), steps):
-            outputs.append(len(steps) if position is None else position)
-            steps += [Step("none")] if position is None else []
+            if position is None:
+                position = len(steps)
+                steps.append(Step("none"))
+            outputs.append(position)
         return cls(steps, outputs)
 
     @property
@@ -160,12 +162,14 @@ class Geometry:
         list of Axis
             An output without a position is assumed to be one cell that covers the frame.
         """
-        known = {"image": Axis(0.5, 1.0, size), "none": Axis(size / 2, float(size), 1)}
         axes: list[Axis] = []
         for step in self.steps:
-            axes.append(
-                known.get(step.kind) or step.after([axes[source] for source in step.sources], axis)
-            )
+            if step.kind == "image":
+                axes.append(Axis(0.5, 1.0, size))
+            elif step.kind == "none":
+                axes.append(Axis(size / 2, float(size), 1))
+            else:
+                axes.append(step.after([axes[source] for source in step.sources], axis))
         return [axes[position] for position in self.outputs]
 
     def places(
@@ -202,23 +206,24 @@ class Geometry:
 
 def _follow(model: Any, inputs: Sequence[int | None], steps: list[Step]) -> list[int | None]:
     """Add the steps of a functional model, and return the step of each output; None for one without a position."""
-    known = {id(tensor): position for tensor, position in zip(model.inputs, inputs, strict=True)}
+    positions = {
+        id(tensor): position for tensor, position in zip(model.inputs, inputs, strict=True)
+    }
     waiting = list(model.outputs)
     while waiting:
         tensor = waiting[-1]
-        if id(tensor) in known:
+        if id(tensor) in positions:
             waiting.pop()
             continue
         operation, node, index = tensor._keras_history
         sources = operation._inbound_nodes[node].input_tensors
-        missing = [source for source in sources if id(source) not in known]
+        missing = [source for source in sources if id(source) not in positions]
         if missing:
             waiting.extend(missing)
             continue
-        known[id(tensor)] = _through(
-            operation, [(s, known[id(s)]) for s in sources], tensor, index, steps
-        )
-    return [known[id(tensor)] for tensor in model.outputs]
+        located = [(source, positions[id(source)]) for source in sources]
+        positions[id(tensor)] = _through(operation, located, tensor, index, steps)
+    return [positions[id(tensor)] for tensor in model.outputs]
 
 
 def _through(
@@ -238,43 +243,53 @@ def _through(
         return None
     if isinstance(operation, keras.Model):
         return _follow(operation, [position for _, position in sources], steps)[index]
-    positions = tuple(position for _, position in located)
     if len(located) > 1:
-        joined = isinstance(operation, layers.Concatenate)
-        step = Step(
-            "mean", positions, tuple(source.shape[-1] if joined else 1 for source, _ in located)
-        )
-    elif isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
-        dilated = zip(operation.dilation_rate, operation.kernel_size, strict=True)
-        reaches = [rate * (kernel - 1) + 1 for rate, kernel in dilated]
-        step = _slid(positions, reaches, operation)
-    elif isinstance(operation, (layers.MaxPooling2D, layers.AveragePooling2D)):
-        step = _slid(positions, operation.pool_size, operation)
-    elif isinstance(operation, layers.ZeroPadding2D):
-        step = Step("cut", positions, tuple((-left, -right) for left, right in operation.padding))
-    elif isinstance(operation, layers.Cropping2D):
-        step = Step("cut", positions, tuple(operation.cropping))
-    elif (
-        type(operation).__name__ in _POINTWISE or len(sources) > 1
-    ):  # the others of several are gates of channels
-        return positions[0]
-    else:
-        step = Step(
-            "resized",
-            positions,
-            cells_of=functools.partial(_cells_behind, operation, located[0][0]),
-        )
+        steps.append(_joined(operation, located))
+        return len(steps) - 1
+    source, position = located[0]
+    step = _by_rule(operation, position)
+    if step is None:
+        # cells stay in their places; tensors beside the map are gates of channels
+        if type(operation).__name__ in _POINTWISE or len(sources) > 1:
+            return position
+        cells_of = functools.partial(_cells_behind, operation, source)
+        step = Step("resized", (position,), cells_of=cells_of)
     steps.append(step)
     return len(steps) - 1
 
 
-def _slid(sources: tuple[int, ...], reaches: Sequence[int], operation: Any) -> Step:
+def _joined(operation: Any, maps: Sequence[tuple[Any, int]]) -> Step:
+    """Return the step of branches that meet."""
+    from keras import layers
+
+    weights = [1] * len(maps)
+    if isinstance(operation, layers.Concatenate):
+        weights = [tensor.shape[-1] for tensor, _ in maps]
+    return Step("mean", tuple(position for _, position in maps), tuple(weights))
+
+
+def _by_rule(operation: Any, source: int) -> Step | None:
+    """Return the step of a layer that slides a kernel, pads or crops; None for other operations."""
+    from keras import layers
+
+    if isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
+        dilated = zip(operation.dilation_rate, operation.kernel_size, strict=True)
+        return _slid(source, [rate * (kernel - 1) + 1 for rate, kernel in dilated], operation)
+    if isinstance(operation, (layers.MaxPooling2D, layers.AveragePooling2D)):
+        return _slid(source, operation.pool_size, operation)
+    if isinstance(operation, layers.ZeroPadding2D):
+        added = tuple((-left, -right) for left, right in operation.padding)
+        return Step("cut", (source,), added)
+    if isinstance(operation, layers.Cropping2D):
+        return Step("cut", (source,), tuple(operation.cropping))
+    return None
+
+
+def _slid(source: int, reaches: Sequence[int], operation: Any) -> Step:
     same = int(operation.padding == "same")
-    return Step(
-        "slid",
-        sources,
-        tuple((reach, operation.strides[axis], same) for axis, reach in enumerate(reaches)),
-    )
+    strides = operation.strides
+    numbers = tuple((reach, strides[axis], same) for axis, reach in enumerate(reaches))
+    return Step("slid", (source,), numbers)
 
 
 def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:

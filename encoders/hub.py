@@ -45,14 +45,14 @@ _WARPED = 384
 """Image size in pixels from which the processor of ConvNeXt does not crop."""
 
 
-def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> VectorEncoder:
+def open_hub(request: EncoderRequest, *, published: NamedEncoder | None = None) -> VectorEncoder:
     """Build the network of a folder.
 
     Parameters
     ----------
     request : EncoderRequest
         The source is a folder with ``config.json`` and ``.safetensors``.
-    named : NamedEncoder, optional
+    published : NamedEncoder, optional
         An encoder of the catalogue. Then the folder needs no config, and `request.weights` is the folder or file of
         the weights.
 
@@ -66,43 +66,49 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     DependencyError
         The library is not installed.
     """
-    if named is not None and request.weights in WEIGHTS_KINDS:
-        terms = named.card.terms()
+    if published is None:
+        folder = read_folder(Path(request.choice.source))
+    elif request.weights in WEIGHTS_KINDS:
+        terms = published.card.terms()
         raise WeightsError(
-            "{}: its weights are not part of bchisto ({}); {}", named.name, terms, named.download()
+            "{}: its weights are not part of bchisto ({}); {}",
+            published.name,
+            terms,
+            published.download(),
         )
-    source = f"hub:{request.choice.source}" if named is None else named.name
-    folder = read_folder(
-        Path(request.choice.source if named is None else request.weights), config=named is None
-    )
+    else:
+        folder = read_folder(Path(request.weights), config=False)
     with unchanged(folder.files) as sha256:
-        if named is not None:
-            network = _named(folder, named)
+        if published is not None:
+            network = _of_catalogue(folder, published)
+        elif "architecture" in folder.config:
+            network = timm_folder(folder, request.choice.name)
         else:
-            network = (timm_folder if "architecture" in folder.config else _of_transformers)(
-                folder, source
-            )
+            network = _of_transformers(folder, request.choice.name)
     return torch_encoder(request, network, folder, runner="hub", sha256=sha256)
 
 
-def _named(folder: WeightsFolder, named: NamedEncoder) -> TorchNetwork:
+def _of_catalogue(folder: WeightsFolder, published: NamedEncoder) -> TorchNetwork:
     """Build an encoder of the catalogue, and check that its weights have the shapes of this network."""
     tensors = read_tensors(folder.files)
-    if named.library == "timm":
-        network = timm_network(named.name, named.architecture, named.arguments, tensors)
+    if published.library == "timm":
+        network = timm_network(published.name, published.architecture, published.arguments, tensors)
     else:
-        config = {**named.arguments, "model_type": named.architecture}
-        positions = next(
-            (value for name, value in tensors.items() if name.endswith(".position_embeddings")),
-            None,
-        )
-        tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
+        config = {**published.arguments, "model_type": published.architecture}
         # transformers interpolates the position embeddings to the size of the images
-        config["image_size"] = round((tokens - 1) ** 0.5) * config["patch_size"]
-        network = _built(config, tensors, named.card, named.name, folder.path)
-    card = dataclasses.replace(named.card, outputs=network.card.outputs)
-    decisive = {"architecture": named.architecture, "arguments": dict(named.arguments)}
-    return dataclasses.replace(network, card=card, default=named.outputs, decisive=decisive)
+        config["image_size"] = round((_tokens(tensors) - 1) ** 0.5) * config["patch_size"]
+        network = _built(config, tensors, published.card, published.name, folder.path)
+    card = dataclasses.replace(published.card, outputs=network.card.outputs)
+    decisive = {"architecture": published.architecture, "arguments": dict(published.arguments)}
+    return dataclasses.replace(network, card=card, default=published.outputs, decisive=decisive)
+
+
+def _tokens(tensors: Mapping[str, Any]) -> int:
+    """Return the number of tokens, with the class token, for which weights have positions; 1 if they have none."""
+    for name, positions in tensors.items():
+        if name.endswith(".position_embeddings"):
+            return int(positions.shape[1]) if positions.ndim == 3 else 1
+    return 1
 
 
 def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
@@ -122,11 +128,11 @@ def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
 
 def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of a config that define the network, without those on its origin or on loading."""
-    chosen = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
+    config_class = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
     names = [
         name
-        for name in inspect.signature(chosen).parameters
+        for name in inspect.signature(config_class).parameters
         if name not in common and not name.startswith("_")
     ]
     return {name: config[name] for name in names if name in config}
@@ -139,46 +145,76 @@ def _built(
     transformers = _transformers(source)
     import torch
 
-    class_name, before = _MODELS[config["model_type"]]
-    chosen = getattr(transformers, class_name)
+    class_name, prefix = _MODELS[config["model_type"]]
+    network_class = getattr(transformers, class_name)
     with refused(InputError, f"{path}: transformers cannot build it"):
-        settings = chosen.config_class(**_network_config(transformers, config))
-        check_size(path, lambda: chosen(settings), tensors)
-        model, report = chosen.from_pretrained(
+        settings = network_class.config_class(**_network_config(transformers, config))
+        check_size(path, lambda: network_class(settings), tensors)
+        model, report = network_class.from_pretrained(
             None,
             config=settings,
             state_dict=tensors,
             output_loading_info=True,
             dtype=torch.float32,
-            attn_implementation="sdpa" if chosen._supports_sdpa else "eager",
+            attn_implementation="sdpa" if network_class._supports_sdpa else "eager",
             ignore_mismatched_sizes=True,
         )
-    report["mismatched_keys"] = [name for name, *_ in report["mismatched_keys"]]
-    for kind in ("missing", "unexpected", "mismatched"):
-        if names := sorted(name for name in report[f"{kind}_keys"] if not _UNUSED.match(name)):
+    _refuse_other_tensors(report, path)
+    return _with_outputs(model, settings, card, prefix)
+
+
+def _refuse_other_tensors(report: Mapping[str, Any], path: Path) -> None:
+    """Refuse weights that lack tensors which an output needs, have others, or have them in another shape."""
+    tensors_by_kind = {
+        "missing": report["missing_keys"],
+        "unexpected": report["unexpected_keys"],
+        "mismatched": [name for name, *_ in report["mismatched_keys"]],
+    }
+    for kind, tensors in tensors_by_kind.items():
+        names = sorted(name for name in tensors if not _UNUSED.match(name))
+        if names:
             raise WeightsError(
                 f"{path}: not the weights of this network ({len(names)} {kind} tensors: {names[0][:80]})"
             )
-    blocks = tuple(
-        f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1)
-    )
-    outputs = (
-        ("vector", "mean") if before is None else ("cls", "mean", *blocks) if before else ("mean",)
-    )
-    first = (before or 0) + int(getattr(settings, "num_register_tokens", 0))
 
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        given = model(images, output_hidden_states=any(name.startswith("block") for name in chosen))
-        last = given.last_hidden_state
-        take = {
-            "cls": lambda: last[:, 0],
-            "mean": lambda: last.mean((2, 3)) if before is None else last[:, first:].mean(1),
-            "vector": lambda: given.pooler_output.flatten(1),
+
+def _with_outputs(model: Any, settings: Any, card: EncoderCard, prefix: int | None) -> TorchNetwork:
+    """Return a network of transformers with the outputs that it offers; see `_MODELS` for `prefix`."""
+    if prefix is None:
+        return _with_maps(model, card)
+    layers = int(getattr(settings, "num_hidden_layers", 0))
+    blocks = [f"block{number}" for number in range(1, layers + 1)]
+    outputs: tuple[str, ...] = ("mean",)
+    if prefix > 0:
+        outputs = ("cls", "mean", *blocks)
+    first_patch = prefix + int(getattr(settings, "num_register_tokens", 0))
+
+    def vector_of(result: Any, output: str) -> Any:
+        if output == "cls":
+            return result.last_hidden_state[:, 0]
+        tokens = result.last_hidden_state
+        if output.startswith("block"):
+            tokens = result.hidden_states[int(output.removeprefix("block"))]
+        return tokens[:, first_patch:].mean(1)
+
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
+        result = model(images, output_hidden_states=any(name.startswith("block") for name in names))
+        return [vector_of(result, output) for output in names]
+
+    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
+
+
+def _with_maps(model: Any, card: EncoderCard) -> TorchNetwork:
+    """Return a network of transformers that returns feature maps, with its two ways of averaging them."""
+    outputs = ("vector", "mean")
+
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
+        result = model(images, output_hidden_states=False)
+        vectors = {
+            "vector": lambda: result.pooler_output.flatten(1),
+            "mean": lambda: result.last_hidden_state.mean((2, 3)),
         }
-        return [
-            take[name]() if name in take else given.hidden_states[int(name[5:])][:, first:].mean(1)
-            for name in chosen
-        ]
+        return [vectors[output]() for output in names]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
@@ -208,24 +244,25 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
             resize = int(size / float(steps["crop_pct"]))
         elif steps.get("do_center_crop"):
             size = side_of(steps["crop_size"])
-        plain = not steps.get("do_normalize")
+        normalising = {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+        if steps.get("do_normalize"):
+            normalising = steps
         card = treated_card(
             path,
             size=size,
             resize=resize,
             margin=(resize - size) // 2,
-            mean=(0.0, 0.0, 0.0) if plain else steps["image_mean"],
-            std=(1.0, 1.0, 1.0) if plain else steps["image_std"],
+            mean=normalising["image_mean"],
+            std=normalising["image_std"],
             interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
             licence=folder.licence(folder.config.get("license")),
             source=str(folder.config.get("_name_or_path") or ""),
         )
-        picture = np.random.default_rng(0).integers(
-            0, 256, (size + 40, size + 40, 3), dtype=np.uint8
-        )
-        wanted = np.asarray(
-            processor(Image.fromarray(picture), return_tensors="np")["pixel_values"]
-        )
+        # processors have more options than a card, so both must make the same of a picture of noise
+        noise = np.random.default_rng(0)
+        picture = noise.integers(0, 256, (size + 40, size + 40, 3), dtype=np.uint8)
+        processed = processor(Image.fromarray(picture), return_tensors="np")
+        wanted = np.asarray(processed["pixel_values"])
         pixels = prepared(picture[np.newaxis], card).transpose(0, 3, 1, 2)
     if pixels.shape != wanted.shape or not np.allclose(pixels, wanted, atol=1e-5):
         raise InputError(

@@ -37,7 +37,9 @@ FORMS = ("crops", "windows")
 MOST_BYTES = 2_000_000_000
 """Size of all kept networks together, above which those are removed that were not used for the longest time."""
 
-_NETWORKS, _GRAPH, _RECORD = "networks", ("network.xml", "network.bin"), "record.json"
+_NETWORKS = "networks"
+_GRAPH = ("network.xml", "network.bin")
+_RECORD = "record.json"
 
 _OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
 """Names of folders that are written here; those with a dot are not finished, or were left by a killed process."""
@@ -45,9 +47,10 @@ _OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
 
 def cache_folder() -> Path:
     """Return the folder for what can be made again: ``BCHISTO_CACHE``, or ``bchisto`` below ``XDG_CACHE_HOME``."""
-    given, base = os.environ.get("BCHISTO_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    cache = os.environ.get("BCHISTO_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
     # unlike Path.home(), this raises nothing if there is no home folder; /~ takes no files of such a user
-    return Path(given or os.path.join("/", base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
+    return Path(cache or os.path.join("/", base or os.path.expanduser("~/.cache"), "bchisto"))  # noqa: PTH111, PTH118
 
 
 def kept_folder() -> Path:
@@ -91,7 +94,11 @@ class KeptNetwork:
 
     def facts(self) -> dict[str, Any] | None:
         """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
-        return next((facts for form in FORMS if (facts := self._read(form)) is not None), None)
+        for form in FORMS:
+            facts = self._read(form)
+            if facts is not None:
+                return facts
+        return None
 
     def graph(self, form: str, convert: Callable[[], Any], *, facts: Mapping[str, Any]) -> Any:
         """Return the graph of a form, as an ``openvino.Model``; if it is not kept, convert it, and keep it.
@@ -132,11 +139,11 @@ class KeptNetwork:
             _refuse_shared(folder.parent)
             record = json.loads((folder / _RECORD).read_bytes())
             facts = dict(record["facts"])
-            whole = record["sha256"] == _hashes(folder, facts)
+            unaltered = record["sha256"] == _hashes(folder, facts)
         except (BchistoError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
-        if not whole:
+        if not unaltered:
             _log.debug("%s: damaged; built anew", folder)
             return None
         with contextlib.suppress(OSError):
@@ -148,26 +155,26 @@ class KeptNetwork:
 
         folder = self._folder(form)
         _made_folder()
-        new = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-        new.mkdir(mode=0o700)
+        unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        unfinished.mkdir(mode=0o700)
         try:
-            openvino.save_model(graph, str(new / _GRAPH[0]), compress_to_fp16=False)
-            if sum((new / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
+            openvino.save_model(graph, str(unfinished / _GRAPH[0]), compress_to_fp16=False)
+            if sum((unfinished / name).stat().st_size for name in _GRAPH) > MOST_BYTES:
                 raise OSError("larger than all networks together may be")
-            record = {"facts": facts, "sha256": _hashes(new, facts)}
-            (new / _RECORD).write_text(json.dumps(record))
+            record = {"facts": facts, "sha256": _hashes(unfinished, facts)}
+            (unfinished / _RECORD).write_text(json.dumps(record))
             if self._read(form) is None:  # otherwise another process has just written it
                 shutil.rmtree(folder, ignore_errors=True)
-                new.rename(folder)
+                unfinished.rename(folder)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         trim(MOST_BYTES)
 
 
 def _hashes(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the checksums of a network's files, and of what an encoder tells of itself."""
-    told = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return {_RECORD: told, **{name: content_sha256(folder / name) for name in _GRAPH}}
+    of_facts = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return {_RECORD: of_facts, **{name: content_sha256(folder / name) for name in _GRAPH}}
 
 
 def _refuse_shared(folder: Path) -> None:
@@ -210,11 +217,13 @@ def kept_networks() -> list[tuple[Path, int]]:
 def trim(most: int) -> int:
     """Remove kept networks, the longest unused first, until they take at most so many bytes; return how many went."""
     networks = kept_networks()
-    total, removed = sum(size for _, size in networks), 0
+    total = sum(size for _, size in networks)
+    removed = 0
     for folder, size in networks:
         if total <= most > 0:
             break
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
-            total, removed = total - size, removed + 1
+            total -= size
+            removed += 1
     return removed

@@ -82,15 +82,17 @@ def refused(kind: type[BchistoError], text: str) -> Iterator[None]:
         # libraries raise exceptions of their own, which cannot be named without importing them
         if is_out_of_memory(error):
             raise
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        reason = printable(" ".join(what.split()))[:200]
+        message = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = printable(" ".join(message.split()))[:200]
         raise kind(f"{text} ({reason or type(error).__name__})") from error
 
 
 def joint_sha256(files: Iterable[Path]) -> str:
     """Return the SHA-256 of a file; of several files, one over their checksums."""
     hashes = [content_sha256(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -139,17 +141,8 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
 
 def _read(path: Path, *, values: bool) -> WeightArrays:
     """Return the content of a weights file, unchecked."""
-    size = path.stat().st_size
     if path.suffix == ".npz":
-        check_zip(path, members=limits.WEIGHTS_ARRAYS)
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-            if unpacked > min(
-                limits.WEIGHTS_BYTES, max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)
-            ):
-                raise WeightsError(
-                    f"{path}: unpacks to more than a network can hold; it is not read"
-                )
+        _refuse_endless(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] if values else np.empty(0) for name in file.files}
     if path.suffix == ".safetensors":
@@ -159,6 +152,17 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
         with refused(WeightsError, damaged), safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
     raise WeightsError(f"{path}: give weights as .npz or .safetensors")
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse an archive that unpacks to more than a network can hold."""
+    size = path.stat().st_size
+    check_zip(path, members=limits.WEIGHTS_ARRAYS)
+    most = max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > min(limits.WEIGHTS_BYTES, most):
+        raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
 
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
@@ -214,11 +218,15 @@ def side_of(size: Any) -> Any:
     ValueError
         The numbers are not equal.
     """
-    sides = size.values() if isinstance(size, dict) else size if isinstance(size, list) else [size]
-    side, *others = {side for side in sides if side is not None} or {None}
-    if others:
+    sides = [size]
+    if isinstance(size, dict):
+        sides = list(size.values())
+    elif isinstance(size, list):
+        sides = size
+    different = {side for side in sides if side is not None}
+    if len(different) > 1:
         raise ValueError("the sides of its images differ")
-    return side
+    return different.pop() if different else None
 
 
 def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
@@ -229,9 +237,11 @@ def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
     InputError
         The value is not a plausible number.
     """
-    if (stated := config.get("spacing_um_px")) is None:
+    stated = config.get("spacing_um_px")
+    if stated is None:
         return ()
-    if (mpp := plausible_mpp(number_of(stated))) is None:
+    mpp = plausible_mpp(number_of(stated))
+    if mpp is None:
         raise InputError(
             f"{where}: spacing_um_px {str(stated)[:40]}: give {limits.LEAST_MPP:g} to {limits.MOST_MPP:g} micrometres"
         )
@@ -263,19 +273,23 @@ class WeightsFolder(NamedTuple):
             Values of ``license`` in configs. Values that are not text are ignored.
         """
         texts = [text for text in licences if isinstance(text, str)]
-        with (
-            contextlib.suppress(OSError),
-            (self.path / "README.md").open(encoding="utf-8", errors="replace") as card,
-        ):
-            before, *header = re.split(
-                r"^---[ \t]*$", card.read(limits.CARD_HEADER), maxsplit=2, flags=re.MULTILINE
-            )
-            for value in _LICENCES.findall(
-                header[0] if len(header) == 2 and not before.strip() else ""
-            ):
-                texts += re.split(r"\n[ \t]*-|,", value)
+        for value in _LICENCES.findall(self._card_header()):
+            texts += re.split(r"\n[ \t]*-|,", value)
         plain = (printable(text).strip(" -[]'\"\t")[:100] for text in texts)
         return ", ".join({text.casefold(): text for text in plain if text}.values())
+
+    def _card_header(self) -> str:
+        """Return the header of the model card; empty without one."""
+        try:
+            with (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
+                text = card.read(limits.CARD_HEADER)
+        except OSError:
+            return ""
+        # it stands between the first two lines of three dashes, with nothing before it
+        parts = re.split(r"^---[ \t]*$", text, maxsplit=2, flags=re.MULTILINE)
+        if len(parts) < 3 or parts[0].strip():
+            return ""
+        return parts[1]
 
 
 def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
@@ -311,28 +325,28 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         raise InputError(
             f"{path}: no config.json in this folder; it takes config.json and .safetensors"
         )
-    texts = [path / "config.json", path / "preprocessor_config.json"]
-    content, processor = (read_json_object(text) if text.is_file() else {} for text in texts)
-    if config and (
-        content.get("auto_map") or processor.get("auto_map")
-    ):  # others are built as bchisto knows them
+    contents = []
+    for name in ("config.json", "preprocessor_config.json"):
+        file = path / name
+        contents.append(read_json_object(file) if file.is_file() else {})
+    # without a config, the network is built as bchisto knows it
+    if config and any(content.get("auto_map") for content in contents):
         raise InputError(
             f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
             "export the network to ONNX and use onnx:FILE"
         )
-    return WeightsFolder(path, content, _weights(path))
+    return WeightsFolder(path, contents[0], _weights(path))
 
 
 def _weights(path: Path) -> tuple[Path, ...]:
     """Return the weights files, sorted by name."""
     index = path / "model.safetensors.index.json"
-    files = [path / "model.safetensors"]
+    single = path / "model.safetensors"
     if index.is_file():
-        named = read_json_object(index).get("weight_map")
-        files = sorted(
-            {path / str(name) for name in named.values()} if isinstance(named, dict) else ()
-        )
-    elif not files[0].is_file():
+        files = _files_of_index(index)
+    elif single.is_file():
+        files = [single]
+    else:
         files = sorted(path.glob("*.safetensors"))
         if len(files) > 1:
             raise WeightsError(
@@ -354,3 +368,11 @@ def _weights(path: Path) -> tuple[Path, ...]:
                 f"{path}: {file.name[:60]} is missing, which its index names; fetch all files"
             )
     return tuple(files)
+
+
+def _files_of_index(index: Path) -> list[Path]:
+    """Return the files that an index names, unchecked; none if it names none."""
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        return []
+    return sorted({index.parent / str(name) for name in weight_map.values()})

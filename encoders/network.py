@@ -51,7 +51,10 @@ def canonical_names(model: Any) -> dict[str, str]:
             automatic.setdefault(prefix, []).append((int(match[1] or 0), layer.name))
     for prefix, numbered in automatic.items():
         for rank, (_, name) in enumerate(sorted(numbered)):
-            names[f"{prefix}_{rank}" if rank else prefix] = name
+            canonical = prefix
+            if rank > 0:
+                canonical = f"{prefix}_{rank}"
+            names[canonical] = name
     return names
 
 
@@ -86,7 +89,7 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
         There is no such layer, and the message lists similar names; or a layer has no feature map.
     """
     names = canonical_names(model)
-    chosen = []
+    map_layers = []
     for name in layers:
         if name not in names:
             import difflib
@@ -102,8 +105,8 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
                 encoder,
                 name,
             )
-        chosen.append(layer)
-    return chosen
+        map_layers.append(layer)
+    return map_layers
 
 
 RESNET50_KERAS213 = "resnet50-keras213"

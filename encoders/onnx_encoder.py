@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import operator
 import os
 from collections.abc import Callable, Iterator
@@ -70,26 +71,33 @@ def read_onnx(path: Path) -> OnnxFile:
             f"{path}: not a complete ONNX file (it is empty, or larger than one can be)"
         )
     onnx = import_library("onnx", path, extra="onnx")
-    beside: dict[str, Path] = {}
     with refused(WeightsError, f"{path}: not a complete ONNX file, export or copy it again"):
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+        files_beside: dict[str, Path] = {}
         for part in _parts(model):
-            if isinstance(part, onnx.NodeProto) and part.domain not in _DOMAINS:
-                raise InputError(
-                    f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with the only "
-                    "operators of ONNX, and functions inlined"
-                )
-            for entry in part.external_data if isinstance(part, onnx.TensorProto) else ():
-                if entry.key == "location":
-                    beside[entry.value] = _beside(path, entry.value)
-        valued = {tensor.name for tensor in model.graph.initializer}
+            if isinstance(part, onnx.NodeProto):
+                _refuse_custom(path, part)
+            elif isinstance(part, onnx.TensorProto):
+                for entry in part.external_data:
+                    if entry.key == "location":
+                        files_beside[entry.value] = _beside(path, entry.value)
+        initialized = {tensor.name for tensor in model.graph.initializer}
         inputs = {
             value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
             for value in model.graph.input
-            if value.name not in valued
+            if value.name not in initialized
         }
         outputs = tuple(value.name for value in model.graph.output)
-    return OnnxFile((path, *dict(sorted(beside.items())).values()), inputs, outputs)
+    return OnnxFile((path, *dict(sorted(files_beside.items())).values()), inputs, outputs)
+
+
+def _refuse_custom(path: Path, node: Any) -> None:
+    """Refuse an operator that a runtime would load from a library."""
+    if node.domain not in _DOMAINS:
+        raise InputError(
+            f"{path}: has the custom operator {node.domain[:40]}::{node.op_type[:40]}; export it with the only "
+            "operators of ONNX, and functions inlined"
+        )
 
 
 def _parts(message: Any) -> Iterator[Any]:
@@ -144,66 +152,95 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         The runtime is not installed.
     """
     path = Path(request.choice.source)
-    engine = request.engine
     file = read_onnx(path)
     with unchanged(file.files) as sha256:
-        card, wanted, prefix = read_sidecar(path)
-        output = wanted or next(iter(file.outputs), "at all")
+        sidecar = read_sidecar(path)
+        output = sidecar.output or next(iter(file.outputs), "at all")
         if output not in file.outputs:
             raise InputError(
                 f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}"
             )
-        name, shape = next(iter(file.inputs.items()), ("", ()))
-        if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
-            raise InputError(
-                f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
-                "width) or (n, height, width, 3)"
-            )
-        start = _onnxruntime if engine == "onnxruntime" else _openvino
+        name, shape = _image_input(path, file)
+        start = _openvino
+        if request.engine == "onnxruntime":
+            start = _onnxruntime
         network = start(path, name, output, request.precision)
-
-    def run(images: Floats) -> Floats:
-        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if shape[1] == 3 else images
-        single = shape[0] == 1  # it accepts only one image at a time
-        with refused(
-            WeightsError,
-            f"{path}: cannot be run on images of {images.shape[1]}x{images.shape[2]} pixels",
-        ):
-            parts = (
-                [network(batch[at : at + 1]) for at in range(len(batch))]
-                if single
-                else [network(batch)]
-            )
-            return np.concatenate([np.asarray(part) for part in parts])
-
-    side = card.size or 0
+    run = functools.partial(_run, network, shape, path)
+    side = sidecar.card.size or 0
     trial = run(np.zeros((1, side, side, 3), np.float32))
-    pick = _picks(path, trial, prefix)
+    pick = _picks(path, trial, sidecar.prefix)
     default = tuple(pick)[:1]
-    chosen = chosen_outputs(request.choice.layers, default=default, known=pick, of=f"onnx:{path}")
-    parts = tuple(pick[name](trial).shape[1] for name in chosen)
+    layers = chosen_outputs(
+        request.choice.layers, default=default, offered=pick, encoder=f"onnx:{path}"
+    )
+    parts = tuple(pick[layer](trial).shape[1] for layer in layers)
 
     def vectors(images: Floats) -> Floats:
-        given = run(images)
-        return np.concatenate([pick[name](given) for name in chosen], axis=1)
+        result = run(images)
+        return np.concatenate([pick[layer](result) for layer in layers], axis=1)
 
     return VectorEncoder(
         name=request.choice.label,
-        layers=chosen,
+        layers=layers,
         parts=parts,
         dim=sum(parts),
-        default_layers=chosen == default,
-        card=card,
+        default_layers=layers == default,
+        card=sidecar.card,
         runner="onnx",
-        backend=engine,
-        engine=engine,
+        backend=request.engine,
+        engine=request.engine,
         weights_file_sha256=sha256,
         run=vectors,
-        weights_sha256=identity(card, weights=sha256, output=output),
+        weights_sha256=identity(sidecar.card, weights=sha256, output=output),
     )
 
 
-def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
+def _image_input(path: Path, file: OnnxFile) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the shape of the only input; refuse a network that takes something else than images."""
+    name, shape = next(iter(file.inputs.items()), ("", ()))
+    if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise InputError(
+            f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
+            "width) or (n, height, width, 3)"
+        )
+    return name, shape
+
+
+def _run(
+    network: Callable[[Floats], Any], shape: tuple[int, ...], path: Path, images: Floats
+) -> Floats:
+    """Run a network on images, float32 (n, side, side, 3), in the order of axes and the batches of its input."""
+    batch = images
+    if shape[1] == 3:
+        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    batches = [batch]
+    if shape[0] == 1:  # it accepts only one image at a time
+        batches = [batch[at : at + 1] for at in range(len(batch))]
+    _, height, width, _ = images.shape
+    with refused(WeightsError, f"{path}: cannot be run on images of {height}x{width} pixels"):
+        return np.concatenate([np.asarray(network(part)) for part in batches])
+
+
+class Sidecar(NamedTuple):
+    """The JSON of an ONNX file.
+
+    Attributes
+    ----------
+    card : EncoderCard
+        From ``transform`` (``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``,
+        ``spacing_um_px`` (of the patch before ``Resize``), ``license`` and ``source``.
+    output : str
+        The output that contains the features (``output``); empty for the first one.
+    prefix : int
+        Number of tokens before those of patches (``prefix_tokens``): the class token, if any, and registers.
+    """
+
+    card: EncoderCard
+    output: str
+    prefix: int
+
+
+def read_sidecar(path: Path) -> Sidecar:
     """Read the JSON of an ONNX file: the format of WSInfer's models with some further fields.
 
     Parameters
@@ -211,51 +248,36 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     path : Path
         The ONNX file; its JSON has the same name, or is ``config.json``.
 
-    Returns
-    -------
-    EncoderCard
-        From ``transform`` (``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``,
-        ``spacing_um_px`` (of the patch before ``Resize``), ``license`` and ``source``.
-    str
-        The output that contains the features (``output``); empty for the first one.
-    int
-        Number of tokens before those of patches (``prefix_tokens``): the class token, if any, and registers.
-
     Raises
     ------
     InputError
         There is no JSON file, or it does not define the preprocessing.
     """
-    beside = [path.with_suffix(".json"), path.parent / "config.json"]
-    sidecar = next((file for file in beside if file.is_file()), None)
-    if sidecar is None:
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        sidecar = path.parent / "config.json"
+    if not sidecar.is_file():
         raise InputError(
-            f"{path}: no {beside[0].name} or config.json next to it, which gives the image size and how pixels are "
-            "normalised"
+            f"{path}: no {path.with_suffix('.json').name} or config.json next to it, which gives the image size and "
+            "how pixels are normalised"
         )
     content = read_json_object(sidecar)
     mpp = stated_mpp(content, sidecar)
     with refused(
         InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
     ):
-        steps = {step["name"]: step.get("arguments") or {} for step in content["transform"]}
-        if [step["name"] for step in content["transform"]] != [
-            name for name in _STEPS if name in steps
-        ]:
-            raise InputError(
-                f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order"
-            )
-        patch, resizing = side_of(content.get("patch_size_pixels")), steps.get("Resize", {})
-        resize = side_of(resizing.get("size", patch))
-        normalising = steps.get("Normalize") or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        steps = _steps(sidecar, content)
+        patch = side_of(content.get("patch_size_pixels"))
+        resize = side_of(steps["Resize"].get("size", patch))
+        normalising = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         prefix = operator.index(content.get("prefix_tokens", 1))
         card = treated_card(
             sidecar,
-            size=side_of(steps.get("CenterCrop", {}).get("size", resize)),
+            size=side_of(steps["CenterCrop"].get("size", resize)),
             resize=resize,
             mean=normalising["mean"],
             std=normalising["std"],
-            interpolation=resizing.get("interpolation", "bilinear"),
+            interpolation=steps["Resize"].get("interpolation", "bilinear"),
             licence=str(content.get("license") or ""),
             source=str(content.get("source") or ""),
         )
@@ -264,11 +286,17 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
             raise ValueError(
                 "prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels"
             )
-    return (
-        dataclasses.replace(card, mpp=tuple(value * scale for value in mpp)),
-        str(content.get("output", "")),
-        prefix,
-    )
+    card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
+    return Sidecar(card, str(content.get("output", "")), prefix)
+
+
+def _steps(sidecar: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each of `_STEPS`, empty for those that the JSON does not name."""
+    transform = content["transform"]
+    arguments = {step["name"]: step.get("arguments") or {} for step in transform}
+    if [step["name"] for step in transform] != [name for name in _STEPS if name in arguments]:
+        raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
+    return {name: arguments.get(name, {}) for name in _STEPS}
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
@@ -276,8 +304,13 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
     if trial.ndim == 2:
         return {"vector": lambda output: output}
     if trial.ndim == 3 and trial.shape[1] > prefix:
-        mean = {"mean": lambda output: output[:, prefix:].mean(axis=1)}
-        return {"cls": lambda output: output[:, 0], **mean} if prefix else mean
+        of_tokens = {
+            "cls": lambda output: output[:, 0],
+            "mean": lambda output: output[:, prefix:].mean(axis=1),
+        }
+        if prefix == 0:  # there is no class token
+            del of_tokens["cls"]
+        return of_tokens
     if trial.ndim == 4:
         return {"mean": lambda output: output.mean(axis=(2, 3))}
     raise InputError(
@@ -291,9 +324,9 @@ def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     onnxruntime = import_library("onnxruntime", path, extra="onnx")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = (
-        1  # processes, not threads, use the cores
-    )
+    # processes, not threads, use the cores
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
     options.log_severity_level = 4  # the exception is enough
     # without enable_fallback=0 it tries again after a failure; old versions print the failure to stdout in any case
     with (

@@ -24,7 +24,7 @@ from ..core import (
 )
 from ..core.formats import content_sha256
 from .card import EncoderCard
-from .catalogue import CATALOGUE
+from .catalogue import CATALOGUE, NamedEncoder
 from .encoder import Encoder
 from .fetch import encoders_folder, refuse_altered
 from .hub import open_hub
@@ -48,6 +48,9 @@ _ENGINES = {
 }
 """Engines that run each kind of encoder. ``keras``, the default of feature extraction, means the first."""
 
+_WITH_WEIGHTS = ("hub", "onnx")
+"""Runners of encoders whose folder or file contains their weights."""
+
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
     """Return the card of an encoder without feature maps, without building it; None if nothing is known.
@@ -66,22 +69,33 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
     if not choice.runner:
         spec = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
         return None if spec is None else spec.card
+    path = _path_of(choice, weights)
     try:
         if choice.runner == "onnx":
-            return read_sidecar(Path(choice.source))[0]
-        folder = Path(choice.source if choice.runner == "hub" else weights)
-        config = read_json_object(folder / "config.json")
-        return EncoderCard(size=_stated_size(folder, config), mpp=stated_mpp(config, folder))
+            return read_sidecar(path).card
+        config = read_json_object(path / "config.json")
+        return EncoderCard(size=_stated_size(path, config), mpp=stated_mpp(config, path))
     except DAMAGE:
         return None
+
+
+def _path_of(choice: EncoderChoice, weights: str) -> Path:
+    """Return the folder or file of an encoder's weights."""
+    if choice.runner in _WITH_WEIGHTS:
+        return Path(choice.source)
+    return Path(weights)
 
 
 def _stated_size(folder: Path, config: Mapping[str, Any]) -> int | None:
     """Return the side in pixels of the images of a folder's network, from a config of timm or from its processor."""
     size = (config.get("pretrained_cfg") or config).get("input_size", [None])[-1]
-    if size is None and (path := folder / "preprocessor_config.json").is_file():
-        processor = read_json_object(path)
-        size = side_of(processor.get("crop_size" if processor.get("do_center_crop") else "size"))
+    processor_file = folder / "preprocessor_config.json"
+    if size is None and processor_file.is_file():
+        processor = read_json_object(processor_file)
+        size = processor.get("size")
+        if processor.get("do_center_crop"):
+            size = processor.get("crop_size")
+        size = side_of(size)
     return size if isinstance(size, int) else None
 
 
@@ -125,74 +139,101 @@ def open_encoder(
     DependencyError
         A package is missing; the message names it.
     """
-    named, offered = CATALOGUE.get(choice.name), None
-    if not choice.runner and named is None:
+    published = CATALOGUE.get(choice.name)
+    offered = None
+    if not choice.runner and published is None:
         offered = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
-    kind = choice.runner or ("hub" if named else "package" if offered else "keras")
+    kind = choice.runner
+    if published is not None:
+        kind = "hub"
+    elif offered is not None:
+        kind = "package"
+    engine = _engine_of(kind or "keras", engine, choice)
+    if precision != "float32" and (engine == "onnxruntime" or offered is not None):
+        raise InputError(
+            "{precision} {}: {} is computed as it is; leave it out", precision, choice.name
+        )
+    if not kind:
+        return Encoder(
+            choice.name,
+            layers=choice.layers,
+            weights=weights,
+            precision=precision,
+            engine=engine,
+            seed=seed,
+        )
+    request = EncoderRequest(choice, weights, precision, engine)
+    if offered is not None:
+        return open_vectors(offered, request)
+    if kind == "onnx":
+        return open_onnx(request)
+    return _open_pytorch(request, published)
+
+
+def _engine_of(kind: str, engine: str, choice: EncoderChoice) -> str:
+    """Return the engine that runs an encoder; refuse one that cannot."""
     engines = _ENGINES[kind]
-    if engine not in ("keras", *engines):
+    if engine == "keras":
+        return engines[0]
+    if engine not in engines:
         raise InputError(
             "{engine} {}: does not run {}; leave it out, or use {}",
             engine,
             choice.name,
             engines[-1],
         )
-    engine = engines[0] if engine == "keras" else engine
-    if precision != "float32" and (engine == "onnxruntime" or offered is not None):
-        raise InputError(
-            "{precision} {}: {} is computed as it is; leave it out", precision, choice.name
-        )
-    if kind == "keras":
-        name, layers = choice.name, choice.layers
-        return Encoder(
-            name, layers=layers, weights=weights, precision=precision, engine=engine, seed=seed
-        )
-    request = EncoderRequest(choice, weights, precision, engine)
-    if offered is not None:
-        return open_vectors(offered, request)
-    if kind in ("hub", "timm"):
-        path = Path(choice.source if choice.runner == "hub" else weights)
-        # of weights that were fetched and are not found, a file is missing
-        refuse_altered(encoders_folder() / choice.name if weights == "imagenet" and named else path)
-        if engine == "openvino":
-            request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
-            if (facts := request.kept.facts()) is not None:
-                return from_facts(facts, openvino_run(request, facts, _is_gone), engine=engine)
-    return (
-        {"onnx": open_onnx, "timm": open_timm}[kind](request)
-        if kind != "hub"
-        else open_hub(request, named=named)
-    )
+    return engine
+
+
+def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> VectorEncoder:
+    """Build a network of PyTorch; if OpenVINO runs it and this machine keeps it, only read it."""
+    choice = request.choice
+    path = _path_of(choice, request.weights)
+    if published is not None and request.weights == "imagenet":
+        # its weights were not found; if they were fetched, a file is missing
+        refuse_altered(encoders_folder() / choice.name)
+    else:
+        refuse_altered(path)
+    if request.engine == "openvino":
+        request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
+        facts = request.kept.facts()
+        if facts is not None:
+            run = openvino_run(request, facts, _is_gone)
+            return from_facts(facts, run, engine=request.engine)
+    if choice.runner == "timm":
+        return open_timm(request)
+    return open_hub(request, published=published)
 
 
 def _kept_key(choice: EncoderChoice, path: Path) -> str:
     """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
     content = _content_of(path)
-    network = "hub" if choice.runner == "hub" else choice.name
-    decisive = {
-        "name": choice.label,
-        "network": network,
-        "layers": choice.layers,
-        "content": content,
-    }
-    return kept_key(("torch", "timm", "transformers"), **decisive) if content else ""
+    if not content:
+        return ""
+    return kept_key(
+        ("torch", "timm", "transformers"),
+        name=choice.label,
+        network="hub" if choice.runner == "hub" else choice.name,
+        layers=choice.layers,
+        content=content,
+    )
 
 
 def _is_gone() -> Any:
     raise WeightsError("a kept network was removed meanwhile; run the command again")
 
 
-def cached_encoder(choice: EncoderChoice, *, weights: str, **how: Any) -> CropEncoder:
+def cached_encoder(choice: EncoderChoice, *, weights: str, **settings: Any) -> CropEncoder:
     """Return an encoder; a process builds it only once for the same content of its weights. See `open_encoder`."""
-    own = choice.runner in ("hub", "onnx")
-    of_file = own or weights not in ("imagenet", "random")
-    content = _content_of(Path(choice.source if own else weights)) if of_file else ""
-    return _built(content, choice, weights=weights, **how)
+    content = ""
+    if choice.runner in _WITH_WEIGHTS or weights not in ("imagenet", "random"):
+        content = _content_of(_path_of(choice, weights))
+    return _built(content, choice, weights=weights, **settings)
 
 
 @functools.lru_cache(maxsize=16)
-def _built(content: str, choice: EncoderChoice, **how: Any) -> CropEncoder:
-    return open_encoder(choice, **how)
+def _built(content: str, choice: EncoderChoice, **settings: Any) -> CropEncoder:
+    return open_encoder(choice, **settings)
 
 
 def source_sha256(path: Path) -> str:
@@ -205,7 +246,9 @@ def source_sha256(path: Path) -> str:
     """
     if path.is_dir():
         return joint_sha256(read_folder(path, config=False).files)
-    return joint_sha256(read_onnx(path).files if path.suffix == ".onnx" else [path])
+    if path.suffix == ".onnx":
+        return joint_sha256(read_onnx(path).files)
+    return joint_sha256([path])
 
 
 def _content_of(path: Path) -> str:
@@ -215,17 +258,20 @@ def _content_of(path: Path) -> str:
     """
     try:
         hashes = [source_sha256(path)]
-        folder = path if path.is_dir() else path.parent
-        texts = [
-            file
-            for file in (*sorted(folder.glob("*.json")), folder / "README.md")
-            if file.is_file()
-        ]
-        beside = [file for file in texts if path.is_dir() or file.stem in (path.stem, "config")]
-        hashes += [file.name + content_sha256(file) for file in beside]
+        hashes += [file.name + content_sha256(file) for file in _texts_beside(path)]
     except (BchistoError, OSError):
         return ""
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _texts_beside(path: Path) -> list[Path]:
+    """Return the JSON files and the model card of a folder; of a file, those of its folder that are about it."""
+    folder = path if path.is_dir() else path.parent
+    texts = [*sorted(folder.glob("*.json")), folder / "README.md"]
+    texts = [text for text in texts if text.is_file()]
+    if path.is_dir():
+        return texts
+    return [text for text in texts if text.stem in (path.stem, "config")]
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
@@ -243,15 +289,17 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
     BundleError
         The header names a location. Locations must come from the user.
     """
-    runner, name = header.get("runner", "keras"), str(header["encoder"])
+    runner = header.get("runner", "keras")
+    name = str(header["encoder"])
     if runner == "timm":
         name = f"timm:{str(header.get('network', '')).removeprefix('timm:')}"
     if name == "timm:" or (":" in name) != (runner == "timm"):
         raise BundleError(
             f"{name[:60]}: is not the name of an encoder that a model file could name; it was altered"
         )
-    own = runner in ("hub", "onnx") and name not in CATALOGUE
-    return EncoderChoice(f"{runner}:{source}" if own else name, tuple(header["layers"]))
+    if runner in _WITH_WEIGHTS and name not in CATALOGUE:
+        name = f"{runner}:{source}"
+    return EncoderChoice(name, tuple(header["layers"]))
 
 
 def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
@@ -268,4 +316,6 @@ def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
         choice = EncoderChoice.parse(text)
     except BchistoError:
         return None
-    return (choice.label, folder / choice.source) if choice.runner in ("hub", "onnx") else None
+    if choice.runner not in _WITH_WEIGHTS:
+        return None
+    return choice.label, folder / choice.source

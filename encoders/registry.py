@@ -50,7 +50,9 @@ class EncoderChoice:
     layers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return self.name + (f":{'+'.join(self.layers)}" if self.layers else "")
+        if not self.layers:
+            return self.name
+        return f"{self.name}:{'+'.join(self.layers)}"
 
     @classmethod
     def parse(cls, text: str) -> EncoderChoice:
@@ -63,22 +65,28 @@ class EncoderChoice:
         >>> EncoderChoice.parse("hub:/data/DINOv2:cls+mean")
         EncoderChoice(name='hub:/data/DINOv2', layers=('cls', 'mean'))
         """
-        name, _, layers = text.partition(":")
-        if name.casefold() in RUNNERS:
-            if not layers:
+        name, _, rest = text.partition(":")
+        name = name.casefold()
+        if name in RUNNERS:
+            if not rest:
                 raise InputError("{encoders} {}: write hub:DIR, onnx:FILE or timm:NAME", text)
-            match = _OUTPUTS.fullmatch(layers)
-            source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
-            return cls(f"{name.casefold()}:{source}", outputs)
-        chosen = tuple(layers.split("+")) if layers else ()
-        if not name or not all(chosen) or (":" in text and not layers):
+            # a path may hold colons too, so that only names of outputs end it
+            match = _OUTPUTS.fullmatch(rest)
+            if match is None:
+                return cls(f"{name}:{rest}")
+            return cls(f"{name}:{match[1]}", tuple(match[2].split("+")))
+        if name and ":" not in text:
+            return cls(name)
+        layers = tuple(rest.split("+"))
+        if not name or not all(layers):
             raise InputError("{encoders} {}: write NAME or NAME:LAYER+LAYER", text)
-        return cls(name.casefold(), chosen)
+        return cls(name, layers)
 
     @property
     def runner(self) -> str:
         """One of `RUNNERS`; empty for a registered encoder."""
-        return self.name.partition(":")[0] if ":" in self.name else ""
+        prefix, colon, _ = self.name.partition(":")
+        return prefix if colon else ""
 
     @property
     def source(self) -> str:
@@ -96,13 +104,18 @@ class EncoderChoice:
         """
         if not self.runner:
             return self.name
-        last = Path(self.source).absolute() if self.runner != "timm" else Path(self.source)
-        stem = last.stem if self.runner == "onnx" else last.name
-        letters = (
-            unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-        )  # removes accents
+        path = Path(self.source)
+        if self.runner != "timm":
+            path = path.absolute()  # so that "." has a name
+        name = path.name
+        if self.runner == "onnx":
+            name = path.stem
+        # removes accents
+        letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
-        return f"{self.runner}-{plain or hashlib.sha256(stem.encode(errors='surrogateescape')).hexdigest()[:8]}"
+        if not plain:
+            plain = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+        return f"{self.runner}-{plain}"
 
 
 def weights_of(options: Sequence[str], encoder: str) -> str:
@@ -112,12 +125,21 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     another one also accepts the option of that encoder, but its own comes first. Without an option, a published encoder
     uses the weights that were fetched.
     """
-    name, given = encoder.casefold(), {"": "imagenet"}
+    encoder = encoder.casefold()
+    weights = "imagenet"
+    weights_by_encoder: dict[str, str] = {}
     for option in options:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
-        given |= {match[1].casefold(): match[2]} if match else {"": option}
-    fetched = fetched_folder(name) if name in CATALOGUE and given[""] == "imagenet" else None
-    return given.get(name) or given.get(WEIGHTS_OF.get(name, name)) or str(fetched or given[""])
+        if match is None:
+            weights = option
+        else:
+            weights_by_encoder[match[1].casefold()] = match[2]
+    for name in (encoder, WEIGHTS_OF.get(encoder)):
+        if name in weights_by_encoder:
+            return weights_by_encoder[name]
+    if encoder in CATALOGUE and weights == "imagenet":
+        return str(fetched_folder(encoder) or weights)
+    return weights
 
 
 def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:
@@ -129,8 +151,8 @@ def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[
     weights : sequence of str
         As in `weights_of`.
     """
-    named = [choice.name for choice in choices if choice.name in CATALOGUE]
-    return [name for name in named if weights_of(weights, name) == "imagenet"]
+    names = [choice.name for choice in choices if choice.name in CATALOGUE]
+    return [name for name in names if weights_of(weights, name) == "imagenet"]
 
 
 ENTRY_POINT_GROUP = "bchisto.encoders"
@@ -257,9 +279,9 @@ def check_encoder_name(choice: EncoderChoice) -> None:
         There is no such encoder; the message suggests a similar name.
     """
     added = (*extension_names(ENTRY_POINT_GROUP), *extension_names(VECTOR_GROUP))
-    known = (*BUILT_IN, *CATALOGUE, *added)
-    if not choice.runner and choice.name not in known:
-        like = closest(choice.name, known)
+    names = (*BUILT_IN, *CATALOGUE, *added)
+    if not choice.runner and choice.name not in names:
+        like = closest(choice.name, names)
         meant = f"did you mean {like}? " if like else ""
         raise InputError(
             "{encoders} {}: no such encoder; {}`bchisto encoder list` prints all",
@@ -277,9 +299,8 @@ def get_spec(name: str) -> EncoderSpec:
         There is no such encoder, or it is one of another package that cannot be loaded.
     """
     name = name.casefold()
-    if (
-        offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")
-    ) is not None:
+    offered = load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")
+    if offered is not None:
         return offered
     check_encoder_name(EncoderChoice(name))
     applications = _applications()
@@ -302,7 +323,9 @@ def get_spec(name: str) -> EncoderSpec:
             weights=weights, include_top=include_top, input_shape=shape
         )
 
-    layers = VGG16_LAYERS if name == "vgg16" else ()
+    layers: tuple[str, ...] = ()
+    if name == "vgg16":
+        layers = VGG16_LAYERS
     return EncoderSpec(
         name,
         build,
@@ -351,17 +374,15 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, macs_per_crop=None)
     """
     if choice.runner or choice.name in CATALOGUE:
-        return EncoderFacts(
-            _UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, _TOKENS * _parameters(choice)
-        )
+        macs_per_crop = _TOKENS * _parameters(choice)
+        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, macs_per_crop)
+    least = _LEAST.get(choice.name, _LEAST_OF_OTHERS)
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
-    macs = (
-        _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL)
-        if offered is None
-        else offered.macs_per_pixel
-    )
-    dim = None if offered is not None or choice.layers else _DIMS.get(choice.name)
-    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS))
+    if offered is not None:
+        return EncoderFacts(offered.macs_per_pixel, None, least)
+    macs_per_pixel = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL)
+    dim = None if choice.layers else _DIMS.get(choice.name)
+    return EncoderFacts(macs_per_pixel, dim, least)
 
 
 def _parameters(choice: EncoderChoice) -> float:
@@ -370,4 +391,5 @@ def _parameters(choice: EncoderChoice) -> float:
         return CATALOGUE[choice.name].parameters * 1e6
     path = Path(choice.source)
     files = [path] if path.is_file() else path.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files if file.is_file()) / 4 or _UNKNOWN_PARAMETERS
+    sizes = [file.stat().st_size for file in files if file.is_file()]
+    return sum(sizes) / 4 or _UNKNOWN_PARAMETERS

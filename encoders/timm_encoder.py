@@ -60,11 +60,14 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     WeightsError
         Weights are not given, are pickled, or belong to another network.
     """
-    source, architecture = request.choice.name, request.choice.source
+    source = request.choice.name
+    architecture = request.choice.source
     timm = _imported(source, architecture)
     if request.weights in WEIGHTS_KINDS:
         config = timm.get_pretrained_cfg(architecture)
-        where = (config and config.hf_hub_id) or "its repository"
+        where = "its repository"
+        if config is not None and config.hf_hub_id:
+            where = config.hf_hub_id
         text = "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}"
         raise WeightsError(text, source, where, request.choice.label)
     folder = read_folder(Path(request.weights), config=False)
@@ -84,31 +87,25 @@ def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
     """
     config = folder.config
     with refused(InputError, f"{folder.path}: config.json is not a config of timm"):
-        architecture, published = (
-            str(config["architecture"]),
-            {**(config.get("pretrained_cfg") or config)},
-        )
-        pool = {"global_pool": config.get("global_pool", published.get("global_pool"))}
-        arguments = {
-            **(pool if pool["global_pool"] is not None else {}),
-            **(config.get("model_args") or {}),
-        }
+        architecture = str(config["architecture"])
+        published = {**(config.get("pretrained_cfg") or config)}
+        arguments = {**(config.get("model_args") or {})}
+        pool = config.get("global_pool", published.get("global_pool"))
+        if pool is not None:
+            arguments.setdefault("global_pool", pool)
     arguments.pop("num_classes", None)
     # where its weights are is left out on purpose
-    known = {
+    entries = {
         name: value
         for name, value in published.items()
         if name in _PREPROCESSING and value is not None
     }
-    licence = folder.licence(config.get("license"), published.get("license"))
-    source_of = str(published.get("hf_hub_id") or architecture)
-    known |= {"license": licence, "hf_hub_id": source_of}
-    network = timm_network(
-        source, architecture, arguments, read_tensors(folder.files), published=known
-    )
-    return dataclasses.replace(
-        network, decisive={"architecture": architecture, "arguments": arguments}
-    )
+    entries["license"] = folder.licence(config.get("license"), published.get("license"))
+    entries["hf_hub_id"] = str(published.get("hf_hub_id") or architecture)
+    tensors = read_tensors(folder.files)
+    network = timm_network(source, architecture, arguments, tensors, published=entries)
+    decisive = {"architecture": architecture, "arguments": arguments}
+    return dataclasses.replace(network, decisive=decisive)
 
 
 def timm_network(
@@ -143,30 +140,45 @@ def timm_network(
     """
     timm = _imported(source, architecture)
     options = _options(timm, source, arguments)
-    own = timm.get_pretrained_cfg(architecture)
-    config = (
-        dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
-    )
-    heads = config.get("classifier") or (own and own.classifier) or ()
+    known_config = timm.get_pretrained_cfg(architecture)
+    config: dict[str, Any] = {}
+    if published:
+        config = dict(published)
+    elif known_config is not None:
+        config = known_config.to_dict(remove_source=True)
+    heads = config.get("classifier")
+    if not heads and known_config is not None:
+        heads = known_config.classifier
 
     def build(classes: int = 0, **weights: Any) -> Any:
         return timm.create_model(architecture, num_classes=classes, **weights, **options)
 
     with refused(InputError, f"{source}: timm cannot build it"):
         check_size(source, build, tensors)
-    names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
-    classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
-    patch, filled = _patch_shape(tensors), {**config, "state_dict": tensors, "num_classes": classes}
+    classes = _classes(heads, tensors)
+    filled = {**config, "state_dict": tensors, "num_classes": classes}
+    patch = _patch_shape(tensors)
     with refused(WeightsError, f"{source}: not the weights of this network"):
         model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
         if classes:  # only now: timm mistakes weights without a head for those of an older format
             model.reset_classifier(0)
     model.pretrained_cfg.pop("state_dict")
-    if (own_patch := _patch_shape(model.state_dict())) != patch:  # timm would silently resize it
+    network_patch = _patch_shape(model.state_dict())
+    if network_patch != patch:  # timm would silently resize it
         raise WeightsError(
-            f"{source}: not the weights of this network: patches of {patch} and not {own_patch}"
+            f"{source}: not the weights of this network: patches of {patch} and not {network_patch}"
         )
-    return _with_outputs(model, _card(timm, {**model.pretrained_cfg, **(published or {})}, source))
+    card = _card(timm, {**model.pretrained_cfg, **(published or {})}, source)
+    return _with_outputs(model, card)
+
+
+def _classes(heads: Any, tensors: Mapping[str, Any]) -> int:
+    """Return for how many classes the weights hold a head; 0 without one."""
+    names = [heads] if isinstance(heads, str) else heads or ()
+    for name in names:
+        if f"{name}.weight" in tensors:
+            return int(tensors[f"{name}.weight"].shape[0])
+    return 0
 
 
 def _patch_shape(tensors: Mapping[str, Any]) -> tuple[int, ...]:
@@ -183,7 +195,8 @@ def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, 
             raise InputError(
                 f"{source}: model_args.{name[:60]} of config.json is not read; leave it out"
             )
-    if (layer := options.get("mlp_layer")) is not None:
+    layer = options.get("mlp_layer")
+    if layer is not None:
         if layer not in _MLP_LAYERS:
             raise InputError(
                 f"{source}: mlp_layer {str(layer)[:40]} is not known; choose of {', '.join(_MLP_LAYERS)}"
@@ -194,40 +207,42 @@ def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, 
 
 def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
     """Return a network of timm with the outputs that it offers."""
-    prefix = getattr(model, "num_prefix_tokens", None)  # only transformers have it
-    pooled = getattr(model, "global_pool", None) != ""
-    tokens = (
-        ()
-        if prefix is None
-        else ("cls", "mean")
-        if getattr(model, "cls_token", None) is not None
-        else ("mean",)
-    )
-    blocks = (
-        tuple(f"block{number}" for number in range(1, len(model.blocks) + 1))
-        if prefix is not None
-        else ()
-    )
-    outputs = (*(("vector",) if pooled else ()), *tokens, *blocks)
+    outputs = _outputs(model)
+    prefix = getattr(model, "num_prefix_tokens", None)
 
-    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        vectors = {"vector": model(images)} if "vector" in chosen else {}
-        if {"cls", "mean"} & {*chosen}:
+    def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
+        vectors = {}
+        if "vector" in names:
+            vectors["vector"] = model(images)
+        if "cls" in names or "mean" in names:
             last = model.forward_features(images)
-            vectors |= {"cls": last[:, 0], "mean": last[:, prefix:].mean(1)}
-        if indices := [
-            int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")
-        ]:
+            vectors["cls"] = last[:, 0]
+            vectors["mean"] = last[:, prefix:].mean(1)
+        blocks = [int(name.removeprefix("block")) for name in names if name.startswith("block")]
+        if blocks:
+            indices = [block - 1 for block in blocks]
             maps = model.forward_intermediates(
                 images, indices=indices, output_fmt="NLC", intermediates_only=True
             )
-            vectors |= {
-                f"block{index + 1}": patches.mean(1)
-                for index, patches in zip(sorted(indices), maps, strict=True)
-            }
-        return [vectors[name] for name in chosen]
+            # timm returns them in the order of the network
+            for block, patches in zip(sorted(blocks), maps, strict=True):
+                vectors[f"block{block}"] = patches.mean(1)
+        return [vectors[name] for name in names]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
+
+
+def _outputs(model: Any) -> tuple[str, ...]:
+    """Return the names of the outputs of a network of timm; only transformers have tokens and blocks."""
+    outputs = []
+    if getattr(model, "global_pool", None) != "":
+        outputs.append("vector")
+    if getattr(model, "num_prefix_tokens", None) is not None:
+        if getattr(model, "cls_token", None) is not None:
+            outputs.append("cls")
+        outputs.append("mean")
+        outputs += [f"block{number}" for number in range(1, len(model.blocks) + 1)]
+    return tuple(outputs)
 
 
 def timm_card(source: str, architecture: str) -> EncoderCard:
@@ -256,8 +271,8 @@ def _imported(source: str, architecture: str) -> Any:
 def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     """Return the card of a config, with preprocessing as timm reads it."""
     with refused(InputError, f"{source}: its config does not define how pixels are treated"):
-        known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
-        channels, height, width = known["input_size"]
+        preprocessing = timm.data.resolve_data_config(pretrained_cfg=dict(config))
+        channels, height, width = preprocessing["input_size"]
         if channels != 3 or height != width:
             raise InputError(
                 f"{source}: takes {channels} channels of {height}x{width}; not supported"
@@ -265,10 +280,10 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
         return treated_card(
             source,
             size=height,
-            resize=math.floor(height / float(known["crop_pct"])),
-            mean=known["mean"],
-            std=known["std"],
-            interpolation=known["interpolation"],
+            resize=math.floor(height / float(preprocessing["crop_pct"])),
+            mean=preprocessing["mean"],
+            std=preprocessing["std"],
+            interpolation=preprocessing["interpolation"],
             licence=str(config.get("license") or ""),
             source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
         )

@@ -122,12 +122,12 @@ def torch_encoder(
     WeightsError
         The network cannot run on images of the size that its card states.
     """
-    source, engine = request.choice.name, request.engine
+    source = request.choice.name
     card = dataclasses.replace(
         network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp
     )
-    chosen = chosen_outputs(
-        request.choice.layers, default=network.default, known=card.outputs, of=source
+    layers = chosen_outputs(
+        request.choice.layers, default=network.default, offered=card.outputs, encoder=source
     )
     import torch
 
@@ -137,28 +137,25 @@ def torch_encoder(
         refused(WeightsError, f"{source}: cannot be run on {side}x{side} pixels"),
         torch.inference_mode(),
     ):
-        trial = network.compute(torch.zeros(1, 3, side, side), chosen)
-        parts = [
-            int(numbers) for _, numbers in (value.shape for value in trial)
-        ]  # a vector for each image
+        trial = network.compute(torch.zeros(1, 3, side, side), layers)
+        # each output is a vector for each image
+        parts = [int(numbers) for _, numbers in (value.shape for value in trial)]
     facts = {
         "name": request.choice.label,
-        "layers": chosen,
+        "layers": layers,
         "parts": parts,
-        "default_layers": chosen == network.default,
+        "default_layers": layers == network.default,
         "card": dataclasses.asdict(card),
         "runner": runner,
         "weights_sha256": identity(card, weights=sha256, **network.decisive),
         "weights_file_sha256": sha256,
         "parameters": sum(parameter.numel() for parameter in network.module.parameters()),
     }
-    on_openvino = engine == "openvino"
-    run = (
-        openvino_run(request, facts, _converted(network, chosen))
-        if on_openvino
-        else _torch(network, chosen, request)
-    )
-    return from_facts(facts, run, engine=engine)
+    if request.engine == "openvino":
+        run = openvino_run(request, facts, _converted(network, layers))
+    else:
+        run = _torch(network, layers, request)
+    return from_facts(facts, run, engine=request.engine)
 
 
 def openvino_run(
@@ -172,7 +169,7 @@ def openvino_run(
     return lambda images: np.asarray(function(_channels_first(images)), np.float32)
 
 
-def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderRequest) -> Run:
+def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequest) -> Run:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -180,15 +177,15 @@ def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderReque
     half = request.precision == "bfloat16"
 
     def run(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        given = torch.from_numpy(_channels_first(images)).to(device)
+        batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            vectors = [value.float() for value in network.compute(given, chosen)]
+            vectors = [value.float() for value in network.compute(batch, outputs)]
         return np.asarray(torch.cat(vectors, dim=1).cpu().numpy(), np.float32)
 
     return run
 
 
-def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], Any]:
+def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], Any]:
     """Return a function that converts a network for OpenVINO."""
     import torch
 
@@ -200,7 +197,7 @@ def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], A
             self.network = network.module
 
         def forward(self, images: Any) -> Any:
-            return torch.cat(network.compute(images, chosen), dim=1)
+            return torch.cat(network.compute(images, outputs), dim=1)
 
     side = network.card.size or 0
 
@@ -208,9 +205,8 @@ def _converted(network: TorchNetwork, chosen: tuple[str, ...]) -> Callable[[], A
         import openvino
 
         with hushed_start(), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter(
-                "ignore"
-            )  # about code that tracing does not follow; tests compare the results
+            # they are about code that tracing does not follow; tests compare the results
+            warnings.simplefilter("ignore")
             return openvino.convert_model(
                 Vectors().train(False), example_input=torch.zeros(2, 3, side, side)
             )

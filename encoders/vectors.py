@@ -32,10 +32,25 @@ class EncoderRequest:
     kept: KeptNetwork = KeptNetwork("")
 
 
-def identity(card: EncoderCard, **what: Any) -> str:
+def identity(card: EncoderCard, **decisive: Any) -> str:
     """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
     treatment = {name: getattr(card, name) for name in TREATMENT}
-    return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({**treatment, **decisive}, sort_keys=True).encode()
+    ).hexdigest()
+
+
+def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
+    """Refuse an array that is not uint8 of shape (n, height, width, 3).
+
+    Raises
+    ------
+    ImageError
+    """
+    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
+        raise ImageError(
+            f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
+        )
 
 
 def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
@@ -53,7 +68,8 @@ def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.
     if card.size is not None and side != card.size:
         middle = slice(card.margin, card.margin + card.size)
         crops = crops[:, middle, middle]
-    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+    mean = np.array(card.mean, np.float32)
+    std = np.array(card.std, np.float32)
     return (crops.astype(np.float32) / np.float32(255) - mean) / std
 
 
@@ -63,22 +79,12 @@ class VectorEncoder:
 
     Attributes
     ----------
-    name : str
-        Name for feature files.
+    name, parts, default_layers, dim, card, backend, engine
+        As those of `bchisto.encoders.Encoder`.
     layers : tuple of str
         Outputs that are concatenated to the vector, in this order.
-    parts : tuple of int
-        Number of features of each of them.
-    default_layers : bool
-        Whether `layers` are the encoder's default.
-    dim : int
-        Length of a vector.
-    card : EncoderCard
     runner : str
-        ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
-        package.
-    backend, engine : str
-        Library that runs it, and the value of ``engine``.
+        ``hub``, ``onnx``, ``timm``, or ``package`` for one of another package.
     weights : str
         ``imagenet``, ``published``, ``random`` or ``file``.
     weights_sha256 : str
@@ -125,12 +131,9 @@ class VectorEncoder:
         WeightsError
             The network returns an array of an unexpected shape.
         """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(
-                f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}"
-            )
+        refuse_other_than_crops(crops)
         vectors = np.asarray(self.run(prepared(crops, self.card)), dtype=np.float32)
-        shape = len(crops), self.dim
+        shape = (len(crops), self.dim)
         if vectors.shape != shape:
             raise WeightsError(
                 f"{self.name}: gives an array of shape {vectors.shape} for {len(crops)} crops, and not {shape}; its "
@@ -142,13 +145,13 @@ class VectorEncoder:
 def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
     """Return an encoder from its fields as JSON, but for those that follow from others."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
-    known = {
+    fields = {
         **facts,
         "layers": tuple(facts["layers"]),
         "parts": tuple(facts["parts"]),
         "card": card,
     }
-    return VectorEncoder(**known, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
+    return VectorEncoder(**fields, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
 
 
 @dataclass(frozen=True)
@@ -186,20 +189,20 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         The package refuses its weights.
     """
     default = tuple(spec.outputs)[:1]
-    chosen = chosen_outputs(
-        request.choice.layers, default=default, known=spec.outputs, of=spec.name
+    layers = chosen_outputs(
+        request.choice.layers, default=default, offered=spec.outputs, encoder=spec.name
     )
-    parts = tuple(spec.outputs[name] for name in chosen)
+    parts = tuple(spec.outputs[name] for name in layers)
     try:
-        run, sha256 = spec.build(chosen, request.weights)
+        run, sha256 = spec.build(layers, request.weights)
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name,
-        layers=chosen,
+        layers=layers,
         parts=parts,
         dim=sum(parts),
-        default_layers=chosen == default,
+        default_layers=layers == default,
         card=spec.card,
         runner="package",
         backend=spec.name,
@@ -212,7 +215,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 
 
 def chosen_outputs(
-    wanted: tuple[str, ...], *, default: tuple[str, ...], known: Collection[str], of: str
+    layers: tuple[str, ...], *, default: tuple[str, ...], offered: Collection[str], encoder: str
 ) -> tuple[str, ...]:
     """Return the chosen outputs, or the default ones.
 
@@ -221,9 +224,8 @@ def chosen_outputs(
     InputError
         There is no such output.
     """
-    for name in wanted:
-        if name not in known:
-            raise InputError(
-                "{encoders} {}: no output {}; it has {}", of, name, ", ".join([*known][:8])
-            )
-    return wanted or default
+    for name in layers:
+        if name not in offered:
+            some = ", ".join([*offered][:8])
+            raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, some)
+    return layers or default

@@ -51,8 +51,10 @@ class Filled(NamedTuple):
         """Reason why the network does not have all its weights, in a few words."""
         if self.error is not None:
             return first_line(self.error)
-        more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
-        return f"it lacks {self.missing[0]}{more}"
+        reason = f"it lacks {self.missing[0]}"
+        if len(self.missing) > 1:
+            reason += f" and {len(self.missing) - 1} more"
+        return reason
 
 
 def fill_weights(
@@ -75,13 +77,11 @@ def fill_weights(
     Filled
         If it is not whole, the variables of `model` must not be used.
     """
-    preserved = [
-        (variable, np.array(as_float32(variable)))
-        for name, variable in _named(model)
-        if name in keep
-    ]
+    preserved = []
     for name, variable in _named(model):
-        if name not in keep and "float" in str(variable.dtype):
+        if name in keep:
+            preserved.append((variable, np.array(as_float32(variable))))
+        elif "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
     error = None
     try:
@@ -131,9 +131,11 @@ def keras_trouble(path: Path) -> str | None:
 def content_key(path: Path | None) -> str:
     """Return the SHA-256 of a weights file; empty if it cannot be read, which loading then reports."""
     try:
-        return content_sha256(path) if path is not None and path.is_file() else ""
+        if path is not None and path.is_file():
+            return content_sha256(path)
     except (ImageError, OSError):
-        return ""
+        pass
+    return ""
 
 
 def weights_sha256(model: Any) -> str:
@@ -161,14 +163,20 @@ def randomize(model: Any, *, seed: int) -> None:
         elif len(shape) < 2:
             value = np.zeros(shape, np.float32)
         else:
-            words = np.frombuffer(
-                hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4"
-            ).tolist()
-            rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
-            depthwise = "depthwise" in name or "depthwise" in layer
-            fan_in = np.prod(shape[:2]) if depthwise else np.prod(shape[:-1])
-            value = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2.0 / fan_in))
+            value = _he_normal(layer, name, shape, seed=seed)
         variable.assign(value)
+
+
+def _he_normal(
+    layer: str, name: str, shape: tuple[int, ...], *, seed: int
+) -> npt.NDArray[np.float32]:
+    words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
+    inputs = shape[:-1]
+    if "depthwise" in name or "depthwise" in layer:
+        inputs = shape[:2]
+    deviation = np.float32(np.sqrt(2.0 / np.prod(inputs)))
+    return rng.standard_normal(shape, dtype=np.float32) * deviation
 
 
 def load_imagenet(spec: EncoderSpec) -> Any:
@@ -179,9 +187,8 @@ def load_imagenet(spec: EncoderSpec) -> Any:
     WeightsError
         The weights are not cached and cannot be downloaded. The message names the file, its address and its folder.
     """
-    if (
-        path := published_file(spec.name)
-    ) is not None and not path.is_file():  # Keras would read a device for ever
+    path = published_file(spec.name)
+    if path is not None and not path.is_file():  # Keras would read a device for ever
         raise WeightsError(
             f"{path}: not a file, but weights of this name are fetched there; remove it"
         )
@@ -194,57 +201,60 @@ def load_imagenet(spec: EncoderSpec) -> Any:
     except Exception as error:
         # Keras raises a bare Exception for a failed download and a ValueError for a damaged file.
         match = re.search(r"URL fetch failure on (\S+?):? (?:None|\d+|\S+) -- (.*)", str(error))
-        if match is None and not isinstance(error, (OSError, ValueError)):
+        if match is not None:
+            raise _not_fetched(spec.name, url=match[1], reason=match[2]) from error
+        if not isinstance(error, (OSError, ValueError)):
             raise
-        if match is None:
-            raise WeightsError(
-                "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
-                "or give {weights:{}=PATH}",
-                spec.name,
-                first_line(error),
-                weights_folder() or "the folder of KERAS_HOME",
-                spec.name,
-            ) from error
-        url, file = match[1], match[1].rsplit("/")[-1]
-        folder = (
-            weights_folder()
-            or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
-        )
         raise WeightsError(
-            "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
-            "or give {weights:{}=PATH} (or {weights:random} for a trial)",
+            "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
+            "or give {weights:{}=PATH}",
             spec.name,
-            match[2],
-            file,
-            url,
-            folder,
+            first_line(error),
+            weights_folder() or "the folder of KERAS_HOME",
             spec.name,
         ) from error
 
 
+def _not_fetched(name: str, *, url: str, reason: str) -> WeightsError:
+    folder = (
+        weights_folder() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+    )
+    return WeightsError(
+        "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
+        "or give {weights:{}=PATH} (or {weights:random} for a trial)",
+        name,
+        reason,
+        url.rsplit("/")[-1],
+        url,
+        folder,
+        name,
+    )
+
+
 def weights_folder() -> Path | None:
     """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
-    given = os.environ.get("KERAS_HOME")
-    home = Path(os.path.expanduser(given or "~/.keras"))  # noqa: PTH111 - as Keras
+    keras_home = os.environ.get("KERAS_HOME")
+    home = Path(os.path.expanduser(keras_home or "~/.keras"))  # noqa: PTH111 - as Keras
     nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
-    written = (nearest, nearest if given else home.parent)  # Keras makes folders that are not there
-    return (
-        home / "models"
-        if all(path.is_dir() and os.access(path, os.W_OK) for path in written)
-        else None
-    )
+    folders = [nearest]  # Keras makes those that are not there
+    if not keras_home:
+        folders.append(home.parent)
+    if not all(path.is_dir() and os.access(path, os.W_OK) for path in folders):
+        return None
+    return home / "models"
 
 
 def published_file(name: str) -> Path | None:
     """Return where the published weights are that Keras would load for one of its networks; None if nowhere yet."""
     folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
-    kind = re.compile(
-        rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5"
-    )  # of all its ways to write names
-    files = folder.iterdir() if folder.is_dir() else ()
-    return next(
-        (file for file in files if kind.fullmatch(re.sub(r"[\W_]", "", file.name.casefold()))), None
-    )
+    if not folder.is_dir():
+        return None
+    # all its ways to write names
+    names = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")
+    for file in folder.iterdir():
+        if names.fullmatch(re.sub(r"[\W_]", "", file.name.casefold())):
+            return file
+    return None
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> str:
@@ -281,20 +291,19 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
             "{}: not Keras weights, a .weights.h5 or published .h5 file; give one, or {weights:imagenet}",
             path,
         )
-    if (trouble := keras_trouble(path)) is not None:
+    trouble = keras_trouble(path)
+    if trouble is not None:
         raise WeightsError(
             "{}: {}, so no Keras weights could be read; check {weights}", path, trouble
         )
     with unchanged([path]) as sha256:
-        first = _try(base, path, needed=part)
-        if (
-            first.whole
-            or _try(part, path, needed=part).whole
-            or _load_with_top(path, spec=spec, part=part)
-        ):
+        filled = _try(base, path, needed=part)
+        if filled.whole:
+            return sha256
+        if _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
             return sha256
     text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
-    raise WeightsError(text, path, spec.name, first.reason)
+    raise WeightsError(text, path, spec.name, filled.reason)
 
 
 def _try(model: Any, path: Path, *, needed: Any) -> Filled:
@@ -308,16 +317,19 @@ def _try(model: Any, path: Path, *, needed: Any) -> Filled:
 def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
     """Load a file that contains the classifier too, and copy the layers of `part`; return whether this worked."""
     try:
-        whole = spec.build(weights=None, include_top=True)
+        with_top = spec.build(weights=None, include_top=True)
     except TypeError:  # encoders of other packages may lack a classifier
         return False
-    filled = _try(whole, path, needed=whole)
+    filled = _try(with_top, path, needed=with_top)
     if filled.error is not None:
         return False
-    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(whole)}
+    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(with_top)}
     for layer, name, target in variables_of(part):
-        variable = None if (key := f"{layer}/{name}") in filled.missing else source.get(key)
-        if variable is None or tuple(variable.shape) != tuple(target.shape):
+        path_in_network = f"{layer}/{name}"
+        variable = source.get(path_in_network)
+        if variable is None or path_in_network in filled.missing:
+            return False
+        if tuple(variable.shape) != tuple(target.shape):
             return False
         target.assign(variable.value)
     return True

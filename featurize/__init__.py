@@ -5,18 +5,10 @@ float32 of shape (images x augmentations, d).
 """
 
 from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
-from .embedding_files import export_features, files_of, read_embeddings
-from .embeddings import (
-    IMPORTED,
-    KIND_FACTS,
-    UNKNOWN,
-    Embeddings,
-    facts_of,
-    row_sha256,
-    same_images,
-    settled_facts,
-)
-from .imported import import_features
+from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, settled_facts
+from .embeddings.files import export_features, files_of, read_embeddings
+from .embeddings.imported import import_features
+from .embeddings.table import Embeddings, row_sha256, same_images
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -21,7 +19,7 @@ from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
 from .crops import GRID
-from .embeddings import IMPORTED, settled_facts
+from .kinds import OTHER_KINDS
 from .settings import FeaturizeSettings, View
 
 TEXT = h5py.string_dtype("utf-8")
@@ -71,8 +69,6 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
 }
 """Limits of settings in a header, so that one image fits into memory."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def store_settings(
@@ -185,10 +181,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     ):  # an invalid card is ignored, but endless nesting is an error
         json.loads(origin.get("card", "{}"))
     try:
-        if settings.get("mode") == IMPORTED:
-            _check_imported(settings)
-        else:
-            settings_from({**settings, **origin})
+        _check_settings(settings, origin)
     except InputError as error:
         raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
     except KeyError as error:
@@ -203,6 +196,15 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     ):
         raise StoreError("its failures are not a list of images and messages")
     return settings, {**origin, "failures": failures}
+
+
+def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Refuse settings that do not fit, by the kind of feature file that they name."""
+    for kind in OTHER_KINDS:
+        if settings.get("mode") == kind.mode:
+            kind.check_settings(settings)
+            return
+    settings_from({**settings, **origin})
 
 
 def _attribute(file: Any, name: str) -> Any:
@@ -228,21 +230,3 @@ def _attribute(file: Any, name: str) -> Any:
     if len(set(values)) < len(values):
         raise StoreError(f"the attribute {name} names one twice")
     return value
-
-
-def _check_imported(settings: Mapping[str, Any]) -> None:
-    """Check the settings of a feature file that was made from embeddings."""
-    about = settings[IMPORTED]
-    if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
-        raise InputError("nothing is recorded about the embeddings")
-    for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
-        if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
-            raise InputError(f"the embeddings have no {name}")
-    for name in ("encoder", "weights_sha256"):
-        if not isinstance(settings[name], str):
-            raise InputError(f"{name} is not text")
-    if type(settings["dim"]) is not int:
-        raise InputError("dim is not a whole number")
-    if not _SHA256.fullmatch(str(settings["features_sha256"])):
-        raise InputError("features_sha256 is not a SHA-256")
-    settled_facts(Path(IMPORTED), about["facts"])

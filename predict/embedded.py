@@ -56,23 +56,21 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         The model file contains networks; a file is missing or surplus; the embeddings are of another kind than in
         training, or not all of the same images.
     """
-    bundle, read = load_bundle(path), [read_embeddings(file) for file in files]
+    bundle = load_bundle(path)
+    all_embeddings = [read_embeddings(file) for file in files]
     if not isinstance(bundle, Bundle):
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
-    names = (
-        list(bundle.stores)
-        if len(bundle.stores) == len(read) == 1
-        else [embeddings.name for embeddings in read]
-    )
+    names = [embeddings.name for embeddings in all_embeddings]
+    if len(bundle.stores) == len(all_embeddings) == 1:  # it cannot be mistaken, whatever its name
+        names = list(bundle.stores)
     if sorted(names) != sorted(bundle.stores):
         text = "{features}: {} needs embeddings of {}, one of that name for each, and got {}"
         raise InputError(text, path, ", ".join(bundle.stores), ", ".join(names))
-    named = dict(zip(names, read, strict=True))
+    by_name = dict(zip(names, all_embeddings, strict=True))
     for store in bundle.stores:
-        _check_kind(path, store, bundle, named[store])
-    ordered = dict(
-        zip(bundle.stores, same_images([named[store] for store in bundle.stores]), strict=True)
-    )
+        _check_kind(path, store, bundle, by_name[store])
+    aligned = same_images([by_name[store] for store in bundle.stores])
+    by_store = dict(zip(bundle.stores, aligned, strict=True))
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s recognises its training images by their pixels, and embeddings have none: training images among these "
@@ -80,7 +78,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
             path,
         )
         bundle = replace(bundle, training=None)
-    return bundle, ordered
+    return bundle, by_store
 
 
 def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) -> None:
@@ -88,30 +86,27 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
 
     If the models were trained on images, all facts are known, so the embeddings must state all of them.
     """
-    header, stated = (
-        bundle.stores[store],
-        {**embeddings.facts, "length": embeddings.features.shape[2]},
-    )
+    header = bundle.stores[store]
     with reading(
         path, f"the settings of its feature set {store} do not fit; the model file is corrupt"
     ):
         needed = settled_facts(path, facts_of(header))
     needed["length"] = getattr(bundle.models[store][0], "features", None)
+    stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):
         facts["rows"] = "means of tiles" if facts.get("pooled") else "whole images"
     for fact in (*KIND_FACTS, "length", "rows"):
-        wanted, given = needed.get(fact), stated.get(fact)
-        if wanted is None or given == wanted:
+        needed_value = needed.get(fact)
+        stated_value = stated.get(fact)
+        if needed_value is None or stated_value == needed_value:
             continue
-        if given is not None:
-            remedy = (
-                "; `bchisto features export` records whether rows are means of tiles"
-                if fact == "rows"
-                else ""
-            )
+        if stated_value is not None:
+            remedy = ""
+            if fact == "rows":
+                remedy = "; `bchisto features export` records whether rows are means of tiles"
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
-                f"{_short(given)}, that of training {_short(wanted)}{remedy}"
+                f"{_short(stated_value)}, that of training {_short(needed_value)}{remedy}"
             )
         if header.get("mode") != IMPORTED:
             raise InputError(
@@ -121,18 +116,20 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
                 fact,
                 store,
                 path,
-                _short(wanted),
+                _short(needed_value),
             )
         if fact == "encoder":
             _log.warning(
                 "%s does not record which network made it; that of training is %s",
                 embeddings.path,
-                wanted,
+                needed_value,
             )
 
 
 def _short(value: Any) -> str:
-    return str(value)[:12] if isinstance(value, str) and len(value) == 64 else str(value)
+    if isinstance(value, str) and len(value) == 64:  # a SHA-256
+        return value[:12]
+    return str(value)
 
 
 def predict_embedded(
@@ -152,18 +149,18 @@ def predict_embedded(
         The images, and the prediction of each image by its id.
     """
     records = next(iter(embeddings.values())).records()
-    trained = frozenset() if bundle.training is None else bundle.training.hashes
+    training_hashes = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
-        features = {
-            store: each.features[start : start + _AT_ONCE] for store, each in embeddings.items()
-        }
-        probabilities, compared = bundle.predict(features), bundle.compare(features)
-        for row, record in enumerate(records[start : start + _AT_ONCE]):
-            known = bool(trained) and any(
-                row_sha256(each[row]) in trained for each in features.values()
+        block = slice(start, start + _AT_ONCE)
+        features = {store: each.features[block] for store, each in embeddings.items()}
+        probabilities = bundle.predict(features)
+        compared = bundle.compare(features)
+        for row, record in enumerate(records[block]):
+            trained = bool(training_hashes) and any(
+                row_sha256(rows[row]) in training_hashes for rows in features.values()
             )
-            results[record.image_id] = Prediction(probabilities[row], known, compared[row])
+            results[record.image_id] = Prediction(probabilities[row], trained, compared[row])
     return with_classes(records, bundle.classes), results
 
 

@@ -41,19 +41,21 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         await session.finish()
 
     async def refused(request: Request, error: Exception) -> Response:
-        status, reason, headers = 422, "", None
+        status = 422
+        reason = ""
+        headers = None
         if isinstance(error, Refusal):
-            status, reason, headers = error.status_code, str(error.detail), error.headers
+            status = error.status_code
+            reason = str(error.detail)
+            headers = error.headers
         elif isinstance(error, RequestValidationError):
             values = (
                 f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors()
             )
             reason = f"not a value that the page takes: {', '.join(values)}"
         elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
-            status, reason = (
-                500,
-                f"unexpected {type(error).__name__}: {error}; this is a bug, please report it",
-            )
+            status = 500
+            reason = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
             logging.getLogger(__name__).error("%s", request.url.path, exc_info=error)
         if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": reason}, status, headers)
@@ -84,8 +86,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         """Return the number, name, classes and warnings of each model."""
         names = ("name", "classes", "banners")
         return [
-            {"number": n, **{name: model[name] for name in names}}
-            for n, model in enumerate(session.models)
+            {"number": number, **{name: model[name] for name in names}}
+            for number, model in enumerate(session.models)
         ]
 
     @app.get("/api/queue")

@@ -53,9 +53,8 @@ class Engine:
             except OSError:
                 line = b""
             except asyncio.CancelledError:
-                await self._died(
-                    "was removed"
-                )  # otherwise its answer would be read as that of the next task
+                # otherwise its answer would be read as that of the next task
+                await self._died("was removed")
                 raise
             if not line.endswith(b"\n"):
                 return await self._died(
@@ -85,7 +84,8 @@ class Engine:
 
     async def stop(self) -> None:
         """Kill the worker."""
-        process, self._process = self._process, None
+        process = self._process
+        self._process = None
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
@@ -119,9 +119,8 @@ async def load_models(
         raise InputError(
             "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
         )
-    for name, model in zip(
-        _distinct_names([PurePath(model["path"]) for model in models]), models, strict=True
-    ):
+    names = _distinct_names([PurePath(model["path"]) for model in models])
+    for model, name in zip(models, names, strict=True):
         model["name"] = name
     return models
 
@@ -147,9 +146,9 @@ def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
 
 def free_memory() -> float:
     """Return the bytes of memory that are free; infinity if the system does not say."""
-    facts = Path("/proc/meminfo")
-    lines = facts.read_text(encoding="ascii").splitlines() if facts.is_file() else []
-    return next(
-        (1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")),
-        float("inf"),
-    )
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    return float("inf")

@@ -112,8 +112,13 @@ class Item(ImageAnswer):
     def task(self) -> dict[str, Any]:
         """The image as a part of a task for the worker."""
         dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
-        own = {"name": self.name, "folder": str(dropped), "path": str(self.path), "mpp": self.given}
-        return {**own, "beside": self.beside}
+        return {
+            "name": self.name,
+            "folder": str(dropped),
+            "path": str(self.path),
+            "mpp": self.given,
+            "beside": self.beside,
+        }
 
 
 def readable(name: str) -> str:

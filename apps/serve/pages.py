@@ -47,7 +47,9 @@ class Pages:
     def __init__(
         self, models: Sequence[dict[str, Any]], *, csrf: str, slides: Path | None = None
     ) -> None:
-        self._models, self._csrf, self._slides = models, csrf, slides
+        self._models = models
+        self._csrf = csrf
+        self._slides = slides
         self._templates = page_templates(__package__)
         source = self._templates.loader.get_source(self._templates, "page.js")[0]
         self._static = {
@@ -73,7 +75,9 @@ class Pages:
         @app.get("/image", include_in_schema=False)
         async def image(number: int, map: bool = False, target: str = "") -> Response:
             item = session.item(number)
-            drawn = (await session.show(item, "map", target))[1] if map else None
+            drawn = None
+            if map:
+                _, drawn = await session.show(item, "map", target)
             done = session.done(item.model)
             place = done.index(item) if item in done else 0
             return self._page(
@@ -126,7 +130,9 @@ class Pages:
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
-        items, done, seconds = session.items(model), session.done(model), session.seconds()
+        items = session.items(model)
+        done = session.done(model)
+        seconds = session.seconds()
         by_class = Counter(item.predicted for item in done)
         uncertain = Counter(item.predicted for item in done if item.uncertain)
         return {
@@ -150,9 +156,14 @@ class Pages:
 def _marks(item: Item) -> list[str]:
     """Return the marks of an image in the list."""
     further = item.further or {}
-    marks = ["uncertain"] if item.uncertain else []
-    marks += ["unlike the training images"] if further.get("outlier") == "yes" else []
-    return marks + (["seen in training"] if further.get("trained") == "yes" else [])
+    marks = []
+    if item.uncertain:
+        marks.append("uncertain")
+    if further.get("outlier") == "yes":
+        marks.append("unlike the training images")
+    if further.get("trained") == "yes":
+        marks.append("seen in training")
+    return marks
 
 
 def _columns(item: Item) -> list[tuple[str, str]]:

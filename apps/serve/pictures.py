@@ -16,8 +16,11 @@ from ..explain import colour_limits, explain_image, lay_over, where_highest, wri
 
 Picture = npt.NDArray[np.uint8]
 
-_SHOWN, _SMALL = 1024, 160
-"""Longest side of a picture, and of a thumbnail, in pixels."""
+_SHOWN = 1024
+"""Longest side of a picture, in pixels."""
+
+_SMALL = 160
+"""Longest side of a thumbnail, in pixels."""
 
 _STAINED = 2048
 """Longest side of a picture whose stains are normalised, which needs at least 24 bytes per pixel."""
@@ -55,12 +58,11 @@ def show_stains(model: Model, record: ImageRecord, path: Path) -> None:
 
 def own_stain(model: Model) -> str:
     """Return the stain normalisation method of a model; empty if it has none."""
-    settings = (
-        next(iter(model.settings.values()))
-        if isinstance(model, BoostedModel)
-        else model.bundle.settings
-    )
-    return settings.stain if settings.stain in CHECKED else ""
+    if isinstance(model, BoostedModel):
+        stain = next(iter(model.settings.values())).stain
+    else:
+        stain = model.bundle.settings.stain
+    return stain if stain in CHECKED else ""
 
 
 def draw_map(

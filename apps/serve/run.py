@@ -117,9 +117,12 @@ class ServeSettings(Settings):
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS, _KEPT = 3, 4
-"""Time in which open requests must end when the server stops, and how much longer than for a request's beginning a
-connection waits for its next one: programs pause, and a connection that is closed just then resets their request."""
+_END_SECONDS = 3
+"""Time in which open requests must end when the server stops."""
+
+_KEPT = 4
+"""How much longer than for a request's beginning a connection waits for its next one: programs pause, and a connection
+that is closed just then resets their request."""
 
 
 def serve(
@@ -156,10 +159,8 @@ def serve(
         The address is in use, or is not an address of this machine.
     """
     settings = settings or ServeSettings()
-    paths, options = (
-        converted(models, "models", tuple[Path, ...]),
-        converted(weights, "weights", tuple[str, ...]),
-    )
+    paths = converted(models, "models", tuple[Path, ...])
+    options = converted(weights, "weights", tuple[str, ...])
     if not all(map(find_spec, ("fastapi", "uvicorn"))):
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
     if settings.keep is not None:
@@ -167,9 +168,8 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
         ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
-    sessions: list[
-        Any
-    ] = []  # to be asked after an interrupt, which leaves no return value and is the normal end
+    # to be asked after an interrupt, which leaves no return value and is the normal end
+    sessions: list[Any] = []
     with (
         contextlib.suppress(KeyboardInterrupt),
         _listening(settings) as listener,
@@ -210,8 +210,10 @@ async def _serve(
     try:
         _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
         models = await load_models(engine, paths, options, folder)
-        sessions.append(session := Session(engine, models, folder, keep=settings.keep))
-        public, csrf = (settings.public_url or "").rstrip("/"), secrets.token_urlsafe(24)
+        session = Session(engine, models, folder, keep=settings.keep)
+        sessions.append(session)
+        public = (settings.public_url or "").rstrip("/")
+        csrf = secrets.token_urlsafe(24)
         app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public),
@@ -228,20 +230,17 @@ async def _serve(
             backlog=max(1, most_connections() // 3),  # asyncio accepts so many before it makes room
         )
         server = uvicorn.Server(config)
-        if (
-            signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-        ):  # a closed terminal; with nohup it is ignored
+        # a closed terminal ends the page too; with nohup it is ignored
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             asyncio.get_running_loop().add_signal_handler(
                 signal.SIGHUP, server.handle_exit, signal.SIGTERM, None
             )
-        answering = asyncio.create_task(
-            server.serve(sockets=[listener])
-        )  # a task, so that repeated interrupts end it
-        # a token of a file would stay in the history of the browser
-        ready(
-            (public or _address(listener, settings.host))
-            + ("/" if settings.token_file else f"/?token={token}")
-        )
+        # a task, so that repeated interrupts end it
+        answering = asyncio.create_task(server.serve(sockets=[listener]))
+        address = f"{public or _address(listener, settings.host)}/"
+        if settings.token_file is None:  # that of a file would stay in the history of the browser
+            address += f"?token={token}"
+        ready(address)
         await answering
     finally:
         await engine.stop()
@@ -250,5 +249,9 @@ async def _serve(
 def _address(listener: socket.socket, host: str) -> str:
     """Return the address of the page for a browser."""
     if host in ("0.0.0.0", "::"):  # nosec B104 - compared, not bound
-        host = socket.gethostname() if (name := socket.getfqdn()).startswith("localhost") else name
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        host = socket.getfqdn()
+        if host.startswith("localhost"):
+            host = socket.gethostname()
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{listener.getsockname()[1]}"

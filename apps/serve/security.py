@@ -72,30 +72,25 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, public_url: str) -> None:
-        self._app, self._token, self._csrf = app, token, csrf
+        self._app = app
+        self._token = token
+        self._csrf = csrf
         public = urlsplit(public_url)
-        address = public.netloc.casefold().removesuffix(
-            ":443" if public.scheme == "https" else ":80"
-        )
-        self._origin, self._root = (
-            f"{public.scheme}://{address}",
-            public.path,
-        )  # as browsers write them
+        default_port = ":443" if public.scheme == "https" else ":80"
+        address = public.netloc.casefold().removesuffix(default_port)
+        self._origin = f"{public.scheme}://{address}"  # as browsers write it
+        self._root = public.path  # as browsers write it
         self._prefix = unquote(public.path)  # as requests arrive
-        self._folder, self._ticket = f"/{secrets.token_urlsafe(12)}", secrets.token_urlsafe(32)
+        self._folder = f"/{secrets.token_urlsafe(12)}"
+        self._ticket = secrets.token_urlsafe(32)
         # checked since the host name of an attacker could point to this machine (DNS rebinding)
-        names = (
-            "127.0.0.1",
-            "localhost",
-            "::1",
-            host,
-            socket.gethostname(),
-            public.hostname or "localhost",
-        )
+        names = ["127.0.0.1", "localhost", "::1", host, socket.gethostname()]
+        if public.hostname:
+            names.append(public.hostname)
         self._any = host in ("0.0.0.0", "::")  # nosec B104 - compared, not bound
-        self._hosts = {
-            name.casefold() for name in (*names, *([socket.getfqdn()] if self._any else ()))
-        }
+        if self._any:
+            names.append(socket.getfqdn())
+        self._hosts = {name.casefold() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it to the app."""
@@ -126,21 +121,15 @@ class Guard:
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
             return None
         if _same(cookie_parser(headers.get("cookie", "")).get("bchisto", ""), self._ticket):
-            own = _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers)
-            if scope["method"] in ("GET", "HEAD") or own:
+            if scope["method"] in ("GET", "HEAD"):
+                return None
+            if _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers):
                 return None
             return PlainTextResponse(
                 "Not asked by the page itself; behind a proxy, give --public-url.\n", 403
             )
-        given = scope["query_string"]
-        if (
-            scope["method"] == "POST"
-            and headers.get("content-type") == "application/x-www-form-urlencoded"
-        ):
-            with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token
-                async with asyncio.timeout(1):
-                    given = (await receive()).get("body", b"")
-        if _same(parse_qs(given.decode("latin-1")).get("token", [""])[0], self._token):
+        form = await _form(scope, headers, receive)
+        if _same(parse_qs(form.decode("latin-1")).get("token", [""])[0], self._token):
             root = f"{self._root}{self._folder}/"
             answer = HTMLResponse(_ENTER.format(root))
             answer.set_cookie("bchisto", self._ticket, path=root, httponly=True, samesite="strict")
@@ -159,19 +148,30 @@ class Guard:
         return origin in (None, self._origin) or urlsplit(origin).netloc == headers.get("host")
 
 
-def _same(given: str, wanted: str) -> bool:
+async def _form(scope: Scope, headers: Headers, receive: Receive) -> bytes:
+    """Return what may hold a token: the body of a form that was sent, or else the query of the address."""
+    if (
+        scope["method"] == "POST"
+        and headers.get("content-type") == "application/x-www-form-urlencoded"
+    ):
+        with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token
+            async with asyncio.timeout(1):
+                message = await receive()
+                return bytes(message.get("body", b""))
+    return bytes(scope["query_string"])
+
+
+def _same(secret: str, expected: str) -> bool:
     """Compare two secrets in constant time."""
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(secret.encode(), expected.encode())
 
 
 def most_connections() -> int:
     """Return how many connections there may be, so that files can still be opened."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return (
-        min(limits.SERVED_CONNECTIONS, max(1, files // 4))
-        if files > 0
-        else limits.SERVED_CONNECTIONS
-    )
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files <= 0:  # there is no limit
+        return limits.SERVED_CONNECTIONS
+    return min(limits.SERVED_CONNECTIONS, max(1, files // 4))
 
 
 class Connection(H11Protocol):

@@ -25,9 +25,11 @@ _log = logging.getLogger(__name__)
 _MOST_FOLDERS = 50
 """Largest number of folders in an image's name, since folders are removed one inside the other."""
 
-_KEEP_SECONDS, _TIMES_ITS_COST = 60.0, 9
-"""Time after which what is kept is written although images wait; and the least such time as a multiple of the time that
-writing takes, so that this is a tenth at most."""
+_KEEP_SECONDS = 60.0
+"""Time after which what is kept is written although images wait."""
+
+_TIMES_ITS_COST = 9
+"""The least such time as a multiple of the time that writing takes, so that this is a tenth at most."""
 
 
 class Session:
@@ -59,21 +61,25 @@ class Session:
         *,
         keep: Path | None = None,
     ) -> None:
-        self.engine, self.models, self.version, self.folder = engine, models, 0, folder
-        self.is_kept, self._due = True, time.monotonic() + _KEEP_SECONDS
-        self._keep, self._removed = (
-            list[Path](),
-            set[Path](),
-        )  # folders of what is kept; images to be removed there
-        if keep is not None:
-            self._keep = (
-                [keep]
-                if len(models) == 1
-                else [keep / f"model-{n + 1}" for n in range(len(models))]
-            )
-        self._items, self._changed = dict[int, Item](), asyncio.Event()
-        self._next = self._held = self._written = self._pixels = 0
-        self._seconds = 0.0
+        self.engine = engine
+        self.models = models
+        self.folder = folder
+        self.version = 0
+        self.is_kept = True
+        self._keep: list[Path] = []  # folders of what is kept
+        if keep is not None and len(models) == 1:
+            self._keep = [keep]
+        elif keep is not None:
+            self._keep = [keep / f"model-{number + 1}" for number in range(len(models))]
+        self._removed: set[Path] = set()  # images to be removed there
+        self._due = time.monotonic() + _KEEP_SECONDS
+        self._written = 0  # the version that was kept
+        self._items: dict[int, Item] = {}
+        self._last_number = 0
+        self._changed = asyncio.Event()
+        self._held = 0  # bytes
+        self._pixels = 0  # of predicted images
+        self._seconds = 0.0  # that they took
 
     def items(self, model: int | None = None) -> list[Item]:
         """Return the images of a model, or all images, in the order in which they were added."""
@@ -107,7 +113,9 @@ class Session:
             for item in self._items.values()
             if item.state in ("waiting", "working")
         )
-        return round(self._seconds / self._pixels * pixels, 1) if self._pixels else None
+        if not self._pixels:
+            return None
+        return round(self._seconds / self._pixels * pixels, 1)
 
     async def add(self, name: str, content: AsyncIterator[bytes], **facts: Any) -> Item:
         """Receive an image, and add it to the queue. An image that is there already is not added again.
@@ -133,17 +141,20 @@ class Session:
             raise HTTPException(
                 507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first"
             )
-        self._next = number = self._next + 1
+        self._last_number += 1
+        number = self._last_number
         item = Item(number, name, folder=self.folder / str(number), mpp=facts.get("given"), **facts)
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item)
-            if (twin := self._twin(item)) is not None:
+            twin = self._twin(item)
+            if twin is not None:
                 self._discard(item)
                 return twin
             self._items[item.number] = item
             if self._keep:
-                self._removed.discard(target := self._kept(item))
+                target = self._kept(item)
+                self._removed.discard(target)
                 ensure_folder(target.parent)
                 await asyncio.to_thread(shutil.copyfile, item.path, target)
         except BaseException as error:
@@ -163,13 +174,20 @@ class Session:
 
     def _twin(self, item: Item) -> Item | None:
         """Return the same image, if it was added before; refuse another one of its name."""
-        twin = next((other for other in self.items(item.model) if other.name == item.name), None)
-        if twin is not None and twin.state == "failed":
+        twins = [other for other in self.items(item.model) if other.name == item.name]
+        if not twins:
+            return None
+        twin = twins[0]
+        if twin.state == "failed":
             self.remove(twin.number)
-        elif twin is not None and (twin.sha256, twin.given) != (item.sha256, item.given):
-            why = "another image, or the same with other micrometres, has this name; drop folders, whose names are kept"
-            raise HTTPException(409, f"{item.name}: {why}, or remove the other image first")
-        return twin if twin is not None and twin.number in self._items else None
+            return None
+        if (twin.sha256, twin.given) != (item.sha256, item.given):
+            raise HTTPException(
+                409,
+                f"{item.name}: another image, or the same with other micrometres, has this name; drop folders, whose "
+                "names are kept, or remove the other image first",
+            )
+        return twin
 
     async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
         """Write an upload to a file; refuse it if it is too slow or too large."""
@@ -180,9 +198,10 @@ class Session:
         item.path.parent.mkdir(parents=True)
         digest = hashlib.sha256()
         with item.path.open("xb") as handle:
-            while (
-                chunk := await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
-            ) is not None:
+            while True:
+                chunk = await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
+                if chunk is None:
+                    break
                 item.size += len(chunk)
                 self._held += len(chunk)
                 if item.size > limits.SERVED_BYTES:
@@ -215,7 +234,8 @@ class Session:
             work.cancel()
         self._discard(item)
         if self._keep:
-            self._removed.add(kept := self._kept(item))
+            kept = self._kept(item)
+            self._removed.add(kept)
             self._remove_kept(kept)
         self._change()
 
@@ -233,7 +253,8 @@ class Session:
             raise HTTPException(409, f"{item.name}: is not predicted")
         if label and label not in self.models[item.model]["classes"]:
             raise HTTPException(404, f"{label}: is not a class of this model")
-        item.reviewed, item.label = label is not None, label or ""
+        item.reviewed = label is not None
+        item.label = label or ""
         self._change()
         return item
 
@@ -242,35 +263,42 @@ class Session:
         while True:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
-            item = next(
-                (item for item in waiting if not item.width), waiting[0] if waiting else None
-            )
-            begun = time.monotonic()
-            if self._keep and begun > self._due:
-                item = None
-            try:
-                await (self.keep() if item is None else self._advance(item))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the queue goes on
-                _log.exception("%s", "tables" if item is None else item.name)
-                if item is not None:
-                    item.state, item.error = "failed", f"unexpected {type(error).__name__}: {error}"
-            if item is None:
-                self._due = (now := time.monotonic()) + max(
-                    _KEEP_SECONDS, _TIMES_ITS_COST * (now - begun)
-                )
+            is_due = bool(self._keep) and time.monotonic() > self._due
+            if waiting and not is_due:
+                # all are read before one is predicted
+                await self._try(min(waiting, key=lambda item: bool(item.width)))
+            else:
+                await self._try_to_keep()
             if not waiting:
                 await self._changed.wait()
 
+    async def _try(self, item: Item) -> None:
+        """Read or predict an image; whatever goes wrong, the queue goes on."""
+        try:
+            await self._advance(item)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("%s", item.name)
+            item.state = "failed"
+            item.error = f"unexpected {type(error).__name__}: {error}"
+
+    async def _try_to_keep(self) -> None:
+        """Write what is kept, and settle when this is due again; whatever goes wrong, the queue goes on."""
+        begun = time.monotonic()
+        try:
+            await self.keep()
+        except Exception:  # noqa: BLE001
+            _log.exception("tables")
+        now = time.monotonic()
+        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
+
     async def _advance(self, item: Item) -> None:
         """Read an image, or predict one that was read."""
+        task = {"do": "read", "thumbnail": str(item.folder / "small.jpg")}
         if item.width:
             item.state = "working"
+            task["do"] = "predict"
         self.version += 1
         begun = time.monotonic()
-        task = {
-            "do": "predict" if item.width else "read",
-            "thumbnail": str(item.folder / "small.jpg"),
-        }
         answer = await self._ask(item, task)
         answer.pop("exit_code", None)
         for name, value in answer.items():
@@ -281,17 +309,23 @@ class Session:
             item.state = "done"
             self._seconds += time.monotonic() - begun
             self._pixels += item.width * item.height
-        elif (need := item.width * item.height * limits.SERVED_PIXEL_BYTES) > (
-            free := free_memory()
-        ):
+        else:
+            self._refuse_too_large(item)
+        self.version += 1
+
+    def _refuse_too_large(self, item: Item) -> None:
+        """Let an image fail that needs more memory than is free."""
+        need = item.width * item.height * limits.SERVED_PIXEL_BYTES
+        free = free_memory()
+        if need > free:
             item.state = "failed"
             item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
-        self.version += 1
 
     async def _ask(self, item: Item, task: Mapping[str, Any]) -> dict[str, Any]:
         """Let the worker do something for an image; an error if the image is removed meanwhile."""
-        whole = {**task, "model": self.models[item.model], "image": item.task}
-        item.work.add(work := asyncio.create_task(self.engine.ask(whole)))
+        of_item = {**task, "model": self.models[item.model], "image": item.task}
+        work = asyncio.create_task(self.engine.ask(of_item))
+        item.work.add(work)
         try:
             return await work
         except asyncio.CancelledError:
@@ -303,7 +337,8 @@ class Session:
 
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
-        if (version := self.version) == self._written:
+        version = self.version
+        if version == self._written:
             return
         answers = [
             await self.write(number, folder, prefix="images/")
@@ -315,19 +350,20 @@ class Session:
         for error in errors:
             _log.warning("%s", error)
         self.is_kept = not errors
-        self._written = (
-            -1 if errors else version
-        )  # only now, since the end of the page may interrupt this
+        # only now, since the end of the page may interrupt this
+        self._written = -1 if errors else version
 
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
         for number, folder in enumerate(self._keep):
-            if left := sum(item.state in ("waiting", "working") for item in self.items(number)):
+            counts = self.counts(number)
+            unpredicted = counts["waiting"] + counts["working"]
+            if unpredicted:
                 _log.warning(
                     "%s: %s not predicted; give them to predict",
                     folder / "images",
-                    counted(left, "image"),
+                    counted(unpredicted, "image"),
                 )
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
@@ -384,7 +420,7 @@ class Session:
             "html": html,
         }
         answer = await self.engine.ask(task)
-        again = "error" in answer and any(
-            item.number not in self._items for item in ended
-        )  # removed meanwhile
-        return await self.write(model, folder, prefix=prefix, html=html) if again else answer
+        removed_meanwhile = any(item.number not in self._items for item in ended)
+        if "error" in answer and removed_meanwhile:
+            return await self.write(model, folder, prefix=prefix, html=html)
+        return answer

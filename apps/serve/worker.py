@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -77,12 +77,10 @@ def _answer(task: Task) -> dict[str, Any]:
     with _noted(task) as notes:
         try:
             answer = _TASKS[task["do"]](task)
-        except (BchistoError, OSError) as error:
-            text, code = (
-                (message_of(error), error.exit_code)
-                if isinstance(error, BchistoError)
-                else os_error(error)
-            )
+        except BchistoError as error:
+            answer = {"error": _in_words(message_of(error), task), "exit_code": error.exit_code}
+        except OSError as error:
+            text, code = os_error(error)
             answer = {"error": _in_words(text, task), "exit_code": code}
         except Exception as error:
             if is_out_of_memory(error):
@@ -102,18 +100,21 @@ def _noted(task: Task) -> Iterator[list[str]]:
 
     class Gather(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            whole = isinstance(record.msg, Message)
-            notes.append(
-                printable(_in_words(record.msg, task) if whole else record.getMessage(), lines=True)
-            )
+            if isinstance(record.msg, Message):
+                text = _in_words(record.msg, task)
+            else:
+                text = record.getMessage()
+            notes.append(printable(text, lines=True))
 
-    handler, logger = Gather(logging.WARNING), logging.getLogger("bchisto")
+    handler = Gather(logging.WARNING)
+    logger = logging.getLogger("bchisto")
     logger.addHandler(handler)
-    before, logger.propagate = logger.propagate, False
+    propagated = logger.propagate
+    logger.propagate = False
     try:
         yield notes
     finally:
-        logger.propagate = before
+        logger.propagate = propagated
         logger.removeHandler(handler)
 
 
@@ -125,12 +126,11 @@ def _in_words(text: str, task: Task) -> str:
 
     def write(name: str, value: str) -> str:
         if task["do"] == "facts":
-            return f"{MARKS[0]}{name}{':' if value else ''}{value}{MARKS[1]}"
-        return (
-            "the field Micrometres per pixel"
-            if name == "mpp"
-            else f"--{name.replace('_', '-')} {value}".rstrip()
-        )
+            colon = ":" if value else ""
+            return f"{MARKS[0]}{name}{colon}{value}{MARKS[1]}"
+        if name == "mpp":
+            return "the field Micrometres per pixel"
+        return f"--{name.replace('_', '-')} {value}".rstrip()
 
     return written(text, write)
 
@@ -141,7 +141,10 @@ def _named(value: Any, task: Task) -> Any:
         return [_named(item, task) for item in value]
     if not isinstance(value, str):
         return value
-    for image in [task["image"]] if "image" in task else task.get("images", ()):
+    images = task.get("images", ())
+    if "image" in task:
+        images = [task["image"]]
+    for image in images:
         value = value.replace(image["path"], image["name"])
     return value.replace(task["model"]["copy"], task["model"]["path"])
 
@@ -160,31 +163,46 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
         image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"]
     )
     if record.mpp is None:
-        above = record.path.parents[1]
-        with suppress(OSError, ValueError):  # names that no folder can have
-            for name in image["beside"]:  # BACH is known by its folders
-                (above / Path(name).name).mkdir(exist_ok=True)
-        for root in (Path(image["folder"]), *([above] if image["beside"] else [])):
-            with suppress(
-                BchistoError
-            ):  # as `predict` knows them from the names of a published data set
-                (published,) = ImageSelection(root, **model.bundle.reading).table().records
-                record = replace(record, mpp=record.mpp or published.mpp)
+        record = _with_published_mpp(record, image, model)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
     with advised():
         (usable,), _ = check_sizes([record], model=model, skip_errors=False)
     return usable, record.mpp
 
 
+def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> ImageRecord:
+    """Return a record with the micrometres of a published data set, which `predict` knows by names of files."""
+    roots = [Path(image["folder"])]
+    if image["beside"]:  # BACH is known by its folders
+        above = record.path.parents[1]
+        with suppress(OSError, ValueError):  # names that no folder can have
+            for name in image["beside"]:
+                (above / Path(name).name).mkdir(exist_ok=True)
+        roots.append(above)
+    for root in roots:
+        with suppress(BchistoError):
+            (published,) = ImageSelection(root, **model.bundle.reading).table().records
+            record = replace(record, mpp=record.mpp or published.mpp)
+    return record
+
+
 def _facts(task: Task) -> dict[str, Any]:
     """Copy and load a model, and return facts on it for the page."""
-    path, copy = find_bundle(Path(task["model"]["path"])), Path(task["model"]["copy"])
-    given = task["model"]["weights"] if bundle_stores(path) else []  # a CNN holds its own
-    weights = [*given, *(f"{encoder}={file}" for encoder, file in recorded_weights(path, given))]
+    path = find_bundle(Path(task["model"]["path"]))
+    copy = Path(task["model"]["copy"])
+    weights_options = []
+    if bundle_stores(path):  # a CNN holds its own
+        weights_options = task["model"]["weights"]
+    weights = [
+        *weights_options,
+        *(f"{encoder}={file}" for encoder, file in recorded_weights(path, weights_options)),
+    ]
     shutil.copyfile(path, copy)
     file, model = _model({"model": {"copy": str(copy), "weights": weights}})
-    bundle, beside = model.bundle, path.parent / "metrics.json"
+    bundle = model.bundle
     point = _point(file)
+    metrics_file = path.parent / "metrics.json"
+    metrics = read_json(metrics_file) if metrics_file.is_file() else None
     return {
         "path": str(path),
         "weights": weights,
@@ -193,9 +211,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
-        "known": measured(
-            path.parent.name or path.stem, read_json(beside) if beside.is_file() else None
-        ),
+        "known": measured(path.parent.name or path.stem, metrics),
         "stain": own_stain(model),
         "point": "" if point is None else str(point),
     }
@@ -203,9 +219,9 @@ def _facts(task: Task) -> dict[str, Any]:
 
 def _read(task: Task) -> dict[str, Any]:
     """Read an image, and write its thumbnail."""
-    record, known = _record(task["image"], _model(task)[1])
+    record, mpp = _record(task["image"], _model(task)[1])
     height, width = write_thumbnail(record, Path(task["thumbnail"]))
-    return {"height": height, "width": width, "mpp": known}
+    return {"height": height, "width": width, "mpp": mpp}
 
 
 def _predict(task: Task) -> dict[str, Any]:
@@ -218,10 +234,8 @@ def _predict(task: Task) -> dict[str, Any]:
         ]
     if isinstance(result, str):
         return {"error": _in_words(result, task)}
-    model_path = Path(task["model"]["path"])
-    predicted = Predicted(
-        [record], {record.image_id: result}, model.bundle, model_path, file.sha256
-    )
+    path = Path(task["model"]["path"])
+    predicted = Predicted([record], {record.image_id: result}, model.bundle, path, file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     (row,) = sheet_rows(shown, predicted)
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
@@ -245,12 +259,10 @@ def _point(file: ModelFile) -> Any:
 
 
 def _result(image: Mapping[str, Any]) -> Prediction | str:
-    kept = image["kept"]
-    return (
-        str(image["error"])
-        if kept is None
-        else Prediction(np.array(kept[0]), kept[1], np.array(kept[2]))
-    )
+    if image["kept"] is None:
+        return str(image["error"])
+    probabilities, trained, compared = image["kept"]
+    return Prediction(np.array(probabilities), trained, np.array(compared))
 
 
 def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
@@ -261,10 +273,11 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
             with suppress(OSError):  # a file and a folder of one name have no patient
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(image["path"])
-        dropped = {
-            name.rpartition("/")[0].partition("/")[0] for name in images
-        }  # empty for a file by itself
-        root = Path(folder, *dropped) if len(dropped) == 1 else Path(folder)
+        # the folder that was dropped on the page, empty for a file by itself, is the folder of the images
+        dropped = {name.rpartition("/")[0].partition("/")[0] for name in images}
+        root = Path(folder)
+        if len(dropped) == 1:
+            root = Path(folder, *dropped)
         records = ImageSelection(root, **model.bundle.reading).table().records
         return {record.path.relative_to(folder).as_posix(): record.group for record in records}
     return {}
@@ -272,56 +285,60 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
 
 def _write(task: Task) -> dict[str, Any]:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
-    (file, model), folder = _model(task), Path(task["folder"])
+    file, model = _model(task)
+    folder = Path(task["folder"])
     images = {image["name"]: image for image in task["images"]}
     if task["html"] and not images:
         for name in TABLES:
             remove_output(folder / name)
         return {}
-    groups = _groups(images, model)
-    records = in_order(
-        ImageRecord(name, Path(image["path"]), label=image["label"] or None, group=groups.get(name))
-        for name, image in images.items()
-    )
+    records = _records(images, model)
     results = {record.image_id: _result(images[record.image_id]) for record in records}
     predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    used = [images[record.image_id] for record in shown.table.records]
-    own = [
-        (
-            "mpp",
-            ["" if image["known_mpp"] is None else f"{image['known_mpp']:.6g}" for image in used],
-        ),
-        ("warnings", ["; ".join(image["notes"]) for image in used]),
-        ("reviewed", ["yes" if image["reviewed"] else "" for image in used]),
-    ]
-    table = replace(
-        shown.table,
-        further=[*shown.table.further, *own, ("path", [image["listed"] for image in used])],
-    )
+    listed = [images[record.image_id] for record in shown.table.records]
+    page_columns = _page_columns(listed)
+    paths = ("path", [image["listed"] for image in listed])
+    table = replace(shown.table, further=[*shown.table.further, *page_columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
-    filled = [column for column in own if any(column[1])]
-    report = replace(shown, table=replace(shown.table, further=[*shown.table.further, *filled]))
     if task["html"]:
+        filled = [column for column in page_columns if any(column[1])]
+        table = replace(shown.table, further=[*shown.table.further, *filled])
+        report = replace(shown, table=table)
         write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
     return {}
+
+
+def _records(images: Mapping[str, Task], model: Model) -> list[ImageRecord]:
+    """Return the images as `predict` would list them, with the classes that a person gave."""
+    groups = _groups(images, model)
+    return in_order(
+        ImageRecord(name, Path(image["path"]), label=image["label"] or None, group=groups.get(name))
+        for name, image in images.items()
+    )
+
+
+def _page_columns(images: Sequence[Task]) -> list[tuple[str, list[str]]]:
+    """Return the columns of the table that only the page has."""
+    spacings = [image["known_mpp"] for image in images]
+    return [
+        ("mpp", ["" if mpp is None else f"{mpp:.6g}" for mpp in spacings]),
+        ("warnings", ["; ".join(image["notes"]) for image in images]),
+        ("reviewed", ["yes" if image["reviewed"] else "" for image in images]),
+    ]
 
 
 def _show(task: Task) -> dict[str, Any]:
     """Write a picture of an image, such as its heat map."""
     model = _model(task)[1]
     record, _ = _record(task["image"], model)
+    path = Path(task["out"])
     if task["do"] == "map":
-        return draw_map(
-            model,
-            record,
-            target=task["target"],
-            path=Path(task["out"]),
-            file=Path(task["model"]["path"]),
-        )
-    show = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}[task["do"]]
-    show(model, record, Path(task["out"]))
+        file = Path(task["model"]["path"])
+        return draw_map(model, record, target=task["target"], path=path, file=file)
+    shows = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}
+    shows[task["do"]](model, record, path)
     return {}
 
 

@@ -134,10 +134,8 @@ def test_the_folder_follows_the_usual_variables(tmp_path, monkeypatch):
 
 def test_a_key_is_of_all_that_decides_a_network():
     ways = [("keras", "a", "1"), ("keras", "a", "2"), ("keras", "b", "1"), ("torch", "a", "1")]
-    assert (
-        len({kept_key((library,), name=name, weights=weights) for library, name, weights in ways})
-        == 4
-    )
+    keys = {kept_key((library,), name=name, weights=weights) for library, name, weights in ways}
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize("name", ["convs", "efficientnetb0", "xception"])

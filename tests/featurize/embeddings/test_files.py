@@ -48,11 +48,9 @@ def test_what_is_written_is_read(tmp_path, augmentations, pooled):
     )
     export_features(tmp_path / "first.npz", tmp_path / "second.npz")
     found = read_embeddings(tmp_path / "second.npz")
-    assert (found.image_ids, found.labels, found.groups) == (
-        tuple(IDS),
-        ("a", "b", ""),
-        ("p", "", "q"),
-    )
+    assert found.image_ids == tuple(IDS)
+    assert found.labels == ("a", "b", "")
+    assert found.groups == ("p", "", "q")
     assert (found.facts, found.name, found.encoder) == (facts, "second", "uni")
     assert found.pooled == pooled.get("pooled", "")
     np.testing.assert_array_equal(found.features, values)
@@ -284,16 +282,12 @@ def test_an_import_is_a_store(tmp_path):
     for path, values in zip(made, (VALUES, VALUES[:, :2]), strict=True):
         with open_store(path) as store:
             np.testing.assert_array_equal(store.features()[:, 0], values)
-            assert (store.image_ids, store.labels, store.groups) == (
-                IDS,
-                ["a", "", "b"],
-                ["", "p", "q"],
-            )
-            assert (store.header["mode"], store.header["encoder"], store.header["classes"]) == (
-                "imported",
-                "unknown",
-                ["a", "b"],
-            )
+            assert store.image_ids == IDS
+            assert store.labels == ["a", "", "b"]
+            assert store.groups == ["", "p", "q"]
+            assert store.header["mode"] == "imported"
+            assert store.header["encoder"] == "unknown"
+            assert store.header["classes"] == ["a", "b"]
     known = json.loads((tmp_path / "features" / "dataset.json").read_text())
     assert known["columns"]["site"] == {"7": "s", "a b/é.png": "t"}
     before = [path.stat().st_mtime_ns for path in made]

@@ -1,0 +1,110 @@
+"""What is known about embeddings: which network made them, of what, and how; and which of it files may state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core import InputError, readable_name
+from ...core.formats import limits
+from ...core.models import fits
+
+UNKNOWN = "unknown"
+"""Name of an encoder or weights that a file does not name."""
+
+IMPORTED = "imported"
+"""Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
+
+
+def is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
+    """Return whether a value is text that tables and HDF5 can hold."""
+    return (
+        isinstance(value, str)
+        and len(value) <= longest
+        and "\0" not in value
+        and readable_name(value) == value
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31
+
+
+KIND_FACTS = {
+    "encoder": is_name,
+    "layers": [is_name],
+    "weights_sha256": is_name,
+    "scale": _is_number,
+    "unit": is_name,
+    "crop": _is_number,
+    "pool": _is_number,
+    "color_range": [_is_number],
+    "stain": is_name,
+    "mode": is_name,
+    "pad": is_name,
+}
+"""Facts, and their forms, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
+
+FACTS = {
+    **KIND_FACTS,
+    "weights": is_name,
+    "crops": _is_number,
+    "dataset": is_name,
+    "synthetic": bool,
+    "classes": [is_name],
+    "runner": is_name,
+    "card": lambda value: is_name(value, limits.CARD_LETTERS),
+    "network": is_name,
+    "pooled": is_name,
+}
+"""Facts, and their forms, that are kept with embeddings if known. The card names the licence of the weights."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts whose names are in `FACTS`, checked.
+
+    Raises
+    ------
+    InputError
+        A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
+    """
+    facts = {
+        name: stated[name] for name in FACTS if stated.get(name) not in (None, "", UNKNOWN, [])
+    }
+    for name, value in facts.items():
+        understood = fits(value, FACTS[name]) and len(str(value)) <= limits.CARD_LETTERS
+        if understood and name == "classes":
+            understood = len(set(value)) == len(value)
+        if not understood:
+            raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
+    return facts
+
+
+def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
+    if header.get("mode") == IMPORTED:
+        about = header[IMPORTED]
+        return {**about["facts"], "pooled": about["pooled"]}
+    return {name: header[name] for name in FACTS if name in header}
+
+
+def check_imported(settings: Mapping[str, Any]) -> None:
+    """Check the settings of a feature file that was made from embeddings."""
+    about = settings[IMPORTED]
+    if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
+        raise InputError("nothing is recorded about the embeddings")
+    for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
+        if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
+            raise InputError(f"the embeddings have no {name}")
+    for name in ("encoder", "weights_sha256"):
+        if not isinstance(settings[name], str):
+            raise InputError(f"{name} is not text")
+    if type(settings["dim"]) is not int:
+        raise InputError("dim is not a whole number")
+    if not _SHA256.fullmatch(str(settings["features_sha256"])):
+        raise InputError("features_sha256 is not a SHA-256")
+    settled_facts(Path(IMPORTED), about["facts"])
