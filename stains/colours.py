@@ -116,16 +116,16 @@ class HeAugmenter:
         """
         import cv2
 
-        mixing = augmentation_matrix(
-            hematoxylin=hematoxylin, eosin=eosin
-        ).T  # cv2.transform takes columns
+        # cv2.transform takes columns
+        mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(
             np.float32
         )
         augmented = np.empty(self._density.shape, np.uint8)
         for top in range(0, len(augmented), _ROWS):
             # one row more, as the last pixels of a call are computed by other instructions, which round otherwise
-            rows, kept = self._density[top : top + _ROWS + 1], augmented[top : top + _ROWS]
+            rows = self._density[top : top + _ROWS + 1]
+            kept = augmented[top : top + _ROWS]
             bright = self._buffer[: len(rows)]
             cv2.exp(cv2.transform(rows, affine, dst=bright), dst=bright)
             # Subtract 1 as published, and 0.5 because this cast rounds and the published code truncates. Very dark

@@ -78,12 +78,13 @@ class StainToolsNormalizer:
             Too little tissue. This is checked first, because StainTools crashes on blank images.
         """
         estimate = MacenkoNormalizer().estimate(image)
+        foreign = estimate.foreign
         given = image
-        if (foreign := estimate.foreign) is not None:
-            given, kept = image.copy(), image[~foreign]
-            given[foreign] = kept[
-                np.linspace(0, len(kept) - 1, np.count_nonzero(foreign)).astype(int)
-            ]
+        if foreign is not None:
+            tissue = image[~foreign]
+            spaced = np.linspace(0, len(tissue) - 1, np.count_nonzero(foreign)).astype(int)
+            given = image.copy()
+            given[foreign] = tissue[spaced]
         try:
             normalised = np.asarray(self._normalizer.transform(given), dtype=np.uint8)
         except Exception as error:
@@ -92,7 +93,9 @@ class StainToolsNormalizer:
             ) from error
         if foreign is not None:
             normalised = np.where(foreign[..., np.newaxis], image, normalised)
-        return normalised, estimate if self._method == "macenko" else None
+        if self._method != "macenko":
+            return normalised, None
+        return normalised, estimate
 
 
 def _spec(method: str, *, what: str, source: str) -> StainSpec:

@@ -17,13 +17,15 @@ from ..core import InputError, one_of
 from .colours import Image, check_rgb
 from .spec import StainSpec
 
-_CLIP, _TILES = 2.0, 8
+_CLIP = 2.0
+_TILES = 8
 """Clip limit of CLAHE and its number of tiles per side, as in OpenCV's tutorial."""
 
 _SIGMA_SHARE = 1 / 32
 """Standard deviation of the Gaussian as a share of the shorter side of the image."""
 
-_MIDDLE, _DEVIATION = 128.0, 42.0
+_MIDDLE = 128.0
+_DEVIATION = 42.0
 """Mean and standard deviation of a whitened image, grey levels: three deviations fill the range."""
 
 _LEAST_VARIANCE = 1.0
