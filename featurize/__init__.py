@@ -4,13 +4,14 @@ It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per enc
 float32 of shape (images x augmentations, d).
 """
 
-from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
+from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, settled_facts
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
 from .embeddings.table import Embeddings, row_sha256, same_images
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
+from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import (
     FAR,

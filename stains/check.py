@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..core import Message, few
 from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
-from .macenko import StainEstimate, stained_pixels
-from .methods import ROBUST
+from .macenko import ROBUST, stained_pixels
+from .spec import StainEstimate
 
 WHITE: Final = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that
@@ -55,7 +55,7 @@ RED_INK: Final = 0.1
 ALIKE: Final = 0.85
 """Ratio of components of a stain vector from which they are alike: those of black pens have 0.87 or more."""
 
-MOST_SPREAD: Final = 8
+MOST_DIFFERENCE: Final = 8
 """Largest difference of the channels of a grey picture in grey levels, as JPEG makes it."""
 
 GREY_PICTURE: Final = "it is a grey picture, without stain"
@@ -114,18 +114,21 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
     import cv2
 
     stained = stained_pixels(before)
-    foreign = foreign_pixels(before) if estimate is None else estimate.foreign
-    share = 0.0 if foreign is None else float(foreign.mean())
+    if estimate is None:
+        foreign = foreign_pixels(before)
+    else:
+        foreign = estimate.foreign
+    share = 0.0
     if foreign is not None:
+        share = float(foreign.mean())
         stained[foreign] = 0
     count = int(cv2.countNonZero(stained))
     white = cv2.inRange(check_rgb(after), (WHITE,) * 3, (255.0,) * 3)
     whitened = int(cv2.countNonZero(cv2.bitwise_and(white, stained))) / max(count, 1)
-    reasons = (
-        [f"{whitened:.0%} of the stained tissue turned white".replace("%", " %")]
-        if whitened > MOST_WHITENED
-        else []
-    )
+    reasons = []
+    if whitened > MOST_WHITENED:
+        percent = f"{whitened:.0%}".replace("%", " %")
+        reasons.append(f"{percent} of the stained tissue turned white")
     if estimate is None:
         return StainCheck(whitened, float("nan"), tuple(reasons), share)
     basis = min(1.0, estimate.tissue * stained.size / max(count, 1))
@@ -143,20 +146,25 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     angles = np.degrees(
         np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0))
     )
-    if (between := angles[0, 1]) < LEAST_ANGLE:
+    between = angles[0, 1]
+    if between < LEAST_ANGLE:
         reasons.append(f"its two stains are {between:.0f} degrees apart")
-    for name, stain, apart in zip(
-        ("haematoxylin", "eosin"), stains.T, (angles[0, 2], angles[1, 3]), strict=True
-    ):
+    named = (("haematoxylin", stains[:, 0], angles[0, 2]), ("eosin", stains[:, 1], angles[1, 3]))
+    for name, stain, apart in named:
         if apart > FARTHEST:
             reasons.append(f"its {name} is {apart:.0f} degrees off")
         elif stain.min() > ALIKE * stain.max():
             reasons.append(f"its {name} is grey, as black ink or borders are")
-        elif max(beyond_tissue(stain)[:2]) > BLUE_INK or (
-            stain[0] < RED_INK and stain[1:].min() > ALIKE * stain[1:].max()
-        ):
+        elif _is_ink(stain):
             reasons.append(f"its {name} has the colour of an ink")
     return reasons
+
+
+def _is_ink(stain: npt.NDArray[Any]) -> bool:
+    """Return whether a stain vector is that of a blue, green or red ink."""
+    _, green, blue = stain
+    red_ink = stain[0] < RED_INK and min(green, blue) > ALIKE * max(green, blue)
+    return bool(red_ink or max(beyond_tissue(stain)[:2]) > BLUE_INK)
 
 
 def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str, tuple[int, str]]:
@@ -174,21 +182,22 @@ def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str
     >>> doubt_causes([["its eosin is 54 degrees off"]], stain="macenko")
     {'another stain': (1, 'use `stain="none"`')}
     """
-    first = [
-        next(cause for part, cause, _ in _CAUSES if part in "; ".join(reasons))
-        for reasons in doubtful
-    ]
-    remedies = {cause: remedy for _, cause, remedy in _CAUSES} | (
-        {PALE: _OTHER} if stain == ROBUST else {}
-    )
-    return {cause: (count, remedies[cause]) for cause, count in Counter(first).most_common()}
+    causes = Counter(_first_cause("; ".join(reasons)) for reasons in doubtful)
+    remedies = {cause: remedy for _, cause, remedy in _CAUSES}
+    if stain == ROBUST.name:
+        remedies[PALE] = _OTHER
+    return {cause: (count, remedies[cause]) for cause, count in causes.most_common()}
+
+
+def _first_cause(reasons: str) -> str:
+    return next(cause for part, cause, _ in _CAUSES if part in reasons)
 
 
 def is_grey(image: Image) -> bool:
     """Return whether an image with stained pixels has no colour: its channels differ by at most 8 grey levels."""
     red, green, blue = np.moveaxis(image.astype(np.int16), 2, 0)
-    spread = max(np.abs(red - green).max(), np.abs(blue - green).max())
-    return bool(spread <= MOST_SPREAD and stained_pixels(image).any())
+    difference = max(np.abs(red - green).max(), np.abs(blue - green).max())
+    return bool(difference <= MOST_DIFFERENCE and stained_pixels(image).any())
 
 
 def stain_notes(
@@ -232,11 +241,12 @@ def stain_notes(
             f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}"
         )
     if doubtful:
-        other = (
-            f"; the stain method {ROBUST} estimates from all of the stained tissue, and none is for other stains"
-            if images is not None and stain != ROBUST
-            else ""
-        )
+        other = ""
+        if images is not None and stain != ROBUST.name:
+            other = (
+                f"; the stain method {ROBUST.name} estimates from all of the stained tissue, and none is for "
+                "other stains"
+            )
         notes.append(
             f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
             f"stains: {few(doubtful)}{other}"

@@ -22,15 +22,19 @@ patches of 2,564 exceed it."""
 _WEAK: Final = 0.5
 """Share of `_INK` from which a pixel near ink is ink too: edges of a stroke are half as dense as the stroke."""
 
-_PALER, _LARGER = 0.7, 10
+_PALER: Final = 0.7
+_LARGER: Final = 10
 """Share of `_INK` that is enough for an area this many times as large, as of translucent ink. So large areas of
 BreakHis reach 0.64 in one image and 0.57 in the others."""
 
-_LEAST, _LEAST_SHARE = 24, 2e-4
+_LEAST: Final = 24
+_LEAST_SHARE: Final = 2e-4
 """Smallest area of ink in pixels, and of any area as a share of the image, so that noise and specks of pigment stay
 tissue."""
 
-_LEAST_FLAT, _DARK, _PALE_SHARE = 150, 160, 2e-2
+_LEAST_FLAT: Final = 150
+_DARK: Final = 160
+_PALE_SHARE: Final = 2e-2
 """Smallest single-coloured area in pixels: a stroke in a JPEG is of one colour only inside blocks of 16 pixels. If no
 channel is darker than `_DARK`, it must fill a side or this share of the image. Equal JPEG blocks of BreakHis images at
 quality 75 have up to 112 pixels of dark tissue, and up to 1.8 % of the image of pale tissue."""
@@ -46,11 +50,14 @@ _APART: Final = 0.56
 though a mixture of stains could have it. Colours of tissue pass into one another: 101 of 104 BreakHis images have at
 most 0.4, the others specks of pigment and pale tissue."""
 
-_TOGETHER, _FEW_AREAS = 0.9, 6
+_TOGETHER: Final = 0.9
+_FEW_AREAS: Final = 6
 """This share of the pixels of such colours must lie in so few areas: in inks 0.93 or more do, also in JPEG, but nuclei
 of one colour are many."""
 
-_LEAST_APART, _LEAST_APART_SHARE, _MOST_APART_SHARE = 400, 1.2e-3, 0.25
+_LEAST_APART: Final = 400
+_LEAST_APART_SHARE: Final = 1.2e-3
+_MOST_APART_SHARE: Final = 0.25
 """Bounds of all these areas in pixels, and as shares of the image: pigment has less, glass and even tissue more."""
 
 _COLOURS: Final = 32
@@ -58,6 +65,9 @@ _COLOURS: Final = 32
 
 _JPEG_NOISE: Final = 24
 """Difference in grey levels of JPEG noise from the single colour beside it, at quality 75."""
+
+_ROWS: Final = 32
+"""Rows whose densities are computed at a time."""
 
 _EDGE: Final = 2
 """Width in pixels of the edge that antialiasing or a lens mixes with tissue."""
@@ -84,7 +94,7 @@ def beyond_tissue(density: npt.NDArray[Any]) -> npt.NDArray[Any]:
         Towards blue (and green), green, orange, red and grey. Both stains absorb green most, eosin more blue than red;
         brown chromogens and pigment are in none of these directions.
     """
-    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    red, green, blue = np.moveaxis(density, -1, 0)
     low = np.minimum(green, blue)
     directions = (
         red - 0.65 * (green + blue),
@@ -123,64 +133,114 @@ def foreign_pixels(image: Image) -> Mask | None:
     >>> foreign_pixels(tissue)[15].all()
     np.True_
     """
-    import cv2
-
     pixels = check_rgb(image).shape[0] * image.shape[1]
-    least, least_flat = (max(size, _LEAST_SHARE * pixels) for size in (_LEAST, _LEAST_FLAT))
+    least = max(_LEAST, _LEAST_SHARE * pixels)
+    least_flat = max(_LEAST_FLAT, _LEAST_SHARE * pixels)
     step = max(1, min(image.shape[:2]) // _SAMPLED)
     sample = np.ascontiguousarray(image[::step, ::step])
-    even = _even(sample, 1)
-    even &= _even(image, step)[: even.shape[0], : even.shape[1]]
-    scales = np.array([[[1 / ink]] for ink in _INK], np.float32)
-    strength = (beyond_tissue(optical_density(sample)) * scales).max(axis=0)
-    hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
     apart = _colours_apart(sample)
-    if not apart and all(
-        _components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints
-    ):
+    if not apart and not _may_have_areas(image, sample, step, least, least_flat):
         return None
-    strength = np.empty(image.shape[:2], np.float32)
-    for top in range(
-        0, len(image), 32
-    ):  # rows at a time, whose densities stay in the cache of a core
-        strength[top : top + 32] = (
-            beyond_tissue(optical_density(image[top : top + 32])) * scales
-        ).max(axis=0)
-    mask = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
-    if mask.any():  # then less is ink too, as letters beside a scale bar
-        ink = large_areas(strength >= _PALER, _LEAST)
-        mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
+    mask = _ink(image, least)
     if apart:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
         for colours in apart:
             mask |= _in_few_areas(colours[red, green, blue])
-    light, right_and_below = np.zeros_like(mask), np.array([[0, 1], [1, 1]], np.uint8)
+    dark, light = _single_coloured(image, least_flat)
+    mask = _dilated(mask | dark, _EDGE) | light
+    if not mask.any():
+        return None
+    return mask
+
+
+def _may_have_areas(
+    image: Image, sample: Image, step: int, least: float, least_flat: float
+) -> bool:
+    """Return whether an image may have ink or single-coloured areas, by a sample of one pixel in `step` x `step`.
+
+    Most images have none, and end here: the areas themselves are found at full resolution.
+    """
+    even = _even(sample, 1)
+    even &= _even(image, step)[: even.shape[0], : even.shape[1]]
+    strength = _strength(sample)
+    hints = (
+        (strength >= 1, least),
+        (strength >= _PALER, _LARGER * least),
+        (even, least_flat),
+    )
+    return any(_components(hint)[1].max() * step**2 >= smallest / 2 for hint, smallest in hints)
+
+
+def _strength(image: Image) -> npt.NDArray[np.float32]:
+    """Return how far each pixel is beyond tissue, as a share of `_INK`: 1 is ink; shape (height, width)."""
+    scales = np.array([[[1 / ink]] for ink in _INK], np.float32)
+    return np.asarray((beyond_tissue(optical_density(image)) * scales).max(axis=0))
+
+
+def _ink(image: Image, least: float) -> Mask:
+    """Return the areas of ink and black that have at least so many pixels."""
+    strength = np.empty(image.shape[:2], np.float32)
+    # rows at a time, whose densities stay in the cache of a core
+    for top in range(0, len(image), _ROWS):
+        strength[top : top + _ROWS] = _strength(image[top : top + _ROWS])
+    mask = large_areas(strength >= 1, least) | large_areas(strength >= _PALER, _LARGER * least)
+    if not mask.any():
+        return mask
+    # beside ink, less is ink too, as letters beside a scale bar
+    ink = large_areas(strength >= _PALER, _LEAST)
+    return _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
+
+
+def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
+    """Return the dark and the light areas of a single colour that have at least so many pixels."""
+    import cv2
+
+    dark = np.zeros(image.shape[:2], bool)
+    light = np.zeros(image.shape[:2], bool)
     labels, areas, boxes = _components(_even(image, 1))
-    blocks = np.pad((areas >= least_flat)[labels], ((0, 1), (0, 1)))
-    for label in np.flatnonzero(areas >= least_flat):
-        left, top, width, height = boxes[label]
-        colour = image[top, left + np.argmax(labels[top, left : left + width] == label)].astype(int)
-        sides = (height == labels.shape[0] and (left == 0 or left + width == labels.shape[1])) or (
-            width == labels.shape[1] and (top == 0 or top + height == labels.shape[0])
-        )
+    large = areas >= least
+    blocks = _padded(large[labels])
+    least_pale = _PALE_SHARE * image.shape[0] * image.shape[1]
+    for label in np.flatnonzero(large):
+        left, top, width, _ = boxes[label]
+        first = left + np.argmax(labels[top, left : left + width] == label)
+        colour = image[top, first].astype(int)
         pale = colour.min() > _DARK
-        if pale and not (
-            sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels)
-        ):
-            continue
-        flat = np.pad(labels == label, ((0, 1), (0, 1))).astype(np.uint8)
-        core = cv2.dilate(flat, right_and_below, anchor=(1, 1)) > 0
+        large_pale = colour.min() <= _GLASS and areas[label] >= least_pale
+        if pale and not large_pale and not _fills_side(boxes[label], labels.shape):
+            continue  # glass or pale tissue
+        core = _with_neighbours(labels == label)
         if pale:
             light |= core
             continue
-        alike = _dilated(core, _REACH) & (
-            cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
-        )
-        area = _touched(core, alike)
-        if np.count_nonzero(area & blocks) >= 2 * least_flat:  # a single block may be of tissue
-            mask |= area
-    mask = _dilated(mask, _EDGE) | light
-    return mask if mask.any() else None
+        alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
+        area = _touched(core, _dilated(core, _REACH) & alike)
+        # a single block of a JPEG may be of tissue
+        if np.count_nonzero(area & blocks) >= 2 * least:
+            dark |= area
+    return dark, light
+
+
+def _fills_side(box: npt.NDArray[np.int32], shape: tuple[int, ...]) -> bool:
+    """Return whether an area reaches along a whole side of an image of this height and width."""
+    left, top, width, height = box
+    down = height == shape[0] and (left == 0 or left + width == shape[1])
+    across = width == shape[1] and (top == 0 or top + height == shape[0])
+    return bool(down or across)
+
+
+def _padded(mask: Mask) -> Mask:
+    """Add the row and the column that `_even` leaves out."""
+    return np.pad(mask, ((0, 1), (0, 1)))
+
+
+def _with_neighbours(even: Mask) -> Mask:
+    """Return pixels that have the colour of those to the right and below, with these; shape of the image."""
+    import cv2
+
+    right_and_below = np.array([[0, 1], [1, 1]], np.uint8)
+    flat = _padded(even).astype(np.uint8)
+    return np.asarray(cv2.dilate(flat, right_and_below, anchor=(1, 1)) > 0)
 
 
 def beside(foreign: Mask) -> Mask:
@@ -189,7 +249,9 @@ def beside(foreign: Mask) -> Mask:
     If many others are near them, as in small images, only the foreign pixels are returned.
     """
     wide = _dilated(foreign, _REACH)
-    return wide if np.count_nonzero(~wide) >= _LEAST_KEPT * np.count_nonzero(~foreign) else foreign
+    if np.count_nonzero(~wide) < _LEAST_KEPT * np.count_nonzero(~foreign):
+        return foreign
+    return wide
 
 
 def _colours_apart(image: Image) -> list[Mask]:
@@ -218,27 +280,24 @@ def _colours_apart(image: Image) -> list[Mask]:
 def _in_few_areas(mask: Mask) -> Mask:
     """Return the areas of a mask that are large if its pixels lie in few areas, otherwise an empty mask."""
     labels, areas, _ = _components(mask)
-    total, largest = areas.sum(), np.sort(areas)[-_FEW_AREAS:]
-    fits = (
-        max(_LEAST_APART, _LEAST_APART_SHARE * mask.size) <= total <= _MOST_APART_SHARE * mask.size
-    )
-    return np.asarray(
-        (areas >= max(1, largest[0]))[labels] & (fits and largest.sum() >= _TOGETHER * total)
-    )
+    total = areas.sum()
+    largest = np.sort(areas)[-_FEW_AREAS:]
+    least = max(_LEAST_APART, _LEAST_APART_SHARE * mask.size)
+    fits = least <= total <= _MOST_APART_SHARE * mask.size
+    if not fits or largest.sum() < _TOGETHER * total:
+        return np.zeros_like(mask)
+    return np.asarray((areas >= max(1, largest[0]))[labels])
 
 
 def _even(image: Image, step: int) -> Mask:
     """Return which pixels, of one in `step` rows and columns, have the colour of those to the right and below."""
     import cv2
 
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[
-        ..., 0
-    ]  # one number is compared, not three
-    here, right, below = (
-        colours[:-1:step, :-1:step],
-        colours[:-1:step, 1::step],
-        colours[1::step, :-1:step],
-    )
+    # one number is compared, not three
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[..., 0]
+    here = colours[:-1:step, :-1:step]
+    right = colours[:-1:step, 1::step]
+    below = colours[1::step, :-1:step]
     return np.asarray((here == right) & (here == below))
 
 

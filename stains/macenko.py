@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from ..core import TissueError
 from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
-from .foreign import Mask, beside, foreign_pixels
+from .foreign import beside, foreign_pixels
+from .spec import StainEstimate, StainSpec
 
 Array = npt.NDArray[np.float64]
 
@@ -48,32 +50,6 @@ _SAMPLE = 64
 
 _MARGIN = 1.0
 """Percentage points by which the estimated tail is longer than needed. A tail that is too short only costs time."""
-
-
-@dataclass(frozen=True)
-class StainEstimate:
-    """The estimated stains of one image.
-
-    Attributes
-    ----------
-    stains : ndarray of float64, shape (3, 2)
-        Unit optical-density vectors as columns: haematoxylin, eosin.
-    maxima : ndarray of float64, shape (2,)
-        99th percentiles of their concentrations over all pixels except foreign ones.
-    tissue : float
-        Share of tissue pixels, 0 to 1.
-    residual : float
-        Root mean square of the optical density that the two stains do not explain, over the same pixels.
-    foreign : ndarray of bool, shape (height, width), or None
-        The pixels that are not tissue, see `bchisto.stains.foreign_pixels`. They are in none of the statistics, and
-        keep their colour. None if there are none.
-    """
-
-    stains: Array
-    maxima: Array
-    tissue: float
-    residual: float
-    foreign: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -138,16 +114,21 @@ class MacenkoNormalizer:
         import cv2
 
         od = optical_density(image, light=self.light)
-        foreign = None if self.published else foreign_pixels(image)
-        counted = None if foreign is None else ~beside(foreign)
-        tissue = self.tissue(image) if counted is None else self.tissue(image) & counted
+        foreign = None
+        if not self.published:
+            foreign = foreign_pixels(image)
+        tissue = self.tissue(image)
+        kept = od
+        if foreign is not None:
+            counted = ~beside(foreign)
+            tissue = tissue & counted
+            kept = od[np.newaxis, counted]
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        kept = od if counted is None else od[np.newaxis, counted]
         pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
@@ -186,11 +167,9 @@ class MacenkoNormalizer:
         recoloured = np.asarray(
             cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8
         )
-        return (
-            recoloured
-            if estimate.foreign is None
-            else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
-        )
+        if estimate.foreign is None:
+            return recoloured
+        return np.where(estimate.foreign[..., np.newaxis], image, recoloured)
 
     def normalize(self, image: Image) -> Image:
         """Estimate the stains of an image and replace them by the reference stains.
@@ -231,12 +210,10 @@ class MacenkoNormalizer:
         import cv2
 
         count = len(density)
-        mean = (
-            cv2.reduce(density, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)[0] / count
-        )  # in the order of NumPy, and faster
-        covariance = (
-            cv2.mulTransposed(density, True, dtype=cv2.CV_64F) - count * np.outer(mean, mean)
-        ) / (count - 1)
+        # sums in the order of NumPy, and faster
+        mean = cv2.reduce(density, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)[0] / count
+        moments = cv2.mulTransposed(density, True, dtype=cv2.CV_64F)
+        covariance = (moments - count * np.outer(mean, mean)) / (count - 1)
         values, vectors = np.linalg.eigh(covariance)
         if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
             raise TissueError(
@@ -246,10 +223,8 @@ class MacenkoNormalizer:
         plane = plane * np.where(mean @ plane < 0, -1.0, 1.0)
         along, across = (density @ plane.astype(np.float32)).T.copy()
         angle = np.arctan2(across, along)
-        low, high = (
-            -upper_percentile(-angle, 100.0 - self.alpha),
-            upper_percentile(angle, 100.0 - self.alpha),
-        )
+        low = -upper_percentile(-angle, 100.0 - self.alpha)
+        high = upper_percentile(angle, 100.0 - self.alpha)
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
             raise TissueError(
@@ -258,9 +233,10 @@ class MacenkoNormalizer:
         if self.robust:
             extremes = np.maximum(extremes, 0.0)
             extremes /= np.linalg.norm(extremes, axis=0)
-        # the stain that absorbs more red is haematoxylin
-        ordered = extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
-        return np.array(ordered, dtype=np.float64)
+        # the stain that absorbs more red is haematoxylin, the first
+        if extremes[0, 0] <= extremes[0, 1]:
+            extremes = extremes[:, ::-1]
+        return np.array(extremes, dtype=np.float64)
 
 
 def stained_pixels(
@@ -323,3 +299,23 @@ def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     return float(
         neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low)
     )
+
+
+_METHOD = "Images were stain-normalised by the method of Macenko et al. [@macenko2009]"
+
+MACENKO = StainSpec("macenko", MacenkoNormalizer, method=f"{_METHOD}.")
+
+ROBUST = StainSpec(
+    "macenko-robust",
+    functools.partial(MacenkoNormalizer, robust=True),
+    method=f"{_METHOD}, with stains estimated from all pixels whose mean optical density over the channels is at "
+    f"least {MACENKO_BETA:g}.",
+)
+"""Macenko's method with stains estimated from all stained tissue."""
+
+PUBLISHED = StainSpec(
+    "macenko-published",
+    functools.partial(MacenkoNormalizer, published=True),
+    method=f"{_METHOD} as published.",
+)
+"""Macenko's method as published: ink, black and single-coloured areas count as tissue."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...core.jobs import atomic_output
 from ...data import ImageRecord, decode_record, shrink_image
 from ...predict import BoostedModel, Model
-from ...stains import CHECKED, make_normalizer
+from ...stains import get_stain, make_normalizer
 from ..explain import colour_limits, explain_image, lay_over, where_highest, write_regions
 
 Picture = npt.NDArray[np.uint8]
@@ -62,7 +62,9 @@ def own_stain(model: Model) -> str:
         stain = next(iter(model.settings.values())).stain
     else:
         stain = model.bundle.settings.stain
-    return stain if stain in CHECKED else ""
+    if get_stain(stain).checked:
+        return stain
+    return ""
 
 
 def draw_map(

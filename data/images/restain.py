@@ -25,10 +25,10 @@ from ...core import (
 from ...core.formats import decode_image
 from ...core.jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import (
-    CHECKED,
     StainEstimate,
     augment_he,
     check_stains,
+    get_stain,
     make_normalizer,
     stain_notes,
 )
@@ -129,7 +129,7 @@ def stain_images(
                 _log.warning("left out: %s", message)
                 failures.append((str(path), message))
                 continue
-            if stain in CHECKED:
+            if get_stain(stain).checked:
                 restained.check(path, before, after, estimate)
             if (hematoxylin, eosin) != (1.0, 1.0):
                 after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
