@@ -306,6 +306,11 @@ class Plan:
     schema_version: int = 1
 
     @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder.parent.parent
+
+    @property
     def logs(self) -> Path:
         """The folder of the logs of tasks."""
         return self.folder / "logs"
