@@ -283,23 +283,32 @@ def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
     asked = [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
     jobs = scheduler.queue(asked)
     for plan in plans:
-        # None for a local plan, of which Slurm knows nothing
-        answered = jobs is not None if plan.scheduler == "slurm" else None
-        jobs_of_plan = [job for job in jobs or () if job.plan is plan]
-        is_worked_on = bool(plan.process) and is_running(plan.process) is not False
-        if answered is None:
-            over = not is_worked_on
-        else:
-            over = answered and bool(plan.jobs) and not jobs_of_plan
-        for position, stage in enumerate(plan.stages, start=1):
-            if last[stage.command, stage.run] is not stage:
-                continue
-            tasks = _tasks_of(stage, jobs_of_plan)
-            if is_worked_on and not tasks and not stage.is_done():
-                tasks = {MERGE: ("queued", "")}
-            logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-            yield Queued(stage, plan, tasks, answered, over, logs)
-            over = over and stage.is_done()
+        yield from _queued_of(plan, last, jobs)
+
+
+def _queued_of(
+    plan: Plan,
+    last: Mapping[tuple[str, str], JobStage],
+    jobs: Sequence[scheduler.Job] | None,
+) -> Iterator[Queued]:
+    """Yield what a plan and the queue show of its stages, apart from those that were submitted again."""
+    is_worked_on = bool(plan.process) and is_running(plan.process) is not False
+    jobs_of_plan = [job for job in jobs or () if job.plan is plan]
+    answered: bool | None = None
+    if plan.scheduler == "slurm":
+        answered = jobs is not None
+        over = answered and bool(plan.jobs) and not jobs_of_plan
+    else:
+        over = not is_worked_on
+    for position, stage in enumerate(plan.stages, start=1):
+        if last[stage.command, stage.run] is not stage:
+            continue
+        tasks = _tasks_of(stage, jobs_of_plan)
+        if is_worked_on and not tasks and not stage.is_done():
+            tasks = {MERGE: ("queued", "")}
+        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+        yield Queued(stage, plan, tasks, answered, over, logs)
+        over = over and stage.is_done()
 
 
 def _tasks_of(stage: JobStage, jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
