@@ -15,7 +15,7 @@ from bchisto.apps.recipes.runner import comparable_note
 from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
-from bchisto.apps.recipes.tables.claims import Shown, half_width
+from bchisto.apps.recipes.tables.differences import Shown, half_width
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
