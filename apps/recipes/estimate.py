@@ -24,8 +24,8 @@ from ...finetune import (
     resolved,
     training_batches,
 )
-from .parts import Part
-from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
+from .image_sets import ImageSet
+from .steps import BoostStep, FeaturizeStep, FinetuneStep, RecipeStep
 
 _TRAIN_SHARE = 0.9
 """Fraction of the images in the training part of a fold, with ten folds."""
@@ -57,30 +57,31 @@ class Estimate(NamedTuple):
 
 
 def estimate_step(
-    step: Step, parts: Sequence[Part], *, work: Work, before: Sequence[Step]
+    step: RecipeStep, image_sets: Sequence[ImageSet], *, work: Work, before: Sequence[RecipeStep]
 ) -> Estimate:
-    """Estimate a step on the images of all parts from a few of its units, which are timed.
+    """Estimate a step on the images of all sets from a few of its units, which are timed.
 
     Parameters
     ----------
-    step : Step
-    parts : sequence of Part
+    step : RecipeStep
+    image_sets : sequence of ImageSet
     work : Work
         Settings of the planned work.
-    before : sequence of Step
+    before : sequence of RecipeStep
         Earlier steps, whose files of decoded images are there.
     """
-    datasets = [part.read(step.reading) for part in parts]
+    datasets = [image_set.read(step.reading) for image_set in image_sets]
     records = [record for dataset in datasets for record in dataset.records]
     if isinstance(step, FeaturizeStep):
         return _estimate_featurize(step, records, work)
     seed = step.settings.seed
     folds = [
         len(plan.folds)
-        for part in parts
-        for plan in part.plans(step.folds, reading=step.reading, seed=seed)
+        for image_set in image_sets
+        for plan in image_set.plans(step.folds, reading=step.reading, seed=seed)
     ]
-    images, classes = math.ceil(len(records) / len(parts)), len(datasets[0].classes)
+    images = math.ceil(len(records) / len(image_sets))
+    classes = len(datasets[0].classes)
     if isinstance(step, BoostStep):
         return _estimate_boost(step, images, classes=classes, folds=folds, work=work)
     new = _decoded(step) not in map(_decoded, before)
@@ -101,21 +102,24 @@ def _estimate_boost(
     step: BoostStep, images: int, *, classes: int, folds: Sequence[int], work: Work
 ) -> Estimate:
     """Time a model of each classifier on random features of each dimension, and scale it up."""
-    settings, images = step.settings, round(_TRAIN_SHARE * images)
+    settings = step.settings
+    training_images = round(_TRAIN_SHARE * images)
     dims = [encoder.dim for encoder, _ in timed_targets(step.features).values()]
-    units, seconds, size = 0, 0.0, 0
+    units = 0
+    seconds = 0.0
+    size = 0
     for dim in sorted(set(dims)):
-        shape = min(images, _MOST_FITTED), step.features.augmentations, dim
+        shape = (min(training_images, _MOST_FITTED), step.features.augmentations, dim)
         for head in settings.heads:
-            each, model_bytes = _time_head(
-                head, settings.lightgbm, shape, classes=classes, images=images
+            head_seconds, head_bytes = _time_head(
+                head, settings.lightgbm, shape, classes=classes, images=training_images
             )
-            models = dims.count(dim) * sum(folds) * (settings.seeds if get_head(head).seeded else 1)
-            units, seconds, size = (
-                units + models,
-                seconds + models * each,
-                size + models * model_bytes,
-            )
+            models = dims.count(dim) * sum(folds)
+            if get_head(head).seeded:
+                models *= settings.seeds
+            units += models
+            seconds += models * head_seconds
+            size += models * head_bytes
     return Estimate("boost", units, seconds / cpu_resources(work.jobs).processes, size)
 
 
@@ -123,27 +127,30 @@ def _time_head(
     name: str, preset: Preset, shape: tuple[int, int, int], *, classes: int, images: int
 ) -> tuple[float, int]:
     """Return seconds and bytes of a classifier, from random features; time is scaled by the number of images."""
-    rng, spec, labels = np.random.default_rng(0), get_head(name), np.arange(shape[0]) % classes
+    rng = np.random.default_rng(0)
+    spec = get_head(name)
+    labels = np.arange(shape[0]) % classes
     centres = rng.normal(0, 1, (classes, shape[2])).astype(np.float32)
     random = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
-    part = TrainingPart(
+    training = TrainingPart(
         random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
     )
     params = spec.params(TrainingTerms(preset, 0, images), classes=classes, seed=0, fold_position=0)
     started = time.perf_counter()
-    (fitted,) = spec.fit(part, [params])
+    (fitted,) = spec.fit(training, [params])
+    seconds = time.perf_counter() - started
     # in the folder, with its text, and in the model file
-    return (time.perf_counter() - started) * images / shape[0], 2 * len(fitted.data) + len(
-        fitted.text or ""
-    )
+    size = 2 * len(fitted.data) + len(fitted.text or "")
+    return seconds * images / shape[0], size
 
 
-def _decoded(step: Step) -> Any:
+def _decoded(step: RecipeStep) -> Any:
     """Return what the file of decoded images depends on; None for steps without one."""
     if not isinstance(step, FinetuneStep):
         return None
     settings = step.settings
-    return settings.stain, settings.size if settings.rule.kind == "resize" else 0, step.reading
+    size = settings.size if settings.rule.kind == "resize" else 0
+    return settings.stain, size, step.reading
 
 
 def _estimate_finetune(
@@ -158,19 +165,19 @@ def _estimate_finetune(
 ) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings = step.settings
-    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(
-        records
-    )
+    copies_of = dict(settings.copies)
+    copies = sum(copies_of.get(item.label or "", 1.0) for item in records) / len(records)
     cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
     turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
     fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold + (
-        len(records) * cost.read / cpu_resources(work.jobs).cores if new else 0.0
-    )
+    seconds = turns * fold
     # weights are in the folder and in the model file
-    size = 2 * sum(folds) * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
+    size = 2 * sum(folds) * cost.weight_bytes
+    if new:
+        seconds += len(records) * cost.read / cpu_resources(work.jobs).cores
+        size += len(records) * cost.image_bytes
     return Estimate("finetune", sum(folds), seconds, size)
 
 
@@ -214,16 +221,15 @@ def time_training(
         Largest batch that is timed; batches are those of the settings if they are smaller.
     """
     settings = untrained(settings)
-    chosen = resolved(settings)
+    size = resolved(settings)["size"]
     started = time.perf_counter()
-    image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
+    image = make_reader(stain=settings.stain, rule=settings.rule, size=size)(record)
     read = time.perf_counter() - started
-    batch = min(chosen["batch_size"], most)
+    batch = min(resolved(settings)["batch_size"], most)
     regions = []
     if settings.turned:
-        regions = [
-            cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)
-        ] * batch
+        region = cut_region(*decode_whole(record), size=size, treat=np.ascontiguousarray)
+        regions = [region] * batch
     bank = ImageBank.of(
         [image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions
     )

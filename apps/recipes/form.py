@@ -100,10 +100,10 @@ row is better at some magnifications than at others; or the reason why nothing c
 
 def list_recipes() -> tuple[str, ...]:
     """Return the names of all recipes, of bchisto and of other packages, sorted."""
-    return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
+    return tuple(sorted({*_recipe_files(), *extension_names(ENTRY_POINT_GROUP)}))
 
 
-def _own() -> dict[str, Traversable]:
+def _recipe_files() -> dict[str, Traversable]:
     """Return the recipe files of bchisto by name."""
     files = resources.files(__package__).iterdir()
     return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
@@ -122,9 +122,9 @@ def load_recipe(name: str) -> Recipe:
     InputError
         There is no recipe of this name, the file is not a recipe, or another package's recipe cannot be loaded.
     """
-    own = _own()
-    if name in own:
-        return parse_recipe(_content(name, own[name]))
+    files = _recipe_files()
+    if name in files:
+        return parse_recipe(_content(name, files[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
         source = load_extension(ENTRY_POINT_GROUP, name, (Traversable,), what="recipe")
         recipe = parse_recipe(_content(f"recipe {name}", source))
@@ -196,92 +196,120 @@ def _typed(value: Any, name: str = "") -> Any:
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:
     content = {
-        **content,
-        **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()},
+        key: _typed(item, key) if key in _WITH_NUMBERS else item for key, item in content.items()
     }
-    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_FORM}
-    if missing or unknown:
-        names = [f"no {name}" for name in sorted(missing)] + [
-            f"unknown {name}" for name in sorted(unknown)
-        ]
-        raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
-    name = check_file_name(content["name"], "recipe")
-    for key, form in _FORM.items():
-        if key in content and not fits(content[key], form):
-            raise InputError(
-                f"recipe {name}: {key} is not of the form of a recipe; see docs/reproduce.md"
-            )
-    for variant in content["variants"]:
-        check_file_name(variant, f"recipe {name}: variant")
-    sections: dict[str, dict[str, Setting]] = {}
-    for section in (*STEPS, "explain"):
-        for key, entry in content.get(section, {}).items():
-            if (
-                not isinstance(key, str)
-                or not isinstance(entry, Mapping)
-                or entry.keys() != {"value", "source"}
-            ):
-                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
-            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
+    name = _check_parts(content)
+    sections = _read_sections(name, content)
     split = content.get("split_by", {"source": ""})
-    for part in (
-        content["quick"],
-        content.get("full_scale", {"source": ""}),
-        split,
-        *content["variants"].values(),
-    ):
+    full_scale = content.get("full_scale", {"source": ""})
+    for part in (content["quick"], full_scale, split, *content["variants"].values()):
         if "source" not in part:
             raise InputError(
                 f"recipe {name}: variants, quick, split_by and full_scale name their source"
             )
-    quick = content["quick"]
-    counts = {
-        key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick
-    }
-    if not counts:
-        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
+    quick = _read_quick(name, content["quick"])
     for table in content["published"]:
         _check_table(name, table)
     layouts = content["dataset"]
+    if not isinstance(layouts, list):
+        layouts = [layouts]
     recipe = Recipe(
-        **{
-            key: content[key]
-            for key in ("name", "title", "citation", "images", "variants", "published")
-        },
-        quick={**content["quick"], **counts},
+        name=name,
+        title=content["title"],
+        citation=content["citation"],
+        images=content["images"],
+        variants=content["variants"],
+        published=content["published"],
+        quick=quick,
         steps=tuple(content["steps"]),
-        datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
+        datasets=tuple(layouts),
         sections=sections,
         magnifications=tuple(split.get("magnification", ())),
         full_scale=dict(content.get("full_scale", {})),
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
-    for quick in (False, True):
-        pictures_of(recipe, quick=quick)
+    for is_quick in (False, True):
+        pictures_of(recipe, quick=is_quick)
     return recipe
+
+
+def _check_parts(content: Mapping[str, Any]) -> str:
+    """Refuse missing or unknown parts, and those of a wrong form; return the name of the recipe."""
+    missing = sorted(_REQUIRED - content.keys())
+    unknown = sorted(content.keys() - {"name", *_FORM})
+    if missing or unknown:
+        faults = [f"no {part}" for part in missing] + [f"unknown {part}" for part in unknown]
+        raise InputError(f"recipe {content.get('name')}: {', '.join(faults)}")
+    name = check_file_name(content["name"], "recipe")
+    for part, form in _FORM.items():
+        if part in content and not fits(content[part], form):
+            raise InputError(
+                f"recipe {name}: {part} is not of the form of a recipe; see docs/reproduce.md"
+            )
+    for variant in content["variants"]:
+        check_file_name(variant, f"recipe {name}: variant")
+    return name
+
+
+def _read_sections(name: str, content: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:
+    """Return the settings of each step, and of the pictures, with their sources."""
+    sections: dict[str, dict[str, Setting]] = {}
+    for section in (*STEPS, "explain"):
+        for key, entry in content.get(section, {}).items():
+            is_sourced = isinstance(entry, Mapping) and entry.keys() == {"value", "source"}
+            if not isinstance(key, str) or not is_sourced:
+                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
+            setting = Setting(entry["value"], str(entry["source"]))
+            sections.setdefault(section, {})[key] = setting
+    return sections
+
+
+def _read_quick(name: str, quick: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes of a quick run, with the number of its images as a number."""
+    counts = {
+        key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick
+    }
+    if not counts:
+        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
+    return {**quick, **counts}
 
 
 def _check_steps(recipe: Recipe) -> None:
     """Refuse unknown steps, changes of steps that a variant does not have, and steps without a required setting."""
     if not recipe.variants:
         raise InputError(f"recipe {recipe.name}: no variant")
-    for variant, change in recipe.variants.items():
-        where = f"recipe {recipe.name}: variant {variant}"
-        steps = tuple(change.get("steps", recipe.steps))
-        if strange := [step for step in steps if step not in STEPS] or ([] if steps else ["none"]):
-            raise InputError(f"{where}: step {strange[0]}: choose among {', '.join(STEPS)}")
-        if strange := sorted(change.keys() - {"source", "steps", *steps}):
-            raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
-        for step, values in recipe.steps_of(variant):
-            if lacking := [key for key in _NEEDED[step] if key not in values]:
-                raise InputError(f"{where}: {step} has no {lacking[0]}")
-            if not fits(values.get("folds", []), [str]):
-                raise InputError(f"{where}: {step}.folds is a list of texts")
+    for variant in recipe.variants:
+        _check_variant(recipe, variant)
     changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
-    for part, known in (("quick", changes), ("full_scale", {"source", "views"})):
-        if strange := sorted(getattr(recipe, part).keys() - known):
-            raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
+    _check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
+    _check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
+
+
+def _check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
+    unknown = sorted(part.keys() - names)
+    if unknown:
+        raise InputError(f"{where}.{unknown[0]}: no such setting")
+
+
+def _check_variant(recipe: Recipe, variant: str) -> None:
+    where = f"recipe {recipe.name}: variant {variant}"
+    change = recipe.variants[variant]
+    steps = tuple(change.get("steps", recipe.steps))
+    unknown = [step for step in steps if step not in STEPS]
+    if not steps:
+        unknown = ["none"]
+    if unknown:
+        raise InputError(f"{where}: step {unknown[0]}: choose among {', '.join(STEPS)}")
+    strange = sorted(change.keys() - {"source", "steps", *steps})
+    if strange:
+        raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
+    for step, values in recipe.steps_of(variant):
+        for setting in _NEEDED[step]:
+            if setting not in values:
+                raise InputError(f"{where}: {step} has no {setting}")
+        if not fits(values.get("folds", []), [str]):
+            raise InputError(f"{where}: {step}.folds is a list of texts")
 
 
 def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
@@ -291,9 +319,9 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
         raise InputError(
             f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}"
         )
-    lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
-    if lacking:
-        raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
+    for key in ("key", "title", "source", *KINDS[kind].needs):
+        if key not in table:
+            raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {key}")
     check_file_name(table["key"], f"recipe {recipe}: the table")
     for claim in claims_of(table):
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
@@ -306,19 +334,25 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     ------
     InputError
     """
-    own = {key: value for key, value in claim.items() if key not in ("says", "at", "metric")}
-    known = any(own.keys() == form.keys() and fits(own, form) for form in _FORMS)
-    if "says" not in claim or not known or not _are_rows(claim.get("at", [None])):
+    content = {key: value for key, value in claim.items() if key not in ("says", "at", "metric")}
+    is_of_a_form = any(content.keys() == form.keys() and fits(content, form) for form in _FORMS)
+    if "says" not in claim or not is_of_a_form or not _are_rows(claim.get("at", [None])):
         forms = "; ".join(", ".join(form) for form in _FORMS)
         raise InputError(
             f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}"
         )
-    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
+    has_metric = "metric" in claim or "metric" in table
+    if table["kind"] == "scores" and "why" not in claim and not has_metric:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")
-    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
-    named += [claim["row"]] if "row" in claim else []
-    rows = table.get("rows", named)
-    if strange := [row for row in named if row not in rows]:
-        raise InputError(
-            f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}"
-        )
+    _check_rows(where, claim, table)
+
+
+def _check_rows(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Refuse a conclusion that names rows that are not in its table."""
+    rows = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
+    if "row" in claim:
+        rows.append(claim["row"])
+    for row in rows:
+        if row not in table.get("rows", rows):
+            rows_of_table = one_of(str(row), map(str, table["rows"]))
+            raise InputError(f"{where}: claim: {row} is not a row of it; {rows_of_table}")

@@ -16,7 +16,7 @@ from ...data import ImageSelection
 from ...evaluate import PredictionTable
 from ...evaluate.report import reporting, surest
 from ..explain import METHODS, ExplainSettings, Method, explain, settings_of
-from .parts import write_list
+from .image_sets import write_list
 from .recipe import Recipe
 from .tables import Obtained
 from .taylor import TAYLOR
@@ -77,15 +77,19 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
     InputError
         A setting, variant or method does not exist, or a variant trains no network.
     """
-    if not (own := recipe.values("explain")):
+    values = recipe.values("explain")
+    if not values:
         return None
-    values = {**own, **(recipe.quick.get("explain", {}) if quick else {})}
+    if quick:
+        values |= recipe.quick.get("explain", {})
     where = f"recipe {recipe.name}: explain"
-    known = [field.name for field in fields(Pictures)]
-    if strange := sorted(values.keys() - {*known}):
-        raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], known)}")
-    if lacking := [name for name in known[:3] if not values.get(name)]:
-        raise InputError(f"{where} has no {lacking[0]}")
+    names = [field.name for field in fields(Pictures)]
+    unknown = sorted(values.keys() - {*names})
+    if unknown:
+        raise InputError(f"{where}.{unknown[0]}: no such setting; {one_of(unknown[0], names)}")
+    for name in names[:3]:
+        if not values.get(name):
+            raise InputError(f"{where} has no {name}")
     try:
         pictures = from_options(Pictures, values)
         _ = pictures.asked  # refuses methods that there are not
@@ -120,16 +124,10 @@ def make_pictures(
     ------
     Path
     """
+    if pictures is None:
+        return
     for network in trained:
-        if (
-            pictures is None
-            or network.variant not in pictures.variants
-            or network.result.panel is None
-        ):
-            continue
-        table: PredictionTable | None = network.result.panel.table
-        if pictures.part == "validation":
-            table = Obtained(network.result.folder, network.result.panel).validated
+        table = _table_of(network, pictures)
         if table is None:
             continue
         folder = network.run / "explain" / network.variant
@@ -151,17 +149,23 @@ def make_pictures(
                 yield result.page
 
 
+def _table_of(network: Trained, pictures: Pictures) -> PredictionTable | None:
+    """Return the predictions among which images are chosen; None if the network is not explained."""
+    panel = network.result.panel
+    if network.variant not in pictures.variants or panel is None:
+        return None
+    if pictures.part == "validation":
+        return Obtained(network.result.folder, panel).validated
+    return panel.table
+
+
 def _surest(table: PredictionTable, count: int) -> list[str]:
     """Return the images of each class with the most confident predictions, right and wrong ones in turn."""
     right = table.predicted == table.labels
-    chosen: list[str] = []
+    images: list[str] = []
     for label in range(len(table.classes)):
         sides = (surest(table, (table.labels == label) & (right == hit)) for hit in (True, False))
-        turns = (
-            table.image_ids[row]
-            for pair in itertools.zip_longest(*sides)
-            for row in pair
-            if row is not None
-        )
-        chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
-    return chosen
+        rows = [row for pair in itertools.zip_longest(*sides) for row in pair if row is not None]
+        # repeated folds test an image several times
+        images += list(dict.fromkeys(table.image_ids[row] for row in rows))[:count]
+    return images

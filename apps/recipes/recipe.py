@@ -87,14 +87,15 @@ class Recipe:
         InputError
             The recipe does not have a variant.
         """
-        if unknown := [name for name in variants if name not in self.variants]:
-            raise InputError(
-                "{variants} {}: {} has the variants {}",
-                unknown[0],
-                self.name,
-                ", ".join(self.variants),
-            )
-        return list(variants) or (list(self.variants) if self.measures_encoder else [self.first])
+        for name in variants:
+            if name not in self.variants:
+                text = "{variants} {}: {} has the variants {}"
+                raise InputError(text, name, self.name, ", ".join(self.variants))
+        if variants:
+            return list(variants)
+        if self.measures_encoder:
+            return list(self.variants)
+        return [self.first]
 
     def values(self, section: str) -> dict[str, Any]:
         """Return the settings of a step without their sources."""
@@ -118,30 +119,28 @@ class Recipe:
             Add the views at full scale.
         """
         change = self.variants[variant]
-        seed = next(
-            (values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0
-        )
+        seeds = [self.values(step)["seed"] for step in self.steps if "seed" in self.values(step)]
         steps = []
         for step in change.get("steps", self.steps):
-            own = change.get(step, {})
-            values = {"seed": seed, **self.values(step), **own}
+            changed = change.get(step, {})
+            # a step without a seed has that of the first step with one
+            values = {"seed": next(iter(seeds), 0), **self.values(step), **changed}
             if self.raised:
                 values["seed"] = number_of(values["seed"]) + self.raised
             if step == "featurize" and full_scale:
                 values["views"] = [*values["views"], *self.full_scale["views"]]
             if quick:
-                values |= self._smaller(step, own, values)
+                values |= self._smaller(step, changed, values)
             steps.append((step, values))
         return steps
 
     def _smaller(
-        self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]
+        self, step: str, changed: Mapping[str, Any], values: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the settings that a quick run changes in a step."""
-        fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
-        smaller = {
-            name: value for name, value in self.quick.get(step, {}).items() if name not in fixed
-        }
+        smaller = dict(self.quick.get(step, {}))
+        if not all(map(str.isdecimal, changed.get("folds", ()))):  # named folds of the variant stay
+            smaller.pop("folds", None)
         kind, *rest = str(values.get("patches", "")).split(":")
         if kind == "sliding" and "overlap" in self.quick:
             smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
@@ -202,4 +201,6 @@ class ReproduceRequest(Scope):
 
     def at_seed(self, number: int) -> ReproduceRequest:
         """Return the request of one seed; further seeds have their own folder in the run folder of the first."""
-        return replace(self, seeds=1, run=self.run if number == 0 else self.run / f"seed-{number}")
+        if number == 0:
+            return replace(self, seeds=1)
+        return replace(self, seeds=1, run=self.run / f"seed-{number}")

@@ -68,9 +68,9 @@ def estimate_recipe(
     list of Estimate
     """
     recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
-    return estimate_variants(
-        recipe, request if recipe.measures_encoder else replace(request, weights=("random",))
-    )
+    if not recipe.measures_encoder:
+        request = replace(request, weights=("random",))
+    return estimate_variants(recipe, request)
 
 
 def describe_recipe(
@@ -132,32 +132,31 @@ def reproduce(
         A report could not be written, but everything else was; its ``results`` is the return value.
     """
     recipe, request = _prepared(name, images, out, scope=scope, weights=weights, work=work)
-    run, work = request.run, request.work
+    run = request.run
+    work = request.work
     config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config, work=work) as record:
         done = run_variants(recipe, request)
-        result, failed = (
-            ReproduceResult(recipe, folder, done.results, done.published, done.banners),
-            done.failed,
-        )
-        if work.shard is None:
-            with reporting(folder, failed):
-                write_published(ensure_folder(folder), done.published)
-            drawn = make_pictures(
-                pictures_of(recipe, quick=request.quick), done.trained, work=work, failed=failed
-            )
-            result = replace(result, pictures=tuple(drawn))
-            with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
-            accuracies = {
-                one.folder.name: one.metrics["accuracy"]["value"]
-                for one in result.protocols
-                if one.metrics
-            }
-            record.note(results=accuracies)
-            if failed:
-                raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
+        result = ReproduceResult(recipe, folder, done.results, done.published, done.banners)
+        if work.shard is not None:
+            return result
+        failed = done.failed
+        with reporting(folder, failed):
+            write_published(ensure_folder(folder), done.published)
+        pictures = pictures_of(recipe, quick=request.quick)
+        pages = tuple(make_pictures(pictures, done.trained, work=work, failed=failed))
+        result = replace(result, pictures=pages)
+        with reporting(folder / "report.html", failed):
+            _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
+        accuracies = {
+            protocol.folder.name: protocol.metrics["accuracy"]["value"]
+            for protocol in result.protocols
+            if protocol.metrics
+        }
+        record.note(results=accuracies)
+        if failed:
+            raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
     return result
 
 
@@ -171,8 +170,10 @@ def _report(
     recipe = result.recipe
     settings: dict[str, str] = {}
     for variant, used in differing(recipe, request):
-        which = "" if not settings else f"{variant}: "
-        settings |= {f"{which}{one.step} {one.name}": f"{one.value} ({one.source})" for one in used}
+        begin = f"{variant}: " if settings else ""
+        for setting in used:
+            name = f"{begin}{setting.step} {setting.name}"
+            settings[name] = f"{setting.value} ({setting.source})"
     if request.fresh_draws:
         settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:
@@ -200,8 +201,12 @@ def _prepared(
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     options = {**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])}
-    folder, run = converted(images, "images", Path), converted(out, "out", Path)
-    request = ReproduceRequest(images=folder, run=run, work=work or Work(), **options)
+    request = ReproduceRequest(
+        images=converted(images, "images", Path),
+        run=converted(out, "out", Path),
+        work=work or Work(),
+        **options,
+    )
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)

@@ -18,11 +18,11 @@ from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_n
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
 from .estimate import Estimate, estimate_step, time_training, untrained
-from .parts import Part, make_parts
+from .image_sets import ImageSet, make_image_sets
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
-from .steps import FinetuneStep, Step
+from .steps import FinetuneStep, RecipeStep
 from .tables import Key, Obtained, Runs, compare_published
 from .tables.networks import find_test_images, predict_test_images
 
@@ -45,47 +45,54 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     InputError
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
-    tested = find_test_images(recipe, request.test_images)  # before work of days
-    run, *others = [
+    test_images = find_test_images(recipe, request.test_images)  # before work of days
+    first, *others = [
         RecipeRun(recipe.reseeded(number), request.at_seed(number))
         for number in range(request.seeds)
     ]
-    for seed in (run, *others):
+    for seed in (first, *others):
         seed.run()
     if request.work.shard is not None:
-        return run
-    compared: dict[int | None, list[PredictionTable]] = {}
-    for (_, magnification), obtained in run.obtained.items():
-        compared.setdefault(magnification, []).append(obtained.panel.table)
-    run.notes += [note for tables in compared.values() for note in selection_notes(tables)]
-    ran = {} if request.quick else {name: run.variants[name] for name, _ in run.obtained}
-    times = training_times(
-        recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name
-    )
-    counted = _networks(recipe, run.variants, kind="parameters")
-    sizes = {
-        name: build_model(
-            untrained(counted[name].settings), classes=len(ran.panel.table.classes), fold=0
-        ).count_params()
-        for (name, _), ran in run.obtained.items()
-        if name in counted
-    }
-    predicted = predict_test_images(
-        run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request
-    )
-    further = [other.obtained for other in others]
+        return first
+    first.notes += _selection_notes(first)
+    timed = {}
+    if not request.quick:
+        timed = {name: first.variants[name] for name, _ in first.obtained}
+    folder = request.run / "reproduce" / recipe.name
     runs = Runs(
         recipe.first,
-        run.obtained,
+        first.obtained,
         recipe.magnifications or (None,),
-        further,
-        times,
-        sizes,
-        predicted,
+        [other.obtained for other in others],
+        training_times(recipe, timed, first.image_sets[0], folder=folder),
+        _sizes(recipe, first),
+        predict_test_images(
+            first.obtained.get((recipe.first, None)), test_images, recipe=recipe, request=request
+        ),
     )
-    run.published = compare_published(recipe.published, runs, note=comparable_note(run.banners))
-    run.failed += [line for other in others for line in other.failed]
-    return run
+    first.published = compare_published(recipe.published, runs, note=comparable_note(first.banners))
+    first.failed += [line for other in others for line in other.failed]
+    return first
+
+
+def _selection_notes(run: RecipeRun) -> list[str]:
+    """Return notes on the choice among the variants of a magnification."""
+    tables: dict[int | None, list[PredictionTable]] = {}
+    for (_, magnification), obtained in run.obtained.items():
+        tables.setdefault(magnification, []).append(obtained.panel.table)
+    return [note for compared in tables.values() for note in selection_notes(compared)]
+
+
+def _sizes(recipe: Recipe, run: RecipeRun) -> dict[str, int]:
+    """Return the number of parameters of each network that tables list, by the names of variants."""
+    steps = _networks(recipe, run.variants, kind="parameters")
+    sizes = {}
+    for (name, _), obtained in run.obtained.items():
+        if name in steps:
+            classes = len(obtained.panel.table.classes)
+            model = build_model(untrained(steps[name].settings), classes=classes, fold=0)
+            sizes[name] = model.count_params()
+    return sizes
 
 
 class RecipeRun:
@@ -95,7 +102,7 @@ class RecipeRun:
     ----------
     variants : dict
         Name of a variant to its steps.
-    parts : list of Part
+    image_sets : list of ImageSet
     notes : list of str
         Notes on what was left out, and on comparisons.
     results : list of CrossValidation
@@ -110,12 +117,13 @@ class RecipeRun:
     """
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
-        self._recipe, self._request = recipe, request
+        self._recipe = recipe
+        self._request = request
         self.variants = {
             name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)
         }
         self.notes: list[str] = []
-        self.parts = make_parts(recipe, request, self.notes)
+        self.image_sets = make_image_sets(recipe, request, self.notes)
         self.results: list[CrossValidation] = []
         self.obtained: dict[Key, Obtained] = {}
         self.failed: list[str] = []
@@ -127,8 +135,8 @@ class RecipeRun:
     def banners(self) -> tuple[str, ...]:
         """Warnings at the top of the report."""
         of_results = (banner for result in self.results for banner in result.banners)
-        of_parts = (note for part in self.parts for note in part.notes)
-        return tuple(dict.fromkeys([*of_results, *of_parts, *self._recipe.notes, *self.notes]))
+        of_image_sets = (note for image_set in self.image_sets for note in image_set.notes)
+        return tuple(dict.fromkeys([*of_results, *of_image_sets, *self._recipe.notes, *self.notes]))
 
     def run(self) -> None:
         """Run everything.
@@ -138,70 +146,74 @@ class RecipeRun:
         InputError
             See `run_variants`.
         """
-        if (
-            not self._request.quick
-        ):  # a complete run checks everything first, since it may work for days
-            for part, steps in product(self.parts, self.variants.values()):
+        if not self._request.quick:
+            # everything is checked first, since it may work for days
+            for image_set, steps in product(self.image_sets, self.variants.values()):
                 for step in steps:
-                    step.check(part)
-        for part in self.parts:
-            done: list[Step] = []
+                    step.check(image_set)
+        for image_set in self.image_sets:
+            done: list[RecipeStep] = []
             for name in self.variants:
-                self._variant(part, name, done=done)
+                self._run_variant(image_set, name, done=done)
         for (where, reason), names in self._left_out.items():
-            what = "every variant" if names == list(self.variants) else ", ".join(names)
-            self.notes.append(f"{what}{where} was left out: {reason}")
+            variants = "every variant" if names == list(self.variants) else ", ".join(names)
+            self.notes.append(f"{variants}{where} was left out: {reason}")
             _log.warning(self.notes[-1])
-        for part in self.parts:
-            part.known.clear()  # so that further seeds do not need more memory
-        left_out = sum(map(len, self._left_out.values())) == len(self.parts) * len(self.variants)
-        if left_out or (not self.results and self._request.work.shard is None):
+        for image_set in self.image_sets:
+            image_set.datasets.clear()  # so that further seeds do not need more memory
+        left_out = sum(map(len, self._left_out.values()))
+        is_all_left_out = left_out == len(self.image_sets) * len(self.variants)
+        if is_all_left_out or (not self.results and self._request.work.shard is None):
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
 
-    def _variant(self, part: Part, name: str, *, done: list[Step]) -> None:
+    def _run_variant(self, image_set: ImageSet, name: str, *, done: list[RecipeStep]) -> None:
         """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
-        results: list[CrossValidation] = []
         try:
-            if self._request.quick:  # check all steps before the first begins
-                for step in self.variants[name]:
-                    step.check(part)
-            for step in self.variants[name]:
-                if step in done:  # variants that train on the same features share their extraction
-                    continue
-                _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
-                try:
-                    made = step.run(
-                        part, work=self._request.work, notes=[*part.notes, *self._recipe.notes]
-                    )
-                except ReportError as error:  # everything else is done; reported at the end
-                    self.failed.append(str(error))
-                    made = error.results
-                if isinstance(step, FinetuneStep):
-                    images = part.selection(step.reading)
-                    self.trained += [Trained(name, part.run, images, result) for result in made]
-                results += made
-                done.append(step)
+            results = self._run_steps(image_set, name, done=done)
         except InputError as error:
-            only_one = len(self.variants) == 1 and part.magnification is None
-            if not self._request.quick or only_one or isinstance(error, SettingsConflictError):
+            is_only_one = len(self.variants) == 1 and image_set.magnification is None
+            if not self._request.quick or is_only_one or isinstance(error, SettingsConflictError):
                 raise
-            self._left_out.setdefault((part.where, str(error)), []).append(name)
+            self._left_out.setdefault((image_set.where, str(error)), []).append(name)
             return
         for result in results:
-            label = (
-                f"{name}{part.where}"
-                if len(results) == 1
-                else f"{name}{part.where}: {result.folder.name}"
-            )
-            if (
-                result.panel is not None
-            ):  # its table is named after the variant: others may have the same network
+            if result.panel is not None:
+                label = f"{name}{image_set.where}"
+                if len(results) > 1:
+                    label = f"{label}: {result.folder.name}"
+                # named after the variant, since others may have the same network
                 panel = replace(result.panel, table=replace(result.panel.table, name=label))
                 result = replace(result, panel=panel)
-                self.obtained.setdefault((name, part.magnification), Obtained(result.folder, panel))
+                key = (name, image_set.magnification)
+                self.obtained.setdefault(key, Obtained(result.folder, panel))
             self.results.append(result)
+
+    def _run_steps(
+        self, image_set: ImageSet, name: str, *, done: list[RecipeStep]
+    ) -> list[CrossValidation]:
+        """Run the steps of a variant that are not `done`, and return what they trained."""
+        if self._request.quick:  # all steps are checked before the first begins
+            for step in self.variants[name]:
+                step.check(image_set)
+        results: list[CrossValidation] = []
+        notes = [*image_set.notes, *self._recipe.notes]
+        for step in self.variants[name]:
+            if step in done:  # variants that train on the same features share their extraction
+                continue
+            _log.info("%s: %s%s: %s", self._recipe.name, name, image_set.where, step.kind)
+            try:
+                trained = step.run(image_set, work=self._request.work, notes=notes)
+            except ReportError as error:  # everything else is done; reported at the end
+                self.failed.append(str(error))
+                trained = error.results
+            if isinstance(step, FinetuneStep):
+                images = image_set.selection(step.reading)
+                self.trained += [Trained(name, image_set.run, images, result) for result in trained]
+            results += trained
+            done.append(step)
+        return results
 
 
 def pairs_of(obtained: Mapping[Key, Obtained]) -> list[dict[str, Any]]:
@@ -209,12 +221,13 @@ def pairs_of(obtained: Mapping[Key, Obtained]) -> list[dict[str, Any]]:
     first: dict[int | None, Panel] = {}
     pairs = []
     for (_, magnification), run in obtained.items():
-        panels = first.setdefault(magnification, run.panel), run.panel
-        if panels[0] is not run.panel:
-            tables = [panel.table for panel in panels]
-            for note in unlike_pairs(tables, rows=False):
-                _log.warning("%s", note)
-            pairs += compare_pairs(tables, views=[panel.view for panel in panels])
+        panels = (first.setdefault(magnification, run.panel), run.panel)
+        if panels[0] is run.panel:
+            continue
+        tables = [panel.table for panel in panels]
+        for note in unlike_pairs(tables, rows=False):
+            _log.warning("%s", note)
+        pairs += compare_pairs(tables, views=[panel.view for panel in panels])
     return holm(pairs)
 
 
@@ -227,26 +240,25 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         See `reproduce`.
     """
     estimates: list[Estimate] = []
-    done: list[Step] = []
-    chosen = recipe.chosen(request.variants)
+    done: list[RecipeStep] = []
+    variants = recipe.chosen(request.variants)
     with scratch_folder() as folder:  # for the lists of a quick run
-        parts = make_parts(recipe, replace(request, run=Path(folder)), [])
-        for name in chosen:
+        image_sets = make_image_sets(recipe, replace(request, run=Path(folder)), [])
+        for name in variants:
             for step in build_steps(recipe, request, name):
                 if step in done:
                     continue
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
-                stage = step.kind if len(chosen) == 1 else f"{name}: {step.kind}"
-                estimates.append(
-                    estimate_step(step, parts, work=request.work, before=done)._replace(stage=stage)
-                )
+                estimate = estimate_step(step, image_sets, work=request.work, before=done)
+                if len(variants) > 1:
+                    estimate = estimate._replace(stage=f"{name}: {step.kind}")
+                estimates.append(estimate)
                 done.append(step)
-    again = (
-        one._replace(stage=f"{one.stage}, seed {n}")
-        for n in range(1, request.seeds)
-        for one in estimates
-    )
-    return [*estimates, *again]
+    of_first_seed = list(estimates)
+    for number in range(1, request.seeds):
+        for estimate in of_first_seed:
+            estimates.append(estimate._replace(stage=f"{estimate.stage}, seed {number}"))
+    return estimates
 
 
 _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
@@ -257,11 +269,17 @@ def comparable_note(banners: Sequence[str]) -> str:
     """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
     begins = (banner.partition(":")[0] for banner in banners)
     kinds = [kind for kind in begins if kind.isupper() and kind not in _COMPARABLE]
-    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
+    if not kinds:
+        return ""
+    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})."
 
 
 def training_times(
-    recipe: Recipe, variants: Mapping[str, Sequence[Step]], part: Part, *, folder: Path
+    recipe: Recipe,
+    variants: Mapping[str, Sequence[RecipeStep]],
+    image_set: ImageSet,
+    *,
+    folder: Path,
 ) -> dict[str, list[float]]:
     """Time a training step of each network in the recipe's tables of kind ``time``.
 
@@ -270,7 +288,7 @@ def training_times(
     recipe : Recipe
     variants : mapping
         The variants that were run, with their steps.
-    part : Part
+    image_set : ImageSet
         Images, of which the first is used.
     folder : Path
         Folder for ``training-time.csv``; an existing file with every network is used instead of timing again.
@@ -280,29 +298,37 @@ def training_times(
     dict of str to list of float
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
-    steps, path = _networks(recipe, variants, kind="time"), folder / "training-time.csv"
+    steps = _networks(recipe, variants, kind="time")
+    if not steps:
+        return {}
+    path = folder / "training-time.csv"
     times: dict[str, list[float]] = {}
     with contextlib.suppress(*DAMAGE):  # of a damaged table; then they are timed again
-        for row in read_rows(path) if steps else ():
+        for row in read_rows(path):
             times.setdefault(row["variant"], []).append(float(row["seconds"]))
-    if not steps.keys() <= times.keys():
-        times = {name: [] for name in steps}
-        for _, (name, step) in product(range(_ROUNDS), steps.items()):
-            dataset = part.read(step.reading)
-            first, classes = dataset.records[0], len(dataset.classes)
-            cost = time_training(first, settings=step.settings, classes=classes, most=_MOST_TIMED)
-            times[name].append(cost.step)
-        rows = [
-            (name, turn, value)
-            for name, seconds in times.items()
-            for turn, value in enumerate(seconds, start=1)
-        ]
-        write_rows(path, ("variant", "round", "seconds"), rows)
+    if steps.keys() <= times.keys():
+        return times
+    times = {name: [] for name in steps}
+    for _, (name, step) in product(range(_ROUNDS), steps.items()):
+        dataset = image_set.read(step.reading)
+        cost = time_training(
+            dataset.records[0],
+            settings=step.settings,
+            classes=len(dataset.classes),
+            most=_MOST_TIMED,
+        )
+        times[name].append(cost.step)
+    rows = [
+        (name, turn, value)
+        for name, seconds in times.items()
+        for turn, value in enumerate(seconds, start=1)
+    ]
+    write_rows(path, ("variant", "round", "seconds"), rows)
     return times
 
 
 def _networks(
-    recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str
+    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, kind: str
 ) -> dict[str, FinetuneStep]:
     """Return the training steps of the variants that tables of a kind list."""
     rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}

@@ -14,11 +14,19 @@ from ...encoders import weights_of
 from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, encoder_defaults
 from ...finetune import FinetuneSettings, list_networks, resolved
-from .parts import READING, reading_of
+from .image_sets import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
-from .steps import BALANCED, BoostStep, FeaturizeStep, FinetuneStep, FixedTest, NetworkExtras, Step
+from .steps import (
+    BALANCED,
+    BoostStep,
+    FeaturizeStep,
+    FinetuneStep,
+    FixedTest,
+    NetworkExtras,
+    RecipeStep,
+)
 
-_KNOWN: Mapping[str, Sequence[Any]] = {
+_SETTINGS_OF: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),
     "boost": (BoostSettings, FoldChoice, TwoClassView),
     "finetune": (FinetuneSettings, FoldChoice, TwoClassView, NetworkExtras),
@@ -26,7 +34,7 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
 """Classes whose fields are the settings of a step, in addition to those that determine how images are read."""
 
 
-def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[Step]:
+def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[RecipeStep]:
     """Return the steps of a variant.
 
     Raises
@@ -34,7 +42,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     InputError
         A setting does not exist, or is out of range.
     """
-    steps: list[Step] = []
+    steps: list[RecipeStep] = []
     try:
         for kind, values in recipe.steps_of(
             variant, quick=request.quick, full_scale=request.full_scale
@@ -55,12 +63,12 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {
-        *READING,
-        *(field.name for value in _KNOWN[kind] for field, _, _ in declared_options(value)),
-    }
-    if strange := sorted(values.keys() - known):
-        raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
+    names = {*READING}
+    for settings_class in _SETTINGS_OF[kind]:
+        names |= {field.name for field, _, _ in declared_options(settings_class)}
+    unknown = sorted(values.keys() - names)
+    if unknown:
+        raise InputError(f"recipe {recipe.name}: {kind}.{unknown[0]}: no such setting")
 
 
 def _featurize_step(
@@ -74,24 +82,26 @@ def _featurize_step(
     brought: dict[str, Any] = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders
-        brought = encoder_defaults(
-            options, keep=recipe.quick.get("featurize", ()) if request.quick else ()
-        )
+        set_by_quick = recipe.quick.get("featurize", ()) if request.quick else ()
+        brought = encoder_defaults(options, keep=set_by_quick)
     settings = from_options(FeaturizeSettings, {**options, **brought})
     return FeaturizeStep(reading_of(values), settings, fresh=request.fresh_draws, brought=brought)
 
 
 def _boost_step(
-    recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]
+    recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[RecipeStep]
 ) -> BoostStep:
-    described = next((step for step in before if isinstance(step, FeaturizeStep)), None)
-    if described is None:
+    features = next((step for step in before if isinstance(step, FeaturizeStep)), None)
+    if features is None:
         raise InputError(
             f"recipe {recipe.name}: variant {variant}: boost needs the step featurize before it"
         )
-    settings, folds = from_options(BoostSettings, values), from_options(FoldChoice, values)
     return BoostStep(
-        described.reading, settings, described.settings, folds, from_options(TwoClassView, values)
+        features.reading,
+        from_options(BoostSettings, values),
+        features.settings,
+        from_options(FoldChoice, values),
+        from_options(TwoClassView, values),
     )
 
 
@@ -99,44 +109,54 @@ def _finetune_step(
     recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]
 ) -> FinetuneStep:
     """Return the training of a network; the variant becomes a part of the folder's name."""
-    extras, network = from_options(NetworkExtras, values), str(values["network"])
-    default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
+    extras = from_options(NetworkExtras, values)
+    network = str(values["network"])
+    default = values.get("weights")
+    if not default:
+        default = "random" if network in list_networks() else "imagenet"
     weights = weights_of((default, *request.weights), network)
     options = {"augmentations": (), **values}
-    remarks: tuple[str, ...] = (BALANCED,) if extras.undersample_first else ()
+    remarks = []
+    if extras.undersample_first:
+        remarks.append(BALANCED)
     if extras.pretrained and weights == "random":
-        remarks += (
-            f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",
+        remarks.append(
+            f"RANDOM START: {network} began untrained; its source starts from ImageNet weights."
         )
     if options.get("rate_multipliers") and weights == "random":
-        remarks += (f"{network} began untrained, so all its layers have one learning rate",)
+        remarks.append(f"{network} began untrained, so all its layers have one learning rate")
         del options["rate_multipliers"]
     settings = from_options(FinetuneSettings, options, name=variant, weights=weights)
     test = None
     if extras.test_fold is not None:
-        seed = settings.seed - recipe.raised
         test = FixedTest(
             extras.test_fold,
             _split_of(recipe, request, values),
-            Path("reproduce") / recipe.name,
-            seed,
+            folder=Path("reproduce") / recipe.name,
+            seed=settings.seed - recipe.raised,
         )
-    folds, view = from_options(FoldChoice, values), from_options(TwoClassView, values)
-    return FinetuneStep(reading_of(values), settings, folds, view, extras, remarks, test)
+    return FinetuneStep(
+        reading_of(values),
+        settings,
+        from_options(FoldChoice, values),
+        from_options(TwoClassView, values),
+        extras,
+        tuple(remarks),
+        test,
+    )
 
 
 def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, Any]) -> FoldChoice:
     """Return the split with a fixed test part: it has one part more than the variant (or the first) has folds."""
-    own = from_options(FoldChoice, values)
-    if own.folds == ("none",):
-        own = from_options(
-            FoldChoice, dict(recipe.steps_of(recipe.first, quick=request.quick))["finetune"]
-        )
-    if len(own.folds) != 1 or not own.folds[0].isdecimal() or own.repeats > 1:
+    choice = from_options(FoldChoice, values)
+    if choice.folds == ("none",):
+        steps = dict(recipe.steps_of(recipe.first, quick=request.quick))
+        choice = from_options(FoldChoice, steps["finetune"])
+    if len(choice.folds) != 1 or not choice.folds[0].isdecimal() or choice.repeats > 1:
         raise InputError(
             f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none"
         )
-    return replace(own, folds=(str(int(own.folds[0]) + 1),))
+    return replace(choice, folds=(str(int(choice.folds[0]) + 1),))
 
 
 class EffectiveSetting(NamedTuple):
@@ -172,31 +192,24 @@ def effective_settings(
     InputError
         See `build_steps`.
     """
-    given = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
+    values_of = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
+    steps = build_steps(recipe, request, variant)
     settings = []
-    for (kind, values), step in zip(given, build_steps(recipe, request, variant), strict=True):
-        used, sources = (
-            {**values, **_used(step, recipe)},
-            _sources(recipe, request, variant, step, values),
-        )
-        settings += [
-            EffectiveSetting(kind, "note", remark, "") for remark in getattr(step, "remarks", ())
-        ]
-        settings += [
-            EffectiveSetting(kind, name, _text(used[name]), sources.get(name, "default"))
-            for name in used
-        ]
+    for (kind, values), step in zip(values_of, steps, strict=True):
+        for remark in getattr(step, "remarks", ()):
+            settings.append(EffectiveSetting(kind, "note", remark, ""))
+        sources = _sources(recipe, request, variant, step, values)
+        for name, value in {**values, **_used(step, recipe)}.items():
+            source = sources.get(name, "default")
+            settings.append(EffectiveSetting(kind, name, _text(value), source))
     smaller = recipe.quick.get("explain", {}) if request.quick else {}
     for name, setting in recipe.sections.get("explain", {}).items():
-        settings.append(
-            EffectiveSetting(
-                "explain", name, _text(smaller.get(name, setting.value)), setting.source
-            )
-        )
+        value = _text(smaller.get(name, setting.value))
+        settings.append(EffectiveSetting("explain", name, value, setting.source))
     return settings
 
 
-def _used(step: Step, recipe: Recipe) -> dict[str, Any]:
+def _used(step: RecipeStep, recipe: Recipe) -> dict[str, Any]:
     """Return the settings of a step with every default filled in."""
     if isinstance(step, FeaturizeStep):
         return {**step.reading, **plain_options(step.settings, deciding=True)}
@@ -210,23 +223,39 @@ def _used(step: Step, recipe: Recipe) -> dict[str, Any]:
 
 
 def _sources(
-    recipe: Recipe, request: ReproduceRequest, variant: str, step: Step, values: Mapping[str, Any]
+    recipe: Recipe,
+    request: ReproduceRequest,
+    variant: str,
+    step: RecipeStep,
+    values: Mapping[str, Any],
 ) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
-    change, whole = recipe.variants[variant], dict(recipe.steps_of(variant))[step.kind]
+    change = recipe.variants[variant]
     sources = {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
     sources |= dict.fromkeys(change.get(step.kind, ()), str(change["source"]))
     sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
-    sources |= {"encoders": "the request"} if request.encoders else {}
-    sources |= {"weights": "the request"} if request.weights and step.kind != "boost" else {}
-    scope = " ".join(["quick"] * request.quick + ["full scale"] * request.full_scale)
-    return sources | {name: scope for name, value in values.items() if value != whole.get(name)}
+    if request.encoders:
+        sources["encoders"] = "the request"
+    if request.weights and step.kind != "boost":
+        sources["weights"] = "the request"
+    scope = []
+    if request.quick:
+        scope.append("quick")
+    if request.full_scale:
+        scope.append("full scale")
+    published = dict(recipe.steps_of(variant))[step.kind]
+    for name, value in values.items():
+        if value != published.get(name):
+            sources[name] = " ".join(scope)
+    return sources
 
 
 def _text(value: Any) -> str:
     if value in (None, "", [], ()):
         return "not set"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
 def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str]:
@@ -243,8 +272,9 @@ def differing(
     recipe: Recipe, request: ReproduceRequest
 ) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
     """Yield each chosen variant with its settings; of the second and further only those that the first has not."""
-    known: set[tuple[str, ...]] = set()
+    first: set[tuple[str, ...]] = set()
     for variant in recipe.chosen(request.variants):
         settings = effective_settings(recipe, request, variant)
-        yield variant, [one for one in settings if one[:3] not in known]
-        known = known or {one[:3] for one in settings}
+        yield variant, [setting for setting in settings if setting[:3] not in first]
+        if not first:
+            first = {setting[:3] for setting in settings}

@@ -31,7 +31,7 @@ from ...featurize import (
     settings_from,
 )
 from ...finetune import FinetuneSettings, finetune, sample_training
-from .parts import Part, write_list
+from .image_sets import ImageSet, write_list
 
 _log = logging.getLogger(__name__)
 
@@ -58,27 +58,23 @@ class FeaturizeStep:
 
     kind = "featurize"
 
-    def check(self, part: Part) -> None:
+    def check(self, image_set: ImageSet) -> None:
         """Do nothing, since `featurize` itself checks all images first."""
 
-    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(
+        self, image_set: ImageSet, *, work: Work, notes: Sequence[str]
+    ) -> Sequence[CrossValidation]:
         """Extract features, with a shard only its share; the last shard combines the results into feature files."""
         if self.brought:
             _log.info("%s", defaults_text(self.brought, self.settings))
         for settings in self._drawn():
-            result = featurize(
-                part.selection(self.reading), out=part.run, settings=settings, work=work
-            )
-            share = result.share
-            if (
-                share is not None and share.done == share.units and not work.checks
-            ):  # this was the last shard
-                featurize(
-                    part.selection(self.reading),
-                    out=part.run,
-                    settings=settings,
-                    work=replace(work, shard=None),
-                )
+            images = image_set.selection(self.reading)
+            share = featurize(images, out=image_set.run, settings=settings, work=work).share
+            if share is not None and share.done == share.units and not work.checks:
+                # this was the last shard
+                everything = replace(work, shard=None)
+                images = image_set.selection(self.reading)
+                featurize(images, out=image_set.run, settings=settings, work=everything)
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
@@ -114,37 +110,40 @@ class BoostStep:
 
     kind = "boost"
 
-    def check(self, part: Part) -> None:
+    def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds."""
-        part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
+        image_set.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
-    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(
+        self, image_set: ImageSet, *, work: Work, notes: Sequence[str]
+    ) -> Sequence[CrossValidation]:
         """Train classifiers. A shard trains its share; it trains nothing while other shards still extract features."""
-        if work.shard is not None and not is_described(part.run):
+        if work.shard is not None and not is_described(image_set.run):
             return []
         return train(
-            out=part.run,
-            features=self._own(part.run / "features"),
+            out=image_set.run,
+            features=self._stores_in(image_set.run / "features"),
             settings=self.settings,
-            folds=part.folds(self.folds),
+            folds=image_set.folds(self.folds),
             work=work,
             view=self.view,
             notes=notes,
         )
 
-    def _own(self, folder: Path) -> list[Path]:
+    def _stores_in(self, folder: Path) -> list[Path]:
         """Return the feature files of the previous step, if there are also files of other variants; else none."""
+        planned = set(
+            product((choice.label for choice in self.features.encoders), self.features.views)
+        )
         paths = sorted(folder.glob("*.h5"))
-        planned = {
-            (choice.label, view)
-            for choice, view in product(self.features.encoders, self.features.views)
-        }
-        own = []
+        stores = []
         for path in paths:
             with open_store(path) as store:
                 if (store.header["encoder"], *settings_from(store.header).views) in planned:
-                    own.append(path)
-        return own if len(own) < len(paths) else []
+                    stores.append(path)
+        if len(stores) == len(paths):
+            return []
+        return stores
 
 
 class FixedTest(NamedTuple):
@@ -168,49 +167,42 @@ class FixedTest(NamedTuple):
     seed: int
 
     def choice(
-        self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool
+        self, image_set: ImageSet, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool
     ) -> FoldChoice:
-        """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
+        """Write the lists of a set of images, and return the cross-validation scheme with the fixed test part.
 
         Parameters
         ----------
-        part : Part
+        image_set : ImageSet
         folds : FoldChoice
             ``none`` trains one network on all other images; any other value trains one network per fold.
         reading : mapping
         held : bool
             Whether the images that a fold leaves out of its training part are its validation part.
         """
-        (plan,) = part.plans(self.split, reading=reading, seed=self.seed)
+        (plan,) = image_set.plans(self.split, reading=reading, seed=self.seed)
         if self.fold not in plan.folds:
             raise InputError(
                 f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
             )
-        folder = ensure_folder(part.run / self.folder)
+        folder = ensure_folder(image_set.run / self.folder)
         tested = plan.images(self.fold, "test")
         listed = write_list(folder / "test-list.csv", tested)
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
-        folds_left = [fold for fold in plan.folds if fold != self.fold]
+        other_parts = [part for part in plan.folds if part != self.fold]
         rows: list[tuple[str, int, str]] = []
-        for number, left_out in enumerate(folds_left, start=1):
-            trained = [
-                image
-                for fold in folds_left
-                if fold != left_out
-                for image in plan.images(fold, "test")
-            ]
-            listed_as = {
-                "test": tested,
-                "val": plan.images(left_out, "test") if held else (),
-                "train": trained,
-            }
-            rows += [
-                (image, number, part_of)
-                for part_of, images in listed_as.items()
-                for image in images
-            ]
-        path = folder / f"{len(folds_left)}-fixed-test{'' if held else '-unvalidated'}.csv"
+        for number, held_out in enumerate(other_parts, start=1):
+            rows += [(image, number, "test") for image in tested]
+            if held:
+                rows += [(image, number, "val") for image in plan.images(held_out, "test")]
+            for part in other_parts:
+                if part != held_out:
+                    rows += [(image, number, "train") for image in plan.images(part, "test")]
+        name = f"{len(other_parts)}-fixed-test"
+        if not held:
+            name += "-unvalidated"
+        path = folder / f"{name}.csv"
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
 
@@ -267,27 +259,30 @@ class FinetuneStep:
 
     kind = "finetune"
 
-    def check(self, part: Part) -> None:
+    def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds."""
-        folds, seed = (
-            (self.folds, self.settings.seed)
-            if self.test is None
-            else (self.test.split, self.test.seed)
-        )
-        part.plans(folds, reading=self.reading, seed=seed)
+        if self.test is None:
+            image_set.plans(self.folds, reading=self.reading, seed=self.settings.seed)
+        else:
+            image_set.plans(self.test.split, reading=self.reading, seed=self.test.seed)
 
-    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(
+        self, image_set: ImageSet, *, work: Work, notes: Sequence[str]
+    ) -> Sequence[CrossValidation]:
         """Train the networks of all folds; a shard trains its share."""
-        folds, remarks, settings = part.folds(self.folds), [*notes, *self.remarks], self.settings
+        folds = image_set.folds(self.folds)
+        remarks = [*notes, *self.remarks]
         if self.extras.undersample_first:
-            part = replace(part, only=self._undersampled(part))
+            image_set = replace(image_set, only=self._undersampled(image_set))
         if self.test is not None:
-            folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
+            folds = self.test.choice(
+                image_set, folds, reading=self.reading, held=self.settings.validation
+            )
             remarks.append(FIXED)
         return finetune(
-            part.selection(self.reading),
-            out=part.run,
-            settings=settings,
+            image_set.selection(self.reading),
+            out=image_set.run,
+            settings=self.settings,
             folds=folds,
             work=work,
             view=self.view,
@@ -295,19 +290,20 @@ class FinetuneStep:
             tensorboard=self.extras.tensorboard,
         )
 
-    def _undersampled(self, part: Part) -> Path:
+    def _undersampled(self, image_set: ImageSet) -> Path:
         """Write the list of images that are left when random ones of the larger classes are removed."""
         records = [
             record
-            for record in unique_images(part.read(self.reading)).dataset.records
+            for record in unique_images(image_set.read(self.reading)).dataset.records
             if record.label
         ]
         labels = np.unique([record.label for record in records], return_inverse=True)[1]
         kept = sample_training(labels, method="under", seed=self.settings.seed)
         return write_list(
-            part.run / "reproduce" / "undersampled.csv", [records[row].image_id for row in kept]
+            image_set.run / "reproduce" / "undersampled.csv",
+            [records[row].image_id for row in kept],
         )
 
 
-Step: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep
+RecipeStep: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep
 """A step of a variant, with all its settings."""

@@ -73,8 +73,8 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
         The message names the layer.
     """
     for step in graph.steps:
-        known = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
-        if not known and step.results[0] != graph.logits and graph.logits not in step.sources:
+        has_rule = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
+        if not has_rule and step.results[0] != graph.logits and graph.logits not in step.sources:
             text = "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none"
             raise InputError(text, step.name, step.kind)
     if _last(graph).kind != "Dense":
@@ -94,22 +94,21 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     Montavon et al. 2017, "Explaining nonlinear classification decisions with deep Taylor decomposition": the z+ rule,
     and the z^B rule for pixels.
     """
-    values, last, factors = graph.run(images), _last(graph), _norm_factors(graph)
+    values = graph.run(images)
+    factors = _norm_factors(graph)
     first = next(step for step in graph.steps if step.part == "linear")
     low, high = (
         to_numpy(graph.run(np.full((1, *images.shape[1:]), end, np.float32))[first.sources[0]])
         for end in (0.0, 255.0)
     )
-    bounds = np.minimum(low, high), np.maximum(low, high)
+    bounds = (np.minimum(low, high), np.maximum(low, high))
 
     def rule(step: Step, ahead: Floats) -> list[Floats]:
-        return _shared(
-            step, values, ahead, bounds if step is first else None, factors.get(step.results[0])
-        )
+        bounds_of_step = bounds if step is first else None
+        return _shared(step, values, ahead, bounds_of_step, factors.get(step.results[0]))
 
-    return np.asarray(
-        graph.backward({last.sources[0]: _begin(graph, values, target)}, rule).sum(axis=-1)
-    )
+    begin = {_last(graph).sources[0]: _begin(graph, values, target)}
+    return np.asarray(graph.backward(begin, rule).sum(axis=-1))
 
 
 def _last(graph: Graph) -> Step:
@@ -138,37 +137,35 @@ def _shared(
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
         return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
-    if (
-        step.part == "activation"
-        or step.kind == "_Power"
-        or (step.kind in _SAME and len(tensors) == 1)
-    ):
+    if step.part == "activation" or step.kind == "_Power":
+        return [ahead]
+    if step.kind in _SAME and len(tensors) == 1:
         return [ahead]
     if step.kind in _MEANS:
-        strength: Floats = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
-        shares = ahead / to_numpy(step(strength)[0])
-        return [
-            np.asarray(
-                strength * pull_back(lambda x: step(x)[0], [strength], shares)[0], np.float32
-            )
-        ]
+        return [_by_strength(step, to_numpy(tensors[0]), ahead)]
     if step.kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
         return [np.asarray(ahead * size / sum(sizes), np.float32) for size in sizes]
-    if (
-        step.kind == "Multiply"
-    ):  # a gate with one value per channel is only a weight, and gets no relevance
+    if step.kind == "Multiply":
+        # a gate with one value per channel is only a weight, and gets no relevance
+        shares = [np.zeros(tensor.shape, np.float32) for tensor in tensors]
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
-        return [
-            ahead if index == largest else np.zeros(t.shape, np.float32)
-            for index, t in enumerate(tensors)
-        ]
+        shares[largest] = ahead
+        return shares
     behind = pull_back(lambda *x: step(*x)[0], tensors, ahead)
     if step.kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
         lost = (ahead.sum(axis=(1, 2, 3)) - behind[0].sum(axis=(1, 2, 3))) / behind[0][0].size
         behind[0] = behind[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
     return behind
+
+
+def _by_strength(step: Step, tensor: Floats, ahead: Floats) -> Floats:
+    """Distribute the relevance of means over the values in each by their size."""
+    strength: Floats = np.asarray(np.abs(tensor) + _TINY, np.float32)
+    shares = ahead / to_numpy(step(strength)[0])
+    (behind,) = pull_back(lambda x: step(x)[0], [strength], shares)
+    return np.asarray(strength * behind, np.float32)
 
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:
@@ -195,7 +192,9 @@ def _kernel(step: Step, factor: Floats | None) -> Floats:
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
         return kernel
-    shape = kernel.shape[-2:] if step.kind == "DepthwiseConv2D" else (kernel.shape[-1],)
+    shape = (kernel.shape[-1],)
+    if step.kind == "DepthwiseConv2D":
+        shape = kernel.shape[-2:]
     return np.asarray(kernel * factor.reshape(shape))
 
 
@@ -206,7 +205,9 @@ def _by_sign(
 
     Relevance of an output that only a bias raised is spread evenly over all inputs of the kernel.
     """
-    layer, up, down = step.operation, np.maximum(kernel, 0), np.minimum(kernel, 0)
+    layer = step.operation
+    up = np.maximum(kernel, 0)
+    down = np.minimum(kernel, 0)
     if bounds is None:
         pairs = [(np.maximum(x, 0), up), (np.minimum(x, 0), down)]
     else:
@@ -219,7 +220,7 @@ def _by_sign(
     raised = np.abs(total) > _TINY
     relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
     if not raised.all():
-        even = np.ones_like(x), np.ones_like(kernel)
+        even = (np.ones_like(x), np.ones_like(kernel))
         seen = to_numpy(linear(layer, even[0], kernel=even[1], bias=False))
         relevance += _carried(layer, [even], np.where(raised, 0, ahead / seen), x)
     return relevance

@@ -44,10 +44,11 @@ _SETTINGS = from_options(
 )
 """A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
 
-_SIZE = 1024, 768
+_SIZE = (1024, 768)
 """Half the width and height of BACH's images, which would take longer to draw than to encode."""
 
-_FOLDS, _SEEDS = "5", 2
+_FOLDS = "5"
+_SEEDS = 2
 
 
 class DemoResult(NamedTuple):
@@ -91,7 +92,8 @@ def demo(
     InputError
         Fewer than five images per class.
     """
-    run, work = converted(out, "out", Path), work or Work()
+    run = converted(out, "out", Path)
+    work = work or Work()
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     jobs = cpu_resources(work.jobs).processes
     images = make_bach(
@@ -188,86 +190,100 @@ def trial(
     ReportError
         A report could not be written; its ``results`` is the result.
     """
-    run, selection, work = (
-        converted(out, "out", Path),
-        ImageSelection.of(images).read_once(),
-        work or Work(),
-    )
+    run = converted(out, "out", Path)
+    selection = ImageSelection.of(images).read_once()
+    work = work or Work()
     selection.refuse_as_run(run)
-    options, keep = {**preset_options("quick"), "augmentations": _AUGMENTATIONS}, list[str]()
-    if encoders:
-        keep = ["encoders"]
-        options["encoders"] = converted(encoders, "encoders", tuple[EncoderChoice, ...])
-        for choice in options["encoders"]:
-            check_encoder_name(choice)
-        if not all(map(gives_maps, options["encoders"])):
-            options |= {"mode": "exact", "crops": _CROPS}
-    if weights:
-        options["weights"] = converted(weights, "weights", tuple[str, ...])
-    quick, _, _ = choose_settings(options, keep=keep)
+    quick, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
-    protocol = _usable(check, work)
-    if small := sorted(check.left_out):
+    folds = _usable(check, work)
+    small = sorted(check.left_out)
+    if small:
         text = "%d of %d images are too small for a view that fits the others, such as %s, and are left out"
         _log.warning(text, len(small), len(check.dataset), small[0])
         work = replace(work, skip_errors=True)
     _log.info(
         "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views
     )
-    anew, started = not (run / "features").exists(), time.monotonic()
+    is_new = not (run / "features").exists()
+    started = time.monotonic()
     featurize(selection, out=run, settings=check.planned, work=work)
-    spent, standard = time.monotonic() - started, None
-    if anew and not encoders:
-        planned, _ = fitted(
-            check.dataset, check.sizes, choose_settings(preset_options("standard"), keep=())[0]
-        )
-        standard = spent * recorded_seconds(planned) / recorded_seconds(check.planned)
+    standard = None
+    if is_new and not encoders:
+        standard = _standard_seconds(check, time.monotonic() - started)
     _log.info("3/3 training")
-    settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     results: list[CrossValidation] = []
     try:
-        try:
-            results += train(
-                out=run, settings=replace(settings, heads=("logistic",)), folds=protocol, work=work
-            )
-            _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
-            results += train(out=run, settings=settings, folds=protocol, work=work)
-        except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
-            _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
-            results += train(
-                out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work
-            )
+        _train(run, folds, work, results)
     except ReportError as error:
         trained = best_first([*results, *error.results])
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
     return TrialResult(check, best_first(results), standard)
 
 
+def _quick_settings(
+    encoders: Many[TextInput], weights: Many[TextInput]
+) -> tuple[FeaturizeSettings, list[str]]:
+    """Return the settings of a trial, and the names of those that an encoder's defaults do not replace."""
+    options = {**preset_options("quick"), "augmentations": _AUGMENTATIONS}
+    keep = []
+    if encoders:
+        keep.append("encoders")
+        choices = converted(encoders, "encoders", tuple[EncoderChoice, ...])
+        options["encoders"] = choices
+        for choice in choices:
+            check_encoder_name(choice)
+        if not all(map(gives_maps, choices)):
+            options |= {"mode": "exact", "crops": _CROPS}
+    if weights:
+        options["weights"] = converted(weights, "weights", tuple[str, ...])
+    settings, _, _ = choose_settings(options, keep=keep)
+    return settings, keep
+
+
+def _standard_seconds(check: Preflight, spent: float) -> float:
+    """Return the time that features of the preset ``standard`` would take, from that of the trial's."""
+    standard, _, _ = choose_settings(preset_options("standard"), keep=())
+    planned, _ = fitted(check.dataset, check.sizes, standard)
+    return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
+
+
+def _train(run: Path, folds: FoldChoice, work: Work, results: list[CrossValidation]) -> None:
+    """Train the classifiers, the fastest first, and add each to the results as soon as it is trained."""
+    settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
+    logistic = replace(settings, heads=("logistic",))
+    try:
+        results += train(out=run, settings=logistic, folds=folds, work=work)
+        _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
+        results += train(out=run, settings=settings, folds=folds, work=work)
+    except InputError as error:
+        # too few patients for folds within the training part, which LightGBM does not need
+        _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
+        lightgbm = replace(settings, heads=("lightgbm",))
+        results += train(out=run, settings=lightgbm, folds=folds, work=work)
+
+
 def _figures(result: CrossValidation) -> str:
     if result.metrics is None:
         return "no figures"
-    values = {
-        name: 100 * result.metrics[name]["value"] for name in ("accuracy", "balanced_accuracy")
-    }
-    return (
-        "{accuracy:.1f} % of the images right, balanced accuracy {balanced_accuracy:.1f} %".format(
-            **values
-        )
+    accuracy, balanced = (
+        f"{100 * result.metrics[name]['value']:.1f} %" for name in ("accuracy", "balanced_accuracy")
     )
+    return f"{accuracy} of the images right, balanced accuracy {balanced}"
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:
     """Return suitable folds, or refuse the images if they cannot be used."""
-    stops = [
-        *check.refused,
-        *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors),
-    ]
-    if stops:
-        raise InputError("{}: {}", stops[0].file, stops[0].message)
-    if (lacking := unscaled(check.dataset.records, check.requested.views)) is not None:
-        raise InputError("{}", lacking)
+    findings = [*check.refused]
+    if not work.skip_errors:
+        findings += [finding for finding in check.wrong if finding.level == "error"]
+    if findings:
+        raise InputError("{}: {}", findings[0].file, findings[0].message)
+    without_scale = unscaled(check.dataset.records, check.requested.views)
+    if without_scale is not None:
+        raise InputError("{}", without_scale)
     if not check.planned_views:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:

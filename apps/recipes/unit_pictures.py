@@ -37,8 +37,8 @@ def deconvnet(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
     """
     active, slope = activation_and_gradient(graph, images, target, tensor)
     effect = (active * slope).reshape(len(active), -1)
-    chosen = effect == effect.max(axis=1, keepdims=True)
-    signal = np.where(chosen, active.reshape(effect.shape), 0).reshape(active.shape)
+    is_largest = effect == effect.max(axis=1, keepdims=True)
+    signal = np.where(is_largest, active.reshape(effect.shape), 0).reshape(active.shape)
     values = graph.run(images)
 
     def rule(step: Step, ahead: Floats) -> list[Floats]:
@@ -70,12 +70,11 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
 
 
 def _rectifies(step: Step) -> bool:
-    function = (
-        step.operation.activation
-        if step.part == "activation" or step.kind == "Activation"
-        else None
-    )
-    return step.kind == "ReLU" or getattr(function, "__name__", "") in ("relu", "relu6")
+    if step.kind == "ReLU":
+        return True
+    if step.part != "activation" and step.kind != "Activation":
+        return False
+    return getattr(step.operation.activation, "__name__", "") in ("relu", "relu6")
 
 
 DECONVNET = Method(
@@ -186,9 +185,20 @@ SALIENCY = Method(
 _UNITS = 20
 """Largest number of channels of a layer that are drawn."""
 
-_STEPS, _RATE, _JITTER, _BLUR_EVERY, _BLUR = 64, 12.0, 4, 4, 0.8
-"""Number of steps, their length in grey levels, jitter in pixels, and a blur of 0.8 pixels every fourth step. The
-values are bchisto's choice, similar to the source."""
+_ITERATIONS = 64
+"""Number of steps uphill. This and the following values are bchisto's choice, similar to the source."""
+
+_RATE = 12.0
+"""Length of a step in grey levels."""
+
+_JITTER = 4
+"""Largest shift before a step, in pixels."""
+
+_BLUR_EVERY = 4
+"""Number of steps from one blur to the next."""
+
+_BLUR = 0.8
+"""Standard deviation of the blur, in pixels."""
 
 
 def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Floats:
@@ -215,23 +225,23 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
     _, height, width, _ = graph.shapes[graph.entry]
     rng = np.random.default_rng(seed)
     pictures = (128 + rng.normal(0, 8, (len(units), height, width, 3))).astype(np.float32)
-    chosen = np.zeros((len(units), graph.shapes[tensor][-1]), np.float32)
-    chosen[range(len(units)), units] = 1.0
+    weights = np.zeros((len(units), graph.shapes[tensor][-1]), np.float32)
+    weights[range(len(units)), units] = 1.0
 
     def objective(x: Any) -> Any:
         values = graph.run(x)
         if tensor == graph.logits:
-            return ops.sum(graph.scores(values) * chosen)
-        return ops.sum(ops.mean(ops.cast(values[tensor], "float32"), axis=(1, 2)) * chosen)
+            return ops.sum(graph.scores(values) * weights)
+        return ops.sum(ops.mean(ops.cast(values[tensor], "float32"), axis=(1, 2)) * weights)
 
     gradient = compiled_gradient(objective)
-    for step in range(_STEPS):
+    for iteration in range(_ITERATIONS):
         shift = tuple(int(pixels) for pixels in rng.integers(-_JITTER, _JITTER + 1, 2))
         slope = gradient(np.roll(pictures, shift, axis=(1, 2)))
         slope = np.roll(slope, (-shift[0], -shift[1]), axis=(1, 2))
         strength = np.sqrt((slope**2).mean(axis=(1, 2, 3), keepdims=True))
         pictures = np.clip(pictures + _RATE * slope / (strength + 1e-12), 0, 255)
-        if step % _BLUR_EVERY == _BLUR_EVERY - 1:
+        if iteration % _BLUR_EVERY == _BLUR_EVERY - 1:
             pictures = np.stack([cv2.GaussianBlur(picture, (0, 0), _BLUR) for picture in pictures])
     return pictures
 
@@ -247,11 +257,11 @@ def maximise(
     if tensor is None:
         units = list(range(len(classes))) if target is None else [target]
         names = [classes[unit] for unit in units]
-        pictures = excite(graph, tensor=graph.logits, units=units)
+        tensor = graph.logits
     else:
         units = list(range(min(_UNITS, graph.shapes[tensor][-1])))
         names = [f"{settings.layer} {unit}" for unit in units]
-        pictures = excite(graph, tensor=tensor, units=units)
+    pictures = excite(graph, tensor=tensor, units=units)
     tiles = [
         (name, picture.round().astype(np.uint8))
         for name, picture in zip(names, pictures, strict=True)

@@ -41,7 +41,7 @@ from ...core.jobs import (
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
 from . import files
-from .files import Failures, Region, SlideFile, leaving_out
+from .files import Annotation, Failures, SlideFile, leaving_out
 from .grid import Positions, Tissue, field_classes, find_tissue, positions, tissue_shares
 from .slide import Slide
 
@@ -50,7 +50,8 @@ _log = logging.getLogger(__name__)
 _SIDE = 900
 """Longest side of a picture of the page, in pixels."""
 
-_TISSUE, _REGION = (0, 150, 90), (28, 31, 36)
+_TISSUE_COLOUR = (0, 150, 90)
+_ANNOTATION_COLOUR = (28, 31, 36)
 _OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp", "drawn")
 """Columns of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
@@ -103,8 +104,8 @@ class SlideUnit(NamedTuple):
     Attributes
     ----------
     slide : SlideFile
-    regions : sequence of Region, optional
-        Its annotations; None for fields without labels.
+    annotations : sequence of Annotation, optional
+        None for fields without labels.
     folder : Path
         Folder for its fields.
     settings : CutSettings
@@ -116,7 +117,7 @@ class SlideUnit(NamedTuple):
     """
 
     slide: SlideFile
-    regions: Sequence[Region] | None
+    annotations: Sequence[Annotation] | None
     folder: Path
     settings: CutSettings
     corners: Positions
@@ -136,33 +137,32 @@ class SlideUnit(NamedTuple):
         with Slide(slide.path, mpp=settings.mpp) as opened:
             scale = opened.nearest(settings.scale)
             size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
-            regions = None if outlines is None else files.read_regions(outlines, opened)
-        drawn, options = outlines and file_sha256(outlines), plain_options(settings, deciding=True)
-        key = key_of("fields 1", settings=options, slide=opened.digest, regions=drawn)
+            annotations = None
+            drawn = None
+            if outlines is not None:
+                annotations = files.read_annotations(outlines, opened)
+                drawn = file_sha256(outlines)
+        options = plain_options(settings, deciding=True)
         content = {
             "name": slide.name,
             "digest": opened.digest,
-            "key": key,
+            "key": key_of("fields 1", settings=options, slide=opened.digest, regions=drawn),
             "scale": scale,
             "size": size,
         }
-        return cls(
-            slide,
-            regions,
-            folder / slide.name,
-            settings,
-            positions(*size, overlap=settings.overlap),
-            content,
-        )
+        corners = positions(*size, overlap=settings.overlap)
+        return cls(slide, annotations, folder / slide.name, settings, corners, content)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
-        return self.folder / f"{self.slide.name}_{x}_{y}.{'jpg' if self.settings.jpeg else 'png'}"
+        suffix = "jpg" if self.settings.jpeg else "png"
+        return self.folder / f"{self.slide.name}_{x}_{y}.{suffix}"
 
     def is_finished(self, content: Mapping[str, Any]) -> bool:
         """Whether the content that was saved earlier is that of the unit, and all fields are cut."""
-        whole = content.get("key") == self.content["key"] and not content["failures"]
-        return whole and all(self.file(x, y).is_file() for x, y, *_ in content["fields"])
+        if content.get("key") != self.content["key"] or content["failures"]:
+            return False
+        return all(self.file(x, y).is_file() for x, y, *_ in content["fields"])
 
 
 class CutResult(NamedTuple):
@@ -190,18 +190,15 @@ class CutResult(NamedTuple):
         return Counter(label for slide in self.slides for _, _, label, _ in slide["fields"])
 
     def __str__(self) -> str:
-        counts = ", ".join(
+        slides = counted(len(self.slides), "slide")
+        patients = counted(len({slide["group"] for slide in self.slides}), "patient")
+        area = sum(slide["tissue"] for slide in self.slides)
+        fields = counted(sum(self.classes.values()), "field")
+        counts = [
             f"{name or 'without a label'} {count:,}" for name, count in sorted(self.classes.items())
-        )
-        area, fields = (
-            sum(slide["tissue"] for slide in self.slides),
-            counted(sum(self.classes.values()), "field"),
-        )
-        slides, patients = (
-            len(self.slides),
-            counted(len({slide["group"] for slide in self.slides}), "patient"),
-        )
-        return f"{counted(slides, 'slide')} of {patients}, {area:.3g} mm2 of tissue, {fields}: {counts or 'none'}"
+        ]
+        classes = ", ".join(counts) or "none"
+        return f"{slides} of {patients}, {area:.3g} mm2 of tissue, {fields}: {classes}"
 
 
 def cut(
@@ -540,78 +537,84 @@ def cut_slide(
     InputError, ImageError
         See `cut`.
     """
-    from PIL import Image
-
-    (unit,), failures = units, Failures()
-    settings, regions = unit.settings, unit.regions or ()
+    (unit,) = units
+    failures = Failures()
     content: dict[str, Any] = {**unit.content, "fields": [], "failures": failures}
-    scale, side = content["scale"], content["size"][2]
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
-        Slide(unit.slide.path, mpp=settings.mpp) as slide,
+        Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,
     ):
         tissue = find_tissue(slide)
-        corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
-        classes: Sequence[str | None] = [""] * len(corners)
-        if unit.regions is not None:
-            classes = field_classes(regions, corners, side, least=settings.annotated)
-        chosen = [
-            (x, y, name)
-            for (x, y), name in zip(corners.tolist(), classes, strict=True)
-            if name is not None
-        ]
-        counts = [
-            f"{classes.count(name)} {name or 'unnamed'}"
-            for name in sorted({region.label for region in regions})
-        ]
-        if not chosen or len(chosen) < len(corners):
-            text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
-            _log.warning(
-                Message(
-                    text,
-                    slide.path,
-                    settings.tissue,
-                    len(corners),
-                    settings.annotated,
-                    few(counts) or 0,
-                )
-            )
-        ticker.tick(len(unit.corners) + 1 - len(chosen))
-        for x, y, name in chosen:
+        fields = _choose_fields(unit, tissue)
+        ticker.tick(len(unit.corners) + 1 - len(fields))
+        for x, y, label in fields:
             file = unit.file(x, y)
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    image = Image.fromarray(
-                        slide.read(x, y, settings.pixels, settings.pixels, scale)
-                    )
-                    with atomic_output(file) as temporary:
-                        image.save(
-                            temporary,
-                            "JPEG" if settings.jpeg else "PNG",
-                            quality=90,
-                            compress_level=3,
-                        )
-                content["fields"].append((x, y, name, f"fields/{unit.slide.name}/{file.name}"))
+                    _write_field(file, slide, unit, x, y)
+                content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-        content |= {"tissue": tissue.area, "picture": _picture(tissue, regions)}
+        content |= {"tissue": tissue.area, "picture": _picture(tissue, unit.annotations or ())}
         if writes:
             write_json(unit.folder / "fields.json", content)
     return content
 
 
-def _picture(tissue: Tissue, regions: Sequence[Region]) -> str:
-    """Draw a slide with the outlines of its tissue and its regions."""
+def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]]:
+    """Return x, y and label of the fields with enough tissue and of one class, and warn if these are not all."""
+    settings = unit.settings
+    side = unit.content["size"][2]
+    corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
+    annotations = unit.annotations or ()
+    classes: list[str | None] = [""] * len(corners)
+    if unit.annotations is not None:
+        classes = field_classes(annotations, corners, side, least=settings.annotated)
+    fields = [
+        (x, y, label)
+        for (x, y), label in zip(corners.tolist(), classes, strict=True)
+        if label is not None
+    ]
+    if not fields or len(fields) < len(corners):
+        labels = sorted({annotation.label for annotation in annotations})
+        counts = [f"{classes.count(label)} {label or 'unnamed'}" for label in labels]
+        _log.warning(
+            Message(
+                "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}",
+                unit.slide.path,
+                settings.tissue,
+                len(corners),
+                settings.annotated,
+                few(counts) or 0,
+            )
+        )
+    return fields
+
+
+def _write_field(file: Path, slide: Slide, unit: SlideUnit, x: int, y: int) -> None:
+    """Write a field as PNG or JPEG."""
+    from PIL import Image
+
+    pixels = unit.settings.pixels
+    image = Image.fromarray(slide.read(x, y, pixels, pixels, unit.content["scale"]))
+    kind = "JPEG" if unit.settings.jpeg else "PNG"
+    with atomic_output(file) as temporary:
+        image.save(temporary, kind, quality=90, compress_level=3)
+
+
+def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
+    """Draw a slide with the outlines of its tissue and its annotations."""
     import cv2
 
-    drawn, width = tissue.picture.copy(), max(1, round(max(tissue.mask.shape) / _SIDE))
+    drawn = tissue.picture.copy()
+    width = max(1, round(max(tissue.mask.shape) / _SIDE))
     outlines, _ = cv2.findContours(
         tissue.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
-    cv2.drawContours(drawn, outlines, -1, _TISSUE, width)
+    cv2.drawContours(drawn, outlines, -1, _TISSUE_COLOUR, width)
     rings = [
         np.rint(ring / tissue.factor).astype(np.int32)
-        for region in regions
-        for ring in region.rings
+        for annotation in annotations
+        for ring in annotation.rings
     ]
-    cv2.polylines(drawn, rings, True, _REGION, width)
+    cv2.polylines(drawn, rings, True, _ANNOTATION_COLOUR, width)
     return thumbnail(drawn, side=_SIDE)

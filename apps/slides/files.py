@@ -33,6 +33,8 @@ _RULE = (
     "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
 )
 
+_SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
+
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
 
@@ -87,30 +89,43 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     """
     paths: dict[Path, str] = {}
     for source in sources:
-        for path in source.rglob("[!.]*") if source.is_dir() else [source]:
-            if path == source or path.suffix.casefold() in SLIDE_SUFFIXES | {".tif", ".tiff"}:
-                paths.setdefault(
-                    path, path.relative_to(source if source.is_dir() else source.parent).as_posix()
-                )
+        if source.is_dir():
+            for path in source.rglob("[!.]*"):
+                if path.suffix.casefold() in _SUFFIXES:
+                    paths.setdefault(path, path.relative_to(source).as_posix())
+        else:
+            paths.setdefault(source, source.name)
     if not paths:
         raise InputError(
             f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)"
         )
-    names = {path: path.stem for path in sorted(paths)}
-    stems = Counter(names.values())
-    names |= {
-        path: f"{path.absolute().parent.name}_{stem}"
-        for path, stem in names.items()
-        if stems[stem] > 1
-    }
+    names = _names_of(sorted(paths))
+    return [SlideFile(name, path, paths[path]) for path, name in names.items()]
+
+
+def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for each slide: that of its file, with its folder in front if several slides have it.
+
+    Raises
+    ------
+    InputError
+        Slides cannot be told apart, or a name is not UTF-8.
+    """
+    stems = Counter(path.stem for path in paths)
+    names = {}
+    for path in paths:
+        names[path] = path.stem
+        if stems[path.stem] > 1:
+            names[path] = f"{path.absolute().parent.name}_{path.stem}"
     counts = Counter(names.values())
-    if unfit := [
+    unfit = [
         path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name
-    ]:
+    ]
+    if unfit:
         raise InputError(
             f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8"
         )
-    return [SlideFile(name, path, paths[path]) for path, name in names.items()]
+    return names
 
 
 @contextlib.contextmanager
@@ -160,12 +175,10 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
             given,
             slides[0].name,
         )
-    if bare := [slide.name for slide in slides if slide.name not in names.values()]:
-        _log.warning(
-            "%s without annotations, and so without labels: %s",
-            counted(len(bare), "slide"),
-            few(bare),
-        )
+    bare = [slide.name for slide in slides if slide.name not in names.values()]
+    if bare:
+        text = "%s without annotations, and so without labels: %s"
+        _log.warning(text, counted(len(bare), "slide"), few(bare))
     return {name: files[stem] for stem, name in names.items()}
 
 
@@ -183,7 +196,8 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     InputError
         Both are given, the rule is invalid, or a slide has no patient.
     """
-    table, rule = settings.patients, settings.group_from
+    table = settings.patients
+    rule = settings.group_from
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
     if table is not None:
@@ -191,13 +205,10 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     if rule is None:
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
-    if bare := [slide.name for slide in slides if not groups[slide.relative]]:
-        raise InputError(
-            "{group_from} {}: names no patient of {}: {}",
-            rule,
-            counted(len(bare), "slide"),
-            few(bare),
-        )
+    bare = [slide.name for slide in slides if not groups[slide.relative]]
+    if bare:
+        text = "{group_from} {}: names no patient of {}: {}"
+        raise InputError(text, rule, counted(len(bare), "slide"), few(bare))
     return {slide.name: str(groups[slide.relative]) for slide in slides}
 
 
@@ -211,18 +222,17 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     """
     what = "patient" if role is GROUP else role.name
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
-    image, column = read.choose(IMAGE), read.choose(role)
-    rows, values = [(row[image], row[column]) for _, row in read.rows], dict[str, str]()
-    while names := match_names(
-        (name for name, _ in rows), (slide.name for slide in slides), where=table.name
-    )[0]:
-        for name, value in rows:
-            if name in names and (first := values.setdefault(names[name], value)) != value:
-                raise InputError(
-                    f"{table}: {what} of {names[name]} is {first!r} and {value!r}; keep one row"
-                )
-        rows = [row for row in rows if row[0] not in names]
-    if bare := [slide.name for slide in slides if not values.get(slide.name)]:
+    image = read.choose(IMAGE)
+    column = read.choose(role)
+    values: dict[str, str] = {}
+    for slide, value in _values_in(
+        [(row[image], row[column]) for _, row in read.rows], slides, table
+    ):
+        first = values.setdefault(slide, value)
+        if first != value:
+            raise InputError(f"{table}: {what} of {slide} is {first!r} and {value!r}; keep one row")
+    bare = [slide.name for slide in slides if not values.get(slide.name)]
+    if bare:
         text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
         if role is GROUP or len(bare) == len(slides):
             raise InputError(text)
@@ -230,13 +240,30 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     return values
 
 
-class Region(NamedTuple):
-    """A polygon of a class.
+def _values_in(
+    rows: Sequence[tuple[str, str]], slides: Sequence[SlideFile], table: Path
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of the slide and the value of each row of slides."""
+    while True:
+        names, _ = match_names(
+            (name for name, _ in rows), (slide.name for slide in slides), where=table.name
+        )
+        if not names:
+            return
+        for name, value in rows:
+            if name in names:
+                yield names[name], value
+        # rows that name a slide in several ways match one way after the other
+        rows = [row for row in rows if row[0] not in names]
+
+
+class Annotation(NamedTuple):
+    """A polygon of a class, drawn in QuPath.
 
     Attributes
     ----------
     label : str
-        Name of the class; empty if the region has none.
+        Name of the class; empty if it has none.
     rings : tuple of ndarray of float, shape (points, 2)
         The outline, then its holes: x and y, pixels of level 0.
     """
@@ -249,8 +276,14 @@ class Region(NamedTuple):
         """Smallest x and y, then the largest ones."""
         return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it has an area, and a class that QuPath does not ignore."""
+        has_area = bool(self.rings) and bool(np.ptp(self.rings[0], axis=0).all())
+        return has_area and not self.label.endswith("*")
 
-def read_regions(path: Path, slide: Slide) -> list[Region]:
+
+def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     """Read the annotations that QuPath exported as GeoJSON: a ``FeatureCollection``, a feature, or a list of them.
 
     Detections, cells and tiles are not annotations. Points, lines, and polygons without an area are left out, with a
@@ -264,52 +297,59 @@ def read_regions(path: Path, slide: Slide) -> list[Region]:
 
     Returns
     -------
-    list of Region
+    list of Annotation
         One for each polygon.
 
     Raises
     ------
     InputError
-        The file is not GeoJSON, or a region lies outside the slide.
+        The file is not GeoJSON, or an annotation lies outside the slide.
     """
-    regions: list[Region] = []
-    left_out, content = 0, read_json(path)
-    content = content.get("features", [content]) if isinstance(content, dict) else content
-    for number, feature in enumerate(content if isinstance(content, list) else [content], start=1):
+    features = read_json(path)
+    if isinstance(features, dict):
+        features = features.get("features", [features])
+    if not isinstance(features, list):
+        features = [features]
+    annotations: list[Annotation] = []
+    left_out = 0
+    for number, feature in enumerate(features, start=1):
         try:
-            properties, geometry = feature.get("properties") or {}, feature.get("geometry") or {}
-            kind = (
-                properties.get("objectType") or properties.get("object_type") or feature.get("id")
-            )
-            if _OTHERS.fullmatch(str(kind)):
-                continue
-            label, polygons = _class_of(properties), geometry.get("coordinates") or []
-            polygons = {"Polygon": [polygons], "MultiPolygon": polygons}.get(
-                str(geometry.get("type")), []
-            )
-            drawn = [Region(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
+            polygons = _polygons_of(feature)
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise InputError(
                 f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again"
             ) from error
-        usable = [
-            region for region in drawn if region.rings and np.ptp(region.rings[0], axis=0).all()
-        ]
-        usable = [] if label.endswith("*") else usable
+        if polygons is None:
+            continue
+        usable = [polygon for polygon in polygons if polygon.is_usable]
         left_out += not usable
-        regions += usable
+        annotations += usable
     if left_out:
-        _log.warning(
-            "%s: %s without an area, or ignored by QuPath, left out",
-            path,
-            counted(left_out, "annotation"),
-        )
-    for region in regions:
-        left, top, right, bottom = region.box
+        text = "%s: %s without an area, or ignored by QuPath, left out"
+        _log.warning(text, path, counted(left_out, "annotation"))
+    for annotation in annotations:
+        left, top, right, bottom = annotation.box
         if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
             where = f"{slide.path.name} ({slide.width} x {slide.height} pixels); give the annotations of this slide"
             raise InputError(f"{path}: a region at x {left:.0f}, y {top:.0f} is outside {where}")
-    return regions
+    return annotations
+
+
+def _polygons_of(feature: Any) -> list[Annotation] | None:
+    """Return the polygons of a GeoJSON feature; none of other geometries, and None if it is not an annotation."""
+    properties = feature.get("properties") or {}
+    geometry = feature.get("geometry") or {}
+    kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+    if _OTHERS.fullmatch(str(kind)):
+        return None
+    label = _class_of(properties)
+    coordinates = geometry.get("coordinates") or []
+    polygons = []
+    if geometry.get("type") == "Polygon":
+        polygons = [coordinates]
+    elif geometry.get("type") == "MultiPolygon":
+        polygons = coordinates
+    return [Annotation(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
 
 
 def _class_of(properties: dict[str, Any]) -> str:

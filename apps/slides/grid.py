@@ -9,24 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from ...stains import foreign_pixels, large_areas
-from .files import Region
+from .files import Annotation
 from .slide import Picture, Slide
 
 Positions: TypeAlias = npt.NDArray[np.int64]
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
-_RASTER, _BITS = 64, 4
-"""Squares along a side of a field that show what a region covers of it, and bits of the fraction of a square."""
+_RASTER = 64
+"""Squares along a side of a field that show what an annotation covers of it."""
 
-_SCALE, _MOST = 8.0, 2048
-"""Micrometres per pixel of a mask, at least, and pixels of its longer side, at most (bchisto's choice)."""
+_BITS = 4
+"""Bits of the fraction of a square."""
 
-_PALEST, _STRONGEST = 10, 20
+_SCALE = 8.0
+"""Micrometres per pixel of a mask, at least (bchisto's choice)."""
+
+_MOST = 2048
+"""Pixels of the longer side of a mask, at most (bchisto's choice)."""
+
+_PALEST = 10
+_STRONGEST = 20
 """Bounds of Otsu's threshold of the saturation (0 to 255): without glass, or without tissue, it divides either. At 12
 pixels of BreakHis to one, glass has 1 to 8, pale tissue 20 and more."""
 
-_HOLE, _SPECK = 0.05, 0.02
-"""Areas in mm2 below which a hole belongs to the tissue around it, and tissue is dirt (bchisto's choice)."""
+_HOLE = 0.05
+"""Area in mm2 below which a hole belongs to the tissue around it (bchisto's choice)."""
+
+_SPECK = 0.02
+"""Area in mm2 below which tissue is dirt (bchisto's choice)."""
 
 
 class Tissue(NamedTuple):
@@ -67,11 +77,14 @@ def find_tissue(slide: Slide) -> Tissue:
     width, height = (max(1, int(side * slide.mpp / scale)) for side in (slide.width, slide.height))
     picture = slide.read(0, 0, width, height, scale)
     saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
-    marks = foreign_pixels(picture)
-    foreign = np.zeros(saturation.shape, bool) if marks is None else marks
-    own = saturation[~foreign]
-    best = cv2.threshold(own, 0, 255, cv2.THRESH_OTSU)[0] if own.size else _STRONGEST
-    mask = (saturation > min(max(best, _PALEST), _STRONGEST)) & ~foreign
+    foreign = foreign_pixels(picture)
+    if foreign is None:
+        foreign = np.zeros(saturation.shape, bool)
+    threshold: float = _STRONGEST
+    if not foreign.all():
+        otsu, _ = cv2.threshold(saturation[~foreign], 0, 255, cv2.THRESH_OTSU)
+        threshold = min(max(otsu, _PALEST), _STRONGEST)
+    mask = (saturation > threshold) & ~foreign
     mask |= ~large_areas(~mask, _HOLE * 1e6 / scale**2) & ~foreign
     mask = large_areas(mask, _SPECK * 1e6 / scale**2)
     return Tissue(picture, mask, scale / slide.mpp, int(mask.sum()) * scale**2 / 1e6)
@@ -106,7 +119,8 @@ def positions(
     [[0, 0], [100, 0], [200, 0]]
     """
     step = side * (1 - overlap)
-    counts = ((length - (1 if edges else side)) // step + 1 for length in (width, height))
+    needed = 1 if edges else side
+    counts = ((length - needed) // step + 1 for length in (width, height))
     columns, rows = (np.rint(np.arange(count) * step).astype(np.int64) for count in counts)
     return np.stack([np.tile(columns, len(rows)), np.repeat(rows, len(columns))], axis=1)
 
@@ -124,10 +138,8 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> npt.NDArra
     import cv2
 
     sums = cv2.integral(tissue.mask.astype(np.uint8))
-    begin, length = (
-        np.rint(corners / tissue.factor).astype(int),
-        max(1, round(side / tissue.factor)),
-    )
+    begin = np.rint(corners / tissue.factor).astype(int)
+    length = max(1, round(side / tissue.factor))
     (left, top), (right, bottom) = (
         np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length)
     )
@@ -136,15 +148,15 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> npt.NDArra
 
 
 def field_classes(
-    regions: Sequence[Region], corners: Positions, side: float, *, least: float
+    annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
 ) -> list[str | None]:
     """Return the class of each field: the one that covers enough of it, if all others cover no more than the rest.
 
     Parameters
     ----------
-    regions : sequence of Region
-        Of an outline that crosses itself, every second area is inside. Regions without a class count only if no class
-        covers more than the rest.
+    annotations : sequence of Annotation
+        Of an outline that crosses itself, every second area is inside. Annotations without a class count only if no
+        class covers more than the rest.
     corners : ndarray, shape (fields, 2)
     side : float
         Pixels of level 0.
@@ -154,32 +166,40 @@ def field_classes(
     Returns
     -------
     list of (str or None)
-        Empty for a field of regions without a class, None for one that is not covered enough, or by several classes.
+        Empty for a field of annotations without a class, None for one that is not covered enough, or by several
+        classes.
     """
-    import cv2
-
-    boxes = np.array([region.box for region in regions]).reshape(-1, 4)
+    boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
     classes: list[str | None] = []
     for corner in corners:
-        covered: dict[str, npt.NDArray[Any]] = {}
-        for index in np.flatnonzero(
-            ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
-        ).tolist():
-            squares = [
-                ((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS
-                for ring in regions[index].rings
-            ]
-            drawn = np.zeros((_RASTER, _RASTER), np.uint8)
-            cv2.fillPoly(
-                drawn, [np.rint(ring).astype(np.int32) for ring in squares], 1, shift=_BITS
-            )
-            covered[regions[index].label] = covered.get(regions[index].label, 0) | drawn
-        shares = {label: float(drawn.mean()) for label, drawn in covered.items()}
+        touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
+        near = [annotations[index] for index in np.flatnonzero(touches).tolist()]
+        shares = _covered_shares(near, corner, side)
+        # a class that covers more than the rest, though not enough, is a rival of one that covers enough
         rivals = [
             label
             for label, share in shares.items()
             if label and (share >= least or share > 1 - least)
         ]
-        label = rivals[0] if rivals else ""
-        classes.append(label if len(rivals) < 2 and shares.get(label, 0) >= least else None)
+        label = next(iter(rivals), "")
+        is_enough = shares.get(label, 0) >= least
+        classes.append(label if is_enough and len(rivals) < 2 else None)
     return classes
+
+
+def _covered_shares(
+    annotations: Sequence[Annotation], corner: npt.NDArray[np.int64], side: float
+) -> dict[str, float]:
+    """Return the share of a field that the annotations of each class cover together."""
+    import cv2
+
+    covered: dict[str, npt.NDArray[Any]] = {}
+    for annotation in annotations:
+        rings = [
+            np.rint(((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS).astype(np.int32)
+            for ring in annotation.rings
+        ]
+        drawn = np.zeros((_RASTER, _RASTER), np.uint8)
+        cv2.fillPoly(drawn, rings, 1, shift=_BITS)
+        covered[annotation.label] = covered.get(annotation.label, 0) | drawn
+    return {label: float(drawn.mean()) for label, drawn in covered.items()}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,29 @@ from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ..explain import font_of, outline
 from .grid import Tissue, find_tissue
-from .slide import Slide
+from .slide import Picture, Slide
 from .tiles import Results, TileGrid
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _PALETTE = ("56b4e9", "d55e00", "009e73", "f0e442", "cc79a7", "0072b2", "e69f00", "6e6e6e")
 """Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey."""
 
-_SURE, _UNSURE = 0.5, 0.2
-"""Shares of the colour of a class in that of a tile; the rest is the tissue."""
+_SURE = 0.5
+"""Share of the colour of a class in that of a tile; the rest is the tissue."""
 
-_SIZE, _STEP, _GAP = 20, 30, 10
-"""Size of letters, height of a line, and margin of the legend, in pixels."""
+_UNSURE = 0.2
+"""The same in an uncertain tile."""
+
+_LETTER = 20
+"""Size of letters of the legend, in pixels."""
+
+_LINE = 30
+"""Height of a line of the legend, in pixels."""
+
+_MARGIN = 10
+"""Margin of the legend, in pixels."""
 
 _PICTURE = 1600
 """Longest side of the map on the page, in pixels."""
@@ -71,10 +83,9 @@ class TileMap(NamedTuple):
     @property
     def colours(self) -> dict[str, tuple[int, ...]]:
         """The colour of each class, RGB."""
-        classes = self.shown.table.classes
         return {
-            name: tuple(bytes.fromhex(_PALETTE[at % len(_PALETTE)]))
-            for at, name in enumerate(classes)
+            name: tuple(bytes.fromhex(_PALETTE[position % len(_PALETTE)]))
+            for position, name in enumerate(self.shown.table.classes)
         }
 
     @property
@@ -86,13 +97,10 @@ class TileMap(NamedTuple):
     @property
     def marks(self) -> dict[str, list[bool]]:
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
-        unsure = [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]
-        unlike = [] if self.shown.outliers is None else self.shown.outliers.marked.tolist()
-        return {
-            name: marked
-            for name, marked in (("uncertain", unsure), ("unlike training", unlike))
-            if marked
-        }
+        marks = {"uncertain": [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]}
+        if self.shown.outliers is not None:
+            marks["unlike training"] = self.shown.outliers.marked.tolist()
+        return {name: marked for name, marked in marks.items() if marked}
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
@@ -109,36 +117,39 @@ class TileMap(NamedTuple):
 
     def point(self, column: int, row: int) -> tuple[int, int]:
         """Return where a column and a row begin, on the slide, pixels of level 0."""
-        return min(round(column * self.side), self.slide.width), min(
-            round(row * self.side), self.slide.height
-        )
+        x = min(round(column * self.side), self.slide.width)
+        y = min(round(row * self.side), self.slide.height)
+        return x, y
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
-        marks, raw = self.marks, self.shown.raw
-        for place, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
-            ring = [self.point(x + a, y + b) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
+        marks = self.marks
+        probabilities = self.shown.raw.tolist()
+        for number, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
+            corners = ((x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y))
+            ring = [self.point(*corner) for corner in corners]
             measured = {
                 f"p {name}": share
-                for name, share in zip(self.colours, raw[place].tolist(), strict=True)
+                for name, share in zip(self.colours, probabilities[number], strict=True)
             }
-            measured |= {name: float(marked[place]) for name, marked in marks.items()}
+            measured |= {name: float(marked[number]) for name, marked in marks.items()}
             yield self._feature("tile", [ring], tile.predicted, measured)
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
         import cv2
 
-        lattice, predicted = self.lattice, np.array(self.shown.table.predicted)
-        for kind, name in enumerate(self.colours):
-            own = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
-            count, parts = cv2.connectedComponents(own, connectivity=4)
-            for part in range(1, count):
-                rings = [[self.point(x, y) for x, y in ring] for ring in outline(parts == part)]
-                mean = float(self.shown.raw[lattice[parts == part], kind].mean())
-                yield self._feature(
-                    "annotation", rings, name, {"tiles": int((parts == part).sum()), "mean p": mean}
-                )
+        lattice = self.lattice
+        predicted = np.array(self.shown.table.predicted)
+        for column, name in enumerate(self.colours):
+            is_of_class = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
+            count, numbers = cv2.connectedComponents(is_of_class, connectivity=4)
+            for number in range(1, count):
+                inside = numbers == number
+                rings = [[self.point(x, y) for x, y in ring] for ring in outline(inside)]
+                mean = float(self.shown.raw[lattice[inside], column].mean())
+                measured = {"tiles": int(inside.sum()), "mean p": mean}
+                yield self._feature("annotation", rings, name, measured)
 
     def _feature(
         self, kind: str, rings: Sequence[Any], name: str, measured: Mapping[str, float]
@@ -149,12 +160,14 @@ class TileMap(NamedTuple):
         ----------
         RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
         """
-        named = {"name": name, "color": self.colours[name]}
-        properties = {"objectType": kind, "classification": named, "measurements": measured}
         return {
             "type": "Feature",
             "geometry": {"type": "Polygon", "coordinates": rings},
-            "properties": properties,
+            "properties": {
+                "objectType": kind,
+                "classification": {"name": name, "color": self.colours[name]},
+                "measurements": measured,
+            },
         }
 
     def scores(self, point: Point) -> dict[str, npt.NDArray[np.float64]]:
@@ -168,62 +181,102 @@ class TileMap(NamedTuple):
         ----------
         Coudray et al., Nat. Med. 24 (2018) 1559 (mean, share); Campanella et al., Nat. Med. 25 (2019) 1301 (largest).
         """
-        import cv2
-
-        raw, lattice, there = self.shown.raw, self.lattice, (self.lattice >= 0).astype(np.float64)
         if not self.tiles:
             return {"mean": np.full(len(self.colours), np.nan)}
-        scores = {"mean": raw.mean(axis=0)}
-        if point is not None:
-            mask = positive_mask(point.classes, point.positive)
-            values = two_class_scores(raw, mask, rule=point.rule)[lattice] * there
-            sums, counts = (
-                cv2.blur(of, (3, 3), borderType=cv2.BORDER_CONSTANT) for of in (values, there)
-            )
-            share, peak = (
-                point.is_positive(raw).mean(),
-                (sums / np.maximum(counts, 1e-9))[lattice >= 0].max(),
-            )
-            sides = [np.where(side, scores["mean"] + 1e-12, 0.0) for side in (mask, ~mask)]
-            positive, negative = (side / side.sum() for side in sides)
-            scores |= {
-                name: of * positive + (1 - of) * negative
-                for name, of in (("share", share), ("peak", peak))
-            }
+        raw = self.shown.raw
+        mean = raw.mean(axis=0)
+        scores = {"mean": mean}
+        if point is None:
+            return scores
+        mask = positive_mask(point.classes, point.positive)
+        # what each class has of its side; a tiny number, so that a side whose mean is 0 has shares, too
+        sides = [np.where(side, mean + 1e-12, 0.0) for side in (mask, ~mask)]
+        positive, negative = (side / side.sum() for side in sides)
+        of_tiles = two_class_scores(raw, mask, rule=point.rule)
+        share = point.is_positive(raw).mean()
+        peak = self._neighbour_means(of_tiles).max()
+        for rule, score in (("share", share), ("peak", peak)):
+            scores[rule] = score * positive + (1 - score) * negative
         return scores
+
+    def _neighbour_means(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the mean of the value of each tile and those of its up to eight neighbours, row by row."""
+        import cv2
+
+        lattice = self.lattice
+        has_tile = (lattice >= 0).astype(np.float64)
+        sums, counts = (
+            cv2.blur(cells, (3, 3), borderType=cv2.BORDER_CONSTANT)
+            for cells in (values[lattice] * has_tile, has_tile)
+        )
+        means = sums / np.maximum(counts, 1e-9)
+        return np.asarray(means[lattice >= 0])
 
     def draw(self, tissue: Tissue, path: Path) -> str:
         """Draw the tiles over a picture of the slide, with a legend below, as PNG; return it as a data address."""
-        from PIL import Image, ImageDraw
-
-        picture, zoom = Image.fromarray(tissue.picture), max(1, _PICTURE // max(tissue.mask.shape))
-        shown = np.array(picture.resize((picture.width * zoom, picture.height * zoom)), np.float32)
-        for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
-            ends = (*self.point(x, y), *self.point(x + 1, y + 1))
-            left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
-            covered = shown[top:bottom, left:right]
-            covered += (_UNSURE if tile.unsure else _SURE) * (
-                np.array(self.colours[tile.predicted]) - covered
-            )
-        lines, font = (
-            [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()],
-            font_of(_SIZE),
-        )
-        (height, width), words = shown.shape[:2], round(max(map(font.getlength, lines)))
-        size = max(width, words + _STEP + 2 * _GAP), height + _STEP * len(lines) + 2 * _GAP
-        page = Image.new("RGB", size, (255, 255, 255))
-        page.paste(Image.fromarray(np.rint(shown).astype(np.uint8)), (0, 0))
-        for place, (line, colour) in enumerate(zip(lines, self.colours.values(), strict=True)):
-            top = height + _GAP + place * _STEP
-            page.paste(colour, (_GAP, top, _GAP + _SIZE, top + _SIZE))
-            ImageDraw.Draw(page).text((_GAP + _STEP, top - 2), line, fill=(0, 0, 0), font=font)
+        page = self._with_legend(self._coloured(tissue))
         with atomic_output(path) as temporary:
             page.save(temporary, format="PNG")
         return thumbnail(np.asarray(page), side=_PICTURE)
 
+    def _coloured(self, tissue: Tissue) -> Picture:
+        """Return a picture of the slide in which each tile has the colour of its class."""
+        from PIL import Image
+
+        zoom = max(1, _PICTURE // max(tissue.mask.shape))
+        picture = Image.fromarray(tissue.picture)
+        picture = picture.resize((picture.width * zoom, picture.height * zoom))
+        pixels = np.array(picture, np.float32)
+        for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
+            ends = (*self.point(x, y), *self.point(x + 1, y + 1))
+            left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
+            covered = pixels[top:bottom, left:right]
+            share = _UNSURE if tile.unsure else _SURE
+            covered += share * (np.array(self.colours[tile.predicted]) - covered)
+        return np.rint(pixels).astype(np.uint8)
+
+    def _with_legend(self, pixels: Picture) -> Image.Image:
+        """Return a picture with the share of the tiles of each class below."""
+        from PIL import Image, ImageDraw
+
+        lines = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()]
+        font = font_of(_LETTER)
+        words = round(max(map(font.getlength, lines)))
+        height, width = pixels.shape[:2]
+        size = (
+            max(width, words + _LINE + 2 * _MARGIN),
+            height + _LINE * len(lines) + 2 * _MARGIN,
+        )
+        page = Image.new("RGB", size, (255, 255, 255))
+        page.paste(Image.fromarray(pixels), (0, 0))
+        pen = ImageDraw.Draw(page)
+        top = height + _MARGIN
+        for line, colour in zip(lines, self.colours.values(), strict=True):
+            page.paste(colour, (_MARGIN, top, _MARGIN + _LETTER, top + _LETTER))
+            pen.text((_MARGIN + _LINE, top - 2), line, fill=(0, 0, 0), font=font)
+            top += _LINE
+        return page
+
+    def write_tiles(self, path: Path) -> None:
+        """Write the predictions of the tiles as a table, with their places."""
+        table = self.shown.table
+        corners = self.grid.corners
+        unsure = []
+        for tile in self.tiles:
+            word = "yes" if tile.unsure else "no"
+            unsure.append("" if tile.unsure is None else word)
+        further = [
+            *table.further,
+            ("uncertain", unsure),
+            ("x", [str(x) for x, _ in corners]),
+            ("y", [str(y) for _, y in corners]),
+            ("size", [f"{self.side:.6g}"] * len(corners)),
+        ]
+        replace(table, further=further).finish(path, overwrite=True)
+
 
 def write_map(
-    folder: Path, grid: TileGrid, results: Results, of: predict.Predicted, point: Point
+    folder: Path, grid: TileGrid, results: Results, model: predict.Predicted, point: Point
 ) -> TileMap:
     """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
 
@@ -233,15 +286,15 @@ def write_map(
     grid : TileGrid
     results : dict
         Of the tiles of all slides.
-    of : Predicted
+    model : Predicted
         The model, without images.
     point : OperatingPoint or None
     """
     names = [tile.image_id for tile in grid.records]
-    predicted = of._replace(records=grid.records, results={name: results[name] for name in names})
-    shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
-    banners = [text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners]
-    shown = replace(shown, banners=(*banners, *(() if any(shown.trained) else [_UNKNOWN])))
+    predicted = model._replace(
+        records=grid.records, results={name: results[name] for name in names}
+    )
+    shown = _tabulate(predicted, grid.name, point)
     tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
     usable = [
         corner
@@ -250,12 +303,11 @@ def write_map(
     ]
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
-        overlay = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
-        drawn, facts = overlay.draw(tissue, folder / "map.png"), bundle_lines(of.bundle, of.sha256)
+        tile_map = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
         values: dict[str, Any] = {
-            "it": overlay,
-            "picture": drawn,
-            "facts": facts,
+            "it": tile_map,
+            "picture": tile_map.draw(tissue, folder / "map.png"),
+            "facts": bundle_lines(model.bundle, model.sha256),
             "thumbnail": thumbnail,
         }
         render_page(
@@ -266,27 +318,30 @@ def write_map(
             script="",
             **values,
         )
-    unsure = ["" if tile.unsure is None else "yes" if tile.unsure else "no" for tile in tiles]
-    corners = [(name, [str(corner[axis]) for corner in usable]) for axis, name in enumerate("xy")]
-    further = [
-        *shown.table.further,
-        ("uncertain", unsure),
-        *corners,
-        ("size", [f"{overlay.side:.6g}"] * len(usable)),
-    ]
-    replace(shown.table, further=further).finish(folder / "tiles.csv", overwrite=True)
-    for name, features in (
-        ("tiles", overlay.tile_features()),
-        ("regions", overlay.region_features()),
-    ):
-        write_json(
-            folder / f"{name}.geojson", {"type": "FeatureCollection", "features": list(features)}
-        )
-    return overlay
+    tile_map.write_tiles(folder / "tiles.csv")
+    _write_features(folder / "tiles.geojson", tile_map.tile_features())
+    _write_features(folder / "regions.geojson", tile_map.region_features())
+    return tile_map
+
+
+def _tabulate(predicted: predict.Predicted, slide: str, point: Point) -> predict.Tabulated:
+    """Return the predictions of tiles with the banners of their slide."""
+    shown = predict.tabulate(predicted, settings=predict.PredictSettings(), point=point)
+    banners = [text.replace("IN TRAINING:", f"IN TRAINING: {slide}:") for text in shown.banners]
+    if not any(shown.trained):
+        banners.append(_UNKNOWN)
+    return replace(shown, banners=tuple(banners))
+
+
+def _write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
+    write_json(path, {"type": "FeatureCollection", "features": list(features)})
 
 
 def write_table(
-    path: Path, maps: Sequence[TileMap], point: Point, known: Sequence[Mapping[str, str]]
+    path: Path,
+    maps: Sequence[TileMap],
+    point: Point,
+    labels_and_groups: Sequence[Mapping[str, str]],
 ) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
@@ -295,26 +350,27 @@ def write_table(
     path : Path
     maps : sequence of TileMap
     point : OperatingPoint or None
-    known : two mappings of str to str
-        Labels, and groups, by the name of the slide. A row of a slide without tiles has no label: it is not evaluated.
-        ``trained`` is empty if no tile is known, since other fields of the slide may have trained the model.
+    labels_and_groups : two mappings of str to str
+        By the name of the slide. A row of a slide without tiles has no label: it is not evaluated. ``trained`` is empty
+        if no tile is known, since other fields of the slide may have trained the model.
     """
-    labels, groups = known
-    rows = [
-        (each.grid.name, each, rule, score)
-        for each in maps
-        for rule, score in each.scores(point).items()
-    ]
-    ids = [
-        (name, labels.get(name, "") if each.tiles else "", groups[name], "")
-        for name, each, _, _ in rows
-    ]
-    seen = {each.grid.name: "yes" if any(each.shown.trained) else "" for each in maps}
-    cells = [
-        (rule, seen[name], f"{each.area:.4g}", len(each.tiles)) for name, each, rule, _ in rows
-    ]
-    extra = list(
-        zip(("model", "trained", "tissue_mm2", "tiles"), zip(*cells, strict=True), strict=True)
+    labels, groups = labels_and_groups
+    rows = []
+    cells = []
+    scores = []
+    for tile_map in maps:
+        name = tile_map.grid.name
+        label = labels.get(name, "") if tile_map.tiles else ""
+        trained = "yes" if any(tile_map.shown.trained) else ""
+        for rule, score in tile_map.scores(point).items():
+            rows.append((name, label, groups[name], ""))
+            cells.append((rule, trained, f"{tile_map.area:.4g}", len(tile_map.tiles)))
+            scores.append(score)
+    columns = ("model", "trained", "tissue_mm2", "tiles")
+    write_predictions(
+        path,
+        classes=[*maps[0].colours],
+        rows=rows,
+        probabilities=np.array(scores),
+        extra=list(zip(columns, zip(*cells, strict=True), strict=True)),
     )
-    scores = np.array([score for *_, score in rows])
-    write_predictions(path, classes=[*maps[0].colours], rows=ids, probabilities=scores, extra=extra)

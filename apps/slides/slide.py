@@ -22,8 +22,11 @@ Picture = npt.NDArray[np.uint8]
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
 
-_LARGEST, _AT_ONCE = 2**33, 2**22
-"""Pixels of the smallest level, since a mask of the tissue needs all of it; and those that are read at once, 16 MB."""
+_LARGEST = 2**33
+"""Pixels of the smallest level, at most, since a mask of the tissue needs all of it."""
+
+_AT_ONCE = 2**22
+"""Pixels that are read at once, 16 MB."""
 
 
 class Slide(contextlib.AbstractContextManager["Slide"]):
@@ -64,9 +67,12 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         bounds = [
             properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
         ]
-        known: list[Any] = [0, 0, *self._slide.dimensions] if None in bounds else bounds
-        self._left, self._top, self.width, self.height = map(int, known)
-        if (pixels := math.prod(self._slide.level_dimensions[-1])) > _LARGEST:
+        rectangle: list[Any] = bounds
+        if None in bounds:
+            rectangle = [0, 0, *self._slide.dimensions]
+        self._left, self._top, self.width, self.height = map(int, rectangle)
+        pixels = math.prod(self._slide.level_dimensions[-1])
+        if pixels > _LARGEST:
             raise InputError(
                 f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles"
             )
@@ -74,8 +80,9 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
         )
         across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-        stated = across if across and down and abs(across / down - 1) <= ALIKE else mpp
-        if stated is None:
+        if across and down and abs(across / down - 1) <= ALIKE:
+            mpp = across
+        if mpp is None:
             self._slide.close()
             power = properties.get("openslide.objective-power", "unknown")
             raise InputError(
@@ -83,7 +90,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
                 path,
                 power,
             )
-        self.mpp = stated
+        self.mpp = mpp
 
     def _open(self) -> None:
         try:
@@ -148,17 +155,16 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         parts = []
         for top in range(0, height, strip):
             rows = min(strip, height - top)
-            size = max(1, round(width * ratio)), max(1, round(rows * ratio))
-            pixels = self._region(round(x), round(y + top * factor), level, size)
+            size = (max(1, round(width * ratio)), max(1, round(rows * ratio)))
+            pixels = self._read_level(round(x), round(y + top * factor), level, size)
             if size != (width, rows):
-                way = cv2.INTER_AREA if ratio > 1 else cv2.INTER_LINEAR
-                pixels = np.asarray(
-                    cv2.resize(pixels, (width, rows), interpolation=way), dtype=np.uint8
-                )
+                method = cv2.INTER_AREA if ratio > 1 else cv2.INTER_LINEAR
+                resized = cv2.resize(pixels, (width, rows), interpolation=method)
+                pixels = np.asarray(resized, dtype=np.uint8)
             parts.append(pixels)
         return np.concatenate(parts)
 
-    def _region(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
+    def _read_level(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
         """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""
         from openslide import OpenSlideError
         from PIL import Image

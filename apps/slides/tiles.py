@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,22 @@ from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import find_tissue, positions, tissue_shares
 from .slide import ALIKE, Picture, Slide
 
+if TYPE_CHECKING:
+    from ...featurize import View
+
 _log = logging.getLogger(__name__)
 
-_KIND, _MOST_TILES = "tiles of a slide 1", 64
-"""Prefix of the key of a block, to be changed whenever predictions would change; its tiles, which a crash can lose."""
+_KIND = "tiles of a slide 1"
+"""Prefix of the key of a block, to be changed whenever predictions would change."""
 
-_AT_ONCE, _MOST_BYTES = 16, 2**27
-"""Tiles that are read while those before them are predicted, and the largest size of their files."""
+_MOST_TILES = 64
+"""Tiles of a block, which a crash can lose."""
+
+_AT_ONCE = 16
+"""Tiles that are read while those before them are predicted, at most."""
+
+_MOST_BYTES = 2**27
+"""Largest size of the files of these tiles."""
 
 _SIDES = {"bach": min(BACH_SIZE), "breakhis": 460}
 """Shorter sides of the images of published data sets, in pixels."""
@@ -53,48 +62,90 @@ class MapSettings(SlideSettings):
     )
 
 
+class TrainingImages(NamedTuple):
+    """What a model file tells of the images that trained it.
+
+    Attributes
+    ----------
+    dataset : str
+        Their layout.
+    scales : sequence of float
+        Micrometres per pixel: the least and the largest, or those of views; empty if the file does not tell.
+    views : sequence of View
+        What the model looks at, if it is boosted.
+    """
+
+    dataset: str
+    scales: Sequence[float]
+    views: Sequence[View] = ()
+
+    @classmethod
+    def of(cls, model: Model) -> TrainingImages:
+        """Read what the file of a model tells."""
+        if not isinstance(model, BoostedModel):
+            dataset = model.bundle.dataset
+            return cls(dataset, [BACH_MPP] if dataset == "bach" else [])
+        header = next(iter(model.bundle.stores.values()))
+        views = [view for settings in model.settings.values() for view in settings.views]
+        scales = [header[name] for name in ("mpp_least", "mpp_most") if name in header]
+        if not scales:
+            scales = [view.scale for view in views if view.unit]
+        return cls(header["dataset"], scales, views)
+
+    @property
+    def is_of_one_scale(self) -> bool:
+        """Whether their scale is known, and the same for all of them."""
+        return bool(self.scales) and max(self.scales) / min(self.scales) <= 1 + ALIKE
+
+    def scale(self) -> float:
+        """Return their scale, rounded to two digits if it is then still alike, since `cut` was given such a number."""
+        mean = CutSettings.scale
+        if self.scales:
+            mean = math.sqrt(min(self.scales) * max(self.scales))
+        nominal = float(f"{mean:.2g}")
+        if abs(mean / nominal - 1) <= ALIKE:
+            return nominal
+        return float(f"{mean:.3g}")
+
+    def field(self, scale: float) -> float:
+        """Return a side of a tile in micrometres: the shorter of a published data set, or that of the largest view."""
+        if self.dataset in _SIDES:
+            return _SIDES[self.dataset] * scale
+        if not self.views:
+            return CutSettings.field
+        return math.ceil(max(view.crop / view.factor(scale) for view in self.views)) * scale
+
+
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     """Return how fields are cut for a model. What its file does not tell is warned of.
 
-    Tiles have the scale of the training images, rounded to two digits if it is then still alike, since `cut` was given
-    such a number. They have the shorter side of the images of a published data set, or else that of the largest view.
+    Tiles have the scale and the size of the training images, see `TrainingImages`.
 
     Raises
     ------
     InputError
         Tiles are too small for the model, or of too many pixels.
     """
-    if isinstance(model, BoostedModel):
-        header = next(iter(model.bundle.stores.values()))
-        dataset, known = (
-            header["dataset"],
-            [header[name] for name in ("mpp_least", "mpp_most") if name in header],
-        )
-        views = [view for own in model.settings.values() for view in own.views]
-        known = known or [view.scale for view in views if view.unit]
-    else:
-        dataset, views = model.bundle.dataset, []
-        known = [BACH_MPP] if dataset == "bach" else []
-    mean = math.sqrt(min(known) * max(known)) if known else CutSettings.scale
-    nominal, sure = float(f"{mean:.2g}"), bool(known) and max(known) / min(known) <= 1 + ALIKE
-    scale = settings.scale or (
-        nominal if abs(mean / nominal - 1) <= ALIKE else float(f"{mean:.3g}")
-    )
-    side = _SIDES.get(dataset) or math.ceil(
-        max((view.crop / view.factor(scale) for view in views), default=0)
-    )
-    field = settings.field or side * scale or CutSettings.field
-    if (settings.scale is None and not sure) or (settings.field is None and dataset not in _SIDES):
+    images = TrainingImages.of(model)
+    scale = settings.scale
+    if scale is None:
+        scale = images.scale()
+    field = settings.field
+    if field is None:
+        field = images.field(scale)
+    is_scale_guess = settings.scale is None and not images.is_of_one_scale
+    is_field_guess = settings.field is None and images.dataset not in _SIDES
+    if is_scale_guess or is_field_guess:
         text = "tiles have {field:{}} and {scale:{}}, a guess: give those of slides cut, which the model file lacks"
         _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}"))
-    chosen = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
+    fields = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
+    tile = ImageRecord("", Path("a tile"), None, mpp=scale)
     for need in model.needs:
-        tile = ImageRecord("", Path("a tile"), None, mpp=scale)
-        if (misfit := need.misfit(tile, width=chosen.pixels, height=chosen.pixels)) is not None:
-            raise InputError(
-                "{field:{}}: {}; give a larger {field}", f"{field:.4g}", limited(misfit, {"field"})
-            )
-    return chosen
+        misfit = need.misfit(tile, width=fields.pixels, height=fields.pixels)
+        if misfit is not None:
+            text = "{field:{}}: {}; give a larger {field}"
+            raise InputError(text, f"{field:.4g}", limited(misfit, {"field"}))
+    return fields
 
 
 @dataclass(frozen=True)
@@ -143,14 +194,10 @@ class TileGrid:
             corners = positions(slide.width, slide.height, side, edges=True)
             enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
             if not enough.any():
-                _log.warning(
-                    Message(
-                        "{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue
-                    )
-                )
-            return cls(
-                file.name, file.path, slide.mpp, scale, settings.pixels, corners[enough].tolist()
-            )
+                text = "{}: no tile has enough tissue ({tissue:{}})"
+                _log.warning(Message(text, file.path, settings.tissue))
+            corners = corners[enough].tolist()
+            return cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners)
 
     @property
     def records(self) -> list[ImageRecord]:
@@ -172,29 +219,31 @@ class TileGrid:
 
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
-        used = [result for result in results.values() if isinstance(result, Prediction)]
-        unused = json.dumps(
-            {name: result for name, result in results.items() if isinstance(result, str)}
-        )
+        predictions = [result for result in results.values() if isinstance(result, Prediction)]
+        unused = {name: result for name, result in results.items() if isinstance(result, str)}
         arrays = {
-            name: np.array([getattr(result, name) for result in used])
+            name: np.array([getattr(prediction, name) for prediction in predictions])
             for name in Prediction._fields
         }
-        write_pack(
-            self.file, self.file.stem, arrays | {"unused": np.frombuffer(unused.encode(), np.uint8)}
-        )
+        arrays["unused"] = np.frombuffer(json.dumps(unused).encode(), np.uint8)
+        write_pack(self.file, self.file.stem, arrays)
 
     def load(self, *, skip_errors: bool) -> Results | None:
         """Return what was saved; None if there is nothing, or if tiles cannot be used and must."""
         arrays = read_pack(self.file, self.file.stem, {"trained": (None,), "unused": (None,)})
-        unused: dict[str, str] = json.loads(arrays["unused"].tobytes()) if arrays else {}
-        if arrays is None or (unused and not skip_errors):
+        if arrays is None:
             return None
-        used = zip(*(arrays[name] for name in Prediction._fields), strict=True)
-        return {
-            tile.image_id: unused.get(tile.image_id) or Prediction(*next(used))
-            for tile in self.records
-        }
+        unused: dict[str, str] = json.loads(arrays["unused"].tobytes())
+        if unused and not skip_errors:
+            return None
+        predictions = zip(*(arrays[name] for name in Prediction._fields), strict=True)
+        results: Results = {}
+        for tile in self.records:
+            if tile.image_id in unused:
+                results[tile.image_id] = unused[tile.image_id]
+            else:
+                results[tile.image_id] = Prediction(*next(predictions))
+        return results
 
 
 def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid]:
@@ -211,9 +260,8 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
     decides |= {"mpp": grid.mpp, "scale": grid.scale, "pixels": grid.pixels}
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
-        yield replace(
-            grid, corners=corners, file=folder / f"{key_of(_KIND, **decides, corners=corners)}.npz"
-        )
+        key = key_of(_KIND, **decides, corners=corners)
+        yield replace(grid, corners=corners, file=folder / f"{key}.npz")
 
 
 def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker) -> Results:
@@ -235,8 +283,10 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
     ImageError
         A part of a slide is damaged, or a tile cannot be used, and is not to be skipped.
     """
-    (block,), results = blocks, Results()
-    model, skip = load_alike(by.file, by.computed_by), by.skip_errors
+    (block,) = blocks
+    model = load_alike(by.file, by.computed_by)
+    skip = by.skip_errors
+    results: Results = {}
     count = max(1, min(_AT_ONCE, _MOST_BYTES // (3 * block.pixels**2)))
     parts = [
         replace(block, corners=block.corners[at : at + count])
@@ -255,10 +305,9 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
             )
             for record in records:
                 record.path.unlink()
-    results = {
-        name: of.replace(f"{folder}/", "") if isinstance(of, str) else of
-        for name, of in results.items()
-    }
+    for name, result in results.items():
+        if isinstance(result, str):  # the folder is of this call
+            results[name] = result.replace(f"{folder}/", "")
     block.save(results)
     return results
 
@@ -269,10 +318,11 @@ def _write(
     """Write tiles as files; return their records, and the tiles that cannot be read, with the reasons."""
     from PIL import Image
 
-    written, failures = list[ImageRecord](), Failures()
+    records: list[ImageRecord] = []
+    failures = Failures()
     for place, record in enumerate(tiles.records):
         path = folder / f"{record.image_id}.bmp"
         with leaving_out(record.image_id, failures, skip=skip):
             Image.fromarray(tiles.read(slide, place)).save(path)
-            written.append(replace(record, path=path))
-    return written, failures
+            records.append(replace(record, path=path))
+    return records, failures

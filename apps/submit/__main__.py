@@ -3,7 +3,7 @@
 import sys
 
 from ...core import BchistoError
-from .scheduler import main
+from .task import main
 
 if __name__ == "__main__":
     try:

@@ -71,31 +71,29 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
     """
     if command == "reproduce":
         yield Folder(command, any(run.glob("reproduce/*/report.html")))
-        for path in (
-            run,
-            *sorted(run.glob("*/run.json")),
-            *sorted(run.glob("*/*/run.json")),
-        ):  # magnifications, seeds
-            own = path if path is run else path.parent
-            for step in ("featurize", "boost", "finetune"):
-                for folder in read_folders(own, step):
-                    yield replace(
-                        folder, name=(own.relative_to(run) / step / folder.name).as_posix()
-                    )
-        return
-    if command == "map":
+        yield from _folders_of_recipe(run)
+    elif command == "map":
         if (run / "blocks").is_dir():
             yield _read(run / "blocks", command, complete=(run / "slides.csv").is_file())
-        return
-    if command != "featurize":
+    elif command == "featurize":
+        stores = {path.stem for path in run.glob("features/*.h5")}
+        parts = {path.stem for path in run.glob("features/*.parts/")}
+        for name in sorted(stores | parts):
+            yield _read(run / "features" / f"{name}.parts", name, complete=name in stores)
+    else:
         for path in sorted(run.glob(f"{command}/*/settings.json")):
-            yield _read(
-                path.parent, path.parent.name, complete=(path.parent / "model.bchisto").is_file()
-            )
-        return
-    stores = {path.stem for path in run.glob("features/*.h5")}
-    for name in sorted(stores | {path.stem for path in run.glob("features/*.parts/")}):
-        yield _read(run / "features" / f"{name}.parts", name, complete=name in stores)
+            folder = path.parent
+            yield _read(folder, folder.name, complete=(folder / "model.bchisto").is_file())
+
+
+def _folders_of_recipe(run: Path) -> Iterator[Folder]:
+    """Yield the folders of a recipe's steps, also those of its magnifications and seeds."""
+    records = (*sorted(run.glob("*/run.json")), *sorted(run.glob("*/*/run.json")))
+    for part in (run, *(path.parent for path in records)):
+        for step in ("featurize", "boost", "finetune"):
+            for folder in read_folders(part, step):
+                name = (part.relative_to(run) / step / folder.name).as_posix()
+                yield replace(folder, name=name)
 
 
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
@@ -103,11 +101,11 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     if listing is None:
         return Folder(name, complete)
     unit, files = listing
-    units = (
-        [Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group]
-        for group in files
-    )
-    return Folder(name, False, unit, tuple(map(tuple, units)))
+    groups = []
+    for group in files:
+        units = [Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group]
+        groups.append(tuple(units))
+    return Folder(name, False, unit, tuple(groups))
 
 
 def _epochs(folder: Path, file: str) -> int:
@@ -115,7 +113,9 @@ def _epochs(folder: Path, file: str) -> int:
     if folder.parent.name != "finetune":
         return 0
     log = folder / "logs" / f"{Path(file).name.partition('-')[0]}.csv"
-    return max(0, log.read_bytes().count(b"\n") - 1) if log.is_file() else 0
+    if not log.is_file():
+        return 0
+    return max(0, log.read_bytes().count(b"\n") - 1)
 
 
 STAGES = ("featurize", "boost", "finetune", "reproduce", "map")
@@ -190,14 +190,15 @@ class JobStage:
         """The list of the images that it left out, of `explain` that of one of its methods."""
         if self.command == "predict":
             return Path(f"{self.run}.failures.csv")
-        within = {"finetune": "finetune/failures.csv", "explain": "*/failures.csv"}.get(
-            self.command, "failures.csv"
-        )
-        return next(Path(self.run).glob(within), Path(self.run))
+        patterns = {"finetune": "finetune/failures.csv", "explain": "*/failures.csv"}
+        pattern = patterns.get(self.command, "failures.csv")
+        return next(Path(self.run).glob(pattern), Path(self.run))
 
     def folders(self) -> list[Folder]:
         """Return its folders, as they are now."""
-        return list(read_folders(Path(self.run), self.command)) if self.command in STAGES else []
+        if self.command not in STAGES:
+            return []
+        return list(read_folders(Path(self.run), self.command))
 
     def units(self) -> list[Unit]:
         """Return the units of its folders."""
@@ -205,15 +206,14 @@ class JobStage:
 
     def missing_shards(self) -> list[int]:
         """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
-        folders, every = self.folders(), range(1, self.shards + 1)
-        begun = any(folder.groups or folder.complete for folder in folders)
-        units = [
-            [unit.done for of in folders for unit in of.of_shard(shard, self.shards)]
-            for shard in every
-        ]
-        return [
-            shard for shard, done in zip(every, units, strict=True) if not (begun and all(done))
-        ]
+        folders = self.folders()
+        is_listed = any(folder.groups or folder.complete for folder in folders)
+        missing = []
+        for shard in range(1, self.shards + 1):
+            units = [unit for folder in folders for unit in folder.of_shard(shard, self.shards)]
+            if not is_listed or not all(unit.done for unit in units):
+                missing.append(shard)
+        return missing
 
     def is_complete(self) -> bool:
         """Return whether all its folders are merged."""
@@ -222,21 +222,21 @@ class JobStage:
 
     def records(self) -> list[RunEntry]:
         """Return the records of its command, oldest first."""
-        paths = filter(
-            Path.is_file, (Path(self.run, "run.json"), Path(f"{self.run}.run.json"))
-        )  # of a folder, a table
-        return [
-            entry for path in paths for entry in read_records(path) if entry.command == self.command
-        ]
+        entries: list[RunEntry] = []
+        # of a folder, and of a table
+        for path in (Path(self.run, "run.json"), Path(f"{self.run}.run.json")):
+            if path.is_file():
+                entries += read_records(path)
+        return [entry for entry in entries if entry.command == self.command]
 
     def since(self) -> list[RunEntry]:
         """Return the records of its command that began since it was submitted; all if it was not."""
         entries = self.records()
-        last = max(
-            (at for at, entry in enumerate(entries, start=1) if entry.started == self.seen),
-            default=0,
-        )
-        return entries[last:]
+        begin = 0
+        for position, entry in enumerate(entries, start=1):
+            if entry.started == self.seen:
+                begin = position
+        return entries[begin:]
 
     def is_done(self) -> bool:
         """Return whether its outputs are there and, if it was submitted, whether it ended well since then."""
@@ -248,25 +248,26 @@ class JobStage:
     def left_out(self) -> int:
         """Return how many images its last call left out since it was submitted; 0 if it failed."""
         last = next(reversed(self.since()), None)
-        return int(last.notes.get("failures", 0)) if last is not None and last.status == "ok" else 0
+        if last is None or last.status != "ok":
+            return 0
+        return int(last.notes.get("failures", 0))
 
     def progress(self, task: str = MERGE) -> int:
         """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
         folders = self.folders()
-        index, count = (1, 1) if task == MERGE else (int(task), self.shards)
-        units = [unit for folder in folders for unit in folder.of_shard(index, count)]
         if self.shards:
-            return sum(unit.done + unit.epochs for unit in units) + sum(
-                folder.complete for folder in folders
-            )
-        output, parts = Path(self.run), Path(f"{self.run}.parts")
-        files = (
-            path.relative_to(output.parent).parts
-            for path in (*output.rglob("*"), *parts.rglob("*"))
-        )
-        return sum(names[1] not in ("jobs", "records") for names in files) + sum(
-            unit.epochs for unit in units
-        )
+            units = [unit for folder in folders for unit in folder.units]
+            if task != MERGE:
+                shards = [folder.of_shard(int(task), self.shards) for folder in folders]
+                units = [unit for shard in shards for unit in shard]
+            merged = sum(folder.complete for folder in folders)
+            return sum(unit.done + unit.epochs for unit in units) + merged
+        output = Path(self.run)
+        files = 0
+        for path in (*output.rglob("*"), *Path(f"{self.run}.parts").rglob("*")):
+            names = path.relative_to(output.parent).parts
+            files += names[1] not in ("jobs", "records")
+        return files + sum(unit.epochs for unit in self.units())
 
 
 @dataclass
@@ -306,6 +307,11 @@ class Plan:
     schema_version: int = 1
 
     @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder.parent.parent
+
+    @property
     def logs(self) -> Path:
         """The folder of the logs of tasks."""
         return self.folder / "logs"
@@ -322,15 +328,19 @@ class Plan:
     def lines(self, position: int) -> list[str]:
         """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
         stage = self.stages[position]
+        use = f"one job, the task {MERGE}, does it:"
+        if stage.shards:
+            use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
-        use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
+        before = [*self.before]
+        if before:
+            before.insert(0, change)
         return [
             "#!/bin/bash",
-            f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; "
-            + (use if stage.shards else f"one job, the task {MERGE}, does it:"),
+            f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
-            *([change, *self.before] if self.before else []),
-            change,  # which a line before may change
+            *before,
+            change,  # again, since a line before may change the folder
             f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "
             '"${1:-$SLURM_ARRAY_TASK_ID}"',
         ]
@@ -339,26 +349,23 @@ class Plan:
         """Write the scripts and ``plan.json``. Outputs in the run are relative to it, because a run can be moved."""
         ensure_folder(self.logs)
         for position in range(len(self.stages)):
-            if not (script := self.script(position)).is_file():  # a task may read it at this moment
+            script = self.script(position)
+            if not script.is_file():  # else a task may read it at this moment
                 with atomic_output(script) as draft:
                     draft.write_text("\n".join([*self.lines(position), ""]), encoding="utf-8")
-        content, run = asdict(self), self.folder.parent.parent
+        content = asdict(self)
         del content["folder"]
         for stage in content["stages"]:
             output = Path(stage["run"])
-            stage["run"] = (
-                str(output.relative_to(run)) if output.is_relative_to(run) else stage["run"]
-            )
+            if output.is_relative_to(self.run):
+                stage["run"] = str(output.relative_to(self.run))
         write_json(self.folder / "plan.json", content)
 
 
 def new_folder(run: Path) -> Path:
     """Return the folder of a new plan. It sorts after the folders of earlier plans."""
-    return (
-        run.absolute()
-        / "jobs"
-        / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    )
+    now = datetime.datetime.now(datetime.UTC)
+    return run.absolute() / "jobs" / f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 def read_plan(folder: Path) -> Plan:
@@ -374,9 +381,8 @@ def read_plan(folder: Path) -> Plan:
         stages = [JobStage(**stage) for stage in content.pop("stages")]
         for stage in stages:
             stage.run = str(folder.parent.parent / stage.run)
-        return Plan(
-            folder=folder, stages=stages, **(content | {"process": dict(content["process"])})
-        )
+        content["process"] = dict(content["process"])
+        return Plan(folder=folder, stages=stages, **content)
     except (InputError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder"
@@ -390,9 +396,10 @@ def read_plans(run: Path) -> list[Plan]:
 
 def is_made(path: Path, stages: Iterable[JobStage]) -> bool:
     """Return whether stages make a file or folder, or a part of it."""
-    made, absolute = [stage.output.absolute() for stage in stages], path.absolute()
+    absolute = path.absolute()
+    outputs = [stage.output.absolute() for stage in stages]
     return any(
-        absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in made
+        absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in outputs
     )
 
 

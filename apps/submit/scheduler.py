@@ -1,4 +1,4 @@
-"""What runs the scripts of a plan: Slurm, or a pool of processes of this machine; and the tasks that they begin.
+"""What runs the scripts of a plan: Slurm, or a pool of processes of this machine.
 
 Slurm takes scripts, lists and cancels jobs, and puts a task back into the queue.
 """
@@ -9,17 +9,14 @@ import math
 import os
 import shlex
 import shutil
-import signal
 import subprocess  # nosec B404
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import FrameType
+from typing import NamedTuple
 
-from ...core import BchistoError, Terminated, few
-from ...core.jobs import NOTHING_NEW, UnderWayError, hold_interrupts, when_orphaned, write_json
-from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
+from ...core import BchistoError
+from ...core.jobs import hold_interrupts
+from .plan import MERGE, JobStage, Plan, read_plan
 
 _MOST_SECONDS = 60
 """Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
@@ -30,8 +27,14 @@ _NOTICE_SECONDS = 120
 _PROCESS_MEGABYTES = 2000
 """Memory of a process if it is not known; without a request a task may get too little, or a whole node."""
 
-_MARGIN, _TASK_MEGABYTES, _LEAST_MEGABYTES = 1.25, 150, 500
-"""What a process may take beyond what was measured, what the task itself takes, and the least request."""
+_MARGIN = 1.25
+"""Factor for what a process may take beyond what was measured."""
+
+_TASK_MEGABYTES = 150
+"""Memory of the task itself, beside its processes."""
+
+_LEAST_MEGABYTES = 500
+"""Memory that is asked for at least."""
 
 CANCELLED = "cancelled.json"
 """The file in the folder of a plan that tells its submit and its tasks that it was cancelled."""
@@ -69,18 +72,30 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
         *stage.options,
     ]
     # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
-    sign, each = ("\\", "array") if "\\" in str(plan.logs) else ("%", "%a")
-    begin = f"{str(plan.logs).replace(sign, sign * 2)}/{position + 1}-{stage.command}"
-    waits = [] if after is None else [f"--dependency=afterok:{after}"]
-    script, submitted = str(plan.script(position)), []
+    if "\\" in str(plan.logs):
+        logs = str(plan.logs).replace("\\", "\\\\")
+        each = "array"
+    else:
+        logs = str(plan.logs).replace("%", "%%")
+        each = "%a"
+    log = f"{logs}/{position + 1}-{stage.command}"
+    script = str(plan.script(position))
+    waits = []
+    if after is not None:
+        waits = [f"--dependency=afterok:{after}"]
+    submitted = []
     if stage.tasks:
-        array = ",".join(map(str, stage.tasks)) + (f"%{plan.at_once}" if plan.at_once else "")
-        submitted.append(
-            ("array", [*common, f"--output={begin}-{each}.log", f"--array={array}", *waits, script])
-        )
+        array = ",".join(map(str, stage.tasks))
+        if plan.at_once:
+            array += f"%{plan.at_once}"
+        words = [*common, f"--output={log}-{each}.log", f"--array={array}", *waits, script]
+        submitted.append(("array", words))
         # an array that was cancelled, since the stage before it failed, has ended too
-        waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
-    return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
+        dependency = "--dependency=afterany:{array}"
+        if after:
+            dependency += f",afterok:{after}"
+        waits = [dependency]
+    return [*submitted, (MERGE, [*common, f"--output={log}-{MERGE}.log", *waits, script, MERGE])]
 
 
 def submit(plan: Plan, first: int = 0) -> None:
@@ -101,26 +116,28 @@ def submit(plan: Plan, first: int = 0) -> None:
     after = None
     try:
         for position in range(first, len(plan.stages)):
-            stage, array = plan.stages[position], ""
-            stage.jobs = []
-            for task, words in commands(plan, position, after=after):
-                with (
-                    hold_interrupts()
-                ):  # a call that is ended half-way leaves a job whose number nobody knows
-                    number = (
-                        _call([word.replace("{array}", array) for word in words])
-                        .strip()
-                        .partition(";")[0]
-                    )
-                    stage.jobs.append(number)
-                    plan.write()
-                if (plan.folder / CANCELLED).is_file():
-                    raise BchistoError(f"{plan.folder}: submit --cancel cancelled it meanwhile")  # noqa: TRY301
-                array, after = (number, after) if task == "array" else (array, number)
+            after = _submit_stage(plan, position, after)
     except (BchistoError, KeyboardInterrupt):
         with hold_interrupts():  # they would go on although a stage before them failed
             cancel([job for stage in plan.stages[first:] for job in stage.jobs])
         raise
+
+
+def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
+    """Submit the jobs of a stage, and return the number of the last, which merges."""
+    stage = plan.stages[position]
+    stage.jobs = []
+    number = ""
+    for _, words in commands(plan, position, after=after):
+        # the merge waits for the array, whose number is that of the job before it
+        words = [word.replace("{array}", number) for word in words]
+        with hold_interrupts():  # a call ended half-way leaves a job whose number nobody knows
+            number = _call(words).strip().partition(";")[0]
+            stage.jobs.append(number)
+            plan.write()
+        if (plan.folder / CANCELLED).is_file():
+            raise BchistoError(f"{plan.folder}: submit --cancel cancelled it meanwhile")
+    return number
 
 
 def _call(words: Sequence[str]) -> str:
@@ -143,10 +160,12 @@ def _call(words: Sequence[str]) -> str:
         ) from error
     if ended.returncode:
         causes = (
-            line.removeprefix(f"{words[0]}: ").removeprefix("error: ")
+            line.removeprefix(f"{words[0]}: ").removeprefix("error: ").strip()
             for line in ended.stderr.splitlines()
         )
-        cause = "; ".join(filter(None, map(str.strip, causes))) or f"exit code {ended.returncode}"
+        cause = "; ".join(filter(None, causes))
+        if not cause:
+            cause = f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
     return ended.stdout or ended.stderr
 
@@ -157,21 +176,27 @@ def settings() -> dict[str, str]:
         lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
         return {}
-    return {
-        name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)
-    }
+    values = {}
+    for line in lines:
+        name, _, value = line.partition("=")
+        values[name.strip()] = value.strip()
+    return values
 
 
-def memory(of: Mapping[str, str], stage: JobStage) -> list[str]:
+def memory(cluster: Mapping[str, str], stage: JobStage) -> list[str]:
     """Return the option for the memory of a task, if the cluster counts memory and no option of the stage names it.
 
     It follows from what the check of the stage took, see `JobStage.megabytes`.
     """
-    counts = "MEMORY" in of.get("SelectTypeParameters", "").upper()
-    given = any(option.startswith(("--mem", "--exclusive")) for option in stage.options)
-    exact = stage.megabytes * _MARGIN + _TASK_MEGABYTES if stage.megabytes else _PROCESS_MEGABYTES
-    needed = max(_LEAST_MEGABYTES, math.ceil(exact / 100) * 100)
-    return [f"--mem-per-cpu={needed}M"] if counts and not given else []
+    if "MEMORY" not in cluster.get("SelectTypeParameters", "").upper():
+        return []
+    if any(option.startswith(("--mem", "--exclusive")) for option in stage.options):
+        return []
+    megabytes: float = _PROCESS_MEGABYTES
+    if stage.megabytes:
+        megabytes = stage.megabytes * _MARGIN + _TASK_MEGABYTES
+    needed = max(_LEAST_MEGABYTES, math.ceil(megabytes / 100) * 100)
+    return [f"--mem-per-cpu={needed}M"]
 
 
 def trial(stage: JobStage) -> str:
@@ -185,8 +210,29 @@ def trial(stage: JobStage) -> str:
     return _call(["sbatch", "--test-only", "--ntasks=1", *stage.options, "--wrap=true"]).strip()
 
 
-Job = tuple[str, str, str, str, Plan, JobStage]
-"""Number; task, ``merge`` if it is not of an array; state as PENDING; reason why it waits; what it is of."""
+class Job(NamedTuple):
+    """A job, or a task of an array, that has not ended.
+
+    Attributes
+    ----------
+    number : str
+        Of an array that of all its tasks.
+    task : str
+        Number of the task; ``merge`` if it is not of an array.
+    state : str
+        Slurm's word, as PENDING.
+    reason : str
+        Why it waits.
+    plan : Plan
+    stage : JobStage
+    """
+
+    number: str
+    task: str
+    state: str
+    reason: str
+    plan: Plan
+    stage: JobStage
 
 
 def queue(plans: Sequence[Plan]) -> list[Job] | None:
@@ -209,21 +255,27 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
         lines = _call(["squeue", "-h", "-r", "-o", "%F|%K|%T|%r|%o"]).splitlines()
     except BchistoError:
         return None
-    owners = {
-        key: (plan, stage)
-        for plan in plans
-        for at, stage in enumerate(plan.stages)
-        for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(at).name}")
-    }
-    rows = [
-        (*line.split("|", 4), "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:]))
-        for line in lines
-    ]
-    return [
-        (row[0], row[1].replace("N/A", MERGE), row[2], row[3].replace("None", ""), *owner)
-        for row in rows
-        if (owner := owners.get(row[0], owners.get(row[-1])))
-    ]
+    owners = _owners(plans)
+    jobs = []
+    for line in lines:
+        columns = line.split("|", 4)
+        script = "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])
+        owner = owners.get(columns[0], owners.get(script))
+        if owner is not None:
+            number, task, state, reason = columns[:4]
+            task = task.replace("N/A", MERGE)
+            jobs.append(Job(number, task, state, reason.replace("None", ""), *owner))
+    return jobs
+
+
+def _owners(plans: Iterable[Plan]) -> dict[str, tuple[Plan, JobStage]]:
+    """Return plan and stage by the numbers of their jobs and by the folder and the name of their script."""
+    owners = {}
+    for plan in plans:
+        for position, stage in enumerate(plan.stages):
+            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(position).name}"):
+                owners[key] = (plan, stage)
+    return owners
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -234,117 +286,15 @@ def cancel(jobs: Sequence[str]) -> None:
 
 def requeue() -> None:
     """Put this task back into the queue: SLURM_JOB_ID of one task is the number of its whole array."""
+    task = os.environ["SLURM_JOB_ID"]
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    task = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+    if array:
+        task = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     _call(["scontrol", "requeue", task])
 
 
-MOST_IDLE = 2
-"""Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
-
 AGAIN = 75
 """Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
-
-
-def main(words: Sequence[str]) -> int:
-    """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
-    folder, position, task = Path(words[0]), int(words[1]), words[2]
-    plan = read_plan(folder)
-    stage = plan.stages[position]
-    if (
-        folder / CANCELLED
-    ).is_file():  # also of a submit that was killed before its job was in the queue
-        _print("submit --cancel cancelled this chain")
-        return 1
-    if task == MERGE and stage.shards and (missing := stage.missing_shards()):
-        return _again(plan, position, missing)
-    before = stage.progress(task)
-    code, at_limit = _run(plan, position, task)
-    if (
-        code == UnderWayError.exit_code and plan.scheduler == "slurm"
-    ):  # predict --update, typed by hand beside it
-        requeue()
-    if not at_limit or code != Terminated.exit_code:
-        return code
-    rounds = folder / "rounds" / f"{position + 1}-{task}"
-    idle = (
-        0
-        if stage.progress(task) > before
-        else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
-    )
-    if idle >= MOST_IDLE:
-        _print(
-            f"stopped: {idle} times in sequence no unit was done before the time limit; give more time"
-        )
-        return 1
-    write_json(rounds, idle)
-    requeue()
-    return code
-
-
-def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
-    """Run the command; return its exit code, and whether the time limit ended it."""
-    stage = plan.stages[position]
-    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), *stage.words]
-    if task != MERGE:
-        words += ["--shard", f"{task}/{stage.shards}"]
-    if stage.command in (*STAGES, "predict") and stage.cpus is None:
-        words += ["--jobs", os.environ.get("SLURM_CPUS_PER_TASK", "1")]
-    received: list[int] = []
-    children: list[subprocess.Popen[bytes]] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        for child in children:
-            child.terminate()
-
-    for number in (signal.SIGUSR1, signal.SIGTERM):
-        signal.signal(number, stop)
-    children.append(subprocess.Popen(words))  # nosec B603
-    if plan.scheduler == "local":
-        when_orphaned(
-            children[0].terminate, parent=os.getppid()
-        )  # the local submit that started this task
-    if received:
-        children[0].terminate()
-    code = children[0].wait()
-    if code == -signal.SIGTERM:  # it got the signal before it handles signals
-        code = Terminated.exit_code
-    if code < 0:
-        memory = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G" * (
-            code == -signal.SIGKILL
-        )
-        _print(f"error: ended by {signal.Signals(-code).name}{memory}")
-        return 128 - code, False
-    well = code == NOTHING_NEW or (
-        code == 1 and stage.left_out()
-    )  # later stages go on with the other images
-    return 0 if well else code, signal.SIGUSR1 in received
-
-
-def _again(plan: Plan, position: int, missing: list[int]) -> int:
-    """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
-    stage = plan.stages[position]
-    done = stage.progress()
-    stage.idle = 0 if done > stage.done else stage.idle + 1
-    stage.done, stage.tasks = done, missing
-    named = few(map(str, missing), most=10)
-    plan.write()
-    if stage.idle >= MOST_IDLE:
-        _print(
-            f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}"
-        )
-        return 1
-    _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
-    if plan.scheduler == "local":
-        return AGAIN
-    cancel([job for later in plan.stages[position + 1 :] for job in later.jobs])
-    submit(plan, position)
-    return 0
-
-
-def _print(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
 
 
 def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
@@ -367,9 +317,8 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
         for position in range(len(plan.stages)):
             code = AGAIN
             while code == AGAIN:
-                _run_tasks(
-                    plan, position, map(str, plan.stages[position].tasks), processes, running
-                )
+                shards = map(str, plan.stages[position].tasks)
+                _run_tasks(plan, position, shards, processes, running)
                 code = _run_tasks(plan, position, [MERGE], 1, running)
                 plan = read_plan(plan.folder)
             if code:

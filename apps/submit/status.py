@@ -5,9 +5,10 @@ The scheduler is only asked which tasks wait. Without its answer the rest is the
 
 from __future__ import annotations
 
+import functools
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,155 +139,230 @@ def read_status(run: Path) -> RunStatus:
         raise MissingInputError(
             f"{run}: {kind} folder; give that of a run, or of a table of predict"
         )
-    asked = list(
-        ask(read_plans(run))
-    )  # before files are read: a job that ends in between has written all its files
-    planned = [(queued.stage.command, queued.stage.run) for queued in asked]
-    whole = "reproduce" in dict(planned) or bool(JobStage("reproduce", [], str(run)).records())
-    commands = [
-        command for command in STAGES if (command == "reproduce") == whole
-    ]  # which contains the others
-    further = [
-        Queued(JobStage(name, [], str(run))) for name in commands if (name, str(run)) not in planned
-    ]
-    known = [
-        (queued, stage) for queued in (*further, *asked) if (stage := _stage(queued)) is not None
-    ]
-    known.sort(key=lambda item: (*STAGES, item[1].command).index(item[1].command))
-    stages = tuple(stage for _, stage in known)
+    works = _read_works(run)
+    stages = tuple(work.stage for work in works)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
-    read = (
-        queued
-        for queued, stage in known
-        if stage.state == "failed" or stage.reason.startswith(ENDS)
-    )
-    failed, failures = next(read, None), run / "failures.csv"
+    failures = run / "failures.csv"
+    failed_images = 0
+    if failures.is_file():
+        failed_images = failures.read_bytes().count(b"\n") - 1
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_CODES[state],
         stages=stages,
-        failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
-        log="" if failed is None else str(failed.log or run / "run.json"),
+        failed_images=failed_images,
+        log=_log_to_read(run, works),
         full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
-        then=_then(run, state, known),
+        then=_then(run, state, works),
     )
 
 
-def _then(run: Path, state: str, known: Sequence[tuple[Queued, Stage]]) -> str:
+@dataclass(frozen=True)
+class _Work:
+    """What files and the queue show of a command's work in a run.
+
+    Attributes
+    ----------
+    queued : Queued
+    folders : list of Folder
+    entries : list of RunEntry
+        Its records since it was submitted.
+    """
+
+    queued: Queued
+    folders: list[Folder]
+    entries: list[RunEntry]
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the run has something of it."""
+        return self.queued.plan is not None or bool(self.folders) or bool(self.entries)
+
+    @functools.cached_property
+    def _units(self) -> list[Unit]:
+        return [unit for folder in self.folders for unit in folder.units]
+
+    @property
+    def _has_tasks_of_shards(self) -> bool:
+        return bool(self.queued.tasks.keys() - {MERGE})
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """Its state, and that of its shards."""
+        command = self.queued.stage.command
+        shards = [self._shard(name, entry) for name, entry in self._latest().items()]
+        merge = self.queued.tasks.get(MERGE, ("", ""))
+        if not shards[0].shard:  # one call does all of it
+            only = shards.pop()
+            merge = (only.state, only.reason)
+        state, reason = self._state(shards, *merge)
+        if self._has_tasks_of_shards:  # the merge waits for these
+            reason = ""
+        return Stage(
+            command=command,
+            state=state,
+            unit=next((folder.unit for folder in self.folders if folder.unit), "units"),
+            units=len(self._units),
+            done=sum(unit.done for unit in self._units),
+            folders=tuple((folder.name, folder.complete) for folder in self.folders),
+            shards=tuple(shards),
+            reason=reason,
+            output=Path(self.queued.stage.run).absolute().name,
+        )
+
+    def _latest(self) -> dict[str, RunEntry | None]:
+        """Return the last record of each shard, in order; of a command last run without shards, only that one."""
+        count = 0
+        if self._has_tasks_of_shards:
+            count = self.queued.stage.shards
+        if not count:
+            last = next(reversed(self.entries), None)
+            if last is None or not last.shard:
+                return {"": last}
+            count = int(last.shard.partition("/")[2])
+        by_shard = {entry.shard: entry for entry in self.entries}
+        shards = [f"{number}/{count}" for number in range(1, count + 1)]
+        return {shard: by_shard.get(shard) for shard in shards}
+
+    def _shard(self, name: str, entry: RunEntry | None) -> ShardState:
+        """Return the state of a shard by its last record; without a name, of all work."""
+        if name:
+            task, _, count = name.partition("/")
+            groups = [folder.of_shard(int(task), int(count)) for folder in self.folders]
+            units = [unit for group in groups for unit in group]
+        else:
+            task = MERGE
+            units = self._units
+        state, reason = self._task_state(task, entry, units)
+        if self.queued.answered is False and state not in ("running", "done"):
+            state = "unknown"
+        return ShardState(name, state, len(units), sum(unit.done for unit in units), reason)
+
+    def _task_state(
+        self, task: str, entry: RunEntry | None, units: Sequence[Unit]
+    ) -> tuple[str, str]:
+        """Return the state of a task, and the reason."""
+        if task in self.queued.tasks:
+            return self.queued.tasks[task]
+        is_complete = all(unit.done for unit in units)
+        if entry is None:
+            if units and is_complete:
+                return "done", ""
+            return "not started", ""
+        if entry.status == "not checked" and not self.queued.answered:
+            return "running", f"since {entry.started}, on a machine that is not asked from here"
+        if entry.status == "running":
+            return "running", ""
+        if entry.status == "error":
+            return "failed", entry.error
+        # a call that ended well lacks units that were added since
+        if entry.status == "ok" and is_complete:
+            return "done", ""
+        return "interrupted", self.queued.failure(task)
+
+    def _state(self, shards: Sequence[ShardState], merge: str, reason: str) -> tuple[str, str]:
+        """Return the state of all work, and the reason, from those of its shards and of its merge."""
+        state = self._state_by_files([*(shard.state for shard in shards), merge])
+        if state == "done":
+            return state, self._left_out()
+        if self.queued.answered is False and state != "running":
+            failure = self.queued.failure(MERGE)
+            if failure:
+                return "failed", failure
+            return "unknown", NOT_ASKED
+        is_stuck = self.queued.over and state not in ("running", "failed")
+        if is_stuck and not any(entry.outcome == "ok" for entry in self.entries):
+            state = "interrupted"
+            if self.queued.failure():
+                state = "failed"
+            reason = ""
+            if not shards:
+                reason = self.queued.end()
+        return state, reason
+
+    def _state_by_files(self, states: Sequence[str]) -> str:
+        """Return the state of all work from that of its tasks and the files of its units."""
+        for working in _WORKING:
+            if working in states:
+                return working
+        if self.queued.stage.is_done():
+            return "done"
+        if "failed" in states:
+            return "failed"
+        units = self._units
+        if units and all(unit.done for unit in units):
+            return "ready to merge"
+        if any(unit.done or unit.epochs for unit in units):
+            return "interrupted"
+        if {*states} - {"not started", ""}:
+            return "interrupted"
+        return "not started"
+
+    def _left_out(self) -> str:
+        """Return a text on images that finished work left out; `status_lines` names those of `featurize`."""
+        stage = self.queued.stage
+        count = stage.left_out()
+        if stage.command == "featurize" or not count:
+            return ""
+        return f"without {counted(count, 'image')} that cannot be used, see {stage.listed}"
+
+
+def _read_works(run: Path) -> list[_Work]:
+    """Return what a run has of each command, in the order of the road."""
+    # before files are read: a job that ends in between has written all its files
+    submitted = list(ask(read_plans(run)))
+    outputs = [(queued.stage.command, queued.stage.run) for queued in submitted]
+    commands = [command for command in STAGES if command != "reproduce"]
+    reproduces = any(command == "reproduce" for command, _ in outputs)
+    if reproduces or JobStage("reproduce", [], str(run)).records():
+        commands = ["reproduce"]  # which contains the others
+    not_submitted = [
+        Queued(JobStage(command, [], str(run)))
+        for command in commands
+        if (command, str(run)) not in outputs
+    ]
+    works = [
+        _Work(queued, queued.stage.folders(), queued.stage.since())
+        for queued in (*not_submitted, *submitted)
+    ]
+    return sorted((work for work in works if work.is_begun), key=_rank)
+
+
+def _rank(work: _Work) -> int:
+    """Return the place of a command in `STAGES`; all others follow, as they were submitted."""
+    command = work.queued.stage.command
+    return (*STAGES, command).index(command)
+
+
+def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
+    """Return the log of the first command that failed; empty if none did."""
+    for work in works:
+        if work.stage.state == "failed" or work.stage.reason.startswith(ENDS):
+            return str(work.queued.log or run / "run.json")
+    return ""
+
+
+def _then(run: Path, state: str, works: Sequence[_Work]) -> str:
+    """Return the command that continues; empty if all is done."""
     if state in (*_WORKING, "unknown"):
-        return f"bchisto status {'./' * str(run).startswith('-')}{shlex.quote(str(run))} --watch"
-    lacking = next((queued for queued, stage in known if stage.state != "done"), None)
-    if lacking is None:
+        path = shlex.quote(str(run))
+        if str(run).startswith("-"):  # else it is read as an option
+            path = f"./{path}"
+        return f"bchisto status {path} --watch"
+    unfinished = next((work.queued for work in works if work.stage.state != "done"), None)
+    if unfinished is None:
         return ""
-    if (plan := lacking.plan) is not None:
-        return (
-            plan.line
-            if plan.cwd == str(Path.cwd())
-            else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
-        )
-    if not lacking.stage.records():  # it was only checked, so no record has its options
+    plan = unfinished.plan
+    if plan is not None:
+        if plan.cwd == str(Path.cwd()):
+            return plan.line
+        return f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+    if not unfinished.stage.records():  # it was only checked, so no record has its options
         return ""
+    # the run may have been moved, so its record names another folder
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
-    return f"bchisto {typed(lacking.stage.command)} --config {config} --out {out}"  # the run may have been moved
-
-
-def _stage(queued: Queued) -> Stage | None:
-    """Return the stage of a command; None if the run has nothing of it."""
-    own, folders, entries = queued.stage, queued.stage.folders(), queued.stage.since()
-    if queued.plan is None and not folders and not entries:
-        return None
-    latest = _latest(entries, shards=own.shards if queued.tasks.keys() - {MERGE} else 0)
-    shards = [_shard(entry, shard, folders, queued) for shard, entry in latest.items()]
-    units = [unit for folder in folders for unit in folder.units]
-    merge, reason = queued.tasks.get(MERGE, ("", ""))
-    if "" in latest:
-        merge, reason = (single := shards.pop()).state, single.reason
-    state = _stage_state(own, [*(shard.state for shard in shards), merge], units)
-    if state == "done":
-        left = 0 if own.command == "featurize" else own.left_out()  # whose list is named below
-        reason = (
-            f"without {counted(left, 'image')} that cannot be used, see {own.listed}"
-            if left
-            else ""
-        )
-    elif queued.answered is False and state != "running":
-        state, reason = (
-            ("failed", end) if (end := queued.failure(MERGE)) else ("unknown", NOT_ASKED)
-        )
-    elif (
-        queued.over
-        and state not in ("running", "failed")
-        and not any(entry.outcome == "ok" for entry in entries)
-    ):
-        state, reason = (
-            "failed" if queued.failure() else "interrupted",
-            "" if shards else queued.end(),
-        )
-    return Stage(
-        command=own.command,
-        state=state,
-        unit=next((folder.unit for folder in folders if folder.unit), "units"),
-        units=len(units),
-        done=sum(unit.done for unit in units),
-        folders=tuple((folder.name, folder.complete) for folder in folders),
-        shards=tuple(shards),
-        reason="" if queued.tasks.keys() - {MERGE} else reason,  # the merge waits for these
-        output=Path(own.run).absolute().name,
-    )
-
-
-def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry | None]:
-    """Return the last record of each shard, in order; of a command that was last run without shards, only that one."""
-    if not shards and (not entries or not entries[-1].shard):
-        return {"": entries[-1] if entries else None}
-    count = shards or int(entries[-1].shard.partition("/")[2])
-    last = {entry.shard: entry for entry in entries}
-    return {
-        shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")
-    }
-
-
-def _shard(
-    entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued
-) -> ShardState:
-    index, count = map(int, shard.split("/")) if shard else (1, 1)
-    task = str(index) if shard else MERGE
-    units = [unit for folder in folders for unit in folder.of_shard(index, count)]
-    done = sum(unit.done for unit in units)
-    whole = done == len(
-        units
-    )  # without it, a call that ended well lacks units that were added since
-    states = {"running": "running", "error": "failed", "ok": "done" if whole else "interrupted"}
-    if task in queued.tasks:
-        state, reason = queued.tasks[task]
-    elif entry is None:
-        state, reason = "done" if units and whole else "not started", ""
-    elif entry.status == "not checked" and not queued.answered:
-        state, reason = (
-            "running",
-            f"since {entry.started}, on a machine that is not asked from here",
-        )
-    else:
-        state = states.get(entry.status, "interrupted")
-        reason = (
-            entry.error if state == "failed" else queued.failure(task) * (state == "interrupted")
-        )
-    state = "unknown" if queued.answered is False and state not in ("running", "done") else state
-    return ShardState(shard, state, len(units), done, reason)
-
-
-def _stage_state(stage: JobStage, states: Sequence[str], units: Sequence[Unit]) -> str:
-    if working := [state for state in _WORKING if state in states]:
-        return working[0]
-    if stage.is_done():
-        return "done"
-    if "failed" in states:
-        return "failed"
-    if units and all(unit.done for unit in units):
-        return "ready to merge"
-    begun = any(unit.done or unit.epochs for unit in units)
-    return "interrupted" if begun or {*states} - {"not started", ""} else "not started"
+    return f"bchisto {typed(unfinished.stage.command)} --config {config} --out {out}"
 
 
 def status_lines(status: RunStatus) -> list[str]:
@@ -294,19 +370,10 @@ def status_lines(status: RunStatus) -> list[str]:
     lines = [f"{status.run}: {status.state}"]
     commands = [stage.command for stage in status.stages]
     for stage in status.stages:
-        name = (
-            f"{stage.command} {stage.output}"
-            if commands.count(stage.command) > 1
-            else stage.command
-        )
-        parts = [f"{name}: {stage.state}" + (f" ({stage.reason})" if stage.reason else "")]
-        if stage.units:
-            parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
-        whole = sum(complete for _, complete in stage.folders)
-        if stage.folders:
-            kind = "feature files" if stage.command == "featurize" else "folders"
-            parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
-        lines.append("; ".join(parts))
+        name = stage.command
+        if commands.count(name) > 1:
+            name = f"{name} {stage.output}"
+        lines.append(f"{name}: {_stage_text(stage)}")
         lines += [f"  {line}" for line in _shard_lines(stage)]
     if status.failed_images:
         lines.append(
@@ -321,17 +388,36 @@ def status_lines(status: RunStatus) -> list[str]:
     return lines
 
 
+def _stage_text(stage: Stage) -> str:
+    """Return the state of a stage, and how much of it is done."""
+    parts = [_with_reason(stage.state, stage.reason)]
+    if stage.units:
+        parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
+    if stage.folders:
+        kind = "feature files" if stage.command == "featurize" else "folders"
+        complete = sum(is_complete for _, is_complete in stage.folders)
+        parts.append(f"{kind} complete: {complete} of {len(stage.folders)}")
+    return "; ".join(parts)
+
+
+def _with_reason(state: str, reason: str) -> str:
+    if not reason:
+        return state
+    return f"{state} ({reason})"
+
+
 def _shard_lines(stage: Stage) -> list[str]:
     """Return a line for shards of the same state and reason: a run may have hundreds."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    numbers_of: dict[tuple[str, str], list[int]] = {}
     for shard in stage.shards:
-        alike.setdefault((shard.state, shard.reason), []).append(shard.shard.partition("/")[0])
-    count = len(stage.shards)
-    return [
-        f"{'shard' if len(numbers) == 1 else 'shards'} {_spans(list(map(int, numbers)))} of {count}: {state}"
-        + (f" ({reason})" if reason else "")
-        for (state, reason), numbers in alike.items()
-    ]
+        number = int(shard.shard.partition("/")[0])
+        numbers_of.setdefault((shard.state, shard.reason), []).append(number)
+    lines = []
+    for (state, reason), numbers in numbers_of.items():
+        word = "shard" if len(numbers) == 1 else "shards"
+        count = len(stage.shards)
+        lines.append(f"{word} {_spans(numbers)} of {count}: {_with_reason(state, reason)}")
+    return lines
 
 
 def _spans(numbers: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ _MEGABYTE = 10**6
 _NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
 
-_OWN = (
+_SET_HERE = (
     "array",
     "dependency",
     "error",
@@ -54,17 +54,22 @@ def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> No
     listed : bool
         Whether the list of its units is up to date, so that it shows what is missing.
     """
-    stage.shards = min(tasks, most or tasks)
-    stage.tasks = stage.missing_shards() if listed else list(range(1, stage.shards + 1))
+    stage.shards = min(tasks, most) if most else tasks
+    if listed:
+        stage.tasks = stage.missing_shards()
+    else:
+        stage.tasks = list(range(1, stage.shards + 1))
     if stage.shards == 1 or not stage.tasks:  # one job does it all
-        stage.shards, stage.tasks = 0, []
+        stage.shards = 0
+        stage.tasks = []
     stage.done = stage.progress()
 
 
 def refuse_full(run: Path, size: float) -> None:
     """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
     folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free, needed = shutil.disk_usage(folder).free // _MEGABYTE, math.ceil(size / _MEGABYTE)
+    free = shutil.disk_usage(folder).free // _MEGABYTE
+    needed = math.ceil(size / _MEGABYTE)
     if needed > free:
         text = (
             "{}: {} MB are free, but the files take about {} MB; make room, or use another folder"
@@ -74,19 +79,18 @@ def refuse_full(run: Path, size: float) -> None:
 
 def describe(stage: JobStage, *, listed: bool) -> str:
     """Return in one line how a stage is divided, and how many units it has if they are listed."""
-    tasks = (
-        f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge"
-        if stage.shards
-        else "one job"
-    )
+    tasks = "one job"
+    if stage.shards:
+        tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge"
     folders = [folder for folder in stage.folders() if listed and folder.groups]
     if not folders:
         return f"{stage.command}: {tasks}"
-    units = [unit.done for folder in folders for unit in folder.units]
-    number, left = counted(len(units), folders[0].unit.removesuffix("s")), units.count(False)
-    return (
-        f"{stage.command}: {tasks}; {number if left == len(units) else f'{left} of {number} left'}"
-    )
+    units = [unit for folder in folders for unit in folder.units]
+    missing = sum(not unit.done for unit in units)
+    number = counted(len(units), folders[0].unit.removesuffix("s"))
+    if missing < len(units):
+        number = f"{missing} of {number} left"
+    return f"{stage.command}: {tasks}; {number}"
 
 
 def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: int) -> list[str]:
@@ -107,28 +111,43 @@ def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: i
     InputError
         An option that bchisto sets itself, or of no stage.
     """
-    options = [] if time is None else [f"--time={time}"]
-    options += [] if stage.cpus is None else [f"--cpus-per-task={stage.cpus}"]
-    options += [f"--gres=gpu:{gpus}"] if gpus and stage.command in _NETWORKS else []
+    options = []
+    if time is not None:
+        options.append(f"--time={time}")
+    if stage.cpus is not None:
+        options.append(f"--cpus-per-task={stage.cpus}")
+    if gpus and stage.command in _NETWORKS:
+        options.append(f"--gres=gpu:{gpus}")
     for option in chosen:
-        key, _, value = option.partition("=")
-        command, colon, name = key.rpartition(":")
-        if not name:
-            raise InputError(
-                "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option)
-            )
-        if name in _OWN:
-            raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
-        if colon and command not in (*STAGES, *SINGLE):
-            raise InputError(
-                "{sbatch} {}: {} is not a stage; give {}",
-                option,
-                command,
-                ", ".join((*STAGES, *SINGLE)),
-            )
-        if not colon or command == stage.command:
-            options.append(f"--{name}={value}" if "=" in option else f"--{name}")
+        command, name = _read_option(option)
+        if command in (None, stage.command):
+            _, equals, value = option.partition("=")
+            options.append(f"--{name}{equals}{value}")
     return options
+
+
+def _read_option(option: str) -> tuple[str | None, str]:
+    """Return the command that an option is for, or None for every one, and the name of the option.
+
+    Raises
+    ------
+    InputError
+        See `options_of`.
+    """
+    command, colon, name = option.partition("=")[0].rpartition(":")
+    if not name:
+        raise InputError(
+            "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option)
+        )
+    if name in _SET_HERE:
+        raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
+    if not colon:
+        return None, name
+    commands = (*STAGES, *SINGLE)
+    if command not in commands:
+        text = "{sbatch} {}: {} is not a stage; give {}"
+        raise InputError(text, option, command, ", ".join(commands))
+    return command, name
 
 
 def preview(plan: Plan) -> list[str]:
@@ -144,8 +163,11 @@ def preview(plan: Plan) -> list[str]:
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
-            answer = scheduler.trial(stage) if plan.cluster else scheduler.NOT_ASKED
-            lines += [*(shlex.join(words) for _, words in calls), f"# {answer}"]
+            lines += [shlex.join(words) for _, words in calls]
+            answer = scheduler.NOT_ASKED
+            if plan.cluster:
+                answer = scheduler.trial(stage)
+            lines.append(f"# {answer}")
     return lines
 
 
@@ -210,34 +232,37 @@ class Queued:
     @property
     def log(self) -> Path | None:
         """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
-        ended = [path for path in self.logs if _failure(path)]
-        logs = (
-            [path for path in ended if not _failure(path).startswith("stopped:")]
-            or ended
-            or self.logs
-        )
-        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+        failed = [path for path in self.logs if _failure(path)]
+        errors = [path for path in failed if not _failure(path).startswith("stopped:")]
+        for logs in (errors, failed, self.logs):
+            if logs:
+                return max(logs, key=lambda path: path.stat().st_mtime)
+        return None
 
     def failure(self, task: str = "") -> str:
         """Return the error or the stop with which the log of a task ends, or else the log to read."""
-        log = (
-            next((path for path in self.logs if path.stem.endswith(f"-{task}")), None)
-            if task
-            else self.log
-        )
-        return "" if log is None else _failure(log)
+        if task:
+            log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None)
+        else:
+            log = self.log
+        if log is None:
+            return ""
+        return _failure(log)
 
     def end(self) -> str:
         """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
-        line = "" if self.log is None else _last_lines(self.log)[0]
-        before = (
-            "; a line of --before may have ended it"
-            if self.log and self.plan and self.plan.before
-            else ""
-        )
-        return self.failure() or (
-            f"{ENDS} {line}" if line else f"no job is left that does it{before}"
-        )
+        log = self.log
+        if log is None:
+            return "no job is left that does it"
+        failure = _failure(log)
+        if failure:
+            return failure
+        line = _last_lines(log)[0]
+        if line:
+            return f"{ENDS} {line}"
+        if self.plan is not None and self.plan.before:
+            return "no job is left that does it; a line of --before may have ended it"
+        return "no job is left that does it"
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -255,25 +280,45 @@ def _failure(log: Path) -> str:
 def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
     """Yield, for each output, what its last plan and the queue show of it."""
     last = last_stages(plans)
-    jobs = scheduler.queue(
-        [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
-    )
+    asked = [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
+    jobs = scheduler.queue(asked)
     for plan in plans:
-        answered = jobs is not None if plan.scheduler == "slurm" else None
-        live = [job for job in jobs or () if job[4] is plan]
-        waits = bool(plan.process) and is_running(plan.process) is not False
-        over = not waits if answered is None else answered and bool(plan.jobs) and not live
-        for position, stage in enumerate(plan.stages, start=1):
-            if last[stage.command, stage.run] is stage:
-                tasks = {
-                    task: ("queued" if state in _WAITING else "running", reason)
-                    for _, task, state, reason, _, own in live
-                    if own is stage
-                }
-                logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-                tasks = tasks or ({MERGE: ("queued", "")} if waits and not stage.is_done() else {})
-                yield Queued(stage, plan, tasks, answered, over, logs)
-                over = over and stage.is_done()
+        yield from _queued_of(plan, last, jobs)
+
+
+def _queued_of(
+    plan: Plan,
+    last: Mapping[tuple[str, str], JobStage],
+    jobs: Sequence[scheduler.Job] | None,
+) -> Iterator[Queued]:
+    """Yield what a plan and the queue show of its stages, apart from those that were submitted again."""
+    is_worked_on = bool(plan.process) and is_running(plan.process) is not False
+    jobs_of_plan = [job for job in jobs or () if job.plan is plan]
+    answered: bool | None = None
+    if plan.scheduler == "slurm":
+        answered = jobs is not None
+        over = answered and bool(plan.jobs) and not jobs_of_plan
+    else:
+        over = not is_worked_on
+    for position, stage in enumerate(plan.stages, start=1):
+        if last[stage.command, stage.run] is not stage:
+            continue
+        tasks = _tasks_of(stage, jobs_of_plan)
+        if is_worked_on and not tasks and not stage.is_done():
+            tasks = {MERGE: ("queued", "")}
+        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
+        yield Queued(stage, plan, tasks, answered, over, logs)
+        over = over and stage.is_done()
+
+
+def _tasks_of(stage: JobStage, jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
+    """Return the state and the reason of each task of a stage that is in the queue."""
+    tasks = {}
+    for job in jobs:
+        if job.stage is stage:
+            state = "queued" if job.state in _WAITING else "running"
+            tasks[job.task] = (state, job.reason)
+    return tasks
 
 
 def refuse_live(run: Path, paths: Sequence[Path]) -> None:
@@ -299,10 +344,10 @@ def refuse_live(run: Path, paths: Sequence[Path]) -> None:
             "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
         )
         raise InputError(text, run, _slurm_of(plans))
-    if live := _numbers(waiting):
-        raise UnderWayError(
-            "{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live)
-        )
+    numbers = _numbers(waiting)
+    if numbers:
+        text = "{}: its jobs {} are in the queue; wait for them, or use {cancel}"
+        raise UnderWayError(text, run, ", ".join(numbers))
 
 
 def cancel(run: Path) -> list[str]:
@@ -320,35 +365,32 @@ def cancel(run: Path) -> list[str]:
     plans = read_plans(run)
     waiting = scheduler.queue(plans)
     if waiting is None:
-        typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
+        numbers = sorted({job for plan in plans for job in plan.jobs})
         text = "{}: {} does not answer here whether its jobs run; on one of its machines type: {}"
-        raise BchistoError(text, run, _slurm_of(plans), typed)
-    elsewhere = [
-        plan.process.get("host")
-        for plan in plans
-        if plan.process and is_running(plan.process) is None
-    ]
-    if elsewhere:
-        raise BchistoError(
-            f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine"
-        )
+        raise BchistoError(text, run, _slurm_of(plans), f"scancel {' '.join(numbers)}")
+    local = [plan.process for plan in plans if plan.process]
+    for process in local:
+        if is_running(process) is None:
+            raise BchistoError(
+                f"{run}: a local submit was started on {process.get('host')}; cancel it on that machine"
+            )
     for plan in plans:  # what begins at this moment does, and submits, nothing
         write_json(plan.folder / scheduler.CANCELLED, True)
-    live = _numbers(waiting)
-    scheduler.cancel(live)
-    processes = [
-        int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)
-    ]
-    for process in processes:
-        os.kill(process, signal.SIGTERM)
-    return [*live, *(f"process {process}" for process in processes)]
+    numbers = _numbers(waiting)
+    scheduler.cancel(numbers)
+    pids = [int(process["pid"]) for process in local if is_running(process)]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    return [*numbers, *(f"process {pid}" for pid in pids)]
 
 
 def _numbers(jobs: Iterable[scheduler.Job]) -> list[str]:
-    return sorted({number for number, *_ in jobs}, key=int)
+    return sorted({job.number for job in jobs}, key=int)
 
 
 def _slurm_of(plans: Sequence[Plan]) -> str:
     """Return the name of the Slurm that got the jobs of plans."""
     names = sorted({plan.cluster for plan in plans if plan.cluster})
-    return f"Slurm of cluster {', '.join(names)}" if names else "Slurm"
+    if not names:
+        return "Slurm"
+    return f"Slurm of cluster {', '.join(names)}"

@@ -344,7 +344,7 @@ def test_a_head_whose_numbers_are_no_probabilities_leaves_no_parts(
 
 
 def test_names_of_recipes_are_no_paths_in_what_is_written_either(tmp_path):
-    from bchisto.apps.recipes.parts import write_quick
+    from bchisto.apps.recipes.image_sets import write_quick
     from bchisto.data import Dataset
     from bchisto.evaluate.report import PublishedTable, write_published
 

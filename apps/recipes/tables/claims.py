@@ -5,32 +5,19 @@ Conclusions are judged by paired intervals over seeds and images.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ....evaluate import (
-    PredictionTable,
-    aggregate,
-    compare_tables,
-    precision_difference,
-    read_facts,
-    read_predictions,
-    take_rows,
-    unlike_pairs,
-)
 from ....evaluate.report import PublishedFigure, PublishedTable
+from .differences import Contrast, Differences, Interval
 from .ensembles import (
     agreement,
     by_store,
     confusion,
     fusion_by_fold,
-    gain_by_fold,
     gains,
     spreads,
     two_class,
@@ -42,52 +29,16 @@ from .networks import (
     parameters,
     scores,
     training_time,
-    value_at,
 )
-from .obtained import Figures, Key, Runs, Value, mean_change, value_in
-
-SEEDS = 3
-"""Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
-
-_PAIRED = {
-    "accuracy": "accuracy",
-    "auc": "auc",
-    "auc_mean": "auc",
-    "recall": "sensitivity",
-    "precision": "precision",
-    "f1": "f1",
-}
-"""Metrics whose difference has an interval over images, to their names in a comparison. Tables of rules are compared by
-accuracy, unless they name a metric."""
-
-_OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
-"""Kinds of tables whose values have such an interval."""
-
-_UNPAIRED = "no paired interval over images"
-
-
-class _Contrast(NamedTuple):
-    """A difference that a conclusion states: between two rows, or between a row and a constant.
-
-    Attributes
-    ----------
-    better, than : (row, magnification)
-        `than` is None for a constant.
-    least, most : float
-        The conclusion holds if the difference is between these.
-    constant : float
-    """
-
-    better: Key
-    than: Key | None
-    least: float = 0.0
-    most: float = math.inf
-    constant: float = 0.0
+from .obtained import Figures, Key, Runs
 
 
 def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the conclusions of a published table."""
-    return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
+    claims = [*table.get("claims", ())]
+    if "claim" in table:
+        claims.append(table["claim"])
+    return claims
 
 
 def judge(
@@ -124,249 +75,86 @@ def judge(
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
     table = {**table, "metric": claim.get("metric", table.get("metric", "accuracy"))}
-    compared = _Compared(runs, table)
-    outcome: dict[str, list[str]] = {
-        verdict: [] for verdict in ("holds", "does not hold", "not settled")
-    }
-    for where, contrasts in _contrasts(claim, runs):
-        keys = {
-            key
-            for contrast in contrasts
-            for key in (contrast.better, contrast.than)
-            if key is not None
-        }
-        values: list[Mapping[Key, float | None]] = [points]
-        if compared.of_images:
-            values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
-        if any(seed.get(key) is None for seed in values for key in keys):
-            verdict = "not run"
-        elif (
-            note and table["kind"] != "parameters"
-        ):  # these are counted, so a note does not affect them
-            verdict = "not judged (not comparable)"
-        else:
-            intervals = [compared.interval(contrast, values) for contrast in contrasts]
-            verdict = _verdict(contrasts, intervals, shown_points=compared.of_images)
-        outcome.setdefault(verdict, []).append(where)
-    if not any(where for verdict, where in outcome.items() if verdict != "not run"):
-        outcome = {"not run": [""]}
-    verdicts = "; ".join(
-        f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where
-    )
-    return f"Conclusion: {claim['says']}. Here: {verdicts}."
+    differences = Differences(runs, table)
+    places: dict[str, list[str]] = {"holds": [], "does not hold": [], "not settled": []}
+    for place, contrasts in _contrasts(claim, runs):
+        verdict = _verdict(contrasts, differences, points, note=note)
+        places.setdefault(verdict, []).append(place)
+    verdicts = [verdict for verdict in places if places[verdict]]
+    if not {*verdicts} - {"not run"}:
+        return f"Conclusion: {claim['says']}. Here: not run."
+    text = "; ".join(f"{verdict}{','.join(places[verdict])}" for verdict in verdicts)
+    return f"Conclusion: {claim['says']}. Here: {text}."
 
 
-def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
+def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[Contrast]]]:
     """Return the differences of a conclusion at each magnification; together, if it compares magnifications."""
     if "row" in claim:
+        row = claim["row"]
         pairs = product(claim["better_at"], claim["than_at"])
-        return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
-    differences = []
+        return [("", [Contrast((row, high), (row, low)) for high, low in pairs])]
+    contrasts = []
     for at in claim.get("at", runs.magnifications):
-        if "alike" in claim:
-            margin = claim["margin"]
-            contrasts = [
-                _Contrast((a, at), (b, at), -margin, margin)
-                for a, b in combinations(claim["alike"], 2)
-            ]
-        elif "least" in claim:
-            contrasts = [
-                _Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]
-            ]
-        else:
-            bounds = (
-                (-math.inf, claim["less_than"])
-                if "less_than" in claim
-                else (claim.get("by", 0.0), math.inf)
-            )
-            contrasts = [
-                _Contrast((a, at), (b, at), *bounds)
-                for a, b in product(claim["better"], claim["than"])
-            ]
-        differences.append(("" if at is None else f" at {at}x", contrasts))
-    return differences
+        place = "" if at is None else f" at {at}x"
+        contrasts.append((place, _contrasts_at(claim, at)))
+    return contrasts
+
+
+def _contrasts_at(claim: Mapping[str, Any], at: int | None) -> list[Contrast]:
+    """Return the differences of a conclusion at a magnification."""
+    if "alike" in claim:
+        margin = claim["margin"]
+        return [
+            Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)
+        ]
+    if "least" in claim:
+        return [Contrast((row, at), None, constant=claim["least"]) for row in claim["better"]]
+    if "less_than" in claim:
+        bounds = (-math.inf, claim["less_than"])
+    else:
+        bounds = (claim.get("by", 0.0), math.inf)
+    return [Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
 
 
 def _verdict(
-    contrasts: Sequence[_Contrast],
-    intervals: Sequence[tuple[float, float] | str],
+    contrasts: Sequence[Contrast],
+    differences: Differences,
+    points: Mapping[Key, float],
     *,
-    shown_points: bool,
+    note: str,
 ) -> str:
-    """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
-    known = [interval for interval in intervals if not isinstance(interval, str)]
-    if reasons := [interval for interval in intervals if isinstance(interval, str)]:
-        return f"not judged ({reasons[0]})"
-    ends = [
-        (middle - half, middle + half, contrast.least, contrast.most)
-        for contrast, (middle, half) in zip(contrasts, known, strict=True)
-    ]
-    if all(low > least and high < most for low, high, least, most in ends):
-        verdict = "holds"
-    elif any(high < least or low > most for low, high, least, most in ends):
-        verdict = "does not hold"
-    else:
-        verdict = "not settled"
-    if not shown_points or len(ends) > 1 or contrasts[0].better[1] is not None:
+    """Return whether the differences of a conclusion are inside its bounds, or the reason why it is not judged."""
+    keys = {key for contrast in contrasts for key in contrast.keys}
+    values = differences.values(keys, points)
+    if any(seed.get(key) is None for seed in values for key in keys):
+        return "not run"
+    # parameters are counted, so a note does not affect them
+    if note and differences.kind != "parameters":
+        return "not judged (not comparable)"
+    intervals: list[Interval] = []
+    for contrast in contrasts:
+        interval = differences.interval(contrast, values)
+        if isinstance(interval, str):
+            return f"not judged ({interval})"
+        intervals.append(interval)
+    verdict = _judged(contrasts, intervals)
+    is_single = len(contrasts) == 1 and contrasts[0].better[1] is None
+    if not differences.of_images or not is_single:
         return verdict
-    middle, low, high = (f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2]))
+    (interval,) = intervals
+    middle, low, high = (
+        f"{100 * value:+.1f}" for value in (interval.middle, interval.low, interval.high)
+    )
     return f"{verdict} (difference {middle} points, 95 % CI {low} to {high})"
 
 
-class Shown(NamedTuple):
-    """The predictions and the value of a row of a table.
-
-    Attributes
-    ----------
-    table : PredictionTable or None
-    value : (float, (float, float)), or None in place of either
-        The figure and its own interval.
-    """
-
-    table: PredictionTable | None = None
-    value: Value = (None, None)
-
-
-class _Compared:
-    """The rows of a table with a metric, in the runs of all seeds."""
-
-    def __init__(self, runs: Runs, table: Mapping[str, Any]) -> None:
-        self._runs, self._table, self._kind = runs, table, table["kind"]
-        self.of_images = self._kind in _OF_IMAGES
-        self._shown = functools.cache(self._show)
-
-    def interval(
-        self, contrast: _Contrast, values: Sequence[Mapping[Key, Any]]
-    ) -> tuple[float, float] | str:
-        """Return a difference and half its 95 % interval, or the reason why it has none.
-
-        The interval of times is over the rounds in which both networks were timed. The interval of gains is over the
-        folds, since a run has as many trainings as folds. Counts have the interval 0.
-        """
-        better, than, runs, metric = (
-            contrast.better,
-            contrast.than,
-            self._runs,
-            self._table["metric"],
-        )
-        if self._kind == "time":
-            slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
-            changes = [a - b for a, b in zip(slow, fast, strict=False)]
-            return mean_change(changes) if len(changes) > 1 else "timed once"
-        if self._kind == "gains":
-            variant, of = self._table.get("variant", runs.first), self._table["of"]
-            less = (
-                contrast.constant
-                if than is None
-                else gain_by_fold(runs.seeds, than, variant, of=of)
-            )
-            folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
-            return (
-                mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
-                if len(folds) > 1
-                else "one fold"
-            )
-        changes = [
-            seed[better] - (contrast.constant if than is None else seed[than]) for seed in values
-        ]
-        if self._kind == "parameters":
-            return changes[0], 0.0
-        seeds = len(runs.seeds)
-        if seeds < SEEDS:
-            return f"{seeds} of {SEEDS} seeds"
-        if metric not in _PAIRED or not self.of_images:
-            return _UNPAIRED
-        pairs = [
-            (self._shown(n, better), None if than is None else self._shown(n, than))
-            for n in range(seeds)
-        ]
-        halves = [half_width(first, second, metric) for first, second in pairs]
-        known = [half for half in halves if half is not None]
-        if len(known) < seeds:
-            return _UNPAIRED
-        middle, over_seeds = mean_change(changes)
-        return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
-
-    def _show(self, number: int, key: Key) -> Shown:
-        """Return the predictions and the value of a row, for one seed."""
-        seed, table = self._runs.seeds[number], self._table
-        (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
-        # the patches of two tables do not correspond row by row
-        if self._kind == "levels" or (self._kind in ("variants", "scores") and level == "patch"):
-            return Shown(None, value)
-        if self._kind in ("variants", "scores"):
-            predictions = seed[key].panel.table
-            return Shown(aggregate(predictions) if level == "patient" else predictions, value)
-        if self._kind == "validation":
-            return Shown(seed[key].validated, value)
-        path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
-        if not path.is_file():
-            return Shown()
-        facts = read_facts(path)
-        (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
-        described, positive = facts.described(patches), facts.view.positive
-        return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
-
-
-def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
-    """Return half the interval over images of a figure, or of its difference to another figure; None if unknown.
-
-    If both have the same images, the difference is paired. If a table tests images in several folds, they are paired
-    fold by fold, and the mean of these intervals is used for the mean, whose own interval is not wider.
-    """
-    if than is None:
-        return _own(better.value)
-    first, second = than.table, better.table
-    if first is not None and second is not None:
-        alike = metric != "auc_mean" and not unlike_pairs([first, second])
-        pairs = [(first, second)] if alike else _folds(first, second)
-        widths = [_paired(a, b, _PAIRED[metric]) for a, b in pairs]
-        known = [width for width in widths if width is not None]
-        if pairs:
-            return sum(known) / len(known) if len(known) == len(widths) else None
-        if metric == "auc_mean":
-            return None
-    own = _own(better.value), _own(than.value)  # different images, so the intervals are independent
-    return None if own[0] is None or own[1] is None else (own[0] ** 2 + own[1] ** 2) ** 0.5
-
-
-def _own(value: Value) -> float | None:
-    """Return the longer side of an interval, since the figure need not be in its middle."""
-    figure, interval = value
-    return (
-        None
-        if figure is None or interval is None
-        else max(interval[1] - figure, figure - interval[0])
-    )
-
-
-def _folds(
-    first: PredictionTable, second: PredictionTable
-) -> list[tuple[PredictionTable, PredictionTable]]:
-    """Return pairs of folds of two tables if all folds test the same images, else an empty list."""
-    parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
-    if not all(parts) or len({frozenset(fold.keys) for folds in parts for fold in folds}) > 1:
-        return []
-    if len(parts[0]) == len(parts[1]):
-        return list(zip(*parts, strict=True))
-    return [(a, b) for a in parts[0] for b in parts[1]] if 1 in map(len, parts) else []
-
-
-def _fold(table: PredictionTable, number: int) -> PredictionTable:
-    rows = take_rows(table, np.flatnonzero(table.fold_array == number))
-    return replace(rows, folds=(None,) * len(rows), trained=())
-
-
-def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:
-    if unlike_pairs([first, second]):
-        return None
-    if figure in ("precision", "f1"):
-        rows = {key: row for row, key in enumerate(second.keys)}
-        second = take_rows(second, np.array([rows[key] for key in first.keys], dtype=np.int64))
-        compared = precision_difference(first, second, f1=figure == "f1")
-    else:
-        compared = compare_tables(first, second)["differences"].get(figure)
-    return None if compared is None else _own(value_in(compared))
+def _judged(contrasts: Sequence[Contrast], intervals: Sequence[Interval]) -> str:
+    pairs = list(zip(contrasts, intervals, strict=True))
+    if all(interval.is_inside(contrast) for contrast, interval in pairs):
+        return "holds"
+    if any(interval.is_outside(contrast) for contrast, interval in pairs):
+        return "does not hold"
+    return "not settled"
 
 
 class TableKind(NamedTuple):
@@ -433,39 +221,46 @@ def compare_published(
     """
     compared = []
     for table in tables:
-        kind = KINDS[table["kind"]]
-        points: dict[Key, float] = {}
-        rows: dict[str, list[PublishedFigure]] = {}
-        for at in runs.at[:1] if kind.once else runs.at:
-            for figure in kind.figures(runs, at, table):
-                if figure.obtained is not None:
-                    points[figure.name, at] = figure.obtained
-                where = "" if at is None or kind.once else f" at {at}x"
-                paired = (
-                    None if note else figure.paired
-                )  # no interval if the figures cannot be compared
-                shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
-                rows.setdefault(figure.name, []).append(shown)
-        if not points and not kind.always:
+        figures, points = _compare(table, runs, note=note)
+        if not points and not KINDS[table["kind"]].always:
             continue
-        figures = [figure for row in rows.values() for figure in row]
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
-        verdicts = [
-            judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)
-        ]
-        text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
+        lines = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
+        lines += [line for line in (table.get("note"), note) if line]
         compared.append(
-            PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text)
+            PublishedTable(
+                table["key"], table["title"], table["source"], tuple(figures), "\n".join(lines)
+            )
         )
     return compared
+
+
+def _compare(
+    table: Mapping[str, Any], runs: Runs, *, note: str
+) -> tuple[list[PublishedFigure], dict[Key, float]]:
+    """Return the rows of a table, those of a name together, and the figures that were obtained."""
+    kind = KINDS[table["kind"]]
+    points: dict[Key, float] = {}
+    rows: dict[str, list[PublishedFigure]] = {}
+    magnifications = runs.at[:1] if kind.once else runs.at
+    for at in magnifications:
+        for figure in kind.figures(runs, at, table):
+            if figure.obtained is not None:
+                points[figure.name, at] = figure.obtained
+            name = figure.name
+            if at is not None and not kind.once:
+                name = f"{name} at {at}x"
+            shown = replace(figure, name=name)
+            if note:  # no interval of a difference if the figures cannot be compared
+                shown = replace(shown, paired=None)
+            rows.setdefault(figure.name, []).append(shown)
+    return [figure for row in rows.values() for figure in row], points
 
 
 def _cited(name: str, printed: Any) -> PublishedFigure:
     """Return a row for a result of others that the source cites, which has no obtained figure."""
     if isinstance(printed, (int, float)):
-        return PublishedFigure(
-            name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True
-        )
-    return PublishedFigure(
-        name, None, None, cited=True, printed="" if printed is None else str(printed)
-    )
+        digits = len(str(printed).partition(".")[2])
+        return PublishedFigure(name, float(printed), None, digits=digits, cited=True)
+    text = "" if printed is None else str(printed)
+    return PublishedFigure(name, None, None, cited=True, printed=text)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....data import match_class
-from ....evaluate import CROSS_VALIDATION, Figure, Units, share_interval, two_sides
+from ....evaluate import CROSS_VALIDATION, Figure, PredictionTable, Units, share_interval, two_sides
 from ....evaluate.report import PublishedFigure
 from .obtained import (
     FUSION,
@@ -33,12 +33,16 @@ def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
     A row with a variant is a feature file of that variant; if it was not run, the row has no obtained figure.
     """
-    main, rows = str(table.get("variant", runs.first)), table["rows"]
-    ran = runs.get(main, at)
-    for name in dict.fromkeys([*rows, *(ran.stores if ran else ())]):
+    main = str(table.get("variant", runs.first))
+    rows = table["rows"]
+    main_run = runs.get(main, at)
+    names = [*rows]
+    if main_run is not None:
+        names += main_run.stores
+    for name in dict.fromkeys(names):
         row = rows.get(name, {"mean": None, "std": None})
         variant = str(row.get("variant", main))
-        if variant == main and ran is None:
+        if variant == main and main_run is None:
             continue
         run = runs.get(variant, at)
         figure = PublishedFigure(name, row["mean"], None, row["std"])
@@ -57,14 +61,16 @@ def _of_store(
     images, so it uses the correction of Nadeau and Bengio.
     """
     per_fold = 100 * store.by_fold
-    several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
-    return replace(
+    widen = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
+    figure = replace(
         figure,
         obtained=float(per_fold.mean()),
-        obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
-        interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
+        interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=widen)),
         paired=_over_folds(per_fold.mean(axis=1), published),
     )
+    if per_fold.size > 1:
+        figure = replace(figure, obtained_spread=float(per_fold.std()))
+    return figure
 
 
 def _over_folds(
@@ -73,21 +79,30 @@ def _over_folds(
     """Return the interval of the mean difference over folds; None unless the source prints each of them."""
     if len(published) != len(obtained) or len(obtained) < 2:
         return None
-    middle, half = mean_change(
-        (obtained - np.array(published)).tolist(), share=1.0 / (len(obtained) - 1)
-    )
-    return middle - half, middle + half
+    return _interval_over_folds(obtained - np.array(published))[1]
+
+
+def _interval_over_folds(
+    changes: npt.NDArray[np.float64],
+) -> tuple[float, tuple[float, float]]:
+    """Return the mean of a difference in each fold, and its interval; folds share training images."""
+    middle, half = mean_change(changes.tolist(), share=1.0 / (len(changes) - 1))
+    return middle, (middle - half, middle + half)
 
 
 def _percent(share: Figure | None) -> tuple[float, float] | None:
-    return None if share is None or share.reason else (100 * share.low, 100 * share.high)
+    if share is None or share.reason:
+        return None
+    return 100 * share.low, 100 * share.high
 
 
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
-    if (run := runs.of(table, at)) is None:
+    run = runs.of(table, at)
+    if run is None:
         return
-    predictions, units = run.panel.table, np.array(Units.of(run.panel.table).member, dtype=np.str_)
+    predictions = run.panel.table
+    units = np.array(Units.of(predictions).member, dtype=np.str_)
     right = _right(run, two_class=table["kind"] == "two_class_folds")
     for fold, published in enumerate(table["values"], start=1):
         figure = PublishedFigure(f"fold {fold}", published, None)
@@ -100,15 +115,14 @@ def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figu
 
 def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
-    predictions, view = run.panel.table, run.panel.metrics.get("two_class")
-    if two_class and view is None:
+    predictions = run.panel.table
+    if not two_class:
+        return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
+    view = run.panel.metrics.get("two_class")
+    if view is None:
         return None
-    sides = (
-        two_sides(predictions, view["positive"], view["rule"]).right if two_class and view else None
-    )
-    return np.asarray(
-        predictions.predicted == predictions.labels if sides is None else sides, dtype=np.float64
-    )
+    sides = two_sides(predictions, view["positive"], view["rule"])
+    return np.asarray(sides.right, dtype=np.float64)
 
 
 def gain_by_fold(
@@ -133,13 +147,18 @@ def gain_by_fold(
     """
     store, at = key
     gains = [_gains(seed[variant, at].stores, store, of) for seed in seeds if (variant, at) in seed]
-    return np.mean(gains, axis=0) if gains else np.empty(0)
+    if not gains:
+        return np.empty(0)
+    return np.asarray(np.mean(gains, axis=0))
 
 
 def _gains(stores: Mapping[str, StoreHits], name: str, of: Any) -> npt.NDArray[np.float64]:
-    if name not in stores or (isinstance(of, Mapping) and of.get(name) not in stores):
+    """Return the gains over a feature file with one seed."""
+    if name not in stores:
         return np.empty(0)
     if isinstance(of, Mapping):
+        if of.get(name) not in stores:
+            return np.empty(0)
         return np.asarray((stores[of[name]].by_fold - stores[name].by_fold).mean(axis=1))
     better = stores[name if of == "seeds" else FUSION]
     means = np.array(
@@ -154,55 +173,56 @@ def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         folds = gain_by_fold(
             [runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"]
         )
-        value: Value = (float(folds.mean()) if folds.size else None, None)
+        value: Value = (None, None)
         if len(folds) > 1:
-            middle, half = mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
-            value = middle, (middle - half, middle + half)
+            value = _interval_over_folds(folds)
+        elif folds.size:
+            value = (float(folds.mean()), None)
         yield figure_of(name, value, published)
 
 
 def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
-    if (run := runs.of(table, at)) is None:
+    run = runs.of(table, at)
+    if run is None:
         return
     accuracies = [100 * run.stores[name].by_fold for name in table["stores"] if name in run.stores]
+    over_stores: list[float] = []
+    if len(accuracies) > 1:
+        over_stores = np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist()
+    for place, published in enumerate(table["folds"]):
+        obtained = over_stores[place] if place < len(over_stores) else None
+        yield PublishedFigure(f"over the feature files, fold {place + 1}", published, obtained)
     fused = 100 * run.stores[FUSION].by_fold
-    over_stores = (
-        np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist()
-        if len(accuracies) > 1
-        else []
+    over_folds = None
+    fusion = None
+    if len(fused) > 1 and accuracies:
+        over_folds = float(np.mean([float(store.std()) for store in accuracies]))
+        fusion = float(fused.std())
+    ratio = None
+    if fusion is not None and over_folds:
+        ratio = fusion / over_folds
+    yield PublishedFigure(
+        "over the feature files, mean of the folds",
+        table["over_stores"],
+        float(np.mean(over_stores)) if over_stores else None,
     )
-    over_folds = [float(store.std()) for store in accuracies] if len(fused) > 1 else []
-    each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
-    of_folds = [*over_stores, *[None] * len(table["folds"])]
-    yield from (
-        *(
-            PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
-            for fold, (published, obtained) in enumerate(
-                zip(table["folds"], of_folds, strict=False), start=1
-            )
-        ),
-        PublishedFigure(
-            "over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)
-        ),
-        PublishedFigure("over the folds, mean of the feature files", table["over_folds"], each),
-        PublishedFigure("over the folds, ensemble", table["fusion"], fusion),
-        PublishedFigure(
-            "ensemble by mean of the feature files",
-            table["fusion"] / table["over_folds"],
-            fusion / each if fusion is not None and each else None,
-            digits=2,
-        ),
+    yield PublishedFigure(
+        "over the folds, mean of the feature files", table["over_folds"], over_folds
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+    yield PublishedFigure("over the folds, ensemble", table["fusion"], fusion)
+    yield PublishedFigure(
+        "ensemble by mean of the feature files",
+        table["fusion"] / table["over_folds"],
+        ratio,
+        digits=2,
+    )
 
 
 def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the two-class view of the ensemble: accuracy, AUC, sensitivity and specificity at each threshold."""
-    if (run := runs.of(table, at)) is None:
+    run = runs.of(table, at)
+    if run is None:
         return
     metrics = run.files["tables"]["fusion"]
     # without known positive classes there is no two-class view
@@ -212,24 +232,21 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         "auc": None,
         "thresholds": [],
     }
-    published, within = table["accuracy"], value_in(view["auc"])
+    published = table["accuracy"]
     figure = figure_of("accuracy, percent", value_in(view["accuracy"]), published["mean"])
-    spread, paired = view["accuracy_std"] if len(metrics["folds"]) > 1 else None, None
-    if (right := _right(run, two_class=True)) is not None:
+    figure = replace(figure, published_spread=published["std"])
+    if len(metrics["folds"]) > 1 and view["accuracy_std"] is not None:
+        figure = replace(figure, obtained_spread=100.0 * view["accuracy_std"])
+    right = _right(run, two_class=True)
+    if right is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
-        paired = _over_folds(np.array(by_fold), published.get("folds", ()))
-    obtained_spread = None if spread is None else 100.0 * spread
-    yield replace(
-        figure, published_spread=published["std"], obtained_spread=obtained_spread, paired=paired
-    )
+        figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
+    yield figure
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
-    yield figure_of(
-        "AUC, all images ranked together",
-        (view.get("auc_pooled", within[0]), None),
-        table["auc"],
-        digits=3,
-    )
+    within = value_in(view["auc"])
+    pooled = view.get("auc_pooled", within[0])
+    yield figure_of("AUC, all images ranked together", (pooled, None), table["auc"], digits=3)
     yield figure_of("AUC, images ranked within each fold", within, digits=3)
     obtained = {point["threshold"]: point for point in view["thresholds"]}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
@@ -240,19 +257,26 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the confusion matrix of the ensemble, as fractions of the true class."""
-    if (run := runs.of(table, at)) is None:
+    run = runs.of(table, at)
+    if run is None:
         return
-    predictions = run.panel.table
-    classes = list(predictions.classes)
     for true, counts in zip(table["classes"], table["matrix"], strict=True):
         for predicted, count in zip(table["classes"], counts, strict=True):
-            value: Value = (None, None)
-            if true in classes and predicted in classes:
-                inside = predictions.labels == classes.index(true)
-                right = predictions.predicted == classes.index(predicted)
-                if (share := Units.of(predictions).share(right, inside)) is not None:
-                    value = value_in(share.json())
+            value = _share_predicted(run.panel.table, true, predicted)
             yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
+
+
+def _share_predicted(predictions: PredictionTable, true: str, predicted: str) -> Value:
+    """Return the fraction of a class that is predicted as a class."""
+    classes = list(predictions.classes)
+    if true not in classes or predicted not in classes:
+        return None, None
+    inside = predictions.labels == classes.index(true)
+    right = predictions.predicted == classes.index(predicted)
+    share = Units.of(predictions).share(right, inside)
+    if share is None:
+        return None, None
+    return value_in(share.json())
 
 
 def published_predictions(table: Mapping[str, Any]) -> dict[str, str]:
@@ -267,15 +291,19 @@ def stem_of(name: str) -> str:
 
 def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
-    theirs, classes = published_predictions(table), list(table["predictions"])
+    label_of = published_predictions(table)
+    classes = list(table["predictions"])
     for name, labels in [("all classes", classes), *((label, [label]) for label in classes)]:
-        images = [image for image, label in theirs.items() if label in labels]
+        images = [image for image, label in label_of.items() if label in labels]
         same = [
-            match_class(runs.tested[image], classes) == theirs[image]
+            match_class(runs.tested[image], classes) == label_of[image]
             for image in images
             if image in runs.tested
         ]
-        inside = _percent(share_interval(same, range(len(same)))) if same else None
-        number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
-        obtained = 100 * sum(same) / len(same) if same else None
-        yield PublishedFigure(name, None, obtained, interval=inside, cited=True, printed=number)
+        figure = PublishedFigure(name, None, None, cited=True, printed=f"{len(images)} images")
+        if runs.tested:
+            figure = replace(figure, printed=f"{len(same)} of {len(images)} images")
+        if same:
+            interval = _percent(share_interval(same, range(len(same))))
+            figure = replace(figure, obtained=100 * sum(same) / len(same), interval=interval)
+        yield figure

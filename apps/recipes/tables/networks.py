@@ -58,13 +58,12 @@ def predict_test_images(
     """
     if trained is None or not images:
         return {}
-    model, contents = (
-        trained.folder / "model.bchisto",
-        {name: file_sha256(path) for name, path in images.items()},
-    )
+    model = trained.folder / "model.bchisto"
+    contents = {name: file_sha256(path) for name, path in images.items()}
     key = key_of("test images 1", model=file_sha256(model), images=contents)
     folder = ensure_folder(request.run / "reproduce" / recipe.name / f"test-images-{key[:16]}")
-    if not (table := folder / "predictions.csv").is_file():
+    table = folder / "predictions.csv"
+    if not table.is_file():
         predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
     return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}
 
@@ -73,6 +72,17 @@ LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
 """First word of a row in a table of levels, to the end of the name of that level's table."""
 
 _METRICS = ("accuracy", "precision", "recall", "f1", "auc")
+
+
+_OF_ALL_CLASSES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auc",
+    "auc_mean",
+    "patient_recognition_rate",
+)
+"""Metrics that are not of one class."""
 
 
 def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
@@ -85,25 +95,23 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
         return None, None
     if metric == "auc_mean" and len(metrics["folds"]) > 1:
         return (metrics.get("two_class") or {}).get("auc_mean"), None
-    if metric == "confidence":  # the mean probability of the predicted class
-        bins = (metrics.get("calibration") or {}).get("bins", ())
-        rows = sum(entry["n"] for entry in bins)
-        return (
-            sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None
-        ), None
-    if metric in (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "auc",
-        "auc_mean",
-        "patient_recognition_rate",
-    ):
+    if metric == "confidence":
+        return _mean_confidence(metrics), None
+    if metric in _OF_ALL_CLASSES:
         return value_in(metrics[metric.removesuffix("_mean")])
     positive = default_positive(metrics["classes"])
-    return (
-        value_in(metrics["per_class"][positive[0]][metric]) if len(positive) == 1 else (None, None)
-    )
+    if len(positive) != 1:
+        return None, None
+    return value_in(metrics["per_class"][positive[0]][metric])
+
+
+def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
+    """Return the mean probability of the predicted class; None without rows."""
+    bins = (metrics.get("calibration") or {}).get("bins", ())
+    rows = sum(entry["n"] for entry in bins)
+    if not rows:
+        return None
+    return float(sum(entry["n"] * entry["confidence"] for entry in bins) / rows)
 
 
 def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
@@ -119,16 +127,21 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     """
     name, at = key
     metric = table.get("metric", "accuracy")
+    run_key = key
     if table["kind"] in ("variants", "scores"):
-        run, level = seed.get(key), LEVELS[table.get("level", "image")]
+        suffix = LEVELS[table.get("level", "image")]
     elif table["kind"] == "validation":
-        run, level = seed.get(key), VALIDATED
+        suffix = VALIDATED
     else:
-        run, level = seed.get((table["variant"], at)), f"{table.get('level')}, {name}"
+        run_key = (table["variant"], at)
+        suffix = f"{table.get('level')}, {name}"
     if table["kind"] == "levels":
-        level_of_row, _, metric = name.partition(" ")
-        level = LEVELS[level_of_row]
-    return (None, None) if run is None else value_of(run.table(level), metric)
+        level, _, metric = name.partition(" ")
+        suffix = LEVELS[level]
+    run = seed.get(run_key)
+    if run is None:
+        return None, None
+    return value_of(run.table(suffix), metric)
 
 
 def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -136,16 +149,12 @@ def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Fig
 
     Of variants it is that of the test images, or of those that validated.
     """
-    rows = table.get("rows") or {
-        f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)
-    }
+    rows = table.get("rows")
+    if not rows:
+        rows = {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
     for name, published in rows.items():
-        yield figure_of(
-            name,
-            value_at(runs.obtained, (name, at), table),
-            published,
-            digits=table.get("digits", 1),
-        )
+        value = value_at(runs.obtained, (name, at), table)
+        yield figure_of(name, value, published, digits=table.get("digits", 1))
 
 
 def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -158,9 +167,11 @@ def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Show AUC and confusion matrix of each fold, and the mean AUC."""
-    if (run := runs.of(table, at)) is None:
+    run = runs.of(table, at)
+    if run is None:
         return
-    metrics, predictions = run.panel.metrics, run.panel.table
+    metrics = run.panel.metrics
+    predictions = run.panel.table
     view = metrics.get("two_class") or {
         "auc_per_fold": [None] * len(metrics["folds"]),
         "auc_mean": None,
@@ -171,9 +182,11 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         matrix = np.zeros((len(predictions.classes), len(predictions.classes)))
         np.add.at(matrix, (predictions.labels[inside], predictions.predicted[inside]), 1)
         for (row, true), (column, called) in product(enumerate(predictions.classes), repeat=2):
-            count, total = matrix[row, column], matrix[row].sum()
+            count = matrix[row, column]
+            total = matrix[row].sum()
+            share = float(count / total) if total else None
             name = f"fold {fold}: {true} predicted as {called}, {count:.0f} of {total:.0f}"
-            yield figure_of(name, (float(count / total) if total else None, None))
+            yield figure_of(name, (share, None))
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
@@ -182,27 +195,25 @@ def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figure
     for name, published in table["rows"].items():
         run = runs.get(name, at)
         curves = run.files["run"].get("curves", {}).values() if run else ()
-        known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
-        gaps = [fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]
-        yield figure_of(name, (float(np.mean(gaps)) if gaps else None, None), published)
+        gaps = [
+            fold["accuracy"][-1] - fold["val_accuracy"][-1]
+            for fold in curves
+            if fold.get("accuracy") and fold.get("val_accuracy")
+        ]
+        gap = float(np.mean(gaps)) if gaps else None
+        yield figure_of(name, (gap, None), published)
 
 
 def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the training time per sample in milliseconds, as median of all measurements."""
     for name, published in table["rows"].items():
         times = runs.times.get(name)
-        yield figure_of(
-            name,
-            (float(np.median(times)) if times else None, None),
-            published,
-            digits=2,
-            times=1000.0,
-        )
+        median = float(np.median(times)) if times else None
+        yield figure_of(name, (median, None), published, digits=2, times=1000.0)
 
 
 def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the number of parameters of each network, in millions."""
     for name, published in table["rows"].items():
-        yield figure_of(
-            name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6
-        )
+        value: Value = (runs.sizes.get(name), None)
+        yield figure_of(name, value, published, digits=table["digits"], times=1e-6)

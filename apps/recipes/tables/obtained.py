@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,22 +90,26 @@ class Obtained:
         if suffix == VALIDATED:
             return self._of_validated
         tables: dict[str, dict[str, Any]] = self.files["tables"]
-        written = next(
-            (metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None
-        )
-        return self._patients if written is None and suffix == PATIENTS else written
+        for name, metrics in tables.items():
+            if name.endswith(f" ({suffix})"):
+                return metrics
+        if suffix == PATIENTS:
+            return self._patients
+        return None
 
     @functools.cached_property
     def validated(self) -> PredictionTable | None:
         """Predictions of the images that validated; None if there were none."""
         path = self.folder / "predictions-validation.csv"
-        return (
-            read_predictions(path, classes=self.panel.table.classes)[0] if path.is_file() else None
-        )
+        if not path.is_file():
+            return None
+        return read_predictions(path, classes=self.panel.table.classes)[0]
 
     @functools.cached_property
     def _of_validated(self) -> dict[str, Any] | None:
-        return None if self.validated is None else measure(self.validated)
+        if self.validated is None:
+            return None
+        return measure(self.validated)
 
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
@@ -120,29 +124,31 @@ class Obtained:
         scores: dict[str, dict[tuple[str, int], list[list[float]]]] = {}
         labels: dict[tuple[str, int], int] = {}
         units: dict[tuple[str, int], str] = {}
+        for row in self._rows_of_models():
+            columns = [column for column in row if column.startswith("p_")]
+            label = f"p_{row['label']}"
+            key = (row["image_id"], int(row["fold"]))
+            labels[key] = columns.index(label) if label in columns else -1
+            units[key] = row["group"] or row["image_id"]
+            scores_of_store = scores.setdefault(row.get("store", FUSION), {})
+            scores_of_store.setdefault(key, []).append([float(row[column]) for column in columns])
+        stores = {}
+        for name, scores_of_store in scores.items():
+            values = np.array([*scores_of_store.values()])
+            true = np.array([labels[key] for key in scores_of_store])
+            stores[name] = StoreHits(
+                hits=(values.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64),
+                averaged=(values.sum(axis=1).argmax(axis=1) == true).astype(np.float64),
+                folds=np.array([fold for _, fold in scores_of_store]),
+                units=np.array([units[key] for key in scores_of_store]),
+            )
+        return stores
+
+    def _rows_of_models(self) -> Iterator[dict[str, str]]:
+        """Yield the predictions of each feature file, and then those of the ensemble, which name no file."""
         for file in ("predictions-by-model.csv", "predictions.csv"):
             with (self.folder / file).open(newline="", encoding="utf-8") as handle:
-                for row in read_records(handle):
-                    columns = [column for column in row if column.startswith("p_")]
-                    key, label = (row["image_id"], int(row["fold"])), f"p_{row['label']}"
-                    labels[key] = columns.index(label) if label in columns else -1
-                    units[key] = row["group"] or row["image_id"]
-                    store = scores.setdefault(row.get("store", FUSION), {})
-                    store.setdefault(key, []).append([float(row[column]) for column in columns])
-        stores = {}
-        for name, by_image in scores.items():
-            shares, true = (
-                np.array([*by_image.values()]),
-                np.array([labels[key] for key in by_image]),
-            )
-            hits = (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64)
-            averaged = (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64)
-            folds, members = (
-                np.array([fold for _, fold in by_image]),
-                np.array([units[key] for key in by_image]),
-            )
-            stores[name] = StoreHits(hits, averaged, folds, members)
-        return stores
+                yield from read_records(handle)
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,10 @@ def value_in(figure: Mapping[str, Any] | None) -> Value:
     """Return the value and the interval of a figure of ``metrics.json``."""
     if figure is None:
         return None, None
-    return figure["value"], figure["interval"] and tuple(figure["interval"])
+    interval = figure["interval"]
+    if interval:
+        interval = tuple(interval)
+    return figure["value"], interval
 
 
 def figure_of(
@@ -210,11 +219,16 @@ def figure_of(
     times: float | None = None,
 ) -> PublishedFigure:
     """Return the figure of a value: in percent, multiplied by `times` if given, or unchanged with three decimals."""
-    factor = times or (1.0 if digits == 3 else 100.0)
+    factor = times
+    if factor is None:
+        factor = 1.0 if digits == 3 else 100.0
+    figure = PublishedFigure(name, published, None, digits=digits)
     obtained, interval = value
-    shown = None if obtained is None else factor * obtained
-    within = None if interval is None else (factor * interval[0], factor * interval[1])
-    return PublishedFigure(name, published, shown, interval=within, digits=digits)
+    if obtained is not None:
+        figure = replace(figure, obtained=factor * obtained)
+    if interval is not None:
+        figure = replace(figure, interval=(factor * interval[0], factor * interval[1]))
+    return figure
 
 
 def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from bchisto.apps.recipes import list_recipes, load_recipe, runner
 from bchisto.apps.recipes.form import check_claim
-from bchisto.apps.recipes.parts import Part
+from bchisto.apps.recipes.image_sets import ImageSet
 from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.runner import comparable_note
 from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
-from bchisto.apps.recipes.tables.claims import Shown, half_width
+from bchisto.apps.recipes.tables.differences import Shown, half_width
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
@@ -530,19 +530,23 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "time_training", timed)
     monkeypatch.setattr(
-        Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1"))
+        ImageSet,
+        "read",
+        lambda image_set, reading: SimpleNamespace(records=["first"], classes=("0", "1")),
     )
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
-    part = Part(tmp_path, None, tmp_path)
-    found = runner.training_times(recipe, steps, part, folder=tmp_path)
+    image_set = ImageSet(tmp_path, None, tmp_path)
+    found = runner.training_times(recipe, steps, image_set, folder=tmp_path)
     assert asked == ["patch-resnet", "alexnet"] * 3
     assert found == {"resnet": [0.125, 0.375, 0.625], "alexnet": [0.25, 0.5, 0.75]}
-    assert runner.training_times(recipe, steps, part, folder=tmp_path) == found
+    assert runner.training_times(recipe, steps, image_set, folder=tmp_path) == found
     assert len(asked) == 6
     (tmp_path / "training-time.csv").write_text("variant,seconds\nresnet,fast\n")
-    assert runner.training_times(recipe, steps, part, folder=tmp_path).keys() == found.keys()
+    assert runner.training_times(recipe, steps, image_set, folder=tmp_path).keys() == found.keys()
     assert len(asked) == 12
-    assert runner.training_times(load_recipe("ddsm-masses"), steps, part, folder=tmp_path) == {}
+    assert (
+        runner.training_times(load_recipe("ddsm-masses"), steps, image_set, folder=tmp_path) == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -577,9 +581,9 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
         (tmp_path / f"{k}.png").write_bytes(f"{k}".encode())
         lines.append(f"{tmp_path}/{k}.png,{('negative', 'positive')[k // 2 % 2]},p{k // 2}")
     (tmp_path / "images.csv").write_text("\n".join(lines))
-    part = Part(tmp_path / "images.csv", None, tmp_path / "run")
+    image_set = ImageSet(tmp_path / "images.csv", None, tmp_path / "run")
     fixed = FixedTest(1, FoldChoice(("6",)), Path("lists"), seed=0)
-    choice = fixed.choice(part, FoldChoice(("5",)), reading={}, held=held)
+    choice = fixed.choice(image_set, FoldChoice(("5",)), reading={}, held=held)
     path = tmp_path / "run" / "lists" / f"5-fixed-test{'' if held else '-unvalidated'}.csv"
     assert choice == FoldChoice((str(path),))
     found = read_fold_list(path)
@@ -593,12 +597,12 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     left = [{i for i, f, p in found if f == fold and p == "val"} for fold in range(1, 6)]
     assert [len(one) for one in left] == [4 if held else 0] * 5
     assert len(set.union(*train)) == 20
-    every = fixed.choice(part, FoldChoice(("none",)), reading={}, held=False)
+    every = fixed.choice(image_set, FoldChoice(("none",)), reading={}, held=False)
     assert every.folds == ("none",)
     assert set(every.test_list.read_text().split()[1:]) == tested
     with pytest.raises(InputError, match="test_fold 7: choose one of 1, 2, 3, 4, 5, 6"):
         FixedTest(7, FoldChoice(("6",)), Path("l"), seed=0).choice(
-            part, FoldChoice(("5",)), reading={}, held=True
+            image_set, FoldChoice(("5",)), reading={}, held=True
         )
 
 

@@ -9,7 +9,7 @@ from bchisto.apps.slides import (
     field_classes,
     find_tissue,
     positions,
-    read_regions,
+    read_annotations,
     tissue_shares,
 )
 from bchisto.core import ImageError, InputError
@@ -154,7 +154,7 @@ def test_regions_give_classes(tmp_path):
         outline("A", box(100, 600, 300, 600)),
     ]
     with Slide(write_slide(tmp_path / "a.tif", (1000, 1000), {})) as slide:
-        regions = read_regions(draw(tmp_path, *features), slide)
+        regions = read_annotations(draw(tmp_path, *features), slide)
     corners = positions(1000, 1000, 100)
 
     def classes(least):
@@ -197,4 +197,4 @@ def test_annotations_that_cannot_be_used(tmp_path):
         ):
             path.write_text(text)
             with pytest.raises(InputError, match=why):
-                read_regions(path, slide)
+                read_annotations(path, slide)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.submit import JobStage, Plan, options_of
-from bchisto.apps.submit.scheduler import main
+from bchisto.apps.submit.task import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
@@ -318,7 +318,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     )  # has nothing of these
     assert (code, "in the queue" in err) == (2, False), err
     monkeypatch.setattr(
-        "bchisto.apps.submit.scheduler._run", lambda *_: (3, False)
+        "bchisto.apps.submit.task._run", lambda *_: (3, False)
     )  # a predict --update beside it
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')

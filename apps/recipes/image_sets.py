@@ -28,9 +28,12 @@ _log = logging.getLogger(__name__)
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
+FoldRow = tuple[str, int, str]
+"""A row of a fold list: image, fold and part, which is empty if the list names only test images."""
+
 
 @dataclass(frozen=True)
-class Part:
+class ImageSet:
     """A set of images of a recipe, with its own run folder.
 
     Attributes
@@ -49,7 +52,7 @@ class Part:
         Published fold list to the list that replaces it in a quick run.
     notes : tuple of str
         Notes on a quick run for readers of the results.
-    known : dict
+    datasets : dict
         Datasets that were read before, by how, so that each is indexed only once.
     """
 
@@ -60,7 +63,7 @@ class Part:
     only: Path | None = None
     lists: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    known: dict[Any, Dataset] = field(default_factory=dict, repr=False, compare=False)
+    datasets: dict[Any, Dataset] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -88,9 +91,9 @@ class Part:
             There are no images.
         """
         key = self.magnification, self.only, repr(sorted(reading.items()))
-        if key not in self.known:
-            self.known[key] = self.selection(reading).read()
-        dataset = self.known[key]
+        if key not in self.datasets:
+            self.datasets[key] = self.selection(reading).read()
+        dataset = self.datasets[key]
         if not dataset.records:
             raise InputError(f"{self.images}: no image{self.where} is present")
         return dataset
@@ -108,8 +111,8 @@ class Part:
             The images do not fit a scheme.
         """
         dataset = self.read(reading)
-        known = DatasetFacts(columns=further_columns(dataset))
-        return self.folds(choice).plans_of(dataset.records, seed=seed, known=known)
+        facts = DatasetFacts(columns=further_columns(dataset))
+        return self.folds(choice).plans_of(dataset.records, seed=seed, known=facts)
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
+def make_image_sets(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[ImageSet]:
     """Return the images of each magnification, or all images; for a quick run, also write its lists.
 
     Parameters
@@ -134,52 +137,63 @@ def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> l
         recipe.
     """
     _log.info("reading the names of the images in %s", request.images)
-    whole = Part(
-        request.images, recipe.datasets[0] if len(recipe.datasets) == 1 else None, request.run
-    )
+    layout = None
+    if len(recipe.datasets) == 1:
+        layout = recipe.datasets[0]
+    all_images = ImageSet(request.images, layout, request.run)
     reading = reading_of(recipe.steps_of(recipe.first)[0][1])
-    layout = whole.read(reading).name
+    layout = all_images.read(reading).name
     if layout not in recipe.datasets:
         raise InputError(
             f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}"
         )
-    whole, parts = replace(whole, layout=layout), []
+    image_sets = []
     for magnification in recipe.magnifications or (None,):
-        run = request.run if magnification is None else request.run / f"{magnification}x"
-        part = replace(whole, run=run, magnification=magnification)
+        run = request.run
+        if magnification is not None:
+            run = run / f"{magnification}x"
+        image_set = replace(all_images, layout=layout, run=run, magnification=magnification)
         try:
-            dataset = part.read(reading)
-            parts.append(_few(recipe, request, part, dataset) if request.quick else part)
+            dataset = image_set.read(reading)
+            if request.quick:
+                image_set = _few(recipe, request, image_set, dataset)
         except InputError as error:
             if not request.quick or magnification is None:
                 raise
             notes.append(f"{magnification}x was left out: {error}")
-    return parts
+        else:
+            image_sets.append(image_set)
+    return image_sets
 
 
-def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:
-    """Return a part with only the images of a quick run."""
-    folder = (
-        request.run / "quick" / part.run.relative_to(request.run)
-    )  # so a part that is left out has no run folder
-    if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        every = [
-            recipe.steps_of(variant, quick=True) for variant in recipe.chosen(request.variants)
-        ]
-        folds = (
-            str(name) for steps in every for _, values in steps for name in values.get("folds", ())
-        )
-        names = list(dict.fromkeys(folds))
-        paths, chosen = write_quick(dataset, names, count=count, folder=folder)
-        part = replace(part, lists=dict(zip(names, paths, strict=True)))
+def _few(
+    recipe: Recipe, request: ReproduceRequest, image_set: ImageSet, dataset: Dataset
+) -> ImageSet:
+    """Return only the images of a quick run."""
+    # not in the run folder of these images, which there is not if they are left out
+    folder = request.run / "quick" / image_set.run.relative_to(request.run)
+    count = recipe.quick.get("images_per_class_and_fold")
+    if count is not None:
+        protocols = _protocols_of(recipe, request)
+        paths, images = write_quick(dataset, protocols, count=count, folder=folder)
+        image_set = replace(image_set, lists=dict(zip(protocols, paths, strict=True)))
     else:
-        chosen = choose_few(dataset, count=recipe.quick["images_per_class"])
-    only = write_list(folder / "images.csv", sorted(chosen))
+        images = choose_few(dataset, count=recipe.quick["images_per_class"])
+    only = write_list(folder / "images.csv", sorted(images))
     banner = (
-        f"QUICK: {len(chosen)} of {recipe.images} images{part.where}: the same workflow on a fraction, to see that it "
-        "works; numbers that cannot be compared with the published ones."
+        f"QUICK: {len(images)} of {recipe.images} images{image_set.where}: the same workflow on a fraction, to see "
+        "that it works; numbers that cannot be compared with the published ones."
     )
-    return replace(part, only=only, notes=(banner,))
+    return replace(image_set, only=only, notes=(banner,))
+
+
+def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:
+    """Return the fold lists of the chosen variants, each once."""
+    protocols: dict[str, None] = {}
+    for variant in recipe.chosen(request.variants):
+        for _, values in recipe.steps_of(variant, quick=True):
+            protocols.update(dict.fromkeys(map(str, values.get("folds", ()))))
+    return list(protocols)
 
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
@@ -218,16 +232,11 @@ def write_quick(
     listed = {
         name: [row for row in published_folds(name) if row[0] in labels] for name in protocols
     }
-    chosen = {image for rows in listed.values() for image in _first(rows, labels, count)}
+    images = {image for rows in listed.values() for image in _first(rows, labels, count)}
     paths = []
     for name, rows in listed.items():
-        remaining = [row for row in rows if row[0] in chosen]
-        partition = all(part == "" for _, _, part in remaining)
-        folds, parts = {fold for _, fold, _ in remaining}, {part for _, _, part in remaining}
-        classes = {labels[image] for image, _, _ in remaining}
-        if classes != set(labels.values()) or (
-            len(folds) < 2 if partition else not {"train", "test"} <= parts
-        ):
+        quick_rows = [row for row in rows if row[0] in images]
+        if not _can_train(quick_rows, labels):
             raise InputError(
                 "{}: too few images of the list {} are present for {quick} ({}); give more of the published images "
                 "(bchisto data make --images-per-class 100 writes enough synthetic ones)",
@@ -235,22 +244,39 @@ def write_quick(
                 name,
                 len(rows),
             )
+        header = ["image_id", "fold", "part"]
+        if _is_partition(quick_rows):
+            header.remove("part")
         path = ensure_folder(folder) / f"{name}-quick.csv"
-        header = ["image_id", "fold", "part"][: 2 if partition else 3]
-        write_rows(path, header, [row[: len(header)] for row in remaining])
+        write_rows(path, header, [row[: len(header)] for row in quick_rows])
         paths.append(str(path))
-    return paths, chosen
+    return paths, images
 
 
-def _first(
-    rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int
-) -> list[str]:
+def _is_partition(rows: Sequence[FoldRow]) -> bool:
+    """Return whether a list names only test images, so that each fold trains on all others."""
+    return all(part == "" for _, _, part in rows)
+
+
+def _can_train(rows: Sequence[FoldRow], labels: Mapping[str, str]) -> bool:
+    """Return whether rows have images of every class, and of two folds, or of a training and a test part."""
+    if {labels[image] for image, _, _ in rows} != set(labels.values()):
+        return False
+    if _is_partition(rows):
+        return len({fold for _, fold, _ in rows}) > 1
+    return {"train", "test"} <= {part for _, _, part in rows}
+
+
+def _first(rows: Sequence[FoldRow], labels: Mapping[str, str], count: int) -> list[str]:
     """Return the first images of each class in each fold and part."""
     taken: Counter[tuple[str, int, str]] = Counter()
     images = []
     for image, fold, part in sorted(rows, key=lambda row: (row[1], row[0])):
+        most = count
+        if part not in ("", "test"):
+            most = 5 * count
         key = (labels[image], fold, part)
-        if taken[key] < count * (1 if part in ("", "test") else 5):
+        if taken[key] < most:
             taken[key] += 1
             images.append(image)
     return images
@@ -270,15 +296,15 @@ def choose_few(dataset: Dataset, *, count: int) -> list[str]:
     InputError
         A class has no image.
     """
-    chosen: list[str] = []
+    images: list[str] = []
     for label in dataset.classes:
-        by_group: dict[str, list[str]] = {}
+        images_of: dict[str, list[str]] = {}
         for record in dataset.records:
             if record.label == label:
-                by_group.setdefault(record.group or record.image_id, []).append(record.image_id)
-        if not by_group:
+                images_of.setdefault(record.group or record.image_id, []).append(record.image_id)
+        if not images_of:
             raise InputError(f"{dataset.root}: no image of class {label} is present")
         # one image of each group, then a second of each, and so on
-        ranked = zip_longest(*(by_group[group] for group in sorted(by_group)))
-        chosen += [image for turn in ranked for image in turn if image is not None][:count]
-    return chosen
+        turns = zip_longest(*(images_of[group] for group in sorted(images_of)))
+        images += [image for turn in turns for image in turn if image is not None][:count]
+    return images

@@ -1,0 +1,365 @@
+"""What is submitted of a chain: each command is checked, and becomes a stage of the plan unless its work is complete.
+
+A stage is checked by a process of its own, as its tasks would be, which lists its units. If it needs what a stage of
+the plan makes, only its options and paths can be checked.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess  # nosec B404
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core import (
+    BchistoError,
+    InputError,
+    Message,
+    MissingInputError,
+    Write,
+    from_options,
+    in_python,
+    reworded,
+    written,
+)
+from ...core.jobs import NOTHING_NEW
+from ...core.runs import read_run
+from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
+from .scheduler import memory, settings
+from .submission import describe, divide, options_of, refuse_full
+
+if TYPE_CHECKING:
+    from ...data import Dataset
+
+_ROW_BYTES = 100
+"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class StageCommand:
+    """A command of a chain.
+
+    Attributes
+    ----------
+    name : str
+        One of `STAGES` or `SINGLE`.
+    words : list of str
+        Its options as typed.
+    options : mapping
+        The values of all its options, by the names of their parameters.
+    inputs : sequence of Path
+        The files and folders that it reads.
+    write : callable
+        Writes the names of its parameters in messages.
+    """
+
+    name: str
+    words: list[str]
+    options: Mapping[str, Any]
+    inputs: Sequence[Path] = ()
+    write: Write = in_python
+
+    @property
+    def out(self) -> Path:
+        """The file or folder that it makes."""
+        return Path(self.options["out"])
+
+    @functools.cached_property
+    def images(self) -> Dataset:
+        """The table of images that it selects, which is read once."""
+        from ...data import ImageSelection
+
+        return from_options(ImageSelection, self.options).table()
+
+    def reword(self, text: str) -> str:
+        """Return the message of an error of this command, which names it."""
+        return f"{self.name}: {written(text, self.write)}"
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What is asked for every task of a chain.
+
+    Attributes
+    ----------
+    tasks : int
+        Maximum number of shards of a stage.
+    time, gpus, sbatch
+        See `options_of`.
+    """
+
+    tasks: int
+    time: str | None = None
+    gpus: int = 0
+    sbatch: Sequence[str] = ()
+
+
+def plan_chain(
+    plan: Plan, commands: Sequence[StageCommand], asked: TaskOptions, *, warn: Callable[[str], None]
+) -> list[str]:
+    """Check commands as their tasks would, and add a stage to the plan for each that is not complete.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its stages and its cluster are set.
+    commands : sequence of StageCommand
+        In the order in which they run.
+    asked : TaskOptions
+    warn : callable
+        Gets each line that the check of a command prints.
+
+    Returns
+    -------
+    list of str
+        A line for each stage of the plan.
+
+    Raises
+    ------
+    InputError, BchistoError
+        What every task of a stage would raise; or the files do not fit on the disk.
+    """
+    cluster: Mapping[str, str] = {}
+    if plan.scheduler == "slurm":
+        cluster = settings()
+    plan.cluster = cluster.get("ClusterName", "")
+    most_tasks = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
+    submitted = last_stages(read_plans(plan.run))
+    lines = []
+    size = 0.0
+    for number, command in enumerate(commands):
+        candidate = _Candidate(command, plan, submitted)
+        stage = candidate.stage
+        stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
+        with reworded(command.reword):
+            candidate.let_replace()
+            if candidate.waits:
+                _check_waiting(command, plan.stages, commands[:number])
+        missing = candidate.check(warn)
+        stage.options += memory(cluster, stage)
+        stage.seen = next((entry.started for entry in reversed(stage.records())), "")
+        if candidate.is_complete(missing=missing):
+            continue
+        candidate.divide(most_tasks)
+        size += candidate.size()
+        plan.stages.append(stage)
+        lines.append(describe(stage, listed=candidate.is_listed))
+    refuse_full(plan.run, size)
+    return lines
+
+
+class _Candidate:
+    """A command that may become the next stage of a plan.
+
+    Attributes
+    ----------
+    stage : JobStage
+    waits : bool
+        Whether it reads what an earlier stage of the plan makes.
+    """
+
+    def __init__(
+        self, command: StageCommand, plan: Plan, submitted: Mapping[tuple[str, str], JobStage]
+    ) -> None:
+        self._command = command
+        self.stage = JobStage(
+            command.name,
+            list(command.words),
+            str(command.out.absolute()),
+            cpus=command.options.get("jobs"),
+        )
+        self.stage.rank = sum(
+            (stage.command, stage.run) == (command.name, self.stage.run) for stage in plan.stages
+        )
+        self.waits = any(is_made(path, plan.stages) for path in command.inputs)
+        self._submitted = submitted.get((command.name, self.stage.run))
+        self._submitted_alike: JobStage | None = None
+        alike = (command.words, [*command.words, "--overwrite"])
+        if self._submitted is not None and self._submitted.words in alike:
+            self._submitted_alike = self._submitted
+
+    @property
+    def _is_divided(self) -> bool:
+        return self._command.name in STAGES
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the list of its units is up to date; later steps of `reproduce` have other units."""
+        return self._is_divided and not self.waits and self._command.name != "reproduce"
+
+    def let_replace(self) -> None:
+        """Let it replace what an earlier submission made, of `predict` only the rows that changed.
+
+        Raises
+        ------
+        InputError
+            Somebody else's evaluation would be replaced.
+        """
+        command = self._command
+        if command.name not in ("predict", "evaluate", "explain") or command.options["overwrite"]:
+            return
+        if command.name == "predict":
+            if not command.options["update"]:
+                self.stage.words.append("--update")
+        elif self._submitted_alike and (self.waits or command.name == "evaluate"):
+            self.stage.words.append("--overwrite")
+        elif self.waits and command.name == "evaluate" and _is_evaluated(command.out):
+            raise InputError("{}: exists already; use {overwrite} with evaluate", command.out)
+
+    def check(self, warn: Callable[[str], None]) -> bool:
+        """Check it by a process of its own, unless it cannot be yet or was; return whether there is something to do."""
+        if self._submitted_alike is not None:
+            self.stage.megabytes = self._submitted_alike.megabytes
+        if self.waits:
+            return True
+        # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
+        is_listed_by_tasks = self._is_divided and self._submitted_alike is not None
+        if is_listed_by_tasks and any(unit.done for unit in self.stage.units()):
+            return True
+        return _check(self.stage, warn)
+
+    def is_complete(self, *, missing: bool) -> bool:
+        """Return whether nothing of it has to be submitted; `missing` is what its check returned."""
+        if self.waits:
+            return False
+        if self._submitted is not None and not self._submitted.is_done():
+            return False  # its jobs failed, or were cancelled
+        if missing and self._command.name in ("featurize", "map", *SINGLE):
+            return False
+        return not self._is_divided or self.stage.is_complete()
+
+    def divide(self, most_tasks: int) -> None:
+        """Divide its work among shards, which share each of its folders."""
+        if not self._is_divided:
+            return
+        pieces = None
+        if self.is_listed:
+            pieces = max((len(folder.groups) for folder in self.stage.folders()), default=0)
+        divide(self.stage, most_tasks, pieces, listed=not self.waits)
+
+    def size(self) -> float:
+        """Return the size in bytes of the feature files that it still has to write."""
+        if self._command.name != "featurize":
+            return 0
+        share = 1.0
+        if self.is_listed and (units := self.stage.units()):
+            share = sum(not unit.done for unit in units) / len(units)
+        return _size_of(self._command) * share
+
+
+def _is_evaluated(folder: Path) -> bool:
+    """Return whether a folder contains a finished evaluation."""
+    if not ((folder / "metrics.json").is_file() and (folder / "run.json").is_file()):
+        return False
+    last = read_run(folder)[-1]
+    return (last.command, last.status) == ("evaluate", "ok")
+
+
+def _check(stage: JobStage, warn: Callable[[str], None]) -> bool:
+    """Run a command with its checks only, and pass its warnings on; return whether there is something to do."""
+    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check"]
+    if stage.command in STAGES:
+        words += ["--shard", "1/1"]  # so that nothing is merged
+    with subprocess.Popen(  # nosec B603
+        [*words, *stage.words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = process.stderr.read().splitlines()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    lines = [line for line in lines if not line.startswith(("wrote ", "next: "))]
+    code = process.returncode
+    if code not in (0, NOTHING_NEW) and not stage.left_out():
+        cause = f"ended with {code}"
+        if lines:
+            cause = lines[-1].removeprefix("error: ")
+        error = InputError if code == InputError.exit_code else BchistoError
+        raise error(f"{stage.command}: {cause}")
+    for line in lines:
+        warn(line)
+    stage.megabytes = 0
+    if stage.command in ("featurize", "predict"):
+        stage.megabytes = used.ru_maxrss // 1000
+    return code != NOTHING_NEW
+
+
+def _check_waiting(
+    command: StageCommand, stages: Sequence[JobStage], earlier: Sequence[StageCommand]
+) -> None:
+    """Check paths and options of a command without what the stages of the plan before it make.
+
+    Parameters
+    ----------
+    command : StageCommand
+    stages : sequence of JobStage
+        The stages of the plan before it.
+    earlier : sequence of StageCommand
+        The commands before it.
+    """
+    from ...predict import PredictSettings
+    from ..explain import settings_of
+
+    for path in command.inputs:
+        if not path.exists() and not is_made(path, stages):
+            raise MissingInputError(
+                f"{path}: no such file or folder, and no earlier stage makes it; check the path"
+            )
+    options = command.options
+    last = {each.name: each for each in earlier}
+    if command.name == "boost" and "featurize" in last:
+        _check_boost(options, last["featurize"].images)
+    elif command.name == "evaluate":
+        _check_evaluate(options, stages, last.get("featurize", last.get("finetune")))
+    elif command.name == "predict":
+        from_options(PredictSettings, options)
+    elif command.name == "explain" and options["method"]:
+        names = ("layer", "target", "mpp", "window")
+        settings_of(options["method"], **{name: options[name] for name in names})
+
+
+def _check_boost(options: Mapping[str, Any], images: Dataset) -> None:
+    """Check options of `boost` on images that have no features yet."""
+    from ...boost import BoostSettings, FeatureChoice
+    from ...data import FoldChoice
+    from ...evaluate import TwoClassView
+
+    boost_settings = from_options(BoostSettings, options)
+    from_options(FeatureChoice, options)
+    _ = boost_settings.lightgbm  # refuses parameters
+    choice = from_options(FoldChoice, options)
+    if "none" in choice.folds:
+        text = "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
+        raise InputError(Message(text))
+    from_options(TwoClassView, options).check(images.classes)
+    labelled = [record for record in images.records if record.label is not None]
+    choice.plans_of(labelled, seed=boost_settings.seed)
+
+
+def _check_evaluate(
+    options: Mapping[str, Any], stages: Sequence[JobStage], training: StageCommand | None
+) -> None:
+    """Check options of `evaluate`; its positive classes only if all its tables will be of the images of `training`."""
+    from ...evaluate import Aggregation, TableChoice, TwoClassView
+
+    view = from_options(TwoClassView, options)
+    from_options(Aggregation, options)
+    from_options(TableChoice, options)
+    if training is not None and all(is_made(source, stages) for source in options["sources"]):
+        view.check(training.images.classes)
+
+
+def _size_of(command: StageCommand) -> int:
+    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
+    from ...encoders import encoder_facts
+    from ...featurize import resolve_settings
+
+    resolved, _ = resolve_settings(command.options)
+    rows = len(command.images.records) * resolved.augmentations * len(resolved.views)
+    sizes = [
+        rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in resolved.encoders
+    ]
+    return sum(sizes) + max(sizes) // len(resolved.views)

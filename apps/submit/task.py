@@ -1,0 +1,129 @@
+"""A task of a plan, which its script begins: it runs the command, if need be in several rounds.
+
+A task that its time limit ends is put back into the queue; a merge that lacks shards submits these again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess  # nosec B404
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from ...core import Terminated, few
+from ...core.jobs import NOTHING_NEW, UnderWayError, when_orphaned, write_json
+from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
+from .scheduler import AGAIN, CANCELLED, cancel, requeue, submit
+
+MOST_IDLE = 2
+"""Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
+    folder = Path(words[0])
+    position = int(words[1])
+    task = words[2]
+    plan = read_plan(folder)
+    stage = plan.stages[position]
+    # also of a submit that was killed before its job was in the queue
+    if (folder / CANCELLED).is_file():
+        _print("submit --cancel cancelled this chain")
+        return 1
+    if task == MERGE and stage.shards:
+        missing = stage.missing_shards()
+        if missing:
+            return _again(plan, position, missing)
+    before = stage.progress(task)
+    code, at_limit = _run(plan, position, task)
+    # predict --update, typed by hand beside it
+    if code == UnderWayError.exit_code and plan.scheduler == "slurm":
+        requeue()
+    if not at_limit or code != Terminated.exit_code:
+        return code
+    rounds = folder / "rounds" / f"{position + 1}-{task}"
+    idle = 0
+    if stage.progress(task) <= before:
+        idle = 1
+        if rounds.is_file():
+            idle += int(rounds.read_text())
+    if idle >= MOST_IDLE:
+        _print(
+            f"stopped: {idle} times in sequence no unit was done before the time limit; give more time"
+        )
+        return 1
+    write_json(rounds, idle)
+    requeue()
+    return code
+
+
+def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
+    """Run the command; return its exit code, and whether the time limit ended it."""
+    stage = plan.stages[position]
+    received: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for child in children:
+            child.terminate()
+
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, stop)
+    child = subprocess.Popen(_words_of(stage, task))  # nosec B603
+    children.append(child)
+    if plan.scheduler == "local":
+        # the parent is the local submit that started this task
+        when_orphaned(child.terminate, parent=os.getppid())
+    if received:
+        child.terminate()
+    code = child.wait()
+    if code == -signal.SIGTERM:  # it got the signal before it handles signals
+        code = Terminated.exit_code
+    if code < 0:
+        advice = ""
+        if code == -signal.SIGKILL:
+            advice = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G"
+        _print(f"error: ended by {signal.Signals(-code).name}{advice}")
+        return 128 - code, False
+    # later stages go on with the images that were not left out
+    if code == NOTHING_NEW or (code == 1 and stage.left_out()):
+        code = 0
+    return code, signal.SIGUSR1 in received
+
+
+def _words_of(stage: JobStage, task: str) -> list[str]:
+    """Return the words that call the command of a stage for a task."""
+    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), *stage.words]
+    if task != MERGE:
+        words += ["--shard", f"{task}/{stage.shards}"]
+    if stage.command in (*STAGES, "predict") and stage.cpus is None:
+        words += ["--jobs", os.environ.get("SLURM_CPUS_PER_TASK", "1")]
+    return words
+
+
+def _again(plan: Plan, position: int, missing: list[int]) -> int:
+    """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
+    stage = plan.stages[position]
+    done = stage.progress()
+    stage.idle = 0 if done > stage.done else stage.idle + 1
+    stage.done = done
+    stage.tasks = missing
+    shards = f"shards {few(map(str, missing), most=10)} of {stage.shards} lack units"
+    plan.write()
+    if stage.idle >= MOST_IDLE:
+        _print(f"stopped: {shards}, and another round added none; read {plan.logs}")
+        return 1
+    _print(f"{shards}; they are submitted again")
+    if plan.scheduler == "local":
+        return AGAIN
+    cancel([job for later in plan.stages[position + 1 :] for job in later.jobs])
+    submit(plan, position)
+    return 0
+
+
+def _print(text: str) -> None:
+    os.write(1, f"{text}\n".encode())
