@@ -272,7 +272,7 @@ def _inputs(context: click.Context) -> Iterator[Path]:
 
 def _replace(stage: JobStage, context: click.Context, *, again: bool, waits: bool) -> None:
     """Let a stage replace what an earlier submission made, of `predict` only the rows that changed."""
-    from .use import is_evaluated
+    from ..evaluate.report import is_evaluated
 
     if stage.command not in ("predict", "evaluate", "explain") or context.params["overwrite"]:
         return

@@ -35,6 +35,7 @@ from .messages import (
     Names,
     Parameter,
     Write,
+    Writer,
     aligned,
     counted,
     html_lines,
