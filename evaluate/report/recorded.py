@@ -11,10 +11,16 @@ from ...core import ReportError
 from ...core.formats import file_sha256
 from ...core.jobs import key_of
 from ...core.runs import read_run, record_run
-from ..aggregate import Aggregation
-from ..evaluate import Evaluation, evaluate, inputs_of, tables_of
-from ..metrics import TwoClassView
-from ..read_table import TableChoice, read_predictions
+from .. import (
+    Aggregation,
+    Evaluation,
+    TableChoice,
+    TwoClassView,
+    evaluate,
+    inputs_of,
+    read_predictions,
+    tables_of,
+)
 from .report import write_evaluation
 
 _OUTPUTS = ("metrics.json", "tables.csv", "report.html")
