@@ -21,6 +21,7 @@ from .errors import (
     closest,
     error_number,
     few,
+    first_line,
     how_to_install,
     is_out_of_memory,
     one_of,
