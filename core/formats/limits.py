@@ -41,9 +41,7 @@ WORKBOOK_ELEMENTS = 1_200_000  # begins and ends of XML elements, and attributes
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models
 ARCHIVE_BYTES = 8 * 1024**3  # unpacked; the models of the BACH paper are some 2 GB of text
-ARCHIVE_RATIO = (
-    40  # largest ratio of compression; texts of models shrink to a third, few to a tenth
-)
+ARCHIVE_RATIO = 40  # largest ratio of compression; texts of models shrink to a third or a tenth
 ARCHIVE_SMALL = 64 * 1024**2  # unpacked bytes up to which the ratio does not matter
 MANIFEST_BYTES = 128 * 1024**2  # the checksums of a million training images take 67 MB
 MANIFEST_VALUES = 2_500_000  # the checksums of a million images, and more than everything else

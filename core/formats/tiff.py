@@ -158,23 +158,18 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     for number, kind in ((max(planes, page.imagedepth), "z-stack"), (times, "time series")):
         if number > 1:
             raise ImageError(f"{path}: a {kind} of {number} images; save one of them as 8-bit RGB")
-    is_grey = page.photometric in _GREY
-    in_page = 1
-    if is_grey and {1, 2}.isdisjoint(page.extrasamples):
-        in_page = page.samplesperpixel
+    in_page = _grey_channels(page)
     count = max(count, in_page)
-    if count == 1 and is_grey and len(used) == 3:
-        raise ImageError(
-            f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them"
-        )
     if count == 1:
+        if page.photometric in _GREY and len(used) == 3:
+            raise ImageError(
+                f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them"
+            )
         return None
     pages = [page]
     if in_page <= 1:
         pages = [file.pages.get(index) for index in used[:3]]
-    are_alike = len({(each.shape, each.dtype, each.photometric) for each in pages}) == 1
-    are_three = len(pages) * page.samplesperpixel == 3 and count in (1, 3)
-    is_complete = is_grey and are_alike and are_three
+    is_complete = _hold_three_channels(pages) and count == 3
     if is_complete and not stated.other:
         values = _joined(path, file, pages, order=stated.order or (0, 1, 2))
         if stated.order or _is_bright(values):
@@ -185,6 +180,20 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     raise ImageError(
         f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}"
     )
+
+
+def _grey_channels(page: Any) -> int:
+    """Return the number of grey channels in a page; 1 if its samples are colours, or alpha is among them."""
+    if page.photometric in _GREY and {1, 2}.isdisjoint(page.extrasamples):
+        return int(page.samplesperpixel)
+    return 1
+
+
+def _hold_three_channels(pages: Sequence[Any]) -> bool:
+    """Whether pages of one kind hold three grey channels together."""
+    are_alike = len({(page.shape, page.dtype, page.photometric) for page in pages}) == 1
+    number = len(pages) * pages[0].samplesperpixel
+    return pages[0].photometric in _GREY and are_alike and number == 3
 
 
 def _joined(
