@@ -204,9 +204,9 @@ def check(context: click.Context, /, **options: Any) -> None:
         automatic=automatic,
         linear=brought,
     )
-    wrote = []
+    outputs = []
     if options["html"] is not None:
-        wrote = write_preflight(options["html"], result, say=say)
+        outputs = write_preflight(options["html"], result, say=say)
     if options["as_json"]:
         echo(preflight_text(result, say=say, form="json", then=then), lines=True)
     else:
@@ -214,7 +214,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         if then:
             echo("\nNEXT", lines=True)
             show_commands(then)
-    done(wrote)
+    done(outputs)
     context.exit(1 if result.wrong else 0)
 
 

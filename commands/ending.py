@@ -58,7 +58,7 @@ def results(lines: Sequence[str]) -> None:
 
 
 def done(
-    wrote: Sequence[Path | str],
+    outputs: Sequence[Path | str],
     *,
     then: str | Sequence[str] = (),
     failures: int = 0,
@@ -68,7 +68,7 @@ def done(
 
     Parameters
     ----------
-    wrote : sequence of path
+    outputs : sequence of path
     then : str or sequence of str
         At most two commands that can be run as printed, except for placeholders such as ``DIR``; or a sentence.
     failures : int
@@ -77,7 +77,7 @@ def done(
         File that lists these images.
     """
     count_repeated()
-    for path in wrote:  # each in one line, so that a path can be copied
+    for path in outputs:  # each in one line, so that a path can be copied
         click.echo(printable(f"wrote {path}"), err=True)
     for command in items_of(then):
         if command.startswith("bchisto "):
@@ -145,13 +145,13 @@ def print_results(
         done([], then=following, failures=failures, listed=listed)
         return
     best = assembled[0]
-    wrote: list[Path | str] = [best.model, best.report]
+    outputs: list[Path | str] = [best.model, best.report]
     if len(assembled) > 1:
         parent = best.folder.parent
-        wrote = [f"{parent}: of each result a folder with model.bchisto and report.html"]
+        outputs = [f"{parent}: of each result a folder with model.bchisto and report.html"]
     if any(result.panel is not None for result in assembled):
-        wrote.append(shown)
-    done(wrote, then=then(best.model), failures=failures, listed=listed)
+        outputs.append(shown)
+    done(outputs, then=then(best.model), failures=failures, listed=listed)
 
 
 def fewer_folds(dataset: Dataset) -> str:

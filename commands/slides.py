@@ -55,7 +55,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     result = app.cut(sources, out=out, settings=settings, dry_run=dry_run, work=work)
     echo(str(result))
     manifest = out / "manifest.csv"
-    wrote = [] if dry_run else [manifest, out / "overview.html"]
+    outputs = [] if dry_run else [manifest, out / "overview.html"]
     then = []
     if result.classes and dry_run:
         then.append("the same command without --dry-run")
@@ -63,7 +63,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
         then.append(f"bchisto trial --images {quoted(manifest)} --out RUN")
     elif result.classes:
         then.append(f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE")
-    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+    done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
 
 
 def _map_options() -> Iterator[click.Parameter]:

@@ -148,10 +148,9 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     out: Path = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    named = from_options(
-        FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")}
-    )
-    fetch_missing(named.encoders, named.weights, yes=yes)
+    encoders = {name: options[name] for name in ("encoders", "weights")}
+    requested = from_options(FeaturizeSettings, encoders)
+    fetch_missing(requested.encoders, requested.weights, yes=yes)
     settings, automatic, brought = choose_settings(options, keep=typed_names(context))
     if automatic:
         settings = plan_describing(selection, settings, keep=typed_names(context))
@@ -160,11 +159,11 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     if work.checks:
         context.exit(NOTHING_NEW if result.merged else 0)
     failures = len(result.failures)
-    wrote = []
+    outputs = []
     if result.merged:
-        wrote = list(result.stores)
+        outputs = list(result.stores)
         described = counted(result.images - failures, "image")
-        echo(f"{described} with features in {counted(len(wrote), 'file')}")
+        echo(f"{described} with features in {counted(len(outputs), 'file')}")
     else:
         echo(str(result.share))
     if not result.merged:
@@ -178,7 +177,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR
-    done(wrote, then=then, failures=failures, listed=out / "failures.csv")
+    done(outputs, then=then, failures=failures, listed=out / "failures.csv")
 
 
 def _finetune_options() -> Iterator[click.Parameter]:

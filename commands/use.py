@@ -73,8 +73,8 @@ def explain(model: Path, **options: Any) -> None:
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
-    wrote = [path for result in results for path in (result.page, result.folder / "arrays")]
-    done(wrote, failures=len(failed.failures), listed=failed.folder / "failures.csv")
+    outputs = [path for result in results for path in (result.page, result.folder / "arrays")]
+    done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 
 def _is_explained(out: Path, folders: Sequence[Path]) -> bool:
@@ -204,14 +204,14 @@ def predict(model: Path, **options: Any) -> None:
         echo(result.outliers)
     if result.unsure is not None:
         echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
-    wrote = [result.path]
+    outputs = [result.path]
     if result.sheet:
-        wrote.append(result.sheet)
+        outputs.append(result.sheet)
     then: list[str] = []
     if result.labelled > 1:
         evaluation = result.path.with_suffix(".evaluation")
         then = [f"bchisto evaluate {quoted(result.path)} --out {quoted(evaluation)}"]
-    done(wrote, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
+    done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
 
 def _evaluate_options() -> Iterator[click.Parameter]:

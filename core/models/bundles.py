@@ -124,8 +124,8 @@ class BundleFacts:
         raise NotImplementedError
 
     @classmethod
-    def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
-        """Return the facts of a checked manifest, with the fields `own` of this kind of model."""
+    def _of(cls, manifest: Mapping[str, Any], **further: Any) -> Self:
+        """Return the facts of a checked manifest, with the `further` fields of this kind of model."""
         temperature = None
         if manifest["calibration"] is not None:
             temperature = float(manifest["calibration"]["temperature"])
@@ -141,7 +141,7 @@ class BundleFacts:
             two_class=manifest["two_class"],
             training=training,
             unsure=manifest["unsure"],
-            **own,
+            **further,
         )
 
     def content(self) -> dict[str, Any]:
