@@ -30,7 +30,6 @@ from .core import (
     os_error,
     printable,
     readable_name,
-    written,
 )
 
 try:
@@ -82,22 +81,22 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by group."""
         for title, names in GROUPS.items():
-            commands = {name: self.get_command(ctx, name) for name in names}
-            rows = [
-                (name, command.get_short_help_str(WIDTH))
-                for name, command in commands.items()
-                if command
-            ]
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                if command is not None:
+                    rows.append((name, command.get_short_help_str(WIDTH)))
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=12)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(
-            import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name
-        )
-        return command if isinstance(command, click.Command) else None
+        module = import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__)
+        command = getattr(module, cmd_name)
+        if isinstance(command, click.Command):
+            return command
+        return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -132,9 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit codes: 0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
-    if sys.platform.startswith(
-        "win"
-    ):  # bchisto syncs folders, watches processes and replaces files as in POSIX
+    # bchisto syncs folders, watches processes and replaces files as in POSIX
+    if sys.platform.startswith("win"):
         click.echo(
             "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)",
             err=True,
@@ -142,12 +140,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
+    for word in words:  # records and tables are UTF-8
+        readable = readable_name(word)
+        if readable != word:
+            put(f"error: {readable}: {NOT_UTF_8}", err=True)
+            sys.exit(2)
     outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
-    if strange := [
-        text for text in words if readable_name(text) != text
-    ]:  # records and tables are UTF-8
-        put(f"error: {readable_name(strange[0])}: {NOT_UTF_8}", err=True)
-        sys.exit(2)
     with _interruptible() as stop:
         try:
             status = cli.main(
@@ -163,17 +161,26 @@ def main(arguments: list[str] | None = None) -> None:
             status = 1
         except Exception as error:
             logging.getLogger(__package__).debug("the error in full", exc_info=True)
-            status = _failed(error, words) if stop.received is None else _interrupted(stop, outcome)
+            if stop.received is None:
+                status = _failed(error, words)
+            else:
+                status = _interrupted(stop, outcome)
         finally:
             count_repeated()
-    sys.exit(status if isinstance(status, int) else 0)
+    if not isinstance(status, int):  # what a command returns is not an exit code otherwise
+        status = 0
+    sys.exit(status)
 
 
 def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
     """Print how to resume, and return the exit code."""
-    advice = "without --overwrite to resume" if outcome.get("overwrite") else "again to resume"
+    advice = "again to resume"
+    if outcome.get("overwrite"):
+        advice = "without --overwrite to resume"
     put(f"interrupted; run the same command {advice}", err=True)
-    return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
+    if stop.received in (None, signal.SIGINT):
+        return _INTERRUPTED
+    return Terminated.exit_code
 
 
 def _usage(error: click.ClickException) -> str:
@@ -182,39 +189,50 @@ def _usage(error: click.ClickException) -> str:
         return error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one
-    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     line = " ".join(error.format_message().split()).removesuffix(".")
-    see = f"{' S' if line.endswith('?') else '; s'}ee {path} --help" if path else ""
-    return printable(f"error: {line}{see}")
+    if isinstance(error, click.UsageError) and error.ctx:
+        see = " See" if line.endswith("?") else "; see"
+        line += f"{see} {error.ctx.command_path} --help"
+    return printable(f"error: {line}")
 
 
 def _spoken(text: Any, words: Sequence[str]) -> Any:
     """Return a message with parameters written as flags of the command in `words`."""
-    return written(text, in_flags(invoked(cli, words))) if isinstance(text, Message) else text
+    if isinstance(text, Message):
+        return text.written(in_flags(invoked(cli, words)))
+    return text
 
 
 def _failed(error: Exception, words: Sequence[str]) -> int:
     """Print an error in one line, and return the exit code."""
-    code = 1
-    if isinstance(error, BchistoError) and not (
-        isinstance(error, DependencyError) and is_out_of_memory(error)
-    ):
-        line, code = message_of(error), error.exit_code
-    elif is_out_of_memory(error):
-        line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
-    elif isinstance(error, OSError):
-        line, code = os_error(error)
-    elif isinstance(error, ImportError):
-        line = (
-            f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
-        )
-    else:
-        line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
+    line, code = _described(error)
     text = printable(f"error: {_spoken(line, words)}")
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
     put(text, err=True)
     return code
+
+
+def _described(error: Exception) -> tuple[str, int]:
+    """Return the message of an error, and the exit code."""
+    # a package that did not load for want of memory is not a missing package
+    is_for_memory = is_out_of_memory(error)
+    if isinstance(error, BchistoError) and not (
+        isinstance(error, DependencyError) and is_for_memory
+    ):
+        return message_of(error), error.exit_code
+    if is_for_memory:
+        line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
+        return line, 1
+    if isinstance(error, OSError):
+        return os_error(error)
+    if isinstance(error, ImportError):
+        line = (
+            f"a package does not load ({error}); `bchisto doctor` names which one, and the remedy"
+        )
+        return line, 1
+    line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
+    return line, 1
 
 
 class _Stop:
@@ -230,20 +248,17 @@ class _Stop:
         self._timer: threading.Timer | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGINT:
-            now = time.monotonic()
-            if (
-                now - self._raised < _AGAIN_SECONDS
-            ):  # schedulers often signal a process and then its group
-                return
-            self._raised = now
-            self.again(number, _AGAIN_SECONDS + 0.1)
+        if number == signal.SIGINT:
+            self.received = number
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        # schedulers often signal a process and then its group
+        if now - self._raised < _AGAIN_SECONDS:
+            return
+        self._raised = now
+        self.again(number, _AGAIN_SECONDS + 0.1)
         self.received = number
-        raise (
-            KeyboardInterrupt
-            if number == signal.SIGINT
-            else Terminated(signal.Signals(number).name)
-        )
+        raise Terminated(signal.Signals(number).name)
 
     def again(self, number: int, seconds: float) -> None:
         """Send the signal again after some seconds."""
@@ -270,17 +285,18 @@ def _interruptible() -> Iterator[_Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    }
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
     hook = sys.unraisablehook
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a signal that is ignored, as with nohup, stays ignored
             signal.signal(number, stop)
 
     def unraisable(what: Any) -> None:
-        (stop.dropped if issubclass(what.exc_type, KeyboardInterrupt) else hook)(what)
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            stop.dropped(what)
+        else:
+            hook(what)
 
     sys.unraisablehook = unraisable
     try:
@@ -316,14 +332,13 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
-        elif isinstance(record.args, tuple) and any(
-            isinstance(item, Message) for item in record.args
-        ):
+        elif isinstance(record.args, tuple) and any(isinstance(x, Message) for x in record.args):
             record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
-        return printable(
-            super().formatMessage(record), lines=record.name.partition(".")[0] != "bchisto"
-        )
+        is_foreign = record.name.partition(".")[0] != "bchisto"
+        return printable(super().formatMessage(record), lines=is_foreign)
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record), lines=True)  # may include a traceback
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+        if record.levelno < logging.WARNING:
+            return text
+        return f"{record.levelname.lower()}: {text}"

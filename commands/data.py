@@ -96,9 +96,12 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
-    jobs = default_jobs() if jobs is None else jobs
     root = make_bach(
-        out, images_per_class=images_per_class, seed=seed, size=(int(width), int(height)), jobs=jobs
+        out,
+        images_per_class=images_per_class,
+        seed=seed,
+        size=(int(width), int(height)),
+        jobs=default_jobs() if jobs is None else jobs,
     )
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
@@ -125,10 +128,11 @@ def list_(**options: Any) -> None:
     for record in dataset.records:
         writer.writerow([neutral(str(getattr(record, column) or "")) for column in columns])
     classes = dataset.class_counts()
-    counts = ", ".join(f"{name} {count}" for name, count in classes.items())
-    if (unlabelled := len(dataset) - sum(classes.values())) != 0:
-        counts += f"{', ' if counts else ''}without a label {unlabelled}"
-    echo(f"{len(dataset)} images: {counts}", err=True)
+    counts = [f"{name} {count}" for name, count in classes.items()]
+    unlabelled = len(dataset) - sum(classes.values())
+    if unlabelled != 0:
+        counts.append(f"without a label {unlabelled}")
+    echo(f"{len(dataset)} images: {', '.join(counts)}", err=True)
 
 
 _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
@@ -191,9 +195,18 @@ def check(context: click.Context, /, **options: Any) -> None:
     )
 
     say = functools.partial(written, write=in_flags(context.command))
-    chosen = {"preset": options["preset"], "automatic": automatic, "linear": brought}
-    then = next_commands(context, featurize, result, images=str(options["images"]), **chosen)
-    wrote = [] if options["html"] is None else write_preflight(options["html"], result, say=say)
+    then = next_commands(
+        context,
+        featurize,
+        result,
+        images=str(options["images"]),
+        preset=options["preset"],
+        automatic=automatic,
+        linear=brought,
+    )
+    outputs = []
+    if options["html"] is not None:
+        outputs = write_preflight(options["html"], result, say=say)
     if options["as_json"]:
         echo(preflight_text(result, say=say, form="json", then=then), lines=True)
     else:
@@ -201,7 +214,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         if then:
             echo("\nNEXT", lines=True)
             show_commands(then)
-    done(wrote)
+    done(outputs)
     context.exit(1 if result.wrong else 0)
 
 
@@ -227,21 +240,21 @@ def folds(out: Path, **options: Any) -> None:
     from ..core.jobs import refuse_among, refuse_overwriting
     from ..data import ImageSelection, dataset_plan, find_copies, unknown_groups, write_fold_list
 
-    if not (
-        out.is_file() and out.read_bytes().startswith(b"image_id,")
-    ):  # unless an earlier call wrote it
+    was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
+    if not was_written_before:
         refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
-    refuse_overwriting(
-        [out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)]
-    )
+    images = [record.path for record in dataset.records]
+    refuse_overwriting([out], [options["images"], Path(options["folds"]), *images])
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    copies, drawn = (
-        find_copies(dataset.records) or (),
-        {"group_by": options["group_by"], "seed": options["seed"]},
+    plan = dataset_plan(
+        dataset,
+        options["folds"],
+        copies=find_copies(dataset.records) or (),
+        group_by=options["group_by"],
+        seed=options["seed"],
     )
-    plan = dataset_plan(dataset, options["folds"], copies=copies, **drawn)
     divided = dict.fromkeys(image for image, _, _ in plan.rows)
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..core import ReportError, counted, printable
+from ..core import ReportError, counted, items_of, printable
 from .options import PRESET
 from .terminal import count_repeated, put, shows_colour
 
 if TYPE_CHECKING:
-    from ..apps.check import Preflight
+    from ..apps.check import Preflight, ProtocolCheck
     from ..crossval import CrossValidation
     from ..data import Dataset
 
 R = TypeVar("R")
 
-_CONTINUED, _BEST = "    ", "best  "
-"""How a line begins that continues the previous line, and the best of several results."""
+_CONTINUED = "    "
+"""How a line begins that continues the previous line."""
+_BEST = "best  "
+"""How the line of the best of several results begins."""
 
 
 def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
@@ -37,22 +39,26 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
 
 def quoted(path: Path | str) -> str:
     """Return a path quoted for a shell, for commands that users copy."""
-    return "./" * str(path).startswith("-") + shlex.quote(
-        str(path)
-    )  # else a folder "-x" is read as an option
+    text = str(path)
+    if text.startswith("-"):  # it would be read as an option
+        return "./" + shlex.quote(text)
+    return shlex.quote(text)
 
 
 def results(lines: Sequence[str]) -> None:
     """Print one result, its first sentence in bold, or a table of several, of which the best are."""
-    first = next(
-        (k for k, line in enumerate(lines) if k and not line.startswith(_CONTINUED)), len(lines)
-    )
-    for k, line in enumerate(lines):
-        echo(line, **({"bold": True} if k < first or line.startswith(_BEST) else {}))
+    in_first = True
+    for number, line in enumerate(lines):
+        if number > 0 and not line.startswith(_CONTINUED):
+            in_first = False
+        if in_first or line.startswith(_BEST):
+            echo(line, bold=True)
+        else:
+            echo(line)
 
 
 def done(
-    wrote: Sequence[Path | str],
+    outputs: Sequence[Path | str],
     *,
     then: str | Sequence[str] = (),
     failures: int = 0,
@@ -62,7 +68,7 @@ def done(
 
     Parameters
     ----------
-    wrote : sequence of path
+    outputs : sequence of path
     then : str or sequence of str
         At most two commands that can be run as printed, except for placeholders such as ``DIR``; or a sentence.
     failures : int
@@ -71,11 +77,9 @@ def done(
         File that lists these images.
     """
     count_repeated()
-    for path in wrote:
-        click.echo(
-            printable(f"wrote {path}"), err=True
-        )  # in one line, so that a path can be copied
-    for command in [then] if isinstance(then, str) else then:
+    for path in outputs:  # each in one line, so that a path can be copied
+        click.echo(printable(f"wrote {path}"), err=True)
+    for command in items_of(then):
         if command.startswith("bchisto "):
             show_commands([command], label="next: ", err=True)
         else:
@@ -88,9 +92,11 @@ def done(
 
 def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False) -> None:
     """Print commands, each in one line, so that it can be copied; on a terminal in bold."""
-    bold = shows_colour(sys.stderr if err else sys.stdout)
+    in_bold = shows_colour(sys.stderr if err else sys.stdout)
     for command in map(printable, commands):
-        click.echo(label + (click.style(command, bold=True) if bold else command), err=err)
+        if in_bold:
+            command = click.style(command, bold=True)
+        click.echo(label + command, err=err)
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
@@ -132,29 +138,34 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
-    made = [result for result in best_first(trained) if result.assembled]
-    wrote: list[Path | str] = [
-        path for result in made[:1] for path in (result.model, result.report)
-    ]
-    if made[1:]:
-        wrote = [
-            f"{made[0].folder.parent}: of each result a folder with model.bchisto and report.html"
-        ]
-    wrote += [shown] if any(result.panel is not None for result in made) else []
-    following = (
-        then(made[0].model) if made else "the other shards, then the same command without --shard"
-    )
-    done(wrote, then=following, failures=len(trained[0].failures), listed=listed)
+    failures = len(trained[0].failures)
+    assembled = [result for result in best_first(trained) if result.assembled]
+    if not assembled:
+        following = "the other shards, then the same command without --shard"
+        done([], then=following, failures=failures, listed=listed)
+        return
+    best = assembled[0]
+    outputs: list[Path | str] = [best.model, best.report]
+    if len(assembled) > 1:
+        parent = best.folder.parent
+        outputs = [f"{parent}: of each result a folder with model.bchisto and report.html"]
+    if any(result.panel is not None for result in assembled):
+        outputs.append(shown)
+    done(outputs, then=then(best.model), failures=failures, listed=listed)
 
 
 def fewer_folds(dataset: Dataset) -> str:
     """Return the option of boost for fewer than ten folds, with a space in front; empty if ten are possible."""
     groups = {record.group for record in dataset.records}
-    most = min(
-        (*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)),
-        default=0,
-    )
-    return f" --folds {most}" if 1 < most < 10 else ""
+    sizes = list(dataset.class_counts().values())
+    if None in groups:
+        sizes.append(len(dataset))
+    else:
+        sizes.append(len(groups))
+    most = min(sizes)
+    if 1 < most < 10:
+        return f" --folds {most}"
+    return ""
 
 
 LINEAR = " --head logistic"
@@ -165,19 +176,18 @@ _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSou
 
 def typed_names(context: click.Context) -> set[str]:
     """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
-    given = context.default_map or {}
-    of_preset = {
-        name for name, value in context.meta.get(PRESET, {}).items() if given.get(name) is value
-    }
-    names = {
-        one.name or "": context.get_parameter_source(one.name or "")
-        for one in context.command.params
-    }
-    return {
-        name
-        for name, source in names.items()
-        if source in _TYPED and not (source == ParameterSource.DEFAULT_MAP and name in of_preset)
-    }
+    defaults = context.default_map or {}
+    preset = context.meta.get(PRESET, {})
+    of_preset = {name for name, value in preset.items() if defaults.get(name) is value}
+    typed = set()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source == ParameterSource.DEFAULT_MAP and name in of_preset:
+            continue
+        if source in _TYPED:
+            typed.add(name)
+    return typed
 
 
 def given_options(
@@ -199,20 +209,17 @@ def given_options(
     str
         Quoted for a shell; empty, or with a space in front.
     """
-    theirs, typed = {parameter.name for parameter in command.params}, typed_names(context)
-    words = [
-        word
-        for parameter in context.command.params
-        if isinstance(parameter, click.Option)
-        and parameter.name in theirs
-        and parameter.name not in but
-        if parameter.name in typed
-        for word in _words(parameter, context.params.get(parameter.name or ""))
-    ]
+    shared = typed_names(context).intersection(parameter.name for parameter in command.params)
+    shared -= {*but}
+    words: list[str] = []
+    for parameter in context.command.params:
+        if isinstance(parameter, click.Option) and parameter.name in shared:
+            words += _words(parameter, context.params.get(parameter.name))
     return "".join(f" {word}" for word in words)
 
 
 def _words(parameter: click.Option, value: object) -> Iterator[str]:
+    """Yield the words that set an option to a value, each quoted for a shell."""
     flag = max(parameter.opts, key=len)
     if parameter.is_flag:
         if value:
@@ -220,13 +227,11 @@ def _words(parameter: click.Option, value: object) -> Iterator[str]:
     elif parameter.multiple and isinstance(value, tuple):
         for item in value:
             yield from (flag, shlex.quote(str(item)))
+    elif isinstance(value, tuple) and parameter.nargs > 1:
+        yield flag
+        yield from map(shlex.quote, map(str, value))
     elif isinstance(value, tuple):
-        texts = map(str, value)
-        yield from (
-            (flag, *map(shlex.quote, texts))
-            if parameter.nargs > 1
-            else (flag, shlex.quote(",".join(texts)))
-        )
+        yield from (flag, shlex.quote(",".join(map(str, value))))
     elif value is not None:
         yield from (flag, shlex.quote(str(value)))
 
@@ -259,41 +264,51 @@ def next_commands(
     linear : bool
         Whether the settings are defaults of the encoder.
     """
-    where = f"--images {shlex.quote(images)}"
+    source = f"--images {shlex.quote(images)}"
     if result.refused:
-        return [
-            f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"
-        ]
+        options = given_options(context, context.command, but=("images", "html"))
+        return [f"bchisto data check {source}{options}"]
     if not result.planned_views or result.untrainable:
         return []
-    planned, named = result.planned, "" if preset is None else f" --preset {preset}"
-    fewer = planned.encoders != result.requested.encoders
-    but = (
-        "images",
-        "preset",
-        *(() if automatic else ("views", "stain", *(["encoders"] if fewer else []))),
-    )
-    line = f"bchisto featurize {where} --out run{named}{given_options(context, featurize, but=but)}"
+    preset_option = "" if preset is None else f" --preset {preset}"
+    but = ["images", "preset"]
+    fitted = ""
     if not automatic:
-        line += _fitted_options(result)
-    lines = [line + (" --skip-errors" if result.skips else "")]
-    if (protocol := result.protocol) is not None:
-        bach = (
-            result.dataset.name == "bach"
-            and len(result.dataset) == 400
-            and not result.dataset.synthetic
-        )
-        default = "rakhlin10" if bach else "10"
-        line = f"bchisto boost --out run{named}"
-        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != default else ""
-        line += f" --group-by {protocol.group_by}" if protocol.group_by else ""
-        lines.append(line + (LINEAR if linear else ""))
-    return lines
+        # what was asked for is replaced by what fits the images
+        fitted = _fitted_options(result)
+        but += ["views", "stain"]
+        if result.planned.encoders != result.requested.encoders:
+            but.append("encoders")
+    options = given_options(context, featurize, but=but)
+    line = f"bchisto featurize {source} --out run{preset_option}{options}{fitted}"
+    if result.skips:
+        line += " --skip-errors"
+    if result.protocol is None:
+        return [line]
+    protocol = _protocol_options(result.dataset, result.protocol)
+    training = f"bchisto boost --out run{preset_option}{protocol}"
+    if linear:
+        training += LINEAR
+    return [line, training]
+
+
+def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:
+    """Return the options of boost that a protocol needs; those that boost takes by itself are left out."""
+    default = "10"
+    if dataset.name == "bach" and len(dataset) == 400 and not dataset.synthetic:
+        default = "rakhlin10"
+    line = ""
+    if protocol.folds != default:
+        line += f" --folds {shlex.quote(protocol.folds)}"
+    if protocol.group_by:
+        line += f" --group-by {protocol.group_by}"
+    return line
 
 
 def _fitted_options(result: Preflight) -> str:
     """Return the options that change the requested settings to the planned ones."""
-    planned, line = result.planned, ""
+    planned = result.planned
+    line = ""
     if planned.encoders != result.requested.encoders:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
     if planned.views != type(planned)().views:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core import GROUPS
+from ..core import GROUPS, counted
 
 WIDTH = 100
 """Largest number of characters in a line of help."""
@@ -38,14 +38,17 @@ class GroupedOption(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the flag and the help text, which lists the choices if they do not fit next to the flag."""
         record = super().get_help_record(ctx)
-        if record is None or len(record[0]) <= _LONG or " [" not in record[0]:
+        if record is None:
+            return None
+        flag_and_choices, text_and_default = record
+        if len(flag_and_choices) <= _LONG or " [" not in flag_and_choices:
             return record
-        words, _, choices = record[0].removesuffix("]").partition(" [")
-        text, _, default = record[1].partition("  [")
-        return (
-            f"{words} NAME",
-            f"{text} One of {choices.replace('|', ', ')}.{default and f'  [{default}'}",
-        )
+        words, _, choices = flag_and_choices.removesuffix("]").partition(" [")
+        text, _, default = text_and_default.partition("  [")
+        text += f" One of {choices.replace('|', ', ')}."
+        if default:
+            text += f"  [{default}"
+        return f"{words} NAME", text
 
 
 def flag(*names: str, **attributes: Any) -> GroupedOption:
@@ -66,19 +69,23 @@ def sections(
     every : bool
         Include the groups of `RARE`, and the options of every command.
     """
-    options = [
-        option for option in parameters if isinstance(option, click.Option) and not option.hidden
-    ]
+    options = {
+        option.name or "": option
+        for option in parameters
+        if isinstance(option, click.Option) and not option.hidden
+    }
     if first:
-        yield "Most used", [option for name in first for option in options if option.name == name]
-    others = [
-        option
-        for option in options
-        if option.name not in first and (every or option.name not in COMMON)
-    ]
-    for group in (group for group in GROUPS if every or group not in RARE):
-        if rows := [option for option in others if getattr(option, "group", "Advanced") == group]:
-            yield group, rows
+        yield "Most used", [options[name] for name in first if name in options]
+    left_out = {*first}
+    if not every:
+        left_out.update(COMMON)
+    by_group: dict[str, list[click.Option]] = {}
+    for name, option in options.items():
+        if name not in left_out:
+            by_group.setdefault(getattr(option, "group", "Advanced"), []).append(option)
+    for group in GROUPS:
+        if group in by_group and (every or group not in RARE):
+            yield group, by_group[group]
 
 
 class HelpfulCommand(click.Command):
@@ -106,22 +113,17 @@ class HelpfulCommand(click.Command):
             for option in self.params
         )
         for title, options in sections(self.get_params(ctx), first=self.first, every=every):
-            records = [
-                record for option in options if (record := option.get_help_record(ctx)) is not None
-            ]
+            records = [option.get_help_record(ctx) for option in options]
             hidden -= len(options)
             with formatter.section(title):
-                formatter.write_dl(records)
-        if not every:
-            formatter.write_paragraph()
-            formatter.write_text(
-                "Every command also has --config FILE, -v, --quiet, -h."
-                + (
-                    f" --help-all shows {hidden} more option{'' if hidden == 1 else 's'}."
-                    if hidden
-                    else ""
-                )
-            )
+                formatter.write_dl([record for record in records if record is not None])
+        if every:
+            return
+        line = "Every command also has --config FILE, -v, --quiet, -h."
+        if hidden:
+            line += f" --help-all shows {counted(hidden, 'more option')}."
+        formatter.write_paragraph()
+        formatter.write_text(line)
 
 
 def full_help(context: click.Context) -> str:

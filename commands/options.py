@@ -89,10 +89,9 @@ def options_of(
 def _option_of(
     field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]
 ) -> click.Option:
-    parts = [part for part in typing.get_args(hint) if part is not type(None)]
-    several = typing.get_origin(hint) in (tuple, Mapping)
-    pair = typing.get_origin(hint) is tuple and parts[-1] is not Ellipsis
-    written = f"--{option.flag or field.name.replace('_', '-')}"
+    """Return the option of a command that a field declares."""
+    name = option.flag or field.name.replace("_", "-")
+    flags = f"--{name}"
     default = () if field.default is MISSING else plain_value(field.default)
     attributes: dict[str, Any] = {
         "group": option.group,
@@ -102,27 +101,47 @@ def _option_of(
     }
     if hint is bool:
         attributes |= {"is_flag": True, "default": default}
-        written += f"/--no-{written[2:]}" if default is True else ""
+        if default is True:
+            flags += f"/--no-{name}"
     elif option.commas:
         attributes["callback"] = split_names
     else:
-        item = parts[0] if parts else hint
-        names = option.more() if option.more else option.choices
-        words = Offered(tuple(names)) if names and item is str else None
-        plain = str if "|" in option.metavar else _TYPES.get(item, str)
-        attributes["type"] = _FILES.get(option.file) or words or plain
-        if pair:
-            attributes["nargs"] = len(parts)
-        elif several:
-            attributes["multiple"] = True
-        if field.default is MISSING and field.default_factory is MISSING:
-            attributes["required"] = True
-        elif default is not None:
-            attributes["default"] = tuple(default) if several else default
+        attributes |= _of_values(field, hint, option, default)
     attributes |= changed
     if attributes.get("multiple"):
         attributes["help"] = f"{option.help.removesuffix('.')}; repeatable."
-    return GroupedOption([written, field.name], **attributes)
+    return GroupedOption([flags, field.name], **attributes)
+
+
+def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> dict[str, Any]:
+    """Return the attributes of an option that takes values: their type, their number and the default."""
+    origin = typing.get_origin(hint)
+    several = origin in (tuple, Mapping)
+    parts = [part for part in typing.get_args(hint) if part is not type(None)]
+    attributes: dict[str, Any] = {"type": _type_of(parts[0] if parts else hint, option)}
+    if origin is tuple and parts[-1] is not Ellipsis:
+        attributes["nargs"] = len(parts)
+    elif several:
+        attributes["multiple"] = True
+    if field.default is MISSING and field.default_factory is MISSING:
+        attributes["required"] = True
+    elif default is not None:
+        attributes["default"] = tuple(default) if several else default
+    return attributes
+
+
+def _type_of(kind: Any, option: Option) -> Any:
+    """Return the type of click for a value."""
+    if option.file:
+        return _FILES[option.file]
+    names = option.choices
+    if option.more is not None:
+        names = option.more()
+    if names and kind is str:
+        return Offered(tuple(names))
+    if "|" in option.metavar:
+        return str
+    return _TYPES.get(kind, str)
 
 
 def weights_flag() -> click.Option:
@@ -180,8 +199,9 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
 
     def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
         if name is not None:
-            context.meta[PRESET] = chosen = values(name)
-            context.default_map = {**chosen, **(context.default_map or {})}
+            preset = values(name)
+            context.meta[PRESET] = preset
+            context.default_map = {**preset, **(context.default_map or {})}
         return name
 
     return {"is_eager": True, "callback": choose}
@@ -206,32 +226,37 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
     context.meta[_CONFIG] = value
     options = load_config(value, command=context.info_name or "")
-    known = {parameter.name: parameter for parameter in context.command.params}
-    options = {name: value for name, value in options.items() if value is not None}
-    if unknown := sorted(options.keys() - known.keys()):
-        names = ", ".join(
-            sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"})
-        )
+    options = {name: setting for name, setting in options.items() if setting is not None}
+    parameters = {parameter.name or "": parameter for parameter in context.command.params}
+    unknown = sorted(options.keys() - parameters.keys())
+    if unknown:
+        names = ", ".join(sorted(parameters.keys() - {"config", "quiet", "verbose"}))
         raise InputError(
             f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}"
         )
-    context.default_map = {**(context.default_map or {})} | {
-        name: _as_typed(context, known[name], given, f"--config {value}: {name}")
-        for name, given in options.items()
-    }
+    defaults = dict(context.default_map or {})
+    for name, setting in options.items():
+        what = f"--config {value}: {name}"
+        defaults[name] = _as_typed(context, parameters[name], setting, what)
+    context.default_map = defaults
 
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
     """Return a value of a file as the command line would pass it; an option of several values accepts a single one."""
     several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
-    items = [_word(item, what) for item in (value if isinstance(value, list) else [value])]
-    if isinstance(value, list) and parameter.callback is split_names:
-        typed: Any = ",".join(items)
-    elif not several and isinstance(value, list) != (parameter.nargs > 1):
+    is_list = isinstance(value, list)
+    typed: Any
+    if is_list:
+        typed = [_word(item, what) for item in value]
+    else:
+        typed = _word(value, what)
+    if is_list and parameter.callback is split_names:
+        typed = ",".join(typed)
+    elif several and not is_list:
+        typed = [typed]
+    elif not several and is_list != (parameter.nargs > 1):
         needed = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
         raise InputError(f"{what} takes {needed}")
-    else:
-        typed = items if several or isinstance(value, list) else items[0]
     try:
         parameter.type_cast_value(context, typed)
     except click.BadParameter as error:
@@ -244,11 +269,11 @@ def _word(value: Any, what: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        kind = {dict: "a mapping", list: "a list in a list", type(None): "empty"}.get(
-            type(value), "of another kind"
-        )
+        kinds = {dict: "a mapping", list: "a list in a list", type(None): "empty"}
+        kind = kinds.get(type(value), "of another kind")
         raise InputError(f"{what} is {kind}; give a value or a list of them")
-    if (text := str(value)) != readable_name(text) or "\0" in text:
+    text = str(value)
+    if text != readable_name(text) or "\0" in text:
         raise InputError(f"{what} holds characters that no command line can hold; remove them")
     return text
 
@@ -266,18 +291,17 @@ def _kept(context: click.Context) -> Iterator[None]:
 
     A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
     """
-    written = [
+    outputs = [
         parameter for parameter in context.command.params if isinstance(parameter.type, Output)
     ]
-    names = {parameter.name for parameter in written}
-    read = list(
-        named_files(*(value for name, value in context.params.items() if name not in names))
-    )
+    names = {parameter.name for parameter in outputs}
+    values = (value for name, value in context.params.items() if name not in names)
+    inputs = list(named_files(*values))
     config = context.meta.get(_CONFIG)
     if config is not None and b'"records"' not in config.read_bytes()[:100]:
-        read.append(config)
-    with reading(read):
-        for parameter in written:
+        inputs.append(config)
+    with reading(inputs):
+        for parameter in outputs:
             path = context.params.get(parameter.name or "")
             if path is not None and parameter.type is OUT_FILE:
                 check_output(path, name=parameter.name or "")
@@ -298,14 +322,15 @@ class Command(HelpfulCommand):
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
-        self._own, self._options = self.params, options
+        self._declared = self.params
+        self._options = options
         del self.params  # computed on first use, see below
 
     @functools.cached_property
     def params(self) -> list[click.Parameter]:  # type: ignore[override]
         """The options, computed on first use: `bchisto --help` must not import the packages of the settings."""
         return [
-            *self._own,
+            *self._declared,
             *self._options(),
             flag(
                 "--config",
@@ -335,9 +360,8 @@ class Command(HelpfulCommand):
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         before = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
-            with contextlib.suppress(
-                OSError
-            ):  # without room for a folder, only code that needs it fails
+            # without room for a folder, only code that needs it fails
+            with contextlib.suppress(OSError):
                 use_scratch(stack.enter_context(scratch_folder()))
             try:
                 return super().invoke(ctx)

@@ -70,12 +70,11 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
-    selection, work, out = (
-        from_options(ImageSelection, options),
-        from_options(Work, options),
-        options["out"],
-    )
-    encoders, weights = options["encoders"], options["weights"]
+    selection = from_options(ImageSelection, options)
+    work = from_options(Work, options)
+    out: Path = options["out"]
+    encoders = options["encoders"]
+    weights = options["weights"]
     fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
     outcome, failed = reported_last(
         lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
@@ -84,17 +83,15 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     results(summary_of(outcome.results))
     if failed is not None:
         raise failed
-    then = [f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv"]
-    if not (encoders or weights):
-        given = given_options(context, featurize, but=("out",))
+    then = []
+    if not encoders and not weights:
         if outcome.standard is not None:
-            echo(
-                f"The features of the preset standard take about {rough_duration(outcome.standard)} here.",
-                err=True,
-            )
-        then.insert(
-            0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard"
-        )
+            duration = rough_duration(outcome.standard)
+            echo(f"The features of the preset standard take about {duration} here.", err=True)
+        given = given_options(context, featurize, but=("out",))
+        standard = quoted(f"{out}-standard")
+        then.append(f"bchisto featurize{given} --out {standard} --preset standard")
+    then.append(f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv")
     done(
         [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
     )

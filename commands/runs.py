@@ -12,13 +12,16 @@ from typing import Any
 
 import click
 
+from ..core import Writer
 from ..core.jobs import format_seconds, json_text
 from .ending import echo
 from .options import PATH, Command, Group, argument, flag
 from .terminal import in_flags
 
-_WATCHED, _WATCH_SECONDS = 3, 10.0
-"""The exit code while work is in progress, and the interval of ``--watch``."""
+_IN_PROGRESS = 3
+"""The exit code while work is in progress."""
+_WATCH_SECONDS = 10.0
+"""The interval of ``--watch``."""
 
 
 def _status_options() -> Iterator[click.Parameter]:
@@ -43,10 +46,14 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
     while True:
         now = read_status(run)
-        if shown["watch"] and not shown["json"]:
-            echo(time.strftime("%Y-%m-%d %H:%M:%S"))
-        echo(*[json_text(asdict(now))] if shown["json"] else status_lines(now), lines=True)
-        if not shown["watch"] or now.exit_code != _WATCHED:
+        if shown["json"]:
+            lines = [json_text(asdict(now))]
+        else:
+            lines = status_lines(now)
+            if shown["watch"]:
+                echo(time.strftime("%Y-%m-%d %H:%M:%S"))
+        echo(*lines, lines=True)
+        if not shown["watch"] or now.exit_code != _IN_PROGRESS:
             context.exit(now.exit_code)
         time.sleep(_WATCH_SECONDS)
 
@@ -81,12 +88,13 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
     from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    checks = examine(out, **named, write=_as_flag)
-    echo(
-        *([json.dumps(plain(checks), indent=2)] if as_json else as_lines(checks, every=every)),
-        lines=as_json,
-    )
-    click.get_current_context().exit(1 if plain(checks)["failed"] else 0)
+    checks = examine(out, **named, write=_IN_FLAGS)
+    summary = plain(checks)
+    if as_json:
+        echo(json.dumps(summary, indent=2), lines=True)
+    else:
+        echo(*as_lines(checks, every=every))
+    click.get_current_context().exit(1 if summary["failed"] else 0)
 
 
 def _as_flag(name: str, value: str) -> str:
@@ -96,7 +104,13 @@ def _as_flag(name: str, value: str) -> str:
     return in_flags(doctor, featurize)(name, value)
 
 
-_as_flag.lacks = lambda name: not _as_flag(name, "").startswith("-")  # type: ignore[attr-defined]
+def _has_no_flag(name: str) -> bool:
+    """Return whether neither doctor nor featurize has an option."""
+    return not _as_flag(name, "").startswith("-")
+
+
+_IN_FLAGS = Writer(_as_flag, lacks=_has_no_flag)
+"""How doctor writes parameters; its parts are functions of this module, so that another process can be sent them."""
 
 
 @click.group(cls=Group)
@@ -130,8 +144,10 @@ def show(run: Path) -> None:
     from ..core.runs import read_run
 
     for entry in read_run(run):
-        took = "" if entry.seconds is None else f", {format_seconds(entry.seconds)}"
-        echo(f"{entry.command}: {entry.outcome}, {entry.started}{took}")
+        line = f"{entry.command}: {entry.outcome}, {entry.started}"
+        if entry.seconds is not None:
+            line += f", {format_seconds(entry.seconds)}"
+        echo(line)
         for name, value in {**entry.config, **entry.notes}.items():
             if value not in (None, [], {}, ""):
                 echo(f"  {name}: {_text(value)}")
@@ -151,12 +167,13 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     """
     from ..core.runs import diff_runs
 
-    rows = sorted(
-        diff_runs(first, second), key=lambda row: None in row
-    )  # values that only one run has come last
-    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows]
-    echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
-    context.exit(1 if lines else 0)
+    # values that only one run has come last
+    rows = sorted(diff_runs(first, second), key=lambda row: None in row)
+    if not rows:
+        echo("no difference in settings, versions, images, weights and accuracies")
+        context.exit(0)
+    echo(*[f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows])
+    context.exit(1)
 
 
 def _text(value: Any) -> str:
@@ -165,4 +182,6 @@ def _text(value: Any) -> str:
         return "not set"
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return ", ".join(map(_text, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -50,24 +50,20 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     """
     from ..apps import slides as app
 
-    settings, work = from_options(app.CutSettings, options), from_options(Work, options)
+    settings = from_options(app.CutSettings, options)
+    work = from_options(Work, options)
     result = app.cut(sources, out=out, settings=settings, dry_run=dry_run, work=work)
     echo(str(result))
     manifest = out / "manifest.csv"
-    wrote, then = (
-        [manifest, out / "overview.html"],
-        f"bchisto trial --images {quoted(manifest)} --out RUN",
-    )
-    if len({*result.classes} - {""}) < 2:
-        then = f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE"
-    if dry_run:
-        wrote, then = [], "the same command without --dry-run"
-    done(
-        wrote,
-        then=then if result.classes else (),
-        failures=len(result.failures),
-        listed=out / "failures.csv",
-    )
+    outputs = [] if dry_run else [manifest, out / "overview.html"]
+    then = []
+    if result.classes and dry_run:
+        then.append("the same command without --dry-run")
+    elif len({*result.classes} - {""}) > 1:
+        then.append(f"bchisto trial --images {quoted(manifest)} --out RUN")
+    elif result.classes:
+        then.append(f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE")
+    done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
 
 
 def _map_options() -> Iterator[click.Parameter]:
@@ -94,21 +90,18 @@ def map_(
     """
     from ..apps.slides import MapSettings, map_slides
 
-    settings, work = from_options(MapSettings, options), from_options(Work, options)
+    settings = from_options(MapSettings, options)
+    work = from_options(Work, options)
     result = map_slides(model, sources, out=out, settings=settings, weights=weights, work=work)
     if result.maps:
-        tiles = sum(len(each.tiles) for each in result.maps)
-        banners = dict.fromkeys(banner for each in result.maps for banner in each.shown.banners)
+        tiles = sum(len(slide.tiles) for slide in result.maps)
+        banners = dict.fromkeys(banner for slide in result.maps for banner in slide.shown.banners)
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
-        table, pages = (
-            out / "slides.csv",
-            [out / "maps" / each.grid.name / "index.html" for each in result.maps],
-        )
-        then = (
-            f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}"
-            if settings.labels
-            else ()
-        )
+        pages = [out / "maps" / slide.grid.name / "index.html" for slide in result.maps]
+        table = out / "slides.csv"
+        then = []
+        if settings.labels:
+            then.append(f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}")
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
     elif result.share is not None:
         echo(str(result.share))

@@ -14,15 +14,14 @@ from typing import Any, TextIO
 
 import click
 
-from ..core import Message, Write
+from ..core import Message, Writer
 
 
-def in_flags(command: click.Command, *others: click.Command) -> Write:
-    """Return a function that writes a parameter as the flag of a command, or as a word if there is no such option.
+def in_flags(command: click.Command, *others: click.Command) -> Writer:
+    """Return what writes a parameter as the flag of a command, or as a word if there is no such option.
 
-    Options that only other commands have are written as theirs, for advice on what to run next.
-
-    Its attribute ``lacks`` returns whether the command lacks an option, so that remedies with it can be left out.
+    Options that only other commands have are written as theirs, for advice on what to run next. Remedies that need
+    another option are left out.
 
     Examples
     --------
@@ -32,39 +31,47 @@ def in_flags(command: click.Command, *others: click.Command) -> Write:
     ('--side', '--side 4 --side 6', 'depth 2')
     """
     options = {
-        flag.name: flag
+        option.name: option
         for each in (*others, command)
-        for flag in each.params
-        if isinstance(flag, click.Option)
+        for option in each.params
+        if isinstance(option, click.Option)
     }
 
     def write(name: str, value: str) -> str:
         option = options.get(name)
-        if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
+        if option is None:
             return f"{name} {value}".rstrip()
-        flag = max(option.opts, key=len)  # --verbose rather than -v
-        if {*value} & {*"()[]\\*?$|"} or (
-            " " in value and option.nargs == 1 and not option.multiple
-        ):
-            value = shlex.quote(value)
-        if option.is_flag:
-            return option.secondary_opts[0] if value == "False" else flag
-        if option.multiple:
-            return " ".join(f"{flag} {word}" for word in value.split()) or flag
-        return f"{flag} {value}".rstrip()
+        return _typed(option, value)
 
-    write.lacks = lambda name: name not in options  # type: ignore[attr-defined]
-    return write
+    return Writer(write, lacks=lambda name: name not in options)
+
+
+_SPECIAL = frozenset("()[]\\*?$|")
+"""Characters that a shell acts on."""
+
+
+def _typed(option: click.Option, value: str) -> str:
+    """Return an option with its value as one types them."""
+    flag = max(option.opts, key=len)  # --verbose rather than -v
+    if option.is_flag:
+        if value != "False":
+            return flag
+        # without a flag for False there is nothing to type
+        return option.secondary_opts[0] if option.secondary_opts else f"{option.name} False"
+    is_one_word = option.nargs == 1 and not option.multiple
+    if not _SPECIAL.isdisjoint(value) or (" " in value and is_one_word):
+        value = shlex.quote(value)
+    if option.multiple:
+        return " ".join(f"{flag} {word}" for word in value.split()) or flag
+    return f"{flag} {value}".rstrip()
 
 
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
     """Return the command (or subcommand) that the words of a command line call."""
     for word in words:
-        inner = (
-            command.get_command(click.Context(command), word)
-            if isinstance(command, click.Group)
-            else None
-        )
+        if not isinstance(command, click.Group):
+            break
+        inner = command.get_command(click.Context(command), word)
         if inner is None:
             break
         command = inner
@@ -99,7 +106,9 @@ def _for_terminal(text: str, stream: TextIO, **style: Any) -> str:
     label, _, message = text.partition(":")
     if label in _COLOURS:
         return click.style(f"{label}:", fg=_COLOURS[label], bold=True) + message
-    return click.style(text, **style) if style else text
+    if style:
+        return click.style(text, **style)
+    return text
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -116,22 +125,33 @@ class Handler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message, or count it."""
-        if record.levelno == logging.WARNING:
-            text = super().format(record)
-            kind = _kind(record) or text
-            if kind in self._first and not logging.getLogger("bchisto").isEnabledFor(logging.DEBUG):
-                if text != self._first[kind]:
-                    self._repeated[kind] += 1
-                return
-            self._first[kind] = text
+        if record.levelno == logging.WARNING and self._is_repeated(record):
+            return
+        bar: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         tqdm = sys.modules.get("tqdm")  # without it, there is no progress bar to print above
-        with tqdm.tqdm.external_write_mode(file=sys.stderr) if tqdm else contextlib.nullcontext():
+        if tqdm:
+            bar = tqdm.tqdm.external_write_mode(file=sys.stderr)
+        with bar:
             super().emit(record)
+
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
+        """Return whether a warning of the kind was printed; another one than that is counted."""
+        text = super().format(record)
+        kind = _kind(record) or text
+        is_verbose = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)
+        if kind not in self._first or is_verbose:
+            self._first[kind] = text
+            return False
+        if text != self._first[kind]:
+            self._repeated[kind] += 1
+        return True
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a message; for a terminal with colours."""
         text = super().format(record)
-        return text if record.exc_info else _for_terminal(text, self.stream)
+        if record.exc_info:
+            return text
+        return _for_terminal(text, self.stream)
 
     def count_repeated(self) -> None:
         """Print the number of repeated warnings of each kind."""
@@ -142,12 +162,13 @@ class Handler(logging.StreamHandler[TextIO]):
 
 def _kind(record: logging.LogRecord) -> str:
     """Return the fixed words of a message's template; empty if it has no words."""
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    parts = (record.msg, *(item for item in arguments if isinstance(item, Message)))
-    words = re.sub(
-        r"%\w|{.*?}", "", " ".join(str(getattr(part, "template", part)) for part in parts)
-    )
-    return words if re.search("[a-z]{3}", words) else ""
+    templates = [str(getattr(record.msg, "template", record.msg))]
+    if isinstance(record.args, tuple):
+        templates += [item.template for item in record.args if isinstance(item, Message)]
+    words = re.sub(r"%\w|{.*?}", "", " ".join(templates))
+    if re.search("[a-z]{3}", words):
+        return words
+    return ""
 
 
 def count_repeated() -> None:

@@ -74,7 +74,9 @@ def show(source: Path) -> None:
     hidden = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in embeddings.facts.items():
         if name not in hidden:
-            echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+            if isinstance(value, list):
+                value = ", ".join(map(str, value))
+            echo(f"{name}: {value}")
     if card is not None:
         echo(f"licence of the weights: {card.terms()}")
         if card.source:
@@ -85,12 +87,17 @@ def show(source: Path) -> None:
 
 def _summary(embeddings: Embeddings) -> str:
     images, rows, dim = embeddings.features.shape
-    each = f", {counted(rows, 'row')} each" if rows > 1 else ""
-    pooled = f", {embeddings.pooled}" if embeddings.pooled else ""
-    labelled, groups = sum(map(bool, embeddings.labels)), len(set(filter(None, embeddings.groups)))
+    labelled = sum(map(bool, embeddings.labels))
+    groups = len(set(filter(None, embeddings.groups)))
+    summary = counted(images, "image")
+    if rows > 1:
+        summary += f", {counted(rows, 'row')} each"
+    summary += f", {dim} numbers"
+    if embeddings.pooled:
+        summary += f", {embeddings.pooled}"
     return (
-        f"{counted(images, 'image')}{each}, {dim} numbers{pooled}, encoder {embeddings.encoder}, "
-        f"{labelled} with a label, {counted(groups, 'group')}"
+        f"{summary}, encoder {embeddings.encoder}, {labelled} with a label, "
+        f"{counted(groups, 'group')}"
     )
 
 
@@ -129,10 +136,9 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     out: Path = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    named = from_options(
-        FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")}
-    )
-    fetch_missing(named.encoders, named.weights, yes=yes)
+    encoders = {name: options[name] for name in ("encoders", "weights")}
+    requested = from_options(FeaturizeSettings, encoders)
+    fetch_missing(requested.encoders, requested.weights, yes=yes)
     settings, automatic, brought = choose_settings(options, keep=typed_names(context))
     if automatic:
         settings = plan_describing(selection, settings, keep=typed_names(context))
@@ -140,20 +146,26 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     result = run(selection, out=out, settings=settings, work=work)
     if work.checks:
         context.exit(NOTHING_NEW if result.merged else 0)
+    failures = len(result.failures)
+    outputs = []
     if result.merged:
-        described = result.images - len(result.failures)
-        echo(
-            f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}"
-        )
-        wrote = list(result.stores)
-        then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
-        then += fewer_folds(selection.table()) + (LINEAR if brought else "")
-        if not result.trainable:
-            then = "label images of two classes or more, then this command again"
+        outputs = list(result.stores)
+        described = counted(result.images - failures, "image")
+        echo(f"{described} with features in {counted(len(outputs), 'file')}")
     else:
         echo(str(result.share))
-        wrote, then = [], "the other shards, then the same command without --shard, which merges"
-    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+    if not result.merged:
+        then = "the other shards, then the same command without --shard, which merges"
+    elif not result.trainable:
+        then = "label images of two classes or more, then this command again"
+    else:
+        then = f"bchisto boost --out {quoted(out)}"
+        if preset:
+            then += f" --preset {preset}"
+        then += fewer_folds(selection.table())
+        if brought:
+            then += LINEAR
+    done(outputs, then=then, failures=failures, listed=out / "failures.csv")
 
 
 def _finetune_options() -> Iterator[click.Parameter]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..core import OutputError, counted, from_options
-from ..core.jobs import NOTHING_NEW, Work, key_of
+from ..core import OutputError, counted, from_options, plain_value
+from ..core.jobs import NOTHING_NEW, Work
 from .ending import done, echo, quoted, reported_last, results
 from .options import (
     OUT_FILE,
@@ -47,25 +47,35 @@ def explain(model: Path, **options: Any) -> None:
     from ..core.models import bundle_kind
     from ..predict import find_bundle
 
-    methods = options["method"] or (
-        "map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",
+    out = options["out"]
+    methods = options["method"]
+    if not methods:
+        methods = ("map",) if bundle_kind(find_bundle(model)) == "boosted" else ("gradcam",)
+    settings = settings_of(
+        methods,
+        layer=options["layer"],
+        target=options["target"],
+        mpp=options["mpp"],
+        window=options["window"],
     )
-    asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
-    images, settings = (*options["images"], *options["more_images"]), settings_of(methods, **asked)
-    given = {name: options[name] for name in ("out", "weights")}
     work = from_options(Work, options)
-    results = run(model, images, settings=settings, work=work, **given)
+    results = run(
+        model,
+        (*options["images"], *options["more_images"]),
+        out=out,
+        settings=settings,
+        weights=options["weights"],
+        work=work,
+    )
     if work.checks:
-        code = 0
-        if all(result.unchanged for result in results):
-            code = NOTHING_NEW
-        click.get_current_context().exit(code)
+        unchanged = all(result.unchanged for result in results)
+        click.get_current_context().exit(NOTHING_NEW if unchanged else 0)
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
-    wrote = [path for result in results for path in (result.page, result.folder / "arrays")]
-    done(wrote, failures=len(failed.failures), listed=failed.folder / "failures.csv")
+    outputs = [path for result in results for path in (result.page, result.folder / "arrays")]
+    done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 
 def _export_options() -> Iterator[click.Parameter]:
@@ -112,9 +122,9 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
         echo(address)
         echo("open this address in a browser; Ctrl-C ends the page", err=True)
 
-    return int(
-        not run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
-    )
+    settings = from_options(ServeSettings, options)
+    ended_well = run(models, weights=weights, settings=settings, ready=ready)
+    return 0 if ended_well else 1
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -148,12 +158,20 @@ def predict(model: Path, **options: Any) -> None:
     from ..predict import PredictSettings
     from ..predict import predict as run
 
-    chosen = (*options["images"], *options["more_images"])
-    if not chosen and not options["features"]:
+    images = (*options["images"], *options["more_images"])
+    if not images and not options["features"]:
         raise click.UsageError("give --images DIR or image files, or --features FILE")
-    settings, work = from_options(PredictSettings, options), from_options(Work, options)
-    given = {name: options[name] for name in ("features", "out", "weights")}
-    result = run(model, chosen, **given, settings=settings, work=work)
+    settings = from_options(PredictSettings, options)
+    work = from_options(Work, options)
+    result = run(
+        model,
+        images,
+        features=options["features"],
+        out=options["out"],
+        weights=options["weights"],
+        settings=settings,
+        work=work,
+    )
     if result.unchanged:
         echo(f"nothing new for {result.path}")
         click.get_current_context().exit(NOTHING_NEW)
@@ -168,10 +186,14 @@ def predict(model: Path, **options: Any) -> None:
         echo(result.outliers)
     if result.unsure is not None:
         echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
-    wrote = [result.path, *([result.sheet] if result.sheet else [])]
-    scored = f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
-    then = scored if result.labelled > 1 else ()
-    done(wrote, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
+    outputs = [result.path]
+    if result.sheet:
+        outputs.append(result.sheet)
+    then: list[str] = []
+    if result.labelled > 1:
+        evaluation = result.path.with_suffix(".evaluation")
+        then = [f"bchisto evaluate {quoted(result.path)} --out {quoted(evaluation)}"]
+    done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
 
 def _evaluate_options() -> Iterator[click.Parameter]:
@@ -212,90 +234,55 @@ def _evaluate_options() -> Iterator[click.Parameter]:
 @click.command(
     cls=Command, options=_evaluate_options, first=("out", "positive", "levels", "by", "against")
 )
-def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+def evaluate(
+    sources: tuple[Path, ...], out: Path, overwrite: bool, checks: bool, **options: Any
+) -> None:
     """Evaluate prediction tables, of runs or from anywhere.
 
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    from ..core.formats import file_sha256
-    from ..core.runs import read_run, record_run
-    from ..evaluate import (
-        Aggregation,
-        TableChoice,
-        TwoClassView,
-        inputs_of,
-        read_predictions,
-        tables_of,
-    )
-    from ..evaluate import evaluate as run
+    from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate.report import (
+        RecordedEvaluation,
         comparison_lines,
         headline,
+        is_evaluated,
         overview,
         warnings,
         wrapped,
-        write_evaluation,
     )
 
-    if not options.pop("overwrite") and is_evaluated(out):
+    if not overwrite and is_evaluated(out):
         raise OutputError(
             f"{out / 'metrics.json'}: exists already; use --overwrite or another --out"
         )
-    view, checks = from_options(TwoClassView, options), options.pop("checks")
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
-    }
-    plain["against"] = [str(path) for path in options["against"]]
-    config = {"sources": [str(path) for path in sources], "out": str(out), **plain}
-    choice, aggregation = from_options(TableChoice, options), from_options(Aggregation, options)
-    read, wrote = (*sources, *options["against"]), [out / name for name in _EVALUATED]
-    contents = key_of(
-        "tables 1", tables=[file_sha256(path) for path in inputs_of(read) if path.is_file()]
+    values = {"sources": sources, "out": out, **options}
+    recorded = RecordedEvaluation(
+        sources,
+        out,
+        view=from_options(TwoClassView, options),
+        tables=from_options(TableChoice, options),
+        aggregation=from_options(Aggregation, options),
+        bootstrap=options["bootstrap"],
+        against=options["against"],
+        config={name: plain_value(value) for name, value in values.items()},
     )
     if checks:
-        for path, _ in tables_of(read):
-            for table in read_predictions(path, classes=choice.classes):
-                view.check(table.classes)
-        last = read_run(out)[-1] if is_evaluated(out) else None
-        same = (
-            last is not None
-            and last.config == config
-            and last.notes.get("tables_sha256") == contents
-        )
-        click.get_current_context().exit(
-            NOTHING_NEW if same and all(path.is_file() for path in wrote) else 0
-        )
-    rest = {"tables": choice, "aggregation": aggregation, "bootstrap": options["bootstrap"]}
-    with record_run(out, command="evaluate", config=config) as record:
-        record.note(tables_sha256=contents)
-        evaluation = run(sources, out=out, view=view, against=options["against"], **rest)
-        _, failed = reported_last(lambda: write_evaluation(evaluation))
-        result = evaluation.result
-        if failed is not None:
-            record.note(unwritten=str(failed))
-        tables = result["tables"].items()
-        record.note(
-            results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in tables}
-        )
-    several = len(evaluation.panels) > 1
-    results(overview(evaluation.panels) if several else headline(*next(iter(tables))))
-    echo(*comparison_lines(result, evaluation.panels))
-    for note in warnings(evaluation.panels, result["notes"]) if several else result["notes"]:
+        click.get_current_context().exit(NOTHING_NEW if recorded.is_done() else 0)
+    evaluation, failed = reported_last(recorded.run)
+    panels = evaluation.panels
+    result = evaluation.result
+    if len(panels) > 1:
+        results(overview(panels))
+        notes = warnings(panels, result["notes"])
+    else:
+        ((name, metrics),) = result["tables"].items()
+        results(headline(name, metrics))
+        notes = result["notes"]
+    echo(*comparison_lines(result, panels))
+    for note in notes:
         echo(*wrapped(note), err=True)
     if failed is not None:
         raise failed
-    done(wrote)
-
-
-_EVALUATED = ("metrics.json", "tables.csv", "report.html")
-
-
-def is_evaluated(out: Path) -> bool:
-    """Return whether a folder contains a finished evaluation."""
-    from ..core.runs import read_run
-
-    if not ((out / "metrics.json").is_file() and (out / "run.json").is_file()):
-        return False
-    last = read_run(out)[-1]
-    return (last.command, last.status) == ("evaluate", "ok")
+    done(recorded.outputs)

@@ -6,6 +6,7 @@ line: 2 if the input was refused before any work began (from tables and image he
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import errno
@@ -111,17 +112,14 @@ def how_to_install(extra: str) -> str:
     from importlib import metadata
 
     mark = re.compile(rf"""^{extra}\b|extra\s*==\s*["']{extra}["']""")
-    try:
-        needs = [
-            line.partition(";")[0].strip()
-            for line in metadata.requires("bchisto") or ()
-            if mark.search(line)
-        ]
-    except metadata.PackageNotFoundError:  # run from its sources
-        needs = []
-    return shlex.join(
-        ["pip", "install", *(needs or [f"{Path(__file__).resolve().parents[1]}[{extra}]"])]
-    )
+    needs = []
+    with contextlib.suppress(metadata.PackageNotFoundError):  # run from its sources
+        for line in metadata.requires("bchisto") or ():
+            if mark.search(line):
+                needs.append(line.partition(";")[0].strip())
+    if not needs:
+        needs = [f"{Path(__file__).resolve().parents[1]}[{extra}]"]
+    return shlex.join(["pip", "install", *needs])
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
@@ -132,11 +130,16 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     >>> closest("ResNet-50", ["resnet50", "vgg16"])
     'resnet50'
     """
-    plain = {re.sub(r"[\W_]+", "", known).casefold(): known for known in names}
-    matches = difflib.get_close_matches(
-        re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7
-    )
-    return plain[matches[0]] if matches else None
+    candidates = {_loose(candidate): candidate for candidate in names}
+    matches = difflib.get_close_matches(_loose(name), candidates, n=1, cutoff=0.7)
+    if not matches:
+        return None
+    return candidates[matches[0]]
+
+
+def _loose(name: str) -> str:
+    """Return a name without case and characters between words."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def one_of(name: str, names: Iterable[str]) -> str:
@@ -147,10 +150,11 @@ def one_of(name: str, names: Iterable[str]) -> str:
     >>> one_of("vgg", ["resnet50"]), one_of("resnet5", ["resnet50", "vgg16"])
     ('choose one of resnet50', 'did you mean resnet50? Choose one of resnet50, vgg16')
     """
-    every = list(names)
-    like = closest(name, every)
-    text = f"choose one of {', '.join(every)}"
-    return text if like is None else f"did you mean {like}? C{text[1:]}"
+    choices = list(names)
+    similar = closest(name, choices)
+    if similar is None:
+        return f"choose one of {', '.join(choices)}"
+    return f"did you mean {similar}? Choose one of {', '.join(choices)}"
 
 
 def few(names: Iterable[str], *, most: int = 3) -> str:
@@ -161,9 +165,11 @@ def few(names: Iterable[str], *, most: int = 3) -> str:
     >>> few(["a.png", "b.png", "c.png", "d.png", "e.png"])
     'a.png, b.png, c.png and 2 more'
     """
-    every = list(names)
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+    texts = list(names)
+    text = ", ".join(texts[:most])
+    if len(texts) > most:
+        text += f" and {len(texts) - most} more"
+    return text
 
 
 def readable_name(text: str) -> str:
@@ -176,10 +182,9 @@ def readable_name(text: str) -> str:
     """
     if re.search("[\ud800-\udfff]", text) is None:
         return text  # a `Message` keeps its parts
-    named = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
-    return named.encode(
-        "utf-8", "backslashreplace"
-    ).decode()  # other surrogates, which cannot come from a file name
+    readable = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
+    # other surrogates cannot come from a file name
+    return readable.encode("utf-8", "backslashreplace").decode()
 
 
 NOT_UTF_8 = "this name is not UTF-8; rename the file or its folder"
@@ -208,13 +213,11 @@ def printable(text: str, *, lines: bool = False) -> str:
 
     def escaped(match: re.Match[str]) -> str:
         sign = match[0]
-        return (
-            sign
-            if lines and sign == "\n"
-            else f"\\x{ord(sign):02x}"
-            if ord(sign) < 256
-            else f"\\u{ord(sign):04x}"
-        )
+        if lines and sign == "\n":
+            return sign
+        if ord(sign) < 256:
+            return f"\\x{ord(sign):02x}"
+        return f"\\u{ord(sign):04x}"
 
     return _CONTROL.sub(escaped, text)
 
@@ -235,7 +238,9 @@ class BchistoError(Exception):
     exit_code = 1
 
     def __init__(self, text: str, *values: Any, remedies: Sequence[str] = ()) -> None:
-        super().__init__(Message(text, *values, remedies=remedies) if values or remedies else text)
+        if values or remedies:
+            text = Message(text, *values, remedies=remedies)
+        super().__init__(text)
 
 
 class InputError(BchistoError, ValueError):
@@ -322,8 +327,28 @@ class Terminated(KeyboardInterrupt):
 
 def error_number(error: BaseException) -> int | None:
     """Return the number of a system error, which HDF5 often has only in its text; None if it is not a system error."""
-    number, match = getattr(error, "errno", None), re.search(r"errno = (\d+)", str(error))
-    return number if isinstance(number, int) else int(match[1]) if match else None
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        return number
+    match = re.search(r"errno = (\d+)", str(error))
+    if match is None:
+        return None
+    return int(match[1])
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error from another package, or its class if it has no message."""
+    lines = str(error).splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[0]
+
+
+def _reason(error: BaseException, number: int | None) -> str:
+    """Return why the system refused something."""
+    if number is None:
+        return str(error).splitlines()[0]
+    return os.strerror(number)
 
 
 def output_error(error: BaseException, what: str, *, then: str = "") -> OutputError:
@@ -344,34 +369,35 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
         A `DiskFullError` unless the name or its permissions are the cause.
     """
     number = error_number(error)
-    reason = str(error).splitlines()[0] if number is None else os.strerror(number)
+    reason = _reason(error, number)
     if number in _REFUSED:
-        return OutputError(
-            "{} ({})",
-            what,
-            reason,
-            remedies=[then or _FIXES.get(number or 0, "choose another path")],
-        )
-    return DiskFullError(f"{what} ({reason}); {_FIXES.get(number or 0, _FIXES[errno.ENOSPC])}")
+        remedy = then or _FIXES.get(number, "choose another path")
+        return OutputError("{} ({})", what, reason, remedies=[remedy])
+    fix = _FIXES[errno.ENOSPC]
+    if number is not None:
+        fix = _FIXES.get(number, fix)
+    return DiskFullError(f"{what} ({reason}); {fix}")
 
 
 def os_error(error: OSError) -> tuple[str, int]:
     """Return a one-line message that names the file of a system error, and the exit code: 2 for an unusable name."""
     number = error_number(error)
-    reason = str(error).splitlines()[0] if number is None else os.strerror(number)
-    names = [
-        os.fsdecode(name)
-        for name in (error.filename, error.filename2)
-        if isinstance(name, str | bytes)
-    ]
-    if not names and number is not None and error.strerror and error.strerror != reason:
-        reason = error.strerror.splitlines()[0]
-    line = f"{' -> '.join(names)}: {reason}" if names else reason
+    line = _reason(error, number)
+    names = []
+    for name in (error.filename, error.filename2):
+        if isinstance(name, str | bytes):
+            names.append(os.fsdecode(name))
+    if names:
+        line = f"{' -> '.join(names)}: {line}"
+    elif number is not None and error.strerror:  # a library may say more than the system
+        line = error.strerror.splitlines()[0]
     if number == errno.EMFILE:
         line = Message("{}; allow more open files (ulimit -n) or use fewer {jobs}", line)
     elif number in _FIXES and (names or number != errno.ENOENT):
         line += f"; {_FIXES[number]}"
-    return line, 2 if number in _REFUSED and names else 1
+    if names and number in _REFUSED:
+        return line, 2
+    return line, 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -56,15 +56,16 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
     if not offered:
         return None
-    packages = [entry.value if entry.dist is None else entry.dist.name for entry in offered]
+    packages = [_package_of(entry) for entry in offered]
     if len(offered) > 1:
         raise InputError(
             f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one"
         )
-    (entry,), (package,) = offered, packages
+    package = packages[0]
     try:
-        loaded = entry.load()
-        offer = loaded if isinstance(loaded, kind) else loaded()
+        offer = offered[0].load()
+        if not isinstance(offer, kind):
+            offer = offer()
     except BchistoError:
         raise
     except Exception as error:
@@ -73,11 +74,10 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         text = "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}"
         raise InputError(text, what, name, type(error).__name__, error, package) from error
     if not isinstance(offer, kind):
-        kinds = " or ".join(
-            expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,))
-        )
+        types = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(expected.__name__ for expected in types)
         raise InputError(
-            f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}"
+            f"{what} {name}: its entry point gives no {names}; report this to its package, {package}"
         )
     if isinstance(kind, type) and offer.name.casefold() != name.casefold():
         raise misnamed(offer.name, name, what=what, package=package)
@@ -86,8 +86,17 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
 
 def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputError:
     """Return the error about a specification that has another name than its entry point."""
-    report = f"report this to its package{package and f', {package}'}"
+    report = "report this to its package"
+    if package:
+        report += f", {package}"
     return InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
+
+
+def _package_of(entry: metadata.EntryPoint) -> str:
+    """Return the name of the package of an entry point; what it names, if the package is not known."""
+    if entry.dist is None:
+        return entry.value
+    return entry.dist.name
 
 
 @functools.lru_cache(maxsize=32)

@@ -22,6 +22,30 @@ Write: TypeAlias = Callable[[str, str], str]
 
 
 @dataclass(frozen=True)
+class Writer:
+    """A `Write` for a reader who lacks some parameters: remedies that need one of these are left out.
+
+    Attributes
+    ----------
+    write : callable
+        Writes a parameter.
+    lacks : callable
+        Whether the reader lacks the parameter of a name.
+    """
+
+    write: Write
+    lacks: Callable[[str], bool]
+
+    def __call__(self, name: str, value: str) -> str:
+        """Return a parameter as it is written for this reader."""
+        return self.write(name, value)
+
+    def can_follow(self, remedy: str) -> bool:
+        """Return whether the reader has every parameter of a remedy."""
+        return not isinstance(remedy, Message) or not any(map(self.lacks, remedy.names()))
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A parameter or field whose name is a variable, so that it cannot be part of the template."""
 
@@ -46,9 +70,11 @@ def in_python(name: str, value: str) -> str:
     if not value:
         return f"`{name}`"
     words = value.split()
-    if all(word.isdecimal() or word in ("True", "False") for word in words):
-        return f"`{name}={words[0] if len(words) == 1 else '(' + ', '.join(words) + ')'}`"
-    return f'`{name}="{value}"`'
+    if not all(word.isdecimal() or word in ("True", "False") for word in words):
+        return f'`{name}="{value}"`'
+    if len(words) == 1:
+        return f"`{name}={words[0]}`"
+    return f"`{name}=({', '.join(words)})`"
 
 
 class Message(str):
@@ -67,34 +93,37 @@ class Message(str):
         Values to fill in: any object, another message, an error with a message, or a `Parameter`.
     remedies : tuple of str
         Suggestions that may help; those with parameters that the caller does not have are left out.
-    known : frozenset of str, optional
+    parameters : frozenset of str, optional
         Parameters that the caller has; all others belong to a trained model. None means all.
     """
 
     template: str
     values: tuple[Any, ...]
     remedies: tuple[str, ...]
-    known: frozenset[str] | None
+    parameters: frozenset[str] | None
 
     def __new__(
         cls,
         template: str,
         *values: Any,
         remedies: Sequence[str] = (),
-        known: frozenset[str] | None = None,
+        parameters: frozenset[str] | None = None,
     ) -> Message:
         """Create the message, with its parameters written as in Python code."""
-        parts = (template, values, tuple(remedies), known)
+        parts = (template, values, tuple(remedies), parameters)
         message = super().__new__(cls, _written(*parts, in_python))
-        message.template, message.values, message.remedies, message.known = parts
+        message.template, message.values, message.remedies, message.parameters = parts
         return message
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (self.template, *self.values), {"remedies": self.remedies, "known": self.known}
+        return (self.template, *self.values), {
+            "remedies": self.remedies,
+            "parameters": self.parameters,
+        }
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`."""
-        return _written(self.template, self.values, self.remedies, self.known, write)
+        return _written(self.template, self.values, self.remedies, self.parameters, write)
 
     def names(self) -> set[str]:
         """Return the names of the parameters in the message."""
@@ -107,7 +136,7 @@ class Message(str):
         self.written(collect)
         return parameters
 
-    def limited(self, known: Collection[str]) -> Message:
+    def limited(self, parameters: Collection[str]) -> Message:
         """Return the message for a caller that has only these parameters.
 
         Examples
@@ -119,19 +148,17 @@ class Message(str):
         >>> print(text.limited({"images"}))
         a.png: this model's mode dense needs more; leave it out
         """
-        parts = map(_parts_of, self.values)
-        values = tuple(part.limited(known) if isinstance(part, Message) else part for part in parts)
-        left = tuple(
-            part
-            for part in self.remedies
-            if not (isinstance(part, Message) and part.names() - {*known})
-        )
-        return Message(self.template, *values, remedies=left, known=frozenset(known))
+        values = [limited(_parts_of(value), parameters) for value in self.values]
+        reader = Writer(in_python, lacks=lambda name: name not in parameters)
+        remedies = [remedy for remedy in self.remedies if reader.can_follow(remedy)]
+        return Message(self.template, *values, remedies=remedies, parameters=frozenset(parameters))
 
 
 def written(text: str, write: Write) -> str:
     """Return a text; if it is a `Message`, with its parameters written by `write`."""
-    return text.written(write) if isinstance(text, Message) else text
+    if isinstance(text, Message):
+        return text.written(write)
+    return text
 
 
 def public(text: str) -> str:
@@ -142,16 +169,19 @@ def public(text: str) -> str:
     >>> public(Message("{} images are left out{}", 2, Names(" (a.png, b.png)")))
     '2 images are left out'
     """
+    if isinstance(text, Names):
+        return ""
     if not isinstance(text, Message):
         return text
-    parts = ("" if isinstance(part, Names) else _parts_of(part) for part in text.values)
-    values = (public(part) if isinstance(part, Message) else part for part in parts)
-    return Message(text.template, *values, remedies=text.remedies, known=text.known)
+    values = [public(_parts_of(value)) for value in text.values]
+    return Message(text.template, *values, remedies=text.remedies, parameters=text.parameters)
 
 
-def limited(text: str, known: Collection[str]) -> str:
+def limited(text: str, parameters: Collection[str]) -> str:
     """Return a text; if it is a `Message`, for a caller that has only these parameters, see `Message.limited`."""
-    return text.limited(known) if isinstance(text, Message) else text
+    if isinstance(text, Message):
+        return text.limited(parameters)
+    return text
 
 
 @contextlib.contextmanager
@@ -170,55 +200,59 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
 def message_of(error: Exception) -> str:
     """Return the message of an error, as a `Message` if it has one."""
     message = _parts_of(error)
-    return message if isinstance(message, Message) else str(error)
+    if isinstance(message, Message):
+        return message
+    return str(error)
 
 
 def _parts_of(value: Any) -> Any:
     """Return the `Message` of an error; any other value is returned unchanged."""
-    message = value.args[0] if isinstance(value, Exception) and value.args else None
-    return message if isinstance(message, Message) else value
+    if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message):
+        return value.args[0]
+    return value
 
 
 def _written(
     template: str,
     values: tuple[Any, ...],
     remedies: tuple[str, ...],
-    known: frozenset[str] | None,
+    parameters: frozenset[str] | None,
     write: Write,
 ) -> str:
-    """Fill a template, and add the remedies; parameters that are not `known` belong to a model."""
-    pieces, upcoming = [], iter(values)
+    """Fill a template, and add the remedies that the reader can follow."""
+    text = _filled(template, values, parameters, write)
+    offered = [
+        written(remedy, write)
+        for remedy in remedies
+        if not isinstance(write, Writer) or write.can_follow(remedy)
+    ]
+    return "; ".join(filter(None, [text, ", or ".join(offered)]))
+
+
+def _filled(
+    template: str, values: tuple[Any, ...], parameters: frozenset[str] | None, write: Write
+) -> str:
+    """Fill a template; parameters that are not among `parameters` belong to a model."""
+    pieces = []
+    upcoming = iter(values)
     for literal, name, form, conversion in string.Formatter().parse(template):
         pieces.append(literal)
-        if name is None:  # the end of the template
+        if name is None or form is None:  # the end of the template
             continue
         value = Parameter(name) if name else _parts_of(next(upcoming))
-        form = form or ""
         while "{}" in form:  # as in {dataset:{}}
             form = form.replace("{}", str(next(upcoming)), 1)
-        if isinstance(value, Parameter):
-            is_known = known is None or value.name in known
-            pieces.append(
-                write(value.name, form)
-                if is_known
-                else f"this model's {value.name} {form}".rstrip()
-            )
+        if isinstance(value, Parameter) and parameters is not None and value.name not in parameters:
+            pieces.append(f"this model's {value.name} {form}".rstrip())
+        elif isinstance(value, Parameter):
+            pieces.append(write(value.name, form))
         elif isinstance(value, Message):
             pieces.append(value.written(write))
+        elif conversion == "r":
+            pieces.append(repr(value))
         else:
-            pieces.append(repr(value) if conversion == "r" else format(value, form))
-    text = "".join(pieces)
-    lacks = getattr(
-        write, "lacks", None
-    )  # of a command: it leaves out remedies that need an option it does not have
-    offered = [
-        remedy
-        for remedy in remedies
-        if lacks is None or not (isinstance(remedy, Message) and any(map(lacks, remedy.names())))
-    ]
-    return "; ".join(
-        filter(None, [text, ", or ".join(written(remedy, write) for remedy in offered)])
-    )
+            pieces.append(format(value, form))
+    return "".join(pieces)
 
 
 def counted(number: int, name: str) -> str:
@@ -229,12 +263,16 @@ def counted(number: int, name: str) -> str:
     >>> counted(1, "patch"), counted(2564, "patch")
     ('1 patch', '2,564 patches')
     """
-    return f"{number:,} {name if number == 1 else plural(name)}"
+    if number == 1:
+        return f"1 {name}"
+    return f"{number:,} {plural(name)}"
 
 
 def plural(name: str) -> str:
     """Return the plural of an English noun."""
-    return f"{name}es" if name.endswith(("ch", "ss")) else f"{name}s"
+    if name.endswith(("ch", "ss")):
+        return f"{name}es"
+    return f"{name}s"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -262,9 +300,9 @@ def neutral(cell: Any) -> Any:
     >>> neutral("=1+1"), neutral("'=1+1"), neutral("-1.5"), neutral("benign"), neutral(-2)
     ("'=1+1", "''=1+1", '-1.5', 'benign', -2)
     """
-    return (
-        _MARK + cell if isinstance(cell, str) and cell[:1] in _BEGIN and _is_formula(cell) else cell
-    )
+    if isinstance(cell, str) and cell[:1] in _BEGIN and _is_formula(cell):
+        return _MARK + cell
+    return cell
 
 
 def unneutral(cell: str) -> str:
@@ -275,7 +313,9 @@ def unneutral(cell: str) -> str:
     >>> unneutral("'=1+1"), unneutral("''=1+1"), unneutral("=1+1"), unneutral("'benign'")
     ('=1+1', "'=1+1", '=1+1', "'benign'")
     """
-    return cell[1:] if cell[:1] == _MARK and _is_formula(cell) else cell
+    if cell[:1] == _MARK and _is_formula(cell):
+        return cell[1:]
+    return cell
 
 
 def _is_formula(cell: str) -> bool:
@@ -315,10 +355,10 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[obje
     '<tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    shown = islice(rows, MOST_SHOWN)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in shown
-    )
+    body = ""
+    for row in islice(rows, MOST_SHOWN):
+        cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in row)
+        body += f"<tr>{cells}</tr>"
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

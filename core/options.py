@@ -100,29 +100,38 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     >>> converted(4, "folds", str), converted("a.h5", "features", tuple[Path, ...])
     ('4', (PosixPath('a.h5'),))
     """
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    parts = typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        kind = next(part for part in parts if part is not types.NoneType)
-        return None if value is None else converted(value, name, kind)
+        if value is None:
+            return None
+        return converted(value, name, next(part for part in parts if part is not types.NoneType))
     if origin is tuple:
         items = items_of(value)
         if parts[-1] is not Ellipsis and len(items) != len(parts):
             raise InputError("{}: give {} values, not {}", Parameter(name), len(parts), len(items))
         return tuple(converted(item, name, parts[0]) for item in items)
-    if hasattr(kind, "parse"):
-        return value if isinstance(value, kind) else kind.parse(converted(value, name, str))
-    if kind not in _NEEDS:
-        return value
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    is_number = hasattr(value, "__float__") and not isinstance(value, (str, bytes, bool))
-    if kind in (Path, str) and isinstance(text, str):
-        return kind(text)
-    if kind in (int, str) and hasattr(value, "__index__") and not isinstance(value, bool):
+    if kind in _NEEDS:
+        return _plainly_converted(value, name, kind)
+    if hasattr(kind, "parse") and not isinstance(value, kind):
+        return kind.parse(_plainly_converted(value, name, str))
+    return value
+
+
+def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
+    """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
+    if kind in (Path, str):
+        text = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if isinstance(text, str):
+            return kind(text)
+    is_flag = isinstance(value, bool)
+    if kind in (int, str) and hasattr(value, "__index__") and not is_flag:
         return kind(operator.index(value))
-    if kind is float and is_number:
-        if math.isfinite(value):
-            return float(value)
-        raise InputError("{} {}: give a finite number", Parameter(name), value)
+    is_text = isinstance(value, (str, bytes))
+    if kind is float and hasattr(value, "__float__") and not is_flag and not is_text:
+        if not math.isfinite(value):
+            raise InputError("{} {}: give a finite number", Parameter(name), value)
+        return float(value)
     if kind is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     raise InputError(f"{name}={value!r}: give {_NEEDS[kind]}")
@@ -132,7 +141,9 @@ def plain_value(value: Any) -> Any:
     """Return a value in the types of JSON: a tuple becomes a list, and any other object its text."""
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -186,6 +197,27 @@ class Option:
     form: Callable[[Any, str], Any] | None = None
     plain: Callable[[Any], Any] = plain_value
 
+    def check(self, value: Any, name: str) -> None:
+        """Refuse a value that is out of bounds or not among the choices; `name` is that of the option.
+
+        Raises
+        ------
+        InputError
+        """
+        least = self.least
+        most = self.most
+        if (least is not None and value < least) or (most is not None and value > most):
+            bounds = f"at least {least:g}" if most is None else f"{least or 0:g} to {most:,g}"
+            raise InputError("{} {}: give {}", Parameter(name), value, bounds)
+        if not self.choices or value in self.choices:
+            return
+        choices = self.choices
+        if self.more is not None:  # it asks other packages, so that it comes last
+            choices = self.more()
+        if value not in choices:
+            names = one_of(str(value), map(str, choices))
+            raise InputError("{} {}: {}", Parameter(name), value, names)
+
 
 def option(default: Any = MISSING, *, factory: Any = MISSING, **declared: Any) -> Any:
     """Return a dataclass field with a default, or a factory for it, and the declaration of an `Option`."""
@@ -211,52 +243,54 @@ class Settings:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        texts = [
-            f"{name} : {kind}\n{textwrap.indent(textwrap.fill(_sentence(declared), 112), '    ')}"
-            for name, kind in inspect.get_annotations(cls).items()
-            if (declared := getattr(cls.__dict__.get(name), "metadata", {}).get(_KEY)) is not None
-        ]
-        if texts and "Attributes\n" not in (cls.__doc__ or ""):
-            cls.__doc__ = "\n".join(
-                [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts]
-            )
+        texts = []
+        for name, kind in inspect.get_annotations(cls).items():
+            declared = getattr(cls.__dict__.get(name), "metadata", {}).get(_KEY)
+            if declared is not None:
+                sentence = textwrap.fill(_sentence(declared), 112)
+                texts.append(f"{name} : {kind}\n{textwrap.indent(sentence, '    ')}")
+        docstring = cls.__doc__ or ""
+        if texts and "Attributes\n" not in docstring:
+            head = [inspect.cleandoc(docstring), "", "Attributes", "----------"]
+            cls.__doc__ = "\n".join([*head, *texts])
 
     @classmethod
     def of(cls, value: Any) -> Self:
         """Return settings from settings, from only the value of the first field, or from None for the default."""
         make: Callable[..., Self] = cls
-        return value if isinstance(value, cls) else make() if value is None else make(value)
+        if isinstance(value, cls):
+            return value
+        if value is None:
+            return make()
+        return make(value)
 
     def __post_init__(self) -> None:
         for member, hint, declared in declared_options(self):
-            value, name = getattr(self, member.name), member.name
-            value = (
-                converted(value, name, hint)
-                if declared.form is None
-                else declared.form(value, name)
-            )
-            low, high, choices = declared.least, declared.most, declared.choices
-            for item in value if isinstance(value, tuple) else (value,):
-                if item is None or value == member.default:
-                    continue
-                if (low is not None and item < low) or (high is not None and item > high):
-                    bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
-                    raise InputError("{} {}: give {}", Parameter(name), item, bounds)
-                if choices and item not in choices:
-                    known = choices if declared.more is None else declared.more()
-                    if item not in known:
-                        raise InputError(
-                            "{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known))
-                        )
-            object.__setattr__(
-                self, name, tuple(dict.fromkeys(value)) if declared.distinct else value
-            )
+            name = member.name
+            value = getattr(self, name)
+            if declared.form is None:
+                value = converted(value, name, hint)
+            else:
+                value = declared.form(value, name)
+            if value != member.default:
+                for item in value if isinstance(value, tuple) else (value,):
+                    if item is not None:
+                        declared.check(item, name)
+            if declared.distinct:
+                value = tuple(dict.fromkeys(value))
+            object.__setattr__(self, name, value)
 
 
 def _sentence(declared: Option) -> str:
-    words = [declared.metavar and f"{declared.metavar}.", declared.help]
-    words.append(f"One of {', '.join(map(str, declared.choices))}." if declared.choices else "")
-    return " ".join(filter(None, words))
+    """Return the description of an option for a docstring."""
+    sentences = []
+    if declared.metavar:
+        sentences.append(f"{declared.metavar}.")
+    if declared.help:
+        sentences.append(declared.help)
+    if declared.choices:
+        sentences.append(f"One of {', '.join(map(str, declared.choices))}.")
+    return " ".join(sentences)
 
 
 def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
@@ -280,12 +314,13 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
     Traceback (most recent call last):
     bchisto.core.errors.InputError: `sides` 9: give at least 32
     """
-    return {
-        member.name: declared.plain(getattr(value, member.name))
-        for value in values
-        for member, _, declared in declared_options(value)
-        if (declared.decides if deciding else declared.recorded)
-    }
+    options = {}
+    for value in values:
+        for member, _, declared in declared_options(value):
+            is_wanted = declared.decides if deciding else declared.recorded
+            if is_wanted:
+                options[member.name] = declared.plain(getattr(value, member.name))
+    return options
 
 
 def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: Any) -> V:
@@ -301,12 +336,12 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
     **given : any
         Values of fields, which replace those of `options`.
     """
-    chosen = {
+    values = {
         member.name: _read(options[member.name], hint)
         for member, hint, _ in declared_options(kind)
         if member.name in options
     }
-    return kind(**{**chosen, **given})
+    return kind(**{**values, **given})
 
 
 def _read(value: Any, hint: Any) -> Any:

@@ -27,7 +27,7 @@ from ..core.jobs import Resources, key_of, named_backend, network_resources, vis
 from ..core.runs import (
     FolderSettings,
     ImageChange,
-    Known,
+    LabelAndGroup,
     describe_differences,
     differences,
     other_settings,
@@ -373,7 +373,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     if left < _LEAST_LEFT * len(store.image_ids):
         text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
         raise SettingsConflictError(text, store.path, len(store.image_ids), left)
-    old: dict[str, Known] = dict(
+    old: dict[str, LabelAndGroup] = dict(
         zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True)
     )
     records = unique.dataset.records

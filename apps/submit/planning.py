@@ -27,7 +27,7 @@ from ...core import (
     written,
 )
 from ...core.jobs import NOTHING_NEW
-from ...core.runs import read_run
+from ...evaluate.report import is_evaluated
 from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
 from .scheduler import memory, settings
 from .submission import describe, divide, options_of, refuse_full
@@ -207,7 +207,7 @@ class _Candidate:
                 self.stage.words.append("--update")
         elif self._submitted_alike and (self.waits or command.name == "evaluate"):
             self.stage.words.append("--overwrite")
-        elif self.waits and command.name == "evaluate" and _is_evaluated(command.out):
+        elif self.waits and command.name == "evaluate" and is_evaluated(command.out):
             raise InputError("{}: exists already; use {overwrite} with evaluate", command.out)
 
     def check(self, warn: Callable[[str], None]) -> bool:
@@ -249,14 +249,6 @@ class _Candidate:
         if self.is_listed and (units := self.stage.units()):
             share = sum(not unit.done for unit in units) / len(units)
         return _size_of(self._command) * share
-
-
-def _is_evaluated(folder: Path) -> bool:
-    """Return whether a folder contains a finished evaluation."""
-    if not ((folder / "metrics.json").is_file() and (folder / "run.json").is_file()):
-        return False
-    last = read_run(folder)[-1]
-    return (last.command, last.status) == ("evaluate", "ok")
 
 
 def _check(stage: JobStage, warn: Callable[[str], None]) -> bool:

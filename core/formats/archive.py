@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from .. import DAMAGE, BundleError, InputError
+from .. import DAMAGE, BundleError, InputError, first_line
 from . import limits
 from .files import mistaken
 from .texts import check_zip, parse_json
@@ -71,7 +71,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise
         except DAMAGE as error:
             trouble = mistaken(path, "a model file of bchisto")
-            raise (BundleError(trouble) if trouble else self.damaged(error)) from error
+            if trouble is None:
+                raise self.damaged(error) from error
+            raise BundleError(trouble) from error
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
@@ -105,7 +107,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
 
     def damaged(self, error: Exception) -> BundleError:
         """Return a `BundleError` for content that cannot be read."""
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         return BundleError(
             f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again"
         )
@@ -113,13 +115,10 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     def _check(self) -> dict[str, Any]:
         """Check the sizes and members of the archive, and return its manifest."""
         names = self._zip.namelist()
-        size, packed = (
-            sum(info.file_size for info in self._zip.infolist()),
-            self._path.stat().st_size,
-        )
-        if size > min(
-            limits.ARCHIVE_BYTES, max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)
-        ):
+        size = sum(info.file_size for info in self._zip.infolist())
+        packed = self._path.stat().st_size
+        most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)
+        if size > min(limits.ARCHIVE_BYTES, most):
             raise BundleError(
                 f"{self._path}: unpacks to far more than it is large, or than a model file can hold; it is not read"
             )

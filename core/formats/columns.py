@@ -65,13 +65,14 @@ class Role(NamedTuple):
 
     def matching(self, names: Iterable[str]) -> list[list[str]]:
         """Return the column names with this meaning: a list for each tier, in the order of the names in the tier."""
-        keys = {name: _loose(name) for name in names}
-        known = {key for tier in self.tiers for key in tier}
-        keys = {name: key if key in known else key.removesuffix("s") for name, key in keys.items()}
-        return [
-            sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n]))
-            for tier in self.tiers
-        ]
+        accepted = {key for tier in self.tiers for key in tier}
+        names_by_key: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            key = _loose(name)
+            if key not in accepted:
+                key = key.removesuffix("s")
+            names_by_key.setdefault(key, []).append(name)
+        return [[name for key in tier for name in names_by_key.get(key, ())] for tier in self.tiers]
 
     def values_of(self, cells: Iterable[tuple[str, str]]) -> list[str]:
         """Return the values with this meaning from the cells (column, value) of a row."""
@@ -198,30 +199,34 @@ def choose_column(
     InputError
         Two columns of one tier that group the rows differently.
     """
-    if role is LABEL and "x" in map(
-        _loose, names
-    ):  # with a column x, y is the position of a tile, not a label
+    if role is LABEL and "x" in map(_loose, names):
+        # with a column x, y is the position of a tile, not a label
         names = [name for name in names if _loose(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
     for tier in tiers:
-        filled = [
-            name for name in tier if role is not GROUP or not all(map(is_missing, values(name)))
-        ]
+        filled = tier
+        if role is GROUP:
+            filled = [name for name in tier if not all(map(is_missing, values(name)))]
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
                 text = "{}: the columns {} and {} may both hold the {}, and differ; {}"
                 raise InputError(text, where, filled[0], other, role.means, cure)
         if filled:
             return filled[0]
-    return tiers[0][0] if tiers else None
+    if not tiers:
+        return None
+    return tiers[0][0]
 
 
 def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
-    pairs = {
-        tuple("" if is_missing(cell) else cell for cell in pair)
-        for pair in zip(left, right, strict=True)
-    }
+    """Whether two columns divide the rows into the same groups, whatever they call them."""
+    pairs = set(zip(_plain(left), _plain(right), strict=True))
     return len({first for first, _ in pairs}) == len(pairs) == len({second for _, second in pairs})
+
+
+def _plain(cells: Sequence[Any]) -> list[Any]:
+    """Return the cells of a column, empty where a value is missing."""
+    return ["" if is_missing(cell) else cell for cell in cells]
 
 
 def may_hold_patients(names: Iterable[str]) -> list[str]:
@@ -243,11 +248,9 @@ def is_missing(value: Any) -> bool:
     >>> is_missing("NA"), is_missing("n/a "), is_missing(None), is_missing("0")
     (True, True, True, False)
     """
-    return (
-        value is None
-        or value != value
-        or (isinstance(value, str) and value.strip().casefold() in _MISSING)
-    )
+    if isinstance(value, str):
+        return value.strip().casefold() in _MISSING
+    return value is None or bool(value != value)  # NaN
 
 
 _AS_TEXT = (
@@ -272,15 +275,15 @@ def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int
     table : Path
         The file; only workbooks hold dates as such.
     """
-    kinds = {_ERROR: "an error of the spreadsheet; correct its formula, or empty the cell"}
-    date = f"a date, which a spreadsheet makes of names such as 1-2; {_AS_TEXT} as CSV"
-    kinds[_DATE_OF_BOOK if table.suffix.casefold() in BOOKS else _DATE] = date
+    date = _DATE_OF_BOOK if table.suffix.casefold() in BOOKS else _DATE
+    kinds = {
+        _ERROR: "an error of the spreadsheet; correct its formula, or empty the cell",
+        date: f"a date, which a spreadsheet makes of names such as 1-2; {_AS_TEXT} as CSV",
+    }
     if names:
         kinds[_EXPONENT] = _ROUNDED
-    spoiled = (
-        (at, why)
-        for at, cell in enumerate(cells)
-        for kind, why in kinds.items()
-        if kind.fullmatch(cell)
-    )
-    return next(spoiled, None)
+    for position, cell in enumerate(cells):
+        for kind, why in kinds.items():
+            if kind.fullmatch(cell):
+                return position, why
+    return None

@@ -44,9 +44,12 @@ def read_records(lines: Iterable[str]) -> Iterator[dict[str, str]]:
     """
     rows = read_cells(map(_bounded, lines))
     header = next(rows, [])
-    return (
-        dict(itertools.zip_longest(header, row[: len(header)], fillvalue="")) for row in rows if row
-    )
+    return (_record(header, row) for row in rows if row)
+
+
+def _record(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    """Return a row as a dict; further cells are left out, and missing ones are empty."""
+    return dict(itertools.zip_longest(header, row[: len(header)], fillvalue=""))
 
 
 def _bounded(line: str) -> str:
@@ -110,7 +113,8 @@ class CsvTable(NamedTuple):
     def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number of each row, and its cells in the columns with these names."""
         keys = [self.named(name) or "" for name in names]
-        return ((line, [row.get(key, "") for key in keys]) for line, row in self.rows)
+        for line, row in self.rows:
+            yield line, [row.get(key, "") for key in keys]
 
     def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
         """Log what `remarks` yields, and `check` the columns.
@@ -122,7 +126,8 @@ class CsvTable(NamedTuple):
         """
         self.check(chosen, *further)
         for level, text in self.remarks(chosen):
-            (_log.info if level == "note" else _log.warning)("%s: %s", self.path, text)
+            severity = logging.INFO if level == "note" else logging.WARNING
+            _log.log(severity, "%s: %s", self.path, text)
 
     def remarks(
         self,
@@ -146,31 +151,27 @@ class CsvTable(NamedTuple):
         ------
         {"note", "warning"}, str
         """
-        unused = {
-            name: title
-            for name, title in self.columns.items()
-            if name not in (*chosen.values(), *without)
-        }
+        used = {*chosen.values(), *without}
+        unused = {name: title for name, title in self.columns.items() if name not in used}
         for role, column in chosen.items():
+            if not column:
+                continue
             text = f"the {role.means} is taken from the column {self.columns.get(column)}"
-            others = (
-                [unused[name] for tier in role.matching(unused) for name in tier]
-                if role is GROUP
-                else []
-            )
-            if column and others:
+            others = []
+            if role is GROUP:
+                others = [unused[name] for tier in role.matching(unused) for name in tier]
+            if others:
                 yield "warning", f"{text}; not used: {', '.join(others)}"
-            elif column and not role.is_plain(column):
+            elif not role.is_plain(column):
                 yield "note", text
-        if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused.values())):
-            yield (
-                "warning",
-                Message(
-                    "the column {} may hold the patients, and is not used",
-                    candidates[0],
-                    remedies=[Message("if it does, {}", cure)],
-                ),
+        candidates = may_hold_patients(unused.values())
+        if chosen.get(GROUP) == "" and candidates:
+            text = Message(
+                "the column {} may hold the patients, and is not used",
+                candidates[0],
+                remedies=[Message("if it does, {}", cure)],
             )
+            yield "warning", text
 
     def check(self, chosen: Mapping[Role, str], *further: str) -> None:
         """Refuse cells of the used columns that a spreadsheet spoiled.
@@ -187,18 +188,27 @@ class CsvTable(NamedTuple):
         InputError
             Numbers that were rounded as names, dates, or errors.
         """
-        for role, column in (*chosen.items(), *((None, column) for column in further)):
-            cells = self._column(column) if column else []
-            spoiled = spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP), table=self.path)
-            if spoiled is not None:
-                line, row = self.rows[spoiled[0]]
-                raise InputError(
-                    f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {spoiled[1]}"
-                )
+        for role, column in chosen.items():
+            self._check_column(column, names=role in (PATH, IMAGE, GROUP))
+        for column in further:
+            self._check_column(column, names=False)
+
+    def _check_column(self, column: str, *, names: bool) -> None:
+        """Refuse spoiled cells of a column, or of none; `names` says whether they name images or patients."""
+        if not column:
+            return
+        spoiled = spoiled_cell(self._column(column), names=names, table=self.path)
+        if spoiled is not None:
+            position, why = spoiled
+            line, row = self.rows[position]
+            raise InputError(
+                f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {why}"
+            )
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""
-        if (key := column_key(name)) in self.columns:
+        key = column_key(name)
+        if key in self.columns:
             return key
         return next((key for key in self.columns if same_name(key, name)), None)
 
@@ -242,40 +252,50 @@ def read_csv(
         The package that reads this kind of workbook is missing.
     """
     lines = table_rows(path)
-    _, written = next(lines, (1, []))
-    names = [key(cell) for cell in written]
-    _check_header(path, names, written, needed=needed, expected=expected)
-    filled = [(number, cells) for number, cells in lines if any(cells)]
-    rows = ((number, itertools.zip_longest(names, cells, fillvalue="")) for number, cells in filled)
+    _, titles = next(lines, (1, []))
+    names = [key(title) for title in titles]
+    _check_header(path, names, titles, needed=needed, expected=expected)
+    rows = []
+    overlong = []
+    short = []
+    for number, cells in lines:
+        if not any(cells):
+            continue
+        row = _record(names, cells)
+        row.pop("", None)  # of columns without a name
+        rows.append((number, row))
+        if any(cells[len(names) :]):
+            overlong.append(number)
+        if len(cells) < len(names):
+            short.append(number)
     return CsvTable(
         path,
-        columns={name: title for name, title in zip(names, written, strict=True) if name},
-        rows=tuple((number, {name: cell for name, cell in row if name}) for number, row in rows),
-        overlong=tuple(number for number, cells in filled if any(cells[len(names) :])),
-        short=tuple(number for number, cells in filled if len(cells) < len(names)),
+        columns={name: title for name, title in zip(names, titles, strict=True) if name},
+        rows=tuple(rows),
+        overlong=tuple(overlong),
+        short=tuple(short),
     )
 
 
 def _check_header(
     path: Path,
     names: Sequence[str],
-    written: Sequence[str],
+    titles: Sequence[str],
     *,
     needed: Sequence[Role | str],
     expected: str,
 ) -> None:
-    missing = [
-        column.name if isinstance(column, Role) else column
-        for column in needed
-        if not has_column(names, column)
-    ]
-    if missing:
-        present = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
+    """Refuse a header that lacks a column, or names two columns the same."""
+    for column in needed:
+        if has_column(names, column):
+            continue
+        name = column.name if isinstance(column, Role) else column
+        present = ""
+        if any(titles):
+            present = f"; there are {few(filter(None, titles), most=10)}"
         raise InputError(
-            "{}: the header must have a column `{}` ({}){}", path, missing[0], expected, present
+            "{}: the header must have a column `{}` ({}){}", path, name, expected, present
         )
-    twice = [
-        title for index, title in enumerate(written) if title and names[index] in names[:index]
-    ]
-    if twice:
-        raise InputError(f"{path}: two columns are named {twice[0]}; remove or rename one")
+    for index, title in enumerate(titles):
+        if title and names[index] in names[:index]:
+            raise InputError(f"{path}: two columns are named {title}; remove or rename one")

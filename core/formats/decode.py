@@ -26,14 +26,15 @@ are refused.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import ImageError, PathInput, converted
+from .. import ImageError, PathInput, converted, first_line
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Remark, Samples
@@ -43,8 +44,11 @@ from .tiff import TIFF_BEGINS, read_tiff
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
 
-_MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
-"""EXIF orientations whose rows, and whose columns, must be reversed (after the swap of width and height)."""
+_UPSIDE_DOWN = frozenset({3, 4, 7, 8})
+"""EXIF orientations whose rows must be reversed (after the swap of width and height)."""
+
+_MIRRORED = frozenset({2, 3, 6, 7})
+"""EXIF orientations whose columns must be reversed."""
 
 _BLOCK = 2**22
 """Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
@@ -73,22 +77,16 @@ def _open(path: Path) -> Container:
         raise ImageError(f"{path}: {SLIDE}")
     if not path.stat().st_size:
         raise ImageError(f"{path}: this file is empty; download it again")
+    container = None
     try:
         with path.open("rb") as handle:
-            begin = handle.read(_BEGIN_BYTES)
-            read = next(
-                (read for start, known, read in _READERS if begin.startswith(known, start)), None
-            )
-            # a file may be DICOM and TIFF in one
-            if begin[128:132] == b"DICM" and (read is None or suffix in DICOM_SUFFIXES):
-                read = read_dicom
-            if suffix == LJPEG_SUFFIX:  # known only by its name
-                read = read_ljpeg
-            container = None if read is None else read(path, handle)
+            read = _reader(handle.read(_BEGIN_BYTES), suffix)
+            if read is not None:
+                container = read(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
-        raise files.damaged(path, _line(error)) from error
+        raise files.damaged(path, first_line(error)) from error
     if container is None:
         wanted = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
         raise ImageError(
@@ -97,6 +95,19 @@ def _open(path: Path) -> Container:
         )
     files.check_size(path, container.header)
     return container
+
+
+def _reader(begin: bytes, suffix: str) -> Callable[[Path, BinaryIO], Container] | None:
+    """Return the reader of a file with these first bytes; None if it is no image."""
+    if suffix == LJPEG_SUFFIX:  # known only by its name
+        return read_ljpeg
+    is_dicom = begin[128:132] == b"DICM"
+    if is_dicom and suffix in DICOM_SUFFIXES:  # it may be TIFF, too
+        return read_dicom
+    for start, signature, read in _READERS:
+        if begin.startswith(signature, start):
+            return read
+    return read_dicom if is_dicom else None
 
 
 def read_header(path: PathInput) -> ImageHeader:
@@ -112,7 +123,8 @@ def read_header(path: PathInput) -> ImageHeader:
     header = container.header
     if header.mode.endswith("A"):
         with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
-            if _samples(path, container)[1]:
+            _, is_clear = _samples(path, container)
+            if is_clear:
                 header = replace(header, remarks=(*header.remarks, _CLEAR))
     if header.orientation not in _TRANSPOSED:
         return header
@@ -121,14 +133,13 @@ def read_header(path: PathInput) -> ImageHeader:
 
 def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]:
     """Return a position, in pixels from the left and the top, as the file stores the image, without its orientation."""
-    rows, columns = (header.orientation in mirrored for mirrored in _MIRRORED)
-    across, down = header.width - x if columns else x, header.height - y if rows else y
-    return (down, across) if header.orientation in _TRANSPOSED else (across, down)
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of the message of an error from another package, or its class if it has no message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    if header.orientation in _MIRRORED:
+        x = header.width - x
+    if header.orientation in _UPSIDE_DOWN:
+        y = header.height - y
+    if header.orientation in _TRANSPOSED:
+        return y, x
+    return x, y
 
 
 def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:
@@ -157,17 +168,23 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     values = samples.values
     if stretch_deep and container.header.deep and values.shape[2] == 1:
         values = files.stretch_to_eight_bits(values)
-    image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
-    if values.dtype != np.uint8 or samples.alpha:  # some rows at a time
+    if values.dtype != np.uint8 or samples.alpha:
         image = np.empty((*values.shape[:2], 3), np.uint8)
         rows = max(1, _BLOCK // (values.shape[1] * 4))
         for start in range(0, len(values), rows):
             image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
+    elif values.shape[2] == 1:
+        image = np.repeat(values, 3, axis=2)
+    else:
+        image = values
     orientation = container.header.orientation
     if orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
-    rows, columns = (-1 if orientation in mirrored else 1 for mirrored in _MIRRORED)
-    return np.ascontiguousarray(image[::rows, ::columns])
+    if orientation in _UPSIDE_DOWN:
+        image = image[::-1]
+    if orientation in _MIRRORED:
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
@@ -181,14 +198,17 @@ def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
     except ImageError:
         raise
     except BROKEN as error:
-        raise files.truncated(path, _line(error)) from error
-    height, width, channels = samples.values.shape
+        raise files.truncated(path, first_line(error)) from error
+    values = samples.values
+    height, width, channels = values.shape
     if (height, width) != (container.header.height, container.header.width):
         raise files.truncated(path, f"its pixels are {width}x{height}")
-    if samples.values.dtype != (np.uint16 if container.header.deep else np.uint8) or channels > 4:
-        raise files.truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
-    is_clear = bool(samples.alpha) and not samples.values[..., -1].any()
-    return Samples(samples.values[..., :-1]) if is_clear else samples, is_clear
+    dtype = np.uint16 if container.header.deep else np.uint8
+    if values.dtype != dtype or channels > 4:
+        raise files.truncated(path, f"its pixels are {channels} samples of {values.dtype}")
+    if samples.alpha and not values[..., -1].any():
+        return Samples(values[..., :-1]), True
+    return samples, False
 
 
 def largest_sample(path: Path) -> int:
@@ -200,14 +220,20 @@ def largest_sample(path: Path) -> int:
         The file cannot be decoded.
     """
     samples, _ = _samples(path, _open(path))
-    return int(samples.values[..., : -1 if samples.alpha else None].max())
+    values = samples.values
+    if samples.alpha:
+        values = values[..., :-1]
+    return int(values.max())
 
 
 def _to_eight(values: npt.NDArray[Any], alpha: str) -> npt.NDArray[Any]:
     """Convert samples to 8 bits, and composite alpha over white."""
-    scaled = values.astype(np.float32) / np.float32(1 if values.dtype == np.uint8 else 257)
+    full_scale = 1 if values.dtype == np.uint8 else 257
+    scaled = values.astype(np.float32) / np.float32(full_scale)
     if alpha:
         share = scaled[..., -1:] / 255.0
-        colours = scaled[..., :-1] if alpha == "associated" else scaled[..., :-1] * share
+        colours = scaled[..., :-1]
+        if alpha == "unassociated":
+            colours = colours * share
         scaled = np.minimum(colours + 255.0 * (1.0 - share), 255.0)
     return np.asarray(np.rint(scaled))

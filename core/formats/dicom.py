@@ -22,9 +22,10 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
@@ -64,12 +65,15 @@ _FAR = 1e9
 
 
 _BITS = (8, 16, 32)
-_GREYS, _COLOURS = (
-    ("MONOCHROME1", "MONOCHROME2"),
-    ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"),
-)
+_GREYS = ("MONOCHROME1", "MONOCHROME2")
+_KINDS = {1: _GREYS, 3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")}
+"""Photometric interpretations that are read, by the number of samples per pixel."""
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
+
+
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+"""Where a JPEG 2000 begins, with the segment of its size."""
 
 
 class _TooMuch(ValueError):
@@ -86,9 +90,8 @@ class _Bounded(io.BufferedReader):
         if self._reads > limits.DICOM_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(
-                min(size, limits.PICTURE_BYTES)
-            )  # a read allocates the requested size
+            # a read allocates the requested size
+            return super().read(min(size, limits.PICTURE_BYTES))
         # pydicom reads without a size only if the rest is deflated
         raise ImageError(
             f"{self.name}: its elements are deflated, which is not read; save it uncompressed"
@@ -120,15 +123,78 @@ def _read(path: Path, *, pixels: bool) -> Any:
         ) from error
     except _broken() as error:
         # messages of pydicom may quote content of the file, such as names
-        deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
-        why = (
-            "it is nested too deep"
-            if deep
-            else str(error)
-            if type(error) is _TooMuch
-            else type(error).__name__
-        )
+        why = type(error).__name__
+        if isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError):
+            why = "it is nested too deep"
+        elif isinstance(error, _TooMuch):
+            why = str(error)
         raise files.damaged(path, why) from error
+
+
+class _Elements(NamedTuple):
+    """The elements that define how the pixels are stored.
+
+    Attributes
+    ----------
+    width, height, frames, samples : int
+    photometric : str
+    bits, allocated : int
+        Bits of a sample that are used, and that it takes in the file.
+    sop_class : str
+        What kind of object the file holds.
+    numbers : dict of str to ndarray
+        Those of `_NUMBERS` that the file has.
+    spacing : set of float
+        Millimetres per pixel, down and across; one if they are equal.
+    """
+
+    width: int
+    height: int
+    frames: int
+    samples: int
+    photometric: str
+    bits: int
+    allocated: int
+    sop_class: str
+    numbers: dict[str, npt.NDArray[np.float64]]
+    spacing: set[float]
+
+    @classmethod
+    def of(cls, elements: Any) -> _Elements:
+        """Convert the elements of a file; raises one of `_broken` if one is missing or of another type."""
+        return cls(
+            width=int(elements.Columns),
+            height=int(elements.Rows),
+            frames=int(elements.get("NumberOfFrames") or 1),
+            samples=int(elements.SamplesPerPixel),
+            photometric=str(elements.PhotometricInterpretation),
+            bits=int(elements.BitsStored),
+            allocated=int(elements.BitsAllocated),
+            sop_class=_sop_class(elements.file_meta),
+            numbers=_numbers(elements),
+            spacing={float(side) for side in elements.get("PixelSpacing") or ()},
+        )
+
+
+def _sop_class(meta: Any) -> str:
+    """Return the SOP class of a file, without padding; empty without one."""
+    raw = meta.get_item("MediaStorageSOPClassUID")  # unparsed, since pydicom warns of invalid ones
+    if raw is None:
+        return ""
+    name = raw.value
+    if isinstance(name, bytes):
+        name = name.decode("ascii", "replace")
+    return str(name).rstrip("\0 ")
+
+
+def _numbers(elements: Any) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the elements from which grey levels are computed, as far as there are any."""
+    numbers = {}
+    for name in _NUMBERS:
+        value = elements.get(name)
+        if value is not None:
+            numbers[name] = np.asarray(value, np.float64)
+    return numbers
 
 
 def _header(path: Path, elements: Any) -> ImageHeader:
@@ -137,39 +203,32 @@ def _header(path: Path, elements: Any) -> ImageHeader:
             f"{path}: a DICOM file without pixels; leave it out or copy the image again"
         )
     try:
-        width, height = int(elements.Columns), int(elements.Rows)
-        frames, samples = int(elements.get("NumberOfFrames") or 1), int(elements.SamplesPerPixel)
-        photometric, bits = str(elements.PhotometricInterpretation), int(elements.BitsStored)
-        allocated = int(elements.BitsAllocated)
-        raw = elements.file_meta.get_item(
-            "MediaStorageSOPClassUID"
-        )  # unparsed, since pydicom warns of invalid ones
-        written = b"" if raw is None else raw.value
-        sop_class = (
-            written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
-        )
-        stored = {name: elements.get(name) for name in _NUMBERS}
-        numbers = {
-            name: np.asarray(value, np.float64)
-            for name, value in stored.items()
-            if value is not None
-        }
-        spacing = {
-            float(side) for side in elements.get("PixelSpacing") or ()
-        }  # millimetres, down and across
+        stored = _Elements.of(elements)
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(
             f"{path}: its header does not define how the pixels are stored ({why})"
         ) from error
-    if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
+    _check_kind(path, stored)
+    mpp = None
+    if len(stored.spacing) == 1:
+        mpp = files.plausible_mpp(1000 * stored.spacing.pop())
+    mode = f"{stored.photometric}, {stored.bits} bits"
+    return ImageHeader("DICOM", stored.width, stored.height, mode, 1, mpp=mpp)
+
+
+def _check_kind(path: Path, stored: _Elements) -> None:
+    """Refuse a whole slide, several frames, and samples that are not decoded."""
+    bits = stored.bits
+    allocated = stored.allocated
+    if stored.sop_class == _WHOLE_SLIDE:
         raise ImageError(f"{path}: {SLIDE}")
-    if frames != 1 or photometric not in {1: _GREYS, 3: _COLOURS}.get(samples, ()):
-        kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
+    if stored.frames != 1 or stored.photometric not in _KINDS.get(stored.samples, ()):
+        kind = f"{stored.frames} frames, {stored.samples} samples per pixel, {stored.photometric}"
         raise ImageError(
             f"{path}: {kind}; only single images in grey or RGB are read, save it as one"
         )
-    if samples == 3 and (allocated, bits) != (8, 8):
+    if stored.samples == 3 and (allocated, bits) != (8, 8):
         raise ImageError(
             f"{path}: colours of {bits} of {allocated} bits; only 8 bits are read, save it as 8-bit RGB"
         )
@@ -177,13 +236,11 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         raise ImageError(
             f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one"
         )
-    for name, value in numbers.items():
+    for name, value in stored.numbers.items():
         if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
             raise ImageError(
                 f"{path}: {name} is not a number to work with; correct it or remove the file"
             )
-    mpp = files.plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
-    return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
 
 def read_dicom(path: Path, handle: BinaryIO) -> Container:
@@ -204,32 +261,37 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     elements = _read(path, pixels=True)
-    grey = elements.PhotometricInterpretation in _GREYS
+    is_grey = elements.PhotometricInterpretation in _GREYS
+    axes = 2 if is_grey else 3
     _check_packed(path, elements, (header.width, header.height))
     try:
         values = np.asarray(elements.pixel_array)
-        if values.shape[:2] != (header.height, header.width) or values.ndim != (2 if grey else 3):
+        if values.shape[:2] != (header.height, header.width) or values.ndim != axes:
             raise ValueError(f"its pixels are {values.shape}")
-        if not grey:
+        if not is_grey:
             return Samples(values)
         values = np.asarray(apply_modality_lut(values, elements))
-        shown, ends = values, np.array([values.min(), values.max()])
-        table = "VOILUTSequence" in elements
-        if table or ("WindowCenter" in elements and "WindowWidth" in elements):
-            kind = np.int64 if table else np.float64
-            shown = np.asarray(apply_voi_lut(values.astype(kind), elements))
+        has_table = "VOILUTSequence" in elements
+        if has_table or ("WindowCenter" in elements and "WindowWidth" in elements):
+            kind = np.int64 if has_table else np.float64
+            levels = np.asarray(apply_voi_lut(values.astype(kind), elements))
             ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), elements))
+        else:
+            levels = values
+            ends = np.array([values.min(), values.max()])
     except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(
             f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed"
         ) from error
-    if not np.isfinite([*ends, shown.min(), shown.max()]).all():
+    if not np.isfinite([*ends, levels.min(), levels.max()]).all():
         raise ImageError(
             f"{path}: its grey levels cannot be worked out; correct its window, or remove the file"
         )
-    image = files.stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
-    return Samples(255 - image if elements.PhotometricInterpretation == "MONOCHROME1" else image)
+    image = files.stretch_to_eight_bits(levels, (float(ends[0]), float(ends[1])))[..., np.newaxis]
+    if elements.PhotometricInterpretation == "MONOCHROME1":
+        image = 255 - image
+    return Samples(image)
 
 
 def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
@@ -247,10 +309,9 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
         ) from error
     if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
-    elif (
-        b"\xff\x4f\xff\x51" in data[:256]
-    ):  # JPEG 2000: width and height of its grid, and offsets of the image
-        start = data.index(b"\xff\x4f\xff\x51") + 8
+    elif _JPEG_2000 in data[:256]:
+        # width and height of its grid, and offsets of the image
+        start = data.index(_JPEG_2000) + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
         if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
             raise ImageError(

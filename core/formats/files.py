@@ -105,12 +105,8 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
     """
     remarks: list[Remark] = []
     if pages > 1:
-        remarks.append(
-            (
-                "warning",
-                f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used",
-            )
-        )
+        used = "the first" if page == 1 else f"page {page}"
+        remarks.append(("warning", f"{pages} pages, only {used} is used"))
     if profile and b"srgb" not in profile.replace(b"\0", b"").lower():
         remarks.append(("note", "has a colour profile, which is not applied"))
     return tuple(remarks)
@@ -125,9 +121,12 @@ def plausible_mpp(value: Any) -> float | None:
     (0.42, None, None)
     """
     try:
-        return float(value) if limits.LEAST_MPP <= float(value) <= limits.MOST_MPP else None
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    if limits.LEAST_MPP <= number <= limits.MOST_MPP:
+        return number
+    return None
 
 
 class Samples(NamedTuple):
@@ -211,13 +210,13 @@ def exif_orientation(block: bytes) -> int:
     if order is None or len(block) < 8:
         return 1
     start = struct.unpack_from(f"{order}I", block, 4)[0] + 2
-    count = min(
-        limits.EXIF_ENTRIES, *struct.unpack(f"{order}H", block[start - 2 : start].rjust(2, b"\0"))
-    )
+    (count,) = struct.unpack(f"{order}H", block[start - 2 : start].rjust(2, b"\0"))
+    count = min(count, limits.EXIF_ENTRIES)
     for offset in range(start, min(start + 12 * count, len(block) - 11), 12):
         tag, kind, number, value = struct.unpack_from(f"{order}HHIH", block, offset)
         if tag == _ORIENTATION:
-            return value if (kind, number) == (3, 1) and 1 <= value <= 8 else 1
+            is_valid = (kind, number) == (3, 1) and 1 <= value <= 8
+            return value if is_valid else 1
     return 1
 
 
@@ -273,13 +272,14 @@ def mistaken(path: Path, wanted: str) -> str | None:
         with path.open("rb") as handle:
             head = handle.read(_HEAD).decode("latin-1")
         for kind in published_rows(__package__, "kinds.csv"):
-            if re.match(kind["begins"], head, re.DOTALL) and _holds(
-                path, kind["inside"], kind["text"]
-            ):
-                known = path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted
-                return (
-                    None if known else f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
-                )
+            if re.match(kind["begins"], head, re.DOTALL) is None:
+                continue
+            if not _holds(path, kind["inside"], kind["text"]):
+                continue
+            # it is what was wanted, or damaged
+            if path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted:
+                return None
+            return f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
     return None
 
 
@@ -291,9 +291,9 @@ def _holds(path: Path, inside: str, text: str) -> bool:
         check_zip(path, members=limits.ARCHIVE_MEMBERS)
         with zipfile.ZipFile(path) as archive:
             members = [name for name in archive.namelist() if fnmatch(name, inside)]
-            return bool(members) and (
-                not text or text.encode() in archive.open(members[0]).read(99)
-            )
+            if members and text:
+                return text.encode() in archive.open(members[0]).read(99)
+            return bool(members)
     return False
 
 
@@ -389,6 +389,8 @@ def reading(
     except DAMAGE as error:
         if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
             raise
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        reason = (text.strip().splitlines() or [type(error).__name__])[0][:200]
-        raise kind(f"{path}: {say.format(reason)}") from error
+        text = str(error)
+        if isinstance(error, KeyError) and error.args:  # its text is in quotes
+            text = str(error.args[0])
+        lines = text.strip().splitlines() or [type(error).__name__]
+        raise kind(f"{path}: {say.format(lines[0][:200])}") from error

@@ -105,13 +105,11 @@ def checked_dataset(
     wanted = (None,) * len(item.shape) if shape is None else shape
     if len(item.shape) != len(wanted):
         raise StoreError(f"{name} has the shape {item.shape}, not {len(wanted)} axes")
-    if any(
-        want is not None and want != have for have, want in zip(item.shape, wanted, strict=True)
-    ):
-        raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
-    if (
-        not item.size and item.shape[0]
-    ):  # rows without values: a file could claim any number of them
+    for length, length_wanted in zip(item.shape, wanted, strict=True):
+        if length_wanted not in (None, length):
+            raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
+    # a file could claim any number of rows without values
+    if not item.size and item.shape[0]:
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
     return item
 
@@ -184,23 +182,31 @@ def check_storage(dataset: Any, name: str) -> None:
     """Refuse a dataset that claims many more values than are stored, has unknown filters, or has too large chunks."""
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
-    if strange := [number for number in filters if number not in _FILTERS]:
-        raise StoreError(
-            f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read"
-        )
-    if (
-        dataset.chunks is not None
-        and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES
-    ):
-        raise StoreError(f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB")
-    claimed, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if claimed > stored * (limits.HDF5_EXPANSION if filters else 1) + (
-        limits.HDF5_ABSENT_BYTES if dataset.dtype.kind == "O" else 0
-    ):
+    for number in filters:
+        if number not in _FILTERS:
+            raise StoreError(
+                f"{name} is packed with filter {number}; only {', '.join(_FILTERS.values())} are read"
+            )
+    bytes_of_value = dataset.dtype.itemsize
+    if dataset.chunks is not None:
+        bytes_of_chunk = math.prod(dataset.chunks) * bytes_of_value
+        if bytes_of_chunk > limits.HDF5_CHUNK_BYTES:
+            raise StoreError(
+                f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB"
+            )
+    claimed = dataset.size * bytes_of_value
+    stored = dataset.id.get_storage_size()
+    most = stored
+    if filters:
+        most *= limits.HDF5_EXPANSION
+    if dataset.dtype.kind == "O":
+        most += limits.HDF5_ABSENT_BYTES
+    if claimed > most:
         raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
 
 
-_SECONDS, _BYTES_A_SECOND = 5, 50_000_000
+_SECONDS = 5
+_BYTES_A_SECOND = 50_000_000
 """The process may use this many seconds of CPU time, plus one second per this many bytes of the files."""
 
 _AT_ONCE = 16 * 1024**2
@@ -238,19 +244,18 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
             # it computes nothing, and threads may be limited (ulimit -u)
             env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
-    if done is not None and -done.returncode in (
-        signal.SIGKILL,
-        signal.SIGINT,
-    ):  # without memory or processes
+    if done is None or done.returncode >= 0:
+        return
+    number = -done.returncode
+    if number in (signal.SIGKILL, signal.SIGINT):  # without memory or processes
         raise MemoryError(
-            f"{files[0]}: the process that looks at it first was ended by signal {-done.returncode}"
+            f"{files[0]}: the process that looks at it first was ended by signal {number}"
         )
-    if done is not None and done.returncode < 0:
-        last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
-        raise StoreError(
-            f"{last}: HDF5 is ended by signal {-done.returncode} when it reads it: damaged, or more than the memory "
-            "holds; make it again or copy it again"
-        )
+    last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
+    raise StoreError(
+        f"{last}: HDF5 is ended by signal {number} when it reads it: damaged, or more than the memory "
+        "holds; make it again or copy it again"
+    )
 
 
 def visit(files: Sequence[str], seconds: int) -> None:
@@ -275,9 +280,13 @@ def _read(name: str, item: Any) -> None:
         with contextlib.suppress(*DAMAGE):
             item.attrs[key]
     with contextlib.suppress(*DAMAGE):
-        if hasattr(item, "dtype") and not item.is_virtual and not item.external:
-            check_storage(item, name)
-            rows = item.shape[0] if item.shape else 1
-            step = max(1, _AT_ONCE * rows // max(1, item.dtype.itemsize * item.size))
-            for start in range(0, rows, step):
-                item[slice(start, start + step) if item.shape else ()]
+        if not hasattr(item, "dtype") or item.is_virtual or item.external:
+            return
+        check_storage(item, name)
+        if not item.shape:
+            item[()]
+            return
+        rows = item.shape[0]
+        step = max(1, _AT_ONCE * rows // max(1, item.dtype.itemsize * item.size))
+        for start in range(0, rows, step):
+            item[start : start + step]

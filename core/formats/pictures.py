@@ -61,30 +61,33 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
     from PIL import Image, JpegImagePlugin
 
     try:
-        # Image.open would look for further pictures in a JPEG
-        picture = (
-            JpegImagePlugin.JpegImageFile(source)
-            if kind == "JPEG"
-            else Image.open(source, formats=(kind.upper(),))
-        )
+        picture: Image.Image
+        if kind == "JPEG":  # Image.open would look for further pictures in it
+            picture = JpegImagePlugin.JpegImageFile(source)
+        else:
+            picture = Image.open(source, formats=(kind.upper(),))
         with picture as image:
-            size, mode, about, pages = (
-                image.size,
-                image.mode,
-                image.info,
-                getattr(image, "n_frames", 1),
-            )
+            width, height = image.size
+            mode = image.mode
+            properties = image.info
+            pages = getattr(image, "n_frames", 1)
     except Image.DecompressionBombError as error:
         raise files.too_large(path, "the picture") from error
     except files.BROKEN as error:
         raise files.damaged(
             path, "it is cut off, altered, or of a rare kind; perhaps save it as PNG"
         ) from error
-    mode += "A" if "transparency" in about and "A" not in mode else ""
-    profile, exif = about.get("icc_profile") or b"", about.get("exif")
-    remarks = files.remarks_on(profile, pages=pages) if profile or pages > 1 else ()
-    turned = files.exif_orientation(exif) if exif else 1
-    header = ImageHeader(kind, *size, mode, pages, orientation=turned, remarks=remarks)
+    if "transparency" in properties and "A" not in mode:
+        mode += "A"
+    header = ImageHeader(
+        kind,
+        width,
+        height,
+        mode,
+        pages,
+        orientation=files.exif_orientation(properties.get("exif") or b""),
+        remarks=files.remarks_on(properties.get("icc_profile") or b"", pages=pages),
+    )
     files.check_size(path, header)
     return header
 
@@ -99,21 +102,21 @@ def read_picture(path: Path, handle: BinaryIO) -> Container:
     """
     handle.seek(0)
     head = handle.read(34).ljust(34, b"\0")
-    kind = next(
-        (kind for begin, kind in ((PNG_BEGIN, "PNG"), (b"BM", "BMP")) if head.startswith(begin)),
-        "WebP",
-    )
+    kind = "WebP"
+    if head.startswith(PNG_BEGIN):
+        kind = "PNG"
+    elif head.startswith(b"BM"):
+        kind = "BMP"
     files.check_bytes(path)
     if kind == "WebP":
         files.check_size(path, ImageHeader(kind, *_webp_size(head), "", 1))
         if struct.unpack_from("<I", head, 4)[0] + 8 > path.stat().st_size:
             raise files.truncated(path, "it has fewer bytes than its header states")
     header = picture_header(path, path, kind)
-    if kind == "PNG":
-        return Container(
-            replace(header, deep=head[24] == 16), functools.partial(_decode_png, path, header)
-        )
-    return Container(header, functools.partial(_decode, path, header))
+    if kind != "PNG":
+        return Container(header, functools.partial(_decode, path, header))
+    deep = head[24] == 16
+    return Container(replace(header, deep=deep), functools.partial(_decode_png, path, header))
 
 
 def _decode_png(path: Path, header: ImageHeader) -> Samples:
@@ -123,31 +126,32 @@ def _decode_png(path: Path, header: ImageHeader) -> Samples:
 
     try:
         values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
-    except (
-        imagecodecs.PngError,
-        UnicodeError,
-    ) as error:  # not quoted: the message may be bytes of the file
+    except (imagecodecs.PngError, UnicodeError) as error:
+        # not quoted: the message may be bytes of the file
         raise files.truncated(path, "libpng cannot read its pixels") from error
     if header.mode.startswith("P"):  # libpng decodes colours beyond the palette as black
         with Image.open(path, formats=("PNG",)) as image:
             colours = len(image.palette.palette) // 3 if image.palette else 0
             if np.asarray(image).max() >= colours:
                 raise files.truncated(path, f"pixels beyond the {colours} colours of its palette")
-    return Samples(values, "" if values.shape[2] % 2 else "unassociated")
+    has_alpha = values.shape[2] % 2 == 0
+    return Samples(values, "unassociated" if has_alpha else "")
 
 
 def _decode(path: Path, header: ImageHeader) -> Samples:
     """Decode a BMP or a WebP."""
     from PIL import Image
 
-    mode = "RGBA" if header.mode == "RGBA" else "RGB"
     with Image.open(path, formats=(header.format.upper(),)) as image:
-        return Samples(np.array(image.convert(mode)), "unassociated" if mode == "RGBA" else "")
+        if header.mode == "RGBA":
+            return Samples(np.array(image.convert("RGBA")), "unassociated")
+        return Samples(np.array(image.convert("RGB")))
 
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
+_END = 0xD9
 _LARGE = (0xE1, 0xE2)
 """Segments of EXIF, XMP and previews. Pillow would read each of their entries, which may repeat themselves."""
 
@@ -158,9 +162,10 @@ _RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
 otherwise decode an image to noise."""
 
-_HEAD, _MORE = 2**20, 15 * 2**20
-"""Number of bytes that hold most headers, and at most so many more; Pillow joins EXIF segments in a time that grows
-with the square of their number."""
+_HEAD = 2**20
+"""Number of bytes that hold most headers."""
+_MORE = 15 * 2**20
+"""At most so many more; Pillow joins EXIF segments in a time that grows with the square of their number."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -179,13 +184,13 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     """
     handle.seek(0)
     files.check_bytes(path)
+    begin = handle.read(_HEAD)
     try:
-        header = _jpeg_header(path, begin := handle.read(_HEAD))
+        header = _jpeg_header(path, begin)
     except ImageError:  # perhaps for what cameras and programs write before the picture
         header = _jpeg_header(path, begin + handle.read(_MORE))
-    return Container(
-        header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), header.width * header.height))
-    )
+    area = header.width * header.height
+    return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), area)))
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
@@ -217,9 +222,8 @@ def _jpeg_pixels(path: Path, data: bytes, area: int) -> npt.NDArray[np.uint8]:
 
     decoded = []
     for surplus in (False, True):
-        with Image.open(
-            io.BytesIO(_coded(path, data, area, surplus=surplus)), formats=("JPEG",)
-        ) as image:
+        coded = io.BytesIO(_coded(path, data, area, surplus=surplus))
+        with Image.open(coded, formats=("JPEG",)) as image:
             decoded.append(np.array(image.convert("RGB")))
     if not np.array_equal(decoded[0], decoded[1]):
         raise files.truncated(path, "pixels are missing")
@@ -234,13 +238,16 @@ def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
     ImageError
         There are too many scans or an invalid marker, or the end is missing.
     """
-    parts, offset, scans = [data[:2]], 2, 0
+    parts = [data[:2]]
+    offset = 2
+    scans = 0
     while (match := _MARKER.search(data, offset)) is not None:
         scan = data[offset : match.start()]
-        if scan and scans and surplus:
+        if scan and scans > 0 and surplus:
             scan = _RESTART.sub(lambda mark: _SURPLUS + mark[0], scan) + _SURPLUS
         parts.append(scan)
-        code, start = match[1][0], match.end()
+        code = match[1][0]
+        start = match.end()
         if code == _END:
             return b"".join(parts) + b"\xff\xd9"
         if code < 0xC0 or code == 0xD8:
@@ -252,7 +259,8 @@ def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
         offset = start + struct.unpack_from(">H", data, start)[0]
         if code not in _LARGE:
             parts.append(b"\xff" + data[start - 1 : offset])
-        scans += code == _SCAN
+        if code == _SCAN:
+            scans += 1
         if scans * area > limits.JPEG_SCANNED:
             raise files.truncated(
                 path,
@@ -296,7 +304,8 @@ def _decode_ljpeg(path: Path, header: ImageHeader) -> Samples:
     import imagecodecs
 
     files.check_bytes(path)
-    data, pixels = path.read_bytes() + _MISSING_END, header.width * header.height
+    data = path.read_bytes() + _MISSING_END
+    pixels = header.width * header.height
     cut = ImageError(
         f"{path}: cannot be decoded (it ends before its last pixel); download it again"
     )
@@ -304,9 +313,8 @@ def _decode_ljpeg(path: Path, header: ImageHeader) -> Samples:
         raise cut
     room = _MOST_OF_A_SAMPLE * pixels
     try:
-        values, again = (
-            np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa")
-        )
+        values = np.asarray(imagecodecs.jpegsof3_decode(data + b"\0" * room))
+        again = np.asarray(imagecodecs.jpegsof3_decode(data + b"\xaa" * room))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
         raise ImageError("{}: cannot be decoded ({}); download it again", path, error) from error
     if values.shape != (header.height, header.width):

@@ -74,7 +74,8 @@ def _seen(folder: Path, cell: str) -> str:
     """Return a cell without characters that nobody sees, unless it names a file in a folder."""
     text = visible(cell)
     with contextlib.suppress(OSError, ValueError):
-        return cell if text != cell and (folder / cell).exists() else text
+        if text != cell and (folder / cell).exists():
+            return cell
     return text
 
 
@@ -95,7 +96,8 @@ def _text_rows(path: Path) -> Rows:
             f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
         )
         raise InputError(mistaken(path, "a table") or no_text) from error
-    rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
+    rows = max(text.count("\n"), text.count("\r"))
+    cells = max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
         raise InputError(
             f"{path}: more than {limits.TABLE_ROWS:,} lines or {limits.TABLE_CELLS:,} cells, too large for a table of "
@@ -132,9 +134,13 @@ def _check_parts(path: Path) -> None:
     """
     check_zip(path, members=limits.ARCHIVE_MEMBERS)
     with zipfile.ZipFile(path) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-        parts = map(archive.read, archive.infolist() if size <= limits.WORKBOOK_BYTES else ())
-        elements = sum(part.count(b"<") + part.count(b"=") for part in parts)
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        elements = 0
+        if size <= limits.WORKBOOK_BYTES:
+            for member in members:
+                part = archive.read(member)
+                elements += part.count(b"<") + part.count(b"=")
     if size > limits.WORKBOOK_BYTES or elements > limits.WORKBOOK_ELEMENTS:
         raise InputError(
             f"{path}: unpacks to {size / 1024**2:,.0f} MiB and {elements:,} elements, more than a table of images has; "
@@ -144,11 +150,12 @@ def _check_parts(path: Path) -> None:
 
 def _cell_text(value: Any) -> str:
     """Return the value of a cell as text, as in a CSV file."""
-    if (
-        isinstance(value, float) and value.is_integer() and abs(value) < 10**16
-    ):  # beyond, digits were lost
+    if value is None:
+        return ""
+    # beyond, digits were lost
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**16:
         return str(int(value))
-    return "" if value is None else str(value)
+    return str(value)
 
 
 def _sheet_rows(path: Path, book: Any) -> Rows:
@@ -164,9 +171,8 @@ def _sheet_rows(path: Path, book: Any) -> Rows:
         raise InputError(
             f"{path}: has merged cells, of which the first alone has the value; fill in every row"
         )
-    if re.search(_FORMULA, content) and (
-        book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)
-    ):
+    has_formula = re.search(_FORMULA, content) is not None
+    if has_formula and (book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)):
         raise InputError(
             f"{path}: has a formula without a stored value; save it in a spreadsheet program"
         )
@@ -178,5 +184,6 @@ def _sheet_rows(path: Path, book: Any) -> Rows:
             raise InputError(
                 f"{path}: its first sheet is too large for a table of images; save the table as CSV"
             )
-        if any(texts := [_cell_text(value) for value in row]):
+        texts = [_cell_text(value) for value in row]
+        if any(texts):
             yield number, texts

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
-from .. import DAMAGE, InputError
+from .. import DAMAGE, InputError, first_line
 from . import limits
 
 _SIGNS = ",:[{"
@@ -30,12 +30,11 @@ def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
     RecursionError
         Nested too deeply.
     """
-    signs = (
-        (text.count(sign) for sign in _SIGNS)
-        if isinstance(text, str)
-        else map(text.count, _SIGNS.encode())
-    )
-    if sum(signs) > most:
+    if isinstance(text, str):
+        values = sum(map(text.count, _SIGNS))
+    else:
+        values = sum(map(text.count, _SIGNS.encode()))
+    if values > most:
         raise ValueError(f"more than {most:,} values")
     return json.loads(text)
 
@@ -54,11 +53,11 @@ def read_json(path: Path, *, record: bool = False) -> Any:
     InputError
         The file is not JSON, or too large; the message names the file and the position.
     """
-    size, values = (
-        (limits.RECORD_BYTES, limits.RECORD_VALUES)
-        if record
-        else (limits.JSON_BYTES, limits.JSON_VALUES)
-    )
+    size = limits.JSON_BYTES
+    values = limits.JSON_VALUES
+    if record:
+        size = limits.RECORD_BYTES
+        values = limits.RECORD_VALUES
     try:
         if path.stat().st_size > size:
             raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
@@ -81,10 +80,11 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     zipfile.BadZipFile
         Too many members.
     """
-    with (
-        source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as handle
-    ):
-        record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
+    if isinstance(source, Path):
+        with source.open("rb") as handle:
+            record = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
+    else:
+        record = zipfile._EndRecData(source)  # type: ignore[attr-defined]
     if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
         raise zipfile.BadZipFile(f"more than {members:,} members")
 
@@ -124,26 +124,29 @@ def parse_yaml(text: str) -> Any:
             for first, kinds in loader.yaml_implicit_resolvers.items()
         }
         node = loader.get_single_node()
-        values = 0 if node is None else _nodes(node, {})
-        content = loader.construct_document(node) if 0 < values <= limits.YAML_VALUES else None
+        if node is None:
+            return None
+        if _count_values(node, {}) <= limits.YAML_VALUES:
+            return loader.construct_document(node)
     except broken as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"neither YAML nor JSON, or nested too deeply ({reason})") from error
-    if values > limits.YAML_VALUES:
-        raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
-    return content
+        raise InputError(
+            f"neither YAML nor JSON, or nested too deeply ({first_line(error)})"
+        ) from error
+    raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
 
 
-def _nodes(node: Any, known: dict[int, int]) -> int:
+def _count_values(node: Any, counts: dict[int, int]) -> int:
     """Return the number of values of a node with all repetitions; a node that contains itself exceeds the limit."""
-    if id(node) not in known:
-        known[id(node)] = limits.YAML_VALUES + 1
-        inside = node.value if isinstance(node.value, list) else []
-        children = [
-            child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))
-        ]
-        known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
-    return known[id(node)]
+    if id(node) not in counts:
+        counts[id(node)] = limits.YAML_VALUES + 1  # while the nodes inside are counted
+        total = 1
+        if isinstance(node.value, list):
+            for child in node.value:
+                # of a mapping, each child is a key and a value
+                pair = child if isinstance(child, tuple) else (child,)
+                total += sum(_count_values(part, counts) for part in pair)
+        counts[id(node)] = total
+    return counts[id(node)]
 
 
 def number_of(value: Any) -> Any:
@@ -154,13 +157,14 @@ def number_of(value: Any) -> Any:
     >>> number_of("010"), number_of("0.50"), number_of("1e-3"), number_of("1:48"), number_of("nan")
     (10, 0.5, 0.001, '1:48', 'nan')
     """
-    if (
-        not isinstance(value, str)
-        or len(value) > _MOST_DIGITS
-        or not (match := _DECIMAL.fullmatch(value))
-    ):
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS:
         return value
-    return int(value) if match[1].isdecimal() else float(value)
+    match = _DECIMAL.fullmatch(value)
+    if match is None:
+        return value
+    if match[1].isdecimal():
+        return int(value)
+    return float(value)
 
 
 def decimal_of(text: str) -> float:
@@ -186,9 +190,10 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    seen = (
-        " " if sign.isspace() else sign
-        for sign in text
-        if sign.isspace() or unicodedata.category(sign) != "Cf"
-    )
-    return "".join(seen).strip()
+    signs = []
+    for sign in text:
+        if sign.isspace():
+            signs.append(" ")
+        elif unicodedata.category(sign) != "Cf":
+            signs.append(sign)
+    return "".join(signs).strip()

@@ -1,45 +1,53 @@
 """Reading of TIFF files with tifffile: the first page that is not marked as a thumbnail or a mask.
 
-All sizes are checked before the page is decoded. Descriptions of OME, ImageJ and Aperio state channels and micrometres
-per pixel: only their first `limits.DESCRIPTION` characters are searched, by regular expressions, so that no entity of
-XML is expanded and no other file is opened.
+All sizes are checked before the page is decoded.
 
 References
 ----------
-TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007); OME Data Model 2016-06 (Pixels, Channel); ImageJ 1.54,
-FileSaver.java and TiffEncoder.java (keys of the text).
+TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import html
 import math
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
+from .descriptions import Description, describe, square_mpp
 from .files import SLIDE, Container, ImageHeader, Remark, Samples
 from .pictures import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _COLOUR_MAP, _PROFILE = 274, 262, 330, 320, 34675
-_RESOLUTIONS, _UNIT = (282, 283), 296
+# tags
+_SUBFILE_TYPES = (254, 255)
+_PHOTOMETRIC = 262
+_ORIENTATION = 274
+_RESOLUTIONS = (282, 283)
+_UNIT = 296
+_COLOUR_MAP = 320
+_SUB_DIRECTORIES = 330
+_PROFILE = 34675
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
 """Micrometres per unit of resolution: inch, centimetre, and the millimetre and micrometre of some programs."""
 
-_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 2, 3, 5, 6
-_COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_WHITE_IS_ZERO = 0
+_BLACK_IS_ZERO = 1
+_RGB = 2
+_PALETTE = 3
+_CMYK = 5
+_YCBCR = 6
+_GREY = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 """Photometric interpretation to number of samples per pixel."""
 
 _DARK = 48
@@ -50,138 +58,14 @@ _AS_RGB = "save it as 8-bit RGB (in Fiji: Image > Type > RGB Color)"
 
 _JOINED: Final = "3 grey channels are read as red, green and blue"
 
-_NO_PACKING, _JPEG = 1, 7
-_PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
+_UNSIGNED = (1, 4)
+_OTHER_NUMBERS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+"""Kinds of samples: whole numbers (4 is undefined, and read as such), and those that are refused."""
+
+_JPEG = 7
+_PACKINGS = frozenset({1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 """Compressions that are read: none, CCITT, LZW, JPEG, deflate, PackBits and Zstandard. Their decoders need no more
 memory than the size of the page."""
-
-
-_CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
-_MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
-_PURE = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
-_COLOUR_NAME = re.compile(r"(?<![a-z])(?:(r)|(g)|(b))(?:ed|reen|lue)?(?![a-z])", re.IGNORECASE)
-_UNITS = {
-    "um": 1.0,
-    "μm": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "in": 25_400.0,
-    "inch": 25_400.0,
-}
-"""Micrometres of a unit of length, without a plural s."""
-
-
-class Description(NamedTuple):
-    """What the description of a TIFF states.
-
-    Attributes
-    ----------
-    counts : tuple of int
-        Numbers of channels, of planes in depth and of times; 1 if not stated.
-    order : tuple of int
-        Positions of red, green and blue among three channels, by their names or colours; empty if not stated.
-    other : bool
-        Whether the channels are stated to have other colours than red, green and blue, or contradicting ones.
-    size : tuple of float
-        Micrometres per pixel, across and down; empty if not stated.
-    """
-
-    counts: tuple[int, ...] = (1, 1, 1)
-    order: tuple[int, ...] = ()
-    other: bool = False
-    size: tuple[float, ...] = ()
-
-
-def describe(
-    text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None
-) -> Description:
-    """Read the description of a page.
-
-    Parameters
-    ----------
-    text : str
-    samples : int
-        Samples per pixel of the page; OME counts each as a channel.
-    resolutions : list of float
-        Pixels per unit, across and down; empty if unknown. ImageJ writes the unit into the description.
-    beside : dict, optional
-        What ImageJ writes outside of the description, such as ``LUTs``.
-    """
-    text = text[: limits.DESCRIPTION].strip()
-    ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
-    if not ome and not text.startswith("ImageJ="):
-        # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
-        sizes = {
-            value.replace(",", ".")
-            for value in _MPP.findall(text)
-            if "->" not in text.partition("|")[0]
-        }
-        return Description(
-            size=(float(min(sizes)),) * 2 if len(sizes) == 1 and text.startswith("Aperio") else ()
-        )
-    text = re.split(r"</(?:\w{1,99}:)?Pixels\s*>", text, maxsplit=1)[0]
-    keys = ("SizeC", "SizeZ", "SizeT") if ome else ("channels", "slices", "frames")
-    counts = [_count(_value(key, text)) for key in keys]
-    if ome:
-        inside = _CHANNEL.findall(text)
-        names = [_value("Name", channel) for channel in inside]
-        shown = filter(None, (_value("Color", channel) for channel in inside))  # RGBA
-        colours = [f"{_count(colour) >> 8:06x}" for colour in shown]
-        size = [
-            _length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text))
-            for axis in "XY"
-        ]
-        counts[0] = max(1, counts[0] // samples)
-    else:
-        names = []
-        colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
-        size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
-    named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
-    three = (named, [_PURE.get(colour, "") for colour in colours])
-    orders = {
-        tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]
-    }
-    others = len({*colours}) > 1 and {*colours} != {*_PURE}
-    return Description(
-        tuple(counts), min(orders, default=()), others or len(orders) > 1, tuple(filter(None, size))
-    )
-
-
-def _value(key: str, text: str) -> str:
-    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty without one."""
-    match = re.search(rf"""\b{key}\s?=\s?["']?([^"'\n\r]{{0,200}})""", text)
-    return html.unescape(match[1]) if match else ""
-
-
-def _count(text: str) -> int:
-    """Return a whole number that a text states, of 32 bits without a sign; 1 if it states none."""
-    return int(text) % 2**32 or 1 if re.fullmatch(r"\s*-?[0-9]{1,10}\s*", text) else 1
-
-
-def _length(value: str | float, unit: str) -> float | None:
-    """Return a length in micrometres, the unit of OME if it names none; None if it or its unit is unknown."""
-    unit = re.sub(
-        r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um"
-    )  # as in ImageJ
-    unit = unicodedata.normalize("NFKC", unit)
-    try:
-        return float(value) * _UNITS[unit if len(unit) < 3 else unit.casefold().removesuffix("s")]
-    except (KeyError, ValueError):
-        return None
-
-
-def square_mpp(size: tuple[float, ...]) -> float | None:
-    """Return micrometres per pixel from those across and down; None if implausible, or the pixels are not square."""
-    return (
-        files.plausible_mpp(size[0])
-        if len(size) == 2 and math.isclose(*size, rel_tol=0.01)
-        else None
-    )
 
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
@@ -197,50 +81,64 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """
     handle.seek(0)  # tifffile assumes that the file begins at the current position
     with _opened(handle, name=path.name) as file:
-        pages = len(file.pages)
-        if pages > limits.PAGES:
-            raise ImageError(f"{path}: more than {limits.PAGES:,} pages; save one of them as RGB")
-        used = [index for index in range(pages) if not _is_other(file.pages.get(index))]
-        if not used and _SUB_DIRECTORIES in file.pages.first.tags:
-            raise ImageError(
-                f"{path}: its pages are thumbnails of another image in it; save that image as RGB"
-            )
-        number = used[0] if used else 0
+        used = _used_pages(path, file)
+        number = min(used, default=0)
         page: Any = file.pages.get(number)
-        width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
-        if width * height > limits.PIXELS and page.is_tiled:
-            raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
-        deep = page.bitspersample == 16
-        mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(
-            samples, f"{samples} samples"
-        )
-        header = ImageHeader("TIFF", width, height, mode, pages, number + 1, deep)
-        files.check_size(path, header)
+        header = _page_header(path, page, pages=len(file.pages), number=number)
         stated = describe(
             str(page.description),
-            samples=samples,
+            samples=page.samplesperpixel,
             resolutions=_resolutions(page),
             beside=file.imagej_metadata,
         )
         channels = _channels(path, file, used[:4] or [0], stated)
-        remarks: tuple[Remark, ...] = (("note", _JOINED),)
-        if channels is None:
+        remarks: list[Remark] = []
+        if channels is not None:
+            header = replace(header, mode="RGB")
+            remarks.append(("note", _JOINED))
+        else:
             _check_page(path, page)
-            only_colours: Remark = (
-                "note",
-                f"{samples} samples a pixel, of which only the colours are used",
-            )
-            remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
-            remarks += files.remarks_on(pages=len(used) or pages, page=number + 1)
-        orientation = page.tags.valueof(_ORIENTATION)
+            if page.samplesperpixel - _COLOURS[page.photometric] > 1:
+                text = f"{page.samplesperpixel} samples a pixel, of which only the colours are used"
+                remarks.append(("note", text))
+            remarks += files.remarks_on(pages=len(used) or header.pages, page=header.page)
         remarks += files.remarks_on(page.tags.valueof(_PROFILE, b""))
-        orientation = orientation if orientation in range(1, 9) else 1
-        mode = "RGB" if channels else mode
-        header = replace(
-            header, mode=mode, mpp=_mpp(page, stated), orientation=orientation, remarks=remarks
+        header = replace(header, mpp=_mpp(page, stated), remarks=tuple(remarks))
+    if channels is None:
+        return Container(header, functools.partial(_decode, path, number))
+    return Container(header, lambda: channels)
+
+
+def _used_pages(path: Path, file: Any) -> list[int]:
+    """Return the numbers of the pages that are not marked as thumbnails or masks; empty if all are."""
+    pages = len(file.pages)
+    if pages > limits.PAGES:
+        raise ImageError(f"{path}: more than {limits.PAGES:,} pages; save one of them as RGB")
+    used = [index for index in range(pages) if not _is_other(file.pages.get(index))]
+    if not used and _SUB_DIRECTORIES in file.pages.first.tags:
+        raise ImageError(
+            f"{path}: its pages are thumbnails of another image in it; save that image as RGB"
         )
-    read = functools.partial(_decode, path, number) if channels is None else lambda: channels
-    return Container(header, read)
+    return used
+
+
+def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHeader:
+    """Return the header of one of so many pages, after checking its size."""
+    width = page.imagewidth
+    height = page.imagelength
+    if width * height > limits.PIXELS and page.is_tiled:
+        raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
+    deep = page.bitspersample == 16
+    modes = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    mode = modes.get(page.samplesperpixel, f"{page.samplesperpixel} samples")
+    orientation = page.tags.valueof(_ORIENTATION)
+    if orientation not in range(1, 9):
+        orientation = 1
+    header = ImageHeader(
+        "TIFF", width, height, mode, pages, number + 1, deep, orientation=orientation
+    )
+    files.check_size(path, header)
+    return header
 
 
 def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -> Samples | None:
@@ -260,37 +158,59 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     for number, kind in ((max(planes, page.imagedepth), "z-stack"), (times, "time series")):
         if number > 1:
             raise ImageError(f"{path}: a {kind} of {number} images; save one of them as 8-bit RGB")
-    grey = page.photometric in (_WHITE_IS_ZERO, 1)
-    inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
-    count = max(count, inside)
-    if count == 1 and grey and len(used) == 3:
-        raise ImageError(
-            f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them"
-        )
+    in_page = _grey_channels(page)
+    count = max(count, in_page)
     if count == 1:
+        if page.photometric in _GREY and len(used) == 3:
+            raise ImageError(
+                f"{path}: 3 grey pages; if they are red, green and blue, {_AS_RGB}, else save one of them"
+            )
         return None
-    parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
-    alike = len({(part.shape, part.dtype, part.photometric) for part in parts}) == 1
-    complete = grey and alike and len(parts) * page.samplesperpixel == 3 and count in (1, 3)
-    if complete and not stated.other:
-        for part in parts:
-            _check_page(path, part)
-        values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
-        values = values[..., list(stated.order or range(3))]
-        levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (
-            257 if values.dtype == np.uint16 else 1
-        )
-        bright = (np.median(levels, axis=0) >= _DARK).all()
-        if stated.order or bright:
+    pages = [page]
+    if in_page <= 1:
+        pages = [file.pages.get(index) for index in used[:3]]
+    is_complete = _hold_three_channels(pages) and count == 3
+    if is_complete and not stated.other:
+        values = _joined(path, file, pages, order=stated.order or (0, 1, 2))
+        if stated.order or _is_bright(values):
             return Samples(values)
-    kind = (
-        ("not all in it", "of fluorescence, or dark as such")[complete]
-        if count == 3
-        else "not red, green and blue"
-    )
+    kind = "not red, green and blue"
+    if count == 3:
+        kind = "of fluorescence, or dark as such" if is_complete else "not all in it"
     raise ImageError(
         f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}"
     )
+
+
+def _grey_channels(page: Any) -> int:
+    """Return the number of grey channels in a page; 1 if its samples are colours, or alpha is among them."""
+    if page.photometric in _GREY and {1, 2}.isdisjoint(page.extrasamples):
+        return int(page.samplesperpixel)
+    return 1
+
+
+def _hold_three_channels(pages: Sequence[Any]) -> bool:
+    """Whether pages of one kind hold three grey channels together."""
+    are_alike = len({(page.shape, page.dtype, page.photometric) for page in pages}) == 1
+    number = len(pages) * pages[0].samplesperpixel
+    return pages[0].photometric in _GREY and are_alike and number == 3
+
+
+def _joined(
+    path: Path, file: Any, pages: Sequence[Any], *, order: Sequence[int]
+) -> npt.NDArray[Any]:
+    """Decode three channels of one or three pages, and return them as red, green and blue."""
+    for page in pages:
+        _check_page(path, page)
+    channels = [_pixels(path, file, page).values for page in pages]
+    return np.concatenate(channels, axis=2)[..., list(order)]
+
+
+def _is_bright(values: npt.NDArray[Any]) -> bool:
+    """Whether every channel is as bright as in bright field, by some of the pixels."""
+    levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)]
+    full_scale = 257 if values.dtype == np.uint16 else 1
+    return bool((np.median(levels / full_scale, axis=0) >= _DARK).all())
 
 
 def _resolutions(page: Any) -> list[float]:
@@ -304,40 +224,40 @@ def _resolutions(page: Any) -> list[float]:
 def _mpp(page: Any, stated: Description) -> float | None:
     """Return micrometres per pixel by the description, else by the resolution; None if they contradict each other."""
     unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
-    tagged = square_mpp(tuple(unit / value for value in _resolutions(page))) if unit else None
-    described = square_mpp(stated.size) if stated.size else tagged
-    return (
-        described
-        if tagged is None or described is None or math.isclose(tagged, described, rel_tol=0.01)
-        else None
-    )
+    tagged = None
+    if unit:
+        tagged = square_mpp(tuple(unit / value for value in _resolutions(page)))
+    if not stated.size:
+        return tagged
+    described = square_mpp(stated.size)
+    if described is None or tagged is None or math.isclose(tagged, described, rel_tol=0.01):
+        return described
+    return None
 
 
 def _is_other(page: Any) -> bool:
     """Whether a page is marked as a smaller version of the image, or as a mask."""
-    kind, old = page.tags.valueof(254), page.tags.valueof(255)
-    return bool(kind & 5) if isinstance(kind, int) else old == 2
+    kind, old_kind = map(page.tags.valueof, _SUBFILE_TYPES)
+    if isinstance(kind, int):
+        return bool(kind & 5)
+    return bool(old_kind == 2)
 
 
 def _check_page(path: Path, page: Any) -> None:
     """Refuse samples without defined colours, kinds of samples that cannot be decoded, and impossible sizes."""
-    bits, kind, packing, photometric = (
-        page.bitspersample,
-        page.sampleformat,
-        page.compression,
-        page.photometric,
-    )
+    bits = page.bitspersample
+    packing = page.compression
+    photometric = page.photometric
     if _PHOTOMETRIC not in page.tags:
         raise ImageError(f"{path}: a TIFF that does not define its colours; save it as 8-bit RGB")
     if packing not in _PACKINGS:
         raise ImageError(
             f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW"
         )
-    if kind not in (1, 4) or bits not in (1, 2, 4, 8, 16):
-        names = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-        what = (
-            f"samples of {bits} bits" if kind in (1, 4) else f"{names.get(kind, 'unknown')} numbers"
-        )
+    what = f"samples of {bits} bits"
+    if page.sampleformat not in _UNSIGNED:
+        what = f"{_OTHER_NUMBERS.get(page.sampleformat, 'unknown')} numbers"
+    if page.sampleformat not in _UNSIGNED or bits not in (1, 2, 4, 8, 16):
         raise ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(
@@ -348,7 +268,8 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(
             f"{path}: a TIFF with colours of the kind {name} is not read; save it as 8-bit RGB"
         )
-    if page.samplesperpixel < (colours := _COLOURS[photometric]):
+    colours = _COLOURS[photometric]
+    if page.samplesperpixel < colours:
         raise files.damaged(
             path, f"{page.samplesperpixel} samples a pixel, where {colours} colours belong"
         )
@@ -356,7 +277,7 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(
             f"{path}: {page.samplesperpixel} samples a pixel are too large; save it as 8-bit RGB"
         )
-    if bits == 16 and (packing == _JPEG or photometric not in (_WHITE_IS_ZERO, 1, _RGB)):
+    if bits == 16 and (packing == _JPEG or photometric not in (*_GREY, _RGB)):
         raise ImageError(
             f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB"
         )
@@ -365,9 +286,11 @@ def _check_page(path: Path, page: Any) -> None:
 
 def _check_parts(path: Path, page: Any) -> None:
     """Check the number and the sizes of the strips or tiles."""
-    across, down = (
-        (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-    )
+    across = page.imagewidth
+    down = page.rowsperstrip
+    if page.is_tiled:
+        across = page.tilewidth
+        down = page.tilelength
     if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= limits.PIXELS:
         raise files.damaged(path, f"its tiles have {across}x{down} pixels")
     expected = 1 if page.is_contiguous else math.prod(page.chunked)
@@ -406,15 +329,15 @@ def _decode(path: Path, number: int) -> Samples:
 def _pixels(path: Path, file: Any, page: Any) -> Samples:
     """Decode a page after checking that all its strips or tiles are complete."""
     end = file.filehandle.size
-    if any(
-        offset + count > end for offset, count in _parts(page)
-    ):  # before memory is allocated for them
+    # before memory is allocated for them
+    if any(offset + count > end for offset, count in _parts(page)):
         raise files.truncated(path, "pixels are behind its end")
     if page.compression == _JPEG:
         tables = page.jpegtables or b"\xff\xd8\xff\xd9"
-        for data, _ in page.parent.filehandle.read_segments(
+        segments = page.parent.filehandle.read_segments(
             page.dataoffsets, page.databytecounts, sort=False
-        ):
+        )
+        for data, _ in segments:
             check_jpeg(path, tables[:-2] + data[2:])  # libjpeg silently fills missing pixels
     values = page.asarray(maxworkers=1)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
@@ -424,40 +347,46 @@ def _pixels(path: Path, file: Any, page: Any) -> Samples:
 
 def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
     """Convert samples to grey or RGB of 8 or 16 bits; an alpha channel, if any, is last."""
+    number = _COLOURS[page.photometric]
+    extra = [int(kind) for kind in page.extrasamples]
+    if not extra and values.shape[2] == number + 1:
+        extra = [2]  # one more sample than colours is alpha
+    alpha = next((index for index, kind in enumerate(extra) if kind in (1, 2)), None)
+    if alpha is None:
+        if number == 1:  # channels of a grey page
+            number = values.shape[2]
+        return Samples(_grey_or_rgb(values[..., :number], page))
+    colours = _grey_or_rgb(values[..., :number], page)
+    clear = _widened(values[..., number + alpha, None], page.bitspersample)
+    kind = "associated" if extra[alpha] == 1 else "unassociated"
+    return Samples(np.concatenate([colours, clear], axis=2), kind)
+
+
+def _grey_or_rgb(values: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    """Convert samples without alpha to grey, with 0 for black, or to RGB."""
     from PIL import Image
 
-    photometric, bits = page.photometric, page.bitspersample
-    number = _COLOURS[photometric]
-    extra = [int(kind) for kind in page.extrasamples] or [2] * (values.shape[2] == number + 1)
-    alpha = next((index for index, kind in enumerate(extra) if kind in (1, 2)), None)
-    if number == 1 and alpha is None:  # channels of a grey page
-        number = values.shape[2]
-    values, clear = (
-        values[..., :number],
-        values[..., number:] if alpha is None else values[..., number + alpha, None],
-    )
+    photometric = page.photometric
     if photometric == _PALETTE:
         table = np.reshape(page.tags.valueof(_COLOUR_MAP), (3, -1))
         # some programs write values of 8 bits; libtiff takes a table for such if no value is above 255
-        values = (
-            (table if table.max() < 256 else table >> 8)
-            .astype(np.uint8)
-            .T[values[..., 0].astype(np.uint8)]
-        )
-    elif bits < 8:
-        values = values.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+        if table.max() > 255:
+            table = table >> 8
+        return table.astype(np.uint8).T[values[..., 0].astype(np.uint8)]
+    values = _widened(values, page.bitspersample)
     if photometric == _WHITE_IS_ZERO:
-        values = np.iinfo(values.dtype).max - values
-    if photometric == _CMYK or (photometric == _YCBCR and page.compression != _JPEG):
-        image = Image.fromarray(
-            np.ascontiguousarray(values), "CMYK" if photometric == _CMYK else "YCbCr"
-        )
-        values = np.array(image.convert("RGB"))
-    if alpha is None:
-        return Samples(values)
-    if bits < 8:
-        clear = clear.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
-    return Samples(
-        np.concatenate([values, clear], axis=2),
-        "associated" if extra[alpha] == 1 else "unassociated",
-    )
+        return np.iinfo(values.dtype).max - values
+    if photometric == _CMYK:
+        mode = "CMYK"
+    elif photometric == _YCBCR and page.compression != _JPEG:
+        mode = "YCbCr"
+    else:
+        return values
+    return np.array(Image.fromarray(np.ascontiguousarray(values), mode).convert("RGB"))
+
+
+def _widened(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Return samples of fewer than 8 bits on the scale of 8."""
+    if bits >= 8:
+        return values
+    return values.astype(np.uint8) * np.uint8(255 // (2**bits - 1))

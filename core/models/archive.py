@@ -9,14 +9,14 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import DAMAGE, BundleError, printable, readable_name
+from .. import DAMAGE, BundleError, first_line, printable, readable_name
 from ..formats import check_zip, limits
 from ..jobs import save_arrays
 
@@ -57,40 +57,27 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(
             f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
         )
-    side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
-    wanted = {"sensitivity": _is_share, "threshold": _is_number}
-    view = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
-    rule = {
-        "unit": ("group", "image"),
-        "below": _is_share,
-        "share": _is_share,
-        "calibrated": bool,
-        **dict.fromkeys(
-            ("sure", "unsure"),
-            lambda counts: fits(counts, side) and counts["right"] <= counts["n"] > 0,
-        ),
-    }
     forms: dict[str, Any] = {
         "models": ("boosted", "cnn"),
-        "members": lambda members: (
-            isinstance(members, dict) and all(map(_is_hash, members.values()))
-        ),
+        "members": _are_members,
         "classes": _are_classes,
         "protocol": str,
         "banners": [str],
-        "calibration": {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
-        "two_class": lambda value: (
-            fits(value, view)
-            and set() < set(value["positive"]) < set(manifest["classes"])
-            and bool(value["thresholds"] or value["wanted"])
-        ),
+        "calibration": {"temperature": _is_temperature},
+        "two_class": lambda view: _is_view(view, manifest["classes"]),
         "training": {"images": _is_count, "sha256": [_is_hash]},
-        "unsure": rule,
+        "unsure": {
+            "unit": ("group", "image"),
+            "below": _is_share,
+            "share": _is_share,
+            "calibrated": bool,
+            "sure": _are_counts,
+            "unsure": _are_counts,
+        },
     }
     for name, form in forms.items():
-        if not (
-            fits(manifest.get(name), form) or (name in _UNKNOWN and manifest.get(name, 0) is None)
-        ):
+        is_unknown = name in _UNKNOWN and manifest.get(name, 0) is None
+        if not is_unknown and not fits(manifest.get(name), form):
             raise BundleError(
                 f"{path}: the {name} of its manifest does not fit; the model file is corrupt"
             )
@@ -106,7 +93,33 @@ def fits(value: Any, form: Any) -> bool:
         return isinstance(value, list) and all(fits(item, form[0]) for item in value)
     if isinstance(form, type):
         return isinstance(value, form)
-    return bool(form(value)) if callable(form) else value in form
+    if callable(form):
+        return bool(form(value))
+    return value in form
+
+
+def _are_members(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_hash, value.values()))
+
+
+def _are_counts(value: Any) -> bool:
+    """Whether a value counts the images on one side of a rule, of which some are right."""
+    form = {"n": _is_count, "right": _is_count, "interval": _is_interval}
+    return fits(value, form) and value["right"] <= value["n"] > 0
+
+
+def _is_view(value: Any, classes: Sequence[str]) -> bool:
+    """Whether a value is a two-class view: some of the classes, and at least one point of operation."""
+    wanted = {"sensitivity": _is_share, "threshold": _is_number}
+    form = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
+    if not fits(value, form):
+        return False
+    has_point = bool(value["thresholds"] or value["wanted"])
+    return has_point and set() < set(value["positive"]) < set(classes)
+
+
+def _is_temperature(value: Any) -> bool:
+    return _is_number(value, *_TEMPERATURES)
 
 
 def _is_hash(value: Any) -> bool:
@@ -182,39 +195,58 @@ def unpack_arrays(
         The data are damaged or too large, the arrays have other names or shapes, or values are not finite.
     """
     try:
-        check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # arrays are stored uncompressed, so together they cannot be larger than the file
-            if sum(info.file_size for info in archive.infolist()) > len(data):
-                raise BundleError(
-                    "the arrays of a model unpack to more than a model can hold; it is not read"
-                )
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if set(file.files) != set(shapes):
-                names = printable(", ".join(sorted(file.files))[:120])
-                raise BundleError(f"a model holds the arrays {names}; train it again")
-            arrays = {name: np.asarray(file[name]) for name in shapes}
+        arrays = _read_arrays(data, shapes)
+    except BundleError:
+        raise
     except DAMAGE as error:
-        if isinstance(error, BundleError):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        reason = first_line(error)[:120]
         raise BundleError(f"not a complete model of arrays ({reason}); train it again") from error
     dimensions: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
-        sizes = [
-            dimensions.setdefault(e, n) if isinstance(e, str) else e
-            for e, n in zip(expected, array.shape, strict=False)
-        ]
-        if len(expected) != array.ndim or sizes != list(array.shape):
+        if not _has_shape(array, expected, dimensions):
             raise BundleError(
                 f"the array {name} of a model has the shape {array.shape}; train it again"
             )
-        numbers = array.dtype.kind in "fi" and array.dtype.itemsize <= 8
-        if not numbers or (
-            array.size and not -largest <= float(array.min()) <= float(array.max()) <= largest
-        ):
+        if not _holds_numbers(array, largest):
             raise BundleError(
                 f"the array {name} of a model holds values that are not finite numbers, or far too large"
             )
     return arrays
+
+
+def _read_arrays(data: bytes, names: Collection[str]) -> dict[str, Array]:
+    """Read the arrays of these names, and refuse others."""
+    check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        # arrays are stored uncompressed, so together they cannot be larger than the file
+        if sum(info.file_size for info in archive.infolist()) > len(data):
+            raise BundleError(
+                "the arrays of a model unpack to more than a model can hold; it is not read"
+            )
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if set(file.files) != set(names):
+            found = printable(", ".join(sorted(file.files))[:120])
+            raise BundleError(f"a model holds the arrays {found}; train it again")
+        return {name: np.asarray(file[name]) for name in names}
+
+
+def _has_shape(array: Array, expected: Sequence[str | int], dimensions: dict[str, int]) -> bool:
+    """Whether an array has a shape; `dimensions` gets the number that a letter means for all further arrays."""
+    if len(expected) != array.ndim:
+        return False
+    for dimension, length in zip(expected, array.shape, strict=True):
+        if isinstance(dimension, str):
+            dimension = dimensions.setdefault(dimension, length)
+        if dimension != length:
+            return False
+    return True
+
+
+def _holds_numbers(array: Array, largest: float) -> bool:
+    """Whether all values are finite numbers up to a size."""
+    if array.dtype.kind not in "fi" or array.dtype.itemsize > 8:
+        return False
+    if array.size == 0:
+        return True
+    return -largest <= float(array.min()) <= float(array.max()) <= largest

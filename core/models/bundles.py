@@ -48,11 +48,9 @@ class TrainingImages:
     def of(cls, images: Iterable[str], hashes: Mapping[str, str]) -> TrainingImages | None:
         """Return the training images with their checksums, or None if the checksum of any image is unknown."""
         names = set(images)
-        return (
-            cls(len(names), frozenset(hashes[image] for image in names))
-            if names <= hashes.keys()
-            else None
-        )
+        if not names <= hashes.keys():
+            return None
+        return cls(len(names), frozenset(hashes[image] for image in names))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +114,9 @@ class BundleFacts:
             The file is missing, not a model file, of a newer schema or another kind, or too large; or a member is
             unexpected or was altered.
         """
-        with open_bundle(path := Path(path), kind=cls.kind) as archive:
-            return cls._read(path, archive)
+        file = Path(path)
+        with open_bundle(file, kind=cls.kind) as archive:
+            return cls._read(file, archive)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Self:
@@ -125,31 +124,41 @@ class BundleFacts:
         raise NotImplementedError
 
     @classmethod
-    def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
-        """Return the facts of a checked manifest, with the fields `own` of this kind of model."""
-        calibration, training = manifest["calibration"], manifest["training"]
+    def _of(cls, manifest: Mapping[str, Any], **further: Any) -> Self:
+        """Return the facts of a checked manifest, with the `further` fields of this kind of model."""
+        temperature = None
+        if manifest["calibration"] is not None:
+            temperature = float(manifest["calibration"]["temperature"])
+        training = None
+        if manifest["training"] is not None:
+            images = manifest["training"]
+            training = TrainingImages(int(images["images"]), frozenset(images["sha256"]))
         return cls(
             classes=tuple(manifest["classes"]),
             protocol=manifest["protocol"],
             banners=tuple(manifest["banners"]),
-            temperature=calibration and float(calibration["temperature"]),
+            temperature=temperature,
             two_class=manifest["two_class"],
-            training=training
-            and TrainingImages(int(training["images"]), frozenset(training["sha256"])),
+            training=training,
             unsure=manifest["unsure"],
-            **own,
+            **further,
         )
 
     def content(self) -> dict[str, Any]:
         """Return the entries for the manifest."""
-        known = self.training
+        calibration = None
+        if self.temperature is not None:
+            calibration = {"temperature": self.temperature}
+        training = None
+        if self.training is not None:
+            training = {"images": self.training.count, "sha256": sorted(self.training.hashes)}
         return {
             "classes": list(self.classes),
             "protocol": self.protocol,
             "banners": list(self.banners),
-            "calibration": None if self.temperature is None else {"temperature": self.temperature},
+            "calibration": calibration,
             "two_class": self.two_class,
-            "training": known and {"images": known.count, "sha256": sorted(known.hashes)},
+            "training": training,
             "unsure": self.unsure,
         }
 
@@ -292,13 +301,12 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     """
     with open_bundle(path) as archive:
         stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
-        plain = isinstance(stores, dict) and all(
-            isinstance(header, dict) for header in stores.values()
-        )
-        if not plain or not all(
-            isinstance(header.get("encoder"), str) for header in stores.values()
-        ):
+        if not isinstance(stores, dict) or not all(map(_names_encoder, stores.values())):
             raise BundleError(
                 f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
             )
         return stores
+
+
+def _names_encoder(settings: Any) -> bool:
+    return isinstance(settings, dict) and isinstance(settings.get("encoder"), str)

@@ -3,7 +3,7 @@
 from .folder import (
     FolderSettings,
     ImageChange,
-    Known,
+    LabelAndGroup,
     describe_differences,
     differences,
     other_settings,

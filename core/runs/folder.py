@@ -23,7 +23,7 @@ from .. import InputError, Message, OverwrittenError, SettingsConflictError, cou
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 
-Known = tuple[str, str]
+LabelAndGroup = tuple[str, str]
 """Label and group of an image; empty if unknown."""
 
 _NAMED = 20
@@ -48,7 +48,9 @@ class ImageChange:
     regrouped: tuple[str, ...] = ()
 
     @classmethod
-    def between(cls, old: Mapping[str, Known], new: Mapping[str, Known]) -> ImageChange:
+    def between(
+        cls, old: Mapping[str, LabelAndGroup], new: Mapping[str, LabelAndGroup]
+    ) -> ImageChange:
         """Compare two sets of images, each given as image id to label and group.
 
         Examples
@@ -76,8 +78,8 @@ class ImageChange:
         ):
             if images:
                 # removed images are named, since they cannot be looked up any more
-                named = few(images, most=_NAMED if images is self.removed else 1)
-                yield f"{counted(len(images), noun)} {what} ({named})"
+                names = few(images, most=_NAMED if what == "removed" else 1)
+                yield f"{counted(len(images), noun)} {what} ({names})"
 
     def json(self) -> dict[str, Any]:
         """Return all non-empty fields as lists, JSON-ready."""
@@ -118,21 +120,27 @@ def describe_differences(
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    return ", ".join(
-        texts.get(key) or _difference(key, a, b) for key, (a, b) in differences(old, new).items()
-    )
+    described = []
+    for key, (old_value, new_value) in differences(old, new).items():
+        text = texts.get(key)
+        described.append(text or _difference(key, old_value, new_value))
+    return ", ".join(described)
 
 
 def _difference(key: str, old: Any, new: Any) -> str:
     name = key.removesuffix(_HASH).replace("_", " ")
-    return f"other {name}" if key.endswith(_HASH) else f"{name} {_short(old)} -> {_short(new)}"
+    if key.endswith(_HASH):
+        return f"other {name}"
+    return f"{name} {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "+".join(map(str, value)) or "none"
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:12]}..."
+    if len(text) > 60:
+        return f"{text[:12]}..."
+    return text
 
 
 _LISTED = "units.json"
@@ -150,8 +158,10 @@ def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> N
 
 def _read_whole(path: Path) -> Any:
     """Return the content of a JSON file; None if there is none, as when another process has just removed it."""
+    if not path.is_file():
+        return None
     try:
-        return read_json(path) if path.is_file() else None
+        return read_json(path)
     except InputError:
         if path.is_file():
             raise
@@ -238,8 +248,9 @@ class FolderSettings:
         InputError
             ``settings.json`` is damaged, or of a newer version.
         """
-        content = self._read() if self.begun else {}
-        if content and (differences := self._differences(content["settings"])):
+        content = self._read_begun()
+        differences = self._differences(content["settings"]) if content else ""
+        if differences:
             raise other_settings(self.folder, differences, otherwise=self.otherwise)
 
     def begin(self, *, overwrite: bool = False) -> None:
@@ -257,10 +268,9 @@ class FolderSettings:
         else:
             self.check()
         remove_leftovers(self.folder)
-        ensure_folder(
-            Path(os.path.realpath(self.folder))
-        )  # of a link, this creates the target that was set aside
-        content = self._read() if self.begun else {}
+        # of a link, this creates the target that was set aside
+        ensure_folder(Path(os.path.realpath(self.folder)))
+        content = self._read_begun()
         settings = json.loads(json.dumps(self.settings))  # with tuples as lists
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
@@ -290,8 +300,13 @@ class FolderSettings:
 
     def begun_with(self, name: str) -> str | None:
         """Return a version or circumstance of the first work; "" if it was not recorded, None if there is no work."""
-        content = self._read() if self.begun else {}
-        return str((content.get("made_with") or [{}])[0].get(name, "")) if content else None
+        content = self._read_begun()
+        if not content:
+            return None
+        environments = content.get("made_with")
+        if not environments:
+            return ""
+        return str(environments[0].get(name, ""))
 
     def note_work(self, environments: Iterable[Mapping[str, str]], **circumstances: str) -> None:
         """Record the environment of the work: versions of this process, or of workers, and circumstances.
@@ -299,44 +314,51 @@ class FolderSettings:
         A warning is logged if a package has another minor version than in the first work of the folder.
         """
         content = self._read()
-        known: list[dict[str, str]] = content.get("made_with", [])
+        if not content:
+            return
+        recorded: list[dict[str, str]] = content.get("made_with", [])
         for versions in environments:
-            now = {**self.made_with, **circumstances, **versions}
-            if not content or not now or now in known:
+            environment = {**self.made_with, **circumstances, **versions}
+            if not environment or environment in recorded:
                 continue
-            first = {
-                name: version
-                for name, version in (known[0] if known else {}).items()
-                if name in now
-            }
-            if any(_minor(version) != _minor(now[name]) for name, version in first.items()):
-                _log.warning(
-                    Message(
-                        "{}: started with other package versions ({}); results may be mixed, and "
-                        "{overwrite} computes all of it again",
-                        self.folder,
-                        describe_differences(first, {name: now[name] for name in first}),
-                    )
-                )
-            known.append(now)
+            if recorded:
+                self._warn_of_other_versions(recorded[0], environment)
+            recorded.append(environment)
             write_json(
-                self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": known}
+                self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": recorded}
             )
+
+    def _warn_of_other_versions(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        """Log a warning if a package of the first work has another minor version now."""
+        first = {name: version for name, version in old.items() if name in new}
+        if any(_minor(version) != _minor(new[name]) for name, version in first.items()):
+            text = (
+                "{}: started with other package versions ({}); results may be mixed, and "
+                "{overwrite} computes all of it again"
+            )
+            changes = describe_differences(first, {name: new[name] for name in first})
+            _log.warning(Message(text, self.folder, changes))
 
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
         new = json.loads(json.dumps(self.settings))
-        theirs, ours = old.get(_STORES, {}), new.get(_STORES, {})
-        stores = [(name, theirs[name], ours[name]) for name in theirs if name in ours]
-        whole = (
-            "",
-            *(
-                {name: side[name] for name in side if name not in {_STORES, *self.loose}}
-                for side in (old, new)
-            ),
-        )
-        clashes = [(name, describe_differences(a, b)) for name, a, b in (whole, *stores) if a != b]
-        return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes)
+        clashes = []
+        left_out = {_STORES, *self.loose}
+        old_settings = {name: value for name, value in old.items() if name not in left_out}
+        new_settings = {name: value for name, value in new.items() if name not in left_out}
+        if old_settings != new_settings:
+            clashes.append(describe_differences(old_settings, new_settings))
+        new_stores = new.get(_STORES, {})
+        for name, store in old.get(_STORES, {}).items():
+            if name in new_stores and store != new_stores[name]:
+                clashes.append(f"{name}: {describe_differences(store, new_stores[name])}")
+        return "; ".join(clashes)
+
+    def _read_begun(self) -> dict[str, Any]:
+        """Return the content of the settings file; empty if there is no finished work either."""
+        if not self.begun:
+            return {}
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         """Return the content of the settings file; empty if there is none."""

@@ -54,7 +54,9 @@ class RunEntry(NamedTuple):
     @property
     def outcome(self) -> str:
         """The status, of a shard with its number."""
-        return f"{self.status}, shard {self.shard}" if self.shard else self.status
+        if self.shard:
+            return f"{self.status}, shard {self.shard}"
+        return self.status
 
 
 def read_run(run: str | Path) -> list[RunEntry]:
@@ -86,10 +88,14 @@ def read_records(path: Path) -> list[RunEntry]:
         content = read_json(path, record=True)
     except RecursionError as error:
         raise InputError(f"{path}: not a run.json of bchisto") from error
-    records = content.get("records") if isinstance(content, dict) else None
-    records = records if isinstance(records, list) else []
-    entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
-    if left_out := len(records) - len(entries):
+    records = None
+    if isinstance(content, dict):
+        records = content.get("records")
+    if not isinstance(records, list):
+        records = []
+    entries = [_entry(path.parent, record) for record in records if _is_complete(record)]
+    left_out = len(records) - len(entries)
+    if left_out > 0:
         _log.warning(
             "%s: %d of its %d records are incomplete and left out", path, left_out, len(records)
         )
@@ -98,25 +104,29 @@ def read_records(path: Path) -> list[RunEntry]:
     return entries
 
 
-def _entry(run: Path, record: Any) -> RunEntry | None:
-    """Return a record as an entry, without invalid values; None if it has no command or no status."""
-    if not isinstance(record, Mapping) or not all(
-        isinstance(record.get(k), str) for k in ("command", "status")
-    ):
-        return None
+def _is_complete(record: Any) -> bool:
+    """Return whether a record has a command and a status."""
+    if not isinstance(record, Mapping):
+        return False
+    return isinstance(record.get("command"), str) and isinstance(record.get("status"), str)
+
+
+def _entry(run: Path, record: Mapping[str, Any]) -> RunEntry:
+    """Return a record as an entry, without invalid values."""
 
     def table(name: str) -> dict[str, Any]:
         value = record.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
 
     seconds = record.get("seconds")
-    timed = isinstance(seconds, (int, float)) and 0 <= seconds < 1e9
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e9:
+        seconds = None
     return RunEntry(
         run=run,
         command=record["command"],
         status=_status(record),
         started=str(record.get("started", "")),
-        seconds=seconds if timed else None,
+        seconds=seconds,
         config=table("config"),
         notes=table("notes"),
         versions=table("versions"),
@@ -129,18 +139,17 @@ def _status(record: Mapping[str, Any]) -> str:
     """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
     if record["status"] != "running":
         return str(record["status"])
-    return {True: "running", False: "interrupted", None: "not checked"}[
-        process_runs(record.get("process"))
-    ]
+    runs = process_runs(record.get("process"))
+    if runs is None:
+        return "not checked"
+    return "running" if runs else "interrupted"
 
 
 def _shard(value: Any) -> str:
     """Return a recorded shard as text; empty if it is not valid."""
-    return (
-        value
-        if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value)
-        else ""
-    )
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value):
+        return value
+    return ""
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:
@@ -171,28 +180,29 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
 
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
+    """Return what can be compared; later entries of the same command replace earlier ones."""
     facts: dict[str, Any] = {}
-    for entry in (
-        entries
-    ):  # later entries of the same command replace earlier ones; `out` differs in any two runs
-        facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k != "out"})
-        facts.update({f"version of {name}": version for name, version in entry.versions.items()})
+    for entry in entries:
+        for name, value in entry.config.items():
+            if name != "out":  # which differs in any two runs
+                facts[f"{entry.command} {name}"] = value
+        for package, version in entry.versions.items():
+            facts[f"version of {package}"] = version
         facts.update(_results(entry.notes))
     return facts
 
 
 def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
-    of_folders = notes.get("results")
-    # boost records several results for a folder, finetune only the accuracy
-    accuracies = {
-        f"accuracy of {name}": result.get("accuracy") if isinstance(result, Mapping) else result
-        for name, result in (of_folders.items() if isinstance(of_folders, Mapping) else ())
-    }
-    return {
-        **accuracies,
-        **{
-            name: notes[name]
-            for name in ("images", "images_sha256", "weights_sha256")
-            if name in notes
-        },
-    }
+    """Return the accuracies that a command notes, and what it noted of images and weights."""
+    results = {}
+    folders = notes.get("results")
+    if isinstance(folders, Mapping):
+        for name, result in folders.items():
+            # boost records several results for a folder, finetune only the accuracy
+            if isinstance(result, Mapping):
+                result = result.get("accuracy")
+            results[f"accuracy of {name}"] = result
+    for name in ("images", "images_sha256", "weights_sha256"):
+        if name in notes:
+            results[name] = notes[name]
+    return results

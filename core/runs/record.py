@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from .. import BchistoError, InputError, MissingInputError, items_of
+from .. import BchistoError, InputError, MissingInputError
 from ..formats import parse_yaml, read_json
 from ..jobs import (
     Work,
@@ -120,17 +120,11 @@ def record_run(
     ensure_folder(run)
     content = _opened(command, config, work)
     folder = run / "records"
-    # sortable, and later than all earlier records even if the clock was set back
-    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
-    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
-    stamp = max(now, latest) + "1" * (latest >= now)
-    record = RunRecord(
-        folder / f"{stamp}-{content['command']}-{secrets.token_hex(2)}.json", content
-    )
+    name = f"{_stamp(folder)}-{content['command']}-{secrets.token_hex(2)}.json"
+    record = RunRecord(folder / name, content)
     for path, earlier in _read_records(folder):
-        if (
-            earlier.get("status") == "running" and process_runs(earlier.get("process")) is False
-        ):  # such as kill -9
+        # such as kill -9
+        if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
         record.save = lambda: _save(run, record)
@@ -140,6 +134,15 @@ def record_run(
         if new and error.exit_code == InputError.exit_code:
             _take_back(run, record)
         raise
+
+
+def _stamp(folder: Path) -> str:
+    """Return the time, as the name of a record begins with it: later than all others even if the clock was set back."""
+    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
+    if latest >= now:
+        return f"{latest}1"
+    return now
 
 
 def _take_back(run: Path, record: RunRecord) -> None:
@@ -181,16 +184,18 @@ def record_table(
 
 def record_of_table(table: Path) -> dict[str, Any]:
     """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
-    path, none = _beside(table), dict[str, Any](written={}, empty=[])
+    path = _beside(table)
+    no_notes: dict[str, Any] = {"written": {}, "empty": []}
+    if not path.is_file():
+        return {"notes": no_notes}
     try:
-        (record,) = read_json(path, record=True)["records"] if path.is_file() else [{}]
-        notes = none | record.get("notes", {})
-        notes["written"] = {
-            name: [str(key) for key in keys] for name, keys in notes["written"].items()
-        }
-        return {**record, "notes": {**notes, "empty": list(notes["empty"])}}
+        (record,) = read_json(path, record=True)["records"]
+        notes = no_notes | record.get("notes", {})
+        written = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
+        notes |= {"written": written, "empty": list(notes["empty"])}
     except (InputError, AttributeError, KeyError, TypeError, ValueError):
-        return {"notes": none}
+        return {"notes": no_notes}
+    return {**record, "notes": notes}
 
 
 def _beside(table: Path) -> Path:
@@ -200,12 +205,8 @@ def _beside(table: Path) -> Path:
 
 def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
     """Return the record of a command at its start."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    model = re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE)
-    processor = model[1].strip() if model else platform.processor() or platform.machine()
     work = work or Work()
-    return {
+    record = {
         "command": "submit" if work.checks else command,
         "status": "running",
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -214,13 +215,26 @@ def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[
         "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
         "hardware": {
             "system": platform.platform(),
-            "processor": processor,
+            "processor": _processor(),
             "cores": default_jobs(),
         },
         "process": this_process(),
         "folder": str(Path.cwd()),
-        **({} if work.shard is None else {"shard": str(work.shard)}),
     }
+    if work.shard is not None:
+        record["shard"] = str(work.shard)
+    return record
+
+
+def _processor() -> str:
+    """Return the model of the processor, or its kind if the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        model = re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE)
+        if model is not None:
+            return model[1].strip()
+    return platform.processor() or platform.machine()
 
 
 @contextlib.contextmanager
@@ -275,22 +289,19 @@ def process_runs(process: Any) -> bool | None:
     """Return whether the process of a record still runs; None if it cannot be checked from here."""
     try:
         return is_running(process)
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-    ):  # not written by bchisto
-        return None
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return None  # not written by bchisto
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of packages; those that are not installed are left out."""
     versions = {}
     for package in packages:
+        if package == "bchisto":
+            versions[package] = __version__
+            continue
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = __version__ if package == "bchisto" else metadata.version(package)
+            versions[package] = metadata.version(package)
     return versions
 
 
@@ -324,32 +335,39 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError("{config} {}: expected a mapping of option names to values", config)
     if isinstance(content.get("records"), list):
-        entries = [
-            item
-            for item in content["records"]
-            if isinstance(item, dict) and item.get("command") == command
+        records = [
+            record
+            for record in content["records"]
+            if isinstance(record, dict) and record.get("command") == command
         ]
-        if not entries or not isinstance(entries[-1].get("config"), dict):
+        if not records or not isinstance(records[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
-        worked = [record for record in entries if not record.get("refused")]
-        content = _recorded((worked or entries)[-1], command)
+        not_refused = [record for record in records if not record.get("refused")]
+        content = _options_of((not_refused or records)[-1])
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
-def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
+def _options_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a record, with paths that are valid in the current folder."""
-    config = dict(entry["config"])
-    if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
-        config["features"] = [
-            str(Path(config["out"]) / "features")
-        ]  # the default, which depends on the folder
-    folder = entry.get("folder")
+    options = dict(record["config"])
+    out = options.get("out")
+    if record["command"] == "boost" and not options.get("features") and isinstance(out, str):
+        # the default depends on the folder
+        options["features"] = [str(Path(out) / "features")]
+    folder = record.get("folder")
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
-        return config
-    for name in config.keys() & {*_PATHS}:
-        placed = [
-            str(Path(folder) / item) if isinstance(item, str) else item
-            for item in items_of(config[name])
-        ]
-        config[name] = placed if isinstance(config[name], list) else placed[0]
-    return config
+        return options
+    for name in options.keys() & {*_PATHS}:
+        value = options[name]
+        if isinstance(value, list):
+            options[name] = [_placed(folder, item) for item in value]
+        else:
+            options[name] = _placed(folder, value)
+    return options
+
+
+def _placed(folder: str, path: Any) -> Any:
+    """Return a recorded path, which was valid in a folder, as it is valid elsewhere; None stays."""
+    if isinstance(path, str):
+        return str(Path(folder) / path)
+    return path

@@ -166,13 +166,15 @@ def test_a_folder_of_such_files_is_named_file_by_file(tmp_path, cli, tissue):
         (root / "benign" / name).write_bytes(data)
     code, out, err = cli("data", "check", "--images", root, "--decode", "--no-copies")
     assert code == 1
-    assert all(f"benign/{name}" in out + err for name in files)
+    for name in files:
+        assert f"benign/{name}" in out + err
     assert "unexpected" not in out + err
     code, out, err = cli("stain", root, "--out", tmp_path / "out", "--skip-errors")
     assert code == 1
     assert "unexpected" not in out + err
     failures = (tmp_path / "out" / "failures.csv").read_text()
-    assert all(f"benign/{name}" in failures for name in files)
+    for name in files:
+        assert f"benign/{name}" in failures
     assert len(failures.splitlines()) == 1 + len(files)
 
 
@@ -265,7 +267,8 @@ def test_growing_a_strange_store_reads_nothing_outside(
         (images / "benign" / "benign00.png").read_bytes() + b"0"
     )
     code, _, said = cli("featurize", "--images", images, "--out", run, *tiny_options)
-    assert (code != 0, "tissue is a link to another object" in said) == (True, True), said
+    assert code != 0, said
+    assert "tissue is a link to another object" in said
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
 
 
@@ -275,10 +278,8 @@ def test_a_store_that_ends_hdf5_is_one_line(tmp_path, cli, monkeypatch, name, si
     monkeypatch.setattr("bchisto.core.formats.hdf5._SECONDS", 1)
     path = Path(__file__).parents[1] / "featurize" / "data" / name
     code, _, text = cli("boost", "--features", path, "--folds", 2, "--out", tmp_path / "run")
-    assert (
-        code,
-        f"{path}: HDF5 is ended by signal {signal} when it reads it: damaged, or" in text,
-    ) == (2, True), text
+    assert code == 2, text
+    assert f"{path}: HDF5 is ended by signal {signal} when it reads it: damaged, or" in text
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):

@@ -55,10 +55,8 @@ def test_config_from_a_run(tmp_path):
 
 
 def test_differences_in_words():
-    old, new = (
-        {"crops": 20, "layers": ["a"], "gone": "x" * 80},
-        {"crops": 10, "layers": ["a", "b"], "more": True},
-    )
+    old = {"crops": 20, "layers": ["a"], "gone": "x" * 80}
+    new = {"crops": 10, "layers": ["a", "b"], "more": True}
     assert set(differences(old, new)) == {"crops", "layers", "gone", "more"}
     assert (
         describe_differences(old, new)
