@@ -34,7 +34,7 @@ from ...data import (
 )
 from ...evaluate.report import (
     Block,
-    Figure,
+    Drawing,
     Section,
     class_grid,
     page_templates,
@@ -195,7 +195,7 @@ def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Bloc
                 shown.append(record)
                 about = about if name in totals else "; ".join(doubtful[record.image_id])
                 text = f"Image {len(shown)}, {record.label or 'no label'}: {about}"
-                pictures.append(Figure(source, text, text))
+                pictures.append(Drawing(source, text, text))
         of = f": {len(pictures)} of {counted(totals[name], image_is)}" if name in totals else ""
         if pictures:
             yield Block(heading=f"{name}{of}", pictures=pictures)

@@ -258,10 +258,7 @@ def test_what_is_not_known_is_said(tmp_path):
     assert "No patient is known" in " ".join(headline("t", measure(alone, bootstrap=20)))
     held = metrics | {"units": metrics["units"] | {"largest": 0.64}}
     for name in ("accuracy", "patient_recognition_rate"):
-        held[name] = metrics[name] | {
-            "interval": None,
-            "reason": "one patient holds 64 % of the images",
-        }
+        held[name] = replace(metrics[name], reason="one patient holds 64 % of the images")
     said = " ".join(headline("t", held))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
