@@ -331,7 +331,7 @@ def interval(
     if reason is not None:
         return Figure(value, reason=reason)
     if _are_of_single_rows(parts, units):
-        return Figure(value, *_class_ends(parts, units))
+        return _combined(parts, units)
     # everything else is a share, or has the variance of one once it lies between 0 and 1
     origin = limits[0]
     scale = limits[1] - limits[0]
@@ -342,10 +342,12 @@ def interval(
     if len(parts) > 1 or parts[0].finer != 1.0:
         ends = _mean_ends(scaled, units)
     elif limits == (0.0, 1.0):
-        ends = _share_ends(scaled[0], units, least=least)
+        ends = _share_ends(scaled[0], units, least)
     else:
         ends = _score_ends(scaled[0], units)
-    return Figure(value, origin + scale * ends.low, origin + scale * ends.high, ends.method)
+    low = origin + scale * ends.low
+    high = origin + scale * ends.high
+    return Figure(value, low, high, named(ends.method, units.factor(parts)))
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
@@ -357,8 +359,8 @@ def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
     return rows == len(np.unique(units.member[np.any(sides, axis=0)]))
 
 
-def _class_ends(parts: Sequence[Part], units: Units) -> _Ends:
-    """Return the interval of the mean of k shares of different rows, from that of each (MOVER).
+def _combined(parts: Sequence[Part], units: Units) -> Figure:
+    """Return the mean of k shares of different rows, its interval from that of each (MOVER).
 
     With the shares p_i of n_i rows, the intervals (l_i, u_i) of Clopper and Pearson for n_i / f rows, and f the factor
     of folds, it is (m - sqrt(sum (p_i - l_i)^2) / k, m + sqrt(sum (u_i - p_i)^2) / k), where m is the mean of p_i.
@@ -367,26 +369,20 @@ def _class_ends(parts: Sequence[Part], units: Units) -> _Ends:
     shares = np.array([part.value for part in parts])
     bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
     down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
-    middle = shares.mean()
-    return _Ends(float(middle - down), float(middle + up), named(COMBINED, widen))
+    value = float(shares.mean())
+    return Figure(value, value - float(down), value + float(up), named(COMBINED, widen))
 
 
-def _share_ends(part: Part, units: Units, *, least: float) -> _Ends:
-    """Return the interval of a share p: that of n / f rows, with n its rows, see `_rows_of_share`, and f the factor.
-
-    It is of Clopper and Pearson where every row is a unit, else Wilson's, with Student's quantile.
-    """
-    power = 1.0
+def _share_ends(part: Part, units: Units, least: float) -> _Ends:
+    """Return the interval of a share p of n rows, see `_rows_of_share`: Clopper and Pearson's where rows are units."""
     if part.predictive:
         least = LEAST_FREEDOM
-        power = LESS_CORRECTION
-    variation = unit_variation([part], units.member, least=least, power=power)
+    variation = _variation([part], units, least)
     share = float(np.clip(part.value, 0.0, 1.0))
-    widen = units.factor([part])
-    rows = _rows_of_share(share, variation) / widen
+    rows = _rows_of_share(share, variation) / units.factor([part])
     if variation.counted:
-        return _Ends(*exact(share, rows), named(EXACT, widen))
-    return _wilson_ends(share, rows, variation, widen)
+        return _Ends(*exact(share, rows), EXACT)
+    return _wilson_ends(share, rows, variation)
 
 
 def _score_ends(part: Part, units: Units) -> _Ends:
@@ -394,37 +390,29 @@ def _score_ends(part: Part, units: Units) -> _Ends:
 
     It is that of a share of as many rows as would vary as much, and mid-p where every row is a unit.
     """
-    power = 1.0
-    if part.predictive:
-        power = LESS_CORRECTION
-    variation = unit_variation([part], units.member, least=LEAST_FREEDOM_OF_TERMS, power=power)
+    variation = _variation([part], units, LEAST_FREEDOM_OF_TERMS)
     share = float(np.clip(part.value, 0.0, 1.0))
-    widen = units.factor([part])
-    rows = _rows_of_share(share, variation) / widen
+    rows = _rows_of_share(share, variation) / units.factor([part])
     if variation.counted:
-        return _Ends(*mid_p(share, rows), named(EFFECTIVE, widen))
-    return _wilson_ends(share, rows, variation, widen)
+        return _Ends(*mid_p(share, rows), EFFECTIVE)
+    return _wilson_ends(share, rows, variation)
 
 
 def _mean_ends(parts: Sequence[Part], units: Units) -> _Ends:
-    """Return the interval of a mean of parts, or of one that is finer than a share (AUC, F1).
-
-    It is that of a share of as many rows as would vary as much, see `_rows_of_mean`.
-    """
-    power = 1.0
-    if any(part.predictive for part in parts):
-        power = LESS_CORRECTION
-    variation = unit_variation(parts, units.member, least=LEAST_FREEDOM, power=power)
+    """Return the interval of a mean of parts, see `_rows_of_mean`, or of one that is finer than a share (AUC, F1)."""
+    variation = _variation(parts, units, LEAST_FREEDOM)
     values = np.clip([part.value for part in parts], 0.0, 1.0)
     share = float(values.mean())
-    widen = units.factor(parts)
-    if len(parts) == 1:
-        rows = _rows_of_share(share, variation) / widen
-    else:
-        rows = _rows_of_mean(values, variation) / widen
+    rows = _rows_of_mean(values, variation) / units.factor(parts)
     if variation.counted:
-        return _Ends(*exact(share, rows), named(EFFECTIVE, widen))
-    return _wilson_ends(share, rows, variation, widen)
+        return _Ends(*exact(share, rows), EFFECTIVE)
+    return _wilson_ends(share, rows, variation)
+
+
+def _variation(parts: Sequence[Part], units: Units, least: float) -> Variation:
+    predictive = any(part.predictive for part in parts)
+    power = LESS_CORRECTION if predictive else 1.0
+    return unit_variation(parts, units.member, least=least, power=power)
 
 
 def _rows_of_share(share: float, variation: Variation) -> float:
@@ -446,6 +434,8 @@ def _rows_of_mean(values: Values, variation: Variation) -> float:
     q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
     mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
     """
+    if len(values) == 1:
+        return _rows_of_share(float(values[0]), variation)
     worth = np.array(variation.worth)
     drawn = (values * worth + 1.0) / (worth + 2.0)
     added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
@@ -460,11 +450,11 @@ def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
     return float(lacking.sum()) / len(variation.each) ** 2
 
 
-def _wilson_ends(share: float, rows: float, variation: Variation, widen: float) -> _Ends:
+def _wilson_ends(share: float, rows: float, variation: Variation) -> _Ends:
+    """Return Wilson's interval, with Student's quantile."""
     from scipy.special import stdtrit
 
-    quantile = float(stdtrit(variation.freedom, LEVEL))
-    return _Ends(*wilson(share, rows, quantile), named(WILSON, widen))
+    return _Ends(*wilson(share, rows, float(stdtrit(variation.freedom, LEVEL))), WILSON)
 
 
 def share_interval(
