@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .influence import Part, Values, Whole
+from .influence import Integers, Part, Values
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
 from .variance import Figure, Units, interval, normal_interval
@@ -88,7 +88,7 @@ def shrunk_temperature(
 
 
 def _fitted_temperature(
-    probabilities: Probabilities, labels: Whole, units: Whole, penalty: float = PENALTY
+    probabilities: Probabilities, labels: Integers, units: Integers, penalty: float = PENALTY
 ) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 Formula = Callable[[Values], Values]
 
 RANKED = 4.0
@@ -81,7 +81,7 @@ def f1_part(true: Mask, called: Mask) -> Part | None:
     return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
 
 
-def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | None:
+def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part | None:
     """Return the AUC: of all pairs of a positive and a negative row in one fold, the share that is ranked rightly.
 
     Pairs that are tied count half. Scores of different folds come from different models, so that no pair of two folds
@@ -121,7 +121,7 @@ def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | 
     return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED)
 
 
-def _ranks(scores: Values, folds: Whole, positive: Mask) -> list[tuple[Values, Values]]:
+def _ranks(scores: Values, folds: Integers, positive: Mask) -> list[tuple[Values, Values]]:
     """Return for the negative side, then for the positive one, its rows in the fold of each row, and those below it.
 
     Below are the rows of the side that score less, and half of those that score the same. All rows are sorted by fold
@@ -141,13 +141,15 @@ def _ranks(scores: Values, folds: Whole, positive: Mask) -> list[tuple[Values, V
     return ranks
 
 
-def confusion(labels: Whole, predicted: Whole, classes: int) -> Values:
+def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
     """Return the confusion matrix, rows true, float64 of shape (classes, classes)."""
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.float64)
 
 
-def matrix_part(formula: Formula, labels: Whole, predicted: Whole, classes: int) -> Part | None:
+def matrix_part(
+    formula: Formula, labels: Integers, predicted: Integers, classes: int
+) -> Part | None:
     """Return a figure of the confusion matrix; None where it is not defined.
 
     Parameters
@@ -348,7 +350,7 @@ class Variation(NamedTuple):
 
 def unit_variation(
     parts: Sequence[Part],
-    member: Whole,
+    member: Integers,
     *,
     least: float = 1.0,
     power: float = 1.0,
@@ -421,7 +423,7 @@ class _PartVariation(NamedTuple):
     units: float
 
 
-def _part_variation(part: Part, member: Whole, *, power: float, ranked: float) -> _PartVariation:
+def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> _PartVariation:
     count = int(member.max()) + 1
     influence = np.zeros(count)
     rows_of_sides: list[float] = []

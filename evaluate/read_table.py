@@ -154,18 +154,18 @@ class _Columns(NamedTuple):
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
         """Choose the columns of a table, of which each has one role, and log them."""
-        chosen = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
-        for role in chosen:
+        column_of = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
+        for role in column_of:
             cure = f"call one {role.name}, or remove one"
-            chosen[role] = table.choose(role, cure=cure, without=[*chosen.values()])
+            column_of[role] = table.choose(role, cure=cure, without=[*column_of.values()])
         scores = [column for column in table.columns if column.startswith("p_")]
-        table.log_columns(chosen, *scores)
-        if not scores and not chosen[PREDICTED]:
+        table.log_columns(column_of, *scores)
+        if not scores and not column_of[PREDICTED]:
             raise InputError(
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
                 "probabilities of a class p_ and its name"
             )
-        return cls({role.name: column for role, column in chosen.items()}, scores)
+        return cls({role.name: column for role, column in column_of.items()}, scores)
 
     @property
     def scored(self) -> list[str]:
@@ -355,12 +355,12 @@ class _Parser(NamedTuple):
 
     def _place(self, where: str, name: str, column: str) -> int:
         """Return the position of a class."""
-        place = self.places[column].get(name)
-        if place is None:
+        position = self.places[column].get(name)
+        if position is None:
             raise InputError(
                 f"{where}: {column} {name!r} is not among the classes {', '.join(self.classes)}"
             )
-        return place
+        return position
 
     def _probabilities(self, where: str, row: dict[str, str]) -> tuple[float, ...]:
         """Return the probability of each class; 0 for one without a column."""

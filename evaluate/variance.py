@@ -21,11 +21,11 @@ from ..core import plural
 from .influence import (
     LEVEL,
     RANKED,
+    Integers,
     Mask,
     Part,
     Values,
     Variation,
-    Whole,
     exact,
     freedom,
     kish,
@@ -167,7 +167,7 @@ class Units:
         What a unit, and a row, is called.
     """
 
-    member: Whole
+    member: Integers
     widen: float = 1.0
     kind: str = "group"
     noun: str = "group"
@@ -276,7 +276,7 @@ def normal_interval(
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
     half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5
-    return Figure(value, value - half, value + half, named("influences of units, t", widen))
+    return Figure(value, value - half, value + half, method_name("influences of units, t", widen))
 
 
 def _dominance(parts: Sequence[Part], units: Units) -> str | None:
@@ -347,7 +347,7 @@ def interval(
         ends = _score_ends(scaled[0], units)
     low = origin + scale * ends.low
     high = origin + scale * ends.high
-    return Figure(value, low, high, named(ends.method, units.factor(parts)))
+    return Figure(value, low, high, method_name(ends.method, units.factor(parts)))
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
@@ -370,7 +370,7 @@ def _combined(parts: Sequence[Part], units: Units) -> Figure:
     bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
     down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
     value = float(shares.mean())
-    return Figure(value, value - float(down), value + float(up), named(COMBINED, widen))
+    return Figure(value, value - float(down), value + float(up), method_name(COMBINED, widen))
 
 
 def _share_ends(part: Part, units: Units, least: float) -> _Ends:
@@ -482,7 +482,7 @@ def share_interval(
     return Units(units, widen).share(hits)
 
 
-def named(method: str, widen: float) -> str:
+def method_name(method: str, widen: float) -> str:
     """Return the name of a method, and of the factor of its variance."""
     if widen == 1.0:
         return method
@@ -527,4 +527,4 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     high = min(1.0, max(mean, middle + half))
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
-    return Figure(mean, low, high, named("influences of units, t", widen), reason)
+    return Figure(mean, low, high, method_name("influences of units, t", widen), reason)

@@ -218,9 +218,9 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     home = expanded("~")
     if home.is_absolute() and home.name:
         hidden |= {f"{home}/": "~/", str(home): "~"}
-    named = {word: path for word, path in paths.items() if path is not None}
-    named |= {name: expanded(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
-    for word, path in named.items():
+    path_of_word = {word: path for word, path in paths.items() if path is not None}
+    path_of_word |= {name: expanded(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
+    for word, path in path_of_word.items():
         for form in (path.absolute(), path.resolve(), path):
             for steps, folder in enumerate((form, *form.parents)):
                 if _is_telling(folder, above=steps > 0):

@@ -225,10 +225,10 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
     pairs = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
     banners = {text for _, text in pairs}
     for note in (*notes, *selection_notes([panel.table for panel in panels])):
-        head, _, rest = note.partition(": ")
+        name, _, text = note.partition(": ")
         # a message of the library names its tables itself
-        if type(note) is str and rest and head.startswith(names):
-            pairs.append((head, rest))
+        if type(note) is str and text and name.startswith(names):
+            pairs.append((name, text))
         elif note not in banners:
             pairs.append(("", note))
     pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
