@@ -116,14 +116,14 @@ def read_predictions(
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)
     _refuse_more(path, len(table.columns), limits.EVALUATED_COLUMNS, "columns")
     columns = _Columns.of(path, table)
-    mentioned = columns.mentioned(table)
-    _check_names(path, columns, mentioned, classes)
-    order = classes or _class_order(path, mentioned, columns.scored)
+    names_by_role = columns.names_by_role(table)
+    _check_names(path, columns, names_by_role, classes)
+    order = classes or _class_order(path, names_by_role, columns.class_names)
     _refuse_more(path, len(order), limits.EVALUATED_CLASSES, "classes")
-    _report_spellings(path, mentioned, order, fixed=bool(columns.scores or classes))
+    _report_spellings(path, names_by_role, order, fixed=bool(columns.scores or classes))
     places = {
         what: _places(path, names, order)
-        for what, names in {**mentioned, "column p_": columns.scored}.items()
+        for what, names in {**names_by_role, "column p_": columns.class_names}.items()
     }
     parser = _Parser(path, order, places, columns.scores)
     rows_of_model, unlabelled = _parse_rows(table, columns, parser)
@@ -168,11 +168,11 @@ class _Columns(NamedTuple):
         return cls({role.name: column for role, column in column_of.items()}, scores)
 
     @property
-    def scored(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """The classes that columns of probabilities are named after."""
         return [column.removeprefix("p_") for column in self.scores]
 
-    def mentioned(self, table: CsvTable) -> dict[str, Sequence[str]]:
+    def names_by_role(self, table: CsvTable) -> dict[str, Sequence[str]]:
         """Return the names of classes in the columns of labels and of predicted classes."""
         return {
             role: [row[column] for _, row in table.rows if row[column]]
@@ -182,32 +182,35 @@ class _Columns(NamedTuple):
 
 
 def _check_names(
-    path: Path, columns: _Columns, mentioned: Mapping[str, Sequence[str]], classes: Sequence[str]
+    path: Path,
+    columns: _Columns,
+    names_by_role: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
 ) -> None:
     """Refuse a file without labels, names beyond the limits, and names that mean that a label is missing."""
-    if not mentioned["label"]:
+    if not names_by_role["label"]:
         raise InputError(
             f"{path}: no row has a label, so nothing can be evaluated; fill in the column label"
         )
-    for names in (columns.scored, *mentioned.values()):
+    for names in (columns.class_names, *names_by_role.values()):
         _refuse_more(path, len(set(names)), limits.EVALUATED_CLASSES, "classes")
         letters = max(map(len, names), default=0)
         _refuse_more(path, letters, limits.CLASS_LETTERS, "letters of a class")
-    for what, names in mentioned.items():
-        missing = missing_labels(names, (*classes, *columns.scored))
+    for what, names in names_by_role.items():
+        missing = missing_labels(names, (*classes, *columns.class_names))
         if missing:
             text = "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}"
             raise InputError(text, path, what, missing[0], missing[0])
 
 
 def _report_spellings(
-    path: Path, mentioned: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
+    path: Path, names_by_role: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
 ) -> None:
     """Report spellings of one class, and names that are like one of a fixed order of classes."""
     prescribed: Sequence[str] = ()
     if fixed or order in known_classes():
         prescribed = order
-    _, findings = join_labels(itertools.chain(*mentioned.values()), classes=prescribed)
+    _, findings = join_labels(itertools.chain(*names_by_role.values()), classes=prescribed)
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in findings])
 
 
@@ -270,23 +273,23 @@ def _refuse_more(path: Path, count: int, most: int, what: str) -> None:
 
 
 def _class_order(
-    path: Path, mentioned: Mapping[str, Iterable[str]], scored: Sequence[str]
+    path: Path, names_by_role: Mapping[str, Iterable[str]], class_names: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    columns: list[Iterable[str]] = list(mentioned.values())
-    if scored:
-        columns = [scored]
+    columns: list[Iterable[str]] = list(names_by_role.values())
+    if class_names:
+        columns = [class_names]
     for classes in known_classes():
         if _are_named(columns, classes):
             return classes
     spelling, findings = join_labels(itertools.chain(*columns))
     classes = tuple(dict.fromkeys(spelling.values()))
-    if not scored:
+    if not class_names:
         return tuple(sorted(classes))
-    if len(classes) < len(scored):
-        message = findings[0].message if findings else _first_twice(scored)
+    if len(classes) < len(class_names):
+        message = findings[0].message if findings else _first_twice(class_names)
         raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
-    return tuple(spelling[name] for name in scored)
+    return tuple(spelling[name] for name in class_names)
 
 
 def _are_named(columns: Sequence[Iterable[str]], classes: tuple[str, ...]) -> bool:
