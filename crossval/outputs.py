@@ -19,6 +19,7 @@ from ..evaluate import (
     Panel,
     PaperTable,
     PredictionTable,
+    as_json,
     constant_folds,
     measure,
     read_facts,
@@ -102,7 +103,7 @@ class Outputs:
         bundle_facts = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(bundle_facts, facts["names"])
         measured = {"schema_version": SCHEMA, "tables": metrics, "run": facts}
-        write_json(folder / "metrics.json", measured)
+        write_json(folder / "metrics.json", as_json(measured))
         written = bundle(bundle_facts)
         with reporting(folder / CARD, failed):
             write_card(folder / CARD, model=result.model, bundle=written, metrics=measured)

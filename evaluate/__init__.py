@@ -51,7 +51,7 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .variance import CROSS_VALIDATION, Figure, Units, share_interval
+from .variance import CROSS_VALIDATION, Figure, Units, as_json, share_interval, with_figures
 
 __all__ = [
     "Aggregation",

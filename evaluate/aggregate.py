@@ -45,12 +45,13 @@ class Aggregation(Settings):
 
     def steps(self) -> list[tuple[str, str]]:
         """Return each level with each rule; the level of rows has the rule ``""``."""
-        pairs = (
-            (level, rule)
-            for level in self.levels
-            for rule in (self.rules if level != "row" else ("",))
-        )
-        return list(dict.fromkeys(pairs))
+        pairs: dict[tuple[str, str], None] = {}
+        for level in self.levels:
+            rules = self.rules
+            if level == "row":
+                rules = ("",)
+            pairs |= dict.fromkeys((level, rule) for rule in rules)
+        return list(pairs)
 
 
 def aggregate(
@@ -97,22 +98,22 @@ def aggregate(
         )
     join = functools.partial(_join, rule=rule, positive=positive)
     if level == "image":
-        return join(table, table.image_ids, "image") if table.patches is not None else table
-    missing = [
+        if table.patches is None:
+            return table
+        return join(table, table.image_ids, "image")
+    ungrouped = [
         image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None
     ]
-    if missing:
+    if ungrouped:
         raise InputError(
             "{}: {} rows name no group, first {}; {level:group} needs them",
             table.name,
-            len(missing),
-            missing[0],
+            len(ungrouped),
+            ungrouped[0],
         )
-    images = (
-        join(table, table.image_ids, "image")
-        if table.patches is not None and rule != "sum"
-        else table
-    )
+    images = table
+    if table.patches is not None and rule != "sum":
+        images = join(table, table.image_ids, "image")
     return join(images, [str(group) for group in images.groups], "group")
 
 
@@ -124,12 +125,14 @@ def _join(
     for row, key in enumerate(zip(owners, table.folds, strict=True)):
         members.setdefault(key, []).append(row)
     for (owner, _), rows in members.items():
-        if len(kinds := np.unique(table.labels[rows])) > 1:
-            names = ", ".join(table.classes[kind] for kind in kinds)
+        labels = np.unique(table.labels[rows])
+        if len(labels) > 1:
+            names = ", ".join(table.classes[label] for label in labels)
             raise InputError(
                 f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
     first = [rows[0] for rows in members.values()]
+    protocol = table.protocol.removesuffix(f"; by image, rule {rule}")
     probabilities, predicted = _predict(table, list(members.values()), rule, positive)
     return replace(
         table,
@@ -139,9 +142,7 @@ def _join(
         predicted=predicted,
         folds=tuple(fold for _, fold in members),
         groups=tuple(table.groups[row] for row in first),
-        protocol=f"{table.protocol.removesuffix(f'; by image, rule {rule}')}; by {level}, rule {rule}".lstrip(
-            "; "
-        ),
+        protocol=f"{protocol}; by {level}, rule {rule}".lstrip("; "),
         patches=None,
         not_new=frozenset(
             owner
@@ -155,20 +156,13 @@ def _join(
 def _predict(
     table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64]]:
-    if rule in ("exist", "exist-n"):
-        needed = 1 if rule == "exist" else EXIST_N
-        mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
-        if mask.sum() != 1 or len(mask) != 2:
-            raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
-        yes, no = int(np.flatnonzero(mask)[0]), int(np.flatnonzero(~mask)[0])
-        called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
-        return None, np.where(called, yes, no).astype(np.int64)
-    shares = np.array(
-        [
-            np.bincount(table.predicted[rows], minlength=len(table.classes)) / len(rows)
-            for rows in members
-        ]
-    )
+    if rule == "exist":
+        return None, _called_positive(table, members, rule, positive, needed=1)
+    if rule == "exist-n":
+        return None, _called_positive(table, members, rule, positive, needed=EXIST_N)
+    classes = len(table.classes)
+    votes = [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
+    shares = np.array(votes)
     if table.probabilities is None:
         return shares, shares.argmax(axis=1)
     means = np.array([table.probabilities[rows].mean(axis=0) for rows in members])
@@ -176,3 +170,21 @@ def _predict(
         # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
         return shares, (shares + 1e-9 * means).argmax(axis=1)
     return means, means.argmax(axis=1)
+
+
+def _called_positive(
+    table: PredictionTable,
+    members: list[list[int]],
+    rule: str,
+    positive: Sequence[str],
+    *,
+    needed: int,
+) -> npt.NDArray[np.int64]:
+    """Return the positive class where so many members are called positive, else the other."""
+    mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
+    if mask.sum() != 1 or len(mask) != 2:
+        raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
+    yes = int(np.flatnonzero(mask)[0])
+    no = int(np.flatnonzero(~mask)[0])
+    called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
+    return np.where(called, yes, no).astype(np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .influence import Part, Values, Whole
+from .influence import Integers, Part, Values
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
 from .variance import Figure, Units, interval, normal_interval
@@ -80,38 +80,33 @@ def shrunk_temperature(
     """
     if table.probabilities is None or table.votes:
         return None
-    temperature = _least(table.probabilities, table.labels, sampling_units(table)[1], penalty)
-    return (
-        max(1.0, temperature * float(np.exp(-_AVERAGING)))
-        if averaged and temperature > 1
-        else temperature
-    )
+    units = sampling_units(table)[1]
+    temperature = _fitted_temperature(table.probabilities, table.labels, units, penalty)
+    if averaged and temperature > 1:
+        return max(1.0, temperature * float(np.exp(-_AVERAGING)))
+    return temperature
 
 
-def _least(
-    probabilities: Probabilities, labels: Whole, units: Whole, penalty: float = PENALTY
+def _fitted_temperature(
+    probabilities: Probabilities, labels: Integers, units: Integers, penalty: float = PENALTY
 ) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.maximum(probabilities, _LEAST)).T
-    margins = (
-        logs - logs[labels, np.arange(len(labels))]
-    )  # of each class over the true one, of shape (classes, n)
+    # of each class over the true one, of shape (classes, n)
+    margins = logs - logs[labels, np.arange(len(labels))]
     weight = penalty / len(np.unique(units))
-    # in the logarithm, so that halving and doubling are steps of one size; no margin over the least temperature is too
-    # large for the exponential function
-    found = minimize_scalar(
-        lambda log_temperature: (
-            np.minimum(
-                np.log(np.exp(margins / np.exp(log_temperature)).sum(axis=0)), -np.log(_LEAST)
-            ).mean()
-            + weight * log_temperature**2 / 2
-        ),
-        bounds=tuple(np.log(_BOUNDS)),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
+
+    def loss(log_temperature: float) -> float:
+        """Return the penalised loss, in the logarithm, so that halving and doubling are steps of one size."""
+        # no margin over the least temperature is too large for the exponential function
+        sums = np.exp(margins / np.exp(log_temperature)).sum(axis=0)
+        losses = np.minimum(np.log(sums), -np.log(_LEAST))
+        return float(losses.mean() + weight * log_temperature**2 / 2)
+
+    optimum = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabilities] | None:
@@ -135,19 +130,24 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
         return None
     if folds * len(table) > _MOST_WORK:
         return None
-    scaled, units, temperatures = np.empty_like(table.probabilities), sampling_units(table)[1], {}
+    units = sampling_units(table)[1]
+    scaled = np.empty_like(table.probabilities)
+    temperatures = {}
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
-        temperatures[fold] = _least(table.probabilities[rest], table.labels[rest], units[rest])
-        scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
+        temperature = _fitted_temperature(
+            table.probabilities[rest], table.labels[rest], units[rest]
+        )
+        temperatures[fold] = temperature
+        scaled[inside] = apply_temperature(table.probabilities[inside], temperature)
     return temperatures, scaled
 
 
 def negative_log_likelihood(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, _LEAST)).mean())
+    of_true_class = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_true_class, _LEAST)).mean())
 
 
 CALIBRATION_BINS = 15
@@ -157,8 +157,11 @@ _SUREST = 1e-4
 """Scores nearer to 0 or 1 count as this near in slope and intercept: a few images whose log odds are extreme, or
 infinite, would else decide both, and no study of some hundred images shows whether 0.9999 or 1 is right."""
 
-_ROUNDS, _CLOSE = 100, 1e-10
-"""Maximum number of Newton steps, and the size of a step at which they end."""
+_ROUNDS = 100
+"""Maximum number of Newton steps."""
+
+_CLOSE = 1e-10
+"""The size of a step at which they end."""
 
 _MANY = 400
 """With at least so many rows in a bin, the number of right ones counts as normal: exact within a thousandth."""
@@ -205,10 +208,12 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     confidence = table.confidence
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
-    units, scores = Units.of(table), _scores(table, table.probabilities, bins)
+    units = Units.of(table)
+    scores = _scores(table, table.probabilities, bins)
     scores |= recalibration(confidence, table.predicted == table.labels, units=units)
-    scores |= {"brier": brier_score(table, units).json(), "temperature": None}
-    if (scaled := fold_temperatures(table)) is not None:
+    scores |= {"brier": brier_score(table, units), "temperature": None}
+    scaled = fold_temperatures(table)
+    if scaled is not None:
         temperatures, probabilities = scaled
         after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
         scores["temperature"] = {
@@ -224,61 +229,59 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
     accuracy allows, and each may lose 2, the most there is.
     """
-    loss = np.square(
-        np.asarray(table.probabilities) - np.eye(len(table.classes))[table.labels]
-    ).sum(axis=1)
+    one_hot = np.eye(len(table.classes))[table.labels]
+    loss = np.square(np.asarray(table.probabilities) - one_hot).sum(axis=1)
     brier = float(loss.mean())
-    part = Part(
-        brier, (loss - brier) / len(loss), (np.ones(len(loss), dtype=np.bool_),), finer=np.inf
-    )
-    inside, right = (
-        interval([part], units, limits=(0.0, 2.0)),
-        units.share(table.predicted == table.labels),
-    )
-    if right is None or right.reason or (table.predicted != table.labels).any():
-        return inside
-    return replace(inside, high=max(inside.high, brier + (1.0 - right.low) * (2.0 - brier)))
+    everywhere = np.ones(len(loss), dtype=np.bool_)
+    part = Part(brier, (loss - brier) / len(loss), (everywhere,), finer=np.inf)
+    figure = interval([part], units, limits=(0.0, 2.0))
+    hits = table.predicted == table.labels
+    accuracy = units.share(hits)
+    if accuracy is None or accuracy.reason or not hits.all():
+        return figure
+    return replace(figure, high=max(figure.high, brier + (1.0 - accuracy.low) * (2.0 - brier)))
 
 
 def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
-    """Return the scores of probabilities that need no interval.
-
-    The expected error of a bin is exact by the distribution of how many of its rows are right, or a normal one's if
-    they are many.
-    """
-    confidence, hits = (
-        probabilities[np.arange(len(table)), table.predicted],
-        table.predicted == table.labels,
-    )
+    """Return the scores of probabilities that need no interval."""
+    confidence = probabilities[np.arange(len(table)), table.predicted]
+    hits = table.predicted == table.labels
     # bins are (low, high], as in the paper; a confidence of 1 is in the last one
     member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    filled, expected = [], 0.0
+    filled = []
+    error = 0.0
+    expected = 0.0
     for number in np.unique(member):
         inside = member == number
-        chances = confidence[inside]
-        filled.append(
-            {
-                "confidence": float(chances.mean()),
-                "accuracy": float(hits[inside].mean()),
-                "n": len(chances),
-            }
-        )
-        if len(chances) > _MANY:
-            expected += float(np.sqrt(2.0 / np.pi * (chances * (1.0 - chances)).sum()))
-            continue
-        right = np.ones(1)
-        for chance in chances:
-            right = np.convolve(right, [1.0 - chance, chance])
-        expected += float(right @ np.abs(np.arange(len(right)) - chances.sum()))
-    truth = np.eye(len(table.classes))[table.labels]
+        entry = {
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(hits[inside].mean()),
+            "n": int(inside.sum()),
+        }
+        filled.append(entry)
+        error += entry["n"] * abs(entry["accuracy"] - entry["confidence"])
+        expected += _expected_error(confidence[inside])
+    one_hot = np.eye(len(table.classes))[table.labels]
     return {
-        "ece": sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled)
-        / len(hits),
-        "brier": float(np.square(probabilities - truth).sum(axis=1).mean()),
+        "ece": error / len(hits),
+        "brier": float(np.square(probabilities - one_hot).sum(axis=1).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": filled,
         "ece_expected": expected / len(confidence),
     }
+
+
+def _expected_error(confidence: Values) -> float:
+    """Return by how many rows of a bin the right ones are off on average, if each is right with its confidence.
+
+    It is exact, by the distribution of how many rows are right, or a normal one's if they are many.
+    """
+    if len(confidence) > _MANY:
+        return float(np.sqrt(2.0 / np.pi * (confidence * (1.0 - confidence)).sum()))
+    right = np.ones(1)
+    for chance in confidence:
+        right = np.convolve(right, [1.0 - chance, chance])
+    return float(right @ np.abs(np.arange(len(right)) - confidence.sum()))
 
 
 def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units) -> dict[str, Any]:
@@ -293,7 +296,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     scores : ndarray of float64, shape (n,)
     truth : ndarray of bool, shape (n,)
     units : Units
-        Rows of one unit are not taken for independent, see `_fitted`.
+        Rows of one unit are not taken for independent, see `_last_coefficient`.
 
     Returns
     -------
@@ -307,22 +310,23 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     """
     odds = np.clip(scores, _SUREST, 1 - _SUREST)
     odds = np.log(odds) - np.log1p(-odds)
-    fit: dict[str, Any] = {"slope": None, "intercept": None}
+    figures: dict[str, Any] = {"slope": None, "intercept": None}
     if truth.all() or not truth.any():
-        return fit
-    ones, yes, no = np.ones((len(odds), 1)), odds[truth], odds[~truth]
-    fits = {"intercept": (ones, odds)}
-    if yes.min() < no.max() and no.min() < yes.max():
-        fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
-    for name, (design, offset) in fits.items():
-        value, influence, model = _fitted(design, offset, truth, units)
-        fit[name] = normal_interval(
-            value, influence, units, model=model, few=min(len(yes), len(no))
-        ).json()
-    return fit
+        return figures
+    positives = odds[truth]
+    negatives = odds[~truth]
+    ones = np.ones((len(odds), 1))
+    regressions = {"intercept": (ones, odds)}
+    if positives.min() < negatives.max() and negatives.min() < positives.max():
+        regressions["slope"] = (np.c_[ones, odds], np.zeros_like(odds))
+    few = min(len(positives), len(negatives))
+    for name, (design, offset) in regressions.items():
+        value, influence, model = _last_coefficient(design, offset, truth, units)
+        figures[name] = normal_interval(value, influence, units, model=model, few=few)
+    return figures
 
 
-def _fitted(
+def _last_coefficient(
     design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units
 ) -> tuple[float, Values, float]:
     """Return the last coefficient of a logistic regression, the influence of each unit on it, and its Wald variance.
@@ -335,36 +339,46 @@ def _fitted(
     """
     from scipy.special import expit
 
-    at, sign = np.zeros(design.shape[1]), np.where(truth, -1.0, 1.0)
+    coefficients = _fit_logistic(design, offset, truth)
+    size = len(coefficients)
+    probability = expit(design @ coefficients + offset)
+    scores = np.zeros((units.count, size))
+    np.add.at(scores, units.member, design * (truth - probability)[:, np.newaxis])
+    information = np.zeros((units.count, size, size))
+    weighted = design * (probability * (1 - probability))[:, np.newaxis]
+    np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
+    total = information.sum(axis=0)
+    influence = _solved(total - information, scores)[:, -1]
+    model_variance = float(_solved(total, np.eye(size)[-1])[-1])
+    return float(coefficients[-1]), influence, model_variance
+
+
+def _fit_logistic(design: Values, offset: Values, truth: npt.NDArray[np.bool_]) -> Values:
+    """Return the coefficients of a logistic regression: Newton's steps, each halved until it lowers the loss."""
+    from scipy.special import expit
+
+    sign = np.where(truth, -1.0, 1.0)
+
+    def loss_of(linear: Values) -> float:
+        return float(np.logaddexp(0, sign * linear).sum())
+
+    coefficients = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
-        linear = design @ at + offset
-        probability, loss = expit(linear), np.logaddexp(0, sign * linear).sum()
+        linear = design @ coefficients + offset
+        probability = expit(linear)
+        loss = loss_of(linear)
         step = _solved(
             (design.T * (probability * (1 - probability))) @ design,
             design.T @ (truth - probability),
         )
         while (
-            np.logaddexp(0, sign * (design @ (at + step) + offset)).sum() > loss
-            and np.abs(step).max() > _CLOSE
+            loss_of(design @ (coefficients + step) + offset) > loss and np.abs(step).max() > _CLOSE
         ):
             step /= 2
-        at = at + step
+        coefficients = coefficients + step
         if np.abs(step).max() <= _CLOSE:
             break
-    probability = expit(design @ at + offset)
-    scores, information = (
-        np.zeros((units.count, len(at))),
-        np.zeros((units.count, len(at), len(at))),
-    )
-    np.add.at(scores, units.member, design * (truth - probability)[:, np.newaxis])
-    weighted = design * (probability * (1 - probability))[:, np.newaxis]
-    np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
-    whole = information.sum(axis=0)
-    return (
-        float(at[-1]),
-        _solved(whole - information, scores)[:, -1],
-        float(_solved(whole, np.eye(len(at))[-1])[-1]),
-    )
+    return coefficients
 
 
 def _solved(matrices: Values, vectors: Values) -> Values:
@@ -401,16 +415,31 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
     """
     if table.probabilities is None or not len(table):
         return None
+    probabilities = table.probabilities
     scaled = fold_temperatures(table)
-    probabilities = table.probabilities if scaled is None else scaled[1]
+    if scaled is not None:
+        _, probabilities = scaled
     confidence = probabilities[np.arange(len(table)), table.predicted]
     below = round(float(np.sort(confidence)[int(share * len(table))]), 3)
     unsure = confidence < below
     if not unsure.any() or unsure.all():
         return None
-    hits, units = table.predicted == table.labels, Units.of(table)
-    rule = {"below": below, "share": share, "calibrated": scaled is not None, "unit": units.kind}
-    for name, inside in (("sure", ~unsure), ("unsure", unsure)):
-        ends = (right := units.share(hits, inside)) and right.ends
-        rule[name] = {"n": int(inside.sum()), "right": int(hits[inside].sum()), "interval": ends}
-    return rule
+    hits = table.predicted == table.labels
+    units = Units.of(table)
+
+    def side(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        right = units.share(hits, inside)
+        return {
+            "n": int(inside.sum()),
+            "right": int(hits[inside].sum()),
+            "interval": right and right.interval,
+        }
+
+    return {
+        "below": below,
+        "share": share,
+        "calibrated": scaled is not None,
+        "unit": units.kind,
+        "sure": side(~unsure),
+        "unsure": side(unsure),
+    }

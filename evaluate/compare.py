@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -12,16 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
-from .influence import LEVEL, Part, all_or_none, difference, f1_part, share_part
+from .influence import LEVEL, Mask, Part, all_or_none, difference, f1_part, share_part
 from .known_metrics import class_aucs, unit_mean
 from .metrics import TwoClassView, default_positive, positive_mask, two_sides
 from .predictions import PredictionTable, take_rows
-from .variance import Units, difference_interval
+from .variance import Figure, Units, difference_interval
 
-FOLDS, FOLDS_OF_GROUPS = 1.155, 1.3
-"""Factors of the variance of a test over folds, of independent rows and of groups with several: bchisto's choice, the
-least with which tests of equal classifiers reject at most 6.5 % of real cross-validations in
-``tools/benchmarks/coverage.py``, within its error."""
+FOLDS = 1.155
+"""Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of
+equal classifiers reject at most 6.5 % of real cross-validations in ``tools/benchmarks/coverage.py``, within its error.
+"""
+
+FOLDS_OF_GROUPS = 1.3
+"""The same of groups with several rows."""
+
+Key = tuple[str, str, int | None]
+"""What a row is about: image, patch and fold."""
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
@@ -52,11 +58,12 @@ def compare_pairs(
     """
     pairs = []
     of_each = list(views) or [TwoClassView()] * len(tables)
-    for (a, of_a), (b, of_b) in combinations(zip(tables, of_each, strict=True), 2):
+    for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
         if _unlike(a, b) is not None:
             continue
-        pair = {"first": a.name, "second": b.name, **compare_tables(a, b, view=of_a, margin=margin)}
-        if _sides(a, of_a) != _sides(b, of_b):
+        compared = compare_tables(a, b, view=view_of_a, margin=margin)
+        pair = {"first": a.name, "second": b.name, **compared}
+        if _sides(a, view_of_a) != _sides(b, view_of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
         pairs.append(pair)
@@ -66,8 +73,10 @@ def compare_pairs(
 def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], str]:
     """Return the positive classes of a view, and its rule where there are more than two classes: else all are one."""
     mask = positive_mask(table.classes, view.positive or default_positive(table.classes))
-    chosen = frozenset(name for name, yes in zip(table.classes, mask, strict=True) if yes)
-    return chosen, view.rule or "sum" if len(table.classes) > 2 else ""
+    positive = frozenset(name for name, yes in zip(table.classes, mask, strict=True) if yes)
+    if len(table.classes) <= 2:
+        return positive, ""
+    return positive, view.rule or "sum"
 
 
 def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -115,47 +124,57 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     rows : bool
         Whether those of different images or folds are named too.
     """
-    return [
-        Message("{} and {} are not compared: {}", a.name, b.name, reason)
-        for a, b in combinations(tables, 2)
-        if (rows or _keys(a, b).keys() == _keys(b, a).keys())
-        and (reason := _unlike(a, b)) is not None
-    ]
+    notes: list[str] = []
+    for a, b in combinations(tables, 2):
+        if not rows and _keys(a, b).keys() != _keys(b, a).keys():
+            continue
+        reason = _unlike(a, b)
+        if reason is not None:
+            notes.append(Message("{} and {} are not compared: {}", a.name, b.name, reason))
+    return notes
 
 
 def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     """Return why two tables cannot be compared."""
-    of_first, of_second = _keys(first, second), _keys(second, first)
-    only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
-    if only_first or only_second:
-        if {key[:2] for key in of_first} == {key[:2] for key in of_second}:
-            if first.fold_numbers and second.fold_numbers:
-                return "they test the same images in other folds"
-            return "one of them tests an image in several folds, and the other names no folds"
-        counts = f"{len(only_first)} row{'s' * (len(only_first) != 1)} only in the first, {len(only_second)}"
-        return f"{counts} only in the second"
+    rows_of_first = _keys(first, second)
+    rows_of_second = _keys(second, first)
+    if rows_of_first.keys() != rows_of_second.keys():
+        return _unlike_rows(first, second, rows_of_first.keys(), rows_of_second.keys())
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
-    for key, row in of_first.items():
-        names = [first.classes[first.labels[row]], second.classes[second.labels[of_second[key]]]]
-        if names[0] != names[1]:
+    for key, row in rows_of_first.items():
+        other = rows_of_second[key]
+        if first.classes[first.labels[row]] != second.classes[second.labels[other]]:
             return Message(
                 "they name different true classes for the same row{}", Names(f", {key[0]}")
             )
-        if len({first.groups[row], second.groups[of_second[key]]} - {None}) > 1:
+        if len({first.groups[row], second.groups[other]} - {None}) > 1:
             return Message("they name different groups for the same row{}", Names(f", {key[0]}"))
     return None
 
 
-def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str, int | None], int]:
+def _unlike_rows(
+    first: PredictionTable, second: PredictionTable, keys: Set[Key], others: Set[Key]
+) -> str:
+    """Return in which rows two tables differ."""
+    if {key[:2] for key in keys} != {key[:2] for key in others}:
+        only_first = len(keys - others)
+        noun = "row" if only_first == 1 else "rows"
+        return f"{only_first} {noun} only in the first, {len(others - keys)} only in the second"
+    if first.fold_numbers and second.fold_numbers:
+        return "they test the same images in other folds"
+    return "one of them tests an image in several folds, and the other names no folds"
+
+
+def _keys(table: PredictionTable, other: PredictionTable) -> dict[Key, int]:
     """Return the place of each row by image, patch and fold; without the fold, if one table names none."""
     keys = {key: row for row, key in enumerate(table.keys)}
     if table.fold_numbers and other.fold_numbers:
         return keys
-    images: dict[tuple[str, str, int | None], int] = {
-        (*key[:2], None): row for key, row in keys.items()
-    }
-    return images if len(images) == len(keys) else keys  # else folds test an image several times
+    images: dict[Key, int] = {(*key[:2], None): row for key, row in keys.items()}
+    if len(images) < len(keys):  # folds test an image several times
+        return keys
+    return images
 
 
 def compare_tables(
@@ -198,43 +217,49 @@ def compare_tables(
     ----------
     McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
-    if (reason := _unlike(first, second)) is not None:
+    reason = _unlike(first, second)
+    if reason is not None:
         text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
         raise InputError(text, first.name, second.name, reason)
-    places = _keys(second, first)
-    other = take_rows(
-        second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64)
-    )
-    groups = tuple(
-        a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True)
-    )
-    folds = (
-        first.folds if first.fold_numbers else other.folds
-    )  # then both have AUCs of the same pairs
-    first, other = replace(first, groups=groups, folds=folds), replace(other, folds=folds)
+    first, second = _aligned(first, second)
     units = Units.of(first)
-    a, b = first.predicted == first.labels, other.predicted == other.labels
-    change = b.astype(np.int64) - a
-    parts_of = difference_parts(first, other, units, view or TwoClassView())
-    differences = {
-        name: difference_interval(parts, units).json() for name, parts in parts_of.items()
-    }
+    right_in_first = first.predicted == first.labels
+    right_in_second = second.predicted == second.labels
+    parts_of = difference_parts(first, second, units, view or TwoClassView())
+    differences = {name: difference_interval(parts, units) for name, parts in parts_of.items()}
     comparison = {
         "differences": differences,
-        **paired_test(change, units),
+        **paired_test(right_in_second.astype(np.int64) - right_in_first, units),
         **_sample_size(differences, units),
-        "only_first": int((a & ~b).sum()),
-        "only_second": int((b & ~a).sum()),
+        "only_first": int((right_in_first & ~right_in_second).sum()),
+        "only_second": int((right_in_second & ~right_in_first).sum()),
         "unit": units.kind,
         "units": units.count,
     }
-    if margin is not None:
-        ends = differences["accuracy"]["interval"]
-        comparison |= {
-            "margin": margin,
-            "not_inferior": None if ends is None else bool(ends[0] > -margin),
-        }
-    return comparison
+    if margin is None:
+        return comparison
+    ends = differences["accuracy"].interval
+    not_inferior = None
+    if ends is not None:
+        not_inferior = bool(ends[0] > -margin)
+    return comparison | {"margin": margin, "not_inferior": not_inferior}
+
+
+def _aligned(
+    first: PredictionTable, second: PredictionTable
+) -> tuple[PredictionTable, PredictionTable]:
+    """Return two tables with rows in the order of the first, and with the folds and the groups that either names."""
+    places = _keys(second, first)
+    order = np.array([places[key] for key in _keys(first, second)], dtype=np.int64)
+    second = take_rows(second, order)
+    groups = tuple(
+        a if a is not None else b for a, b in zip(first.groups, second.groups, strict=True)
+    )
+    folds = first.folds
+    if not first.fold_numbers:
+        folds = second.folds
+    # with the same folds both have AUCs of the same pairs
+    return replace(first, groups=groups, folds=folds), replace(second, folds=folds)
 
 
 def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
@@ -246,32 +271,40 @@ def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
         1 where only the second table is right, -1 where only the first is, else 0.
     units : Units
     """
-    factor = min(units.widen, FOLDS if units.single else FOLDS_OF_GROUPS)
+    test = "sign_flip"
+    factor = min(units.widen, FOLDS_OF_GROUPS)
+    if units.single:
+        test = "mcnemar"
+        factor = min(units.widen, FOLDS)
     changes = np.bincount(units.member, weights=change).astype(np.int64)
     return {
-        "test": "mcnemar" if units.single else "sign_flip",
+        "test": test,
         "p": _widened(sign_flip(changes), factor, int(np.count_nonzero(changes))),
         "variance_factor": factor,
         "least_p": _widened(2.0**-units.count, factor, units.count),
     }
 
 
-def _sample_size(differences: dict[str, Any], units: Units) -> dict[str, Any]:
+def _sample_size(differences: Mapping[str, Figure], units: Units) -> dict[str, Any]:
     """Return the difference that so many units would show, and how many units the one that is seen would need.
 
     They are of the accuracy; if one unit outweighs the others, of that by unit.
     """
     from scipy.stats import norm
 
-    of = "accuracy" if differences["accuracy"]["interval"] else "by_unit"
-    change = differences.get(of)
-    if change is None or change["interval"] is None:
+    name = "accuracy"
+    if differences[name].interval is None:
+        name = "by_unit"
+    change = differences.get(name)
+    if change is None or change.interval is None:
         return {"detectable": None, "detectable_of": None, "units_needed": None}
-    low, high = change["interval"]
-    detectable = (high - low) / 2.0 * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
-    seen = abs(change["value"])
-    needed = None if seen < 1e-12 else int(np.ceil(units.count * (detectable / seen) ** 2))
-    return {"detectable": min(detectable, 1.0), "detectable_of": of, "units_needed": needed}
+    half = (change.high - change.low) / 2.0
+    detectable = half * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
+    seen = abs(change.value)
+    needed = None
+    if seen >= 1e-12:
+        needed = int(np.ceil(units.count * (detectable / seen) ** 2))
+    return {"detectable": min(detectable, 1.0), "detectable_of": name, "units_needed": needed}
 
 
 def _widened(p: float, factor: float, differ: int) -> float:
@@ -282,11 +315,10 @@ def _widened(p: float, factor: float, differ: int) -> float:
     """
     from scipy.stats import norm, t
 
-    return (
-        p
-        if factor == 1.0
-        else min(1.0, float(2.0 * t.sf(norm.isf(p / 2.0) / factor**0.5, max(1, differ - 1))))
-    )
+    if factor == 1.0:
+        return p
+    deviate = norm.isf(p / 2.0) / factor**0.5
+    return min(1.0, float(2.0 * t.sf(deviate, max(1, differ - 1))))
 
 
 def sign_flip(changes: npt.NDArray[np.int64]) -> float:
@@ -313,16 +345,15 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     """
     size, count = np.unique(np.abs(changes[changes != 0]), return_counts=True)
     most = int((size * count).sum())
-    turns = np.arange(2 * most + 1) / (2 * most + 1)
-    spectrum = np.ones(2 * most + 1)
+    sums = 2 * most + 1  # 0, 1, ... most, -most, ... -1
+    turns = np.arange(sums) / sums
+    spectrum = np.ones(sums)
     for step, times in zip(size.tolist(), count.tolist(), strict=True):
         spectrum *= np.cos(2.0 * np.pi * step * turns) ** times
-    chances = np.fft.fft(spectrum).real / (
-        2 * most + 1
-    )  # of a sum of 0, 1, ... most, -most, ... -1
+    chances = np.fft.fft(spectrum).real / sums
+    distance = np.minimum(np.arange(sums), sums - np.arange(sums))
     reached = abs(int(changes.sum()))
-    sums = np.minimum(np.arange(2 * most + 1), 2 * most + 1 - np.arange(2 * most + 1))
-    p = chances[sums >= reached].sum() - chances[sums == reached].sum() / 2.0
+    p = chances[distance >= reached].sum() - chances[distance == reached].sum() / 2.0
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 
@@ -355,14 +386,17 @@ def difference_parts(
     if units.kind == "group":
         parts["by_unit"] = [unit_mean(hits[1] - hits[0], units.member, everywhere)]
     if first.probabilities is not None and second.probabilities is not None:
-        aucs = class_aucs(first), class_aucs(_alike(second, first))
-        parts["auc"] = [difference(*pair) for pair in zip(*aucs, strict=True)]
+        aucs = class_aucs(first)
+        others = class_aucs(_with_classes_of(first, second))
+        parts["auc"] = [difference(a, b) for a, b in zip(aucs, others, strict=True)]
     positive = view.positive or default_positive(first.classes)
     if positive:
         sides = [two_sides(table, positive, view.rule) for table in (first, second)]
-        truth, right = sides[0].truth, [side.right.astype(np.float64) for side in sides]
+        truth = sides[0].truth
+        right = [side.right.astype(np.float64) for side in sides]
         parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
-    return {name: known for name, some in parts.items() if (known := all_or_none(some))}
+    defined = {name: all_or_none(each) for name, each in parts.items()}
+    return {name: each for name, each in defined.items() if each}
 
 
 def _change(hits: Sequence[npt.NDArray[np.float64]], inside: npt.NDArray[np.bool_]) -> Part | None:
@@ -373,7 +407,7 @@ def _change(hits: Sequence[npt.NDArray[np.float64]], inside: npt.NDArray[np.bool
     return difference(share_part(hits[0], inside), share_part(hits[1], inside), moved=moved)
 
 
-def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
+def _with_classes_of(other: PredictionTable, table: PredictionTable) -> PredictionTable:
     """Return a table with its columns in the order of another one's classes."""
     order = [table.classes.index(name) for name in other.classes]
     return replace(
@@ -386,7 +420,7 @@ def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
 
 def precision_difference(
     first: PredictionTable, second: PredictionTable, *, f1: bool = False
-) -> dict[str, Any] | None:
+) -> Figure | None:
     """Return by how much more of what the second table calls positive is so, by the classes of a known dataset.
 
     Parameters
@@ -398,8 +432,8 @@ def precision_difference(
 
     Returns
     -------
-    dict or None
-        A figure; None without a positive side, or where a table calls nothing so.
+    Figure or None
+        None without a positive side, or where a table calls nothing so.
 
     References
     ----------
@@ -412,7 +446,10 @@ def precision_difference(
     called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
-    change = difference(
-        *(f1_part(truth, side) if f1 else share_part(truth, side) for side in called)
-    )
-    return None if change is None else difference_interval([change], Units.of(first)).json()
+    figure_part: Callable[[Mask, Mask], Part | None] = share_part
+    if f1:
+        figure_part = f1_part
+    change = difference(*(figure_part(truth, side) for side in called))
+    if change is None:
+        return None
+    return difference_interval([change], Units.of(first))

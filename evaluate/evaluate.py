@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,12 @@ from .metrics import TwoClassView, measure
 from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
+from .variance import as_json, with_figures
+
+METRICS = "metrics.json"
+
+SCHEMA = 2
+"""Version of what ``metrics.json`` holds."""
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")
 """Tables of a run; ``metrics.json`` in the same folder has what a reader must know of them."""
@@ -35,7 +40,7 @@ class Facts(NamedTuple):
         ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more; with ``versions``, of the packages
         that worked on the folder by its ``settings.json``.
     metrics : dict
-        Those of the table.
+        Those of the table, as `measure` returns them.
     """
 
     run: dict[str, Any]
@@ -51,9 +56,9 @@ class Facts(NamedTuple):
         if not self.run:
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
-        names = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
+        nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
         trained = tuple(map(tuple, self.metrics.get("trained_per_fold") or ()))
-        return replace(table, protocol=str(protocol), trained=trained, **names)
+        return replace(table, protocol=str(protocol), trained=trained, **nouns)
 
 
 def read_facts(path: Path) -> Facts:
@@ -69,22 +74,30 @@ def read_facts(path: Path) -> Facts:
     InputError
         A ``metrics.json`` that is not JSON.
     """
-    metrics = path.parent / "metrics.json"
-    content = read_json(metrics) if path.name in _OURS and metrics.is_file() else {}
-    run, tables = (
-        content.get(key) if isinstance(content, dict) else None for key in ("run", "tables")
-    )
+    if path.name not in _OURS:
+        return Facts({}, {})
+    content = _read_if_there(path.with_name(METRICS))
+    if not isinstance(content, dict):
+        return Facts({}, {})
+    run = content.get("run")
+    tables = content.get("tables")
     if not isinstance(run, dict) or not isinstance(tables, dict):
         return Facts({}, {})
-    settings = path.with_name("settings.json")
-    content = read_json(settings) if settings.is_file() else {}
-    if versions := joined_versions(content.get("made_with", ())):
+    settings = _read_if_there(path.with_name("settings.json"))
+    versions = joined_versions(settings.get("made_with", ()))
+    if versions:
         run = {**run, "versions": versions}
-    names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
-    return Facts(run, tables[names[0]] if names else {})
+    of_patches = path.name == _OURS[1]
+    for name, metrics in tables.items():
+        if name.endswith(" (patch)") == of_patches:
+            return Facts(run, with_figures(metrics))
+    return Facts(run, {})
 
 
-METRICS, SCHEMA = "metrics.json", 2
+def _read_if_there(path: Path) -> Any:
+    if not path.is_file():
+        return {}
+    return read_json(path)
 
 
 @dataclass(frozen=True)
@@ -157,27 +170,20 @@ def evaluate(
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
     """
-    sources, others = (
-        converted(sources, "sources", tuple[Path, ...]),
-        converted(against, "against", tuple[Path, ...]),
-    )
+    sources = converted(sources, "sources", tuple[Path, ...])
+    others = converted(against, "against", tuple[Path, ...])
     folder = Path(converted(out, "out", Path))
-    choice, tables = view or TwoClassView(), tables or TableChoice()
+    tables = tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = (aggregation or Aggregation()).steps()
     inputs = inputs_of((*others, *sources))
     refuse_overwriting([folder / METRICS], inputs)
-    refuse_overwriting(
-        [folder], [source for source in (*others, *sources) if Path(source).is_dir()]
-    )
+    refuse_overwriting([folder], [source for source in (*others, *sources) if source.is_dir()])
     ensure_folder(folder)
-    banners: dict[str, None] = {}
-    read = functools.partial(
-        _measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners
-    )
-    internal = read(tables_of(others), reading=replace(tables, by=()))
-    panels = read(tables_of(sources), reading=tables)
+    reader = _Reader(view or TwoClassView(), steps, bootstrap)
+    internal = reader.panels(tables_of(others), replace(tables, by=()))
+    panels = reader.panels(tables_of(sources), tables)
     result: dict[str, Any] = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
@@ -189,15 +195,15 @@ def evaluate(
     result["comparisons"] = compare_pairs(
         compared, views=[panel.view for panel in panels], margin=margin
     )
-    apart: list[str] = []
+    not_external: list[str] = []
     if others:
-        result["external"], apart = external_validations(panels, internal, steps=len(steps))
+        result["external"], not_external = external_validations(panels, internal, steps=len(steps))
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
-        unlike[_MOST_NOTES:] = [
-            f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"
-        ]
-    result["notes"] = [*banners, *apart, *selection_notes(compared), *unlike]
+        further = len(unlike) - _MOST_NOTES
+        unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
+    result["notes"] = [*reader.banners, *not_external, *selection_notes(compared), *unlike]
+    result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
 
@@ -205,54 +211,85 @@ def evaluate(
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
     tables = [path for path, _ in tables_of(sources)]
-    ours = [path for path in tables if read_facts(path).run]
-    known = {
-        file
-        for path in ours
-        for file in (*map(path.with_name, (METRICS, "settings.json")), *facts_files(path))
-    }
-    return (*tables, *sorted(filter(Path.is_file, known)))
+    facts: set[Path] = set()
+    for path in tables:
+        if read_facts(path).run:
+            facts.update((path.with_name(METRICS), path.with_name("settings.json")))
+            facts.update(facts_files(path))
+    return (*tables, *sorted(filter(Path.is_file, facts)))
 
 
-def _measured(
-    tables: Sequence[tuple[Path, str]],
+@dataclass(frozen=True)
+class _Reader:
+    """Reads tables and measures each at every level.
+
+    Attributes
+    ----------
+    view : TwoClassView
+        What is left open in it is as the run of a table had it.
+    steps : list of (str, str)
+        Levels and rules, see `Aggregation.steps`.
+    bootstrap : int
+    banners : dict of str to None
+        What a reader must know of the tables read so far, each sentence once.
+    """
+
+    view: TwoClassView
+    steps: Sequence[tuple[str, str]]
+    bootstrap: int
+    banners: dict[str, None] = field(default_factory=dict)
+
+    def panels(self, tables: Sequence[tuple[Path, str]], choice: TableChoice) -> list[Panel]:
+        """Return a panel for each table and level."""
+        panels = []
+        for path, name in tables:
+            facts = read_facts(path)
+            self.banners.update(dict.fromkeys(facts.run.get("banners", ())))
+            view = self.view.over(facts.view)
+            classes = choice.classes or facts.run.get("classes", ())
+            for predictions in read_predictions(path, classes=classes, name=name):
+                table = facts.described(predictions)
+                self.banners.update(dict.fromkeys(_notes(table, facts)))
+                digest = str(facts.run.get("images_sha256", ""))
+                columns = {
+                    column: column_values(path, column, images_sha256=digest)
+                    for column in choice.by
+                }
+                for level, rule in self.steps:
+                    at_level = self._at_level(table, view, level=level, rule=rule)
+                    metrics = measure(at_level, view, bootstrap=self.bootstrap)
+                    if columns:
+                        metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
+                    panels.append(Panel(at_level, metrics, run=facts.run, view=view))
+        return panels
+
+    def _at_level(
+        self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str
+    ) -> PredictionTable:
+        """Return a table of one prediction per row, image or group, whose name says so if there are several."""
+        name = table.name
+        if len(self.steps) > 1:
+            name = f"{table.name} ({', '.join(filter(None, (level, rule)))})"
+        if level == "row":
+            return replace(table, name=name)
+        at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
+        return replace(at_level, name=name)
+
+
+def _subgroups(
+    table: PredictionTable,
+    at_level: PredictionTable,
+    columns: Mapping[str, Mapping[str, str]],
     *,
-    choice: TwoClassView,
-    reading: TableChoice,
-    steps: Sequence[tuple[str, str]],
-    bootstrap: int,
-    banners: dict[str, None],
-) -> list[Panel]:
-    """Read tables and measure each at every level; what a reader must know of them goes into `banners`."""
-    panels = []
-    for path, name in tables:
-        facts = read_facts(path)
-        banners.update(dict.fromkeys(facts.run.get("banners", ())))
-        told = choice.over(facts.view)
-        classes = reading.classes or facts.run.get("classes", ())
-        for predictions in read_predictions(path, classes=classes, name=name):
-            table = facts.described(predictions)
-            banners.update(dict.fromkeys(_notes(table, facts)))
-            digest = str(facts.run.get("images_sha256", ""))
-            values = {
-                column: column_values(path, column, images_sha256=digest) for column in reading.by
-            }
-            for level, rule in steps:
-                made = (
-                    table
-                    if level == "row"
-                    else aggregate(table, rule=rule, level=level, positive=told.positive)
-                )
-                if len(steps) > 1:
-                    made = replace(
-                        made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})"
-                    )
-                metrics = measure(made, told, bootstrap=bootstrap)
-                for column, cells in values.items():
-                    of = of_groups(table, cells) if level == "group" else cells
-                    metrics.setdefault("subgroups", {})[column] = subgroups(made, of, column=column)
-                panels.append(Panel(made, metrics, run=facts.run, view=told))
-    return panels
+    level: str,
+) -> dict[str, Any]:
+    """Return the subgroups of a table at a level, by the values that columns have for its images."""
+    by_column = {}
+    for column, values in columns.items():
+        if level == "group":
+            values = of_groups(table, values)
+        by_column[column] = subgroups(at_level, values, column=column)
+    return by_column
 
 
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
@@ -260,9 +297,10 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
         yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
-    known = any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ()))
-    if not known and (constant := constant_folds(table)):
-        yield f"{table.name}: {constant}"
+    if not any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ())):
+        constant = constant_folds(table)
+        if constant:
+            yield f"{table.name}: {constant}"
     if facts.run:
         return
     if not any(group is not None for group in table.groups):
@@ -270,8 +308,8 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
             "own, which makes intervals too narrow if images share a patient"
         )
-    if divided := table.divided:
-        where = f"{divided} groups are in both training and test sets"
+    if table.divided:
+        where = f"{table.divided} groups are in both training and test sets"
         yield f"{table.name}: image-level folds on grouped data, {where}; these results are too high for new patients"
     if table.not_new:
         yield (
@@ -287,26 +325,25 @@ def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:
     """
     files: list[tuple[Path, Path]] = []
     for source in sources:
+        if not source.is_dir():
+            files.append((source, source.with_suffix("")))
+            continue
         inside = [
             path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)
         ]
-        if source.is_dir() and not inside:
+        if not inside:
             raise InputError(
                 f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
             )
-        files += (
-            [(path, path.parent) for path in inside]
-            if source.is_dir()
-            else [(source, source.with_suffix(""))]
-        )
-    above = os.path.commonpath([named.absolute().parent for _, named in files]) if files else ""
-    short = Counter(named.name for _, named in files)
-    return [
-        (
-            path,
-            named.name
-            if short[named.name] == 1
-            else named.absolute().relative_to(above).as_posix(),
-        )
-        for path, named in files
-    ]
+        files += [(path, path.parent) for path in inside]
+    if not files:
+        return []
+    above = os.path.commonpath([named_by.absolute().parent for _, named_by in files])
+    uses = Counter(named_by.name for _, named_by in files)
+    tables = []
+    for path, named_by in files:
+        name = named_by.name
+        if uses[name] > 1:
+            name = named_by.absolute().relative_to(above).as_posix()
+        tables.append((path, name))
+    return tables

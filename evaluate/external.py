@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..core import InputError, counted, listed
-from ..core.formats import IMAGE, column_key, read_csv, visible
+from ..core.formats import IMAGE, CsvTable, column_key, read_csv, visible
 from ..data import facts_files, read_dataset_facts
 from .metrics import two_sides
 from .operating import called_point
@@ -49,32 +49,42 @@ def external_validations(
     InputError
         Tables of other classes.
     """
-    validations, notes = [], []
+    validations = []
+    notes = []
     for (number, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
-        table, of = panel.table, other.table
-        if set(table.classes) != set(of.classes):
-            raise InputError(
-                f"{table.name} has the classes {', '.join(table.classes)}, {of.name} {', '.join(of.classes)}: there "
-                "is not a drop between them; give tables of the same classes"
-            )
-        if number % steps != at % steps:
+        table = panel.table
+        _refuse_other_classes(table, other.table)
+        if number % steps != at % steps:  # another level
             continue
-        if (table.patches is None) != (of.patches is None):
-            rows, others = (
-                "whole images" if each.patches is None else "patches" for each in (table, of)
-            )
+        if (table.patches is None) != (other.table.patches is None):
             notes.append(
-                f"{table.name} is not compared with {of.name}: its rows are {rows}, those of the other {others}; "
-                "choose a level that both have"
+                f"{table.name} is not compared with {other.table.name}: its rows are {_kind_of_rows(table)}, those of "
+                f"the other {_kind_of_rows(other.table)}; choose a level that both have"
             )
             continue
-        validations.append(external_validation(panel, other))
-        if shared := validations[-1]["shared"]:
+        validation = external_validation(panel, other)
+        validations.append(validation)
+        if validation["shared"]:
+            shared = [counted(count, name) for name, count in validation["shared"].items()]
             notes.append(
-                f"{table.name} against {of.name}: {listed([counted(count, name) for name, count in shared.items()])} "
+                f"{table.name} against {other.table.name}: {listed(shared)} "
                 "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
+
+
+def _refuse_other_classes(table: PredictionTable, other: PredictionTable) -> None:
+    if set(table.classes) != set(other.classes):
+        raise InputError(
+            f"{table.name} has the classes {', '.join(table.classes)}, {other.name} {', '.join(other.classes)}: there "
+            "is not a drop between them; give tables of the same classes"
+        )
+
+
+def _kind_of_rows(table: PredictionTable) -> str:
+    if table.patches is None:
+        return "whole images"
+    return "patches"
 
 
 def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
@@ -102,43 +112,47 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     Zou & Donner 2008 (intervals of a difference from those of its terms); of Wilson's intervals: Newcombe 1998, method
     10.
     """
-    table, of = panel.table, other.table
-    external, internal = panel.metrics, other.metrics
-    figures = {}
-    for key in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
-        inside, outside = (
-            (metrics.get("two_class") or {}).get("auc")
-            if key == "two_class_auc"
-            else metrics.get(key)
-            for metrics in (internal, external)
-        )
-        if inside and outside and (key != "balanced_accuracy" or _present(table) == _present(of)):
-            drop = independent_difference(inside, outside)
-            figures[key] = {"internal": inside["value"], "external": outside["value"], "drop": drop}
+    figures: dict[str, Any] = {}
+    for name in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
+        internal = _headline(other.metrics, name)
+        external = _headline(panel.metrics, name)
+        if internal is None or external is None:
+            continue
+        if name == "balanced_accuracy" and _present(panel.table) != _present(other.table):
+            continue
+        figures[name] = {
+            "internal": internal.value,
+            "external": external.value,
+            "drop": independent_difference(internal, external),
+        }
     return {
-        "table": table.name,
-        "against": of.name,
-        "n": external["n"],
-        "n_against": internal["n"],
+        "table": panel.table.name,
+        "against": other.table.name,
+        "n": panel.metrics["n"],
+        "n_against": other.metrics["n"],
         "figures": figures,
-        "shared": _shared(table, of),
-        "wanted": list(_carried(table, internal.get("two_class") or {})),
+        "shared": _shared(panel.table, other.table),
+        "wanted": list(_carried(panel.table, other.metrics.get("two_class") or {})),
     }
 
 
-def _shared(table: PredictionTable, of: PredictionTable) -> dict[str, int]:
+def _headline(metrics: Mapping[str, Any], name: str) -> Figure | None:
+    """Return a figure of a table; ``two_class_auc`` is that of its two-class view."""
+    if name == "two_class_auc":
+        metrics = metrics.get("two_class") or {}
+        name = "auc"
+    return metrics.get(name)
+
+
+def _shared(table: PredictionTable, other: PredictionTable) -> dict[str, int]:
     """Return how many images, and groups, of one table are named in another, where any are."""
-    images, groups = (
-        len(set(names) & set(other) - {None})
-        for names, other in (
-            (table.image_ids, of.image_ids),
-            (table.groups, of.groups),
-        )
-    )
-    rows = (
-        table.image_is if table.patches is not None else table.row_is
-    )  # groups, where the table is of these
-    return {name: count for name, count in {rows: images, table.group_is: groups}.items() if count}
+    images = set(table.image_ids) & set(other.image_ids)
+    groups = set(table.groups) & set(other.groups) - {None}
+    name = table.row_is  # groups, where the table is of these
+    if table.patches is not None:
+        name = table.image_is
+    counts = {name: len(images), table.group_is: len(groups)}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _present(table: PredictionTable) -> set[str]:
@@ -159,17 +173,18 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
         }
 
 
-def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figure of the first less the second, which are independent; both as ``metrics.json`` holds them."""
-    value, other, apart = first["value"], second["value"], first["value"] - second["value"]
-    if first["interval"] is None or second["interval"] is None:
-        return Figure(apart).json()
-    (low, high), (least, most) = first["interval"], second["interval"]
-    down, up = (
-        float(np.hypot(value - low, most - other)),
-        float(np.hypot(high - value, other - least)),
-    )
-    return Figure(apart, apart - down, apart + up, "of both figures, unpaired").json()
+def independent_difference(first: Figure, second: Figure) -> Figure:
+    """Return the first less the second, which are independent.
+
+    Of d = a - b the ends are d - sqrt((a - low of a)^2 + (high of b - b)^2) and d + sqrt((high of a - a)^2 +
+    (b - low of b)^2) (MOVER).
+    """
+    apart = first.value - second.value
+    if first.interval is None or second.interval is None:
+        return Figure(apart)
+    down = float(np.hypot(first.value - first.low, second.high - second.value))
+    up = float(np.hypot(first.high - first.value, second.value - second.low))
+    return Figure(apart, apart - down, apart + up, "of both figures, unpaired")
 
 
 def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
@@ -189,29 +204,37 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     InputError
         No such column, or an image with two values.
     """
-    wanted = column_key(column)
     table = read_csv(path, needed=(IMAGE,), expected="image_id")
-    if (name := table.named(column)) is not None:
-        ids = table.choose(IMAGE)
-        table.check({IMAGE: ids}, name)
-        values: dict[str, str] = {}
-        for _, row in table.rows:
-            if (first := values.setdefault(row[ids], row[name])) != row[name]:
-                raise InputError(
-                    f"{path}: {row[ids]} has two values in column {table.columns[name]}, {first} and {row[name]}; "
-                    "subgroups are of whole images"
-                )
-        return values
+    name = table.named(column)
+    if name is not None:
+        return _values_in_table(path, table, name)
     for file in facts_files(path):
-        known = read_dataset_facts(file, images_sha256=images_sha256)
-        if wanted in known.columns:
-            return {visible(image): value for image, value in known.columns[wanted].items()}
+        columns = read_dataset_facts(file, images_sha256=images_sha256).columns
+        if column_key(column) in columns:
+            values = columns[column_key(column)]
+            return {visible(image): value for image, value in values.items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
         "the table, with a value for each image",
         path,
         column,
     )
+
+
+def _values_in_table(path: Path, table: CsvTable, column: str) -> dict[str, str]:
+    """Return the value of a column of a predictions file for each image."""
+    image_column = table.choose(IMAGE)
+    table.check({IMAGE: image_column}, column)
+    values: dict[str, str] = {}
+    for _, row in table.rows:
+        image = row[image_column]
+        first = values.setdefault(image, row[column])
+        if first != row[column]:
+            raise InputError(
+                f"{path}: {image} has two values in column {table.columns[column]}, {first} and {row[column]}; "
+                "subgroups are of whole images"
+            )
+    return values
 
 
 def subgroups(
@@ -239,15 +262,9 @@ def subgroups(
     InputError
         More values than make subgroups, or names of groups as values, each of a single group.
     """
-    of_rows = np.array([values.get(image) or _UNKNOWN for image in table.image_ids])
-    names = sorted(set(of_rows.tolist()), key=lambda name: (name == _UNKNOWN, name))
-    pairs = {
-        pair for pair in zip(of_rows.tolist(), table.groups, strict=True) if pair[1] is not None
-    }
-    of_one = len({value for value, _ in pairs}) == len(
-        pairs
-    )  # else sites, called "1" and "2" as patients may be
-    if len(names) > _MOST or (of_one and set(names) & {group for _, group in pairs}):
+    value_of_row = np.array([values.get(image) or _UNKNOWN for image in table.image_ids])
+    names = sorted(set(value_of_row.tolist()), key=lambda name: (name == _UNKNOWN, name))
+    if len(names) > _MOST or _names_groups(value_of_row.tolist(), table):
         raise InputError(
             "{by} {}: has {} values, or names patients or slides; choose a column of at most {} "
             "values that images of several patients share",
@@ -257,27 +274,40 @@ def subgroups(
         )
     measured = []
     for name in names:
-        mine, others = (
-            take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name)
-        )
-        accuracy, rest = _accuracy(mine), _accuracy(others) if len(others) else None
+        inside = value_of_row == name
+        part = take_rows(table, np.flatnonzero(inside))
+        accuracy = _accuracy(part)
+        difference = None
+        if not inside.all():
+            others = _accuracy(take_rows(table, np.flatnonzero(~inside)))
+            difference = independent_difference(accuracy, others)
         measured.append(
             {
                 "value": name,
-                "n": len(mine),
-                "units": Units.of(mine).count,
+                "n": len(part),
+                "units": Units.of(part).count,
                 "accuracy": accuracy,
-                "difference": rest and independent_difference(accuracy, rest),
-                "tested": mine.tested,
+                "difference": difference,
+                "tested": part.tested,
             }
         )
     return measured
 
 
-def _accuracy(table: PredictionTable) -> dict[str, Any]:
-    return cast(
-        "Figure", Units.of(table).share(table.predicted == table.labels)
-    ).json()  # there are rows
+def _names_groups(values: Sequence[str], table: PredictionTable) -> bool:
+    """Return whether values of rows are names of groups, each of a single group.
+
+    Sites may be called "1" and "2" as patients are, but are of several patients.
+    """
+    pairs = {pair for pair in zip(values, table.groups, strict=True) if pair[1] is not None}
+    if len({value for value, _ in pairs}) < len(pairs):
+        return False
+    return not {group for _, group in pairs}.isdisjoint(values)
+
+
+def _accuracy(table: PredictionTable) -> Figure:
+    """Return the accuracy of a table that has rows."""
+    return cast("Figure", Units.of(table).share(table.predicted == table.labels))
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ jackknife: Efron 1982, ch. 6).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 Formula = Callable[[Values], Values]
 
 RANKED = 4.0
@@ -64,27 +63,25 @@ def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -
         return None
     right = np.asarray(hits, dtype=np.float64)
     value = float(right[inside].mean())
-    return Part(
-        value, np.where(inside, right - value, 0.0) / inside.sum(), (inside,), predictive=predictive
-    )
+    effect = np.where(inside, right - value, 0.0) / inside.sum()
+    return Part(value, effect, (inside,), predictive=predictive)
 
 
 def f1_part(true: Mask, called: Mask) -> Part | None:
     """Return the F1 of what is called; None where no row is true or called."""
-    if not (true | called).any():
+    either = true | called
+    if not either.any():
         return None
+    both = true & called
     counted = true.astype(np.float64) + called
-    value, both = (
-        float(2.0 * (true & called).sum() / counted.sum()),
-        (true & called).sum() / (true | called).sum(),
-    )
-    effect = (2.0 * (true & called) - value * counted) / counted.sum()
-    return Part(
-        value, effect, (true | called,), finer=(1.0 + both) ** 2 / 2.0
-    )  # it is 2 J / (1 + J), and J a share
+    value = float(2.0 * both.sum() / counted.sum())
+    effect = (2.0 * both - value * counted) / counted.sum()
+    # F1 is 2 J / (1 + J), and J (both of either) a share
+    jaccard = both.sum() / either.sum()
+    return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
 
 
-def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | None:
+def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part | None:
     """Return the AUC: of all pairs of a positive and a negative row in one fold, the share that is ranked rightly.
 
     Pairs that are tied count half. Scores of different folds come from different models, so that no pair of two folds
@@ -106,37 +103,53 @@ def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | 
     ----------
     DeLong et al. 1988 and, of units with several rows, Obuchowski 1997 (the influences).
     """
-    fold = np.zeros(len(scores), dtype=np.int64) if folds is None else folds
-    order = np.lexsort((scores, fold))
-    sorted_scores, sorted_fold, positive = scores[order], fold[order], truth[order]
-    fold_starts = np.diff(sorted_fold, prepend=sorted_fold[:1] - 1) != 0
-    starts = fold_starts | (np.diff(sorted_scores, prepend=np.nan) != 0)
-    of_fold, tie = np.cumsum(fold_starts) - 1, np.cumsum(starts) - 1
-    ranked = []  # of each row the rows of a side in its fold, and how many of them score less
-    for side in (~positive, positive):
-        whole, tied = np.bincount(of_fold, side), np.bincount(tie, side)
-        before = np.cumsum(tied) - tied / 2.0 - (np.cumsum(whole) - whole)[of_fold[starts]]
-        ranked.append((whole[of_fold], before[tie]))
-    (negatives, lower), (positives, below) = ranked
+    if folds is None:
+        folds = np.zeros(len(scores), dtype=np.int64)
+    order = np.lexsort((scores, folds))
+    positive = truth[order]
+    (negatives, lower), (positives, below) = _ranks(scores[order], folds[order], positive)
     pairs = float(negatives[positive].sum())
     if not pairs:
         return None
     value = float(lower[positive].sum()) / pairs
     wins = np.where(positive, lower, positives - below)
+    rivals = np.where(positive, negatives, positives)
     effect = np.empty(len(scores))
-    effect[order] = (wins - value * np.where(positive, negatives, positives)) / pairs
+    effect[order] = (wins - value * rivals) / pairs
     paired = np.empty(len(scores), dtype=np.bool_)
-    paired[order] = np.where(positive, negatives, positives) > 0
+    paired[order] = rivals > 0
     return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED)
 
 
-def confusion(labels: Whole, predicted: Whole, classes: int) -> Values:
+def _ranks(scores: Values, folds: Integers, positive: Mask) -> list[tuple[Values, Values]]:
+    """Return for the negative side, then for the positive one, its rows in the fold of each row, and those below it.
+
+    Below are the rows of the side that score less, and half of those that score the same. All rows are sorted by fold
+    and score.
+    """
+    fold_starts = np.diff(folds, prepend=folds[:1] - 1) != 0
+    starts = fold_starts | (np.diff(scores, prepend=np.nan) != 0)
+    fold = np.cumsum(fold_starts) - 1
+    tie = np.cumsum(starts) - 1
+    ranks = []
+    for side in (~positive, positive):
+        in_folds = np.bincount(fold, side)
+        tied = np.bincount(tie, side)
+        in_folds_before = (np.cumsum(in_folds) - in_folds)[fold[starts]]
+        below = np.cumsum(tied) - tied / 2.0 - in_folds_before
+        ranks.append((in_folds[fold], below[tie]))
+    return ranks
+
+
+def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
     """Return the confusion matrix, rows true, float64 of shape (classes, classes)."""
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.float64)
 
 
-def matrix_part(formula: Formula, labels: Whole, predicted: Whole, classes: int) -> Part | None:
+def matrix_part(
+    formula: Formula, labels: Integers, predicted: Integers, classes: int
+) -> Part | None:
     """Return a figure of the confusion matrix; None where it is not defined.
 
     Parameters
@@ -146,15 +159,15 @@ def matrix_part(formula: Formula, labels: Whole, predicted: Whole, classes: int)
     labels, predicted : ndarray of int, shape (n,)
     classes : int
     """
-    matrix, cell = confusion(labels, predicted, classes), labels * classes + predicted
+    matrix = confusion(labels, predicted, classes)
     value = float(formula(matrix[None])[0])
     if not np.isfinite(value):
         return None
-    present, of_row = np.unique(cell, return_inverse=True)
+    present, cell_of_row = np.unique(labels * classes + predicted, return_inverse=True)
     step = np.zeros((len(present), classes, classes))
     step.reshape(len(present), -1)[np.arange(len(present)), present] = _STEP
     slopes = (formula(matrix + step) - formula(matrix - step)) / (2.0 * _STEP)
-    return Part(value, slopes[of_row], (np.ones(len(labels), dtype=np.bool_),))
+    return Part(value, slopes[cell_of_row], (np.ones(len(labels), dtype=np.bool_),))
 
 
 def difference(
@@ -163,22 +176,26 @@ def difference(
     """Return the second less the first, which are of the same rows; None where one is not defined."""
     if first is None or second is None:
         return None
-    sides = first.sides
-    if any(not np.array_equal(a, b) for a, b in zip(first.sides, second.sides, strict=True)):
-        sides = tuple(a | b for a, b in zip(first.sides, second.sides, strict=True))
     return replace(
         second,
         value=second.value - first.value,
         effect=second.effect - first.effect,
-        sides=sides,
+        sides=tuple(a | b for a, b in zip(first.sides, second.sides, strict=True)),
         moved=moved,
     )
 
 
 def all_or_none(parts: Sequence[Part | None]) -> list[Part]:
     """Return the parts where each of them is defined, else none."""
-    known = [part for part in parts if part is not None]
-    return known if len(known) == len(parts) else []
+    defined = [part for part in parts if part is not None]
+    if len(defined) < len(parts):
+        return []
+    return defined
+
+
+def rows_inside(parts: Sequence[Part]) -> Mask:
+    """Return the rows that any of the parts is of, bool of shape (n,)."""
+    return np.asarray(np.any([side for part in parts for side in part.sides], axis=0))
 
 
 def agreement(matrices: Values) -> Values:
@@ -192,17 +209,20 @@ def agreement(matrices: Values) -> Values:
     ----------
     Cohen 1960.
     """
-    whole, margins = matrices.sum(axis=(1, 2)), matrices.sum(axis=1) * matrices.sum(axis=2)
-    right, by_chance = np.einsum("rkk->r", matrices) / whole, margins.sum(axis=1) / np.square(whole)
+    rows = matrices.sum(axis=(1, 2))
+    margins = matrices.sum(axis=1) * matrices.sum(axis=2)
+    right = np.einsum("rkk->r", matrices) / rows
+    by_chance = margins.sum(axis=1) / np.square(rows)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((right - by_chance) / (1.0 - by_chance))
 
 
 def least_agreement(matrix: Values) -> float:
     """Return the kappa of a table with these margins in which no row is right."""
-    whole = matrix.sum()
-    agree = float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / whole**2)
-    return -agree / (1.0 - agree) if agree < 1.0 else -1.0
+    by_chance = float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / matrix.sum() ** 2)
+    if by_chance >= 1.0:
+        return -1.0
+    return -by_chance / (1.0 - by_chance)
 
 
 def matthews(matrices: Values) -> Values:
@@ -212,13 +232,14 @@ def matthews(matrices: Values) -> Values:
     ----------
     Gorodkin 2004 (more than two classes).
     """
-    whole, true, called = matrices.sum(axis=(1, 2)), matrices.sum(axis=2), matrices.sum(axis=1)
-    right = np.einsum("rkk->r", matrices) / whole
-    spread = [whole**2 - np.square(side).sum(axis=1) for side in (true, called)]
+    rows = matrices.sum(axis=(1, 2))
+    true = matrices.sum(axis=2)
+    called = matrices.sum(axis=1)
+    right = np.einsum("rkk->r", matrices) / rows
+    covariance = rows * right * rows - (true * called).sum(axis=1)
+    variances = [rows**2 - np.square(side).sum(axis=1) for side in (true, called)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            (whole * right * whole - (true * called).sum(axis=1)) / np.sqrt(np.prod(spread, axis=0))
-        )
+        return np.asarray(covariance / np.sqrt(np.prod(variances, axis=0)))
 
 
 LEVEL = 0.975
@@ -239,19 +260,29 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
     from scipy.special import betainc
 
     right = share * rows
-    # the probabilities of more than these, and of at least as many, by the share of all; their mean is the mid-p
-    more = (
-        functools.partial(betainc, right + 1.0, rows - right) if right < rows else (lambda at: 0.0)
-    )
-    least = (
-        functools.partial(betainc, right, rows - right + 1.0) if right > 0.0 else (lambda at: 1.0)
-    )
-    low = (
-        brentq(lambda at: (more(at) + least(at)) / 2.0 - (1.0 - LEVEL), 0.0, 1.0)
-        if share > 0.0
-        else 0.0
-    )
-    high = brentq(lambda at: (more(at) + least(at)) / 2.0 - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
+
+    def more(probability: float) -> float:
+        """Return the probability of more right rows than these."""
+        if right >= rows:
+            return 0.0
+        return float(betainc(right + 1.0, rows - right, probability))
+
+    def at_least(probability: float) -> float:
+        """Return the probability of at least as many right rows."""
+        if right <= 0.0:
+            return 1.0
+        return float(betainc(right, rows - right + 1.0, probability))
+
+    def end(level: float) -> float:
+        """Return the share of all at which the mean of both, the mid-p, is this."""
+        return float(brentq(lambda at: (more(at) + at_least(at)) / 2.0 - level, 0.0, 1.0))
+
+    low = 0.0
+    if share > 0.0:
+        low = end(1.0 - LEVEL)
+    high = 1.0
+    if share < 1.0:
+        high = end(LEVEL)
     return low, high
 
 
@@ -260,9 +291,13 @@ def exact(share: float, rows: float) -> tuple[float, float]:
     from scipy.special import betaincinv
 
     right = share * rows
-    low = betaincinv(right, rows - right + 1.0, 1.0 - LEVEL) if share > 0.0 else 0.0
-    high = betaincinv(right + 1.0, rows - right, LEVEL) if share < 1.0 else 1.0
-    return float(low), float(high)
+    low = 0.0
+    if share > 0.0:
+        low = float(betaincinv(right, rows - right + 1.0, 1.0 - LEVEL))
+    high = 1.0
+    if share < 1.0:
+        high = float(betaincinv(right + 1.0, rows - right, LEVEL))
+    return low, high
 
 
 def kish(sizes: npt.ArrayLike) -> float:
@@ -277,11 +312,13 @@ def kish(sizes: npt.ArrayLike) -> float:
     >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
     (2.0, 1.04)
     """
-    sized = np.asarray(sizes, dtype=np.float64)
-    return float(sized.sum() ** 2 / np.square(sized).sum()) if sized.any() else 0.0
+    weights = np.asarray(sizes, dtype=np.float64)
+    if not weights.any():
+        return 0.0
+    return float(weights.sum() ** 2 / np.square(weights).sum())
 
 
-class Spread(NamedTuple):
+class Variation(NamedTuple):
     """How a mean of parts varies over units.
 
     Attributes
@@ -311,14 +348,14 @@ class Spread(NamedTuple):
     freedom: float
 
 
-def spread(
+def unit_variation(
     parts: Sequence[Part],
-    member: Whole,
+    member: Integers,
     *,
     least: float = 1.0,
     power: float = 1.0,
     ranked: float = RANKED,
-) -> Spread:
+) -> Variation:
     """Return the variance of the mean of parts, summed by unit.
 
     Parameters
@@ -338,42 +375,87 @@ def spread(
     ----------
     Bell & McCaffrey 2002 (CR3, the jackknife); Pan & Wall 2002 (degrees of freedom from the squares).
     """
-    total, free = np.zeros(int(member.max()) + 1), np.inf
-    each: list[float] = []
-    worth: list[float] = []
-    bounds: list[tuple[float, float]] = []
-    inside = np.zeros(len(member), dtype=np.bool_)
-    for part in parts:
-        summed, sizes, worths = np.zeros(len(total)), [], []
-        for side in part.sides:
-            inside |= side
-            size = np.bincount(member[side], minlength=len(total))
-            sizes.append(float(size.sum()))
-            size = np.minimum(size, 1) if part.by_unit else size
-            left = 1.0 - size / size.sum()
-            summed += (
-                np.bincount(member, np.where(side, part.effect, 0.0), len(total))
-                / (left + (left <= 0)) ** power
-            )
-            worths.append(kish(size))
-        each.append(float(np.square(summed).sum()))
-        by_row = float(np.square(part.effect).sum())
-        finer = ranked if part.finer == RANKED else part.finer
-        rows, units = (
-            finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths)
-        )
-        varies = each[-1] > 1e-12 * by_row > 0.0
-        worth.append(min(max(rows * by_row / each[-1], units), rows) if varies else units)
-        bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
-        free = min(free, max(sum(worths) - 1.0, least))
-        total += summed / len(parts)
-    units_inside = len(np.unique(member[inside]))
-    free = min(free if len(parts) == 1 else np.inf, units_inside - 1.0)
-    in_ranks, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
-    counted = units_inside == inside.sum() and not in_ranks
-    most = units_inside if not in_ranks and (counted or variance == 0.0) else np.inf
-    free = free if counted else min(free, max(least, freedom(total, units_inside, free)))
-    return Spread(variance, tuple(each), tuple(worth), tuple(bounds), counted, most, max(free, 1.0))
+    each = [_part_variation(part, member, power=power, ranked=ranked) for part in parts]
+    influence = np.zeros(int(member.max()) + 1)
+    for of_part in each:
+        influence += of_part.influence / len(parts)
+    variance = float(np.square(influence).sum())
+    inside = rows_inside(parts)
+    units = len(np.unique(member[inside]))
+    in_ranks = any(part.finer >= RANKED for part in parts)
+    counted = bool(units == inside.sum()) and not in_ranks
+    most = np.inf
+    if not in_ranks and (counted or variance == 0.0):
+        most = units
+    free = units - 1.0
+    if len(parts) == 1:
+        free = min(max(each[0].units - 1.0, least), free)
+    if not counted:
+        free = min(free, max(least, freedom(influence, units, free)))
+    return Variation(
+        variance,
+        tuple(of_part.variance for of_part in each),
+        tuple(of_part.worth for of_part in each),
+        tuple(of_part.bounds for of_part in each),
+        counted,
+        most,
+        max(free, 1.0),
+    )
+
+
+class _PartVariation(NamedTuple):
+    """How one part varies over units.
+
+    Attributes
+    ----------
+    influence : ndarray of float64, shape (units,)
+        Of each unit, raised as the jackknife does.
+    variance, worth, bounds
+        As in `Variation`.
+    units : float
+        Units of equal size that those of all sides are worth.
+    """
+
+    influence: Values
+    variance: float
+    worth: float
+    bounds: tuple[float, float]
+    units: float
+
+
+def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> _PartVariation:
+    count = int(member.max()) + 1
+    influence = np.zeros(count)
+    rows_of_sides: list[float] = []
+    units_of_sides: list[float] = []
+    for side in part.sides:
+        sizes = np.bincount(member[side], minlength=count)
+        rows_of_sides.append(float(sizes.sum()))
+        if part.by_unit:
+            sizes = np.minimum(sizes, 1)
+        units_of_sides.append(kish(sizes))
+        others = 1.0 - sizes / sizes.sum()
+        summed = np.bincount(member, np.where(side, part.effect, 0.0), count)
+        influence += summed / (others + (others <= 0)) ** power  # a unit alone is not corrected
+    finer = part.finer
+    if finer == RANKED:
+        finer = ranked
+    rows = _worth_of_sides(rows_of_sides, finer)
+    units = _worth_of_sides(units_of_sides, finer)
+    variance = float(np.square(influence).sum())
+    by_row = float(np.square(part.effect).sum())
+    worth = units
+    if variance > 1e-12 * by_row > 0.0:
+        worth = min(max(rows * by_row / variance, units), rows)
+    most = rows
+    if part.finer >= RANKED:
+        most = worth
+    return _PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
+
+
+def _worth_of_sides(sizes: Sequence[float], finer: float) -> float:
+    """Return the rows of a share that sides of these sizes are worth: their harmonic mean, each row `finer` rows."""
+    return finer * len(sizes) / sum(1.0 / size for size in sizes)
 
 
 def freedom(influence: Values, units: int, most: float) -> float:
@@ -386,6 +468,7 @@ def freedom(influence: Values, units: int, most: float) -> float:
     squares = np.square(influence)
     variance = float(squares.sum())
     varying = float(np.square(squares).sum()) - variance**2 / units
-    return max(
-        1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most
-    )
+    free = most
+    if varying > 1e-12 * variance**2:
+        free = min(most, 2.0 * variance**2 / varying)
+    return max(1.0, free)

@@ -152,17 +152,14 @@ def _spec(
     name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any
 ) -> MetricSpec:
     """Make a metric that is the mean of parts, where all of them are defined."""
-    return MetricSpec(
-        name,
-        title,
-        lambda table: (
-            float(np.mean([part.value for part in known]))
-            if (known := all_or_none(parts(table)))
-            else None
-        ),
-        lambda table: all_or_none(parts(table)),
-        **more,
-    )
+
+    def value(table: PredictionTable) -> float | None:
+        defined = all_or_none(parts(table))
+        if not defined:
+            return None
+        return float(np.mean([part.value for part in defined]))
+
+    return MetricSpec(name, title, value, lambda table: all_or_none(parts(table)), **more)
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Part | None]:
@@ -176,26 +173,25 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
     """
     if table.probabilities is None:
         return [None]
-    sides = [
-        (table.labels == k, table.probabilities[:, k])
-        for k in (range(len(table.classes)) if len(table.classes) > 2 else (1,))
-    ]
-    within = (
-        []
-        if pooled or len(table.fold_numbers) < 2
-        else [auc_part(*side, table.fold_array) for side in sides]
-    )
-    ranked = within and (pooled is False or None not in within)
-    return within if ranked else [auc_part(*side) for side in sides]
+    classes: Sequence[int] = range(len(table.classes))
+    if len(table.classes) <= 2:
+        classes = (1,)
+    sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
+    if not pooled and len(table.fold_numbers) > 1:
+        within = [auc_part(truth, scores, table.fold_array) for truth, scores in sides]
+        if pooled is False or None not in within:
+            return within
+    return [auc_part(truth, scores) for truth, scores in sides]
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
-    true, called, auc = table.labels == k, table.predicted == k, None
-    if (
-        table.probabilities is not None
-    ):  # of pairs within folds; of all pairs if no fold holds a pair
+    true = table.labels == k
+    called = table.predicted == k
+    auc = None
+    if table.probabilities is not None:
         scores = table.probabilities[:, k]
+        # of pairs within folds; of all pairs if no fold holds a pair
         auc = auc_part(true, scores, table.fold_array) or auc_part(true, scores)
     return {
         "precision": share_part(true, called, predictive=True),
@@ -208,25 +204,34 @@ def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
 
 def by_patient(table: PredictionTable, values: Any) -> Part:
     """Return the mean over groups, of which a table has some, of the mean of the values of their rows."""
-    known = np.array([group is not None for group in table.groups])
-    return unit_mean(values, np.array([group or "" for group in table.groups]), known)
+    grouped = np.array([group is not None for group in table.groups])
+    return unit_mean(values, np.array([group or "" for group in table.groups]), grouped)
 
 
 def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     """Return the mean over units of the mean of the values of their rows; only rows `inside` count."""
-    _, unit, size = np.unique(units[inside], return_inverse=True, return_counts=True)
-    own, sizes = np.asarray(values, dtype=np.float64)[inside], size[unit]
-    share = np.bincount(unit, weights=own) / size
+    _, unit, sizes = np.unique(units[inside], return_inverse=True, return_counts=True)
+    row_values = np.asarray(values, dtype=np.float64)[inside]
+    size_of_row = sizes[unit]
+    means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
-    effect[inside] = (own - share.mean()) / sizes / len(size)
-    moved = float((np.abs(own) / sizes).sum() / len(size))
-    return Part(float(share.mean()), effect, (inside,), moved=moved, by_unit=True)
+    effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
+    moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
+    return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
 
 
 _NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
 _AGREEMENT: dict[str, Any] = _NUMBER | {
     "limits": lambda t: (least_agreement(confusion(t.labels, t.predicted, len(t.classes))), 1.0)
 }
+
+
+def _patient_recognition(table: PredictionTable) -> list[Part | None]:
+    """Return the accuracy by group of a table of images that names groups."""
+    if table.patches is not None or not any(table.groups):
+        return [None]
+    return [by_patient(table, table.predicted == table.labels)]
+
 
 _BUILT_IN = (
     _spec(
@@ -268,9 +273,7 @@ _BUILT_IN = (
         "patient_recognition_rate",
         "accuracy by patient or slide",
         unit="percent",
-        parts=lambda t: [
-            by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None
-        ],
+        parts=_patient_recognition,
     ),
 )
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
@@ -298,13 +301,15 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
-            if spec is not None:
-                if clash := sorted(spec.written & taken):
-                    raise InputError(
-                        f"metric {name}: {clash[0]} is taken already; its package must use another name"
-                    )
-                taken |= spec.written
-                specs.append(spec)
+            if spec is None:
+                continue
+            clash = sorted(spec.written & taken)
+            if clash:
+                raise InputError(
+                    f"metric {name}: {clash[0]} is taken already; its package must use another name"
+                )
+            taken |= spec.written
+            specs.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
     return tuple(specs)
@@ -327,73 +332,81 @@ def metric_values(
     Returns
     -------
     dict
-        JSON-ready: the figure, and where it is wanted the value per fold, their mean and their spread; None where it is
+        The figure, and where it is wanted the value per fold, their mean and their standard deviation; None where it is
         not defined.
     """
-    value = _value(spec, table, warn=True)
-    figure = None if value is None else Figure(value)
-    if figure and spec.interval and (parts := parts_of(spec, table)):
-        figure = replace(interval(parts, units, limits=spec.limits(table)), value=figure.value)
-    elif figure and spec.interval and spec.parts is None and draws:
-        figure = _bootstrapped(spec, table, units, figure, draws)
-    values: dict[str, Any] = {spec.name: figure and figure.json()}
+    values: dict[str, Any] = {spec.name: _figure(spec, table, units, draws=draws)}
     if not spec.per_fold:
         return values
     per_fold = [
         _value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()
     ]
-    mean, spread = mean_spread(per_fold)
+    mean, std = mean_and_std(per_fold)
     return values | {
         f"{spec.name}_per_fold": per_fold,
         f"{spec.name}_mean": mean,
-        f"{spec.name}_std": spread,
+        f"{spec.name}_std": std,
     }
 
 
+def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> Figure | None:
+    """Return a metric with its interval: from influences where it has them, else from draws."""
+    value = _value(spec, table, warn=True)
+    if value is None:
+        return None
+    if not spec.interval:
+        return Figure(value)
+    parts = parts_of(spec, table)
+    if parts:
+        return replace(interval(parts, units, limits=spec.limits(table)), value=value)
+    if spec.parts is None and draws:
+        return _bootstrapped(spec, table, units, value, draws)
+    return Figure(value)
+
+
 def _bootstrapped(
-    spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int
+    spec: MetricSpec, table: PredictionTable, units: Units, value: float, draws: int
 ) -> Figure:
-    """Return a figure with the interval of draws of units, where the metric is defined for one."""
-    rng, known = np.random.default_rng(0), []
+    """Return a value with the interval of draws of units, where the metric is defined for one."""
+    rng = np.random.default_rng(0)
+    values = []
     for _ in range(draws):
         counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
-        drawn = _value(
-            spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member]))
-        )
-        known += [] if drawn is None else [drawn]
-    if not known:
-        return figure
-    low, high = np.quantile(known, [1.0 - LEVEL, LEVEL])
-    return Figure(figure.value, float(low), float(high), "percentile bootstrap")
+        rows = np.repeat(np.arange(len(table)), counts[units.member])
+        drawn = _value(spec, take_rows(table, rows))
+        if drawn is not None:
+            values.append(drawn)
+    if not values:
+        return Figure(value)
+    low, high = np.quantile(values, [1.0 - LEVEL, LEVEL])
+    return Figure(value, float(low), float(high), "percentile bootstrap")
 
 
-def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
+def mean_and_std(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
     """Return mean and population standard deviation of the values that are defined; None where none is."""
-    known = [value for value in values if value is not None]
-    return (float(np.mean(known)), float(np.std(known))) if known else (None, None)
+    defined = [value for value in values if value is not None]
+    if not defined:
+        return None, None
+    return float(np.mean(defined)), float(np.std(defined))
 
 
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
     """Return the value of a metric; None where it is not defined."""
-    return _guarded(
-        spec,
-        table,
-        lambda: (
-            float(value)
-            if (value := spec.compute(table)) is not None and math.isfinite(value)
-            else None
-        ),
-        warn=warn,
-    )
+
+    def finite() -> float | None:
+        value = spec.compute(table)
+        if value is None or not math.isfinite(value):
+            return None
+        return float(value)
+
+    return _guarded(spec, table, finite, warn=warn)
 
 
 def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
-    return (
-        ()
-        if spec.parts is None
-        else _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
-    )
+    if spec.parts is None:
+        return ()
+    return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
 
 
 def _guarded(
@@ -412,8 +425,7 @@ def _guarded(
         if is_out_of_memory(error):
             raise
         if warn:
-            why = f"{type(error).__name__}: {error}"
-            _log.warning(
-                "metric %s: failed on %s and is left out there (%s)", spec.name, table.name, why
-            )
+            reason = f"{type(error).__name__}: {error}"
+            text = "metric %s: failed on %s and is left out there (%s)"
+            _log.warning(text, spec.name, table.name, reason)
         return None

@@ -13,21 +13,24 @@ import numpy.typing as npt
 from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import LEVEL, Part, auc_part, confusion, spread
+from .influence import LEVEL, Part, auc_part, confusion, unit_variation
 from .known_metrics import (
+    MetricSpec,
     by_patient,
     class_aucs,
     class_parts,
     list_metrics,
-    mean_spread,
+    mean_and_std,
     metric_values,
     parts_of,
 )
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
-from .variance import Units, interval
+from .variance import Figure, Units, interval
 
-_BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
+_BACH = ("Normal", "Benign", "InSitu", "Invasive")
+
+_BACH_THRESHOLDS = (0.33, 0.5)
 """Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
 
 TWO_CLASS_RULES = ("sum", "max")
@@ -46,25 +49,23 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     >>> default_positive(["Normal", "Benign", "InSitu", "Invasive"])
     ('InSitu', 'Invasive')
     """
-    for known in known_positive():
+    for positive in known_positive():
         try:
-            matches = tuple(
-                name for name in (match_class(k, classes) for k in known) if name is not None
-            )
+            matches = [match_class(name, classes) for name in positive]
         except InputError:  # two classes fit one, so these are the user's own
             continue
-        if len(matches) == len(known) < len(classes):
-            return matches
+        present = tuple(name for name in matches if name is not None)
+        if len(present) == len(positive) < len(classes):
+            return present
     return ()
 
 
 def _above_zero(value: Any, name: str, *, most: str) -> tuple[float, ...]:
     """Take shares above 0, up to or below 1."""
     shares = converted(value, name, tuple[float, ...])
-    if strange := [
-        share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")
-    ]:
-        raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
+    for share in shares:
+        if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below"):
+            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, most)
     return shares
 
 
@@ -128,7 +129,9 @@ class TwoClassView(Settings):
         >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
         [0.33, 0.5]
         """
-        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
+        usual: tuple[float, ...] = (0.5,)
+        if order_classes(classes) == _BACH:
+            usual = _BACH_THRESHOLDS
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
@@ -157,9 +160,9 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     """
     names = [match_class(text, classes) for text in positive]
     if None in names:
-        strange = positive[names.index(None)]
+        unknown = positive[names.index(None)]
         raise InputError(
-            "{positive} {}: no such class; choose among {}", strange, ", ".join(classes)
+            "{positive} {}: no such class; choose among {}", unknown, ", ".join(classes)
         )
     mask = np.array([name in names for name in classes])
     if mask.all():
@@ -231,9 +234,9 @@ def two_class_scores(
     """
     if rule == "sum":
         return np.asarray(probabilities[:, positive].sum(axis=1))
-    yes, no = probabilities[:, positive].max(axis=1), probabilities[:, ~positive].max(axis=1)
-    both = yes + no
-    return np.asarray(np.divide(yes, both, out=np.full_like(both, 0.5), where=both > 0))
+    largest = probabilities[:, positive].max(axis=1)
+    both = largest + probabilities[:, ~positive].max(axis=1)
+    return np.asarray(np.divide(largest, both, out=np.full_like(both, 0.5), where=both > 0))
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
@@ -256,7 +259,7 @@ _HEADLINES = ("accuracy", "patient_recognition_rate")
 def measure(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
 ) -> dict[str, Any]:
-    """Compute the metrics of a table with their 95 % intervals, JSON-ready.
+    """Compute the metrics of a table with their 95 % intervals.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
     the intervals of `variance.interval`; a metric of another package without influences has the percentile bootstrap.
@@ -272,9 +275,9 @@ def measure(
     Returns
     -------
     dict
-        Each figure is a dict of its ``value``, its ``interval`` (null if there is none), the ``method`` of that, and
-        the ``reason`` why it cannot be estimated; null where the figure is not defined. ``docs/files.md`` lists all
-        keys.
+        By the keys of ``metrics.json``, which ``docs/files.md`` lists. Each figure is a `Figure`: its ``value``, its
+        ``interval`` (None if there is none), the ``method`` of that, and the ``reason`` why it cannot be estimated are
+        attributes, and can be read by key, too. None where a figure is not defined.
 
     Raises
     ------
@@ -285,15 +288,38 @@ def measure(
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
-    chosen, units = (
-        TwoClassView(**(view or TwoClassView()).recorded(table.classes)),
-        Units.of(table),
-    )
+    view = TwoClassView(**(view or TwoClassView()).recorded(table.classes))
+    units = Units.of(table)
+    metrics = _facts(table)
+    specs = list_metrics()
+    for spec in specs:
+        if spec.parts is not None:
+            metrics |= metric_values(spec, table, units, draws=bootstrap)
+    metrics["per_class"] = _per_class(table, units)
+    if view.positive:
+        metrics["two_class"] = _two_class(table, view, units)
+    for spec in specs:  # the bootstrap is the last in a list of methods
+        if spec.parts is None:
+            metrics |= metric_values(spec, table, units, draws=bootstrap)
+    metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
+    if metrics["auc"] is not None:
+        metrics |= _pooled_auc(table)
+    headlines = [
+        spec
+        for spec in specs
+        if spec.name in _HEADLINES and metrics[spec.name] and metrics[spec.name].interval
+    ]
+    metrics["units"] = _units(table, units, headlines)
+    return metrics
+
+
+def _facts(table: PredictionTable) -> dict[str, Any]:
+    """Return what a table is, its confusion matrix and its calibration."""
+    facts: dict[str, Any] = {"n": len(table)}
+    if table.unlabelled:
+        facts["unlabelled"] = table.unlabelled
     matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
-    counts = matrix.sum(axis=1)
-    metrics: dict[str, Any] = {
-        "n": len(table),
-        **({"unlabelled": table.unlabelled} if table.unlabelled else {}),
+    return facts | {
         "tested": table.tested,
         "protocol": table.protocol,
         "classes": list(table.classes),
@@ -305,58 +331,65 @@ def measure(
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
     }
-    specs = list_metrics()
-    for spec in specs:
-        if spec.parts is not None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
-    metrics["per_class"] = {
-        name: {
-            figure: part and interval([part], units).json()
-            for figure, part in class_parts(table, k).items()
+
+
+def _figure(part: Part | None, units: Units) -> Figure | None:
+    """Return the figure of a part; None where it is not defined."""
+    if part is None:
+        return None
+    return interval([part], units)
+
+
+def _per_class(table: PredictionTable, units: Units) -> dict[str, dict[str, Any]]:
+    """Return the figures of each class against the rest, and its rows."""
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    per_class: dict[str, dict[str, Any]] = {}
+    for k, name in enumerate(table.classes):
+        per_class[name] = {
+            figure: _figure(part, units) for figure, part in class_parts(table, k).items()
         }
-        | {"n": int(counts[k])}
-        for k, name in enumerate(table.classes)
-    }
-    if chosen.positive:
-        metrics["two_class"] = _two_class(table, chosen, units)
-    for spec in specs:  # the bootstrap is the last in a list of methods
-        if spec.parts is None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
-    metrics["chance"] = {
+        per_class[name]["n"] = int(counts[k])
+    return per_class
+
+
+def _chance(table: PredictionTable, *, by_group: bool) -> dict[str, Any]:
+    """Return what is right by chance: by the largest class, on average over classes, and over groups."""
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    chance: dict[str, Any] = {
         "largest_class": float(counts.max() / counts.sum()),
         "balanced": float(1 / (counts > 0).sum()),
     }
-    if metrics["patient_recognition_rate"] is not None:
+    if by_group:
         shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
-        metrics["chance"] |= {
-            "by_group": max(shares),
-            "class_by_group": table.classes[int(np.argmax(shares))],
-        }
-    several = metrics["auc"] is not None and len(table.fold_numbers) > 1
-    if several and None not in class_aucs(
-        table, pooled=False
-    ):  # else pairs of all folds are ranked in any case
-        metrics["auc_pooled"] = float(
-            np.mean([part.value for part in class_aucs(table, pooled=True) if part])
-        )
-    metrics["units"] = {
+        chance["by_group"] = max(shares)
+        chance["class_by_group"] = table.classes[int(np.argmax(shares))]
+    return chance
+
+
+def _pooled_auc(table: PredictionTable) -> dict[str, float]:
+    """Return the AUC over pairs of all folds, where that of pairs within folds is another."""
+    if len(table.fold_numbers) < 2 or None in class_aucs(table, pooled=False):
+        return {}  # pairs of all folds are ranked in any case
+    values = [part.value for part in class_aucs(table, pooled=True) if part]
+    return {"auc_pooled": float(np.mean(values))}
+
+
+def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> dict[str, Any]:
+    """Return what of the rows is independent, and how many units the first figures of a report would need."""
+    ungrouped = 0
+    if units.kind == "group":
+        ungrouped = sum(table.groups[row] is None for row in table.first_rows)
+    return {
         "kind": units.kind,
         "count": units.count,
         "groups": len({group for group in table.groups if group is not None}),
         "divided": table.divided,
         "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": sum(table.groups[row] is None for row in table.first_rows)
-        if units.kind == "group"
-        else 0,
+        "ungrouped": ungrouped,
         "estimand": ESTIMAND.format(units=plural(units.kind)),
-        "needed": {
-            spec.name: units_needed(parts_of(spec, table)[0], units)
-            for spec in specs
-            if spec.name in _HEADLINES and metrics[spec.name] and metrics[spec.name]["interval"]
-        },
+        "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
-    return metrics
 
 
 def units_needed(part: Part, units: Units) -> int | None:
@@ -364,14 +397,16 @@ def units_needed(part: Part, units: Units) -> int | None:
     from scipy.special import ndtri
 
     inside = part.sides[0]
-    rows, count = float(inside.sum()), len(np.unique(units.member[inside]))
+    count = len(np.unique(units.member[inside]))
+    # at least the variance of as many independent rows, as intervals have
     variance = max(
-        spread([part], units.member).variance, part.value * (1.0 - part.value) / rows
-    )  # as intervals have
-    return (
-        int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2))
-        or None
+        unit_variation([part], units.member).variance,
+        part.value * (1.0 - part.value) / float(inside.sum()),
     )
+    needed = int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2))
+    if needed == 0:
+        return None
+    return needed
 
 
 def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict[str, Any]:
@@ -380,41 +415,43 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
     ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
     ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
     """
-    mask = positive_mask(table.classes, view.positive)
-    sides = two_sides(table, view.positive, view.rule)
-    truth, scores = sides.truth, sides.scores
-    within = pooled = None
-    per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
-    else:
-        within, pooled = auc_part(truth, scores, table.fold_array), auc_part(truth, scores)
-        per_fold = fold_curves(table, truth, scores)[0]
-    auc, (auc_mean, auc_std) = within or pooled, mean_spread(per_fold)
-    accuracy = units.share(sides.right)
-    return {
-        "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
+    mask = positive_mask(table.classes, view.positive)
+    sides = two_sides(table, view.positive, view.rule)
+    accuracies = [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
+    figures: dict[str, Any] = {
+        "positive": [name for name, yes in zip(table.classes, mask, strict=True) if yes],
         "rule": view.rule,
-        "accuracy": accuracy and accuracy.json(),
-        "accuracy_std": mean_spread(
-            [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
-        )[1],
-        "auc": auc and interval([auc], units).json(),
-        **({"auc_pooled": pooled.value} if within and pooled and per_fold[1:] else {}),
-        "auc_per_fold": per_fold,
-        "auc_mean": auc_mean,
-        "auc_std": auc_std,
-        "prevalence": float(truth.mean()),
-        "thresholds": [
-            called_point(table, truth, sides.called(value), value, view.prevalences)
-            for value in view.thresholds
-        ],
-        "wanted": [
-            point
-            for wanted in view.sensitivities
-            if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
-        ],
-        **(
-            {} if calibration_note(table) is not None else recalibration(scores, truth, units=units)
-        ),
+        "accuracy": units.share(sides.right),
+        "accuracy_std": mean_and_std(accuracies)[1],
     }
+    figures |= _two_class_auc(table, sides, units)
+    figures["prevalence"] = float(sides.truth.mean())
+    figures["thresholds"] = [
+        called_point(table, sides.truth, sides.called(threshold), threshold, view.prevalences)
+        for threshold in view.thresholds
+    ]
+    points = [
+        wanted_point(table, sides.truth, sides.scores, wanted, prevalences=view.prevalences)
+        for wanted in view.sensitivities
+    ]
+    figures["wanted"] = [point for point in points if point]
+    if calibration_note(table) is None:
+        figures |= recalibration(sides.scores, sides.truth, units=units)
+    return figures
+
+
+def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> dict[str, Any]:
+    """Return the AUC of the scores of a view: of pairs within folds, else of all pairs; of each fold; and of all."""
+    if table.probabilities is None:
+        per_fold = [None] * len(table.fold_numbers)
+        return {"auc": None, "auc_per_fold": per_fold, "auc_mean": None, "auc_std": None}
+    within = auc_part(sides.truth, sides.scores, table.fold_array)
+    pooled = auc_part(sides.truth, sides.scores)
+    aucs, _ = fold_curves(table, sides.truth, sides.scores)
+    mean, std = mean_and_std(aucs)
+    figures: dict[str, Any] = {"auc": _figure(within or pooled, units)}
+    if within and pooled and len(aucs) > 1:
+        figures["auc_pooled"] = pooled.value
+    return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}

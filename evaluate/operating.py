@@ -45,35 +45,48 @@ def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure |
         "ppv": units.share(truth, called, predictive=True),
         "npv": units.share(~truth, ~called, predictive=True),
     }
-    yes, no = (
-        units.share(*rows, least=LEAST_FREEDOM_OF_TERMS)
-        for rows in ((called, truth), (~called, ~truth))
-    )
-    if yes is None or no is None:
+    # ratios are made of shares whose degrees of freedom are bounded as those of terms are
+    of_positives = units.share(called, truth, least=LEAST_FREEDOM_OF_TERMS)
+    of_negatives = units.share(~called, ~truth, least=LEAST_FREEDOM_OF_TERMS)
+    if of_positives is None or of_negatives is None:
         return figures | {"lr_positive": None, "lr_negative": None}
     return figures | {
-        "lr_positive": _quotient(yes, no.rest()),
-        "lr_negative": _quotient(yes.rest(), no),
+        "lr_positive": _quotient(of_positives, of_negatives.rest()),
+        "lr_negative": _quotient(of_positives.rest(), of_negatives),
     }
 
 
 def _quotient(over: Figure, under: Figure) -> Figure:
     """Return a ratio of two independent shares, its interval made of logarithms; its end may be infinite."""
-    part, whole = over.value, under.value
-    ratio = part / whole if whole else np.nan
-    if reason := over.reason or under.reason:
+    ratio = np.nan
+    if under.value:
+        ratio = over.value / under.value
+    reason = over.reason or under.reason
+    if reason:
         return Figure(ratio, reason=reason)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first, low, high = np.log((part, over.low, over.high))
-        second, least, most = np.log((whole, under.low, under.high))
-        down = np.hypot(first - low, most - second) if part > 0.0 else np.inf
-        up = np.hypot(high - first, second - least) if whole > 0.0 else np.inf
-        ends = [np.exp(first - second - down) if part > 0.0 else 0.0, np.exp(first - second + up)]
-    if part == 0.0:
-        ends[1] = over.high / under.low if under.low > 0.0 else np.inf
-    if whole == 0.0:
-        ends = [over.low / under.high, np.inf]
-    return Figure(ratio, float(ends[0]), float(ends[1]), "of the terms, on logarithms")
+    low, high = _quotient_ends(over, under)
+    return Figure(ratio, low, high, "of the terms, on logarithms")
+
+
+def _quotient_ends(over: Figure, under: Figure) -> tuple[float, float]:
+    """Return the ends of a ratio, from those of its terms on logarithms (Donner & Zou 2012).
+
+    With first = log over and second = log under, each with its ends, the ends of first - second lie
+    sqrt((first - low)^2 + (most - second)^2) below it, and sqrt((high - first)^2 + (second - least)^2) above. A term
+    of 0 has no logarithm, so that only its own ends count.
+    """
+    if under.value == 0.0:
+        return float(over.low / under.high), np.inf
+    if over.value == 0.0:
+        if under.low == 0.0:
+            return 0.0, np.inf
+        return 0.0, float(over.high / under.low)
+    with np.errstate(divide="ignore", invalid="ignore"):  # an end may be 0
+        first, low, high = np.log((over.value, over.low, over.high))
+        second, least, most = np.log((under.value, under.low, under.high))
+        down = np.hypot(first - low, most - second)
+        up = np.hypot(high - first, second - least)
+        return float(np.exp(first - second - down)), float(np.exp(first - second + up))
 
 
 def sensitive_threshold(
@@ -108,11 +121,16 @@ def sensitive_threshold(
     >>> sensitive_threshold(np.arange(1, 20) / 20, 0.9), sensitive_threshold(np.array([0.4, 0.7]), 0.9)
     ((0.1, True), (0.4, False))
     """
-    count = len(scores) if units is None else len(np.unique(units))
-    rank, enough = (
-        int((1 - wanted) * (size + 1) + 1e-9) for size in (len(scores), count)
-    )  # 0.1 * 10 is not quite 1
-    return float(np.sort(scores)[max(rank, 1) - 1]), enough > 0
+    count = len(scores)
+    if units is not None:
+        count = len(np.unique(units))
+    rank = _place(wanted, len(scores))
+    return float(np.sort(scores)[max(rank, 1) - 1]), _place(wanted, count) > 0
+
+
+def _place(wanted: float, count: int) -> int:
+    """Return the place (1 - wanted)(m + 1) among so many, rounded down; 0.1 * 10 is not quite 1."""
+    return int((1 - wanted) * (count + 1) + 1e-9)
 
 
 def wanted_point(
@@ -146,13 +164,15 @@ def wanted_point(
         return None
     unit, member = sampling_units(table)
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
-    called, per_fold = scores >= threshold, list[dict[str, Any]]()
-    crossed = bool(table.fold_numbers) and None not in table.folds
-    if crossed := crossed and all((rest & truth).any() for _, _, rest in fold_rest(table)):
+    called = scores >= threshold
+    fitted = "same rows"
+    per_fold: list[dict[str, Any]] = []
+    if _has_positives_outside(table, truth):
+        fitted = "other folds"
         for fold, inside, rest in fold_rest(table):
-            fitted = rest & truth
+            outside = rest & truth
             of_fold, enough_outside = sensitive_threshold(
-                scores[fitted], wanted, units=member[fitted]
+                scores[outside], wanted, units=member[outside]
             )
             called[inside] = scores[inside] >= of_fold
             shares = {
@@ -163,7 +183,7 @@ def wanted_point(
             enough &= enough_outside
     return {
         "wanted": wanted,
-        "fitted": "other folds" if crossed else "same rows",
+        "fitted": fitted,
         "enough": enough,
         "unit": unit,
         "per_fold": per_fold,
@@ -171,8 +191,17 @@ def wanted_point(
     }
 
 
+def _has_positives_outside(table: PredictionTable, truth: Mask) -> bool:
+    """Return whether rows have folds, and each of these leaves positive rows to fit a threshold on."""
+    if not table.fold_numbers or None in table.folds:
+        return False
+    return all((rest & truth).any() for _, _, rest in fold_rest(table))
+
+
 def _share(hits: Mask) -> float | None:
-    return float(hits.mean()) if len(hits) else None
+    if len(hits) == 0:
+        return None
+    return float(hits.mean())
 
 
 def called_point(
@@ -200,43 +229,46 @@ def called_point(
         ``ppv``, ``npv`` (None for a side without rows), and ``at_prevalence``.
     """
     figures = point_figures(Units.of(table), truth, called)
+    elsewhere = []
+    if figures["lr_positive"]:
+        elsewhere = [_elsewhere(figures, prevalence) for prevalence in prevalences]
     return {
         "threshold": threshold,
         "confusion": [
             [int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)
         ],
-        **{
-            name: (figure := figures[name]) and figure.json()
-            for name in ("sensitivity", "specificity", "ppv", "npv")
-        },
-        "at_prevalence": [_elsewhere(figures, share) for share in prevalences]
-        if figures["lr_positive"]
-        else [],
+        **{name: figures[name] for name in ("sensitivity", "specificity", "ppv", "npv")},
+        "at_prevalence": elsewhere,
     }
 
 
-def _elsewhere(figures: Mapping[str, Any], share: float) -> dict[str, Any]:
+def _elsewhere(figures: Mapping[str, Any], prevalence: float) -> dict[str, Any]:
     """Return the predictive values at another prevalence: by Bayes' theorem, their intervals from likelihood ratios."""
-    yes, no, positive, negative = (
-        figures[name] for name in ("sensitivity", "specificity", "lr_positive", "lr_negative")
+    sensitivity = figures["sensitivity"].value
+    specificity = figures["specificity"].value
+    odds = prevalence / (1.0 - prevalence)
+    ppv = _from_ratio(
+        figures["lr_positive"],
+        odds,
+        value=_fraction(sensitivity * prevalence, (1 - specificity) * (1 - prevalence)),
     )
-    true, false = yes.value * share, (1 - no.value) * (1 - share)
-    spared, missed = no.value * (1 - share), (1 - yes.value) * share
-    odds = share / (1.0 - share)
-    ppv, npv = (
-        replace(
-            ratio,
-            low=1.0 - 1.0 / (1.0 + odds * ratio.low),
-            high=1.0 - 1.0 / (1.0 + odds * ratio.high),
-        )
-        for ratio in (positive, negative)
-    )
-    return {
-        "prevalence": share,
-        "ppv": ppv.json() | {"value": true / (true + false) if true + false else None},
-        "npv": npv.rest().json()
-        | {"value": spared / (spared + missed) if spared + missed else None},
-    }
+    npv = _from_ratio(figures["lr_negative"], odds).rest()
+    value = _fraction(specificity * (1 - prevalence), (1 - sensitivity) * prevalence)
+    return {"prevalence": prevalence, "ppv": ppv, "npv": replace(npv, value=value)}
+
+
+def _fraction(first: float, second: float) -> float:
+    """Return the first over the sum of both; NaN of nothing."""
+    if not first + second:
+        return np.nan
+    return first / (first + second)
+
+
+def _from_ratio(ratio: Figure, odds: float, *, value: float = np.nan) -> Figure:
+    """Return the share of positives that a likelihood ratio makes of these odds: 1 - 1 / (1 + odds * ratio)."""
+    low = 1.0 - 1.0 / (1.0 + odds * ratio.low)
+    high = 1.0 - 1.0 / (1.0 + odds * ratio.high)
+    return replace(ratio, value=value, low=low, high=high)
 
 
 def fold_curves(
@@ -262,8 +294,9 @@ def fold_curves(
     aucs: list[float | None] = []
     curves = []
     for _, inside in table.fold_rows():
-        both = truth[inside].any() and not truth[inside].all()
-        aucs.append(float(roc_auc_score(truth[inside], scores[inside])) if both else None)
-        if both:
-            curves.append(roc_curve(truth[inside], scores[inside])[:2])
+        if truth[inside].all() or not truth[inside].any():
+            aucs.append(None)
+            continue
+        aucs.append(float(roc_auc_score(truth[inside], scores[inside])))
+        curves.append(roc_curve(truth[inside], scores[inside])[:2])
     return aucs, curves

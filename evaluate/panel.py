@@ -11,6 +11,7 @@ import numpy as np
 from ..core import counted, listed, plural
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
+from .variance import Figure
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,15 @@ class PaperTable:
         """Return the header, and cells in percent, one list a row; one fold has no spread."""
         lines = [["model", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]]
         for row in self.rows:
-            shares, averaged = row["per_fold"], row["averaged"]
+            shares = row["per_fold"]
             cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
-            spread = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
-            lines.append(
-                [
-                    row["name"],
-                    *cells,
-                    spread,
-                    "" if averaged is None else f"{100 * np.mean(averaged):.1f}",
-                ]
-            )
+            std = ""
+            if len(self.folds) > 1:
+                std = f"{100 * np.std(shares):.1f}"
+            averaged = ""
+            if row["averaged"] is not None:
+                averaged = f"{100 * np.mean(row['averaged']):.1f}"
+            lines.append([row["name"], *cells, std, averaged])
         return lines
 
 
@@ -115,22 +114,26 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
     of_split = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(splits, folds).sum(
         axis=1
     )
-    noise_of_fold = of_fold.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
-    noise_of_split = of_split.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
+    noise_of_fold = 0.0
+    noise_of_split = 0.0
+    if seeds > 1:
+        noise_of_fold = of_fold.var(axis=0, ddof=1).mean()
+        noise_of_split = of_split.var(axis=0, ddof=1).mean()
 
-    def rest(total: float, noise: float) -> float:
-        return float(np.sqrt(max(0.0, total - noise / seeds)))
+    def without_noise(variance: float, noise: float) -> float:
+        """Return the standard deviation that is left without what the seeds make in a mean over them."""
+        return float(np.sqrt(max(0.0, variance - noise / seeds)))
 
-    return {
-        "seeds": seeds,
-        "folds": folds,
-        "splits": splits,
-        "seed": float(np.sqrt(noise_of_split)) if seeds > 1 else None,
-        "fold": rest(of_fold.mean(axis=0).var(axis=1, ddof=1).mean(), noise_of_fold)
-        if folds > 1
-        else None,
-        "split": rest(of_split.mean(axis=0).var(ddof=1), noise_of_split) if splits > 1 else None,
-    }
+    split: dict[str, Any] = {"seeds": seeds, "folds": folds, "splits": splits}
+    split |= {"seed": None, "fold": None, "split": None}
+    if seeds > 1:
+        split["seed"] = float(np.sqrt(noise_of_split))
+    if folds > 1:
+        variance = of_fold.mean(axis=0).var(axis=1, ddof=1).mean()
+        split["fold"] = without_noise(variance, noise_of_fold)
+    if splits > 1:
+        split["split"] = without_noise(of_split.mean(axis=0).var(ddof=1), noise_of_split)
+    return split
 
 
 def fold_error(
@@ -145,31 +148,29 @@ def fold_error(
     share : float
         Images tested to images trained on; 0 for folds that are independent, such as seeds.
     """
-    values, weight = (
-        np.array(means, dtype=np.float64),
-        np.array(sizes, dtype=np.float64) / np.sum(sizes),
-    )
-    pooled = float(weight @ values)
-    spread = float(weight @ np.square(values - pooled)) / (len(values) - 1)
-    return pooled, (spread * (1.0 + len(values) * share)) ** 0.5
+    values = np.array(means, dtype=np.float64)
+    weights = np.array(sizes, dtype=np.float64) / np.sum(sizes)
+    pooled = float(weights @ values)
+    variance = float(weights @ np.square(values - pooled)) / (len(values) - 1)
+    return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
 
 
-def spread_sentence(spread: Mapping[str, Any]) -> str:
+def spread_sentence(split: Mapping[str, Any]) -> str:
     """Return the result of `variance_split` as text, in percentage points."""
-    of = {
-        "seed": f"one of {spread['seeds']} seeds to another",
-        "fold": f"fold to fold of {spread['folds']}",
+    sources = {
+        "seed": f"one of {split['seeds']} seeds to another",
+        "fold": f"fold to fold of {split['folds']}",
+        "split": f"one of {split['splits']} splits to another",
     }
-    of["split"] = f"one of {spread['splits']} splits to another"
-    parts = [
-        f"{100 * spread[name]:.1f} from {text}"
-        for name, text in of.items()
-        if spread[name] is not None
+    texts = [
+        f"{100 * split[name]:.1f} from {source}"
+        for name, source in sources.items()
+        if split[name] is not None
     ]
-    return f"The spread of the accuracy (standard deviation, points) is {listed(parts)}."
+    return f"The spread of the accuracy (standard deviation, points) is {listed(texts)}."
 
 
-def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a table, those of classes and of the two-class view too, with what they are called."""
     for name, value in metrics.items():
         if name == "per_class":
@@ -177,7 +178,7 @@ def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, 
                 yield from figures_of(figures, "of a class: ")
         elif name == "two_class":
             yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
-        elif isinstance(value, Mapping) and "interval" in value:
+        elif isinstance(value, Figure):
             yield of + name.replace("_", " "), value
 
 
@@ -192,11 +193,10 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def rows_of(metrics: Mapping[str, Any]) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
-    return plural(
-        "prediction"
-        if (metrics.get("tested") or {"most": 1})["most"] > 1
-        else metrics["names"]["row"]
-    )
+    tested = metrics.get("tested")
+    if tested and tested["most"] > 1:
+        return "predictions"
+    return plural(metrics["names"]["row"])
 
 
 def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> str:
@@ -217,17 +217,15 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     >>> images_tested({"names": names, "n": 40, "tested": {"n": 24, "least": 1, "most": 3}})
     '40 predictions of 24 images, tested 1 to 3 times'
     """
-    of = part or metrics
-    times = of.get("tested") or {"n": of["n"], "least": 1, "most": 1}
+    rows = part or metrics
+    times = rows.get("tested") or {"n": rows["n"], "least": 1, "most": 1}
     images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
-    each, often = (
-        ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")
-    )
-    return (
-        f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
-    )
+    often = f"tested {times['least']} to {times['most']} times"
+    if times["least"] == times["most"]:
+        often = f"each tested {times['most']} times"
+    return f"{counted(rows['n'], 'prediction')} of {images}, {often}"
 
 
 class Sample(NamedTuple):

@@ -124,7 +124,9 @@ class PredictionTable:
         """What a row is about: a patch of an image, an image, or a group, whose name is then that of its image."""
         if self.patches is not None:
             return "patch"
-        return self.group_is if self.image_ids == self.groups else self.image_is
+        if self.image_ids == self.groups:
+            return self.group_is
+        return self.image_is
 
     @property
     def fold_numbers(self) -> list[int]:
@@ -145,11 +147,9 @@ class PredictionTable:
     @property
     def confidence(self) -> npt.NDArray[np.float64] | None:
         """The probability of the predicted class of each row, which is the largest; None without probabilities."""
-        return (
-            None
-            if self.probabilities is None
-            else self.probabilities[np.arange(len(self)), self.predicted]
-        )
+        if self.probabilities is None:
+            return None
+        return self.probabilities[np.arange(len(self)), self.predicted]
 
     @classmethod
     def from_probabilities(
@@ -208,28 +208,17 @@ def write_predictions(
     extra : sequence of (str, sequence)
         Further columns at the end.
     """
-    header = [
-        "image_id",
-        "label",
-        "group",
-        "fold",
-        *(f"p_{name}" for name in classes),
-        *(name for name, _ in extra),
-    ]
-    body = (
-        [
-            image,
-            label,
-            group or "",
-            fold,
-            *map(repr, values),
-            *(column[number] for _, column in extra),
-        ]
-        for number, ((image, label, group, fold), values) in enumerate(
-            zip(rows, probabilities.tolist(), strict=True)
-        )
-    )
-    write_rows(path, header, body)
+    header = ["image_id", "label", "group", "fold"]
+    header += [f"p_{name}" for name in classes]
+    header += [name for name, _ in extra]
+
+    def cells() -> Iterator[list[Any]]:
+        numbered = enumerate(zip(rows, probabilities.tolist(), strict=True))
+        for number, ((image, label, group, fold), values) in numbered:
+            further = [column[number] for _, column in extra]
+            yield [image, label, group or "", fold, *map(repr, values), *further]
+
+    write_rows(path, header, cells())
 
 
 def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
@@ -242,7 +231,9 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
         for group, image in zip(table.groups, table.image_ids, strict=True)
     ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
-    unit = "group" if any(group is not None for group in table.groups) else "image"
+    unit = "image"
+    if any(group is not None for group in table.groups):
+        unit = "group"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
 
 
@@ -256,15 +247,21 @@ def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> Prediction
         Positions.
     """
     places = rows.tolist()
+    probabilities = table.probabilities
+    if probabilities is not None:
+        probabilities = probabilities[rows]
+    patches = table.patches
+    if patches is not None:
+        patches = tuple(map(patches.__getitem__, places))
     return replace(
         table,
         image_ids=tuple(map(table.image_ids.__getitem__, places)),
         labels=table.labels[rows],
-        probabilities=None if table.probabilities is None else table.probabilities[rows],
+        probabilities=probabilities,
         predicted=table.predicted[rows],
         folds=tuple(map(table.folds.__getitem__, places)),
         groups=tuple(map(table.groups.__getitem__, places)),
-        patches=None if table.patches is None else tuple(map(table.patches.__getitem__, places)),
+        patches=patches,
     )
 
 
@@ -290,15 +287,19 @@ def constant_folds(table: PredictionTable) -> str | None:
     """Return the sentence for a table in which every image of a fold, of several, has the same probabilities."""
     if table.probabilities is None:
         return None
-    images, folds = np.array(table.image_ids), table.fold_array
+    images = np.array(table.image_ids)
+    folds = table.fold_array
     tested = [folds == fold for fold in np.unique(folds)]
-    same = sum(
-        len(set(images[rows])) > 1
-        and bool((np.ptp(table.probabilities[rows], axis=0) <= _SAME).all())
-        for rows in tested
-    )
-    models = "the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds"
-    return nothing_learnt(models) if same else None
+    constant = 0
+    for rows in tested:
+        differences = np.ptp(table.probabilities[rows], axis=0)
+        if len(set(images[rows])) > 1 and bool((differences <= _SAME).all()):
+            constant += 1
+    if not constant:
+        return None
+    if len(tested) == 1:
+        return nothing_learnt("the models")
+    return nothing_learnt(f"the models of {constant} of {len(tested)} folds")
 
 
 FEW_IMAGES = 5
@@ -322,32 +323,47 @@ def fold_notes(table: PredictionTable) -> list[str]:
     table : PredictionTable
         With ``trained``; otherwise there is no sentence.
     """
-    notes, named = list[str](), list[str]()
-    images = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
-    whole = np.bincount(list(images.values()), minlength=len(table.classes)) / max(len(images), 1)
+    scarce: list[str] = []
+    uneven: list[str] = []
+    label_of_image = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
+    counts_of_all = np.bincount(list(label_of_image.values()), minlength=len(table.classes))
+    shares = counts_of_all / max(len(label_of_image), 1)
     for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
-        lacking = [
-            f"{count or 'no'} image{'s' * (count > 1)} of {name}"
+        few = [
+            _count_of_class(count, name)
             for name, count in zip(table.classes, counts, strict=True)
             if count < FEW_IMAGES
         ]
-        if lacking:
+        if few:
             right = 100 * float((table.predicted == table.labels)[inside].mean())
-            listing = ", ".join(lacking[:_MOST]) + " and further classes" * (len(lacking) > _MOST)
-            notes.append(
-                f"Fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
+            scarce.append(
+                f"Fold {fold} trained on {_listing(few)}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
             )
-        away = np.array(counts) / max(sum(counts), 1) - whole
-        if not lacking and table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
-            far = int(np.abs(away).argmax())
-            named.append(
-                f"Fold {fold} trained on {100 * (whole + away)[far]:.0f} % {table.classes[far]}, while "
-                f"{100 * whole[far]:.0f} % of all images are: its scores do not compare with those of other folds"
+            continue
+        away = np.array(counts) / max(sum(counts), 1) - shares
+        if table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
+            k = int(np.abs(away).argmax())
+            uneven.append(
+                f"Fold {fold} trained on {100 * (shares + away)[k]:.0f} % {table.classes[k]}, while "
+                f"{100 * shares[k]:.0f} % of all images are: its scores do not compare with those of other folds"
             )
-    if len(notes) > _MOST:
-        notes = [
-            f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"
+    if len(scarce) > _MOST:
+        scarce = [
+            f"{len(scarce)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"
         ]
-    if len(named) > _MOST:
-        named = [f"{len(named)} folds trained on shares of classes far from those of all images"]
-    return [*notes, *named]
+    if len(uneven) > _MOST:
+        uneven = [f"{len(uneven)} folds trained on shares of classes far from those of all images"]
+    return [*scarce, *uneven]
+
+
+def _count_of_class(count: int, name: str) -> str:
+    noun = "images" if count > 1 else "image"
+    return f"{count or 'no'} {noun} of {name}"
+
+
+def _listing(texts: Sequence[str]) -> str:
+    """Return some texts, the first of them if there are many."""
+    listing = ", ".join(texts[:_MOST])
+    if len(texts) > _MOST:
+        listing += " and further classes"
+    return listing

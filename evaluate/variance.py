@@ -9,9 +9,10 @@ are units, and counts make the variance, it is that of Clopper and Pearson for a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +21,18 @@ from ..core import plural
 from .influence import (
     LEVEL,
     RANKED,
+    Integers,
     Mask,
     Part,
     Values,
-    Whole,
+    Variation,
     exact,
     freedom,
     kish,
     mid_p,
+    rows_inside,
     share_part,
-    spread,
+    unit_variation,
     wilson,
 )
 from .predictions import PredictionTable, sampling_units
@@ -39,30 +42,35 @@ CROSS_VALIDATION = 1.5
 what one tests trains the others, and no table shows by how much (Bengio & Grandvalet 2004). These three factors are
 bchisto's choice: the least that covered in ``tools/benchmarks/coverage.py``."""
 
-OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
+OF_IMAGES = 1.35
 """The same for what counts images that are units, or pairs of them (AUC), and for their calibration slope and
-intercept; and for differences."""
+intercept."""
 
-LEAST_FREEDOM, LEAST_FREEDOM_OF_TERMS = 5.0, 8.0
+DIFFERENCE_OF_IMAGES = 1.45
+"""The same for differences."""
+
+LEAST_FREEDOM = 5.0
 """Degrees of freedom of the variance of units, at least, if there are so many units: of means, ranks and predictive
-values; and of what is made of several terms (differences, likelihood ratios, kappa, Matthews correlation). If one unit
-outweighs the others, the error of a figure and its variance are both mostly that unit's, and grow together. Other
-shares have no such bound. Chosen as above."""
+values. If one unit outweighs the others, the error of a figure and its variance are both mostly that unit's, and grow
+together. Other shares have no such bound. Chosen as above."""
+
+LEAST_FREEDOM_OF_TERMS = 8.0
+"""The same of what is made of several terms: differences, likelihood ratios, kappa, Matthews correlation."""
 
 LESS_CORRECTION = 0.75
 """Power of the jackknife's correction in differences, which favour neither side, and in predictive values, whose rows
 vary in number: 1 is CR3, 1/2 CR2. Chosen as above."""
 
-MODEL_ROWS, MODEL_VARIANCES = 10.0, 4.0
-"""Rows that the variance by the model counts for in calibration of single images; and how many times as large the sum
-of squared influences may be: without one image a threshold may separate the others, and it has no bound. Chosen as
-above."""
+MODEL_ROWS = 10.0
+"""Rows that the variance by the model counts for in calibration of single images. Chosen as above."""
 
-WILSON, EXACT, EFFECTIVE = (
-    "Wilson, effective rows, t",
-    "Clopper-Pearson",
-    "Clopper-Pearson, effective rows",
-)
+MODEL_VARIANCES = 4.0
+"""How many times as large as that the sum of squared influences may be: without one image a threshold may separate the
+others, and it has no bound. Chosen as above."""
+
+WILSON = "Wilson, effective rows, t"
+EXACT = "Clopper-Pearson"
+EFFECTIVE = "Clopper-Pearson, effective rows"
 COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
 
 
@@ -73,6 +81,7 @@ class Figure:
     Attributes
     ----------
     value : float
+        NaN where it is not defined.
     low, high : float
         NaN without an interval.
     method : str
@@ -88,22 +97,59 @@ class Figure:
     reason: str | None = None
 
     @property
-    def ends(self) -> list[float] | None:
+    def interval(self) -> list[float] | None:
         """Low and high; None without an interval."""
-        return [self.low, self.high] if self.method and not self.reason else None
+        if self.reason or not self.method:
+            return None
+        return [self.low, self.high]
 
     def json(self) -> dict[str, Any]:
         """Return ``value``, ``interval``, ``method`` and ``reason``, as ``metrics.json`` holds them."""
         return {
-            "value": self.value,
-            "interval": self.ends,
+            "value": None if math.isnan(self.value) else self.value,
+            "interval": self.interval,
             "method": self.method,
             "reason": self.reason,
         }
 
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Figure:
+        """Return the figure of an entry of ``metrics.json``."""
+        value = entry["value"]
+        if value is None:
+            value = np.nan
+        low, high = entry["interval"] or (np.nan, np.nan)
+        return cls(value, low, high, entry["method"], entry["reason"])
+
+    def __getitem__(self, key: str) -> Any:
+        """Return an entry of `json`: figures are read in Python by the keys of ``metrics.json``, too."""
+        return self.json()[key]
+
     def rest(self) -> Figure:
         """Return the share of all that this share leaves."""
         return replace(self, value=1.0 - self.value, low=1.0 - self.high, high=1.0 - self.low)
+
+
+def as_json(value: Any) -> Any:
+    """Return metrics JSON-ready: with each `Figure` in them as a dict."""
+    if isinstance(value, Figure):
+        return value.json()
+    if isinstance(value, Mapping):
+        return {key: as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_json(inner) for inner in value]
+    return value
+
+
+def with_figures(value: Any) -> Any:
+    """Return what ``metrics.json`` holds with each figure in it as a `Figure`."""
+    if isinstance(value, Mapping):
+        if value.keys() >= {"value", "interval", "method", "reason"}:
+            return Figure.read(value)
+        return {key: with_figures(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_figures(inner) for inner in value]
+    return value
 
 
 @dataclass(frozen=True)
@@ -121,7 +167,7 @@ class Units:
         What a unit, and a row, is called.
     """
 
-    member: Whole
+    member: Integers
     widen: float = 1.0
     kind: str = "group"
     noun: str = "group"
@@ -131,10 +177,13 @@ class Units:
     def of(cls, table: PredictionTable) -> Units:
         """Return the units of a table: its groups where they are known, else its images."""
         kind, member = sampling_units(table)
-        widen = CROSS_VALIDATION if len(table.fold_numbers) > 1 else 1.0
-        return cls(
-            member, widen, kind, table.group_is if kind == "group" else table.image_is, table.row_is
-        )
+        widen = 1.0
+        if len(table.fold_numbers) > 1:
+            widen = CROSS_VALIDATION
+        noun = table.image_is
+        if kind == "group":
+            noun = table.group_is
+        return cls(member, widen, kind, noun, table.row_is)
 
     @property
     def count(self) -> int:
@@ -149,13 +198,17 @@ class Units:
     def factor(self, parts: Sequence[Part], *, images: float = OF_IMAGES) -> float:
         """Return the factor of the variance of parts: at most `images`, if they count images or ranks."""
         most = max(part.finer for part in parts)
-        counts = self.single and np.isfinite(most)
-        return min(self.widen, images if counts else OF_IMAGES if most == RANKED else np.inf)
+        if self.single and np.isfinite(most):
+            return min(self.widen, images)
+        if most == RANKED:
+            return min(self.widen, OF_IMAGES)
+        return self.widen
 
     def outweighed(self, inside: Mask) -> str | None:
         """Return the reason if one unit holds over half of some rows, and more than one of them."""
         sizes = np.bincount(self.member[inside])
-        most, rows = int(sizes.max()), int(sizes.sum())
+        most = int(sizes.max())
+        rows = int(sizes.sum())
         if most == 1 or 2 * most <= rows:
             return None
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
@@ -177,13 +230,16 @@ class Units:
         inside : ndarray of bool, shape (n,), optional
             All rows by default.
         least : float
-            See `spread`.
+            The fewest degrees of freedom, see `unit_variation`.
         predictive : bool
             Whether the number of these rows varies too, see `Part`.
         """
-        inside = np.ones(len(self.member), dtype=np.bool_) if inside is None else inside
+        if inside is None:
+            inside = np.ones(len(self.member), dtype=np.bool_)
         part = share_part(hits, inside, predictive=predictive)
-        return None if part is None else interval([part], self, least=least)
+        if part is None:
+            return None
+        return interval([part], self, least=least)
 
 
 def normal_interval(
@@ -207,35 +263,44 @@ def normal_interval(
     """
     from scipy.special import stdtrit
 
-    sizes = np.bincount(units.member)
-    if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
+    reason = units.outweighed(np.ones(len(units.member), dtype=np.bool_))
+    if reason is not None:
         return Figure(value, reason=reason)
+    sizes = np.bincount(units.member)
     variance = float(np.square(influence).sum())
-    widen = min(units.widen, OF_IMAGES) if units.single else units.widen
+    widen = units.widen
     free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     if units.single:
+        widen = min(widen, OF_IMAGES)
         free = few + MODEL_ROWS - 1.0
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
     half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5
-    return Figure(value, value - half, value + half, named("influences of units, t", widen))
+    return Figure(value, value - half, value + half, method_name("influences of units, t", widen))
 
 
 def _dominance(parts: Sequence[Part], units: Units) -> str | None:
     """Return why an interval cannot be estimated: one unit holds over half of the rows, or all rows of a side."""
-    inside = np.any([side for part in parts for side in part.sides], axis=0)
-    if not any(part.by_unit for part in parts) and (reason := units.outweighed(inside)):
-        return reason
+    inside = rows_inside(parts)
+    if not any(part.by_unit for part in parts):
+        reason = units.outweighed(inside)
+        if reason is not None:
+            return reason
     if np.ptp(units.member[inside]) == 0 and not units.single:
         return f"only one {units.noun}"
-    counted = units.single and all(
-        part.finer < RANKED for part in parts
-    )  # then one row has an interval
-    if not counted and any(
-        np.ptp(units.member[side]) == 0 for part in parts for side in part.sides
-    ):
+    if units.single and all(part.finer < RANKED for part in parts):
+        return None  # of counts even a single row has an interval
+    if any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
         return f"only one {units.noun} of a class"
     return None
+
+
+class _Ends(NamedTuple):
+    """An interval and its method."""
+
+    low: float
+    high: float
+    method: str
 
 
 def interval(
@@ -254,76 +319,142 @@ def interval(
     limits : (float, float)
         The least and the greatest value that a part can have.
     least : float
-        The fewest degrees of freedom of a share that is not predictive, see `spread`.
+        The fewest degrees of freedom of a share that is not predictive, see `unit_variation`.
 
     References
     ----------
     Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Coull 1998 (a row right and one wrong
     are added to what parts are worth, so that none is certain).
     """
-    from scipy.special import stdtrit
-
     value = float(np.mean([part.value for part in parts]))
-    if (reason := _dominance(parts, units)) is not None:
+    reason = _dominance(parts, units)
+    if reason is not None:
         return Figure(value, reason=reason)
-    widen, values = units.factor(parts), np.array([part.value for part in parts])
-    sides, shares = (
-        [part.sides[0] for part in parts],
-        len(parts) > 1 and all(part.finer == 1.0 for part in parts),
-    )
-    sizes = [int(side.sum()) for side in sides]
-    if shares and sum(sizes) == len(
-        np.unique(units.member[np.any(sides, axis=0)])
-    ):  # of other rows, each a unit
-        bounds = np.array(
-            [exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)]
-        )
-        down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
-        return Figure(
-            value, float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen)
-        )
-    origin, scale = limits[0], limits[1] - limits[0]
-    parts = [
+    if _are_of_single_rows(parts, units):
+        return _combined(parts, units)
+    # everything else is a share, or has the variance of one once it lies between 0 and 1
+    origin = limits[0]
+    scale = limits[1] - limits[0]
+    scaled = [
         replace(part, value=(part.value - origin) / scale, effect=part.effect / scale)
         for part in parts
     ]
-    share_only = len(parts) == 1 and parts[0].finer == 1.0
-    of_matrix = share_only and limits != (0.0, 1.0)
-    predictive = any(part.predictive for part in parts)
-    bound = (
-        LEAST_FREEDOM_OF_TERMS
-        if of_matrix
-        else least
-        if share_only and not predictive
-        else LEAST_FREEDOM
-    )
-    variation = spread(
-        parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0
-    )
-    values = np.clip([part.value for part in parts], 0.0, 1.0)
-    worth, share = np.array(variation.worth), float(values.mean())
-    if len(parts) == 1:
-        own = share * (1.0 - share)
-        rows = float(worth[0])
-        if variation.variance > 1e-12 * own > 0.0:
-            rows = min(
-                max(own / variation.variance, variation.bounds[0][0]), variation.bounds[0][1]
-            )
+    if len(parts) > 1 or parts[0].finer != 1.0:
+        ends = _mean_ends(scaled, units)
+    elif limits == (0.0, 1.0):
+        ends = _share_ends(scaled[0], units, least)
     else:
-        drawn = (values * worth + 1.0) / (worth + 2.0)
-        least_each = drawn * (1.0 - drawn) / (worth + 2.0)
-        lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
-        middle = float(drawn.mean())
-        rows = min(
-            max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most
-        )
+        ends = _score_ends(scaled[0], units)
+    low = origin + scale * ends.low
+    high = origin + scale * ends.high
+    return Figure(value, low, high, method_name(ends.method, units.factor(parts)))
+
+
+def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
+    """Return whether parts are shares of different rows, each of which is a unit."""
+    if len(parts) < 2 or any(part.finer != 1.0 for part in parts):
+        return False
+    sides = [part.sides[0] for part in parts]
+    rows = sum(int(side.sum()) for side in sides)
+    return rows == len(np.unique(units.member[np.any(sides, axis=0)]))
+
+
+def _combined(parts: Sequence[Part], units: Units) -> Figure:
+    """Return the mean of k shares of different rows, its interval from that of each (MOVER).
+
+    With the shares p_i of n_i rows, the intervals (l_i, u_i) of Clopper and Pearson for n_i / f rows, and f the factor
+    of folds, it is (m - sqrt(sum (p_i - l_i)^2) / k, m + sqrt(sum (u_i - p_i)^2) / k), where m is the mean of p_i.
+    """
+    widen = units.factor(parts)
+    shares = np.array([part.value for part in parts])
+    bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
+    down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
+    value = float(shares.mean())
+    return Figure(value, value - float(down), value + float(up), method_name(COMBINED, widen))
+
+
+def _share_ends(part: Part, units: Units, least: float) -> _Ends:
+    """Return the interval of a share p of n rows, see `_rows_of_share`: Clopper and Pearson's where rows are units."""
+    if part.predictive:
+        least = LEAST_FREEDOM
+    variation = _variation([part], units, least)
+    share = float(np.clip(part.value, 0.0, 1.0))
+    rows = _rows_of_share(share, variation) / units.factor([part])
     if variation.counted:
-        low, high = (mid_p if of_matrix else exact)(share, rows / widen)
-        method = EXACT if share_only and not of_matrix else EFFECTIVE
-    else:
-        low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
-        method = WILSON
-    return Figure(value, origin + scale * low, origin + scale * high, named(method, widen))
+        return _Ends(*exact(share, rows), EXACT)
+    return _wilson_ends(share, rows, variation)
+
+
+def _score_ends(part: Part, units: Units) -> _Ends:
+    """Return the interval of a score whose limits are not 0 and 1 (kappa, Matthews), scaled to a share.
+
+    It is that of a share of as many rows as would vary as much, and mid-p where every row is a unit.
+    """
+    variation = _variation([part], units, LEAST_FREEDOM_OF_TERMS)
+    share = float(np.clip(part.value, 0.0, 1.0))
+    rows = _rows_of_share(share, variation) / units.factor([part])
+    if variation.counted:
+        return _Ends(*mid_p(share, rows), EFFECTIVE)
+    return _wilson_ends(share, rows, variation)
+
+
+def _mean_ends(parts: Sequence[Part], units: Units) -> _Ends:
+    """Return the interval of a mean of parts, see `_rows_of_mean`, or of one that is finer than a share (AUC, F1)."""
+    variation = _variation(parts, units, LEAST_FREEDOM)
+    values = np.clip([part.value for part in parts], 0.0, 1.0)
+    share = float(values.mean())
+    rows = _rows_of_mean(values, variation) / units.factor(parts)
+    if variation.counted:
+        return _Ends(*exact(share, rows), EFFECTIVE)
+    return _wilson_ends(share, rows, variation)
+
+
+def _variation(parts: Sequence[Part], units: Units, least: float) -> Variation:
+    predictive = any(part.predictive for part in parts)
+    power = LESS_CORRECTION if predictive else 1.0
+    return unit_variation(parts, units.member, least=least, power=power)
+
+
+def _rows_of_share(share: float, variation: Variation) -> float:
+    """Return the independent rows of a share p with the variance v: p (1 - p) / v, within the bounds of its units.
+
+    Where nothing varies, they are what its units are worth.
+    """
+    by_row = share * (1.0 - share)
+    if not variation.variance > 1e-12 * by_row > 0.0:
+        return variation.worth[0]
+    fewest, most = variation.bounds[0]
+    return min(max(by_row / variation.variance, fewest), most)
+
+
+def _rows_of_mean(values: Values, variation: Variation) -> float:
+    """Return the independent rows of a mean of k parts p_i, each worth n_i rows, with the variance v.
+
+    A row right and one wrong are added to each part: q_i = (n_i p_i + 1) / (n_i + 2), which varies by
+    q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
+    mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
+    """
+    if len(values) == 1:
+        return _rows_of_share(float(values[0]), variation)
+    worth = np.array(variation.worth)
+    drawn = (values * worth + 1.0) / (worth + 2.0)
+    added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
+    middle = float(drawn.mean())
+    rows = middle * (1.0 - middle) / (variation.variance + added) - 2.0
+    return min(max(rows, 1.0), variation.most)
+
+
+def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
+    """Return what the variance of a mean lacks, if each part is to vary by this at least."""
+    lacking = np.maximum(least_of_each - variation.each, 0.0)
+    return float(lacking.sum()) / len(variation.each) ** 2
+
+
+def _wilson_ends(share: float, rows: float, variation: Variation) -> _Ends:
+    """Return Wilson's interval, with Student's quantile."""
+    from scipy.special import stdtrit
+
+    return _Ends(*wilson(share, rows, float(stdtrit(variation.freedom, LEVEL))), WILSON)
 
 
 def share_interval(
@@ -351,16 +482,20 @@ def share_interval(
     return Units(units, widen).share(hits)
 
 
-def named(method: str, widen: float) -> str:
+def method_name(method: str, widen: float) -> str:
     """Return the name of a method, and of the factor of its variance."""
-    return method if widen == 1.0 else f"{method}; variance times {widen:g} for folds"
+    if widen == 1.0:
+        return method
+    return f"{method}; variance times {widen:g} for folds"
 
 
 def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
-    """Return the mean of parts, each a difference of two figures of the same rows.
+    """Return the mean m of k parts, each a difference d_i of two figures of the same rows: m ± t sqrt(f (v + added)).
 
-    To each part a row is added that is half better and half worse, so that tables which hardly differ do not look as
-    if no difference were possible.
+    The variance v is that of units, f the factor of folds, t Student's quantile. To each part, worth n_i rows, a row is
+    added that is half better and half worse, so that tables which hardly differ do not look as if no difference were
+    possible: with b_i and w_i the shares of rows that are better and worse, then, a part varies by
+    (b_i + w_i - (b_i - w_i)^2) / (n_i + 1) at least. What the parts' own variances lack of that, over k^2, is added.
 
     References
     ----------
@@ -368,30 +503,28 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     """
     from scipy.special import stdtrit
 
-    value = np.array([part.value for part in parts])
-    mean = float(value.mean())
-    if (reason := _dominance(parts, units)) is not None:
+    values = np.array([part.value for part in parts])
+    mean = float(values.mean())
+    reason = _dominance(parts, units)
+    if reason is not None:
         return Figure(mean, reason=reason)
-    ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
-    variation = spread(
+    ranked = RANKED
+    if units.single and len(parts) > 1:
+        ranked = 2.0 * RANKED
+    variation = unit_variation(
         parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked
     )
-    widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
-    moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)
-    better, worse = (
-        ((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0)
-    )
-    least_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
-    lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
-    half = (
-        float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
-    )
+    moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
+    better = ((moved + values) * worth + 1.0) / (2.0 * worth + 2.0)
+    worse = ((moved - values) * worth + 1.0) / (2.0 * worth + 2.0)
+    least_of_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
+    widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
+    variance = (variation.variance + _lacking_variance(least_of_each, variation)) * widen
+    half = float(stdtrit(variation.freedom, LEVEL)) * variance**0.5
     middle = float((better - worse).mean())
-    low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
-    reason = (
-        f"too few {plural(units.noun)}: it would be the whole range"
-        if low == -high == -1.0
-        else None
-    )
-    return Figure(mean, low, high, named("influences of units, t", widen), reason)
+    low = max(-1.0, min(mean, middle - half))
+    high = min(1.0, max(mean, middle + half))
+    if low == -high == -1.0:
+        reason = f"too few {plural(units.noun)}: it would be the whole range"
+    return Figure(mean, low, high, method_name("influences of units, t", widen), reason)

@@ -63,22 +63,19 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     fits = []
     for view in settings.views:
-        problems = (
+        if view.unit and None in map(mpp.get, sizes):
+            fits.append(ViewFit(view, 0, (), NO_SCALE))
+            continue
+        small = [
+            image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop
+        ]
+        problems = [
             f"{name} takes no crop under {side} pixels"
             for name, side in least.items()
             if side > view.crop
-        )
-        if view.unit and None in map(mpp.get, sizes):
-            fits.append(ViewFit(view, 0, (), NO_SCALE))
-        else:
-            small = {
-                image
-                for image, size in sizes.items()
-                if _short(view, size, mpp.get(image)) < view.crop
-            }
-            fits.append(
-                ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, ""))
-            )
+        ]
+        problem = problems[0] if problems else ""
+        fits.append(ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), problem))
     return tuple(fits)
 
 
@@ -94,29 +91,32 @@ def _short(view: View, size: tuple[int, int], mpp: float | None) -> int:
 
 def shown_factor(view: View, record: ImageRecord) -> float:
     """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
-    return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
+    if view.unit and record.mpp is None:
+        return 1.0
+    return view.factor(record.mpp)
 
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
-    lacking = (record for record in records if record.mpp is None)
     view = next((view for view in views if view.unit), None)
-    return (
-        next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
-    )
+    record = next((record for record in records if record.mpp is None), None)
+    if view is None or record is None:
+        return None
+    return view.misfit(record, width=1, height=1)
 
 
 def measured(
     dataset: Dataset, headers: Mapping[str, ImageHeader]
 ) -> tuple[Dataset, dict[str, tuple[int, int]]]:
     """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
-    sizes = {
-        record.image_id: record.sides(header.width, header.height)
-        for record in dataset.records
-        if (header := headers.get(record.image_id)) is not None
-    }
-    records = tuple(record.scaled_by(headers.get(record.image_id)) for record in dataset.records)
-    return replace(dataset, records=records), sizes
+    sizes = {}
+    records = []
+    for record in dataset.records:
+        header = headers.get(record.image_id)
+        records.append(record.scaled_by(header))
+        if header is not None:
+            sizes[record.image_id] = record.sides(header.width, header.height)
+    return replace(dataset, records=tuple(records)), sizes
 
 
 def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[View, ...]:
@@ -130,30 +130,38 @@ def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -
         Empty if the images are too small for any view. A few percent of the images may be too small for two views that
         fit the others.
     """
-    if not sizes or not any(
-        fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)
-    ):
-        return settings.views if sizes else ()
+    if not sizes:
+        return ()
+    if not any(fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)):
+        return settings.views
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     if any(view.unit for view in settings.views):
-        mpp = {record.image_id: record.mpp for record in dataset.records}
-        if None in map(mpp.get, sizes):
-            return ()
-        short = {
-            view: min(_short(view, size, mpp[image]) for image, size in sizes.items())
-            for view in settings.views
-        }
-        views = tuple(
-            dict.fromkeys(replace(view, crop=min(view.crop, side)) for view, side in short.items())
-        )
-        return views if min(view.crop for view in views) >= least else ()
+        return _cut_down(settings.views, dataset, sizes, least)
     sides = sorted(min(size) for size in sizes.values())
+    # two views that fit all but the odd ones, else one that fits all
     odd = sides[: int(_ODD_ONES * len(sides)) + 1]
     for wanted, smallest in ((2, odd), (1, sides)):
         for side in dict.fromkeys(smallest):
-            if len(views := _made_for(side, least)) >= wanted:
+            views = _made_for(side, least)
+            if len(views) >= wanted:
                 return views
     return ()
+
+
+def _cut_down(
+    views: Sequence[View], dataset: Dataset, sizes: Sizes, least: int
+) -> tuple[View, ...]:
+    """Return views at their scale with crops that fit all images; none if one is smaller than the least crop."""
+    mpp = {record.image_id: record.mpp for record in dataset.records}
+    if None in map(mpp.get, sizes):
+        return ()
+    smaller: dict[View, None] = {}
+    for view in views:
+        side = min(_short(view, size, mpp[image]) for image, size in sizes.items())
+        smaller[replace(view, crop=min(view.crop, side))] = None
+    if min(view.crop for view in smaller) < least:
+        return ()
+    return tuple(smaller)
 
 
 def _made_for(side: int, least: int) -> tuple[View, ...]:
@@ -186,15 +194,20 @@ def fitted(
     tuple of ViewFit
         How these fit; empty if no view does.
     """
-    small = tuple(
-        choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
-    )
-    smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
-    planned, views = requested, fitting_views(dataset, sizes, requested)
-    if not views and "encoders" not in keep and (views := fitting_views(dataset, sizes, smaller)):
-        planned = smaller
-    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
-    fits = fit_views(dataset, sizes, planned) if views else ()
+    planned = requested
+    views = fitting_views(dataset, sizes, requested)
+    if not views and "encoders" not in keep:
+        small = tuple(
+            choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
+        )
+        smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
+        views = fitting_views(dataset, sizes, smaller)
+        if views:
+            planned = smaller
+    fits: tuple[ViewFit, ...] = ()
+    if views:
+        planned = replace(planned, views=views[: len(requested.views)])
+        fits = fit_views(dataset, sizes, planned)
     if not get_layout(dataset.name).stained and "stain" not in keep:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     return planned, fits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,11 @@ _PUBLISHED = {
 }
 """Published fold lists for each layout."""
 
-_SPLIT, _FEWER = ("10", "5"), ("3", "2")
-"""Numbers of folds to try, the default first; `_FEWER` only if no other scheme has every class in every part."""
+_SPLIT = ("10", "5")
+"""Numbers of folds to try, the default first."""
+
+_FEWER = ("3", "2")
+"""Numbers of folds to try if no other scheme has every class in every part."""
 
 _MOST_SITES = 20
 """Largest number of values for which a column is treated as sites."""
@@ -113,79 +116,131 @@ def check_protocols(
     list of ProtocolCheck
         For the images that have a label; empty if there are none.
     """
-    dataset = replace(dataset, records=tuple(record for record in dataset.records if record.label))
-    label_of = {record.image_id: record.label or "" for record in dataset.records}
-    owner = {
-        record.image_id: record.group for record in dataset.records if record.group is not None
-    }
-    layout = get_layout(dataset.name)
+    records = tuple(record for record in dataset.records if record.label)
+    if not records:
+        return []
+    trial = _Trial(replace(dataset, records=records), tuple(copies), seed)
+    if choice.folds or choice.group_by is not None:
+        names = dict.fromkeys(choice.folds or _SPLIT)
+        return [trial.check(name, choice.group_by) for name in names]
+    return trial.protocols()
 
-    def check(name: str, group_by: str | None) -> ProtocolCheck:
+
+@dataclass(frozen=True)
+class _Trial:
+    """Images of which schemes are tried; all have a label.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    copies : tuple of Copy
+        Near-duplicates.
+    seed : int
+    """
+
+    dataset: Dataset
+    copies: tuple[Copy, ...]
+    seed: int
+
+    @property
+    def group_of(self) -> dict[str, str]:
+        """The patient or slide of each image of which it is known."""
+        return {
+            record.image_id: record.group
+            for record in self.dataset.records
+            if record.group is not None
+        }
+
+    def protocols(self) -> list[ProtocolCheck]:
+        """Try what may fit, and fewer folds if none of it has every class in every part."""
+        protocols = []
+        for name, group_by in self.schemes():
+            protocol = self.check(name, group_by, compared=group_by == "none")
+            # a column whose folds all lack a class is probably none of sites
+            if not (name.startswith("site:") and protocol.hopeless):
+                protocols.append(protocol)
+        by_default = [
+            protocol
+            for protocol in protocols
+            if protocol.group_by is None and not protocol.splits_patients
+        ]
+        if all(protocol.refused or protocol.lacking for protocol in by_default):
+            protocols += [self.check(name, None) for name in _FEWER]
+        return protocols
+
+    def schemes(self) -> list[tuple[str, str | None]]:
+        """Return what may fit: values of the options ``folds`` and ``group_by``."""
+        columns = further_columns(self.dataset)
+        split = given_parts(DatasetFacts(columns=columns))
+        names = [*_PUBLISHED.get(self.dataset.name, ()), *_SPLIT]
+        if split:
+            names.insert(0, GIVEN)
+        schemes: list[tuple[str, str | None]] = [(name, None) for name in names]
+        group_of = self.group_of
+        if group_of:  # also with the setting that is not the default
+            other = "none" if len(group_of) == len(self.dataset.records) else "group"
+            schemes.append((_SPLIT[0], other))
+        # the place of a tile, and the split, are not sites
+        not_sites = {"x", "y", *(split or ())[:1]}
+        for name, values in columns.items():
+            several = 2 <= len(set(values.values())) <= _MOST_SITES
+            if several and values != group_of and name not in not_sites:
+                schemes.append((f"site:{name}", None))
+        return schemes
+
+    def check(self, name: str, group_by: str | None, *, compared: bool = False) -> ProtocolCheck:
+        """Make the folds of a scheme, and say how they keep images together and what they lack."""
+        dataset = self.dataset
         try:
-            plan = dataset_plan(dataset, name, copies=copies, group_by=group_by, seed=seed)
+            plan = dataset_plan(
+                dataset, name, copies=self.copies, group_by=group_by, seed=self.seed
+            )
         except BchistoError as error:
             return ProtocolCheck(name, group_by, refused=message_of(error))
-        of = layout.group_is if plan.name.endswith("-grouped") else layout.image_is
-        kept = _KEPT.get(plan.origin, "given list" if plan.origin == "file" else f"by {of}")
-        splits = plan.origin == "site" and bool(split_groups(plan, dict.fromkeys(label_of) | owner))
-        compared = group_by == "none" and choice.group_by is None
-        parts = _parts(plan, label_of, dataset.classes)
-        return ProtocolCheck(name, group_by, kept, "", parts, plan.warnings, compared, splits)
+        splits_patients = False
+        if plan.origin == "site":
+            owner: dict[str, str | None] = {record.image_id: None for record in dataset.records}
+            splits_patients = bool(split_groups(plan, owner | self.group_of))
+        return ProtocolCheck(
+            name,
+            group_by,
+            self._kept_together(plan),
+            parts=_parts(plan, dataset),
+            warnings=plan.warnings,
+            compared=compared,
+            splits_patients=splits_patients,
+        )
 
-    given = dict.fromkeys(choice.folds or (() if choice.group_by is None else _SPLIT))
-    schemes: list[tuple[str, str | None]] = [(name, choice.group_by) for name in given]
-    if not label_of:
-        return []
-    if not schemes:
-        columns = further_columns(dataset)
-        split = given_parts(DatasetFacts(columns=columns))
-        schemes = [
-            (name, None)
-            for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)
-        ]
-        if owner:  # also with the setting that is not the default
-            schemes.append((_SPLIT[0], "none" if len(owner) == len(label_of) else "group"))
-        others = {
-            "x",
-            "y",
-            *(split[:1] if split else ()),
-        }  # the place of a tile, and the split, are not sites
-        schemes += [
-            (f"site:{name}", None)
-            for name, of in columns.items()
-            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and name not in others
-        ]
-    checked = [check(*scheme) for scheme in schemes]
-    # a column whose folds all lack a class is probably none of sites
-    protocols = [
-        scheme
-        for scheme in checked
-        if given or not (scheme.folds.startswith("site:") and scheme.hopeless)
-    ]
-    whole = [
-        scheme for scheme in protocols if scheme.group_by is None and not scheme.splits_patients
-    ]
-    if not given and all(scheme.refused or scheme.lacking for scheme in whole):
-        protocols += [check(name, None) for name in _FEWER]
-    return protocols
+    def _kept_together(self, plan: FoldPlan) -> str:
+        """Return how a plan keeps images together, as `ProtocolCheck.kept` has it."""
+        if plan.origin in _KEPT:
+            return _KEPT[plan.origin]
+        if plan.origin == "file":
+            return "given list"
+        layout = get_layout(self.dataset.name)
+        if plan.name.endswith("-grouped"):
+            return f"by {layout.group_is}"
+        return f"by {layout.image_is}"
 
 
-def _parts(
-    plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]
-) -> tuple[dict[str, Any], ...]:
+def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
     """Return the folds of a plan, with the images and missing classes of each part."""
+    label_of = {record.image_id: record.label for record in dataset.records}
     counts = Counter((fold, part, label_of[image]) for image, fold, part in plan.rows)
-    present = [name for name in classes if name in label_of.values()]
+    present = [name for name in dataset.classes if name in label_of.values()]
     parts = []
     for fold in plan.folds:
-        of = {
-            part: {name: counts[fold, part, name] for name in present}
-            for part in ("train", "val", "test")
-        }
-        images = {part: sum(held.values()) for part, held in of.items() if any(held.values())}
-        missing = {part: [name for name in present if not of[part][name]] for part in images}
-        lacking = {part: names for part, names in missing.items() if names}
-        parts.append({"fold": fold, "images": images, "missing": lacking})
+        images = {}
+        missing = {}
+        for part in ("train", "val", "test"):
+            images_of_class = {name: counts[fold, part, name] for name in present}
+            if not any(images_of_class.values()):
+                continue
+            images[part] = sum(images_of_class.values())
+            lacking = [name for name, count in images_of_class.items() if not count]
+            if lacking:
+                missing[part] = lacking
+        parts.append({"fold": fold, "images": images, "missing": missing})
     return tuple(parts)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ...core import ImageError, Message, PathInput, TissueError
 from ...core.jobs import Progress, in_threads
@@ -19,10 +21,11 @@ from ...data import (
     resize_image,
     survey_dataset,
 )
-from ...featurize import FeaturizeSettings
+from ...featurize import FeaturizeSettings, View
 from ...stains import (
     GREY_PICTURE,
     PALE,
+    Normalizer,
     check_stains,
     doubt_causes,
     get_stain,
@@ -96,42 +99,51 @@ def survey_stains(
     normalizer = make_normalizer(settings.stain)
     count = min(_MOST_CHECKED, len(records))
     sample = [records[index * len(records) // count] for index in range(count)]
-
-    def check(record: ImageRecord) -> tuple[tuple[str, ...], float] | None:
-        """Return reasons for doubt, and the share of pixels that are not tissue; None if it cannot be decoded."""
-        try:
-            image = decode_record(record)
-            factors = dict.fromkeys(shown_factor(view, record) for view in settings.views)
-            scaled = [resize_image(image, factor) for factor in factors]
-            if any(map(is_grey, scaled)):
-                return (GREY_PICTURE,), 0.0
-            checks = [
-                check_stains(before, *normalizer.normalize_with_estimate(before))
-                for before in scaled
-            ]
-        except TissueError:
-            return (_TOO_LITTLE,), 0.0
-        except ImageError:
-            return None
-        reasons = dict.fromkeys(reason for check in checks for reason in check.reasons)
-        return tuple(reasons), max(check.foreign for check in checks)
-
-    checked: dict[str, tuple[tuple[str, ...], float]] = {}
+    check = functools.partial(_check_stains, normalizer=normalizer, views=settings.views)
+    checked: dict[str, _StainCheck] = {}
     with Progress(total=count, label="checking stains", unit="images") as progress:
-        for done, (record, result) in enumerate(
-            zip(sample, in_threads(check, sample), strict=True), start=1
-        ):
+        results = zip(sample, in_threads(check, sample), strict=True)
+        for done, (record, result) in enumerate(results, start=1):
             if result is not None:
                 checked[record.image_id] = result
             progress.update_to(done)
-    skipped = tuple(image for image, (reasons, _) in checked.items() if reasons == (_TOO_LITTLE,))
-    doubtful = {
-        image: reasons
-        for image, (reasons, _) in checked.items()
-        if reasons and image not in skipped
-    }
-    foreign = {image: share for image, (_, share) in checked.items() if share}
-    return StainSurvey(settings.stain, len(checked), skipped, doubtful, foreign)
+    skipped = []
+    doubtful = {}
+    for image, result in checked.items():
+        if result.reasons == (_TOO_LITTLE,):
+            skipped.append(image)
+        elif result.reasons:
+            doubtful[image] = result.reasons
+    foreign = {image: result.foreign for image, result in checked.items() if result.foreign}
+    return StainSurvey(settings.stain, len(checked), tuple(skipped), doubtful, foreign)
+
+
+class _StainCheck(NamedTuple):
+    """Reasons for doubt in the stains of an image, and the share of its pixels that are not tissue."""
+
+    reasons: tuple[str, ...]
+    foreign: float = 0.0
+
+
+def _check_stains(
+    record: ImageRecord, *, normalizer: Normalizer, views: Sequence[View]
+) -> _StainCheck | None:
+    """Normalise an image at the scale of each view; None if it cannot be decoded."""
+    try:
+        image = decode_record(record)
+        factors = dict.fromkeys(shown_factor(view, record) for view in views)
+        scaled = [resize_image(image, factor) for factor in factors]
+        if any(map(is_grey, scaled)):
+            return _StainCheck((GREY_PICTURE,))
+        checks = [
+            check_stains(before, *normalizer.normalize_with_estimate(before)) for before in scaled
+        ]
+    except TissueError:
+        return _StainCheck((_TOO_LITTLE,))
+    except ImageError:
+        return None
+    reasons = dict.fromkeys(reason for check in checks for reason in check.reasons)
+    return _StainCheck(tuple(reasons), max(check.foreign for check in checks))
 
 
 def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
@@ -283,9 +295,18 @@ def preflight(
     protocols = check_protocols(
         once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed
     )
+    root = str(dataset.root)
+    findings = list(survey.findings)
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
-    checked, root = survey_stains(once.records, planned) if stains else None, str(dataset.root)
-    hindrance = [Finding("warning", root, untrainable)] if untrainable else []
+    if untrainable:
+        findings.append(Finding("warning", root, untrainable))
+    stain_survey = None
+    if stains:
+        stain_survey = survey_stains(once.records, planned)
+        findings += doubt_findings(stain_survey, root)
+    estimate = None
+    if timed and fits and once.records:
+        estimate = measure_describing(once.records, planned)
     return Preflight(
         dataset=dataset,
         survey=survey,
@@ -294,12 +315,10 @@ def preflight(
         planned=planned,
         views=fit_views(dataset, usable, requested),
         planned_views=fits,
-        stains=checked,
+        stains=stain_survey,
         protocols=tuple(protocols),
         protocol=recommended(protocols),
-        estimate=measure_describing(once.records, planned)
-        if timed and fits and once.records
-        else None,
+        estimate=estimate,
         untrainable=untrainable,
-        findings=(*survey.findings, *hindrance, *doubt_findings(checked, root)),
+        findings=tuple(findings),
     )

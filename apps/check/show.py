@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from ...data import (
 )
 from ...evaluate.report import (
     Block,
-    Figure,
+    Drawing,
     Section,
     class_grid,
     page_templates,
@@ -64,11 +64,13 @@ def preflight_text(
     then : sequence of str
         The commands to run next, for JSON.
     """
-    records, requested, planned = result.dataset.records, result.requested, result.planned
-    labels = [
-        *result.dataset.classes,
-        *(["no label"] if any(record.label is None for record in records) else []),
-    ]
+    records = result.dataset.records
+    requested = result.requested
+    planned = result.planned
+    labels = list(result.dataset.classes)
+    if any(record.label is None for record in records):
+        labels.append(_NO_LABEL)
+    label_of = {record.image_id: labels.index(record.label or _NO_LABEL) for record in records}
     group_of = {record.image_id: record.group for record in records}
     layout = get_layout(result.dataset.name)
     words = {"image": layout.image_is, "group": layout.group_is}
@@ -82,12 +84,7 @@ def preflight_text(
         few=few,
         Message=Message,
         **words,
-        classes=class_grid(
-            labels,
-            {record.image_id: labels.index(record.label or "no label") for record in records},
-            group_of,
-            **words,
-        ),
+        classes=class_grid(labels, label_of, group_of, **words),
         unknown=unknown_groups(list(group_of.values())),
         seen=seen_scales(records, planned),
         unscaled=unscaled(records, requested.views),
@@ -96,17 +93,30 @@ def preflight_text(
         rough_duration=rough_duration,
         findings=grouped(result.findings),
     )
-    return json_text(json.loads(text)) if form == "json" else str(text).rstrip()
+    if form == "json":
+        return json_text(json.loads(text))
+    return str(text).rstrip()
 
 
-_MOST_FINDINGS, _MOST_FILES = 100, 6
-"""Largest number of findings that a page lists, errors first, and of files that it names for one of them."""
+_NO_LABEL = "no label"
 
-_MOST_CLASSES, _MOST = 12, 5
-"""Largest number of classes that are shown, in class order, and of pictures of a class or with doubtful stains."""
+_MOST_FINDINGS = 100
+"""Largest number of findings that a page lists, errors first."""
 
-_SIDE, _GAP = 320, 6
-"""Longest side of a picture, and the gap between it and the picture below, in pixels."""
+_MOST_FILES = 6
+"""Largest number of files that a page names for a finding."""
+
+_MOST_CLASSES = 12
+"""Largest number of classes that are shown, in class order."""
+
+_MOST = 5
+"""Largest number of pictures of a class, or with doubtful stains."""
+
+_SIDE = 320
+"""Longest side of a picture in pixels."""
+
+_GAP = 6
+"""Gap between a picture and the one below, in pixels."""
 
 
 def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> list[Path]:
@@ -126,40 +136,21 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         The files that were written.
     """
     path = converted(path, "path", Path)
-    root, key = result.dataset.root, path.with_name(f"{path.stem}-pictures.csv")
+    root = result.dataset.root
+    key = path.with_name(f"{path.stem}-pictures.csv")
     refuse_overwriting(
         [path, key], (root, *(record.path for record in result.dataset.records)), name="html"
     )
-    groups = grouped(result.findings)
-    findings = [
-        Block(
-            lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(public(message))
-        )
-        for level, message, names in groups[:_MOST_FINDINGS]
-    ]
-    if len(groups) > _MOST_FINDINGS:
-        further = len(groups) - _MOST_FINDINGS
-        findings.append(
-            Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
-        )
     shown: list[ImageRecord] = []
-    renamed: dict[str, str] = {}
-    for name in (root, root.resolve()):
-        folder = name.parent if name.is_file() else name
-        # the name of a single folder could be any word of the page
-        renamed |= {str(name): name.name} | ({f"{folder}/": ""} if len(folder.parts) > 1 else {})
     write_page(
         path,
         title=f"Data check: {root.name or result.dataset.name}",
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[
-            Section(
-                "Findings",
-                findings or [Block(text="Nothing was found that does not fit the layout.")],
-            ),
+            Section("Findings", list(_finding_blocks(result, say))),
             Section("Contact sheet", list(_contact_sheet(result, shown))),
         ],
-        renamed=renamed,
+        renamed=_renamed(root),
     )
     rows = [
         (number, record.image_id, record.label or "")
@@ -169,40 +160,92 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
     return [path, key]
 
 
+def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
+    groups = grouped(result.findings)
+    for level, message, names in groups[:_MOST_FINDINGS]:
+        lead = f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:"
+        yield Block(lead=lead, text=say(public(message)))
+    further = len(groups) - _MOST_FINDINGS
+    if further > 0:
+        yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
+    if not groups:
+        yield Block(text="Nothing was found that does not fit the layout.")
+
+
+def _renamed(root: Path) -> dict[str, str]:
+    """Return what a page calls the folder of the images, and files in it."""
+    renamed: dict[str, str] = {}
+    for name in (root, root.resolve()):
+        renamed[str(name)] = name.name
+        folder = name.parent if name.is_file() else name
+        # the name of a single folder could be any word of the page
+        if len(folder.parts) > 1:
+            renamed[f"{folder}/"] = ""
+    return renamed
+
+
 def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Block]:
     """Yield pictures of each class and of images with doubtful stains, and append their images to `shown`."""
-    planned, image_is = result.planned, get_layout(result.dataset.name).image_is
-    doubtful = {} if result.stains is None else result.stains.doubtful
-    totals = Counter(record.label or "no label" for record in result.dataset.records)
-    sound = [
+    readable = [
         record for record in result.dataset.records if record.image_id not in result.survey.broken
     ]
-    classes = [name for name in (*result.dataset.classes, "no label") if totals[name]]
-    rows = {
-        name: choose_records([r for r in sound if (r.label or "no label") == name])
-        for name in classes
-    }
-    rows = dict(itertools.islice(rows.items(), _MOST_CLASSES))
-    rows["Stains in doubt"] = [record for record in sound if record.image_id in doubtful][:_MOST]
-    normalizer = None if planned.stain == "none" else make_normalizer(planned.stain)
-    for name, records in rows.items():
+    gallery = _Gallery(result, shown)
+    totals = Counter(record.label or _NO_LABEL for record in result.dataset.records)
+    names = dict.fromkeys((*result.dataset.classes, _NO_LABEL))
+    classes = [name for name in names if totals[name]]
+    for name in classes[:_MOST_CLASSES]:
+        of_class = [record for record in readable if (record.label or _NO_LABEL) == name]
+        pictures = gallery.pictures(choose_records(of_class))
+        if pictures:
+            of_all = counted(totals[name], get_layout(result.dataset.name).image_is)
+            yield Block(heading=f"{name}: {len(pictures)} of {of_all}", pictures=pictures)
+    if result.stains is not None:
+        doubtful = result.stains.doubtful
+        records = [record for record in readable if record.image_id in doubtful]
+        pictures = gallery.pictures(records[:_MOST], reasons=doubtful)
+        if pictures:
+            yield Block(heading="Stains in doubt", pictures=pictures)
+    if len(classes) > _MOST_CLASSES:
+        further = counted(len(classes) - _MOST_CLASSES, "further class")
+        yield Block(note=f"{further} without images here.")
+
+
+class _Gallery:
+    """Pictures of images before and after normalisation, numbered on a page.
+
+    Parameters
+    ----------
+    result : Preflight
+    shown : list of ImageRecord
+        Gets the image of each picture.
+    """
+
+    def __init__(self, result: Preflight, shown: list[ImageRecord]) -> None:
+        self._view = result.planned.views[0]
+        self._normalizer: Normalizer | None = None
+        if result.planned.stain != "none":
+            self._normalizer = make_normalizer(result.planned.stain)
+        self._shown = shown
+
+    def pictures(
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        reasons: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[Drawing]:
+        """Return pictures of the images that can be read, with what was done to them, or reasons for doubt."""
         pictures = []
         for record in records:
-            source, about = _draw(
-                record, normalizer, min(1.0, shown_factor(planned.views[0], record))
-            )
-            if source:
-                shown.append(record)
-                about = about if name in totals else "; ".join(doubtful[record.image_id])
-                text = f"Image {len(shown)}, {record.label or 'no label'}: {about}"
-                pictures.append(Figure(source, text, text))
-        of = f": {len(pictures)} of {counted(totals[name], image_is)}" if name in totals else ""
-        if pictures:
-            yield Block(heading=f"{name}{of}", pictures=pictures)
-    if len(classes) > _MOST_CLASSES:
-        yield Block(
-            note=f"{counted(len(classes) - _MOST_CLASSES, 'further class')} without images here."
-        )
+            scale = min(1.0, shown_factor(self._view, record))
+            source, about = _draw(record, self._normalizer, scale)
+            if not source:
+                continue
+            if reasons is not None:
+                about = "; ".join(reasons[record.image_id])
+            self._shown.append(record)
+            text = f"Image {len(self._shown)}, {record.label or _NO_LABEL}: {about}"
+            pictures.append(Drawing(source, text, text))
+        return pictures
 
 
 def choose_records(records: Sequence[ImageRecord]) -> list[ImageRecord]:

@@ -89,29 +89,32 @@ def run_checks(
     """
     done: list[Check] = []
     for name, check in checks.items():
-        done += _outcome(name, partial(_apart, name, check) if name in apart else check)
-    hidden = sorted(
-        hide.items(), key=lambda pair: -len(pair[0])
-    )  # a folder inside the home folder is replaced first
+        if name in apart:
+            check = partial(_apart, name, check)
+        done += _outcome(name, check)
+    # the words need the packages of the options, which may be broken
+    in_words = _apart("words", partial(_in_words, done, write))
+    if len(in_words) != len(done):
+        in_words = list(_in_words(done, in_python))
+    # a folder inside the home folder is replaced first
+    longest_first = sorted(hide.items(), key=lambda pair: -len(pair[0]))
 
     def anonymous(text: str) -> str:
-        for private, word in hidden:
+        for private, word in longest_first:
             text = re.sub(_as_path(private), word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
-    texts = _apart("words", partial(_in_words, done, write))
-    done = (
-        texts if len(texts) == len(done) else [*_in_words(done, in_python)]
-    )  # without the packages of the options
-    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(c.remedy)) for c in done]
+    cleaned = [
+        Check(check.name, check.status, anonymous(check.finding), anonymous(check.remedy))
+        for check in in_words
+    ]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
 
 
 def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
-    for c in checks:
-        yield Check(
-            c.name, c.status, *(written(public(text), write) for text in (c.finding, c.remedy))
-        )
+    for check in checks:
+        finding = written(public(check.finding), write)
+        yield Check(check.name, check.status, finding, written(public(check.remedy), write))
 
 
 def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -138,19 +141,19 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()
-    code = process.exitcode or 0
-    end = signal.Signals(-code).name if code < 0 else f"code {code}"
-    package = re.search(
-        r"(?:site|dist)-packages/(\w+)", os.read(traces.fileno(), 1 << 16).decode(errors="replace")
-    )
-    return [
-        Check(
-            name,
-            "failure",
-            f"its process ended with {end}{f' in {package[1]}' if package else ''}",
-            _BROKEN,
-        )
-    ]
+    trace = os.read(traces.fileno(), 1 << 16).decode(errors="replace")
+    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _BROKEN)]
+
+
+def _ended(code: int, trace: str) -> str:
+    """Return how a process ended, and in which package by the trace that it left."""
+    end = f"code {code}"
+    if code < 0:
+        end = signal.Signals(-code).name
+    package = re.search(r"(?:site|dist)-packages/(\w+)", trace)
+    if package is None:
+        return f"its process ended with {end}"
+    return f"its process ended with {end} in {package[1]}"
 
 
 def _send(
@@ -195,7 +198,9 @@ def _as_path(private: str) -> str:
     """Return a pattern that matches a private text only as a whole path: the folder `run`, but not the word "run"."""
     if "/" not in private:
         return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
-    return re.escape(private) + (r"(?![\w-])" if private[-1] != "/" else "")
+    if private.endswith("/"):
+        return re.escape(private)
+    return re.escape(private) + r"(?![\w-])"
 
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
@@ -210,15 +215,21 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     def expanded(value: str) -> Path:
         return Path(os.path.expanduser(value))  # noqa: PTH111 - without such a user, `Path.expanduser` fails
 
-    if (home := expanded("~")).is_absolute() and home.name:
+    home = expanded("~")
+    if home.is_absolute() and home.name:
         hidden |= {f"{home}/": "~/", str(home): "~"}
-    of_variables = {name: expanded(value) for name in _FOLDERS if (value := os.environ.get(name))}
-    for word, path in {**paths, **of_variables}.items():
-        for form in () if path is None else (path.absolute(), path.resolve(), path):
+    path_of_word = {word: path for word, path in paths.items() if path is not None}
+    path_of_word |= {name: expanded(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
+    for word, path in path_of_word.items():
+        for form in (path.absolute(), path.resolve(), path):
             for steps, folder in enumerate((form, *form.parents)):
-                # a path such as "." would match in every sentence
-                if str(folder).strip("./") and (
-                    not steps or len(folder.parts) > 2 * form.is_absolute()
-                ):
+                if _is_telling(folder, above=steps > 0):
                     hidden.setdefault(str(folder), word + "/.." * steps)
     return hidden
+
+
+def _is_telling(folder: Path, *, above: bool) -> bool:
+    """Return whether a folder is to be hidden: not ".", which matches in every sentence, nor one above at the root."""
+    if not str(folder).strip("./"):
+        return False
+    return not above or not folder.is_absolute() or len(folder.parts) > 2

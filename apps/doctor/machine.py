@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,14 +89,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
-            if (most := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
-                text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
-                yield Check(
-                    "folder",
-                    "warning" if most >= _DISK_GB * _GB else "failure",
-                    text,
-                    "ulimit -f unlimited",
-                )
+            yield from _file_size()
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = error.strerror or error
@@ -108,25 +101,42 @@ def check_folder(folder: Path) -> Iterator[Check]:
         )
 
 
+def _file_size() -> Iterator[Check]:
+    """Check the largest size of a file, if it is limited."""
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most == resource.RLIM_INFINITY:
+        return
+    status: Status = "failure"
+    if most >= _DISK_GB * _GB:
+        status = "warning"
+    text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
+    yield Check("folder", status, text, "ulimit -f unlimited")
+
+
 def _free_space(folder: Path) -> Iterator[Check]:
     """Check the free space for results, for temporary files, and in shared memory."""
-    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
-    more = (
-        "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"
-        if shared.is_dir()
-        else "mount /dev/shm"
-    )
+    shared = Path("/dev/shm")  # nosec B108 - only its free space is read
+    more = "mount /dev/shm"
+    if shared.is_dir():
+        more = "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
-        ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
+        (
+            "temporary files",
+            Path(tempfile.gettempdir()),
+            _DISK_GB / 4,
+            "export TMPDIR=DIR of a larger disk",
+        ),
         ("shared memory", shared, _SHM_GB, more),
     ):
-        if path.is_dir() or platform.system() == "Linux":
-            free = shutil.disk_usage(path).free / _GB if path.is_dir() else 0.0
-            enough = free >= least
-            yield Check(
-                name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy
-            )
+        if not path.is_dir() and platform.system() != "Linux":
+            continue
+        free = shutil.disk_usage(path).free / _GB if path.is_dir() else 0.0
+        text = f"{free:.1f} GB free"
+        if free >= least:
+            yield Check(name, "ok", text)
+        else:
+            yield Check(name, "warning", text, remedy)
 
 
 _NEWEST = (3, 13)
@@ -148,7 +158,8 @@ _OPENCV = (
 
 def check_python() -> Iterator[Check]:
     """Check the version of Python, the system, and how names of files are read."""
-    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
         yield Check(
             "locale", "warning", f"file names beyond {encoding} are refused", "export PYTHONUTF8=1"
         )
@@ -179,57 +190,85 @@ def check_packages() -> Iterator[Check]:
             "pip install -e DIR",
         )
         return
-    requirements, modules = [Requirement(line) for line in lines], metadata.packages_distributions()
+    requirements = [Requirement(line) for line in lines]
+    modules: dict[str, set[str]] = {
+        module: {canonicalize_name(package) for package in packages}
+        for module, packages in metadata.packages_distributions().items()
+        if not module.startswith("_")
+    }
     for extra in ("", *_EXTRAS):
-        name = f"extra {extra}" if extra else "packages"
-        status: Status = "warning" if extra else "failure"
         needs = [need for need in requirements if _is_of(need, extra)]
-        other = {
-            need: version
-            for need in needs
-            if (version := _version(need.name)) is None
-            or not need.specifier.contains(version, prereleases=True)
-        }
-        if extra and None in other.values():
-            yield Check(name, "note", "not installed", how_to_install(extra))
-            continue
-        wanted = [f"{need.name}{need.specifier}" for need in other]
-        if other:
-            versions = (f"{need.name} {version or 'is missing'}" for need, version in other.items())
-            yield Check(
-                name,
-                status,
-                f"{', '.join(versions)}; needs {', '.join(wanted)}",
-                shlex.join(["pip", "install", *wanted]),
-            )
-        loaded = {canonicalize_name(need.name): need for need in needs if need not in other}
-        broken = [
-            Check(name, status, f"{module} does not load: {reason}", _fix(loaded[package], reason))
-            for module, packages in modules.items()
-            for package in {*map(canonicalize_name, packages)} & loaded.keys() - {*_NETWORKS}
-            if not module.startswith("_") and (reason := _trouble(module))
-        ]
-        yield from broken
-        if not other and not broken:
-            yield Check(
-                name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs)
-            )
+        yield from _check_needs(needs, extra, modules)
+
+
+def _check_needs(
+    needs: Sequence[Requirement], extra: str, modules: Mapping[str, Set[str]]
+) -> Iterator[Check]:
+    """Check what bchisto needs, or an extra of it: the versions, and whether each package loads.
+
+    Parameters
+    ----------
+    needs : sequence of Requirement
+    extra : str
+        Empty for what every command needs.
+    modules : mapping of str to set of str
+        Modules to the canonical names of the packages that have them.
+    """
+    from packaging.utils import canonicalize_name
+
+    name = "packages"
+    status: Status = "failure"
+    if extra:
+        name = f"extra {extra}"
+        status = "warning"
+    unfit = [need for need in needs if not _is_met(need)]
+    if extra and any(_version(need.name) is None for need in unfit):
+        yield Check(name, "note", "not installed", how_to_install(extra))
+        return
+    if unfit:
+        versions = [f"{need.name} {_version(need.name) or 'is missing'}" for need in unfit]
+        wanted = [f"{need.name}{need.specifier}" for need in unfit]
+        text = f"{', '.join(versions)}; needs {', '.join(wanted)}"
+        yield Check(name, status, text, shlex.join(["pip", "install", *wanted]))
+    met = {str(canonicalize_name(need.name)): need for need in needs if need not in unfit}
+    broken = list(_broken(met, modules))
+    for need, trouble, reason in broken:
+        yield Check(name, status, trouble, _fix(need, reason))
+    if not unfit and not broken:
+        yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
+
+
+def _broken(
+    met: Mapping[str, Requirement], modules: Mapping[str, Set[str]]
+) -> Iterator[tuple[Requirement, str, str]]:
+    """Yield what is installed and does not load, and why; the check of the backend loads networks."""
+    for module, packages in modules.items():
+        for package in packages & met.keys() - {*_NETWORKS}:
+            reason = _trouble(module)
+            if reason:
+                yield met[package], f"{module} does not load: {reason}", reason
+
+
+def _is_met(need: Requirement) -> bool:
+    """Return whether a package is installed in a version that fits."""
+    version = _version(need.name)
+    return version is not None and need.specifier.contains(version, prereleases=True)
 
 
 def click_trouble(error: Exception) -> str:
     """Return a line on a click with which no command can start: its version, the one that is needed, and the remedy."""
-    remedy = how_to_install("click").replace(
-        "install", "install --force-reinstall", 1
-    )  # its files may be damaged
+    # its files may be damaged
+    remedy = how_to_install("click").replace("install", "install --force-reinstall", 1)
     return f"error: click {_version('click') or 'is missing'}; needs {shlex.split(remedy)[-1]} ({error}): {remedy}"
 
 
 def _is_of(need: Requirement, extra: str) -> bool:
     """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
-    without, with_it = (
-        need.marker is None or need.marker.evaluate({"extra": name}) for name in ("", extra)
-    )
-    return with_it and not (extra and without)
+    if need.marker is None:
+        return not extra
+    if extra and need.marker.evaluate({"extra": ""}):
+        return False
+    return need.marker.evaluate({"extra": extra})
 
 
 def _trouble(module: str) -> str:
@@ -250,8 +289,10 @@ def _fix(need: Requirement, reason: str) -> str:
         return shlex.join(
             ["pip", "install", "--force-reinstall", "--no-deps", f"{need.name}{need.specifier}"]
         )
-    debian = " (Debian: apt-get install libgomp1)" if library[1] == "libgomp" else ""
-    return f"install the system's library {library[1]}{debian}"
+    remedy = f"install the system's library {library[1]}"
+    if library[1] == "libgomp":
+        remedy += " (Debian: apt-get install libgomp1)"
+    return remedy
 
 
 def check_opencv() -> Iterator[Check]:
@@ -268,8 +309,10 @@ def check_opencv() -> Iterator[Check]:
 
 def _opencv_fix() -> str:
     others = [name for name in filter(_version, _OPENCV) if name != "opencv-python-headless"]
-    removed = f"pip uninstall -y {' '.join(others)} && " if others else ""
-    return f"{removed}pip install --force-reinstall --no-deps opencv-python-headless"
+    remedy = "pip install --force-reinstall --no-deps opencv-python-headless"
+    if others:
+        remedy = f"pip uninstall -y {' '.join(others)} && {remedy}"
+    return remedy
 
 
 def _version(name: str) -> str | None:

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
+
+if TYPE_CHECKING:
+    from ...core.runs import RunEntry
 
 _IMAGES = 1000
 """How many images of a feature file are read at once."""
@@ -60,10 +63,9 @@ def examine(
         "model": model and partial(check_model, model),
     }
     hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
-    chosen = {name: check for name, check in checks.items() if check}
-    return run_checks(
-        chosen, apart={*chosen} - {"Python", "memory", "folder", "OpenCV"}, hide=hide, write=write
-    )
+    wanted = {name: check for name, check in checks.items() if check}
+    apart = {*wanted} - {"Python", "memory", "folder", "OpenCV"}
+    return run_checks(wanted, apart=apart, hide=hide, write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -76,11 +78,12 @@ def check_dataset(images: Path) -> Iterator[Check]:
     outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
     for level, status in outcomes.items():
         # only the message, since a file may be named after a patient
-        if messages := [
+        messages = [
             finding.kind or finding.message
             for finding in dataset.findings
             if finding.level == level
-        ]:
+        ]
+        if messages:
             line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
             yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
             return
@@ -90,34 +93,49 @@ def check_dataset(images: Path) -> Iterator[Check]:
 def check_run(run: Path) -> Iterator[Check]:
     """Check how each command of a run ended, and read its feature files and the weights that it names."""
     from ...core.runs import read_run
-    from ...featurize import open_store
 
     entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
-    outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
-    for command, entry in entries.items():
-        status, text = outcomes.get(entry.status, "ok"), f"{command}: {entry.outcome}"
-        remedy = (
-            "" if status == "ok" else f"run {command} again, after you have corrected what is named"
-        )
-        yield Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
-    files = {
+    for entry in entries.values():
+        yield _check_outcome(entry)
+    weights = {
         Path(text.partition("=")[2] or text)
-        for e in entries.values()
-        for text in e.config.get("weights") or ()
+        for entry in entries.values()
+        for text in entry.config.get("weights") or ()
     }
-    for reason in _damage(path for path in sorted(files) if path.suffix in (".h5", ".hdf5")):
+    for reason in _damage(path for path in sorted(weights) if path.suffix in (".h5", ".hdf5")):
         yield Check(
             "run", "failure", f"weights of this run: {reason}", "copy this file to its place again"
         )
-    described = entries.get("featurize")
-    made = () if described is None or described.shard else described.notes.get("stores", ())
-    for path in sorted({*run.glob("features/*.h5"), *(run / str(name) for name in made)}):
-        try:
-            with open_store(path) as store:
-                for start in range(0, len(store.image_ids), _IMAGES):
-                    store.features(range(start, min(start + _IMAGES, len(store.image_ids))))
-        except BchistoError as error:
-            yield Check("run", "failure", message_of(error))
+    stores = set(run.glob("features/*.h5"))
+    featurize = entries.get("featurize")
+    if featurize is not None and not featurize.shard:
+        stores.update(run / str(name) for name in featurize.notes.get("stores", ()))
+    for path in sorted(stores):
+        yield from _check_store(path)
+
+
+def _check_outcome(entry: RunEntry) -> Check:
+    """Return how a command of a run ended."""
+    outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
+    status = outcomes.get(entry.status, "ok")
+    remedy = ""
+    if status != "ok":
+        remedy = f"run {entry.command} again, after you have corrected what is named"
+    text = f"{entry.command}: {entry.outcome}"
+    return Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
+
+
+def _check_store(path: Path) -> Iterator[Check]:
+    """Read a feature file whole; yield what is wrong with it."""
+    from ...featurize import open_store
+
+    try:
+        with open_store(path) as store:
+            count = len(store.image_ids)
+            for start in range(0, count, _IMAGES):
+                store.features(range(start, min(start + _IMAGES, count)))
+    except BchistoError as error:
+        yield Check("run", "failure", message_of(error))
 
 
 def check_model(model: Path) -> Iterator[Check]:
@@ -139,18 +157,24 @@ _CLOSE = 1e-4
 
 def check_backend() -> Iterator[Check]:
     """Compute a convolution on the device that networks will use, and compare it with NumPy."""
-    backend, gpus = prepare_backend(), visible_gpus()
+    backend = prepare_backend()
+    gpus = visible_gpus()
     import keras
     import numpy as np
 
     rng = np.random.default_rng(0)
-    crops, kernel = rng.random((2, 8, 8, 3), np.float32), rng.random((1, 1, 3, 4), np.float32)
+    crops = rng.random((2, 8, 8, 3), np.float32)
+    kernel = rng.random((1, 1, 3, 4), np.float32)
     start = time.perf_counter()
     computed = keras.ops.convert_to_numpy(keras.ops.conv(crops, kernel, padding="valid"))
     took = time.perf_counter() - start
-    device = f"{len(gpus)} GPU{'s' * (len(gpus) != 1)} ({', '.join(gpus)})" if gpus else "the CPU"
+    device = "the CPU"
+    close = _CLOSE
+    if gpus:
+        device = f"{counted(len(gpus), 'GPU')} ({', '.join(gpus)})"
+        close *= 100
     text = f"Keras {keras.__version__} with {backend} on {device}"
-    if not np.allclose(computed, crops @ kernel[0, 0], rtol=_CLOSE * (100 if gpus else 1)):
+    if not np.allclose(computed, crops @ kernel[0, 0], rtol=close):
         yield Check(
             "networks",
             "failure",
@@ -189,7 +213,8 @@ def check_weights() -> Iterator[Check]:
             "export KERAS_HOME=DIR",
         )
         return
-    files = {name: path for name in sorted(BUILT_IN) if (path := published_file(name)) is not None}
+    paths = {name: published_file(name) for name in sorted(BUILT_IN)}
+    files = {name: path for name, path in paths.items() if path is not None}
     missing = [name for name in _OF_PRESETS if name not in files]
     damaged = list(_damage(dict.fromkeys(files.values())))
     for reason in damaged:
@@ -206,12 +231,14 @@ def _is_whole(folder: Path | None) -> bool:
     """Return whether no file of fetched weights is cut; those who use them compare the content, which takes long."""
     from safetensors import SafetensorError, safe_open
 
+    if folder is None:
+        return False
     try:
-        for file in () if folder is None else folder.glob("*.safetensors"):
+        for file in folder.glob("*.safetensors"):
             safe_open(file, framework="numpy")
     except (OSError, SafetensorError):
         return False
-    return folder is not None
+    return True
 
 
 def check_kept() -> Iterator[Check]:
@@ -221,16 +248,12 @@ def check_kept() -> Iterator[Check]:
     networks = kept_networks()
     size = sum(size for _, size in networks) / 1e6
     text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
-    if trouble := kept_trouble():
-        text += (
-            f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
-        )
-    yield Check(
-        "kept networks",
-        "warning" if trouble else "ok",
-        text,
-        "export BCHISTO_CACHE=DIR" if trouble else "",
-    )
+    trouble = kept_trouble()
+    if not trouble:
+        yield Check("kept networks", "ok", text)
+        return
+    text += f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
+    yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

@@ -12,15 +12,18 @@ from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Panel, constant_folds, images_tested, selection_notes
+from .. import Panel, constant_folds, images_tested, selection_notes, with_figures
 from .page import render
 from .tables import further_figures
 
 _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
 
-_WIDTH, _LINES = 100, 11
-"""Characters of a line that does not go to a narrower terminal, and number of lines of a table."""
+_WIDTH = 100
+"""Characters of a line that does not go to a narrower terminal."""
+
+_LINES = 11
+"""Number of lines of a table."""
 
 LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals, as the most important warnings have."""
@@ -32,7 +35,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     metrics : mapping
-        Of `measure`, or as ``metrics.json`` holds them.
+        Of `measure`.
 
     Returns
     -------
@@ -41,11 +44,14 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         their groups are the units; ``by_unit``, the accuracy by group, None if it adds nothing; ``leads``, whether that
         comes first; ``expected``, the figure of a new unit; ``majority``, the largest class.
     """
-    units, names, rate = metrics["units"], metrics["names"], metrics["patient_recognition_rate"]
+    units = metrics["units"]
     counts = [sum(row) for row in metrics["confusion"]]
-    grouped = units["kind"] == "group" and names["row"] != names["group"]
+    grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
+    by_unit = None
+    rate = metrics["patient_recognition_rate"]
     # equal if patients are of equal size
-    by_unit = rate if grouped and rate and rate["value"] != metrics["accuracy"]["value"] else None
+    if grouped and rate and rate.value != metrics["accuracy"].value:
+        by_unit = rate
     return {
         "m": metrics,
         "right": sum(line[column] for column, line in enumerate(metrics["confusion"])),
@@ -60,17 +66,16 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    missing = metrics["units"]["ungrouped"]
-    row, image, group = (metrics["names"][what] for what in ("row", "image", "group"))
-    ungrouped = (
-        f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
-        f"its own, which makes intervals too narrow if images share a {group}"
-    )
-    return [
-        *sorted(banners, key=lambda text: not LOUD.search(text)),
-        *([ungrouped] if missing else []),
-        *metrics["fold_notes"],
-    ]
+    warned = sorted(banners, key=lambda text: not LOUD.search(text))
+    ungrouped = metrics["units"]["ungrouped"]
+    if ungrouped:
+        names = metrics["names"]
+        verb = "names" if ungrouped == 1 else "name"
+        warned.append(
+            f"{counted(ungrouped, names['row'])} {verb} no {names['group']}: each {names['image']} of these is a unit "
+            f"of its own, which makes intervals too narrow if images share a {names['group']}"
+        )
+    return [*warned, *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
@@ -90,9 +95,13 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     list of str
         Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
     """
-    warned, lines = warnings_of(metrics, banners), list[str]()
+    metrics = with_figures(metrics)
+    warned = warnings_of(metrics, banners)
+    lines: list[str] = []
+    indent = ""
     for sentence in sentences("terminal.txt", name=name, a=answer(metrics), warnings=warned):
-        more = wrapped(sentence, "  " * bool(lines))
+        more = wrapped(sentence, indent)
+        indent = "  "
         if len(lines) + len(more) > _LINES and sentence not in warned:
             return [*lines, "  The report has further results."]
         lines += more
@@ -106,7 +115,9 @@ def sentences(template: str, **values: Any) -> list[str]:
 
 def terminal_width() -> int:
     """Return how many characters a line of stdout has, if it is a terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    if not sys.stdout.isatty():
+        return _WIDTH
+    return shutil.get_terminal_size().columns
 
 
 def wrapped(sentence: str, indent: str = "") -> list[str]:
@@ -132,30 +143,31 @@ def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
 
     The best has the highest balanced accuracy, of those that learnt something in all folds if there are any.
     """
-    together: dict[str, list[Panel]] = {_about(panel): [] for panel in panels}
-    for panel in sorted(panels, key=_balanced, reverse=True):
-        together[_about(panel)].append(panel)
-    return list(together.values())
+    protocols: dict[str, list[Panel]] = {_protocol(panel): [] for panel in panels}
+    for panel in sorted(panels, key=_rank, reverse=True):
+        protocols[_protocol(panel)].append(panel)
+    return list(protocols.values())
 
 
-def _about(panel: Panel) -> str:
+def _protocol(panel: Panel) -> str:
+    """Return what tables that are compared have in common: folds, images, groups and classes."""
     m = panel.metrics
     return repr(
         (m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"])
     )
 
 
-def _balanced(panel: Panel) -> tuple[bool, float]:
-    return constant_folds(panel.table) is None, float(panel.metrics["balanced_accuracy"]["value"])
+def _rank(panel: Panel) -> tuple[bool, float]:
+    return constant_folds(panel.table) is None, panel.metrics["balanced_accuracy"].value
 
 
 def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
     names = [printable(name).replace("\t", " ") for name in names]
+    if len(names) < 2:
+        return "", names
     begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
-    return (
-        (begin, [name.removeprefix(begin + hyphen) for name in names]) if names[1:] else ("", names)
-    )
+    return begin, [name.removeprefix(begin + hyphen) for name in names]
 
 
 def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
@@ -173,12 +185,12 @@ def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[s
         First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
         first cell marks the best, and what chance reaches.
     """
-    together = ranked(panels)
-    further = (
-        {} if brief else further_figures([panel.metrics for those in together for panel in those])
-    )
+    protocols = ranked(panels)
+    further: dict[str, list[str]] = {}
+    if not brief:
+        further = further_figures([panel.metrics for panel in chain.from_iterable(protocols)])
     return _rows(
-        "side_by_side.txt", together=together, further=further, answer=answer, shared=_shared
+        "side_by_side.txt", together=protocols, further=further, answer=answer, shared=_shared
     )
 
 
@@ -190,10 +202,12 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
 def findings(panels: Sequence[Panel]) -> list[str]:
     """Return what the figures of several tables mean, each sentence once."""
     protocols = ranked(panels)
-    pairs = [("", _LEGEND)] if len(protocols) < len(panels) else []
-    for first, *others in protocols:
-        for panel in (first, *others):
-            texts = sentences("several.txt", a=answer(panel.metrics), best=panel is first)
+    pairs = []
+    if len(protocols) < len(panels):
+        pairs.append(("", _LEGEND))
+    for compared in protocols:
+        for panel in compared:
+            texts = sentences("several.txt", a=answer(panel.metrics), best=panel is compared[0])
             pairs += [(panel.table.name, text) for text in texts]
     return _once(pairs, panels)
 
@@ -209,11 +223,14 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
     """
     names = tuple(panel.table.name for panel in panels)
     pairs = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
-    known = {text for _, text in pairs}
+    banners = {text for _, text in pairs}
     for note in (*notes, *selection_notes([panel.table for panel in panels])):
-        head, _, rest = note.partition(": ")
-        of_table = type(note) is str and rest and head.startswith(names)
-        pairs += [(head, rest)] if of_table else [("", note)] * (note not in known)
+        name, _, text = note.partition(": ")
+        # a message of the library names its tables itself
+        if type(note) is str and text and name.startswith(names):
+            pairs.append((name, text))
+        elif note not in banners:
+            pairs.append(("", note))
     pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
     pairs += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
     return _once(pairs, panels)
@@ -221,28 +238,38 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
 
 def _once(pairs: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
     """Return each sentence once, of pairs of the name of a table and a sentence; if not about all, with these names."""
-    about: dict[str, dict[str, None]] = {}
+    tables_of: dict[str, dict[str, None]] = {}
     for name, text in pairs:
-        about.setdefault(text, {})[name] = None
-    protocols = [[panel.table.name for panel in those] for those in ranked(panels)]
-    told = []
-    for text, whom in about.items():
-        if "" in whom or whom.keys() >= {*chain.from_iterable(protocols)}:
-            told.append(text)
-            continue
-        for names in protocols:
-            if (shared := _shared(names)[0]) and whom.keys() >= {*names}:
-                whom = dict.fromkeys([*(name for name in whom if name not in names), shared])
-        told.append(Message("{}: {}", ", ".join(whom), text))
-    return told
+        tables_of.setdefault(text, {})[name] = None
+    protocols = [[panel.table.name for panel in compared] for compared in ranked(panels)]
+    everything = set(chain.from_iterable(protocols))
+    texts = []
+    for text, names in tables_of.items():
+        if "" in names or names.keys() >= everything:
+            texts.append(text)
+        else:
+            texts.append(Message("{}: {}", ", ".join(_joined(names, protocols)), text))
+    return texts
+
+
+def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[str]:
+    """Return names of tables, those of all tables of a protocol as what they begin with."""
+    names = list(names)
+    for protocol in protocols:
+        begin, _ = _shared(protocol)
+        if begin and set(names).issuperset(protocol):
+            names = [*(name for name in names if name not in protocol), begin]
+    return list(dict.fromkeys(names))
 
 
 def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
+    lines = in_lines(side_by_side(panels, brief=True))
     points = _rows("points.txt", panels=panels)
-    lines = in_lines(side_by_side(panels, brief=True)) + (in_lines(points) if points else [])
-    told = [*findings(panels), "The report has further results.", *warned]
-    return lines + [line for text in told for line in wrapped(text, "  ")]
+    if points:
+        lines += in_lines(points)
+    texts = [*findings(panels), "The report has further results.", *warned]
+    return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
 def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
@@ -255,9 +282,11 @@ def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) ->
     panels : sequence of Panel
         The tables. Of several comparisons, only those with the best of them are shown.
     """
-    pairs, lines = result["comparisons"], list[str]()
+    lines: list[str] = []
+    result = with_figures(result)
+    pairs = result["comparisons"]
     if len(pairs) > 1:
-        best = {those[0].table.name for those in ranked(panels)}
+        best = {compared[0].table.name for compared in ranked(panels)}
         shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
         lines = in_lines(_rows("compared.txt", pairs=shown, result=result, shared=_shared))
         result = {**result, "comparisons": [], "shown": shown}
@@ -274,23 +303,27 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
     header, *body = (row for row in rows if len(row) > 1)
-    table = [[textwrap.fill(title, 20) for title in header], *body]
-    if max(map(len, _laid(table))) > terminal_width():
-        narrow = [[textwrap.fill(title, 14) for title in header]]
-        narrow += [[cell.replace(" (", "\n(") for cell in row] for row in body]
-        room = (
-            terminal_width()
-            - 2
-            - max(map(len, _laid([mark, *cells] for mark, _, *cells in narrow)))
-        )
-        table = [
-            [mark, textwrap.fill(name, max(room, 12)), *cells] for mark, name, *cells in narrow
-        ]
-    texts, lines = iter(_laid(table)), list[str]()
-    heights = (1 + max(cell.count("\n") for cell in row) for row in table)
+    cells: Sequence[Sequence[str]] = [[textwrap.fill(title, 20) for title in header], *body]
+    if max(map(len, _laid(cells))) > terminal_width():
+        cells = _narrowed(header, body)
+    texts = iter(_laid(cells))
+    heights = (1 + max(cell.count("\n") for cell in row) for row in cells)
+    lines: list[str] = []
     for row in rows:
-        lines += islice(texts, next(heights)) if len(row) > 1 else wrapped(row[0])
+        if len(row) > 1:
+            lines += islice(texts, next(heights))
+        else:
+            lines += wrapped(row[0])
     return [line.replace("\u00a0", " ") for line in lines]
+
+
+def _narrowed(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return rows for a narrow terminal: the second cell, a name, gets the room that the others leave."""
+    rows = [[textwrap.fill(title, 14) for title in header]]
+    rows += [[cell.replace(" (", "\n(") for cell in row] for row in body]
+    others = max(map(len, _laid([mark, *cells] for mark, _, *cells in rows)))
+    room = max(terminal_width() - 2 - others, 12)
+    return [[mark, textwrap.fill(name, room), *cells] for mark, name, *cells in rows]
 
 
 def _laid(rows: Iterable[Sequence[str]]) -> list[str]:

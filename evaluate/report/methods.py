@@ -12,7 +12,7 @@ from ...core.formats import file_sha256
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, joined_versions
+from .. import ESTIMAND, Panel, joined_versions, with_figures
 from .answer import answer, sentences, warnings_of
 from .page import Block, render, template_text
 
@@ -47,16 +47,13 @@ def methods_text(
         Of `compare_pairs`.
     """
     kinds = [m["names"][m["units"]["kind"]] for m in metrics]
+    counts = [counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True)]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
         tables=metrics,
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        units=list(
-            dict.fromkeys(
-                counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True)
-            )
-        ),
+        units=list(dict.fromkeys(counts)),
         about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
         software=[
@@ -110,7 +107,8 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     for cited in _KEYS.findall(text):
         keys = [key for key in cited.replace("@", "").split() if key in REFERENCES]
         numbers = [str(order.setdefault(key, len(order) + 1)) for key in keys]
-        text = text.replace(f"[@{cited}]", f"[{', '.join(numbers)}]" if numbers else "")
+        brackets = f"[{', '.join(numbers)}]" if numbers else ""
+        text = text.replace(f"[@{cited}]", brackets)
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
@@ -161,16 +159,21 @@ def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
         ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
         each class.
     """
-    run, tables = ((metrics or {}).get(key, {}) for key in ("run", "tables"))
-    table = tables.get("fusion") or next(iter(tables.values()), None)
-    return {
-        "lines": sentences("terminal.txt", name=name, a=answer(table), warnings=warnings_of(table))
-        if table
-        else [],
+    metrics = metrics or {}
+    run = metrics.get("run", {})
+    tables = metrics.get("tables", {})
+    facts: dict[str, Any] = {
+        "lines": [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
-        "counts": []
-        if table is None
-        else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+        "counts": [],
     }
+    entry = tables.get("fusion") or next(iter(tables.values()), None)
+    if entry:
+        table = with_figures(entry)
+        facts["lines"] = sentences(
+            "terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)
+        )
+        facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
+    return facts

@@ -14,11 +14,11 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
-from .. import figures_of, images_tested, rows_of, spread_sentence
+from .. import Figure, figures_of, images_tested, rows_of, spread_sentence
 
 NOTHING = "–"
 
-Value = float | Sequence[float | None] | Sequence[float] | Mapping[str, Any] | None
+Value = float | Sequence[float | None] | Sequence[float] | Figure | None
 
 
 def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
@@ -26,10 +26,11 @@ def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
 
     Examples
     --------
-    >>> percent(0.8125), percent([0.7, 0.92]), percent(None), points(-0.01), number({"value": 0.5})
+    >>> percent(0.8125), percent([0.7, 0.92]), percent(None), points(-0.01), number(Figure(0.5))
     ('81.2 %', '70.0 to 92.0 %', '–', '-1.0', '0.500')
     """
-    value = value["value"] if isinstance(value, Mapping) else value
+    if isinstance(value, Figure):
+        return written(value["value"], form, times=times, unit=unit)
     if value is None:
         return NOTHING
     ends = value if isinstance(value, Sequence) else [value]
@@ -60,14 +61,13 @@ _UNITS = {
 
 
 def cell(
-    figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n"
+    figure: Figure | None, unit: str = "percent", *, mark: str = "*", between: str = "\n"
 ) -> str:
     """Write a figure with its interval in brackets, where it has one, on a line of its own.
 
     Parameters
     ----------
-    figure : mapping or None
-        As ``metrics.json`` holds it.
+    figure : Figure or None
     unit : {"percent", "number", "points", "change"}
         Of them ``points`` is a difference of shares, and ``change`` one of numbers.
     mark : str
@@ -77,10 +77,12 @@ def cell(
     form = _UNITS[unit]
     if figure is None:
         return NOTHING
-    interval = f"{between}({form(figure['interval'])})" if figure["interval"] else ""
-    return (
-        form(figure) + interval + (mark if figure["reason"] and figure["value"] is not None else "")
-    )
+    text = form(figure)
+    if figure.interval:
+        text += f"{between}({form(figure.interval)})"
+    if figure.reason and figure["value"] is not None:
+        text += mark
+    return text
 
 
 def p_value(p: float, sign: bool = True) -> str:
@@ -91,7 +93,11 @@ def p_value(p: float, sign: bool = True) -> str:
     >>> p_value(0.0341), p_value(0.0341, sign=False), p_value(0.00004, sign=False)
     ('= 0.034', '0.034', '< 0.001')
     """
-    return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    if not sign:
+        return f"{p:.3f}"
+    return f"= {p:.3f}"
 
 
 def sentence(text: str) -> str:
@@ -107,21 +113,16 @@ def sentence(text: str) -> str:
 
 def template_text(package: str | None, name: str) -> str:
     """Return a file of the folder ``templates`` of a package; nothing without a name."""
-    return (
-        (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
-        if name
-        else ""
-    )
+    if not name:
+        return ""
+    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
 
 
 def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     """Return what a figure is called in a table, whose units have these names."""
-    by_unit = figure == "by_unit" and names
-    return (
-        f"accuracy by {by_unit['group']}"
-        if by_unit
-        else figure.replace("_", " ").replace("auc", "AUC")
-    )
+    if figure == "by_unit" and names:
+        return f"accuracy by {names['group']}"
+    return figure.replace("_", " ").replace("auc", "AUC")
 
 
 FORMS: dict[str, Callable[..., Any]] = {
@@ -175,7 +176,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Drawing:
     """A drawing or a picture.
 
     Attributes
@@ -206,7 +207,7 @@ class Block:
     items : sequence of str
         A numbered list.
     grid : Grid, optional
-    figures, pictures : sequence of Figure
+    drawings, pictures : sequence of Drawing
         Drawings at their size; small pictures side by side.
     template : str
         A file of the folder ``templates``, which sees `values` as ``it``.
@@ -219,8 +220,8 @@ class Block:
     note: str = ""
     items: Sequence[str] = ()
     grid: Grid | None = None
-    figures: Sequence[Figure] = ()
-    pictures: Sequence[Figure] = ()
+    drawings: Sequence[Drawing] = ()
+    pictures: Sequence[Drawing] = ()
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -258,14 +259,13 @@ def write_page(
     first : sequence of Block
         What stands before the list of sections.
     """
+    longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
         path,
         "blocks.html",
         package=__package__,
         passed_on=True,
-        renamed=sorted(
-            (renamed or {}).items(), key=lambda pair: -len(pair[0])
-        ),  # the longest first
+        renamed=longest_first,
         title=title,
         goal="content",
         banners=list(banners),
@@ -276,7 +276,8 @@ def write_page(
 
 def _passed_on(context: Mapping[str, Any], value: Any) -> Any:
     """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
-    value = public(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = public(value)
     if type(value) is not str or value.startswith("data:"):
         return value
     for name, other in context["renamed"]:
@@ -313,15 +314,17 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    sheet, code, policy = style_of(package, style), template_text(package, script or ""), ""
+    sheet = style_of(package, style)
+    code = template_text(package, script or "")
+    policy = ""
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
-        policy += f"; script-src {_source(code)}" if code else ""
+        if code:
+            policy += f"; script-src {_source(code)}"
     page = page_templates(package, passed_on=passed_on).get_template(template)
+    html = page.render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
-        temporary.write_text(
-            page.render(**values, style=sheet, script=code, policy=policy), encoding="utf-8"
-        )
+        temporary.write_text(html, encoding="utf-8")
 
 
 def style_of(package: str | None, style: str) -> str:
@@ -345,15 +348,17 @@ def page_templates(package: str | None, *, autoescape: bool = True, passed_on: b
     """
     from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader, pass_context
 
+    packages = dict.fromkeys((package, __package__))
+    finalize = None
+    if passed_on:
+        finalize = pass_context(_passed_on)
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
-        loader=ChoiceLoader(
-            [PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]
-        ),
+        loader=ChoiceLoader([PackageLoader(str(name)) for name in packages]),
         autoescape=autoescape,
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=pass_context(_passed_on) if passed_on else None,
+        finalize=finalize,
     )
     environment.filters |= FORMS
     return environment

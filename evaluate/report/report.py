@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from .. import (
     read_facts,
     read_predictions,
     unlike_pairs,
+    with_figures,
 )
-from .figures import learning_figure
+from .drawings import learning_drawing
 from .methods import method_blocks
 from .page import Block, Section, write_page
 from .sections import answer_block, first_block, image_blocks, panel_sections, picture_blocks
@@ -61,12 +61,10 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
         _log.debug("%s", path, exc_info=True)
-        why = (
-            str(error)
-            if isinstance(error, BchistoError)
-            else f"{path}: {type(error).__name__}: {error}"
-        )
-        failed.append(f"this report could not be written: {' '.join(why.split())}")
+        reason = f"{path}: {type(error).__name__}: {error}"
+        if isinstance(error, BchistoError):
+            reason = str(error)
+        failed.append(f"this report could not be written: {' '.join(reason.split())}")
 
 
 def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
@@ -92,26 +90,30 @@ def choose_samples(
         Returns the pixels of an image, None if there are no images, as of imported embeddings; may raise `ImageError`
         for one that has moved or changed since, which the report then counts as missing.
     """
-    sure, hits, samples = table.confidence, table.predicted == table.labels, list[Sample]()
-    if sure is None:
-        return samples
-    per_class = max(1, _SAMPLES // len(table.classes))
-    of_classes = (
-        surest(table, hits & (table.labels == k))[:per_class] for k in range(len(table.classes))
-    )
-    for row in (*chain.from_iterable(of_classes), *surest(table, ~hits)[:_SAMPLES]):
+    confidence = table.confidence
+    if confidence is None:
+        return []
+    hits = table.predicted == table.labels
+    rows: list[int] = []
+    for k in range(len(table.classes)):
+        per_class = max(1, _SAMPLES // len(table.classes))
+        rows += surest(table, hits & (table.labels == k))[:per_class]
+    rows += surest(table, ~hits)[:_SAMPLES]
+    samples = []
+    for row in rows:
+        picture = ""
         try:
             pixels = show(table.image_ids[row])
         except ImageError:
-            picture = ""
+            pass
         else:
             if pixels is None:
                 return []
             picture = thumbnail(pixels)
-        label, predicted = (
-            table.classes[classes[row]] for classes in (table.labels, table.predicted)
-        )
-        samples.append(Sample(table.image_ids[row], picture, label, predicted, float(sure[row])))
+        label = table.classes[table.labels[row]]
+        predicted = table.classes[table.predicted[row]]
+        sample = Sample(table.image_ids[row], picture, label, predicted, float(confidence[row]))
+        samples.append(sample)
     return samples
 
 
@@ -123,10 +125,10 @@ def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
     table : PredictionTable
     rows : ndarray of bool, shape (rows,)
     """
-    sure = table.confidence
-    if sure is None:
+    confidence = table.confidence
+    if confidence is None:
         return []
-    order = np.argsort(-sure, kind="stable")
+    order = np.argsort(-confidence, kind="stable")
     first: dict[str, int] = {}  # repeated folds test an image several times
     for row in order[rows[order]].tolist():
         first.setdefault(table.image_ids[row], row)
@@ -165,53 +167,66 @@ def write_report(
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
-    form = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
+    values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
+
+    def section(title: str, template: str, *, of: Any) -> Section:
+        """Return the section that a template makes of all tables; an empty one if there is nothing to show."""
+        if not of:
+            return Section(title)
+        return Section(title, [Block(template=template, values=values)])
+
     pictures, keys = picture_blocks(panels)
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
-    sections = [
-        Section(each.title, [Block(template="published.html", values={"table": each})])
-        for each in published
-    ]
-    if pairs:
-        sections.append(Section("Comparisons", [Block(template="comparisons.html", values=form)]))
-    for number, panel in enumerate(panels):
-        parts = list(panel_sections(panel, pictures[number]))
-        if len(panels) > 1:  # one section a table, so that the list of sections stays short
-            blocks = [
-                block for part in parts for block in (Block(heading=part.title), *part.blocks)
-            ]
-            parts = [Section(panel.table.name, [answer_block(panel), *blocks])]
-        sections += parts
-    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
-    for panel in learnt.values():
-        name = "the network" if len(learnt) == 1 else panel.table.name
-        sections.append(
-            Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])])
-        )
-    parted = any(panel.metrics.get("subgroups") for panel in panels)
+    subgroups = any(panel.metrics.get("subgroups") for panel in panels)
     recorded = settings or any(
-        panel.run.get(what) for panel in panels for what in ("settings", "versions")
+        panel.run.get("settings") or panel.run.get("versions") for panel in panels
     )
-    sections += [
-        Section("Subgroups", [Block(template="subgroups.html", values=form)] if parted else []),
-        Section(
-            "External validation",
-            [Block(template="external.html", values=form)] if external else [],
-        ),
+    methods = list(method_blocks(panels, pairs)) if panels else []
+    sections = [
+        *(_published_section(table) for table in published),
+        section("Comparisons", "comparisons.html", of=pairs),
+        *_table_sections(panels, pictures),
+        *_learning_sections(panels),
+        section("Subgroups", "subgroups.html", of=subgroups),
+        section("External validation", "external.html", of=external),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
-        Section(
-            "Reporting form (TRIPOD+AI)",
-            [Block(template="tripod.html", values=form)] if panels else [],
-        ),
-        Section(
-            "Settings and versions",
-            [Block(template="settings.html", values=form)] if recorded else [],
-        ),
+        Section("Methods", methods),
+        section("Reporting form (TRIPOD+AI)", "tripod.html", of=panels),
+        section("Settings and versions", "settings.html", of=recorded),
     ]
     write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
+
+
+def _published_section(table: PublishedTable) -> Section:
+    return Section(table.title, [Block(template="published.html", values={"table": table})])
+
+
+def _table_sections(
+    panels: Sequence[Panel], pictures: Sequence[Sequence[Block]]
+) -> Iterator[Section]:
+    """Yield the sections of a table; of several one each, so that the list of sections stays short."""
+    if len(panels) == 1:
+        yield from panel_sections(panels[0], pictures[0])
+        return
+    for panel, shown in zip(panels, pictures, strict=True):
+        blocks = [answer_block(panel)]
+        for section in panel_sections(panel, shown):
+            blocks += [Block(heading=section.title), *section.blocks]
+        yield Section(panel.table.name, blocks)
+
+
+def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
+    """Yield how the networks of each run learnt, once."""
+    panels = [panel for panel in panels if panel.run.get("curves")]
+    panel_of_curves = {repr(panel.run["curves"]): panel for panel in panels}
+    for panel in panel_of_curves.values():
+        name = panel.table.name
+        if len(panel_of_curves) == 1:
+            name = "the network"
+        drawing = learning_drawing(panel.run["curves"])
+        yield Section(f"How {name} learnt", [Block(drawings=[drawing])])
 
 
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
@@ -228,31 +243,39 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
     made : mapping of Path to Panel, optional
         Folders that the call that asks has made, which need not be read.
     """
-    panels, others = list[Panel](), list[str]()
-    for path in sorted(
-        path for road in ("boost", "finetune") for path in (run / road).glob("*/predictions.csv")
-    ):
-        name, known = path.parent.relative_to(run).as_posix(), (made or {}).get(path.parent)
+    panels: list[Panel] = []
+    banners: list[str] = []
+    paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
+    for path in sorted(paths):
+        name = path.parent.relative_to(run).as_posix()
         if is_set_aside(path):
             continue
-        try:
-            panel, about = (known, images) if known else _read(path)
-        except (BchistoError, KeyError, TypeError, ValueError) as error:
-            _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
-            others.append(f"{name} is not shown: its files cannot be read")
+        panel = (made or {}).get(path.parent)
+        about = images
+        if panel is None:
+            try:
+                panel, about = _read(path)
+            except (BchistoError, KeyError, TypeError, ValueError) as error:
+                _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
+                banners.append(f"{name} is not shown: its files cannot be read")
+                continue
+        if panel is None:
             continue
-        if panel is not None and about in ("", images):
-            table = replace(panel.table, name=path.parent.name)
-            panels.append(
-                replace(panel, table=table, samples=())
-            )  # pictures stand in the folder's own report
-        elif panel is not None:
-            others.append(f"{name} is not shown: it is about other images")
-    tables = [panel.table for panel in panels]
-    title = f"Results of {tables[0].name}" if len(tables) == 1 else "All results of this run"
-    pairs = compare_pairs(tables, views=[panel.view for panel in panels]) if tables[1:] else []
-    others += unlike_pairs(tables, rows=False) if tables[1:] else []
-    write_report(run / "report.html", title=title, panels=panels, banners=others, pairs=pairs)
+        if about not in ("", images):
+            banners.append(f"{name} is not shown: it is about other images")
+            continue
+        table = replace(panel.table, name=path.parent.name)
+        # pictures stand in the folder's own report
+        panels.append(replace(panel, table=table, samples=()))
+    title = "All results of this run"
+    if len(panels) == 1:
+        title = f"Results of {panels[0].table.name}"
+    pairs: list[dict[str, Any]] = []
+    if len(panels) > 1:
+        tables = [panel.table for panel in panels]
+        pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+        banners += unlike_pairs(tables, rows=False)
+    write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 
 def _read(path: Path) -> tuple[Panel | None, str]:
@@ -261,7 +284,9 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     if not facts.metrics:
         return None, ""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-    paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
+    paper = None
+    if "paper" in facts.run:
+        paper = PaperTable(**facts.run["paper"])
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
     return panel, str(facts.run["images_sha256"])
 
@@ -285,18 +310,23 @@ def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     ReportError
         The report or a table of it could not be written; ``results`` holds what is in ``metrics.json``.
     """
-    folder, result, failed = evaluation.folder, evaluation.result, list[str]()
+    folder = evaluation.folder
+    failed: list[str] = []
     report = folder / "report.html"
     refuse_overwriting([report, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources)
+    result = with_figures(evaluation.result)
     with reporting(folder / "tables.csv", failed):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
     with reporting(report, failed):
-        more = {
-            "banners": result["notes"],
-            "pairs": result["comparisons"],
-            "external": result.get("external", ()),
-        }
-        write_report(report, title="bchisto evaluation", panels=evaluation.panels, **more)
+        write_report(
+            report,
+            title="bchisto evaluation",
+            panels=evaluation.panels,
+            banners=result["notes"],
+            pairs=result["comparisons"],
+            external=result.get("external", ()),
+        )
     if failed:
-        raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
-    return result
+        text = f"{'; '.join(failed)}; {folder / 'metrics.json'} is written"
+        raise ReportError(text, evaluation.result)
+    return evaluation.result

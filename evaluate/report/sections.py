@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable
+from .. import Panel, PredictionTable, Sample
 from .answer import answer, findings, side_by_side, warnings, warnings_of
-from .figures import calibration_figure, roc_figure
-from .page import Block, Figure, Grid, Section, percent
+from .drawings import calibration_drawing, roc_drawing
+from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
@@ -45,14 +45,16 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     pictures : sequence of Block
         Errors, and what else is shown of its images.
     """
-    metrics, view = panel.metrics, panel.metrics.get("two_class")
+    metrics = panel.metrics
+    view = metrics.get("two_class")
     values: dict[str, Any] = {"panel": panel, "figures": further_figures([metrics])}
-    drawn = panel.drawn  # a run has a report of all its tables, too
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
+        drawn = panel.drawn  # a run has a report of all its tables, too
         if not drawn:
-            drawn["reliability"] = calibration_figure(metrics) if metrics["calibration"] else None
-            drawn["roc"] = roc_figure(panel.table, metrics) if view else None
+            drawn |= {"reliability": None, "roc": roc_drawing(panel.table, metrics)}
+            if metrics["calibration"]:
+                drawn["reliability"] = calibration_drawing(metrics)
         values |= drawn
         yield Section(
             "Calibration and operating points", [Block(template="calibration.html", values=values)]
@@ -61,39 +63,35 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
 
 def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
     """Return the pictures of each panel, numbered, and what they are."""
-    blocks: list[list[Block]] = [[] for _ in panels]
+    blocks = []
     keys: list[list[Any]] = []
-    for panel, shown in zip(panels, blocks, strict=True):
-        for heading, hit in (("Wrongly classified", False), ("Correctly classified", True)):
-            samples = [
-                sample for sample in panel.samples if (sample.label == sample.predicted) == hit
-            ]
-            figures = []
-            for sample in samples:
-                if sample.picture:
-                    keys.append(
-                        [
-                            len(keys) + 1,
-                            sample.image_id,
-                            sample.label,
-                            sample.predicted,
-                            sample.confidence,
-                        ]
-                    )
-                    text = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
-                    figures.append(Figure(sample.picture, *[f"Image {len(keys)}: {text}"] * 2))
-            lacking = len(samples) - len(figures)
-            note = f"{lacking} of {len(samples)} images could not be read." if lacking else ""
+    for panel in panels:
+        right = [sample for sample in panel.samples if sample.label == sample.predicted]
+        wrong = [sample for sample in panel.samples if sample.label != sample.predicted]
+        shown = []
+        for heading, samples in (("Wrongly classified", wrong), ("Correctly classified", right)):
             if samples:
-                shown.append(
-                    Block(
-                        heading=heading,
-                        text="The most confident of them.",
-                        note=note,
-                        pictures=figures,
-                    )
-                )
+                shown.append(_sample_block(heading, samples, keys))
+        blocks.append(shown)
     return blocks, keys
+
+
+def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]) -> Block:
+    """Return pictures of images, numbered on from `keys`, which gets what they are."""
+    pictures = []
+    for sample in samples:
+        if not sample.picture:
+            continue
+        number = len(keys) + 1
+        keys.append([number, sample.image_id, sample.label, sample.predicted, sample.confidence])
+        about = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
+        text = f"Image {number}: {about}"
+        pictures.append(Drawing(sample.picture, text, text))
+    unread = len(samples) - len(pictures)
+    note = ""
+    if unread:
+        note = f"{unread} of {len(samples)} images could not be read."
+    return Block(heading=heading, text="The most confident of them.", note=note, pictures=pictures)
 
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
@@ -101,7 +99,8 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
 
     A flow has None where a number is not known.
     """
-    for flow in {repr(flow): flow for panel in panels if (flow := panel.run.get("flow"))}.values():
+    flows = [panel.run.get("flow") for panel in panels]
+    for flow in {repr(flow): flow for flow in flows if flow}.values():
         yield Block(template="flow.html", values={"flow": flow})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
@@ -137,7 +136,8 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
         for name, _ in {(owner[image], label) for image, label in labels.items()}
         if name is not None
     )
-    if several := sum(count > 1 for count in kinds.values()):
+    several = sum(count > 1 for count in kinds.values())
+    if several:
         verb = "has" if several == 1 else "have"
         yield Block(
             text=f"{counted(several, table.group_is)} {verb} {plural(table.image_is)} of more than one class."
@@ -164,27 +164,34 @@ def class_grid(
     image, group : str
         What these are called.
     """
-    images, known = plural(image), any(name is not None for name in owner.values())
-    per_class = [
-        [image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))
-    ]
-    header, rows = ["class", images], []
-    for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
-        counts = Counter(owner[image_id] for image_id in members)
-        unknown = counts.pop(None, 0)
-        sizes = sorted(counts.values())
-        spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
-        rows.append(
-            [
-                name,
-                f"{len(members):,}",
-                *((f"{len(counts):,}", spread, f"{unknown:,}") if known else ()),
-            ]
-        )
-    if known:
+    images = plural(image)
+    grouped = any(name is not None for name in owner.values())
+    rows = []
+    for k, name in enumerate(classes):
+        of_class = [image_id for image_id, label in labels.items() if label == k]
+        rows.append(_class_row(name, of_class, owner, grouped))
+    rows.append(_class_row("all", list(labels), owner, grouped))
+    header = ["class", images]
+    if grouped:
         header += [
             plural(group),
             f"{images} per {group}, median (range)",
             f"{images} of no known {group}",
         ]
     return Grid(f"{images.capitalize()} of each class", header, rows, total=True)
+
+
+def _class_row(
+    name: str, image_ids: Sequence[str], owner: Mapping[str, str | None], grouped: bool
+) -> list[str]:
+    """Return the cells of a class: its images, and if groups are known these and their sizes."""
+    cells = [name, f"{len(image_ids):,}"]
+    if not grouped:
+        return cells
+    counts = Counter(owner[image_id] for image_id in image_ids)
+    ungrouped = counts.pop(None, 0)
+    sizes = sorted(counts.values())
+    sizes_text = NOTHING
+    if sizes:
+        sizes_text = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})"
+    return [*cells, f"{len(counts):,}", sizes_text, f"{ungrouped:,}"]

@@ -55,33 +55,31 @@ class PublishedFigure:
     @property
     def difference(self) -> float | None:
         """Obtained minus published."""
-        return (
-            None
-            if self.published is None or self.obtained is None
-            else self.obtained - self.published
-        )
+        if self.published is None or self.obtained is None:
+            return None
+        return self.obtained - self.published
 
     def cells(self) -> list[str]:
         """Published, obtained, its interval, the difference, and its interval."""
-        plain, signed = f".{self.digits}f", f"+.{self.digits}f"
-        published, obtained = (
-            written(value, plain)
-            + ("" if value is None or spread is None else f" ± {spread:{plain}}")
-            for value, spread in (
-                (self.published, self.published_spread),
-                (self.obtained, self.obtained_spread),
-            )
-        )
-        ours = [
+        plain = f".{self.digits}f"
+        signed = f"+.{self.digits}f"
+        published = self.printed or NOT_PRINTED
+        if self.published is not None:
+            published = _with_spread(self.published, self.published_spread, plain)
+        return [
+            published,
+            _with_spread(self.obtained, self.obtained_spread, plain),
             written(self.interval, plain),
             written(self.difference, signed),
             written(self.paired, signed),
         ]
-        return [
-            self.printed or NOT_PRINTED if self.published is None else published,
-            obtained,
-            *ours,
-        ]
+
+
+def _with_spread(value: float | None, spread: float | None, form: str) -> str:
+    text = written(value, form)
+    if value is None or spread is None:
+        return text
+    return f"{text} ± {spread:{form}}"
 
 
 @dataclass(frozen=True)
@@ -122,11 +120,9 @@ class PublishedTable:
     def left_out(self) -> str:
         """Return how many published figures have no row, because no step gives them; empty if all have."""
         count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
-        return (
-            f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv."
-            if count
-            else ""
-        )
+        if not count:
+            return ""
+        return f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv."
 
     def text(self) -> str:
         """The table for a terminal."""
@@ -175,8 +171,8 @@ Row = dict[str, Any]
 
 def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     """Return the metrics to show that have a value in at least one of these tables."""
-    known = {name for metrics in tables for name, value in metrics.items() if value is not None}
-    return [spec for spec in list_metrics() if spec.shown and spec.name in known]
+    defined = {name for metrics in tables for name, value in metrics.items() if value is not None}
+    return [spec for spec in list_metrics() if spec.shown and spec.name in defined]
 
 
 _FIRST = (HEADLINE, "patient_recognition_rate", "balanced_accuracy")
@@ -187,7 +183,9 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
     """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
     columns = {}
     for spec in shown_metrics(tables):
-        title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
+        title = spec.title
+        if not spec.higher_is_better:
+            title = f"{spec.title} (lower is better)"
         if spec.name not in _FIRST:
             columns[title] = [
                 cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables
@@ -205,7 +203,8 @@ def _has_folds(spec: MetricSpec) -> bool:
 
 def _fold_spread(spec: MetricSpec, metrics: Metrics) -> str:
     """Return the mean and spread over folds; one fold has no spread."""
-    mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
+    mean = metrics.get(f"{spec.name}_mean")
+    spread = metrics.get(f"{spec.name}_std")
     if len(metrics["folds"]) < 2 or mean is None:
         return NOTHING
     form = percent if spec.unit == "percent" else number
@@ -224,19 +223,19 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    made: dict[str, list[Row]] = {
-        "tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()]
+    rows_of_file: dict[str, list[Row]] = {
+        "tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()],
+        "per-fold": [
+            {"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)
+        ],
     }
-    made["per-fold"] = [
-        {"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)
-    ]
     for file, rows_of in _OF_EACH.items():
-        made[file] = [{"table": name, **row} for name, m in tables.items() for row in rows_of(m)]
-    made |= {
-        file: [row for pair in pairs for row in rows_of(pair)]
-        for file, rows_of in _OF_PAIRS.items()
-    }
-    for file, rows in made.items():
+        rows_of_file[file] = [
+            {"table": name, **row} for name, m in tables.items() for row in rows_of(m)
+        ]
+    for file, rows_of_pair in _OF_PAIRS.items():
+        rows_of_file[file] = [row for pair in pairs for row in rows_of_pair(pair)]
+    for file, rows in rows_of_file.items():
         if rows:
             write_rows(folder / f"{file}.csv", list(rows[0]), [list(row.values()) for row in rows])
 
@@ -245,22 +244,27 @@ def _figures(values: Metrics, *names: str) -> Row:
     """Return the columns of figures: value, low and high end of the interval; None where there are none."""
     row: Row = {}
     for name in names:
-        figure = values.get(name) or {"value": None, "interval": None}
-        low, high = figure["interval"] or (None, None)
-        row |= {name: figure["value"], f"{name}_low": low, f"{name}_high": high}
+        row |= {name: None, f"{name}_low": None, f"{name}_high": None}
+        figure = values.get(name)
+        if figure is None:
+            continue
+        row[name] = figure["value"]
+        if figure.interval:
+            row[f"{name}_low"], row[f"{name}_high"] = figure.interval
     return row
 
 
 def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
     row = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
-        row |= (
-            _figures(m, spec.name)
-            if spec.interval
-            else {spec.name: (m.get(spec.name) or {}).get("value")}
-        )
-        if _has_folds(spec):  # one fold has no spread
-            spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
+        columns = _figures(m, spec.name)
+        if not spec.interval:
+            columns = {spec.name: columns[spec.name]}
+        row |= columns
+        if _has_folds(spec):
+            spread = None
+            if len(m["folds"]) > 1:  # one fold has no spread
+                spread = m.get(f"{spec.name}_std")
             row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
     return row
 
@@ -311,23 +315,15 @@ def _subgroups(m: Metrics) -> Iterator[Row]:
 def _paired(pair: Metrics) -> Iterator[Row]:
     row = {"second": pair["second"], "first": pair["first"]}
     row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
-    counts = (
-        "only_first",
-        "only_second",
-        "test",
-        "p",
-        "p_holm",
-        "least_p",
-        "detectable",
-        "units_needed",
-    )
-    yield row | {key: pair[key] for key in counts} | {"not_inferior": pair.get("not_inferior")}
+    keys = ("only_first", "only_second", "test", "p", "p_holm")
+    row |= {key: pair[key] for key in (*keys, "least_p", "detectable", "units_needed")}
+    yield row | {"not_inferior": pair.get("not_inferior")}
 
 
 def _differences(pair: Metrics) -> Iterator[Row]:
     for name, change in pair["differences"].items():
         row = {"second": pair["second"], "first": pair["first"], "figure": name}
-        yield row | _figures({"difference": change}, "difference") | {"method": change["method"]}
+        yield row | _figures({"difference": change}, "difference") | {"method": change.method}
 
 
 _OF_EACH = {

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Aggregation, Panel, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, Figure, Panel, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import headline
 
@@ -31,10 +31,9 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
 
     made = [
         {
-            "accuracy": {
-                "value": hits / 100,
-                "interval": proportion_confint(hits, 100, method="wilson"),
-            },
+            "accuracy": Figure(
+                hits / 100, *proportion_confint(hits, 100, method="wilson"), "Wilson"
+            ),
             "n": 100,
         }
         for hits in (80, 90)

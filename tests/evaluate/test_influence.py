@@ -13,7 +13,7 @@ from bchisto.evaluate.influence import (
     matthews,
     mid_p,
     share_part,
-    spread,
+    unit_variation,
 )
 from bchisto.evaluate.operating import point_figures
 from bchisto.evaluate.variance import difference_interval, interval, normal_interval
@@ -87,14 +87,15 @@ def test_an_auc_counts_pairs_within_their_fold(rng):
 
 
 def test_the_variance_over_units_of_unequal_size_is_that_of_a_jackknife(rng):
-    assert (kish([10, 10, 0]), kish([])) == (
-        2.0,
-        0.0,
-    )  # how many units of equal size these are worth
+    # how many units of equal size these are worth
+    assert kish([10, 10, 0]) == 2.0
+    assert kish([]) == 0.0
     member = np.repeat(range(30), rng.integers(1, 60, 30))
     hits = (rng.random(len(member)) < rng.beta(6, 2, 30)[member]).astype(float)
     expected = sum((hits.mean() - hits[member != one].mean()) ** 2 for one in range(30))
-    assert spread([share_part(hits, member >= 0)], member).variance == pytest.approx(expected)
+    assert unit_variation([share_part(hits, member >= 0)], member).variance == pytest.approx(
+        expected
+    )
 
 
 def test_shares_are_those_of_statsmodels(rng):
@@ -102,17 +103,17 @@ def test_shares_are_those_of_statsmodels(rng):
 
     hits = rng.random(4000) < 0.8
     alone = share_interval(hits, np.arange(4000))
-    np.testing.assert_allclose(alone.ends, proportion_confint(hits.sum(), 4000, method="beta"))
+    np.testing.assert_allclose(alone.interval, proportion_confint(hits.sum(), 4000, method="beta"))
     pairs = share_interval(hits, np.arange(4000) // 2)
     np.testing.assert_allclose(
-        pairs.ends, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3
+        pairs.interval, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3
     )
 
 
 def test_what_one_unit_outweighs_cannot_be_estimated():
     hits = np.tile([True, True, False], 20)
     found = share_interval(hits, [0] * 36 + [1] * 12 + [2] * 12)
-    assert (found.ends, found.reason) == (None, "one group holds 60 % of the 60 images")
+    assert (found.interval, found.reason) == (None, "one group holds 60 % of the 60 images")
     everywhere = np.ones(60, dtype=bool)
     units = Units(np.repeat([0, 1, 2], [36, 12, 12]), noun="patient", row="patch")
     change = difference(share_part(hits, everywhere), share_part(~hits, everywhere))
@@ -120,11 +121,11 @@ def test_what_one_unit_outweighs_cannot_be_estimated():
         difference_interval([change], units),
         normal_interval(1.0, np.ones(3), units, model=1.0, few=3),
     ):
-        assert (one.ends, one.reason) == (None, "one patient holds 60 % of the 60 patches")
+        assert (one.interval, one.reason) == (None, "one patient holds 60 % of the 60 patches")
     truth = np.arange(60) < 36
     assert interval(
         [auc_part(truth, hits * 1.0)], Units(np.repeat([0, 1, 2, 3], [18, 18, 12, 12]))
-    ).ends
+    ).interval
     alone = Units(np.r_[np.zeros(12, int), np.arange(48) // 6 + 1])
     assert (
         interval([auc_part(np.arange(60) < 12, hits * 1.0)], alone).reason
@@ -135,10 +136,10 @@ def test_what_one_unit_outweighs_cannot_be_estimated():
 def test_the_mean_of_parts_that_are_all_1_is_not_certain():
     labels = np.repeat([0, 1], 10)
     recalls = [share_part(labels == labels, labels == one) for one in (0, 1)]
-    low, high = interval(recalls, Units(np.arange(20))).ends
+    low, high = interval(recalls, Units(np.arange(20))).interval
     assert 0.6 < low < 0.9
     assert high == 1.0
-    low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).ends
+    low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).interval
     assert low == pytest.approx(
         40 / (40 + 2.0930240544082634**2), rel=0.01
     )  # worth 40 rows of a share
@@ -197,12 +198,12 @@ def outweighed():
 def test_predictive_values_by_hand(outweighed):
     """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
     member, truth, called = outweighed
-    found = Units(member).share(truth, called, predictive=True).ends
+    found = Units(member).share(truth, called, predictive=True).interval
     np.testing.assert_allclose(
         found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9
     )
     assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
-    sensitivity = Units(member).share(called, truth).ends
+    sensitivity = Units(member).share(called, truth).interval
     np.testing.assert_allclose(
         sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9
     )
@@ -211,7 +212,7 @@ def test_predictive_values_by_hand(outweighed):
 def test_likelihood_ratios_by_hand(outweighed):
     """Of terms with at least 8 degrees of freedom, on logarithms (Donner and Zou 2012)."""
     member, truth, called = outweighed
-    found = point_figures(Units(member), truth, called)["lr_positive"].ends
+    found = point_figures(Units(member), truth, called)["lr_positive"].interval
     yes, no = called[truth].mean(), called[~truth].mean()
     (low, high), (least, most) = (
         by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth)
@@ -234,8 +235,8 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypa
     for of, units, ranked in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
         calls = []
         monkeypatch.setattr(
-            "bchisto.evaluate.variance.spread",
-            lambda *args, to=calls, **more: to.append(more) or spread(*args, **more),
+            "bchisto.evaluate.variance.unit_variation",
+            lambda *args, to=calls, **more: to.append(more) or unit_variation(*args, **more),
         )
         difference_interval(of, units)
         assert [more["ranked"] for more in calls] == [ranked]

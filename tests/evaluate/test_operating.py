@@ -66,7 +66,8 @@ def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
     )
     assert point["sensitivity"]["value"] == called[truth].mean()
     assert point["specificity"]["value"] == (~called[~truth]).mean()
-    assert (point["fitted"], point["enough"]) == ("other folds", True)
+    assert point["fitted"] == "other folds"
+    assert point["enough"] is True
     assert point["per_fold"][0]["sensitivity"] < 0.7  # in-sample it would look as wanted
     assert (
         point["sensitivity"]["interval"][0]

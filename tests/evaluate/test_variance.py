@@ -35,7 +35,9 @@ def test_hand_worked():
     noise = np.var([1, 3 / 4], ddof=1) / 4
     fold = (np.var([7 / 8, 1 / 2], ddof=1) + 0) / 2
     assert found["fold"] == pytest.approx((fold - noise / 2) ** 0.5)
-    assert (found["seeds"], found["folds"], found["splits"]) == (2, 2, 2)
+    assert found["seeds"] == 2
+    assert found["folds"] == 2
+    assert found["splits"] == 2
 
 
 def test_of_one_there_is_no_spread():

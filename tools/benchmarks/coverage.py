@@ -441,7 +441,7 @@ def sides(table):
 def called_intervals(table, units):
     """Return our intervals of predictive values and likelihood ratios."""
     known = point_figures(units, *sides(table))
-    ends = {name: known[name] and known[name].ends for name in CALLED}
+    ends = {name: known[name] and known[name].interval for name in CALLED}
     return {
         name: even_odds(some) if some and name.startswith("lr") else some
         for name, some in ends.items()
@@ -457,7 +457,7 @@ def intervals_of(table, units, parts, wanted):
             units.share(hits, inside[name])
             if name in inside
             else interval(some, units, limits=limits)
-        ).ends
+        ).interval
         for name, (some, limits) in parts.items()
         if some and name not in ("brier", *CALLED)
     }
@@ -466,7 +466,7 @@ def intervals_of(table, units, parts, wanted):
         ends |= {name: sure[name] and sure[name]["interval"] for name in ("slope", "intercept")}
     if {*CALLED} & {*wanted}:
         ends |= called_intervals(table, units)
-    return ends | ({"brier": brier_score(table, units).ends} if "brier" in wanted else {})
+    return ends | ({"brier": brier_score(table, units).interval} if "brier" in wanted else {})
 
 
 def others(table, units, parts):
@@ -564,7 +564,7 @@ def note(counts, tables, truths, wanted):
             others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()})
         )
         for figure, some in pairs.items():
-            ends = difference_interval(some, units).ends
+            ends = difference_interval(some, units).interval
             held(counts, ends, usual.get(figure), apart[figure], figure, key)
         change = (second.predicted == second.labels) * 1 - (first.predicted == first.labels)
         counts[rejected, "ours"] += (1, 1, paired_test(change, units)["p"] <= 0.05, 0)

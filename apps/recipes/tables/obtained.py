@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from ....core import InputError
 from ....core.formats import read_json, read_records
-from ....evaluate import Panel, PredictionTable, aggregate, fold_error, measure, read_predictions
+from ....evaluate import (
+    Figure,
+    Panel,
+    PredictionTable,
+    aggregate,
+    fold_error,
+    measure,
+    read_predictions,
+)
 from ....evaluate.report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]
@@ -200,7 +208,7 @@ class Runs:
         return self.get(str(table.get("variant", self.first)), magnification)
 
 
-def value_in(figure: Mapping[str, Any] | None) -> Value:
+def value_in(figure: Figure | Mapping[str, Any] | None) -> Value:
     """Return the value and the interval of a figure of ``metrics.json``."""
     if figure is None:
         return None, None

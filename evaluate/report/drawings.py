@@ -1,4 +1,4 @@
-"""Figures as self-contained SVG images, and a description with their numbers for those who cannot see them."""
+"""Drawings as self-contained SVG images, and a description with their numbers for those who cannot see them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import PredictionTable, fold_curves, rows_of, two_sides
-from .page import Figure, percent
+from .page import Drawing, percent
 
-_FEWEST_ROWS, _MOST_CURVES = 100, 100
-"""Fewest rows, and most folds, whose curves of single folds are drawn (bchisto's choice)."""
+_FEWEST_ROWS = 100
+"""Fewest rows of which curves of single folds are drawn (bchisto's choice)."""
+
+_MOST_CURVES = 100
+"""Most folds whose curves are drawn (bchisto's choice)."""
 
 _GRID = np.linspace(0.0, 1.0, 101)
 """False-positive rates at which the curves of folds are averaged (0, 0.01, ... 1)."""
 
-_BLUE, _GREY = "#1f5fa8", "#888888"
+_BLUE = "#1f5fa8"
+_GREY = "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Metrics = Mapping[str, Any]
+Rates = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -37,27 +43,28 @@ def _drawn(
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
     from matplotlib.font_manager import findfont, get_font
     from matplotlib.text import Text
 
-    buffer, known = io.BytesIO(), get_font(findfont("DejaVu Sans")).get_charmap()
+    buffer = io.BytesIO()
+    signs_of_font = get_font(findfont("DejaVu Sans")).get_charmap()
     with mpl.rc_context(
         {"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}
     ):
-        figure = Canvas(figsize=(width, height))
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         draw(figure.subplots(1, columns))
         signs = {sign for text in figure.findobj(Text) for sign in text.get_text()} - {"\n"}
         with warnings.catch_warnings():
-            if any(ord(sign) not in known for sign in signs):
+            if any(ord(sign) not in signs_of_font for sign in signs):
                 mpl.rcParams["svg.fonttype"] = "none"
                 warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
+def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     """Draw the ROC of the two-class view with its operating points; None without scores.
 
     Of several folds it is the mean of theirs, since scores of different models are not ranked together.
@@ -66,49 +73,25 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     ----------
     Fawcett 2006, sec. 8.1 (vertical averaging).
     """
-    from sklearn.metrics import roc_curve
-
     view = metrics.get("two_class")
     if view is None or table.probabilities is None or view["auc"] is None:
         return None
     sides = two_sides(table, view["positive"], view["rule"])
-    truth, scores = sides.truth, sides.scores
-    curves = fold_curves(table, truth, scores)[1]
+    roc = _Roc.of(table, sides.truth, sides.scores, view)
     title = f"{' + '.join(view['positive'])} against the rest"
-    if len(curves) > 1:
-        rates = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
-        whole, label = (
-            (_GRID, rates),
-            f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}",
-        )
-    else:
-        whole, label = (
-            curves[0] if curves else roc_curve(truth, scores)[:2],
-            f"AUC {view['auc']['value']:.3f}",
-        )
-    pooled = (
-        f"all images ranked together, AUC {view['auc_pooled']:.3f}" if "auc_pooled" in view else ""
-    )
     points = [
-        (p["threshold"], p["sensitivity"]["value"], p["specificity"]["value"])
-        for p in view["thresholds"]
+        (point["threshold"], point["sensitivity"].value, point["specificity"].value)
+        for point in view["thresholds"]
     ]
-
-    single = curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else []
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        for curve in single:
-            axes.plot(*curve, color=_GREY, linewidth=0.6, alpha=0.5)
-        axes.plot(*whole, color=_BLUE, linewidth=1.8, label=label)
-        if pooled:
-            axes.plot(
-                *roc_curve(truth, scores)[:2],
-                color=_BLUE,
-                linewidth=1.0,
-                linestyle="--",
-                label=pooled,
-            )
+        for rates in roc.of_folds:
+            axes.plot(*rates, color=_GREY, linewidth=0.6, alpha=0.5)
+        axes.plot(*roc.rates, color=_BLUE, linewidth=1.8, label=roc.label)
+        if roc.pooled:
+            style = {"color": _BLUE, "linewidth": 1.0, "linestyle": "--"}
+            axes.plot(*roc.pooled_rates, **style, label=roc.pooled)
         for colour, (threshold, sensitivity, specificity) in zip(
             cycle(_POINTS), points, strict=False
         ):
@@ -120,38 +103,81 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         axes.set_title(title, fontsize=10)
         axes.legend(loc="lower right", fontsize=8, frameon=False)
 
-    reached = "".join(
-        f"; at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
+    texts = ["; ".join(filter(None, (roc.label, roc.pooled)))]
+    texts += [
+        f"at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
         for at, sensitivity, specificity in points
-    )
-    kind = "ROC" if len(curves) < 2 else "Mean ROC of the folds"
-    caption = f"{kind}{' (each in grey)' if single else ''}; operating points give sensitivity / specificity"
-    return Figure(
+    ]
+    return Drawing(
         _drawn(draw),
-        f"ROC curve of {title}: {'; '.join(filter(None, (label, pooled)))}{reached}.",
-        caption,
+        f"ROC curve of {title}: {'; '.join(texts)}.",
+        f"{roc.kind}; operating points give sensitivity / specificity",
     )
 
 
-def calibration_figure(metrics: Metrics) -> Figure:
+class _Roc(NamedTuple):
+    """The curves of a view; rates are false and true positive ones.
+
+    Attributes
+    ----------
+    rates : (ndarray, ndarray)
+    kind, label : str
+        What they are, and their AUC.
+    of_folds : sequence of (ndarray, ndarray)
+        Of single folds that are drawn beneath.
+    pooled : str
+        The AUC of all images ranked together; empty where it adds nothing.
+    pooled_rates : (ndarray, ndarray)
+    """
+
+    rates: Rates
+    kind: str
+    label: str
+    of_folds: Sequence[Rates]
+    pooled: str
+    pooled_rates: Rates
+
+    @classmethod
+    def of(
+        cls,
+        table: PredictionTable,
+        truth: npt.NDArray[np.bool_],
+        scores: npt.NDArray[np.float64],
+        view: Metrics,
+    ) -> _Roc:
+        from sklearn.metrics import roc_curve
+
+        pooled_rates = roc_curve(truth, scores)[:2]
+        pooled = ""
+        if "auc_pooled" in view:
+            pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
+        _, curves = fold_curves(table, truth, scores)
+        if len(curves) < 2:
+            rates = curves[0] if curves else pooled_rates
+            label = f"AUC {view['auc'].value:.3f}"
+            return cls(rates, "ROC", label, (), pooled, pooled_rates)
+        mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
+        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        kind = "Mean ROC of the folds"
+        if len(truth) < _FEWEST_ROWS:
+            return cls((_GRID, mean), kind, label, (), pooled, pooled_rates)
+        kind += " (each in grey)"
+        return cls((_GRID, mean), kind, label, curves[:_MOST_CURVES], pooled, pooled_rates)
+
+
+def calibration_drawing(metrics: Metrics) -> Drawing:
     """Draw the reliability curve of a table that has a calibration."""
-    bins, ece = metrics["calibration"]["bins"], metrics["calibration"]["ece"]
-    confidence, accuracy, counts = (
-        [entry[name] for entry in bins] for name in ("confidence", "accuracy", "n")
-    )
+    bins = metrics["calibration"]["bins"]
+    confidence = [entry["confidence"] for entry in bins]
+    accuracy = [entry["accuracy"] for entry in bins]
+    counts = [entry["n"] for entry in bins]
+    label = f"ECE {metrics['calibration']['ece']:.3f}"
 
     def draw(axes: Any) -> None:
         axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        axes.plot(
-            confidence,
-            accuracy,
-            "o-",
-            color=_BLUE,
-            linewidth=1.8,
-            markersize=4,
-            label=f"ECE {ece:.3f}",
-        )
+        style = {"color": _BLUE, "linewidth": 1.8, "markersize": 4}
+        axes.plot(confidence, accuracy, "o-", **style, label=label)
         axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
         axes.legend(loc="upper left", fontsize=8, frameon=False)
 
@@ -159,15 +185,12 @@ def calibration_figure(metrics: Metrics) -> Figure:
         f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}"
         for entry in bins
     ]
-    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(texts)}. ECE {ece:.3f}."
-    return Figure(
-        _drawn(draw),
-        alt,
-        f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence",
-    )
+    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(texts)}. {label}."
+    caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
+    return Drawing(_drawn(draw), alt, caption)
 
 
-def learning_figure(curves: Curves) -> Figure:
+def learning_drawing(curves: Curves) -> Drawing:
     """Draw loss and accuracy over epochs, a line per fold: training full, validation dashed.
 
     Parameters
@@ -191,15 +214,13 @@ def learning_figure(curves: Curves) -> Figure:
 
     texts = []
     for fold, curve in curves.items():
-        loss, held = (
-            curve["loss"],
-            [value for value in curve.get("val_loss", ()) if value is not None],
-        )
-        texts.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs")
-        if held:
-            best = curve["val_loss"].index(min(held)) + 1
-            texts[-1] += f", least validation loss {min(held):.3f} in epoch {best}"
+        loss = curve["loss"]
+        text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs"
+        validation = [value for value in curve.get("val_loss", ()) if value is not None]
+        if validation:
+            best = curve["val_loss"].index(min(validation)) + 1
+            text += f", least validation loss {min(validation):.3f} in epoch {best}"
+        texts.append(text)
     caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
-    return Figure(
-        _drawn(draw, 8.0, 3.4, columns=2), f"Learning curves. {'; '.join(texts)}.", caption
-    )
+    alt = f"Learning curves. {'; '.join(texts)}."
+    return Drawing(_drawn(draw, 8.0, 3.4, columns=2), alt, caption)
