@@ -38,7 +38,8 @@ from .heads import get_head
 from .methods import methods_of, shown_store
 from .presets import Preset
 from .reference import TRAINING_NAMES, fit_reference
-from .sources import BoostSettings, FeatureChoice, Sources, read_sources
+from .settings import BoostSettings, FeatureChoice
+from .sources import Sources, read_sources
 from .units import (
     FittedUnit,
     FoldPart,
