@@ -67,7 +67,7 @@ class Outliers:
         if reference is None:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = nearest_names(reference, rows, classes=bundle.classes, known=_names_beside(model))
+        names = nearest_names(reference, rows, classes=bundle.classes, names=_names_beside(model))
         return cls(rows[:, 0], tuple(names))
 
     @property
