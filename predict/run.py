@@ -40,11 +40,12 @@ from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
 from ..featurize import files_of
-from .model import find_bundle, ready_model
-from .outputs import PredictResult, failures_of, tabulate, write_outputs
-from .predicted import Predicted, image_units, predict_missing
-from .records import advised, check_sizes, new_images
+from .blocks import Predicted, image_units, predict_missing
+from .images import advised, check_sizes, new_images
+from .model_file import find_bundle, ready_model
+from .outputs import PredictResult, failures_of, write_outputs
 from .settings import PredictSettings, choose_point
+from .table import tabulate
 
 
 class _Inputs(NamedTuple):

@@ -14,8 +14,8 @@ import pytest
 from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
-from bchisto.predict import ModelFile, outputs, predict
-from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
+from bchisto.predict import ModelFile, outputs, predict, table
+from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -110,7 +110,7 @@ def written(monkeypatch):
         counts.append(len(arrays["keys"]))
         write_pack(path, name, arrays)
 
-    monkeypatch.setattr("bchisto.predict.predicted.write_pack", write)
+    monkeypatch.setattr("bchisto.predict.blocks.write_pack", write)
     monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 4)
     return counts
 
@@ -249,7 +249,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
     (images / "benign00.png").unlink()
     with monkeypatch.context() as killed:
-        killed.setattr(outputs.Table if at == "finish" else outputs, at, lambda *_, **__: 1 / 0)
+        killed.setattr(table.Table if at == "finish" else outputs, at, lambda *_, **__: 1 / 0)
         assert cli(*words, sheet)[0] != 0
     assert [cli(*words, page)[0] for page in (sheet, sheet, other, other)] == [0, 4, 0, 4]
     assert not [path for path in (out, sheet, other) if "benign00.png" in path.read_text()]
@@ -303,9 +303,9 @@ def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path
 @pytest.fixture
 def after_pack(monkeypatch, written):
     """Do something when so many blocks of four images are kept, as another process might."""
-    from bchisto.predict import predicted
+    from bchisto.predict import blocks
 
-    real = predicted.write_pack
+    real = blocks.write_pack
 
     def arrange(number, then):
         written.clear()
@@ -315,7 +315,7 @@ def after_pack(monkeypatch, written):
             if len(written) == number:
                 then()
 
-        monkeypatch.setattr(predicted, "write_pack", write)
+        monkeypatch.setattr(blocks, "write_pack", write)
 
     return arrange
 
@@ -330,7 +330,7 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
-    monkeypatch.setattr("bchisto.predict.predicted.write_pack", gone)
+    monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
     predict(boosted, [tissue], out=tmp_path / "q.csv", work=Work(jobs=1))
     assert rows(tmp_path / "q.csv") == rows(out)
 

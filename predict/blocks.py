@@ -1,9 +1,9 @@
-"""Predict images in blocks that are kept under a key, and mark those unlike the training images."""
+"""Predict images in blocks, and keep each prediction under a key until the table is complete."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, limited
-from ..core.formats import file_sha256, read_rows
+from ..core import OutputError, limited
+from ..core.formats import file_sha256
 from ..core.jobs import (
     Ticker,
     Work,
@@ -28,85 +27,10 @@ from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..featurize import rehearse
 from .boosted import BoostedModel
-from .model import Model, ModelFile, load_alike, packages_of
-from .records import PARAMETERS
+from .images import PARAMETERS
+from .model_file import Model, ModelFile, load_alike, packages_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outliers:
-    """How far images are from the training images.
-
-    Attributes
-    ----------
-    percentiles : ndarray of float64, shape (n,)
-        For each image, the percentage of left-out training images that were nearer to the other training images.
-    nearest : tuple of str
-        The nearest training images of each image, with class and distance.
-    """
-
-    percentiles: npt.NDArray[np.float64]
-    nearest: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
-    ) -> Outliers | None:
-        """Compare images with the training images. Return None if the model file has no reference for that.
-
-        Parameters
-        ----------
-        bundle : BundleFacts
-        compared : sequence of ndarray of float64, shape (n,)
-            Comparison of each image, see `bchisto.boost.Bundle.compare`.
-        model : Path or None
-            The model file. In the folder of its training, a file next to it lists the names of the training images.
-        """
-        reference = bundle.reference if isinstance(bundle, Bundle) else None
-        if reference is None:
-            return None
-        rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = nearest_names(reference, rows, classes=bundle.classes, names=_names_beside(model))
-        return cls(rows[:, 0], tuple(names))
-
-    @property
-    def marked(self) -> npt.NDArray[np.bool_]:
-        """Which images are marked as outliers, bool of shape (n,)."""
-        return np.asarray(self.percentiles >= MARKED)
-
-    @property
-    def columns(self) -> list[tuple[str, list[str]]]:
-        """Names and cells of the columns for the table of predictions."""
-        return [
-            ("outlier", ["yes" if far else "no" for far in self.marked]),
-            ("outlier_percentile", [f"{share:.1f}" for share in self.percentiles]),
-            ("nearest_training_images", list(self.nearest)),
-        ]
-
-    def notes(self, place: int) -> tuple[str, ...]:
-        """Return notes about the image at one position: its mark, if any, and its nearest training images."""
-        mark = (f"outlier: {MEANING}",) if self.marked[place] else ()
-        return (*mark, f"nearest training images: {self.nearest[place]}")
-
-    @property
-    def summary(self) -> str:
-        """Number of marked images, and the meaning of the mark."""
-        return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {MEANING}"
-
-
-def _names_beside(model: Path | None) -> dict[str, str]:
-    """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
-    if model is None:
-        return {}
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-    try:
-        return {
-            row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
-        }
-    except unreadable as error:
-        _log.debug("%s: no names of training images (%s)", model, error)
-        return {}
 
 
 _KIND = "prediction 4"
@@ -158,6 +82,17 @@ class Predicted(NamedTuple):
     model: Path
     sha256: str
     missing: int = 0
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The images that cannot be used, with the reason."""
+        return {image: result for image, result in self.results.items() if isinstance(result, str)}
+
+    @property
+    def usable(self) -> list[tuple[ImageRecord, Prediction]]:
+        """The images that can be used, with their predictions."""
+        results = ((record, self.results[record.image_id]) for record in self.records)
+        return [(record, result) for record, result in results if isinstance(result, Prediction)]
 
 
 @dataclass(frozen=True)
@@ -286,15 +221,12 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         "compared": (None, None),
     }
     for path in sorted(folder.glob("*.npz")):
-        if (arrays := read_pack(path, path.stem, shapes)) is not None:
-            keys = [row.tobytes().hex() for row in arrays["keys"]]
-            predictions = map(
-                Prediction,
-                arrays["probabilities"],
-                map(bool, arrays["trained"]),
-                arrays["compared"],
-            )
-            kept.update(zip(keys, predictions, strict=False))
+        arrays = read_pack(path, path.stem, shapes)
+        if arrays is None:
+            continue
+        columns = (arrays[name] for name in shapes)
+        for key, probabilities, trained, compared in zip(*columns, strict=False):
+            kept[key.tobytes().hex()] = Prediction(probabilities, bool(trained), compared)
     return kept
 
 
@@ -302,7 +234,7 @@ def image_units(
     records: Sequence[ImageRecord], *, file: ModelFile, model: Model
 ) -> list[ImageUnit]:
     """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
-    decides = {"model": file.sha256, "computed_by": model.computed_by}
+    computed = {"model": file.sha256, "computed_by": model.computed_by}
     rescales = isinstance(model, BoostedModel) and model.rescales
     units = []
     for record in records:
@@ -311,9 +243,10 @@ def image_units(
             "sha256": sha256,
             "suffix": record.path.suffix.casefold(),  # some formats are recognised by it
             "stretch": record.stretch,
-            **({"mpp": record.mpp} if rescales else {}),
         }
-        units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
+        if rescales:
+            content["mpp"] = record.mpp
+        units.append(ImageUnit(record, sha256, key_of(_KIND, **computed, image=content)))
     return units
 
 
@@ -347,15 +280,21 @@ def predict_missing(
     """
     saved = read_kept(folder)
     resources = network_resources(work.jobs, on_keras=model.on_keras)
-    # a GPU needs several images in a block, so that the next ones are prepared while it computes
-    size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
-    lacking = [unit.record for unit in units if unit.key not in saved]
-    missing = len(lacking)
-    if work.checks and isinstance(
-        model, BoostedModel
-    ):  # `submit` asks for the memory that this process takes
-        rehearse(lacking, model.seconds)
-    helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
+    missing = [unit.record for unit in units if unit.key not in saved]
+    if work.checks and isinstance(model, BoostedModel):
+        # `submit` asks for the memory that this process takes
+        rehearse(missing, model.seconds)
+    size = model.images_per_block
+    helpers = 1
+    if resources.gpus:
+        # a GPU needs several images in a block, so that the next ones are prepared while it computes
+        size = max(size, _GPU_BLOCK)
+        helpers = resources.helpers(-(-len(missing) // size))
+
+    def ask() -> None:
+        if work.dask:
+            ask_workers(work.dask, folder=folder.parent, packages=packages_of(model))
+
     _, blocks = do_missing(
         PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),
         units,
@@ -369,21 +308,45 @@ def predict_missing(
         ],
         work=work,
         resources=resources,
-        cost=(lambda unit: model.seconds(unit.record)) if isinstance(model, BoostedModel) else None,
-        begin=lambda: (
-            work.dask and ask_workers(work.dask, folder=folder.parent, packages=packages_of(model))
-        ),
+        cost=_cost_of(model),
+        begin=ask,
     )
     if work.checks and missing:
-        return {}, missing
+        return {}, len(missing)
+    results = _joined(units, blocks, saved)
+    if lasting and not work.checks:
+        by_key = {unit.key: results[unit.record.image_id] for unit in units}
+        if missing or saved.keys() - by_key.keys():
+            _keep_only(folder, by_key)
+    return results, len(missing)
+
+
+def _joined(
+    units: Sequence[ImageUnit],
+    blocks: Iterable[Mapping[str, Prediction | str]],
+    saved: Mapping[str, Prediction],
+) -> dict[str, Prediction | str]:
+    """Return what was predicted just now and what was saved before by image id, in the order of the units."""
     predicted = {image: result for block in blocks for image, result in block.items()}
-    results = {
-        unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key]
-        for unit in units
-    }
-    keys = {unit.key: results[unit.record.image_id] for unit in units}
-    if lasting and not work.checks and (missing or saved.keys() - keys.keys()):
-        earlier = set(folder.glob("*.npz"))
-        for path in earlier - {keep(folder, keys)}:
-            path.unlink(missing_ok=True)
-    return results, missing
+    results: dict[str, Prediction | str] = {}
+    for unit in units:
+        image = unit.record.image_id
+        if image in predicted:
+            results[image] = predicted[image]
+        else:
+            results[image] = saved[unit.key]
+    return results
+
+
+def _cost_of(model: Model) -> Callable[[ImageUnit], float] | None:
+    """Return a function that measures the seconds of an image; None for networks, which are not measured."""
+    if not isinstance(model, BoostedModel):
+        return None
+    return lambda unit: model.seconds(unit.record)
+
+
+def _keep_only(folder: Path, by_key: Mapping[str, Prediction | str]) -> None:
+    """Save these predictions in one file, and remove all others, such as those of images that are gone."""
+    earlier = set(folder.glob("*.npz"))
+    for path in earlier - {keep(folder, by_key)}:
+        path.unlink(missing_ok=True)
