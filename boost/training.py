@@ -115,9 +115,9 @@ class BoostTraining(Training):
     def _refuse_larger(self, folder: Path) -> None:
         """Refuse a folder whose tables hold more feature files or seeds, which would be lost."""
         rows = read_rows(folder / "predictions-by-model.csv")
-        written = {(row["store"], int(row["seed"])) for row in rows}
-        stores = sorted({store for store, _ in written}.difference(self.sources.paths))
-        seeds = max((seed for _, seed in written), default=-1) + 1
+        models = {(row["store"], int(row["seed"])) for row in rows}
+        stores = sorted({store for store, _ in models}.difference(self.sources.paths))
+        seeds = max((seed for _, seed in models), default=-1) + 1
         larger = []
         if stores:
             larger.append(f"{len(stores)} more feature files ({', '.join(stores)})")

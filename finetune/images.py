@@ -27,7 +27,7 @@ from ..data import (
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
-from .patches import Indices, PatchRule, Region, cut_region
+from .patches import Indices, PatchRule, ImageRegion, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _INDEX = np.dtype(
 )
 """Index entry of an image.
 
-Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `Region`, whose pixels
+Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose pixels
 follow. Sizes are 0 if there is no image or no region."""
 
 _AHEAD = 64
@@ -77,13 +77,13 @@ class ImageBank:
         """Return an image, uint8 of shape (height, width, 3)."""
         return self._cut(int(self.index["offset"][position]), self.shape(position))
 
-    def region(self, position: int) -> Region:
+    def region(self, position: int) -> ImageRegion:
         """Return the region that surrounds an image."""
         row = self.index[position]
         height, width = self.shape(position)
         shape = (int(row["region_height"]), int(row["region_width"]))
         pixels = self._cut(int(row["offset"]) + height * width * 3, shape)
-        return Region(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
+        return ImageRegion(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
 
     def _cut(self, offset: int, shape: tuple[int, int]) -> Image:
         return self.pixels[offset : offset + shape[0] * shape[1] * 3].reshape(*shape, 3)
@@ -119,11 +119,11 @@ class ImageBank:
 
     @classmethod
     def of(
-        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()
+        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[ImageRegion] = ()
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
-        around: list[Region | None] = [*regions] or [None] * len(images)
+        around: list[ImageRegion | None] = [*regions] or [None] * len(images)
         rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
         return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
@@ -143,7 +143,7 @@ def _write(
     handle: IO[bytes],
     image: Image | None,
     name: str,
-    region: Region | None = None,
+    region: ImageRegion | None = None,
     sha256: str = "",
 ) -> tuple[Any, ...]:
     """Write an image and its region, if any, and return its index entry."""
@@ -292,13 +292,14 @@ def prepare_images(
     # of the surroundings, whose problems are not reported
     around = StainTreatment(settings.stain, settings.rule, size)
 
-    def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Image, str, ImageRegion | None, str] | ImageError:
         try:
-            whole, box = decode_whole(record)
-            image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
+            mammogram, box = decode_whole(record)
+            left, top, right, bottom = box
+            image = np.ascontiguousarray(mammogram[top:bottom, left:right])
             region = None
             if settings.turned:
-                region = cut_region(whole, box, size=size, treat=around)
+                region = cut_region(mammogram, box, size=size, treat=around)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error

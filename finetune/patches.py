@@ -23,7 +23,7 @@ from .augment import RANGES, Image
 Box = tuple[int, int, int, int]
 
 
-class Region(NamedTuple):
+class ImageRegion(NamedTuple):
     """The part of a mammogram that surrounds an image.
 
     Attributes
@@ -78,7 +78,9 @@ class Region(NamedTuple):
         return np.asarray(turned, dtype=np.uint8)
 
 
-def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:
+def cut_region(
+    image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]
+) -> ImageRegion:
     """Cut out the region in which the square of a box can be rotated.
 
     Parameters
@@ -113,7 +115,7 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
         )
     across = ((left + right) / 2 - x0) / factor
     down = ((top + bottom) / 2 - y0) / factor
-    return Region(pixels, across, down, side / factor)
+    return ImageRegion(pixels, across, down, side / factor)
 
 
 def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, int]:
@@ -123,7 +125,7 @@ def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, 
     return start, max(start + 1, end - (end - start) % factor)
 
 
-def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, int], Image]:
+def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, int, int], Image]:
     """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
 
     Its arguments are the region, the key of the image, and the number of the variant. Variants ``0 ... crops - 1``
@@ -139,7 +141,7 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     seed : int
     """
 
-    def turned(region: Region, key: int, copy: int) -> Image:
+    def turned(region: ImageRegion, key: int, copy: int) -> Image:
         rotation = np.random.default_rng([seed, key, copy // crops, 0])
         crop = np.random.default_rng([seed, key, copy, 1])
         angle = float(rotation.uniform(-180.0, 180.0))

@@ -358,25 +358,25 @@ def finetune(
             folder=folder,
             skip_errors=work.skip_errors,
         )
-        known = opened.settle(folder / FACTS_FILE, failed=len(failures))
-        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
+        facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
+        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
         write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
-        record.note(flow=dict(known.flow), failures=len(failures))
-        known_images = LabelledImages(
+        record.note(flow=dict(facts.flow), failures=len(failures))
+        labelled_images = LabelledImages(
             digest=opened.unique.digest,
             dataset=dataset.name,
             classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},
             groups={record.image_id: record.group for record in dataset.records},
             failures=tuple(failures.items()),
-            known=known,
+            known=facts,
             pixels=pixels,
             files=opened.unique.sha256,
         )
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=known_images,
+                images=labelled_images,
                 view=view,
                 notes=remarks,
                 overwrite=work.overwrite,
