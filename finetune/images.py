@@ -27,7 +27,7 @@ from ..data import (
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
-from .patches import Indices, PatchRule, ImageRegion, cut_region
+from .patches import ImageRegion, Indices, PatchRule, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ _INDEX = np.dtype(
 )
 """Index entry of an image.
 
-Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose pixels
-follow. Sizes are 0 if there is no image or no region."""
+Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose
+pixels follow. Sizes are 0 if there is no image or no region."""
 
 _AHEAD = 64
 """Number of images that are decoded before they are written."""
@@ -294,12 +294,12 @@ def prepare_images(
 
     def prepare(record: ImageRecord) -> tuple[Image, str, ImageRegion | None, str] | ImageError:
         try:
-            mammogram, box = decode_whole(record)
+            picture, box = decode_whole(record)
             left, top, right, bottom = box
-            image = np.ascontiguousarray(mammogram[top:bottom, left:right])
+            image = np.ascontiguousarray(picture[top:bottom, left:right])
             region = None
             if settings.turned:
-                region = cut_region(mammogram, box, size=size, treat=around)
+                region = cut_region(picture, box, size=size, treat=around)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
