@@ -84,7 +84,8 @@ def test_what_is_finished_is_found_and_the_rest_made(tmp_path, caplog):
     assert "x: 1 of 6 units are done already" in caplog.text
     found, calls, begun = done_by(tmp_path)
     assert found == ["made a0", "left", "made b0", "made b1", "made c0", "made c1"]
-    assert (calls, begun) == ([], 0)
+    assert calls == []
+    assert begun == 0
 
 
 def test_shards_are_dealt_by_what_belongs_together(tmp_path):
@@ -284,7 +285,8 @@ def test_a_result_in_its_three_states():
     assert "  RANDOM" in summary
     assert "  Protocol: 3 folds" in summary
     assert tested.summary("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
-    assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")
+    assert tested.model.name == "model.bchisto"
+    assert tested.report.name == "report.html"
 
 
 @pytest.mark.parametrize(
