@@ -89,12 +89,12 @@ class Sources:
 
     def _non_commercial(self) -> list[str]:
         """Return each encoder whose weights must not be used commercially, with their licence."""
-        cards = {header["encoder"]: card_of(header) for header in self.headers.values()}
-        return [
-            f"{encoder} ({card.licence})"
-            for encoder, card in sorted(cards.items())
-            if card is not None and card.non_commercial
-        ]
+        licences = {}
+        for header in self.headers.values():
+            card = card_of(header)
+            if card is not None and card.non_commercial:
+                licences[header["encoder"]] = card.licence
+        return [f"{encoder} ({licence})" for encoder, licence in sorted(licences.items())]
 
 
 def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ()) -> Sources:
