@@ -9,7 +9,7 @@ from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .reference import MARKED, MEANING, NEAREST, NOT_COMPARED, TRAINING_NAMES, nearest_names
-from .sources import BoostSettings, FeatureChoice
+from .settings import BoostSettings, FeatureChoice
 from .training import train
 from .trees import fit_text, fit_texts, pack_text, parse_model
 

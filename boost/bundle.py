@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,13 +77,16 @@ class Bundle(BundleFacts):
         """Yield one line on the licence of the weights of each encoder."""
         headers = {str(header["encoder"]): header for header in self.stores.values()}
         for name, header in headers.items():
-            card, needed = card_of(header), "needed to predict and not part of the file"
-            if card is not None:
-                yield f"Weights of {name}, {needed}: {card.terms()}{f' ({card.source})' if card.source else ''}"
+            needed = f"Weights of {name}, needed to predict and not part of the file"
+            card = card_of(header)
+            if card is not None and card.source:
+                yield f"{needed}: {card.terms()} ({card.source})"
+            elif card is not None:
+                yield f"{needed}: {card.terms()}"
             elif self.takes_embeddings:
                 yield f"Weights of {name}, which made the embeddings: not known"
             else:
-                yield f"Weights of {name}, {needed}: {_OF_KERAS.get(str(header.get('weights')), 'not known')}"
+                yield f"{needed}: {_OF_KERAS.get(str(header.get('weights')), 'not known')}"
 
     @property
     def count(self) -> int:
@@ -120,11 +123,8 @@ class Bundle(BundleFacts):
                 f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}"
             )
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
-        if not (
-            mean.shape[1:] == (len(self.classes),)
-            and (mean >= -1e-6).all()
-            and np.isfinite(mean).all()
-        ):
+        fits = mean.shape[1:] == (len(self.classes),)
+        if not fits or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
             raise BundleError(
                 "the models in this model file give values that are not probabilities; the file is corrupt"
             )
@@ -156,12 +156,9 @@ class Bundle(BundleFacts):
         Trees derive them from their counts of training rows; other classifiers predict the mean features of training.
         None if a classifier does not offer them.
         """
-        if any(
-            getattr(model, "base", None) is None
-            for models in self.models.values()
-            for model in models
-        ):
-            return None
+        for models in self.models.values():
+            if any(getattr(model, "base", None) is None for model in models):
+                return None
         return self._mean(lambda _, classifier: classifier.base)
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -206,12 +203,13 @@ class Bundle(BundleFacts):
         reference : bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
-        own: dict[str, Any] = {
+        entries: dict[str, Any] = {
             "head": head,
             "stores": {name: dict(header) for name, header in stores.items()},
         }
-        if renamed := {name: _folder(name) for name in stores if not _FOLDER.fullmatch(name)}:
-            own["folders"] = renamed
+        renamed = {name: _folder(name) for name in stores if not _FOLDER.fullmatch(name)}
+        if renamed:
+            entries["folders"] = renamed
         members = [
             (f"models/{renamed.get(store, store)}/{name}", read)
             for store, pairs in models.items()
@@ -219,69 +217,36 @@ class Bundle(BundleFacts):
         ]
         if reference is not None:
             members.append((REFERENCE_MEMBER, lambda: reference))
-        return Bundle.write(path, facts, own=own, members=members)
+        return Bundle.write(path, facts, own=entries, members=members)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
         """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
-        head, stores = str(manifest["head"]), manifest["stores"]
-        plain = (
-            isinstance(stores, dict)
-            and stores
-            and all(isinstance(header, dict) for header in stores.values())
-        )
-        renamed = manifest.get("folders", {})
-        store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
-        if not store_of or len(store_of) < len(stores):
-            raise BundleError(
-                f"{path}: names no feature sets, or one folder for several; the model file is corrupt"
-            )
-        spec = known_head(head)
-        for header in stores.values():
+        classes = len(manifest["classes"])
+        store_by_folder = _stores_by_folder(path, manifest)
+        spec = known_head(str(manifest["head"]))
+        for header in manifest["stores"].values():
             if header.get("mode") != IMPORTED and isinstance(header.get("stain"), str):
                 known_stain(header["stain"], path, kind=BundleError)
-        models: dict[str, list[Classifier]] = {name: [] for name in stores}
-        model_ids, reference = [], None
+        reference = None
         if REFERENCE_MEMBER in archive.members:
-            reference = parse_reference(
-                archive.read(REFERENCE_MEMBER), classes=len(manifest["classes"])
-            )
-        for member in archive.members:
-            if member == REFERENCE_MEMBER:
-                continue
-            match = _MEMBER.fullmatch(member)
-            if match is None:
-                raise BundleError(
-                    f"{path}: its members are not those of a boosted model ({member[:99]}); altered"
-                )
-            folder, seed, fold, suffix = match.groups()
-            if suffix != spec.suffix:
-                raise BundleError(
-                    f"{path}: {member} is not a model of the classifier {spec.name}; the model file is corrupt"
-                )
-            if folder not in store_of:
-                raise BundleError(
-                    f"{path}: {member} belongs to no feature set that the model file names; it was altered"
-                )
-            store = store_of[folder]
-            model_ids.append((store, int(fold), int(seed)))
+            reference = parse_reference(archive.read(REFERENCE_MEMBER), classes=classes)
+        members = []
+        models: dict[str, list[Classifier]] = {name: [] for name in manifest["stores"]}
+        for member in _model_members(path, archive, store_by_folder, spec):
+            members.append(member)
             if parse:
-                models[store].append(
-                    _parse(path, archive, member, spec, classes=len(manifest["classes"]))
-                )
-        if len(set(model_ids)) < len(model_ids):
-            raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-        if without_models := set(stores).difference(store for store, _, _ in model_ids):
-            raise BundleError(
-                f"{path}: has no model of its feature set {min(without_models)}; it was altered"
-            )
-        for store, own in models.items():
-            if len({getattr(model, "features", None) for model in own} - {None}) > 1:
-                raise BundleError(
-                    f"{path}: models of its feature set {store} take different features; it was altered"
-                )
-        bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
+                model = _parse(path, archive, member.name, spec, classes=classes)
+                models[member.store].append(model)
+        _check_models(path, members, models)
+        bundle = cls._of(
+            manifest,
+            stores=manifest["stores"],
+            models=models,
+            head=str(manifest["head"]),
+            reference=reference,
+        )
         if not bundle.constant:
             return bundle
         # replaces the banner of training, which recommends settings that cannot be changed in a trained model
@@ -290,6 +255,73 @@ class Bundle(BundleFacts):
             bundle,
             banners=(*banners, nothing_learnt(f"{bundle.constant} of {bundle.count} models")),
         )
+
+
+class _ModelMember(NamedTuple):
+    """A member of the archive that holds a model."""
+
+    name: str
+    store: str
+    fold: int
+    seed: int
+
+
+def _stores_by_folder(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name of each feature file by the folder of its models."""
+    stores = manifest["stores"]
+    folders: dict[str, str] = {}
+    if isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values()):
+        renamed = manifest.get("folders", {})
+        folders = {str(renamed.get(name, name)): name for name in stores}
+    if not folders or len(folders) < len(stores):
+        raise BundleError(
+            f"{path}: names no feature sets, or one folder for several; the model file is corrupt"
+        )
+    return folders
+
+
+def _model_members(
+    path: Path, archive: Archive, store_by_folder: Mapping[str, str], spec: HeadSpec
+) -> Iterator[_ModelMember]:
+    """Yield the models of an archive; refuse members that no training writes."""
+    for name in archive.members:
+        if name == REFERENCE_MEMBER:
+            continue
+        match = _MEMBER.fullmatch(name)
+        if match is None:
+            raise BundleError(
+                f"{path}: its members are not those of a boosted model ({name[:99]}); altered"
+            )
+        folder, seed, fold, suffix = match.groups()
+        if suffix != spec.suffix:
+            raise BundleError(
+                f"{path}: {name} is not a model of the classifier {spec.name}; the model file is corrupt"
+            )
+        if folder not in store_by_folder:
+            raise BundleError(
+                f"{path}: {name} belongs to no feature set that the model file names; it was altered"
+            )
+        yield _ModelMember(name, store_by_folder[folder], int(fold), int(seed))
+
+
+def _check_models(
+    path: Path, members: Sequence[_ModelMember], models: Mapping[str, Sequence[Classifier]]
+) -> None:
+    """Refuse a file in which a model is there twice, or one is missing or takes other features than the others."""
+    distinct = {(member.store, member.fold, member.seed) for member in members}
+    if len(distinct) < len(members):
+        raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
+    without_models = models.keys() - {member.store for member in members}
+    if without_models:
+        raise BundleError(
+            f"{path}: has no model of its feature set {min(without_models)}; it was altered"
+        )
+    for store, of_store in models.items():
+        lengths = {getattr(model, "features", None) for model in of_store} - {None}
+        if len(lengths) > 1:
+            raise BundleError(
+                f"{path}: models of its feature set {store} take different features; it was altered"
+            )
 
 
 def _folder(store: str) -> str:
@@ -309,8 +341,9 @@ def _parse(
         classifier = spec.parse(data)
     except BundleError as error:
         raise BundleError("{}: {}: {}", path, member, error) from error
-    if (own := getattr(classifier, "classes", classes)) != classes:
+    of_model = getattr(classifier, "classes", classes)
+    if of_model != classes:
         raise BundleError(
-            f"{path}: {member} has {own} classes, the model file {classes}; it is corrupt"
+            f"{path}: {member} has {of_model} classes, the model file {classes}; it is corrupt"
         )
     return classifier

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ..core import BundleError
 from .head import TrainingPart
-from .inner import array_head, inner_folds, out_of_fold, standardisation
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, LinearModel, StandardisedModel, held_out_loss, softmax
+from .training_part import array_head, inner_folds, out_of_fold, standardisation
 from .trees import Features, Places, Probabilities
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)
@@ -110,15 +110,6 @@ def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilit
 def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Store the training images, and choose the number of neighbours by grouped folds inside the training part.
 
-    Parameters
-    ----------
-    part : TrainingPart
-
-    Returns
-    -------
-    dict
-        The arrays of the model, by name.
-
     Raises
     ------
     InputError
@@ -140,15 +131,6 @@ def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
 
 def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Compute the mean of each class, and choose the temperature by grouped folds inside the training part.
-
-    Parameters
-    ----------
-    part : TrainingPart
-
-    Returns
-    -------
-    dict
-        The arrays of the model, by name.
 
     Raises
     ------
@@ -229,15 +211,6 @@ def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     Rows are the standardised mean features of images. The shrunk covariance is inverted only in the space of the rows,
     which contains all differences of means. So 360 rows of 2,336 features need a decomposition of 360 x 2,336 numbers,
     and not of 2,336 x 2,336. A class without rows gets the probability zero.
-
-    Parameters
-    ----------
-    part : TrainingPart
-
-    Returns
-    -------
-    dict
-        The arrays of the model, by name.
 
     References
     ----------

@@ -30,7 +30,7 @@ LIGHTGBM = HeadSpec(
     fit=_fit,
     parse=parse_model,
     seeded=True,
-    params=lambda terms, **of: model_params(terms.preset, **of),
+    params=lambda terms, **numbers: model_params(terms.preset, **numbers),
     settings=lambda terms: {"rounds": terms.preset.rounds, **terms.preset.params},
     shown=lambda terms: {
         "preset": terms.preset.name,

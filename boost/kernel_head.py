@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from ..core import BundleError
 from .head import TrainingPart
-from .inner import (
+from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
+from .training_part import (
     array_head,
     check_held_out,
     inner_folds,
     out_of_fold,
-    spread_augmentations,
+    spaced_augmentations,
     standardisation,
 )
-from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 from .trees import Features, Places, Probabilities
 
 _COSTS = (1.0, 10.0)
@@ -54,9 +54,8 @@ class KernelModel(StandardisedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (
-            self.classes - 1
-        ):
+        most_pairs = self.classes * (self.classes - 1) // 2
+        if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) > most_pairs:
             raise BundleError(
                 "the arrays of a model are of no support-vector machine; train it again"
             )
@@ -139,13 +138,14 @@ def fit_probabilities(
         Weights and intercepts. If no decision is left, the probabilities are the shares of the classes.
     """
     present = np.unique(labels)
-    first, second = np.array(list(combinations(present, 2))).T
+    pairs = np.array(list(combinations(present, 2)))
     if len(present) == 2:  # a positive decision is for the second class, as in scikit-learn
-        first, second = second, first
+        pairs = pairs[:, ::-1]
     means = np.stack([decisions[labels == label].mean(axis=0) for label in present])
-    place = np.searchsorted(present, [first, second])
-    kept = means[place[0], np.arange(len(first))] > means[place[1], np.arange(len(first))]
-    weights = np.zeros((classes, len(first)))
+    numbers = np.arange(len(pairs))
+    first, second = np.searchsorted(present, pairs.T)
+    kept = means[first, numbers] > means[second, numbers]
+    weights = np.zeros((classes, len(pairs)))
     if kept.any():
         weights[:, kept], intercepts = multinomial(
             decisions[:, kept], labels, C=1.0, classes=classes
@@ -161,15 +161,6 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes, see
     `fit_probabilities`.
 
-    Parameters
-    ----------
-    part : TrainingPart
-
-    Returns
-    -------
-    dict
-        The arrays of the model, by name.
-
     Raises
     ------
     InputError
@@ -179,9 +170,9 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     ----------
     Platt 1999 (probabilities from held-out decisions), extended to several classes.
     """
-    labels, classes = part.labels, part.classes
+    labels = part.labels
     mean, scale = standardisation(part.features)
-    standardised = (spread_augmentations(part.features) - mean) / scale
+    standardised = (spaced_augmentations(part.features) - mean) / scale
     images, augmentations, d = standardised.shape
     rows = standardised.reshape(-1, d)
     distances = squared_distances(rows, rows)
@@ -190,8 +181,8 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     row_labels = np.repeat(labels, augmentations)
     present = len(np.unique(labels))
 
-    def rows_of(chosen: Places) -> Places:
-        return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
+    def rows_of(positions: Places) -> Places:
+        return np.asarray((positions[:, None] * augmentations + np.arange(augmentations)).ravel())
 
     def evaluate(
         kernel: npt.NDArray[np.float64], cost: float
@@ -209,7 +200,7 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
         held_out = ~np.isnan(decisions).any(axis=1)
         weights, intercepts = fit_probabilities(
-            decisions[held_out], labels[held_out], classes=classes
+            decisions[held_out], labels[held_out], classes=part.classes
         )
         loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
         return loss, weights, intercepts

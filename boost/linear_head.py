@@ -1,4 +1,7 @@
-"""Logistic regression on standardised features, and the base class of all models of standardised features."""
+"""Logistic regression on standardised features, and the base class of all models of standardised features.
+
+The functions ``fit_...`` of this and of the other classifiers of arrays are the ``fit`` of `array_head`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..evaluate import negative_log_likelihood
 from .head import TrainingPart
-from .inner import array_head, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .training_part import (
+    array_head,
+    inner_folds,
+    out_of_fold,
+    spaced_augmentations,
+    standardisation,
+)
 from .trees import Features, Places, Probabilities
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -143,38 +152,31 @@ def multinomial(
         # stopping early only adds regularisation, and C is chosen on held-out images in any case
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows, labels)
-    weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    weights = model.coef_.astype(np.float64)
+    offsets = model.intercept_.astype(np.float64)
     if len(model.classes_) == 2:
-        weights, offsets = (
-            np.concatenate([-weights, weights]) / 2,
-            np.concatenate([-offsets, offsets]) / 2,
-        )
-    coefficients, intercepts = np.zeros((classes, weights.shape[1])), np.full(classes, ABSENT)
-    coefficients[model.classes_], intercepts[model.classes_] = weights, offsets
+        weights = np.concatenate([-weights, weights]) / 2
+        offsets = np.concatenate([-offsets, offsets]) / 2
+    coefficients = np.zeros((classes, weights.shape[1]))
+    coefficients[model.classes_] = weights
+    intercepts = np.full(classes, ABSENT)
+    intercepts[model.classes_] = offsets
     return coefficients, intercepts
 
 
 def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """Fit a logistic regression, and choose its ``C`` by grouped folds inside the training part.
 
-    Parameters
-    ----------
-    part : TrainingPart
-        Its augmentations become separate rows, see `inner.spread_augmentations`.
-
-    Returns
-    -------
-    dict
-        The arrays of the model, by name.
+    Augmentations become separate rows, see `training_part.spaced_augmentations`.
 
     Raises
     ------
     InputError
         See `inner_folds`.
     """
-    labels, classes = part.labels, part.classes
+    labels = part.labels
     mean, scale = standardisation(part.features)
-    rows = (spread_augmentations(part.features) - mean) / scale
+    rows = (spaced_augmentations(part.features) - mean) / scale
     folds = inner_folds(labels, part.groups, seed=part.seed)
     augmentations, d = rows.shape[1:]
 
@@ -183,7 +185,7 @@ def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
             rows[images].reshape(-1, d),
             np.repeat(labels[images], augmentations),
             C=C,
-            classes=classes,
+            classes=part.classes,
         )
 
     def loss(C: float) -> float:
@@ -191,7 +193,7 @@ def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
             weights, offsets = fit(train, C)
             return softmax(rows[held].mean(axis=1) @ weights.T + offsets)
 
-        return held_out_loss(out_of_fold(folds, len(labels), classes, predict), labels)
+        return held_out_loss(out_of_fold(folds, len(labels), part.classes, predict), labels)
 
     best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)

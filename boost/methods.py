@@ -66,17 +66,21 @@ def methods_of(
         Name of a feature file to the result of stain normalisation.
     """
     method = spec.method or f"the classifier {spec.name}"
-    seeds, folds = len({unit.seed for unit in units}), len({unit.part.fold for unit in units})
+    seeds = len({unit.seed for unit in units})
+    folds = len({unit.part.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
-    draws = max(h["augmentations"] for h in headers.values())
-    several = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
-    over = [what for what, number in several.items() if number > 1]
-    return [
+    fold = "the fold" if folds == 1 else "each fold"
+    sentences = [
         *dict.fromkeys(_described(headers, stains)),
-        f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "
+        f"Classifiers were {method}, trained{each} on the training set of {fold} "
         f"({counted(len(units), 'model')} in all).",
-        *([f"The prediction of an image averages {listed(over)}."] if over else []),
     ]
+    draws = max(header["augmentations"] for header in headers.values())
+    numbers = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
+    averaged = [what for what, number in numbers.items() if number > 1]
+    if averaged:
+        sentences.append(f"The prediction of an image averages {listed(averaged)}.")
+    return sentences
 
 
 def _described(
@@ -127,27 +131,22 @@ def _embedded(header: Mapping[str, Any]) -> str:
     return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
 
 
-def shown_store(h: Mapping[str, Any]) -> str:
+def shown_store(header: Mapping[str, Any]) -> str:
     """Return the header of a feature file as text for the settings of a report."""
-    if h["mode"] == IMPORTED:
-        about = h[IMPORTED]
-        weights = f", weights of sha256 {h['weights_sha256'][:12]}" if h["weights_sha256"] else ""
-        rows = f", {counted(h['augmentations'], 'row')} an image" if h["augmentations"] > 1 else ""
-        pooled = f", {about['pooled']}" if about["pooled"] else ""
-        return (
-            f"embeddings of {about['source']}: encoder {h['encoder']}{weights}, {h['dim']} numbers{rows}{pooled}, "
-            f"sha256 {h['features_sha256'][:12]}"
-        )
-    settings = settings_from(h)
-    low, high = h["color_range"]
-    card = card_of(h)
-    bound = "" if card is None else f"; {card.terms()}"
+    if header["mode"] == IMPORTED:
+        return _shown_embeddings(header)
+    settings = settings_from(header)
+    low, high = header["color_range"]
+    card = card_of(header)
+    terms = "" if card is None else f"; {card.terms()}"
+    crops = counted(header["crops"], "crop") if header["crops"] else "a grid of crops"
     return (
-        f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
-        f"{_scale(h, 'scale ')}, {counted(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
-        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], "
-        f"{settings.description.shown()}, stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
-        f"{_further(settings)}"
+        f"{header['encoder']} ({'+'.join(header['layers'])}), "
+        f"weights {header['weights']} ({_weights_hash(header)}{terms}), "
+        f"{_scale(header, 'scale ')}, {crops} of {header['crop']}, "
+        f"{counted(header['augmentations'], 'augmentation')} in [{low:g}, {high:g}], "
+        f"{settings.description.shown()}, stain {header['stain']}, {header['mode']}, {header['precision']}, "
+        f"seed {header['seed']}{_further(settings)}"
     )
 
 
@@ -162,18 +161,30 @@ def _further(settings: FeaturizeSettings) -> str:
     )
 
 
+def _shown_embeddings(header: Mapping[str, Any]) -> str:
+    about = header[IMPORTED]
+    facts = [f"embeddings of {about['source']}: encoder {header['encoder']}"]
+    if header["weights_sha256"]:
+        facts.append(f"weights of sha256 {header['weights_sha256'][:12]}")
+    facts.append(f"{header['dim']} numbers")
+    if header["augmentations"] > 1:
+        facts.append(f"{counted(header['augmentations'], 'row')} an image")
+    if about["pooled"]:
+        facts.append(about["pooled"])
+    facts.append(f"sha256 {header['features_sha256'][:12]}")
+    return ", ".join(facts)
+
+
 def _scale(header: Mapping[str, Any], word: str) -> str:
     """Return the scale of a view as text: micrometres per pixel, or `word` and the scale factor."""
-    return (
-        f"{header['scale']:g} um per pixel" if header.get("unit") else f"{word}{header['scale']:g}"
-    )
+    if header.get("unit"):
+        return f"{header['scale']:g} um per pixel"
+    return f"{word}{header['scale']:g}"
 
 
 def _weights_hash(header: Mapping[str, Any]) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
-    return (
-        f"sha256 {of_file[:12]}"
-        if of_file
-        else f"sha256 of the arrays {header['weights_sha256'][:12]}"
-    )
+    if of_file:
+        return f"sha256 {of_file[:12]}"
+    return f"sha256 of the arrays {header['weights_sha256'][:12]}"

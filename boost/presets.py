@@ -9,7 +9,7 @@ import contextlib
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,39 +147,49 @@ class Preset:
         InputError
             A parameter is set by bchisto, has no meaning here, or is unknown to or refused by LightGBM.
         """
-        changed = {name: _plain(name, value) for name, value in changes.items()}
+        values = {name: _plain(name, value) for name, value in changes.items()}
         rounds = self.rounds
-        for name in filter(_ROUND_NAMES.__contains__, changes):
-            value = changed.pop(name)
-            whole = (
-                isinstance(value, (int, float))
-                and not isinstance(value, bool)
-                and value == int(value)
-            )
-            if not whole or value < 1:
-                raise InputError(
-                    "{params} {}={}: give at least 1 round, as a whole number", name, value
-                )
-            rounds = int(value)
-        known: set[str] = {"bagging_freq", "max_depth"}
-        if changed:  # the names of LightGBM's parameters stand in the text of a model
-            plain = {"verbosity": -1, "num_threads": 1}
-            text = fit_text(np.zeros((2, 1, 1), np.float32), np.arange(2), params=plain, rounds=1)
-            known.update(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE))
-        for name in changed:
-            if reason := next((reason for names, reason in _REFUSED if name in names), None):
-                raise InputError("{params} {}: " + reason, name)
-            if name not in known:
-                raise InputError(
-                    "{params} {}: LightGBM has no parameter of this name; use its main name, no alias",
-                    name,
-                )
+        for name in changes:
+            if name in _ROUND_NAMES:
+                rounds = _rounds(name, values.pop(name))
+        if not values:
+            return replace(self, rounds=rounds)
+        _check_names(values)
         base = model_params(self, classes=_TRIAL[2], seed=0, fold_position=0)
-        if changed and (reason := _refusal({**base, **changed})) is not None:
-            shown = " ".join(f"{name}={_shown(value)}" for name, value in changed.items())
+        reason = _refusal({**base, **values})
+        if reason is not None:
+            shown = " ".join(f"{name}={_shown(value)}" for name, value in values.items())
             raise InputError("{params} {}: LightGBM does not take it ({})", shown, reason)
-        preset = replace(self, of_version_2=None) if "learning_rate" in changed else self
-        return replace(preset, params={**self.params, **changed}, rounds=rounds)
+        of_version_2 = self.of_version_2
+        if "learning_rate" in values:
+            of_version_2 = None  # the caller's is that of today's LightGBM
+        params = {**self.params, **values}
+        return replace(self, params=params, rounds=rounds, of_version_2=of_version_2)
+
+
+def _rounds(name: str, value: Any) -> int:
+    """Return a number of rounds; refuse what is none."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or value != int(value) or value < 1:
+        raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
+    return int(value)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse parameters that bchisto sets, that have no meaning here, or that LightGBM does not have."""
+    # the names of LightGBM's parameters stand in the text of a model, apart from these two
+    plain = {"verbosity": -1, "num_threads": 1}
+    text = fit_text(np.zeros((2, 1, 1), np.float32), np.arange(2), params=plain, rounds=1)
+    of_lightgbm = {"bagging_freq", "max_depth", *re.findall(r"^\[(\w+): ", text, re.MULTILINE)}
+    for name in names:
+        for refused, reason in _REFUSED:
+            if name in refused:
+                raise InputError("{params} {}: " + reason, name)
+        if name not in of_lightgbm:
+            raise InputError(
+                "{params} {}: LightGBM has no parameter of this name; use its main name, no alias",
+                name,
+            )
 
 
 _FEW = {

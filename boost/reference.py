@@ -65,12 +65,13 @@ def fit_gaussian(rows: Values) -> Reference:
     Ledoit and Wolf 2004, Journal of Multivariate Analysis 88, as in scikit-learn's ``ledoit_wolf_shrinkage``.
     """
     images, d = rows.shape
-    spread = rows.std(axis=0)
-    mean, scale = (
-        rows.mean(axis=0).astype(np.float32),
-        np.where(spread > 0, spread, 1.0).astype(np.float32),
-    )
+    deviation = rows.std(axis=0)
+    mean = rows.mean(axis=0).astype(np.float32)
+    scale = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
     centred = (rows - mean) / scale
+    # The products of rows have those eigenvalues of the covariance S that are not zero, hence its tr(S) and tr(S S),
+    # from which the shrinkage follows. scikit-learn's `ledoit_wolf_shrinkage` multiplies out d x d numbers for it: ten
+    # times as long for 1,000 rows of 2,048 features, and equal only up to the last bits.
     products = centred @ centred.T
     target = float(np.trace(products)) / images / d or 1.0  # 1 if all images are equal
     squared = float((products**2).sum()) / images**2
@@ -162,14 +163,15 @@ def parse_reference(data: bytes, *, classes: int) -> Reference:
     BundleError
         It is damaged, or does not fit.
     """
-    a = unpack_arrays(data, _SHAPES)
-    known = ((a["classes"] >= 0) & (a["classes"] < classes)).sum()
-    positive = all((a[name] > 0).all() for name in ("variances", "scale", "rest"))
-    if not (NEAREST <= known == len(a["classes"]) and positive and a["left_out"].size):
+    arrays = unpack_arrays(data, _SHAPES)
+    numbers = arrays["classes"]
+    of_classes = len(numbers) >= NEAREST and ((numbers >= 0) & (numbers < classes)).all()
+    positive = all((arrays[name] > 0).all() for name in ("variances", "scale", "rest"))
+    if not of_classes or not positive or not arrays["left_out"].size:
         raise BundleError(
             "what a model file holds of its training images does not fit; it was altered"
         )
-    return a
+    return arrays
 
 
 def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -> Values:
@@ -193,10 +195,7 @@ def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -
     BundleError
         The number of features is wrong.
     """
-    rows, left_out = (
-        np.hstack([each.mean(axis=1, dtype=np.float64) for each in features]),
-        reference["left_out"],
-    )
+    rows = np.hstack([of_store.mean(axis=1, dtype=np.float64) for of_store in features])
     if rows.shape[1] != len(reference["mean"]):
         raise BundleError(
             "the training images have features of another length than the models; it was altered"
@@ -204,12 +203,13 @@ def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -
     distances, vectors = placed(rows, reference)
     cosine = np.clip(1 - vectors @ reference["vectors"].astype(np.float64).T, 0, 2)
     order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]
+    left_out = reference["left_out"]
     percentiles = 100 * np.searchsorted(left_out, distances) / len(left_out)
     return np.hstack([percentiles[:, None], order, np.take_along_axis(cosine, order, axis=1)])
 
 
 def nearest_names(
-    reference: Reference, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]
+    reference: Reference, compared: Values, *, classes: Sequence[str], names: Mapping[str, str]
 ) -> list[str]:
     """Return for each image one line with its nearest training images, their classes and distances.
 
@@ -220,18 +220,28 @@ def nearest_names(
     compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
         Result of `compare`.
     classes : sequence of str
-    known : mapping
+    names : mapping
         SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
     """
     hashes = [row.astype(np.int8).tobytes().hex() for row in reference["hashes"]]
     labels = [classes[number] for number in reference["classes"].astype(int)]
-    texts = [
-        f"{known.get(name, name[:12])} ({label}" for name, label in zip(hashes, labels, strict=True)
+    images = [
+        f"{names.get(sha256, sha256[:12])} ({label}"
+        for sha256, label in zip(hashes, labels, strict=True)
     ]
-    pairs = (zip(image[1 : 1 + NEAREST], image[1 + NEAREST :], strict=True) for image in compared)
-    return [
-        "; ".join(f"{texts[int(at)]}, {distance:.2f})" for at, distance in pair) for pair in pairs
-    ]
+    lines = []
+    for row in compared:
+        nearest = zip(row[1 : 1 + NEAREST].astype(int), row[1 + NEAREST :], strict=True)
+        lines.append("; ".join(f"{images[place]}, {distance:.2f})" for place, distance in nearest))
+    return lines
+
+
+def _mean_rows(path: Path, positions: Sequence[int]) -> list[Values]:
+    """Return the mean features of some images of a feature file; only one image is in memory at a time."""
+    with open_store(path) as store:
+        return [
+            store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions
+        ]
 
 
 TrainingImage = tuple[int, int, str, str]
@@ -256,24 +266,13 @@ def fit_reference(
     bytes or None
         The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
-    drawn = [
-        images[n]
-        for n in sorted(np.random.default_rng(seed).permutation(len(images))[:_MOST_IMAGES])
-    ]
+    order = np.random.default_rng(seed).permutation(len(images))
+    drawn = [images[number] for number in sorted(order[:_MOST_IMAGES])]
     if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
         return None
     positions, labels, hashes, names = zip(*drawn, strict=True)
-    units = np.unique(names, return_inverse=True)[1]
-    means = []
-    for path in stores:
-        with open_store(path) as store:
-            means.append(
-                [
-                    store.features([position])[0].mean(axis=0, dtype=np.float64)
-                    for position in positions
-                ]
-            )
-    rows = np.hstack(means)
+    _, units = np.unique(names, return_inverse=True)
+    rows = np.hstack([_mean_rows(path, positions) for path in stores])
     fitted = fit_gaussian(rows)
     fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
     fitted["classes"] = np.array(labels, np.int32)

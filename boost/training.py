@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -38,7 +38,8 @@ from .heads import get_head
 from .methods import methods_of, shown_store
 from .presets import Preset
 from .reference import TRAINING_NAMES, fit_reference
-from .sources import BoostSettings, FeatureChoice, Sources, read_sources
+from .settings import BoostSettings, FeatureChoice
+from .sources import Sources, read_sources
 from .units import (
     FittedUnit,
     FoldPart,
@@ -103,10 +104,12 @@ class BoostTraining(Training):
         ------
         InputError
         """
-        models = len(self.sources.paths) * len(self.plan.folds)
-        if self.spec.seeded:
-            models *= self.settings.seeds
-        check_archive_size(members=models)
+        check_archive_size(members=len(self.sources.paths) * len(self.plan.folds) * self.seeds)
+
+    @property
+    def seeds(self) -> int:
+        """Number of models for each feature file and fold."""
+        return self.settings.seeds if self.spec.seeded else 1
 
     def check(self) -> None:
         """Refuse a folder with other folds or parameters, or with a larger result, see `Training.check`.
@@ -167,30 +170,33 @@ class BoostTraining(Training):
 
     def make_units(self) -> Sequence[ModelUnit]:
         """Return all models, ordered by feature file, seed and fold."""
-        head, classes, units = self.spec, len(self.images.classes), []
-        seeds = self.settings.seeds if head.seeded else 1
+        units = []
         for store in self.sources.paths:
-            for seed, (fold_position, part) in product(range(seeds), enumerate(self._parts[store])):
-                params = head.params(
-                    self.terms, classes=classes, seed=seed, fold_position=fold_position
+            for seed, (position, part) in product(range(self.seeds), enumerate(self._parts[store])):
+                params = self.spec.params(
+                    self.terms,
+                    classes=len(self.images.classes),
+                    seed=seed,
+                    fold_position=position,
                 )
-                units.append(ModelUnit(part, head.name, seed, self.terms, params, self.folder))
+                units.append(ModelUnit(part, self.spec.name, seed, self.terms, params, self.folder))
         return units
 
     @functools.cached_property
     def _parts(self) -> dict[str, list[FoldPart]]:
         """Training and test images of each fold, by feature file."""
-        images, plan = self.images, self.plan
+        images = self.images
         parts: dict[str, list[FoldPart]] = {}
-        for (store, path), fold in product(self.sources.paths.items(), plan.folds):
-            train, test = plan.images(fold, "train"), plan.images(fold, "test")
+        for (store, path), fold in product(self.sources.paths.items(), self.plan.folds):
+            train = self.plan.images(fold, "train")
+            test = self.plan.images(fold, "test")
             parts.setdefault(store, []).append(
                 FoldPart(
                     store=store,
                     path=path,
                     fold=fold,
                     labels=tuple(images.classes.index(images.labels[image]) for image in train),
-                    groups=plan.kept_whole(train, [images.groups[image] for image in train]),
+                    groups=self.plan.kept_whole(train, [images.groups[image] for image in train]),
                     train_ids=tuple(train),
                     test_ids=tuple(test),
                     classes=images.classes,
@@ -207,53 +213,58 @@ class BoostTraining(Training):
         self, result: CrossValidation, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit]
     ) -> CrossValidation:
         """Combine the models and write all outputs."""
-        folder, sources = result.folder, self.sources
-        fusion, of_stores, by_seed, paper = gather(
-            units, fitted, images=self.images, protocol=result.protocol, folder=folder
+        headers = self.sources.headers
+        gathered = gather(
+            units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
-        augmentations = {
-            name: int(header["augmentations"]) for name, header in sources.headers.items()
-        }
-        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(paper)}
-        notices = [notice] if (notice := self.spec.notice(self.terms)) else []
-        if learning := models_without_split(units, fitted, augmentations=augmentations):
+        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(gathered.paper)}
+        notices = []
+        notice = self.spec.notice(self.terms)
+        if notice:
+            notices.append(notice)
+        augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
+        learning = models_without_split(units, fitted, augmentations=augmentations)
+        if learning:
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        paths = {
-            row["sha256"]: Path(row["path"])
-            for row in read_rows(self.run / "features" / "images.csv")
-        }
+        outputs = Outputs(
+            self,
+            tables=(gathered.fusion, *gathered.by_store.values()),
+            members=gathered.by_seed,
+            shown=1,
+            facts=facts,
+            paper=gathered.paper,
+            methods=methods_of(headers, spec=self.spec, units=units, stains=self.sources.stains),
+            settings={
+                "protocol": result.protocol,
+                "head": self.spec.name,
+                "models": str(len(units)),
+                **self.spec.shown(self.terms),
+                **{name: shown_store(header) for name, header in headers.items()},
+            },
+            picture=self._pictures(),
+        )
+        result = replace(result, banners=(*result.banners, *notices))
+        save = functools.partial(self._save, result.model, units)
+        result = outputs.write(result, bundle=save)
+        assert result.panel is not None  # the fusion is a table
+        table = replace(result.panel.table, name=result.folder.name)
+        return replace(result, panel=replace(result.panel, table=table))
 
-        def show(image: str) -> npt.NDArray[np.uint8] | None:
-            if not paths:  # embeddings have no images
+    def _pictures(self) -> Callable[[str], npt.NDArray[np.uint8] | None]:
+        """Return a function that decodes an image for the report, or returns None for embeddings, which have none."""
+        rows = read_rows(self.run / "features" / "images.csv")
+        paths = {row["sha256"]: Path(row["path"]) for row in rows}
+
+        def picture(image: str) -> npt.NDArray[np.uint8] | None:
+            if not paths:
                 return None
             path = paths.get(self.images.files[image])
             if path is None:
                 raise ImageError(f"{image}: its file is not known")
             return decode_image(path)
 
-        outputs = Outputs(
-            self,
-            tables=(fusion, *of_stores.values()),
-            members=by_seed,
-            shown=1,
-            facts=facts,
-            paper=paper,
-            methods=methods_of(sources.headers, spec=self.spec, units=units, stains=sources.stains),
-            settings={
-                "protocol": result.protocol,
-                "head": self.spec.name,
-                "models": str(len(units)),
-                **self.spec.shown(self.terms),
-                **{name: shown_store(header) for name, header in sources.headers.items()},
-            },
-            picture=show,
-        )
-        result = replace(result, banners=(*result.banners, *notices))
-        done = outputs.write(result, bundle=functools.partial(self._save, result.model, units))
-        assert done.panel is not None  # the fusion is a table
-        named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
-        return replace(done, panel=named)
+        return picture
 
     def _save(self, path: Path, units: Sequence[ModelUnit], facts: BundleFacts) -> BundleFacts:
         """Write the model file."""
@@ -277,29 +288,29 @@ class BoostTraining(Training):
 
         The names are separate because users may pass the model file on to others.
         """
-        images, plan = self.images, self.plan
+        images = self.images
+        plan = self.plan
         hashes = images.pixels or images.files
         trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
         reference = None
+        names: list[tuple[str, str]] = []
         if trained <= hashes.keys():
-            units = {
-                image: str(images.groups[image] or plan.units.get(image, image))
-                for image in trained
-            }
             described = [
-                (position, images.classes.index(label), hashes[image], units[image])
+                (
+                    position,
+                    images.classes.index(label),
+                    hashes[image],
+                    str(images.groups[image] or plan.units.get(image, image)),
+                )
                 for position, (image, label) in enumerate(images.labels.items())
                 if image in trained
             ]
             reference = fit_reference(
                 self.sources.paths.values(), described, seed=self.settings.seed
             )
-        rows = (
-            [(image, hashes[image]) for image in images.labels if image in trained]
-            if reference
-            else []
-        )
-        write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], rows)
+        if reference:
+            names = [(image, hashes[image]) for image in images.labels if image in trained]
+        write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], names)
         return reference
 
 
@@ -351,40 +362,42 @@ def train(
         ``results`` of the error is the list of results.
     """
     run = converted(out, "out", Path)
-    chosen = FeatureChoice.of(features)
+    choice = FeatureChoice.of(features)
+    schemes = FoldChoice.of(folds)
     remarks = converted(notes, "notes", tuple[str, ...])
-    settings, choice, work = settings or BoostSettings(), FoldChoice.of(folds), work or Work()
-    view = TwoClassView() if view is None else view
-    if "none" in choice.folds:
+    settings = settings or BoostSettings()
+    work = work or Work()
+    view = view or TwoClassView()
+    if "none" in schemes.folds:
         raise InputError(
             Message(
                 "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
             )
         )
-    if not chosen.features and not (run / "features").is_dir():
+    if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
         raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
     preset = settings.lightgbm
-    config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
+    config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:
-        stores: Sequence[Path] = chosen.features
-        if stores or chosen.labels is not None:
+        stores: Sequence[Path] = choice.features
+        if stores or choice.labels is not None:
             stores = import_features(
                 stores,
                 folder=run / "features",
-                labels=chosen.labels,
-                classes=chosen.classes,
+                labels=choice.labels,
+                classes=choice.classes,
                 overwrite=work.overwrite,
             )
-        sources = read_sources(stores or [run / "features"], classes=chosen.classes)
+        sources = read_sources(stores or [run / "features"], classes=choice.classes)
         images = sources.images
         view.check(images.classes)
-        plans = choice.plans(
+        plans = schemes.plans(
             list(images.labels),
             labels=list(images.labels.values()),
             groups=list(images.groups.values()),
             seed=settings.seed,
-            default="10" if choice.folds else _default_folds(sources),
+            default="10" if schemes.folds else _default_folds(sources),
             failed=sources.failed,
             known=images.known,
         )

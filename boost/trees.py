@@ -62,7 +62,8 @@ def fit_texts(
     str
         LightGBM's text format, for `pack_text`: the same as without shared bins.
     """
-    lightgbm, (images, augmentations, dim) = import_lightgbm(), features.shape
+    lightgbm = import_lightgbm()
+    images, augmentations, dim = features.shape
     rows = features.reshape(images * augmentations, dim)
     repeated = np.repeat(labels, augmentations).astype(np.float32)
     data = lightgbm.Dataset(rows, repeated, params=dict(params[0])).construct()
@@ -144,15 +145,23 @@ class Forest:
         """
         from scipy import special
 
-        value, ends = self.value.copy(), self.children[: self.splits]
+        value = self.value.copy()
+        ends = self.children[: self.splits]
         rows = self.counts[ends].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = rows / rows.sum(axis=1, keepdims=True)
         for _ in range(self.depth):  # level by level, from the leaves to the roots
             value[: self.splits] = (shares * value[ends]).sum(axis=1)
         scores = value[self.roots].reshape(-1, self.classes).sum(axis=0)
-        scores = scores / (len(self.roots) // self.classes) if self.averaged else scores
-        return None if np.isnan(scores).any() else np.asarray(special.softmax(scores))
+        if self.averaged:
+            scores = scores / self._rounds
+        if np.isnan(scores).any():
+            return None
+        return np.asarray(special.softmax(scores))
+
+    @property
+    def _rounds(self) -> int:
+        return len(self.roots) // self.classes
 
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the mean over augmentations of the class probabilities.
@@ -186,33 +195,36 @@ class Forest:
         share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
         total = np.zeros((self.classes, len(rows)))
         for start in range(0, len(rows), share):
-            values = np.array(
-                rows[start : start + share].T, order="C"
-            )  # a copy, because the next line changes it
+            # a copy, because the next line changes it
+            values = np.array(rows[start : start + share].T, order="C")
             values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
             scores = self.value.take(self._leaves(values))
-            for scores_of_round in scores.reshape(
-                -1, self.classes, values.shape[1]
-            ):  # in the order of LightGBM
+            # in the order of LightGBM
+            for scores_of_round in scores.reshape(-1, self.classes, values.shape[1]):
                 total[:, start : start + share] += scores_of_round
-        scores = (total / (len(self.roots) // self.classes) if self.averaged else total).T
+        if self.averaged:
+            total = total / self._rounds
+        scores = total.T
         below = scores - scores.max(axis=1, keepdims=True)
         # the C library's exp, and sums in the order of classes: NumPy's exp differs from it in the last bit
         powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(
             below.shape
         )
-        whole = np.zeros(len(powers))
+        sums = np.zeros(len(powers))
         for column in powers.T:
-            whole += column
-        return np.asarray(powers / whole[:, np.newaxis])
+            sums += column
+        return np.asarray(powers / sums[:, np.newaxis])
 
     def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
         count = values.shape[1]
-        flat, node = values.ravel(), np.repeat(self.roots, count)
+        flat = values.ravel()
+        node = np.repeat(self.roots, count)
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
-        leaves, pairs = node, None
+        # pairs that are at a leaf leave `node` and `row`; `pairs` are the positions of the others among all
+        leaves = node
+        pairs: Places | None = None
         for level in range(self.depth):
             left = flat.take(
                 self.feature.take(node) * np.int32(count) + row
@@ -222,11 +234,13 @@ class Forest:
                 unfinished = node < self.splits
                 if 4 * np.count_nonzero(unfinished) < 3 * len(node):
                     if pairs is None:
-                        leaves, pairs = node, np.flatnonzero(unfinished)
+                        leaves = node
+                        pairs = np.flatnonzero(unfinished)
                     else:
                         leaves[pairs] = node
                         pairs = pairs[unfinished]
-                    node, row = node[unfinished], row[unfinished]
+                    node = node[unfinished]
+                    row = row[unfinished]
         if pairs is None:
             leaves = node
         else:
@@ -281,10 +295,8 @@ def pack_text(text: str) -> bytes:
         The trees are linear, categorical, with missing values, or not for classification.
     """
     head, *blocks = text.partition("\nend of trees\n")[0].split("\nTree=")
-    facts, *trees = (
-        {name: value for name, _, value in (line.partition("=") for line in part.split("\n"))}
-        for part in (head, *blocks)
-    )
+    facts = _entries(head)
+    trees = [_entries(block) for block in blocks]
     plain = all(
         tree["num_cat"] == tree["is_linear"] == "0"
         and _DECISIONS.issuperset(tree["decision_type"].split())
@@ -300,14 +312,21 @@ def pack_text(text: str) -> bytes:
             "features": np.array(int(facts["max_feature_idx"]) + 1),
             "averaged": np.array(int("average_output" in facts)),
             "leaves": np.array([int(tree["num_leaves"]) for tree in trees]),
-            **{
-                name: np.fromstring(
-                    " ".join(filter(None, (tree[line] for tree in trees))), dtype=kind, sep=" "
-                )
-                for name, (line, kind) in _PER_NODE.items()
-            },
+            **{name: _joined(trees, line, kind) for name, (line, kind) in _PER_NODE.items()},
         }
     )
+
+
+def _entries(block: str) -> dict[str, str]:
+    """Return the lines ``name=value`` of a part of LightGBM's text."""
+    lines = (line.partition("=") for line in block.split("\n"))
+    return {name: value for name, _, value in lines}
+
+
+def _joined(trees: Sequence[Mapping[str, str]], name: str, kind: Any) -> npt.NDArray[Any]:
+    """Return the numbers of a line of all trees; it is empty for a tree without splits."""
+    texts = [tree[name] for tree in trees if tree[name]]
+    return np.fromstring(" ".join(texts), dtype=kind, sep=" ")
 
 
 def parse_model(data: bytes) -> Forest:
@@ -323,10 +342,12 @@ def parse_model(data: bytes) -> Forest:
     for name, array in arrays.items():
         kind = "f" if name in _FLOATS else "i"
         _refuse_if(array.dtype.kind != kind, f"its {name} are of the type {array.dtype}")
-    classes, features = int(arrays["classes"]), int(arrays["features"])
+    classes = int(arrays["classes"])
+    features = int(arrays["features"])
     _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, f"{classes:,} classes")
     _refuse_if(not 1 <= features <= limits.TREE_FEATURES, f"{features:,} features")
-    leaves, value = arrays["leaves"].astype(np.int64), arrays["value"]
+    leaves = arrays["leaves"].astype(np.int64)
+    value = arrays["value"]
     trees = len(leaves)
     _refuse_if(trees == 0 or trees % classes > 0, f"{trees:,} trees for {classes} classes")
     _refuse_if(
@@ -375,17 +396,22 @@ def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
     outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
     _refuse_if(outside.any(), "a split with a child that its tree does not have")
     total = len(sides)
-    first, first_leaf = np.cumsum(splits) - splits, total + np.cumsum(leaves) - leaves
+    first = np.cumsum(splits) - splits
+    first_leaf = total + np.cumsum(leaves) - leaves
     children = np.where(
         sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides
     )
     roots = np.where(splits > 0, first, first_leaf)
     parents = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
     parents[roots] += 1
-    reached, depth, level = len(roots), 0, roots[splits > 0]
+    reached = len(roots)
+    depth = 0
+    level = roots[splits > 0]
     while len(level) and (parents == 1).all() and depth < limits.TREE_DEPTH:
         below = children[level].ravel()
-        reached, depth, level = reached + len(below), depth + 1, below[below < total]
+        reached += len(below)
+        depth += 1
+        level = below[below < total]
     _refuse_if(
         reached != len(parents),
         f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}",

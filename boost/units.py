@@ -6,6 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
-from ..crossval import LabelledImages
+from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
@@ -162,22 +163,22 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             raise StoreError(
                 f"{part.path}: its images changed while the command ran; run the same command again"
             )
-        images, count = [positions[key] for key in part.rows], len(part.train_ids)
-        learnt, tested = store.features(images[:count]), store.features(images[count:])
+        images = [positions[key] for key in part.rows]
+        count = len(part.train_ids)
         training = TrainingPart(
-            features=learnt,
+            features=store.features(images[:count]),
             labels=np.array(part.labels, dtype=np.int64),
             groups=part.groups,
             classes=len(part.classes),
             seed=first.terms.inner_seed,
             rounds=first.terms.preset.rounds,
         )
+        tested = store.features(images[count:])
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit, model in zip(units, fitted, strict=True):
-            classifier = known_head(unit.head).parse(
-                model.data
-            )  # before writing: every finished model is readable
+            # before writing: every finished model is readable
+            classifier = known_head(unit.head).parse(model.data)
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -208,14 +209,19 @@ def read_model(unit: ModelUnit) -> bytes:
     StoreError
         The file has been removed or damaged since it was last read.
     """
-    if (arrays := _read(unit)) is None:
+    arrays = _read(unit)
+    if arrays is None:
         raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
     return arrays["model"].tobytes()
 
 
 def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
-    tests = len(unit.part.test_ids), len(unit.part.classes)
-    return read_pack(unit.file, unit.key, {"model": (None,), "constant": (1,), "tests": tests})
+    shapes = {
+        "model": (None,),
+        "constant": (1,),
+        "tests": (len(unit.part.test_ids), len(unit.part.classes)),
+    }
+    return read_pack(unit.file, unit.key, shapes)
 
 
 _LEAF_ROWS = 20
@@ -254,10 +260,8 @@ def models_without_split(
         return {}
     facts = []
     for unit in idle:
-        rows, needed = (
-            augmentations[unit.part.store],
-            int(unit.params.get("min_data_in_leaf", _LEAF_ROWS)),
-        )
+        rows = augmentations[unit.part.store]
+        needed = int(unit.params.get("min_data_in_leaf", _LEAF_ROWS))
         suggested = max(1, min(Counter(unit.part.labels).values()) * rows // _LEAVES_PER_CLASS)
         smaller = suggested if suggested < needed else None
         facts.append((smaller or needed, needed, smaller, len(unit.part.labels) * rows))
@@ -280,7 +284,8 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
         Result of `models_without_split`.
     """
     notice = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
-    needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
+    needed = facts["min_data_in_leaf"]
+    suggested = facts["suggested_min_data_in_leaf"]
     if suggested is None:
         return f"{notice}, though leaves need {needed} rows only; look at the features."
     return Message(
@@ -293,6 +298,52 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     )
 
 
+class Gathered(NamedTuple):
+    """The predictions of all units as tables.
+
+    Attributes
+    ----------
+    fusion : PredictionTable
+        Mean over feature files, seeds and augmentations.
+    by_store : dict of str to PredictionTable
+        Per feature file, the mean over seeds and augmentations.
+    by_seed : list of PredictionTable
+        Per seed, the mean over feature files and augmentations.
+    paper : PaperTable
+        Results in the layout of the paper.
+    """
+
+    fusion: PredictionTable
+    by_store: dict[str, PredictionTable]
+    by_seed: list[PredictionTable]
+    paper: PaperTable
+
+
+class _Cube(NamedTuple):
+    """Probabilities of shape (feature files, seeds, tested images, classes), and the names along the first three axes.
+
+    Tested images are pairs of image and fold, in the order of folds and images.
+    """
+
+    stores: list[str]
+    seeds: list[int]
+    tested: list[tuple[str, int]]
+    values: Probabilities
+
+    @classmethod
+    def of(cls, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, classes: int) -> _Cube:
+        stores = list(dict.fromkeys(unit.part.store for unit in units))
+        seeds = sorted({unit.seed for unit in units})
+        pairs = {(unit.part.fold, image) for unit in units for image in unit.part.test_ids}
+        tested = [(image, fold) for fold, image in sorted(pairs)]
+        position = {pair: row for row, pair in enumerate(tested)}
+        values = np.full((len(stores), len(seeds), len(tested), classes), np.nan)
+        for unit, result in zip(units, fitted, strict=True):
+            rows = [position[image, unit.part.fold] for image in unit.part.test_ids]
+            values[stores.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
+        return cls(stores, seeds, tested, values)
+
+
 def gather(
     units: Sequence[ModelUnit],
     fitted: Sequence[FittedUnit],
@@ -300,7 +351,7 @@ def gather(
     images: LabelledImages,
     protocol: str,
     folder: Path,
-) -> tuple[PredictionTable, dict[str, PredictionTable], list[PredictionTable], PaperTable]:
+) -> Gathered:
     """Combine the predictions of all units, and write both prediction tables.
 
     Parameters
@@ -312,50 +363,41 @@ def gather(
         Name of the cross-validation scheme.
     folder : Path
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
-
-    Returns
-    -------
-    PredictionTable, dict of str to PredictionTable, list of PredictionTable, PaperTable
-        Mean over feature files, seeds and augmentations; per feature file, the mean over seeds and augmentations; per
-        seed, the mean over feature files and augmentations; and results in the layout of the paper.
     """
-    seeds = sorted({unit.seed for unit in units})
+    cube = _Cube.of(units, fitted, classes=len(images.classes))
     trained = {unit.part.fold: unit.part.labels for unit in units}
-    keys = sorted(
-        {(image, unit.part.fold) for unit in units for image in unit.part.test_ids},
-        key=lambda key: key[::-1],
-    )
-    position = {key: row for row, key in enumerate(keys)}
-    names = list(dict.fromkeys(unit.part.store for unit in units))
-    cube = np.full((len(names), len(seeds), len(keys), len(images.classes)), np.nan)
-    for unit, result in zip(units, fitted, strict=True):
-        rows = [position[image, unit.part.fold] for image in unit.part.test_ids]
-        cube[names.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
 
-    table = functools.partial(images.table, keys=keys, protocol=protocol, trained=trained)
-    by_seed = {
-        name: [table(name, probabilities=cube[i, j]) for j in range(len(seeds))]
-        for i, name in enumerate(names)
+    def table(name: str, probabilities: Probabilities) -> PredictionTable:
+        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
+
+    fusion = table("fusion", np.asarray(cube.values.mean(axis=(0, 1))))
+    by_store = {
+        name: table(name, values.mean(axis=0))
+        for name, values in zip(cube.stores, cube.values, strict=True)
     }
-    whole = [table("fusion", probabilities=cube[:, j].mean(axis=0)) for j in range(len(seeds))]
-    averaged = {
-        name: table(name, probabilities=cube[i].mean(axis=0)) for i, name in enumerate(names)
+    by_model = {
+        name: [table(name, of_seed) for of_seed in values]
+        for name, values in zip(cube.stores, cube.values, strict=True)
     }
-    fused = np.asarray(cube.mean(axis=(0, 1)))
-    fusion = table("fusion", probabilities=fused)
-    written = [(image, images.labels[image], images.groups[image], fold) for image, fold in keys]
+    by_seed = [
+        table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
+    ]
+    write_table(folder / "predictions.csv", fusion)
+    _write_by_model(folder / "predictions-by-model.csv", fusion, cube)
+    return Gathered(fusion, by_store, by_seed, paper_table(by_model, by_store, fusion))
+
+
+def _write_by_model(path: Path, fusion: PredictionTable, cube: _Cube) -> None:
+    """Write the rows of `fusion` once for each model, with its own probabilities."""
+    models = list(product(cube.stores, cube.seeds))
+    tested = len(cube.tested)
     write_predictions(
-        folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fused
-    )
-    count = len(names) * len(seeds)
-    write_predictions(
-        folder / "predictions-by-model.csv",
-        classes=images.classes,
-        rows=written * count,
-        probabilities=cube.reshape(count * len(keys), -1),
+        path,
+        classes=fusion.classes,
+        rows=table_rows(fusion) * len(models),
+        probabilities=cube.values.reshape(len(models) * tested, -1),
         extra=[
-            ("store", [name for name in names for _ in range(len(seeds) * len(keys))]),
-            ("seed", [seed for _ in names for seed in seeds for _ in keys]),
+            ("store", [store for store, _ in models for _ in range(tested)]),
+            ("seed", [seed for _, seed in models for _ in range(tested)]),
         ],
     )
-    return fusion, averaged, whole, paper_table(by_seed, averaged, fusion)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
+    write_predictions,
 )
 from ..evaluate.report import choose_samples, reporting, write_card, write_report
 from .result import CrossValidation
@@ -92,45 +94,54 @@ class Outputs:
             The result with predictions and metrics.
         """
         folder = result.folder
-        noted = any(NOTHING_LEARNT in banner for banner in result.banners)
-        if self.tables and not noted and (constant := constant_folds(self.tables[0])):
-            result = replace(result, banners=(*result.banners, constant))
+        result = self._with_warning(result)
         failed: list[str] = []
         facts = self._facts(result)
-        units = {f"{unit}_is": name for unit, name in facts["names"].items()}
-        tables = [replace(table, **units) for table in self.tables]
+        kinds = {f"{unit}_is": name for unit, name in facts["names"].items()}
+        tables = [replace(table, **kinds) for table in self.tables]
         metrics = {table.name: measure(table, self.training.view) for table in tables}
         bundle_facts = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(bundle_facts, facts["names"])
         measured = {"schema_version": SCHEMA, "tables": metrics, "run": facts}
         write_json(folder / "metrics.json", as_json(measured))
-        written = bundle(bundle_facts)
+        bundle_facts = bundle(bundle_facts)
         with reporting(folder / CARD, failed):
-            write_card(folder / CARD, model=result.model, bundle=written, metrics=measured)
+            write_card(folder / CARD, model=result.model, bundle=bundle_facts, metrics=measured)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 header, *rows = self.paper.lines()
                 write_rows(folder / "table.csv", header, rows)
-        run, view = read_facts(folder / "predictions.csv").run, self.training.view
+        run = read_facts(folder / "predictions.csv").run
         panels = [
-            Panel(table, metrics[table.name], run=run, view=view) for table in tables[: self.shown]
+            Panel(table, metrics[table.name], run=run, view=self.training.view)
+            for table in tables[: self.shown]
         ]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
+            # before its pictures, which may fail below
             result = replace(result, panel=panels[0])
         with reporting(folder / "report.html", failed):
             if panels:
-                panels[0] = replace(
-                    panels[0], samples=choose_samples(panels[0].table, self.picture)
-                )
+                pictured = choose_samples(panels[0].table, self.picture)
+                panels[0] = replace(panels[0], samples=pictured)
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
         return replace(result, assembled=True, unreported=tuple(failed))
 
+    def _with_warning(self, result: CrossValidation) -> CrossValidation:
+        """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
+        if not self.tables or any(NOTHING_LEARNT in banner for banner in result.banners):
+            return result
+        warning = constant_folds(self.tables[0])
+        if warning is None:
+            return result
+        return replace(result, banners=(*result.banners, warning))
+
     def _bundle_facts(
         self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
     ) -> BundleFacts:
-        plan, images = self.training.plan, self.training.images
+        plan = self.training.plan
+        images = self.training.images
         trained = {
             image
             for fold in plan.folds
@@ -146,40 +157,28 @@ class Outputs:
         if not self.tables:
             return facts
         table = self.tables[0]
-        view = metrics[table.name].get("two_class")
-        two_class = view and {
-            "positive": view["positive"],
-            "rule": view["rule"],
-            "thresholds": [point["threshold"] for point in view["thresholds"]],
-            "wanted": [
-                {
-                    "sensitivity": point["wanted"],
-                    "threshold": point["threshold"],
-                    "enough": point["enough"],
-                }
-                for point in view["wanted"]
-            ],
-        }
-        # for new images: fitted on all out-of-fold predictions
-        temperature = (
-            shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
-        )
+        temperature = None
+        if len(table.fold_numbers) > 1:
+            # for new images: fitted on all out-of-fold predictions
+            temperature = shrunk_temperature(table, averaged=True)
         rule = unsure_rule(table)
         if rule is not None and rule["calibrated"] != (temperature is not None):
             rule = None  # it was fitted on another scale than the confidence of new images
+        two_class = _two_class_facts(metrics[table.name].get("two_class"))
         return replace(facts, temperature=temperature, two_class=two_class, unsure=rule)
 
     def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
         """Return the entry ``bundle`` of ``metrics.json``. `names` is its entry ``names``."""
-        unit = sampling_units(self.tables[0])[0] if self.tables else "image"
-        single = None if facts.temperature is None else shrunk_temperature(self.tables[0])
-        text = (
-            "no temperature: it is fitted across folds, and there is only one"
-            if facts.temperature is None
-            else f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
-            f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
-            f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
-        )
+        single = None
+        text = "no temperature: it is fitted across folds, and there is only one"
+        if facts.temperature is not None:
+            single = shrunk_temperature(self.tables[0])
+            unit, _ = sampling_units(self.tables[0])
+            text = (
+                f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
+                f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
+                f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
+            )
         return {
             "temperature": facts.temperature,
             "temperature_single": single,
@@ -188,22 +187,12 @@ class Outputs:
         }
 
     def _facts(self, result: CrossValidation) -> dict[str, Any]:
-        plan, images = self.training.plan, self.training.images
-        try:
-            layout = find_layout(images.dataset)
-        except BchistoError:  # of another package, missing or broken by now: it gives only names
-            layout = None
-        # sources of the spread of the accuracy, if there is more than one set of folds
-        members = self.members or self.tables[:1]
-        spread = (
-            variance_split(members, splits=plan.repeats)
-            if len(members) > 1 or plan.repeats > 1
-            else None
-        )
-        return {
+        plan = self.training.plan
+        images = self.training.images
+        facts = {
             "command": self.training.command,
             "dataset": images.dataset,
-            "names": {"image": layout.image_is, "group": layout.group_is} if layout else {},
+            "names": _names_of(images.dataset),
             "methods": list(self.methods),
             "settings": dict(self.settings),
             "protocol": result.protocol,
@@ -214,6 +203,66 @@ class Outputs:
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),
-            **({} if spread is None else {"variance": spread}),
-            **self.facts,
         }
+        # the accuracy varies by seed or by split only if there are several
+        members = self.members or self.tables[:1]
+        if len(members) > 1 or plan.repeats > 1:
+            variance = variance_split(members, splits=plan.repeats)
+            if variance is not None:
+                facts["variance"] = variance
+        return {**facts, **self.facts}
+
+
+def _names_of(dataset: str) -> dict[str, str]:
+    """Return what an image and a group of a dataset layout are called; empty if the layout is not known."""
+    try:
+        layout = find_layout(dataset)
+    except BchistoError:  # of another package, missing or broken by now
+        layout = None
+    if not layout:
+        return {}
+    return {"image": layout.image_is, "group": layout.group_is}
+
+
+def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a model file keeps of the two-class metrics: the thresholds, not what was measured there."""
+    if not view:
+        return None
+    return {
+        "positive": view["positive"],
+        "rule": view["rule"],
+        "thresholds": [point["threshold"] for point in view["thresholds"]],
+        "wanted": [
+            {
+                "sensitivity": point["wanted"],
+                "threshold": point["threshold"],
+                "enough": point["enough"],
+            }
+            for point in view["wanted"]
+        ],
+    }
+
+
+def write_table(path: Path, table: PredictionTable) -> None:
+    """Write the predictions of tested images, see `write_predictions`; of patches, also their names.
+
+    This is the only writer of what a cross-validation predicted, apart from the predictions of single models.
+    """
+    assert table.probabilities is not None  # models and networks always predict probabilities
+    further: list[tuple[str, Sequence[str]]] = []
+    if table.patches is not None:
+        further.append(("patch", table.patches))
+    write_predictions(
+        path,
+        classes=table.classes,
+        rows=table_rows(table),
+        probabilities=table.probabilities,
+        extra=further,
+    )
+
+
+def table_rows(table: PredictionTable) -> list[tuple[str, str, str | None, int]]:
+    """Return image, label, group and fold of each row of a table whose folds are known."""
+    labels = [table.classes[number] for number in table.labels]
+    folds = table.fold_array.tolist()
+    return list(zip(table.image_ids, labels, table.groups, folds, strict=True))

@@ -73,10 +73,12 @@ class CrossValidation:
         return self.folder / "report.html"
 
     def _repr_html_(self) -> str:
-        files = [f"model: {self.model}"] if self.assembled else []
-        if files and self.panel is not None:
-            files.append(f"report: {self.report}")
-        return html_lines([*self.summary(), *files])
+        lines = self.summary()
+        if self.assembled:
+            lines.append(f"model: {self.model}")
+            if self.panel is not None:
+                lines.append(f"report: {self.report}")
+        return html_lines(lines)
 
     def summary(self, name: str = "") -> list[str]:
         """Return the result as lines for a terminal; by default its name is that of its folder."""
@@ -95,7 +97,9 @@ def best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...
     """Return results, those of the first one's protocol before the others, and of these the best first."""
 
     def place(result: CrossValidation) -> tuple[bool, float]:
-        balanced = 0.0 if result.metrics is None else result.metrics["balanced_accuracy"]["value"]
+        balanced = 0.0
+        if result.metrics is not None:
+            balanced = result.metrics["balanced_accuracy"]["value"]
         return result.protocol != results[0].protocol, -balanced
 
     return tuple(sorted(results, key=place))
@@ -110,15 +114,15 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
     above : Path, optional
         The folder whose names of results tell them apart; by default the one that they are in.
     """
-    lines, panels, several = (
-        list[str](),
-        list[Panel](),
-        sum(result.panel is not None for result in results) > 1,
-    )
+    tested = [result for result in results if result.panel is not None]
+    lines: list[str] = []
+    panels: list[Panel] = []
     for result in results:
         name = str(result.folder.relative_to(above or result.folder.parent))
-        if several and result.panel is not None:
+        if len(tested) > 1 and result.panel is not None:
             panels.append(replace(result.panel, table=replace(result.panel.table, name=name)))
         else:
             lines += result.summary(name)
-    return lines + (overview(panels, warnings(panels)) if several else [])
+    if panels:
+        lines += overview(panels, warnings(panels))
+    return lines

@@ -72,8 +72,8 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     """
     ranges: dict[str, float | None] = {}
     for text in names:
-        name, colon, written = text.partition(":")
-        value, largest = RANGES.get(name), _LIMITS.get(name, 1.0)
+        name, colon, number = text.partition(":")
+        value = RANGES.get(name)
         if name not in (*AUGMENTATIONS, OFFLINE):
             raise InputError(
                 "{augmentations} {}: choose one of {}", text, ", ".join((*AUGMENTATIONS, OFFLINE))
@@ -84,18 +84,25 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
                 "{augmentations} {}: {} takes no range; those that do are {}", text, name, takers
             )
         if colon:
-            try:
-                value = float(written)
-            except ValueError:
-                value = 0.0
-            if not 0 < value <= largest:  # also not a number
-                message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
-                raise InputError(message, text, name, largest, name, RANGES[name])
+            value = _range(text, name, number)
         if ranges.setdefault(name, value) != value:
             raise InputError(
                 "{augmentations} {}: {} is there with another range; keep one", text, name
             )
     return ranges
+
+
+def _range(text: str, name: str, number: str) -> float:
+    """Return the range that an augmentation is given; refuse what is no number, or is too large."""
+    largest = _LIMITS.get(name, 1.0)
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= largest:  # also not a number
+        message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
+        raise InputError(message, text, name, largest, name, RANGES[name])
+    return value
 
 
 def plain_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -130,7 +137,8 @@ def make_augmenter(
         See `augmentation_ranges`.
     """
     ranges = augmentation_ranges(names)
-    colours, grey = (_composed(ranges, size=size, per_channel=each) for each in (True, False))
+    colours = _composed(ranges, size=size, per_channel=True)
+    grey = _composed(ranges, size=size, per_channel=False)
 
     def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
         words = sequence.generate_state(3)
@@ -149,9 +157,8 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     """Return the transformations in the order of `AUGMENTATIONS`. Rotation, shift and zoom are a single one."""
     import cv2
 
-    os.environ.setdefault(
-        "NO_ALBUMENTATIONS_UPDATE", "1"
-    )  # otherwise the package looks for updates on the network
+    # otherwise the package looks for updates on the network
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as package
 
     far = RANGES | {name: value for name, value in ranges.items() if value is not None}
@@ -169,7 +176,8 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     )
     if turn and not (shift or zoom):
         warp = package.Rotate(limit=turn, border_mode=cv2.BORDER_REFLECT_101, p=1.0)
-    light, most = far["brightness"], far["noise"]
+    light = far["brightness"]
+    noise = far["noise"]
     steps = {
         "isometries": package.D4(p=1.0),
         "mirror": package.HorizontalFlip(p=0.5),
@@ -177,7 +185,7 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
         "brightness": package.RandomBrightnessContrast(
             brightness_limit=light, contrast_limit=light, p=1.0
         ),
-        "noise": package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0),
+        "noise": package.GaussNoise(std_range=(noise / 5, noise), per_channel=per_channel, p=1.0),
         "crop": package.RandomResizedCrop(size=(size, size), scale=(far["crop"], 1.0), p=1.0),
     }
     return package.Compose(

@@ -50,14 +50,14 @@ class Source:
         cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1
     ) -> Source:
         """Return a source whose samples fit the network of these settings."""
-        chosen = resolved(settings)
+        values = resolved(settings)
         return cls(
             bank,
             labels,
             settings.rule,
-            chosen["size"],
+            values["size"],
             settings.seed,
-            chosen["batch_size"],
+            values["batch_size"],
             workers,
         )
 
@@ -75,7 +75,9 @@ class Source:
         """
         entropy = [self.seed, self.bank.key(position)]
         if epoch is not None:
-            entropy += [epoch, again] if again else [epoch]
+            entropy.append(epoch)
+            if again:
+                entropy.append(again)
         return self.rule.corners(*self.bank.shape(position), entropy=tuple(entropy))
 
     def read(
@@ -97,11 +99,9 @@ def _stack(
     import keras
 
     labels = source.labels[samples.images]
-    shares = (
-        None
-        if weights is None
-        else np.array([weights[int(label)] for label in labels], dtype=np.float32)
-    )
+    shares: npt.NDArray[np.float32] | None = None
+    if weights is not None:
+        shares = np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self, *given: Any) -> None:
@@ -113,11 +113,12 @@ def _stack(
 
         def __getitem__(self, number: int) -> tuple[Any, ...]:
             order, labels, shares, picture = self.given
-            chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
-            pictures = [picture(number) for number in chosen.tolist()]
-            weighted = () if shares is None else (shares[chosen],)
+            drawn = order[number * source.batch_size : (number + 1) * source.batch_size]
             # pixels stay bytes: the network converts them to floats on its device
-            return np.stack(pictures), labels[chosen], *weighted
+            pictures = np.stack([picture(sample) for sample in drawn.tolist()])
+            if shares is None:
+                return pictures, labels[drawn]
+            return pictures, labels[drawn], shares[drawn]
 
         def release(self) -> None:
             """Release the content of the batches, since TensorFlow keeps every data set that it has read."""
@@ -159,12 +160,11 @@ def training_batches(
     crops : int
         Number of crops of each rotation of ``rotations-crops``.
     """
-    again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
-    turn = (
-        make_turner(size=source.size, crops=crops, seed=source.seed)
-        if OFFLINE in augmentations
-        else None
-    )
+    again = _times_before(samples)
+    copies = int(samples.copies.max(initial=0)) + 1
+    turn = None
+    if OFFLINE in augmentations:
+        turn = make_turner(size=source.size, crops=crops, seed=source.seed)
     online = [name for name in augmentations if name != OFFLINE]
 
     class Pipeline(threading.local):
@@ -176,19 +176,19 @@ def training_batches(
     pipeline = Pipeline() if online else None
 
     def batches(epoch: int) -> Any:
-        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(
-            len(samples)
-        )
+        rng = np.random.default_rng(np.random.SeedSequence([source.seed, epoch]))
+        order = rng.permutation(len(samples))
 
         def picture(sample: int) -> Any:
-            position, number, copy = (
-                int(part[sample]) for part in (samples.images, samples.numbers, samples.copies)
-            )
-            earlier, key = int(again[sample]), source.bank.key(position)
+            position = int(samples.images[sample])
+            key = source.bank.key(position)
+            earlier = int(again[sample])
             if turn is None:
+                number = int(samples.numbers[sample])
                 image = source.read(position, number, epoch=epoch, again=earlier)
             else:
-                image = turn(source.bank.region(position), key, copy + copies * earlier)
+                copy = int(samples.copies[sample]) + copies * earlier
+                image = turn(source.bank.region(position), key, copy)
             if pipeline is None:
                 return image
             return pipeline.augment(

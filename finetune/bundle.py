@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -81,20 +81,20 @@ class CnnBundle(BundleFacts):
             See the attributes of the class.
         """
         # store resolved values, so that later defaults do not change the network
-        chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
-        own = {
-            "settings": asdict(replace(settings, **chosen)),
+        values = {name: value for name, value in resolved(settings).items() if name != "weights"}
+        entries = {
+            "settings": asdict(replace(settings, **values)),
             "dataset": dataset,
             "reading": dict(reading),
         }
         members = [(f"models/fold{fold}.npz", content) for fold, content in models.items()]
-        return CnnBundle.write(path, facts, own=own, members=members)
+        return CnnBundle.write(path, facts, own=entries, members=members)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
         """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
         manifest = archive.manifest
-        classes = tuple(manifest["classes"])
+        classes = len(manifest["classes"])
         if isinstance(manifest["settings"].get("stain"), str):
             known_stain(manifest["settings"]["stain"], path, kind=BundleError)
         # with random weights, since the weights of the archive replace them
@@ -104,17 +104,7 @@ class CnnBundle(BundleFacts):
             fresh=(),
             rate_multipliers=(),
         )
-        chosen = resolved(settings)
-        size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
-        if (
-            size > limits.TRAINED_SIDE
-            or pixels > limits.TRAINED_BATCH
-            or settings.rule.count > limits.TRAINED_PATCHES
-        ):
-            # an image would not fit into memory, or take forever
-            raise BundleError(
-                f"{path}: its size, batches or patches are invalid; the model file is corrupt"
-            )
+        _check_sizes(path, settings)
         reading = manifest["reading"]
         if set(reading) != {"label_level", "context"} or not all(
             isinstance(text, str) for text in reading.values()
@@ -123,29 +113,63 @@ class CnnBundle(BundleFacts):
                 f"{path}: its manifest does not state how images are read; the model file is corrupt"
             )
         members = _folds(path, archive)
-        if settings.network in list_networks() and (
-            needed := weights_bytes(settings, classes=len(classes))
-        ):
-            for name in members.values():
-                if needed > archive.size(name):
-                    why = f"{name} is too small for {settings.network} of this size"
-                    raise BundleError(f"{path}: {why}; it was altered")
+        _check_members(path, archive, members.values(), settings, classes=classes)
         models: dict[int, Any] = {}
-        for fold, name in members.items() if parse else ():
-            models[fold], content = (
-                build_model(settings, classes=len(classes), fold=0),
-                archive.read(name),
-            )
-            try:
-                load_network(models[fold], content)
-            except BundleError as error:
-                raise BundleError(
-                    "{}: {}: {}; or it is not of {}", path, name, error, settings.network
-                ) from error
+        if parse:
+            for fold, name in members.items():
+                models[fold] = _parse(path, archive, name, settings, classes=classes)
         dataset = str(manifest["dataset"])
         return cls._of(
             manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading)
         )
+
+
+def _check_sizes(path: Path, settings: FinetuneSettings) -> None:
+    """Refuse a network whose images would not fit into memory, or take forever."""
+    values = resolved(settings)
+    pixels = values["batch_size"] * values["size"] ** 2
+    if (
+        values["size"] > limits.TRAINED_SIDE
+        or pixels > limits.TRAINED_BATCH
+        or settings.rule.count > limits.TRAINED_PATCHES
+    ):
+        raise BundleError(
+            f"{path}: its size, batches or patches are invalid; the model file is corrupt"
+        )
+
+
+def _check_members(
+    path: Path,
+    archive: Archive,
+    members: Iterable[str],
+    settings: FinetuneSettings,
+    *,
+    classes: int,
+) -> None:
+    """Refuse members that are too small for the network, before the memory for it is allocated."""
+    if settings.network not in list_networks():
+        return  # of an encoder, whose weights are not counted
+    needed = weights_bytes(settings, classes=classes)
+    for name in members:
+        if archive.size(name) < needed:
+            raise BundleError(
+                f"{path}: {name} is too small for {settings.network} of this size; it was altered"
+            )
+
+
+def _parse(
+    path: Path, archive: Archive, name: str, settings: FinetuneSettings, *, classes: int
+) -> Any:
+    """Return the network of a fold."""
+    model = build_model(settings, classes=classes, fold=0)
+    content = archive.read(name)
+    try:
+        load_network(model, content)
+    except BundleError as error:
+        raise BundleError(
+            "{}: {}: {}; or it is not of {}", path, name, error, settings.network
+        ) from error
+    return model
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
@@ -231,7 +255,8 @@ class CnnModel:
         def read(record: ImageRecord) -> tuple[Image, str] | ImageError:
             try:
                 image = decode_record(record)
-                if (patches := settings.rule.number(*image.shape[:2])) > _MOST_PATCHES:
+                patches = settings.rule.number(*image.shape[:2])
+                if patches > _MOST_PATCHES:
                     text = f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
                     return ImageError(text)
                 pixels[record.image_id] = pixels_sha256(image)
@@ -245,17 +270,16 @@ class CnnModel:
                 raise image
             prepared.append(image)
         usable = {
-            r.image_id: i
-            for r, i in zip(records, prepared, strict=True)
-            if not isinstance(i, ImageError)
+            record.image_id: image
+            for record, image in zip(records, prepared, strict=True)
+            if not isinstance(image, ImageError)
         }
         ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
-            bank = ImageBank.of(
-                [image for image, _ in usable.values()], [key for _, key in usable.values()]
-            )
+            images, keys = zip(*usable.values(), strict=True)
+            bank = ImageBank.of(images, keys)
             source = Source.of(settings, bank, np.zeros(len(bank), dtype=np.int64), workers=helpers)
             total = np.zeros((len(bank), len(self.bundle.classes)))
             for model in self.bundle.models.values():
@@ -263,9 +287,10 @@ class CnnModel:
                 ticker.tick(len(bank))
             mean = dict(zip(usable, total / self.steps, strict=True))
         for record, image in zip(records, prepared, strict=True):
-            # no comparison with training images: distances between a network's inner features were not validated
+            sha256 = pixels.get(record.image_id, "")
             shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
-            yield record, shares, pixels.get(record.image_id, ""), np.empty(0)
+            # no comparison with training images: distances between a network's inner features were not validated
+            yield record, shares, sha256, np.empty(0)
 
 
 def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,31 +33,27 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
-        self._tf, self._writer = tf, tf.summary.create_file_writer(str(folder))
+        self._tf = tf
+        self._writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, model: Any, values: Mapping[str, Any], *, step: int) -> None:
         """Add a point to each curve that has a value, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
-        summary = (
-            self._tf.compat.v1.SummaryMetadata
-        )  # tells TensorBoard which of its pages shows the value
-        entries: list[tuple[str, Any, str, int]] = [
-            *(
-                (name, np.float32(value), "scalars", 1)
-                for name, value in values.items()
-                if value != ""
-            ),
-            *(
-                (v.path, _histogram(ops.convert_to_numpy(v.value)), "histograms", 2)
-                for v in model.trainable_variables
-            ),
-        ]
         with self._writer.as_default():
-            for name, value, plugin, kind in entries:
-                mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
-                self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
+            for name, value in values.items():
+                if value != "":
+                    self._add(name, np.float32(value), step, plugin="scalars", kind=1)
+            for variable in model.trainable_variables:
+                counts = _histogram(ops.convert_to_numpy(variable.value))
+                self._add(variable.path, counts, step, plugin="histograms", kind=2)
         self._writer.flush()
+
+    def _add(self, name: str, value: Any, step: int, *, plugin: str, kind: int) -> None:
+        summary = self._tf.compat.v1.SummaryMetadata
+        # tells TensorBoard which of its pages shows the value
+        page = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
+        self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=page)
 
     def write_graph(self, model: Any) -> None:
         """Add the graph of a prediction with the shapes of its tensors. Other backends than TensorFlow have none."""
@@ -89,8 +85,8 @@ _MOST_SECONDS = 60.0
 
 
 @dataclass
-class Progress:
-    """Progress of a training, part of the saved state.
+class FitState:
+    """How far a training is, part of the saved state.
 
     Attributes
     ----------
@@ -111,6 +107,17 @@ class Progress:
     waited: int = 0
     rows: list[list[Any]] = field(default_factory=list)
     kept: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def add(self, row: list[Any], model: Any, *, loss: float, best_only: bool) -> None:
+        """Add an epoch; keep its weights if its loss is the lowest, or always without `best_only`."""
+        self.done += 1
+        self.rows.append(row)
+        if best_only and not loss < self.best:
+            self.waited += 1
+            return
+        self.best = loss
+        self.waited = 0
+        self.kept = copied_weights(model)
 
 
 def training_variables(model: Any) -> list[Any]:
@@ -133,39 +140,42 @@ class StateFile:
     """
 
     def __init__(self, path: Path, model: Any, key: str) -> None:
-        self._path, self._model, self._key = path, model, key
+        self._path = path
+        self._model = model
+        self._key = key
         self._variables = {
             f"variable{n}": variable for n, variable in enumerate(training_variables(model))
         }
-        self._written, self._cost = time.monotonic(), 0.0
+        self._written = time.monotonic()
+        self._cost = 0.0
 
-    def restore(self) -> Progress:
+    def restore(self) -> FitState:
         """Load a saved state into the model. If it is missing or damaged, training starts at the first epoch."""
         shapes = {name: tuple(variable.shape) for name, variable in self._variables.items()}
         arrays = read_pack(self._path, self._key, {**shapes, "progress": (None,)})
         if arrays is None:
-            return Progress(kept=copied_weights(self._model))
+            return FitState(kept=copied_weights(self._model))
         for name, variable in self._variables.items():
             variable.assign(arrays[name])
         kept = copied_weights(self._model)
-        progress = Progress(**json.loads(arrays["progress"].tobytes()), kept=kept)
-        if progress.waited:
-            progress.kept = [arrays[f"best{n}"] for n in range(len(kept))]
-        return progress
+        fit_state = FitState(**json.loads(arrays["progress"].tobytes()), kept=kept)
+        if fit_state.waited:
+            fit_state.kept = [arrays[f"best{n}"] for n in range(len(kept))]
+        return fit_state
 
-    def save(self, progress: Progress) -> bool:
+    def save(self, fit_state: FitState) -> bool:
         """Save the state if enough time has passed, and return whether it was saved."""
         from keras import ops
 
         started = time.monotonic()
         if started - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
             return False
-        plain = {name: getattr(progress, name) for name in ("done", "best", "waited", "rows")}
+        plain = {name: getattr(fit_state, name) for name in ("done", "best", "waited", "rows")}
         arrays = {
             name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()
         }
-        if progress.waited:  # otherwise the model holds the best weights
-            arrays |= {f"best{n}": value for n, value in enumerate(progress.kept)}
+        if fit_state.waited:  # otherwise the model holds the best weights
+            arrays |= {f"best{n}": value for n, value in enumerate(fit_state.kept)}
         arrays["progress"] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
         write_pack(self._path, self._key, arrays)
         self._written = time.monotonic()
@@ -203,6 +213,38 @@ class TrainingPlan:
     validate: Indices
     classes: int
     copies: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _EpochLog:
+    """What is told of the epochs of a training: the rows of its log, its curves, and a text for the progress bar."""
+
+    path: Path
+    on_epoch: Callable[[str], None]
+    curves: EventLog | None
+
+    def repeat(self, rows: Sequence[list[Any]]) -> None:
+        """Tell of the epochs that an earlier run trained, whose curves are written already."""
+        if rows:
+            write_rows(self.path, _COLUMNS, rows)
+        for row in rows:
+            self.on_epoch(_words(row))
+
+    def begin(self, model: Any) -> None:
+        """Write what TensorBoard shows of an untrained network."""
+        if self.curves is not None:
+            self.curves.write_graph(model)
+            self.curves.write(model, {}, step=0)
+
+    def add(self, rows: Sequence[list[Any]], model: Any) -> None:
+        """Tell of the last epoch, which the network has just been trained for."""
+        row = rows[-1]
+        write_rows(self.path, _COLUMNS, rows)
+        if self.curves is not None:
+            values = dict(zip(_COLUMNS[1:], row[1:], strict=True))
+            self.curves.write(model, values, step=row[0])
+        _log.debug("%s: epoch %d, %s", self.path.stem, row[0], _words(row))
+        self.on_epoch(_words(row))
 
 
 def train_model(
@@ -246,56 +288,51 @@ def train_model(
     InputError
         The loss is not finite.
     """
-    settings, samples = plan.settings, training_samples(source, plan)
+    settings = plan.settings
+    samples = training_samples(source, plan)
     weights = loss_weights(source, samples, plan)
-    validated = source.samples(plan.validate)
     make_epoch = training_batches(
         source, samples, augmentations=settings.augmentations, crops=settings.crops
     )
     state_file = StateFile(state, model, key)
-    progress = state_file.restore()
-    saved_epochs = progress.done
-    validation = still_batches(source, validated, weights=weights)
-    curves = None if events is None else EventLog(events)
-    if progress.rows:
-        write_rows(log, _COLUMNS, progress.rows)
-    for row in progress.rows:
-        on_epoch(_words(row))
+    fit_state = state_file.restore()
+    saved_epochs = fit_state.done
+    held = source.samples(plan.validate)
+    validation = still_batches(source, held, weights=weights)
+    epoch_log = _EpochLog(log, on_epoch, None if events is None else EventLog(events))
+    epoch_log.repeat(fit_state.rows)
     on_saved(saved_epochs)
-    if curves is not None and not progress.done:
-        curves.write_graph(model)
-        curves.write(model, {}, step=0)
-    stops = len(validated) > 0 and settings.patience > 0
-    while progress.done < settings.epochs and not (stops and progress.waited >= settings.patience):
-        epoch = make_epoch(progress.done)
-        history = model.fit(epoch, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
-        epoch.release()
-        row = [progress.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
-        if len(validated):
+    if not fit_state.done:
+        epoch_log.begin(model)
+    stops = len(held) > 0 and settings.patience > 0
+    while fit_state.done < settings.epochs:
+        if stops and fit_state.waited >= settings.patience:
+            break
+        loss, accuracy = _train_epoch(model, make_epoch(fit_state.done), weights=weights)
+        row: list[Any] = [fit_state.done + 1, loss, accuracy, "", ""]
+        if len(held):
             row[3:] = map(float, model.evaluate(validation, verbose=0))
-        loss = row[3] if len(validated) else row[1]
+            loss = row[3]  # decides on the best epoch
         if not math.isfinite(loss):
             raise InputError(
                 "{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0]
             )
-        progress.done += 1
-        progress.rows.append(row)
-        if not stops or loss < progress.best:
-            progress.best, progress.waited, progress.kept = loss, 0, copied_weights(model)
-        else:
-            progress.waited += 1
-        was_saved = state_file.save(progress)
-        write_rows(log, _COLUMNS, progress.rows)
-        if curves is not None:
-            curves.write(model, dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=progress.done)
-        _log.debug("%s: epoch %d, %s", log.stem, progress.done, _words(row))
-        on_epoch(_words(row))
+        fit_state.add(row, model, loss=loss, best_only=stops)
+        was_saved = state_file.save(fit_state)
+        epoch_log.add(fit_state.rows, model)
         if was_saved:
-            on_saved(progress.done - saved_epochs)
-            saved_epochs = progress.done
-    on_saved(progress.done - saved_epochs)
+            on_saved(fit_state.done - saved_epochs)
+            saved_epochs = fit_state.done
+    on_saved(fit_state.done - saved_epochs)
     validation.release()
-    model.set_weights(progress.kept)
+    model.set_weights(fit_state.kept)
+
+
+def _train_epoch(model: Any, batches: Any, *, weights: dict[int, float] | None) -> list[float]:
+    """Train an epoch, and return its loss and accuracy on the training images."""
+    fitted = model.fit(batches, epochs=1, class_weight=weights, verbose=0, shuffle=False)
+    batches.release()
+    return [fitted.history[name][-1] for name in ("loss", "accuracy")]
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:
@@ -307,11 +344,12 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
         See `sample_training`.
     """
     settings = plan.settings
-    chosen = plan.train[
-        sample_training(source.labels[plan.train], method=settings.sampling, seed=settings.seed)
+    images = plan.train
+    images = images[
+        sample_training(source.labels[images], method=settings.sampling, seed=settings.seed)
     ]
-    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=settings.seed)]
-    return source.samples(chosen, copies=settings.offline_copies)
+    images = images[copy_classes(source.labels[images], factors=plan.copies, seed=settings.seed)]
+    return source.samples(images, copies=settings.offline_copies)
 
 
 def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
@@ -324,13 +362,13 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
     InputError
         See `class_weights`.
     """
-    return (
-        class_weights(source.labels[samples.images], classes=plan.classes)
-        if plan.settings.class_weights
-        else None
-    )
+    if not plan.settings.class_weights:
+        return None
+    return class_weights(source.labels[samples.images], classes=plan.classes)
 
 
 def _words(row: list[Any]) -> str:
-    held = f", val_loss {row[3]:.3f}, val_accuracy {row[4]:.3f}" if row[3] != "" else ""
-    return f"loss {row[1]:.3f}, accuracy {row[2]:.3f}{held}"
+    text = f"loss {row[1]:.3f}, accuracy {row[2]:.3f}"
+    if row[3] != "":
+        text += f", val_loss {row[3]:.3f}, val_accuracy {row[4]:.3f}"
+    return text

@@ -27,7 +27,7 @@ from ..data import (
 from ..stains import check_stains, get_stain, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
-from .patches import Indices, PatchRule, Region, cut_region
+from .patches import ImageRegion, Indices, PatchRule, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ _INDEX = np.dtype(
 )
 """Index entry of an image.
 
-Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `Region`, whose pixels
-follow. Sizes are 0 if there is no image or no region."""
+Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose
+pixels follow. Sizes are 0 if there is no image or no region."""
 
 _AHEAD = 64
 """Number of images that are decoded before they are written."""
@@ -77,12 +77,13 @@ class ImageBank:
         """Return an image, uint8 of shape (height, width, 3)."""
         return self._cut(int(self.index["offset"][position]), self.shape(position))
 
-    def region(self, position: int) -> Region:
+    def region(self, position: int) -> ImageRegion:
         """Return the region that surrounds an image."""
-        row, (height, width) = self.index[position], self.shape(position)
-        shape = int(row["region_height"]), int(row["region_width"])
+        row = self.index[position]
+        height, width = self.shape(position)
+        shape = (int(row["region_height"]), int(row["region_width"]))
         pixels = self._cut(int(row["offset"]) + height * width * 3, shape)
-        return Region(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
+        return ImageRegion(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
 
     def _cut(self, offset: int, shape: tuple[int, int]) -> Image:
         return self.pixels[offset : offset + shape[0] * shape[1] * 3].reshape(*shape, 3)
@@ -118,11 +119,11 @@ class ImageBank:
 
     @classmethod
     def of(
-        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()
+        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[ImageRegion] = ()
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
-        around: list[Region | None] = [*regions] or [None] * len(images)
+        around: list[ImageRegion | None] = [*regions] or [None] * len(images)
         rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
         return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
@@ -142,18 +143,21 @@ def _write(
     handle: IO[bytes],
     image: Image | None,
     name: str,
-    region: Region | None = None,
+    region: ImageRegion | None = None,
     sha256: str = "",
 ) -> tuple[Any, ...]:
     """Write an image and its region, if any, and return its index entry."""
-    offset, shapes = handle.tell(), []
-    for pixels in (image, None if region is None else region.pixels):
-        shapes.append((0, 0) if pixels is None else pixels.shape[:2])
-        if pixels is not None:
-            handle.write(np.ascontiguousarray(pixels).data)
+    offset = handle.tell()
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    around = (0.0, 0.0, 0.0) if region is None else (region.across, region.down, region.side)
-    return (offset, *shapes[0], key, sha256, *shapes[1], *around)
+    shape = (0, 0)
+    if image is not None:
+        shape = image.shape[:2]
+        handle.write(np.ascontiguousarray(image).data)
+    if region is None:
+        return (offset, *shape, key, sha256, 0, 0, 0.0, 0.0, 0.0)
+    handle.write(np.ascontiguousarray(region.pixels).data)
+    around = (*region.pixels.shape[:2], region.across, region.down, region.side)
+    return (offset, *shape, key, sha256, *around)
 
 
 def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord], Image]:
@@ -237,7 +241,8 @@ class StainTreatment:
         """Return a decoded image as `make_reader` does."""
         import cv2
 
-        if misfit := self.rule.misfit(record, height=image.shape[0], width=image.shape[1]):
+        misfit = self.rule.misfit(record, height=image.shape[0], width=image.shape[1])
+        if misfit:
             raise ImageError(misfit)
         image = self(image, record.image_id)
         if self.rule.kind == "resize":
@@ -281,37 +286,30 @@ def prepare_images(
     ImageError
         An image cannot be used and `skip_errors` is False.
     """
-    stain, rule, turned, size = (
-        settings.stain,
-        settings.rule,
-        settings.turned,
-        resolved(settings)["size"],
-    )
-    treated = size if rule.kind == "resize" else f"patches of {rule.side}"
-    key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}:2".encode()).hexdigest()[:16]
-    path = folder / f"images-{key}.bin"
-    # problems in the surroundings are not reported
-    treatment, around = (StainTreatment(stain, rule, size) for _ in range(2))
+    size = resolved(settings)["size"]
+    path = folder / f"images-{_bank_key(digest, settings)}.bin"
+    treatment = StainTreatment(settings.stain, settings.rule, size)
+    # of the surroundings, whose problems are not reported
+    around = StainTreatment(settings.stain, settings.rule, size)
 
-    def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Image, str, ImageRegion | None, str] | ImageError:
         try:
-            whole, box = decode_whole(record)
-            image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
-            region = cut_region(whole, box, size=size, treat=around) if turned else None
+            picture, box = decode_whole(record)
+            left, top, right, bottom = box
+            image = np.ascontiguousarray(picture[top:bottom, left:right])
+            region = None
+            if settings.turned:
+                region = cut_region(picture, box, size=size, treat=around)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
 
     bank = _whole_bank(path)
     if bank is not None and (skip_errors or bank.index["height"].all()):
-        failed = [
-            records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()
-        ]
-        return (
-            path,
-            _hashes(records, bank.index),
-            {record.image_id: str(prepare(record)) for record in failed},
-        )
+        empty = np.flatnonzero(bank.index["height"] == 0).tolist()
+        failed = [records[position] for position in empty]
+        reasons = {record.image_id: str(prepare(record)) for record in failed}
+        return path, _hashes(records, bank.index), reasons
     rows: list[tuple[Any, ...]] = []
     failures: dict[str, str] = {}
     with (
@@ -336,6 +334,15 @@ def prepare_images(
         np.save(handle, index, allow_pickle=False)
     treatment.warn(images=len(records))
     return path, _hashes(records, index), failures
+
+
+def _bank_key(digest: str, settings: FinetuneSettings) -> str:
+    """Return the key of all that decides on the pixels of a bank."""
+    rule = settings.rule
+    treated = resolved(settings)["size"] if rule.kind == "resize" else f"patches of {rule.side}"
+    # the number changes whenever the content of the file would
+    text = f"{digest}:{treated}:{settings.stain}:{settings.turned}:2"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _hashes(records: Sequence[ImageRecord], index: npt.NDArray[Any]) -> dict[str, str]:

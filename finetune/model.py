@@ -61,25 +61,32 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         The weights file cannot be read.
     """
     network = network_of(settings.network)
-    known = inspect.signature(network.build).parameters
-    if settings.norm_momentum is not None and "norm_momentum" not in known:
+    parameters = inspect.signature(network.build).parameters
+    if settings.norm_momentum is not None and "norm_momentum" not in parameters:
         raise InputError(
             "{norm_momentum}: {} trains no batch normalisation with it; leave it out",
             settings.network,
         )
     of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
-    chosen = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
+    values = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
     for name in _OF_BUILD:
-        value = getattr(settings, name)
-        chosen[name] = known[name].default if value is None and name in known else value
-    weights = chosen["weights"]
-    of_file = network.caffe is not None and weights not in ("imagenet", "random")
-    return {
-        **chosen,
-        "convention": settings.convention
-        or (input_convention(Path(weights)) if of_file else "signed"),
-        "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
-    }
+        values[name] = getattr(settings, name)
+        if values[name] is None and name in parameters:
+            values[name] = parameters[name].default
+    values["convention"] = settings.convention or _default_convention(network, values["weights"])
+    values["precision"] = settings.precision or _default_precision()
+    return values
+
+
+def _default_convention(network: NetworkSpec, weights: str) -> str:
+    """Return the input convention of a weights file, if the network has a published Caffe model; else ``signed``."""
+    if network.caffe is None or weights in ("imagenet", "random"):
+        return "signed"
+    return input_convention(Path(weights))
+
+
+def _default_precision() -> str:
+    return "bfloat16" if gpus_have_bfloat16() else "float32"
 
 
 def untrained_notice(settings: FinetuneSettings) -> str | None:
@@ -87,15 +94,12 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
     network = network_of(settings.network)
     if resolved(settings)["weights"] != "random":
         return None
-    if (
-        network.caffe is not None
-    ):  # not a warning: the source may train from scratch, which a recipe knows
+    if network.caffe is not None:
+        # not a warning: the source may train from scratch, which a recipe knows
         return f"{settings.network} began untrained; published weights were not given"
-    return (
-        f"RANDOM WEIGHTS: {settings.network} began untrained."
-        if network.weights == "imagenet"
-        else None
-    )
+    if network.weights == "imagenet":
+        return f"RANDOM WEIGHTS: {settings.network} began untrained."
+    return None
 
 
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -146,17 +150,18 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
 
 
 def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
-    network, weights = get_network(settings.network), settings.weights
+    network = get_network(settings.network)
     if settings.freeze or settings.top != "average":
         raise InputError(
             "{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network
         )
-    if weights == "imagenet":
+    if settings.weights == "imagenet":
         text = (
             "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
         )
         raise InputError(text, settings.network)
-    options = {name: value for name in _OF_BUILD if (value := getattr(settings, name)) is not None}
+    options = {name: getattr(settings, name) for name in _OF_BUILD}
+    options = {name: value for name, value in options.items() if value is not None}
     if settings.convention != "signed":
         if network.caffe is None:
             raise InputError(
@@ -165,8 +170,8 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         options["convention"] = settings.convention
     model = build_network(settings.network, classes=classes, size=settings.size, **options)
     _seed(model, [settings.seed, fold])
-    if weights != "random":
-        load_pretrained(model, Path(weights), network=network, fresh=settings.fresh)
+    if settings.weights != "random":
+        load_pretrained(model, Path(settings.weights), network=network, fresh=settings.fresh)
     return model
 
 
@@ -202,6 +207,7 @@ def _plain_encoder(
 
 
 def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
+    """Build an encoder of pretrained or random weights, and a random top that makes probabilities of its last map."""
     import keras
 
     if settings.fresh:
@@ -216,26 +222,17 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     base = backbone.model
     base.trainable = True
     seed_generators(base, [settings.seed, fold])
-    names = canonical_names(base)
-    if settings.freeze:
-        if settings.freeze != "all" and settings.freeze not in names:
-            raise InputError("{freeze} {}: {} has no such layer", settings.freeze, settings.network)
-        for layer in base.layers:
-            layer.trainable = False
-            if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0  # keeps features deterministic; Keras drops in frozen layers, too
-            if settings.freeze != "all" and layer.name == names[settings.freeze]:
-                break
-    for layer in base.layers:
-        # a few hundred images give no statistics that fit the trained weights
-        if settings.weights != "random" and isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = (
-                False  # freezes its statistics; `training=False` has no effect in a nested model
-            )
+    if settings.freeze == "all":
+        _freeze_all(base)
+    elif settings.freeze:
+        _freeze_up_to(base, settings.freeze, network=settings.network)
+    if settings.weights != "random":
+        _freeze_statistics(base)
     images = keras.Input((settings.size, settings.size, 3), name="image")
     with refuse_small(network_of(settings.network), settings.size):
         features = base(backbone.spec.preprocess(images))
-    features = features[-1] if isinstance(features, (list, tuple)) else features
+    if isinstance(features, (list, tuple)):
+        features = features[-1]
     model = add_top(
         features,
         images,
@@ -249,6 +246,36 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     return model
 
 
+def _freeze_all(base: Any) -> None:
+    """Freeze all layers of an encoder."""
+    import keras
+
+    for layer in base.layers:
+        layer.trainable = False
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # keeps features deterministic; Keras drops in frozen layers, too
+
+
+def _freeze_up_to(base: Any, last: str, *, network: str) -> None:
+    """Freeze the layers of an encoder up to one of them."""
+    names = canonical_names(base)
+    if last not in names:
+        raise InputError("{freeze} {}: {} has no such layer", last, network)
+    for layer in base.layers:
+        layer.trainable = False
+        if layer.name == names[last]:
+            break
+
+
+def _freeze_statistics(base: Any) -> None:
+    """Freeze batch normalisation: a few hundred images give no statistics that fit the trained weights."""
+    import keras
+
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # `training=False` has no effect in a nested model
+
+
 def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
     """Return an optimiser that scales the learning rate of each variable by the longest matching prefix of its path."""
     import keras
@@ -259,15 +286,15 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
         settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True
     ):
         fitting = [
-            v
-            for v in model.trainable_variables
-            if any(part.startswith(prefix) for part in v.path.split("/"))
+            variable
+            for variable in model.trainable_variables
+            if any(part.startswith(prefix) for part in variable.path.split("/"))
         ]
         if not fitting:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
-        factors = {
-            id(owner): factor for variable in fitting for owner in (variable, variable.value)
-        } | factors
+        for variable in fitting:  # which keeps the factor of a longer prefix
+            factors.setdefault(id(variable), factor)
+            factors.setdefault(id(variable.value), factor)
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 
     class Scaled(kind):  # type: ignore[misc]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from ..core import InputError
 from ..core.formats import read_rows
-from ..crossval import CrossValidation, LabelledImages, Outputs, Training
+from ..crossval import CrossValidation, Outputs, Training, write_table
 from ..data import decode_record
-from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
+from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
 from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
@@ -82,17 +82,16 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image was used {each}, augmented differently each time."
-    met = {
-        f"{settings.sampling}-sampling": settings.sampling != "none",
-        "class weights": settings.class_weights,
-    }
-    if any(met.values()):
-        yield f"Class imbalance was handled by {' and '.join(name for name, used in met.items() if used)}."
-    part = (
-        "an eighth of the training part (groups whole)"
-        if inner
-        else "the validation part of the scheme"
-    )
+    balanced = []
+    if settings.sampling != "none":
+        balanced.append(f"{settings.sampling}-sampling")
+    if settings.class_weights:
+        balanced.append("class weights")
+    if balanced:
+        yield f"Class imbalance was handled by {' and '.join(balanced)}."
+    part = "the validation part of the scheme"
+    if inner:
+        part = "an eighth of the training part (groups whole)"
     trained = f"Networks were trained for {settings.epochs} epochs"
     if not settings.validation:
         yield f"{trained} without validation."
@@ -117,7 +116,7 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
             yield words.format(value, 100 * value)
 
 
-_Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
+_FoldRows = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
 """Image and patch of each prediction of a fold, and their probabilities."""
 
 
@@ -128,24 +127,22 @@ def write_outputs(
     outcomes: Sequence[npt.NDArray[np.float64]],
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
-    validated = any(training.plan.images(unit.fold, "val") for unit in units)
-    settings, records = (
-        units[0].plan.settings,
-        {record.image_id: record for record in training.dataset.records},
-    )
-    parts = [
-        (unit.test_names, rows[: len(unit.test_names)])
-        for unit, rows in zip(units, outcomes, strict=True)
-    ]
-    tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
-    held = [
-        (unit.held_names, rows[len(unit.test_names) :])
-        for unit, rows in zip(units, outcomes, strict=True)
-    ]
+    settings = units[0].plan.settings
+    records = {record.image_id: record for record in training.dataset.records}
+    tested: list[_FoldRows] = []
+    held: list[_FoldRows] = []
+    for unit, rows in zip(units, outcomes, strict=True):
+        count = len(unit.test_names)
+        tested.append((unit.test_names, rows[:count]))
+        held.append((unit.held_names, rows[count:]))
+    tables: list[PredictionTable] = []
+    if any(names for names, _ in tested):
+        tables = _tables(training, units, tested, result)
     if any(names for names, _ in held):
-        _, whole = _table(training, units, held, result)
-        _write_table(result.folder / "predictions-validation.csv", whole, training.images)
+        _, of_images = _table(training, units, held, result)
+        write_table(result.folder / "predictions-validation.csv", of_images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
+    validated = any(training.plan.images(unit.fold, "val") for unit in units)
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
     shown = {
         **asdict(settings),
@@ -172,59 +169,59 @@ def write_outputs(
 
 
 def _table(
-    training: Training, units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+    training: Training,
+    units: Sequence[FoldUnit],
+    folds: Sequence[_FoldRows],
+    result: CrossValidation,
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return the table of patches, and that of images; both are the same if networks see whole images."""
     keys = [
         (image, unit.fold)
-        for unit, (names, _) in zip(units, parts, strict=True)
+        for unit, (names, _) in zip(units, folds, strict=True)
         for image, _ in names
     ]
     trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
-    probabilities, settings = np.concatenate([rows for _, rows in parts]), units[0].plan.settings
+    settings = units[0].plan.settings
     table = training.images.table(
-        settings.network, keys, probabilities, protocol=result.protocol, trained=trained
+        settings.network,
+        keys,
+        np.concatenate([rows for _, rows in folds]),
+        protocol=result.protocol,
+        trained=trained,
     )
     if settings.rule.kind == "resize":
         return table, table
-    table = replace(table, patches=tuple(patch for names, _ in parts for _, patch in names))
+    table = replace(table, patches=tuple(patch for names, _ in folds for _, patch in names))
     return table, aggregate(table, level="image")
 
 
 def _tables(
-    training: Training, units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+    training: Training,
+    units: Sequence[FoldUnit],
+    folds: Sequence[_FoldRows],
+    result: CrossValidation,
 ) -> list[PredictionTable]:
     """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
-    images, tables, levels = training.images, [], ["group"]
-    table, whole = _table(training, units, parts, result)
-    if table is not whole:
-        tables, levels = [replace(table, name=f"{table.name} (patch)")], ["image", "group"]
-        _write_table(result.folder / "predictions-by-patch.csv", table, images)
-    _write_table(result.folder / "predictions.csv", whole, images)
+    table, of_images = _table(training, units, folds, result)
+    tables = [of_images]
+    levels = ["group"]
+    if table is not of_images:
+        tables.append(replace(table, name=f"{table.name} (patch)"))
+        levels = ["image", "group"]
+        write_table(result.folder / "predictions-by-patch.csv", table)
+    write_table(result.folder / "predictions.csv", of_images)
     for level, rule in product(levels, AGGREGATIONS):
-        with contextlib.suppress(
-            InputError
-        ):  # groups are unknown or have two classes, or the rule needs two
+        # groups are unknown or have two classes, or the rule needs two
+        with contextlib.suppress(InputError):
             aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
             tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
-    return [whole, *tables]
-
-
-def _write_table(path: Path, table: PredictionTable, images: LabelledImages) -> None:
-    assert table.probabilities is not None  # networks always predict probabilities
-    pairs: Any = zip(table.image_ids, table.folds, strict=True)
-    rows = [(image, images.labels[image], images.groups[image], fold) for image, fold in pairs]
-    patches = [] if table.patches is None else [("patch", table.patches)]
-    write_predictions(
-        path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches
-    )
+    return tables
 
 
 def _curve(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
     """Return loss and accuracy per epoch, and both on the validation images, if any."""
-    names = [
-        name
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-        if any(row[name] for row in rows)
-    ]
-    return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
+    curves: dict[str, list[float | None]] = {}
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        if any(row[name] for row in rows):
+            curves[name] = [float(row[name]) if row[name] else None for row in rows]
+    return curves

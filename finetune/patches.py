@@ -7,6 +7,7 @@ Beyond the edges of the mammogram, pixels are mirrored.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .augment import RANGES, Image
 Box = tuple[int, int, int, int]
 
 
-class Region(NamedTuple):
+class ImageRegion(NamedTuple):
     """The part of a mammogram that surrounds an image.
 
     Attributes
@@ -67,14 +68,19 @@ class Region(NamedTuple):
         rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
         start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
-        warp, flags = np.column_stack([rows * step, start]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         turned = cv2.warpAffine(
-            self.pixels, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+            self.pixels,
+            np.column_stack([rows * step, start]),
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
         )
         return np.asarray(turned, dtype=np.uint8)
 
 
-def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:
+def cut_region(
+    image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]
+) -> ImageRegion:
     """Cut out the region in which the square of a box can be rotated.
 
     Parameters
@@ -97,18 +103,19 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
     factor = max(1, math.floor(side / size))
     # half the diagonal, and one pixel more for interpolation
     reach = math.ceil(side / math.sqrt(2) / factor) + 1
-    (x0, x1), (y0, y1) = (
-        _span((low + high) / 2, reach=reach * factor, length=length, factor=factor)
-        for low, high, length in ((left, right, image.shape[1]), (top, bottom, image.shape[0]))
-    )
+    height, width = image.shape[:2]
+    span = functools.partial(_span, reach=reach * factor, factor=factor)
+    x0, x1 = span((left + right) / 2, length=width)
+    y0, y1 = span((top + bottom) / 2, length=height)
     pixels = treat(np.ascontiguousarray(image[y0:y1, x0:x1]))
     if factor > 1:
         reduced = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
         pixels = np.asarray(
             cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
-    middle = ((left + right) / 2 - x0) / factor, ((top + bottom) / 2 - y0) / factor
-    return Region(pixels, *middle, side / factor)
+    across = ((left + right) / 2 - x0) / factor
+    down = ((top + bottom) / 2 - y0) / factor
+    return ImageRegion(pixels, across, down, side / factor)
 
 
 def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, int]:
@@ -118,7 +125,7 @@ def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, 
     return start, max(start + 1, end - (end - start) % factor)
 
 
-def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, int], Image]:
+def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, int, int], Image]:
     """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
 
     Its arguments are the region, the key of the image, and the number of the variant. Variants ``0 ... crops - 1``
@@ -134,13 +141,12 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     seed : int
     """
 
-    def turned(region: Region, key: int, copy: int) -> Image:
-        of_turn, of_crop = (
-            np.random.default_rng([seed, key, *own]) for own in ((copy // crops, 0), (copy, 1))
-        )
-        angle = float(of_turn.uniform(-180.0, 180.0))
-        share, *shift = of_crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
-        return region.turned(angle=angle, share=share, shift=(shift[0], shift[1]), size=size)
+    def turned(region: ImageRegion, key: int, copy: int) -> Image:
+        rotation = np.random.default_rng([seed, key, copy // crops, 0])
+        crop = np.random.default_rng([seed, key, copy, 1])
+        angle = float(rotation.uniform(-180.0, 180.0))
+        share, across, down = crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
+        return region.turned(angle=angle, share=share, shift=(across, down), size=size)
 
     return turned
 
@@ -175,11 +181,14 @@ class PatchRule:
         """Return an error message if an image of this size is smaller than a patch; otherwise None."""
         if min(height, width) >= self.side:
             return None
-        remedies, text = (
-            [Message("use {patches:resize} or smaller ones")],
+        return Message(
             "{}: {}x{} is smaller than patches of {}",
+            record.path,
+            width,
+            height,
+            self.side,
+            remedies=[Message("use {patches:resize} or smaller ones")],
         )
-        return Message(text, record.path, width, height, self.side, remedies=remedies)
 
     def corners(
         self, height: int, width: int, *, entropy: tuple[int, ...]

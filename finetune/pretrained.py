@@ -35,6 +35,9 @@ Packed numbers are bytes. Every field counts as repeated; others are skipped."""
 _KINDS = {"int": 3, "bytes": 12}
 """Kinds of fields, to their number in ``descriptor.proto``; that of messages is 11, and that of repeated fields 3."""
 
+_PARTS = {0: "weight", 1: "bias"}
+"""Arrays of a layer by their position."""
+
 
 @functools.cache
 def _caffe_network() -> Any:
@@ -70,7 +73,7 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
         for layer in (*network.older, *network.newer):
             name = b"".join(layer.name).decode()
             for position, array in enumerate(layer.arrays):
-                key = f"{name}.{('weight', 'bias')[position] if position < 2 else position}"
+                key = f"{name}.{_PARTS.get(position, position)}"
                 if not name or key in arrays:
                     raise ValueError(
                         f"two layers called {printable(name[:100])}, or one without a name"
@@ -84,10 +87,8 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def _array(array: Any) -> npt.NDArray[np.float32]:
-    parts = [
-        *(np.frombuffer(part, "<f4") for part in array.floats),
-        *(np.frombuffer(p, "<f8") for p in array.doubles),
-    ]
+    parts = [np.frombuffer(part, "<f4") for part in array.floats]
+    parts += [np.frombuffer(part, "<f8") for part in array.doubles]
     values = np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32, copy=False)
     if array.shape:
         shape = [side for part in array.shape for side in part.sides]
@@ -117,11 +118,9 @@ def input_convention(path: Path) -> str:
     WeightsError
         See `load_pretrained`.
     """
-    return (
-        "caffe"
-        if path.suffix == _CAFFE or _is_caffe(read_weight_arrays(path, values=False))
-        else "signed"
-    )
+    if path.suffix == _CAFFE or _is_caffe(read_weight_arrays(path, values=False)):
+        return "caffe"
+    return "signed"
 
 
 def _is_caffe(names: Iterable[str]) -> bool:
@@ -154,56 +153,64 @@ def load_pretrained(
     """
     variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-    keep = {name for name in shapes if name.startswith(tuple(fresh))}
-    arrays: WeightArrays = {
-        **(read_caffe(path) if path.suffix == _CAFFE else read_weight_arrays(path))
-    }
-    if _is_caffe(arrays):
-        if network.caffe is None:
-            raise WeightsError(
-                f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
-            )
-        arrays = _from_caffe(
-            arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep}
-        )
-    fitting = [name for name in shapes if name in arrays and arrays[name].shape == shapes[name]]
-    keep |= {
-        name
-        for name in shapes
-        if name.startswith(f"{_LAST}/") and name in arrays and name not in fitting
-    }
+    random = {name for name in shapes if name.startswith(tuple(fresh))}
+    loaded = {name: shape for name, shape in shapes.items() if name not in random}
+    arrays = _arrays_of(path, network, loaded)
+    fitting = [
+        name for name, shape in shapes.items() if name in arrays and arrays[name].shape == shape
+    ]
+    # of a file with another number of classes
+    random |= {name for name in arrays if name not in fitting and name.startswith(f"{_LAST}/")}
 
     def read(_model: Any) -> None:
-        for name in fitting:
-            if name not in keep:
-                with np.errstate(
-                    over="ignore"
-                ):  # values beyond float32 become infinite, and are refused below
+        # values beyond float32 become infinite, and are refused below
+        with np.errstate(over="ignore"):
+            for name in fitting:
+                if name not in random:
                     variables[name].assign(arrays[name].astype(np.float32))
 
-    filled = fill_weights(model, read, keep=keep)
-    if not filled.whole:
-        why = filled.reason
-        if filled.missing:
-            name = filled.missing[0]
-            why = f"has no {name} of finite values and of the shape {shapes[name]}, so it is not of {network.name}"
-        raise WeightsError(f"{path}: {why}") from filled.error
+    filled = fill_weights(model, read, keep=random)
+    if filled.whole:
+        return
+    reason = filled.reason
+    if filled.missing:
+        name = filled.missing[0]
+        reason = f"has no {name} of finite values and of the shape {shapes[name]}, so it is not of {network.name}"
+    raise WeightsError(f"{path}: {reason}") from filled.error
+
+
+def _arrays_of(
+    path: Path, network: NetworkSpec, shapes: dict[str, tuple[int, ...]]
+) -> WeightArrays:
+    """Return the arrays of a file, with bchisto's names; of a Caffe model those of the given variables."""
+    arrays: WeightArrays
+    if path.suffix == _CAFFE:
+        arrays = {**read_caffe(path)}
+    else:
+        arrays = {**read_weight_arrays(path)}
+    if not _is_caffe(arrays):
+        return arrays
+    if network.caffe is None:
+        raise WeightsError(
+            f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
+        )
+    return _from_caffe(arrays, network.caffe, shapes)
 
 
 def network_variables(model: Any) -> dict[str, Any]:
     """Return the weights of a network by ``layer/variable``; a nested encoder contributes its own layers."""
-    named: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            named |= network_variables(layer)
-    inside = {id(variable) for variable in named.values()}
+            variables |= network_variables(layer)
+    inside = {id(variable) for variable in variables.values()}
     for layer, name, variable in variables_of(model):
         if id(variable) not in inside:
             key = f"{layer}/{name}"
-            while key in named:  # several parts of a layer, such as the kernels of attention
+            while key in variables:  # several parts of a layer, such as the kernels of attention
                 key += "_"
-            named[key] = variable
-    return named
+            variables[key] = variable
+    return variables
 
 
 def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
@@ -237,14 +244,17 @@ def _from_caffe(
     converted: WeightArrays = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
-        whole = re.sub("_[ab]$", "", layer)
-        theirs = arrays.get(f"{caffe.names.get(whole)}.{'weight' if name == 'kernel' else 'bias'}")
-        if theirs is None:
+        grouped = re.sub("_[ab]$", "", layer)  # the layer itself, unless it is half of one
+        part = "weight" if name == "kernel" else "bias"
+        array = arrays.get(f"{caffe.names.get(grouped)}.{part}")
+        if array is None:
             continue
-        if layer != whole:
-            middle = len(theirs) // 2
-            theirs = theirs[:middle] if layer.endswith("_a") else theirs[middle:]
-        converted[key] = _as_keras(theirs, shape, channels=caffe.flattened.get(whole, 0))
+        middle = len(array) // 2
+        if layer == f"{grouped}_a":
+            array = array[:middle]
+        elif layer == f"{grouped}_b":
+            array = array[middle:]
+        converted[key] = _as_keras(array, shape, channels=caffe.flattened.get(grouped, 0))
     return converted
 
 

@@ -60,22 +60,23 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)
-    smallest, largest = int(counts.min()), int(counts.max())
+    smallest = int(counts.min())
+    largest = int(counts.max())
     target = {
         "under": smallest,
         "over": largest,
         "under-over": round(float(np.sqrt(smallest * largest))),
     }[method]
-    chosen = []
+    drawn = []
     for label in present:
         inside = np.flatnonzero(labels == label)
         if len(inside) >= target:
-            chosen.append(rng.choice(inside, target, replace=False))
-        else:  # every image at least once
-            chosen.append(
-                np.concatenate([inside, rng.choice(inside, target - len(inside), replace=True)])
-            )
-    return np.sort(np.concatenate(chosen))
+            drawn.append(rng.choice(inside, target, replace=False))
+        else:
+            # every image at least once
+            more = rng.choice(inside, target - len(inside), replace=True)
+            drawn.append(np.concatenate([inside, more]))
+    return np.sort(np.concatenate(drawn))
 
 
 def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -> tuple[float, ...]:
@@ -86,12 +87,15 @@ def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -
     InputError
         There is no such class.
     """
-    named = dict(copies)
-    if unknown := [name for name in named if name not in classes]:
-        raise InputError(
-            "{copies} {}: no such class; choose among {}", unknown[0], ", ".join(classes)
-        )
-    return tuple(named.get(name, 1.0) for name in classes) if named else ()
+    factors = dict(copies)
+    for name in factors:
+        if name not in classes:
+            raise InputError(
+                "{copies} {}: no such class; choose among {}", name, ", ".join(classes)
+            )
+    if not factors:
+        return ()
+    return tuple(factors.get(name, 1.0) for name in classes)
 
 
 def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Indices:
@@ -149,8 +153,11 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
     """
     pairs = []
     for item in items_of(value):
+        pair = item
+        if isinstance(item, str):
+            pair = item.rpartition("=")[::2]
         try:
-            key, factor = item.rpartition("=")[::2] if isinstance(item, str) else item
+            key, factor = pair
             pairs.append((str(key), float(factor)))
         except (TypeError, ValueError):
             raise InputError("{} {}: write it as NAME=FACTOR", Parameter(name), item) from None

@@ -91,23 +91,20 @@ class CnnTraining(Training):
     @functools.cached_property
     def deciding(self) -> dict[str, Any]:
         """Settings that determine the training, for JSON. A weights file is given by its checksum, not by its path."""
+        names = plain_options(self.settings, deciding=True)
+        values = {name: getattr(self.settings, name) for name in names}
+        values |= resolved(self.settings)
         weights = Path(self.settings.weights)
-        return {
-            **{
-                name: getattr(self.settings, name)
-                for name in plain_options(self.settings, deciding=True)
-            },
-            **resolved(self.settings),
-            **({"weights": file_sha256(weights)} if weights.is_file() else {}),
-            "backend": prepare_backend(),
-        }
+        if weights.is_file():
+            values["weights"] = file_sha256(weights)
+        return {**values, "backend": prepare_backend()}
 
     def folder_settings(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
+        names = (self.plan.name, self.settings.network, self.settings.name)
         return FolderSettings(
-            folder=self.networks
-            / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
+            folder=self.networks / "-".join(filter(None, names)),
             settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
             made_with=versions | {"device": "GPU" if visible_gpus() else "CPU"},
@@ -144,65 +141,76 @@ class CnnTraining(Training):
 
     def banners(self) -> Sequence[str]:
         """Return warnings about the images, the initial weights and the validation."""
-        notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
-        settings = self.settings
-        noted = any(
-            note.startswith("RANDOM START") for note in self.notes
-        )  # a note of a recipe about its source
-        if not noted and (untrained := untrained_notice(settings)) is not None:
-            notes.append(untrained)
-        if not settings.validation:
+        notes = []
+        if self.dataset.synthetic:
+            notes.append(SYNTHETIC_BANNER)
+        # a recipe whose source trains from scratch says so itself
+        if not any(note.startswith("RANDOM START") for note in self.notes):
+            untrained = untrained_notice(self.settings)
+            if untrained is not None:
+                notes.append(untrained)
+        if not self.settings.validation:
             notes.append(
-                f"NO VALIDATION: trained for all {settings.epochs} epochs on every training image; nothing but the "
-                "last epoch chose the weights."
+                f"NO VALIDATION: trained for all {self.settings.epochs} epochs on every training image; nothing but "
+                "the last epoch chose the weights."
             )
         return notes
 
     def _folds(self, folder: Path, *, workers: int) -> list[FoldUnit]:
-        records, settings, classes = self.dataset.records, self.settings, self.dataset.classes
-        position = {record.image_id: number for number, record in enumerate(records)}
+        records = self.dataset.records
+        settings = self.settings
+        classes = self.dataset.classes
         labels = tuple(classes.index(record.label or "") for record in records)
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
+        factors = class_factors(settings.copies, classes)
+
+        def names(positions: Sequence[int]) -> tuple[tuple[str, str], ...]:
+            """Return image and patch of each prediction of these images."""
+            return tuple(
+                (records[position].image_id, settings.rule.name(number, corner))
+                for position in positions
+                for number, corner in enumerate(source.corners(position))
+            )
+
         units = []
         for fold in self.plan.folds:
-            train, validate, test = (
-                [position[image] for image in self.plan.images(fold, part)]
-                for part in ("train", "val", "test")
+            train, validate, test = self._parts(fold, labels)
+            plan = TrainingPlan(
+                settings,
+                np.array(train, dtype=np.int64),
+                np.array(validate, dtype=np.int64),
+                len(classes),
+                factors,
             )
-            if not settings.validation:
-                train, validate = train + validate, []
-            elif not validate:
-                train, validate = self._split(train, labels, fold)
-            names, held = (
-                tuple(
-                    (records[image].image_id, settings.rule.name(number, corner))
-                    for image in part
-                    for number, corner in enumerate(source.corners(image))
-                )
-                for part in (test, validate)
-            )
-            trained, validated = (np.array(part, dtype=np.int64) for part in (train, validate))
+            test_names = names(test)
             unit = FoldUnit(
-                plan=TrainingPlan(
-                    settings,
-                    trained,
-                    validated,
-                    len(classes),
-                    class_factors(settings.copies, classes),
-                ),
+                plan=plan,
                 fold=fold,
                 images=self.bank,
                 labels=labels,
                 test=tuple(test),
-                test_names=names,
-                held_names=held,
+                test_names=test_names,
+                held_names=names(validate),
                 folder=folder,
                 workers=workers,
                 tensorboard=self.tensorboard,
-                key=self._key(fold, train, validate, names),
+                key=self._key(fold, train, validate, test_names),
             )
             units.append(unit)
         return units
+
+    def _parts(self, fold: int, labels: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """Return the positions of training, validation and test images of a fold."""
+        position = {record.image_id: number for number, record in enumerate(self.dataset.records)}
+        train, validate, test = (
+            [position[image] for image in self.plan.images(fold, part)]
+            for part in ("train", "val", "test")
+        )
+        if not self.settings.validation:
+            return train + validate, [], test
+        if not validate:
+            train, validate = self._split(train, labels, fold)
+        return train, validate, test
 
     def _key(
         self,
@@ -212,10 +220,10 @@ class CnnTraining(Training):
         names: Sequence[tuple[str, str]],
     ) -> str:
         """Return the key of a fold, a checksum of its settings and of the contents and labels of its images."""
-        records, files = self.dataset.records, self.images.files
+        files = self.images.files
 
         def content(positions: Sequence[int]) -> list[tuple[str, str, str | None]]:
-            selected = [records[position] for position in positions]
+            selected = [self.dataset.records[position] for position in positions]
             return [(record.image_id, files[record.image_id], record.label) for record in selected]
 
         tests = [(image, patch, files[image]) for image, patch in names]
@@ -238,20 +246,25 @@ class CnnTraining(Training):
         Of eight divisions it uses the first one with all classes in the validation part, if there is one. The loss on a
         single class would fall as long as the network predicts everything as that class.
         """
-        chosen = np.array([labels[position] for position in train], dtype=np.int64)
+        training_labels = np.array([labels[position] for position in train], dtype=np.int64)
         records = [self.dataset.records[position] for position in train]
         groups = self.plan.kept_whole(
             [record.image_id for record in records], [record.group for record in records]
         )
-        splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
-        whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
-        for kept, held in (*whole, *splits):
-            return [train[number] for number in kept], [train[number] for number in held]
-        raise InputError(
-            "fold {}: no images (patients) can be set aside to validate without taking a whole class out of training; "
-            "add images of other patients, use more {folds}, a list with val parts, or {validation:False}",
-            fold,
+        splits = inner_splits(
+            training_labels, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed
         )
+        if not splits:
+            raise InputError(
+                "fold {}: no images (patients) can be set aside to validate without taking a whole class out of "
+                "training; add images of other patients, use more {folds}, a list with val parts, or "
+                "{validation:False}",
+                fold,
+            )
+        classes = set(training_labels)
+        with_all = [split for split in splits if set(training_labels[split[1]]) == classes]
+        kept, held = next(iter(with_all), splits[0])
+        return [train[number] for number in kept], [train[number] for number in held]
 
 
 def finetune(
@@ -302,18 +315,23 @@ def finetune(
         A report could not be written. Networks, predictions, metrics and model files are complete, and the attribute
         ``results`` of the error holds the list.
     """
-    run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    choice, work, view = FoldChoice.of(folds), work or Work(), view or TwoClassView()
+    run = converted(out, "out", Path)
+    selection = ImageSelection.of(images)
+    choice = FoldChoice.of(folds)
+    work = work or Work()
+    view = view or TwoClassView()
     remarks = converted(notes, "notes", tuple[str, ...])
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
-    chosen = plain_options(selection, settings, choice, view, work) | {
-        "folds": list(choice.folds or ("10",))
+    config = {
+        "out": str(run),
+        **plain_options(selection, settings, choice, view, work),
+        "tensorboard": tensorboard,
     }
-    config = {"out": str(run), **chosen, "tensorboard": tensorboard}
+    config["folds"] = list(choice.folds or ("10",))
     with record_run(run, command="finetune", config=config, work=work) as record:
         folder = run / "finetune"
         skip_errors = work.skip_errors
@@ -344,25 +362,25 @@ def finetune(
             folder=folder,
             skip_errors=skip_errors,
         )
-        known = opened.settle(folder / FACTS_FILE, failed=len(failures))
-        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=known)
+        facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
+        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
         write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
-        record.note(flow=dict(known.flow), failures=len(failures))
-        known_images = LabelledImages(
+        record.note(flow=dict(facts.flow), failures=len(failures))
+        labelled_images = LabelledImages(
             digest=opened.unique.digest,
             dataset=dataset.name,
             classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},
             groups={record.image_id: record.group for record in dataset.records},
             failures=tuple(failures.items()),
-            known=known,
+            known=facts,
             pixels=pixels,
             files=opened.unique.sha256,
         )
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=known_images,
+                images=labelled_images,
                 view=view,
                 notes=remarks,
                 work=work,

@@ -107,10 +107,10 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     counts: dict[int, int] = {}
     for unit in units:
         try:
-            source, plan = unit.source(), unit.plan
-            samples = training_samples(source, plan)
+            source = unit.source()
+            samples = training_samples(source, unit.plan)
             counts[unit.fold] = len(samples)
-            loss_weights(source, samples, plan)
+            loss_weights(source, samples, unit.plan)
         except InputError as error:
             raise InputError("fold {}: {}", unit.fold, error) from error
     fold, least = min(counts.items(), key=lambda item: item[1])
@@ -139,7 +139,9 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
         See `train_model`.
     """
     (unit,) = units
-    settings, source, classes = unit.plan.settings, unit.source(), unit.plan.classes
+    settings = unit.plan.settings
+    source = unit.source()
+    classes = unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
     saved: list[int] = []
     words: list[str] = []
@@ -148,7 +150,9 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
         saved.append(epochs)
         ticker.tick(epochs, note=f"fold {unit.fold}: {words[-1]}" if words else "", kept=True)
 
-    events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
+    events = None
+    if unit.tensorboard:
+        events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}"
     train_model(
         model,
         source,
@@ -161,9 +165,8 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
         key=unit.key,
     )
     ticker.tick(settings.epochs - sum(saved))  # a training that stopped early is complete, too
-    predicted = predict_samples(
-        model, source, np.array((*unit.test, *unit.plan.validate), dtype=np.int64), classes=classes
-    )
+    positions = np.array((*unit.test, *unit.plan.validate), dtype=np.int64)
+    predicted = predict_samples(model, source, positions, classes=classes)
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
@@ -181,11 +184,8 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
         See `build_model`.
     """
     model = build_model(settings, classes=classes, fold=fold)
-    key = (
-        settings,
-        classes,
-        *resolved(settings).items(),
-    )  # the resolved input convention depends on the weights file
+    # the resolved input convention depends on the weights file
+    key = (settings, classes, *resolved(settings).items())
     if key not in _last:
         release_network()
         return _last.setdefault(key, model)
@@ -212,9 +212,8 @@ def predict_samples(
     ahead = in_threads(
         lambda number: batches[number][0], range(len(batches)), threads=source.workers
     )
-    probabilities = np.concatenate([model.predict_on_batch(batch) for batch in ahead]).astype(
-        np.float64
-    )
+    predicted = [model.predict_on_batch(batch) for batch in ahead]
+    probabilities = np.concatenate(predicted).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
@@ -244,7 +243,8 @@ def read_network(unit: FoldUnit) -> bytes:
     StoreError
         The file was removed or damaged since it was read.
     """
-    if (arrays := _read(unit)) is None:
+    arrays = _read(unit)
+    if arrays is None:
         raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
     return pack_arrays({name: array for name, array in arrays.items() if "/" in name})
 

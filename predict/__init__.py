@@ -1,7 +1,10 @@
 """Predict new images with a model file: one probability per class for each image."""
 
+from .blocks import PredictBlock, Predicted, Prediction, predict_records
 from .boosted import BoostedModel
-from .model import (
+from .export import export
+from .images import advised, check_sizes, in_order, new_images, notes_of_training
+from .model_file import (
     Model,
     ModelFile,
     find_bundle,
@@ -11,13 +14,12 @@ from .model import (
     ready_model,
     recorded_weights,
 )
-from .outputs import PredictResult, Tabulated, export, tabulate
-from .predicted import Outliers, PredictBlock, Predicted, Prediction, predict_records
+from .outputs import PredictResult
 from .predictor import Predictions, Predictor
-from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
 from .settings import OperatingPoint, PredictSettings, choose_point, new_images_mpp
 from .sheet import SheetRow, sheet_rows, write_html
+from .table import Outliers, Tabulated, tabulate
 
 __all__ = [
     "PredictResult",

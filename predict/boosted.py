@@ -101,10 +101,9 @@ class BoostedModel:
     def seconds(self, record: ImageRecord) -> float:
         """Measure the seconds that an image takes in this process; 0 if it cannot be used."""
         with contextlib.suppress(ImageError):
-            passes = self._passes()
             return sum(
-                time_describing(record, settings=own, targets=targets).seconds
-                for own, targets in passes
+                time_describing(record, settings=settings, targets=targets).seconds
+                for settings, targets in self._passes()
             )
         return 0.0
 
@@ -163,26 +162,31 @@ class BoostedModel:
         stains: dict[str, list[tuple[str, StainInfo]]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
-            failure, pixels = None, ""
+            failure: str | None = None
+            pixels = ""
             for (settings, _), item in zip(groups, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
                     stains.setdefault(settings.stain, []).append((record.image_id, item.stain))
                     pixels = item.stain.pixels
-                    features.update(
-                        {name: values[np.newaxis] for name, values in item.features.items()}
-                    )
-            yield record, failure if failure is not None else features, pixels
+                    features |= {name: rows[np.newaxis] for name, rows in item.features.items()}
+            yield record, features if failure is None else failure, pixels
         for stain, infos in stains.items():
-            blank, skipped, doubtful = (
-                dict.fromkeys(image for image, info in infos if getattr(info, name))
-                for name in ("blank", "skipped", "doubtful")
-            )
-            report_findings(pixel_findings({}, blank, {}))
-            foreign = {image: info.foreign for image, info in infos if info.foreign}
-            for note in stain_notes(skipped, doubtful, foreign, images=None, stain=stain):
-                _log.warning("%s", note)
+            _warn_of_stains(stain, infos)
+
+
+def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
+    """Log warnings on images without content, and on those whose stains were not normalised or are in doubt."""
+
+    def images(name: str) -> dict[str, None]:
+        return dict.fromkeys(image for image, info in infos if getattr(info, name))
+
+    report_findings(pixel_findings({}, images("blank"), {}))
+    foreign = {image: info.foreign for image, info in infos if info.foreign}
+    notes = stain_notes(images("skipped"), images("doubtful"), foreign, images=None, stain=stain)
+    for note in notes:
+        _log.warning("%s", note)
 
 
 def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> BoostedModel:
@@ -191,51 +195,16 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     Raises
     ------
     BundleError, InputError, WeightsError
-        See `bchisto.predict.model.load_model`.
+        See `bchisto.predict.model_file.load_model`.
     """
-    if bundle.takes_embeddings:
-        imported = [
-            name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED
-        ]
-        raise InputError(
-            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
-            "program, as the features of predict, and no images"
-        )
-    trained: dict[str, FeaturizeSettings] = {}
-    for name, header in bundle.stores.items():
-        try:
-            if not isinstance(header["weights"], str):
-                raise TypeError("its weights are not text")
-            trained[name] = settings_from(header)
-        except DAMAGE as error:
-            text = (str(error).splitlines() or ["?"])[0][:160]
-            shown, why = (
-                printable(name[:100]),
-                printable(f"no {text}" if isinstance(error, KeyError) else text),
-            )
-            raise BundleError(
-                f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
-            ) from error
-    crops = sum(each.augmentations * each.crops for each in trained.values())
-    if crops > limits.CROPS:
-        raise BundleError(
-            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
-        )
-    precisions = {
-        name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()
-    }
-    settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
+    _refuse_embeddings(bundle, path)
+    trained = _trained_settings(bundle, path)
+    settings = {name: _settings_here(of_store) for name, of_store in trained.items()}
     encoders = {
-        name: _encoder(path, header, weights, precision=precisions[name])
+        name: _encoder(path, header, weights, precision=settings[name].precision)
         for name, header in bundle.stores.items()
     }
-    for name, encoder in encoders.items():
-        expected = {getattr(model, "features", encoder.dim) for model in bundle.models[name]}
-        if expected != {encoder.dim}:
-            raise BundleError(
-                f"{path}: the models of its feature set {name} take {min(expected)} features, {encoder.name} makes "
-                f"{encoder.dim}; the model file is corrupt"
-            )
+    _check_lengths(bundle, path, encoders)
     return BoostedModel(
         bundle,
         settings,
@@ -244,29 +213,88 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             name: {
                 "weights": encoder.weights_sha256,
                 "backend": encoder.backend,
-                "precision": precisions[name],
+                "precision": settings[name].precision,
             }
             for name, encoder in encoders.items()
         },
         precisions={
-            name: own for name, own in precisions.items() if own != trained[name].precision
+            name: here.precision
+            for name, here in settings.items()
+            if here.precision != trained[name].precision
         },
-        on_keras=any(own.engine == "keras" for own in settings.values()),
-        rescales=any(view.unit for own in settings.values() for view in own.views),
+        on_keras=any(here.engine == "keras" for here in settings.values()),
+        rescales=any(view.unit for here in settings.values() for view in here.views),
     )
+
+
+def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
+    """Refuse models that were trained on embeddings from files, which images cannot give."""
+    if not bundle.takes_embeddings:
+        return
+    imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
+    raise InputError(
+        f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
+        "program, as the features of predict, and no images"
+    )
+
+
+def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings]:
+    """Return the settings of each feature file in training; refuse those that are damaged, or would take forever."""
+    settings: dict[str, FeaturizeSettings] = {}
+    for name, header in bundle.stores.items():
+        try:
+            if not isinstance(header["weights"], str):
+                raise TypeError("its weights are not text")
+            settings[name] = settings_from(header)
+        except DAMAGE as error:
+            raise BundleError(
+                f"{path}: the settings of its feature set {printable(name[:100])} do not fit ({_reason(error)}); the "
+                "model file is corrupt"
+            ) from error
+    crops = sum(of_store.augmentations * of_store.crops for of_store in settings.values())
+    if crops > limits.CROPS:
+        raise BundleError(
+            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
+        )
+    return settings
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error about a header as printable text."""
+    lines = str(error).splitlines() or ["?"]
+    text = lines[0][:160]
+    if isinstance(error, KeyError):
+        text = f"no {text}"
+    return printable(text)
+
+
+def _settings_here(trained: FeaturizeSettings) -> FeaturizeSettings:
+    """Return settings with the precision in which this machine computes them."""
+    precision = executed_precision(trained.precision, engine=trained.engine)
+    return replace(trained, precision=precision)
+
+
+def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncoder]) -> None:
+    """Refuse models that take another number of features than their encoder makes."""
+    for name, encoder in encoders.items():
+        lengths = {getattr(model, "features", encoder.dim) for model in bundle.models[name]}
+        if lengths != {encoder.dim}:
+            raise BundleError(
+                f"{path}: the models of its feature set {name} take {min(lengths)} features, {encoder.name} makes "
+                f"{encoder.dim}; the model file is corrupt"
+            )
 
 
 def _encoder(
     path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str
 ) -> CropEncoder:
     """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
-    name, needed = header["encoder"], str(header["weights_sha256"])
+    name = header["encoder"]
+    needed = str(header["weights_sha256"])
     source = weights_of(options, name)
     if source == "imagenet" and header["weights"] == "random":
         source = "random"
-    of_file = str(
-        header.get("weights_file_sha256") or ""
-    )  # SHA-256 of the weights file, if there was one
+    of_file = str(header.get("weights_file_sha256") or "")  # if the weights came from a file
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
         text = "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}"

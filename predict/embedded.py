@@ -23,9 +23,9 @@ from ..featurize import (
     same_images,
     settled_facts,
 )
-from .model import load_bundle
-from .predicted import Prediction
-from .records import with_classes
+from .blocks import Prediction
+from .images import with_classes
+from .model_file import load_bundle
 
 _log = logging.getLogger(__name__)
 

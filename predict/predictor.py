@@ -26,9 +26,10 @@ from ..core import (
 from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
-from .model import find_bundle, ready_model
-from .predicted import Outliers, Prediction, predict_records
-from .records import advised, check_sizes, new_images, notes_of_training
+from .blocks import Prediction, predict_records
+from .images import advised, check_sizes, new_images, notes_of_training
+from .model_file import find_bundle, ready_model
+from .table import Outliers
 
 Image = PathInput | npt.NDArray[np.uint8]
 
@@ -87,17 +88,17 @@ class Predictions:
         columns["predicted"] = list(self.predicted)
         if self.trained is not None:
             columns["trained"] = list(self.trained)
-        return as_frame(columns if self.outliers is None else columns | dict(self.outliers.columns))
+        if self.outliers is not None:
+            columns |= dict(self.outliers.columns)
+        return as_frame(columns)
 
     def _repr_html_(self) -> str:
-        rows = zip(
-            self.image_ids,
-            self.predicted,
-            (f"{100 * sure:.1f} %" for sure in self.confidence),
-            strict=True,
-        )
-        banners = html_lines(self.banners) if self.banners else ""
-        return banners + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
+        confidence = (f"{100 * share:.1f} %" for share in self.confidence)
+        rows = zip(self.image_ids, self.predicted, confidence, strict=True)
+        table = html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
+        if not self.banners:
+            return table
+        return html_lines(self.banners) + table
 
 
 class Predictor:
@@ -166,7 +167,7 @@ class Predictor:
         ImageError
             An image cannot be decoded or used.
         """
-        model, bundle = self._model, self._model.bundle
+        model = self._model
         with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, advised():
             distinct = _distinct(self._records(images, Path(folder)))
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
@@ -179,42 +180,44 @@ class Predictor:
         probabilities = np.array([prediction.probabilities for prediction in predictions])
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
+        trained: tuple[bool, ...] | None = None
+        if model.bundle.training is not None:
+            trained = tuple(prediction.trained for prediction in predictions)
+        compared = [prediction.compared for prediction in predictions]
         return Predictions(
-            tuple(record.image_id for record in records),
-            self.classes,
-            probabilities,
-            None
-            if bundle.training is None
-            else tuple(prediction.trained for prediction in predictions),
-            self.banners,
-            Outliers.of(
-                bundle, [prediction.compared for prediction in predictions], model=self.path
-            ),
+            image_ids=tuple(record.image_id for record in records),
+            classes=self.classes,
+            probabilities=probabilities,
+            trained=trained,
+            banners=self.banners,
+            outliers=Outliers.of(model.bundle, compared, model=self.path),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
-        from PIL import Image as Picture
-
-        single = isinstance(images, (str, Path)) or (
-            isinstance(images, np.ndarray) and images.ndim == 3
-        )
-        sources: Any = [images] if single else images
-        for index, image in enumerate(sources):
+        """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
+        sources: Any = images
+        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            sources = [images]
+        for number, image in enumerate(sources):
             if isinstance(image, np.ndarray):
-                if (
-                    image.dtype != np.uint8
-                    or image.ndim != 3
-                    or image.shape[2] != 3
-                    or not image.size
-                ):
-                    text = "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
-                    raise InputError(text, index, image.dtype, image.shape)
-                path = folder / f"array{index}.png"
-                Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
-                yield ImageRecord(image_id=path.stem, path=path, label=None)
+                yield _save(image, number, folder)
                 continue
             path = converted(image, "images", Path)
             yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
+
+
+def _save(image: npt.NDArray[Any], number: int, folder: Path) -> ImageRecord:
+    """Save an array as a file; refuse what is no RGB image."""
+    from PIL import Image as Picture
+
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        text = (
+            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+        )
+        raise InputError(text, number, image.dtype, image.shape)
+    path = folder / f"array{number}.png"
+    Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
+    return ImageRecord(image_id=path.stem, path=path, label=None)
 
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
@@ -223,13 +226,11 @@ def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
     if not images:
         raise InputError(Message("{images}: there is none; give files or arrays"))
     times = Counter(record.image_id for record in images)
-    named = [
+    distinct = [
         replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image
         for image in images
     ]
-    twice = [
-        name for name, count in Counter(record.image_id for record in named).items() if count > 1
-    ]
-    if twice:
-        raise InputError("{images} {}: is given twice; give each image once", twice[0])
-    return named
+    for name, count in Counter(record.image_id for record in distinct).items():
+        if count > 1:
+            raise InputError("{images} {}: is given twice; give each image once", name)
+    return distinct

@@ -50,12 +50,13 @@ from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, ImageRecord, walk_files
 from ..featurize import files_of, rehearse
+from .blocks import ImageUnit, PredictBlock, Predicted, Prediction, image_units, keep, read_kept
 from .boosted import BoostedModel
-from .model import Model, ModelFile, find_bundle, packages_of, ready_model
-from .outputs import PredictResult, Tabulated, failures_of, tabulate, write_outputs
-from .predicted import ImageUnit, PredictBlock, Predicted, Prediction, image_units, keep, read_kept
-from .records import advised, check_sizes, new_images
+from .images import advised, check_sizes, new_images
+from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
+from .outputs import PredictResult, failures_of, write_outputs
 from .settings import OperatingPoint, PredictSettings, choose_point
+from .table import Tabulated, tabulate
 
 _GPU_BLOCK = 32
 """Smallest number of images in a unit of work on a GPU."""

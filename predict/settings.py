@@ -106,15 +106,12 @@ class OperatingPoint:
         return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)
 
     def __str__(self) -> str:
-        rule = (
-            f" (rule {self.rule})" if len(self.classes) > 2 else ""
-        )  # of two classes both rules are one
-        fitted = (
-            ""
-            if self.sensitivity is None
-            else f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
-        )
-        return f"{' + '.join(self.positive)} at {self.threshold:.4g}{rule}{fitted}"
+        text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"
+        if len(self.classes) > 2:  # of two classes both rules are one
+            text += f" (rule {self.rule})"
+        if self.sensitivity is not None:
+            text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
+        return text
 
 
 def choose_point(
@@ -159,16 +156,16 @@ def choose_point(
             f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them"
         )
     if sensitivity is not None and sensitivity not in fitted:
-        known = ", ".join(map(str, fitted)) or "none"
+        sensitivities = ", ".join(map(str, fitted)) or "none"
         text = "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}"
-        raise InputError(text, bundle, sensitivity, known)
-    measured = view["thresholds"]
+        raise InputError(text, bundle, sensitivity, sensitivities)
     if threshold is None and sensitivity is None:
-        if not measured and not fitted:
-            return None
         sensitivity = next(iter(fitted), None)
     if sensitivity is not None:
         threshold = fitted[sensitivity]
     elif threshold is None:
+        measured = view["thresholds"]
+        if not measured:
+            return None
         threshold = 0.5 if 0.5 in measured else measured[0]
     return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
 from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
-
-if TYPE_CHECKING:
-    from .outputs import Tabulated
-    from .predicted import Predicted
+from .blocks import Predicted
+from .table import Tabulated
 
 _PICTURE = 160
 """Longest side of a picture in pixels; about 6 kB."""
@@ -47,16 +45,17 @@ class SheetRow(NamedTuple):
 
 def sheet_rows(shown: Tabulated, predicted: Predicted) -> list[SheetRow]:
     """Return a row for each predicted image, the least confident first."""
-    bundle, rule, rows = predicted.bundle, predicted.bundle.unsure, []
-    probabilities = (
-        shown.raw
-        if bundle.temperature is None
-        else apply_temperature(shown.raw, bundle.temperature)
-    )
+    bundle = predicted.bundle
+    rows = []
+    probabilities = shown.raw
+    if bundle.temperature is not None:
+        probabilities = apply_temperature(shown.raw, bundle.temperature)
     for place, shares in enumerate(probabilities):
         first, second = sorted(range(len(shares)), key=lambda number: -shares[number])[:2]
         confidence = float(shares[first])
-        unsure = None if rule is None else confidence < rule["below"]
+        unsure = None
+        if bundle.unsure is not None:
+            unsure = confidence < bundle.unsure["below"]
         next_class = f"{bundle.classes[second]} {100 * shares[second]:.1f} %"
         rows.append(SheetRow(place, bundle.classes[first], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
@@ -73,7 +72,8 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
     title : str
         Name of the table.
     """
-    rows, records = sheet_rows(shown, predicted), shown.table.records
+    rows = sheet_rows(shown, predicted)
+    records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label or "" for record in records])]
 
     def picture(row: SheetRow) -> str:
@@ -93,4 +93,6 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
-    return None if predicted.bundle.unsure is None else sum(bool(row.unsure) for row in rows)
+    if predicted.bundle.unsure is None:
+        return None
+    return sum(bool(row.unsure) for row in rows)

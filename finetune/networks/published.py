@@ -150,9 +150,9 @@ _BRANCHES = {
 _GOOGLENET = CaffeLayers(
     {"conv1": "conv1/7x7_s2", "conv2_reduce": "conv2/3x3_reduce", "conv2": "conv2/3x3"}
     | {
-        f"inception_{m}_{ours}": f"inception_{m}/{theirs}"
-        for m in _MODULES
-        for ours, theirs in _BRANCHES.items()
+        f"inception_{module}_{branch}": f"inception_{module}/{layer}"
+        for module in _MODULES
+        for branch, layer in _BRANCHES.items()
     }
     | {"classes": "loss3/classifier"}
 )
@@ -187,9 +187,13 @@ def pools_of(size: int, variant: str) -> int:
     """
     if variant == "two-pools":
         return 2
-    side, pools = -(-size // 2) if variant == "stride2" else size, 0
+    side = size
+    if variant == "stride2":
+        side = -(-size // 2)
+    pools = 0
     while side > PURE:
-        side, pools = side // 2, pools + 1
+        side //= 2
+        pools += 1
     return pools
 
 
@@ -218,8 +222,10 @@ def breakhis_resnet(
     from keras import layers
 
     images, x = rescaled_input(size)
-    filters = [count * (2 if variant == "doubled" else 1) for count in _FILTERS]
-    kernel, stride = 3 if variant == "kernel3" else 7, 2 if variant == "stride2" else 1
+    maps = 2 if variant == "doubled" else 1
+    filters = [count * maps for count in _FILTERS]
+    kernel = 3 if variant == "kernel3" else 7
+    stride = 2 if variant == "stride2" else 1
     x = conv_norm(
         x, filters[0], kernel, strides=stride, l2=l2, momentum=norm_momentum, name="first"
     )
@@ -232,10 +238,10 @@ def breakhis_resnet(
 
 def _spec(variant: str) -> NetworkSpec:
     name = "breakhis-resnet" if variant == "plain" else f"breakhis-resnet-{variant}"
-    own = partial(
-        breakhis_resnet, variant=variant, dropout=_DROPOUT if variant == "dropout" else 0.0
-    )
-    return NetworkSpec(name, own, PURE, source="seed breakhis-resnet; learning rates are bchisto's")
+    dropout = _DROPOUT if variant == "dropout" else 0.0
+    build = partial(breakhis_resnet, variant=variant, dropout=dropout)
+    source = "seed breakhis-resnet; learning rates are bchisto's"
+    return NetworkSpec(name, build, PURE, source=source)
 
 
 def patch_resnet(

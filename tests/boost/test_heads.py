@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from bchisto.boost import TrainingPart
 from bchisto.boost.heads import fit_head, known_head
-from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import fit_probabilities, fit_svm
+from bchisto.boost.training_part import (
+    few_images,
+    inner_folds,
+    spaced_augmentations,
+    standardisation,
+)
 from bchisto.core import InputError
 from packs import packs_in, train_small
 
@@ -126,10 +131,10 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
 
 def test_rows_are_thinned_evenly(rng):
     features = np.arange(2 * 50)[None].reshape(2, 50, 1).astype(np.float32)
-    kept = spread_augmentations(features, most_rows=10)
+    kept = spaced_augmentations(features, most_rows=10)
     assert kept[0, :, 0].tolist() == [0, 12, 24, 37, 49]
-    assert spread_augmentations(features, most_rows=1).shape == (2, 1, 1)
-    assert spread_augmentations(features, most_rows=1000).shape == (2, 50, 1)
+    assert spaced_augmentations(features, most_rows=1).shape == (2, 1, 1)
+    assert spaced_augmentations(features, most_rows=1000).shape == (2, 50, 1)
 
 
 def test_constant_features_do_not_divide_by_zero(rng):
@@ -153,7 +158,8 @@ def test_heads_share_folds_and_tables(every_head):
     assert len(folds) == 1
     for head, folder in folders.items():
         lines = (folder / "predictions.csv").read_text().splitlines()
-        assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
+        assert lines[0] == "image_id,label,group,fold,p_benign,p_malignant"
+        assert len(lines) == 13
         assert results[head].models == {"lightgbm": 6, "logistic": 3, "svm": 3}[head]
     report = (run / "report.html").read_text()
     for head in results:

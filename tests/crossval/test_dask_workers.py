@@ -122,7 +122,8 @@ def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tm
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}):
         code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
-    assert (code, list(run.rglob("boost/*/models/*"))) == (2, []), err
+    assert code == 2, err
+    assert list(run.rglob("boost/*/models/*")) == [], err
     assert re.search(
         r"error: --dask \S+ worker \S+ has no lightgbm, which this work needs; install", err
     ), err

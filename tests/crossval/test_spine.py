@@ -199,7 +199,8 @@ def test_a_result_in_its_three_states():
     assert "  RANDOM" in summary
     assert "  Protocol: 3 folds" in summary
     assert tested.summary("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
-    assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")
+    assert tested.model.name == "model.bchisto"
+    assert tested.report.name == "report.html"
 
 
 @pytest.mark.parametrize(

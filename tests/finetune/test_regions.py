@@ -71,7 +71,8 @@ def test_one_interpolation_of_the_true_mammogram(box, draw):
     middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     expected = by_hand(image, middle, side, **draw, size=96)
     found = region.turned(**draw, size=96)
-    assert (found.shape, found.dtype) == ((96, 96, 3), np.uint8)
+    assert found.shape == (96, 96, 3)
+    assert found.dtype == np.uint8
     difference = np.abs(found[..., 0] - expected)
     assert difference.max() < 2  # OpenCV weighs neighbours by 32nds
     assert difference.mean() < 0.4

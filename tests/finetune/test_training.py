@@ -251,7 +251,8 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     folder = run / "finetune" / "3-speck"
     assert result.folder == folder
     lines = (folder / "predictions.csv").read_text().splitlines()
-    assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
+    assert lines[0] == "image_id,label,group,fold,p_benign,p_malignant"
+    assert len(lines) == 13
     assert (folder / "folds.csv").read_text().startswith("image_id,label,group,fold")
     assert len(list((folder / "models").glob("fold*.npz"))) == 3
     assert not list((folder / "models").glob("*.state.npz"))

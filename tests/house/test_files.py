@@ -10,7 +10,7 @@ import numpy as np
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.predict import predict
-from bchisto.predict.predicted import Outliers
+from bchisto.predict.table import Outliers
 from written_tables import rows_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"

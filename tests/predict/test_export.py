@@ -19,7 +19,8 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
     assert str(card) in err
     header, body = header_of(card)
     assert header["license"] is None  # only the author knows it
-    assert (header["library_name"], header["pipeline_tag"]) == ("bchisto", "image-classification")
+    assert header["library_name"] == "bchisto"
+    assert header["pipeline_tag"] == "image-classification"
     assert (boosted / PAIR / "model.bchisto").read_bytes() == (
         card.parent / "model.bchisto"
     ).read_bytes()

@@ -14,8 +14,8 @@ import pytest
 from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
-from bchisto.predict import ModelFile, outputs, predict
-from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
+from bchisto.predict import ModelFile, outputs, predict, table
+from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -110,7 +110,7 @@ def written(monkeypatch):
         counts.append(len(arrays["keys"]))
         write_pack(path, name, arrays)
 
-    monkeypatch.setattr("bchisto.predict.predicted.write_pack", write)
+    monkeypatch.setattr("bchisto.predict.blocks.write_pack", write)
     monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 4)
     return counts
 
@@ -155,14 +155,19 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
         predict(model, [folder], out=tmp_path / "whole.csv", work=Work(jobs=1, overwrite=True))
         return (tmp_path / "whole.csv").read_bytes()
 
-    assert (night(), out.exists()) == ((4,), False)  # there is no image yet
+    # there is no image yet
+    assert night() == (4,)
+    assert not out.exists()
     for path in (first, second):
         shutil.copy(path, folder / "benign")
     assert night() == (0, 2)
     assert out.read_bytes() == whole()
     before = out.stat()
-    assert (night(), out.stat().st_mtime_ns) == ((4,), before.st_mtime_ns)
-    assert (night("--html", sheet), sheet.is_file(), night("--html", sheet)) == ((0,), True, (4,))
+    assert night() == (4,)
+    assert out.stat().st_mtime_ns == before.st_mtime_ns
+    assert night("--html", sheet) == (0,)
+    assert sheet.is_file()
+    assert night("--html", sheet) == (4,)
     shutil.copy(third, folder / "benign")
     shutil.copy(other, folder / "benign" / first.name)  # another image under the old name
     assert night("--html", sheet) == (0, 2)
@@ -174,7 +179,9 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert [path.suffix for path in (tmp_path / "p.csv.parts").iterdir()] == [".npz"]
     half = folder / "benign" / "half-copied.tif"
     spoil(half)
-    assert [night()[0], night("--skip-errors")[0], night("--overwrite")[0]] == [1, 1, 2]
+    assert night()[0] == 1
+    assert night("--skip-errors")[0] == 1
+    assert night("--overwrite")[0] == 2
     Image.open(second).save(half)
     assert night() == (0, 1)
     assert out.read_bytes() == whole()
@@ -185,16 +192,14 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()
-    assert (night(), out.read_bytes() == before) == (
-        (4,),
-        True,
-    )  # nor does a disk that is not mounted empty the table
+    # nor does a disk that is not mounted empty the table
+    assert night() == (4,)
+    assert out.read_bytes() == before
     (folder / "first.png").write_bytes(first.read_bytes()[:3000])
     (folder / "text.png").write_text("x")
-    assert (night("--skip-errors"), out.read_bytes() == before) == (
-        (1,),
-        True,
-    )  # nor one whose files are all damaged
+    # nor one whose files are all damaged
+    assert night("--skip-errors") == (1,)
+    assert out.read_bytes() == before
     (folder / "text.png").unlink()
     (folder / "first.png").unlink()
     shutil.copy(first, folder)
@@ -203,13 +208,17 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert night() == (0, 1)
     (folder / "later" / "benign").mkdir(parents=True)  # beside which the first image has no class
     shutil.copy(second, folder / "later" / "benign")
-    assert (night(), len(out.read_text().splitlines())) == ((0, 1), 3)
+    assert night() == (0, 1)
+    assert len(out.read_text().splitlines()) == 3
     spoil(half := folder / "half-copied.tif")
-    assert [night()[0], night()[0]] == [1, 1]  # after which the table is still known
+    # after which the table is still known
+    assert night()[0] == 1
+    assert night()[0] == 1
     half.unlink()
     noted = out.read_text() + "a note by hand\n"
     out.write_text(noted)
-    assert (night(), out.read_text()) == ((2,), noted)
+    assert night() == (2,)
+    assert out.read_text() == noted
 
 
 def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, cli):
@@ -234,9 +243,11 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, c
     shutil.rmtree(disk)
     disk.mkdir()
     code, _, err = cli(*words, "--images", disk)
-    assert (code, len(rows(out))) == (2, 12)
+    assert code == 2
+    assert len(rows(out)) == 12
     assert f"--images {disk}: is empty, so its rows would go; mount its disk or leave it out" in err
-    assert (cli(*words)[0], len(rows(out))) == (0, 6)
+    assert cli(*words)[0] == 0
+    assert len(rows(out)) == 6
 
 
 @pytest.mark.parametrize("at", ["finish", "write_or_remove", "write_html"])
@@ -249,7 +260,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
     (images / "benign00.png").unlink()
     with monkeypatch.context() as killed:
-        killed.setattr(outputs.Table if at == "finish" else outputs, at, lambda *_, **__: 1 / 0)
+        killed.setattr(table.Table if at == "finish" else outputs, at, lambda *_, **__: 1 / 0)
         assert cli(*words, sheet)[0] != 0
     assert [cli(*words, page)[0] for page in (sheet, sheet, other, other)] == [0, 4, 0, 4]
     assert not [path for path in (out, sheet, other) if "benign00.png" in path.read_text()]
@@ -266,7 +277,9 @@ def test_an_update_replaces_only_what_an_earlier_call_wrote(boosted, tissue, tmp
         assert cli(*words)[0] == 0
     mine.write_text("mine")
     code, _, err = cli(*words, "--html", tmp_path / "sheet.html")
-    assert (code, f"{mine}: exists already" in err, mine.read_text()) == (2, True, "mine"), err
+    assert code == 2, err
+    assert f"{mine}: exists already" in err, err
+    assert mine.read_text() == "mine", err
 
 
 @pytest.mark.slow
@@ -286,9 +299,11 @@ def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted,
         }
         return subprocess.run(["sh", "-c", script], check=False, **called).stdout
 
-    assert (night(), (tmp_path / "night.log").read_text()) == ("", "nothing new for nightly.csv\n")
+    assert night() == ""
+    assert (tmp_path / "night.log").read_text() == "nothing new for nightly.csv\n"
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "new")
-    assert (night(), len(rows(tmp_path / "nightly.csv"))) == ("", 1)
+    assert night() == ""
+    assert len(rows(tmp_path / "nightly.csv")) == 1
     spoil(tmp_path / "new" / "half-copied.tif")
     assert "1 image was left out, listed in nightly.csv.failures.csv" in night()
 
@@ -303,9 +318,9 @@ def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path
 @pytest.fixture
 def after_pack(monkeypatch, written):
     """Do something when so many blocks of four images are kept, as another process might."""
-    from bchisto.predict import predicted
+    from bchisto.predict import blocks
 
-    real = predicted.write_pack
+    real = blocks.write_pack
 
     def arrange(number, then):
         written.clear()
@@ -315,7 +330,7 @@ def after_pack(monkeypatch, written):
             if len(written) == number:
                 then()
 
-        monkeypatch.setattr(predicted, "write_pack", write)
+        monkeypatch.setattr(blocks, "write_pack", write)
 
     return arrange
 
@@ -330,7 +345,7 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
-    monkeypatch.setattr("bchisto.predict.predicted.write_pack", gone)
+    monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
     predict(boosted, [tissue], out=tmp_path / "q.csv", work=Work(jobs=1))
     assert rows(tmp_path / "q.csv") == rows(out)
 

@@ -9,7 +9,7 @@ from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
 from bchisto.predict import Predictor
-from bchisto.predict.model import ModelFile, load_model
+from bchisto.predict.model_file import ModelFile, load_model
 from packs import train_small
 
 

@@ -26,7 +26,7 @@ from bchisto.core.jobs import Ticker
 from bchisto.featurize.prepare import normalise_images, prepare_crops
 from bchisto.featurize.stream import _encode_frames
 from bchisto.predict import ready_model
-from bchisto.predict.predicted import PredictBlock
+from bchisto.predict.blocks import PredictBlock
 from PIL import Image
 
 TILE, MPP = 256, 0.5

@@ -79,40 +79,56 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
             )
     files: dict[tuple[str, str], Path] = {}
     for encoder, hashes in needed.items():
-        for option in _recorded(bundle):
+        for option in _recorded_options(bundle):
             path = Path(weights_of([option], encoder))
             with contextlib.suppress(BchistoError):  # the file cannot be read
-                if path.exists() and (sha256 := source_sha256(path)) in hashes:
-                    files.setdefault((encoder, sha256), path)
+                if path.exists():
+                    sha256 = source_sha256(path)
+                    if sha256 in hashes:
+                        files.setdefault((encoder, sha256), path)
     return [(encoder, path) for (encoder, _), path in files.items()]
 
 
-def _recorded(bundle: Path) -> Iterator[str]:
+def _recorded_options(bundle: Path) -> Iterator[str]:
     """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
     runs = list(bundle.absolute().parents)[2:3]
-    for run in runs:
-        try:
-            entries = [
-                entry
-                for entry in read_json(run / "run.json", record=True)["records"]
-                if isinstance(entry, dict)
-            ]
-        except (OSError, KeyError, TypeError, ValueError):
-            continue
-        for entry in entries:
-            config, folder = entry.get("config") or {}, Path(entry.get("folder") or ".")
+    for run in runs:  # which grows
+        for entry in _entries(run):
+            config = entry.get("config") or {}
+            folder = Path(entry.get("folder") or ".")
             if entry.get("command") == "featurize":
-                for option in config.get("weights") or ():
-                    encoder, equals, path = str(option).rpartition("=")
-                    yield f"{encoder}{equals}{folder / path}"
-                for option in config.get("encoders") or ():
-                    if (own := recorded_source(str(option), folder)) is not None:
-                        yield f"{own[0]}={own[1]}"
-            for store in config.get("features") or () if entry.get("command") == "boost" else ():
-                other = folder / str(store)
-                other = other.parent.parent if other.suffix == ".h5" else other.parent
-                if other not in runs:
-                    runs.append(other)
+                yield from _weights_of(config, folder)
+            elif entry.get("command") == "boost":
+                for store in config.get("features") or ():
+                    other = _run_of(folder / str(store))
+                    if other not in runs:
+                        runs.append(other)
+
+
+def _entries(run: Path) -> list[dict[str, Any]]:
+    """Return what a run recorded of its commands; empty if that is missing or damaged."""
+    try:
+        entries = read_json(run / "run.json", record=True)["records"]
+        return [entry for entry in entries if isinstance(entry, dict)]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield the weights options of a `featurize` that ran in a folder, with paths from there."""
+    for option in config.get("weights") or ():
+        encoder, equals, path = str(option).rpartition("=")
+        yield f"{encoder}{equals}{folder / path}"
+    for option in config.get("encoders") or ():
+        source = recorded_source(str(option), folder)
+        if source is not None:
+            encoder, file = source
+            yield f"{encoder}={file}"
+
+
+def _run_of(store: Path) -> Path:
+    """Return the run of a feature file ``RUN/features/NAME.h5``, or of the folder ``RUN/features``."""
+    return store.parent.parent if store.suffix == ".h5" else store.parent
 
 
 _log = logging.getLogger(__name__)
@@ -220,12 +236,10 @@ def packages_of(model: Model) -> list[str]:
     """Return the packages that a model needs to predict."""
     computed = [model.computed_by] if "backend" in model.computed_by else model.computed_by.values()
     backends = {facts["backend"] for facts in computed}
-    return [
-        "numpy",
-        "opencv-python-headless",
-        *(["keras"] if model.on_keras else []),
-        *sorted(backends),
-    ]
+    packages = ["numpy", "opencv-python-headless"]
+    if model.on_keras:
+        packages.append("keras")
+    return [*packages, *sorted(backends)]
 
 
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:

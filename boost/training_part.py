@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ Folds = Sequence[tuple[Places, Places]]
 """Positions of training images and of held-out images, for each inner fold."""
 
 
-def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
+def spaced_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
     """Select evenly spaced augmentations, so that images x augmentations is at most `most_rows`.
 
     Parameters
@@ -71,25 +71,29 @@ def few_images(
     order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(
         len(labels)
     )
-    chosen: list[int] = []
+    kept: list[int] = []
     for label in np.unique(labels):
         turns: dict[str, int] = {}
         ranked: list[tuple[int, int, int]] = []
         for position, image in enumerate(order[labels[order] == label].tolist()):
             group = groups[image]
-            key = f"image {image}" if group is None else f"group {group}"
-            turns[key] = turns.get(key, 0) + 1
-            ranked.append((turns[key], position, image))
+            patient = f"image {image}" if group is None else f"group {group}"
+            turns[patient] = turns.get(patient, 0) + 1
+            ranked.append((turns[patient], position, image))
         share = max(min(2, len(ranked)), most * len(ranked) // len(labels))
-        chosen += [image for _, _, image in sorted(ranked)[:share]]
-    return np.sort(np.array(chosen, dtype=np.int64))
+        kept += [image for _, _, image in sorted(ranked)[:share]]
+    return np.sort(np.array(kept, dtype=np.int64))
 
 
 def few_images_of(part: TrainingPart) -> TrainingPart:
     """Return a training part with at most `MOST_ROWS` images, see `few_images`."""
-    chosen = few_images(part.labels, part.groups, seed=part.seed)
-    groups = [part.groups[image] for image in chosen]
-    return replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups)
+    images = few_images(part.labels, part.groups, seed=part.seed)
+    return replace(
+        part,
+        features=part.features[images],
+        labels=part.labels[images],
+        groups=[part.groups[image] for image in images],
+    )
 
 
 def array_head(
@@ -108,7 +112,7 @@ def array_head(
     name, method : str
         See `HeadSpec`.
     fit : callable
-        Returns the arrays of a model.
+        ``fit(part)`` returns the arrays of a model by name, from a `TrainingPart`.
     model : callable
         Builds a classifier from the arrays.
     shapes : mapping
@@ -125,17 +129,26 @@ def array_head(
             return None
         return f"The head {name} {few} {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
 
+    def fit_models(
+        part: TrainingPart, params: Sequence[Mapping[str, Any]]
+    ) -> Iterator[FittedModel]:
+        if few:
+            part = few_images_of(part)
+        for _ in params:
+            yield FittedModel(pack_arrays(fit(part)))
+
+    def settings(terms: TrainingTerms) -> dict[str, Any]:
+        decided = {"inner_seed": terms.inner_seed}
+        if few:
+            decided[f"{name}_images"] = MOST_ROWS
+        return decided
+
     return HeadSpec(
         name=name,
         suffix=".npz",
-        fit=lambda part, params: (
-            FittedModel(pack_arrays(fit(few_images_of(part) if few else part))) for _ in params
-        ),
+        fit=fit_models,
         parse=lambda data: model(unpack_arrays(data, every)),
-        settings=lambda terms: {
-            "inner_seed": terms.inner_seed,
-            **({f"{name}_images": MOST_ROWS} if few else {}),
-        },
+        settings=settings,
         method=method,
         packages=("scikit-learn",),
         notice=notice,
@@ -145,7 +158,8 @@ def array_head(
 def standardisation(features: Features) -> tuple[Features, Features]:
     """Return mean and standard deviation of each feature over all rows; a constant feature gets the scale 1."""
     rows = features.reshape(-1, features.shape[-1])
-    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scale = rows.std(axis=0, dtype=np.float64)
     scale[scale < 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0
     return mean.astype(np.float32), scale.astype(np.float32)
 

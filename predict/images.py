@@ -1,33 +1,24 @@
-"""New images of a prediction, and the table of their predictions."""
+"""New images of a prediction: found, put in order, checked, and compared with those of training."""
 
 from __future__ import annotations
 
-import csv
-import functools
 import logging
 import re
-import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     InputError,
     Message,
     MissingInputError,
-    OutputError,
     few,
     limited,
-    neutral,
     reworded,
 )
-from ..core.formats import file_sha256
-from ..core.jobs import Work, atomic_output
+from ..core.jobs import Work
 from ..data import (
     ImageRecord,
     ImageSelection,
@@ -37,99 +28,12 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from ..evaluate import write_predictions
 from ..featurize import FAR
 from .boosted import BoostedModel
-from .model import Model
+from .model_file import Model
 from .settings import PredictSettings
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Predictions in the form in which they are written.
-
-    Attributes
-    ----------
-    format : str
-        One of `FORMATS`.
-    records : sequence of ImageRecord
-    probabilities : ndarray of float64, shape (n, classes)
-    classes : tuple of str
-    further : sequence of (str, sequence of str)
-        Names and cells of further columns, after the predicted class.
-    """
-
-    format: str
-    records: Sequence[ImageRecord]
-    probabilities: npt.NDArray[np.float64]
-    classes: Sequence[str]
-    further: Sequence[tuple[str, Sequence[str]]] = ()
-
-    @property
-    def predicted(self) -> list[str]:
-        """The most probable class of each image."""
-        return (
-            [self.classes[index] for index in self.probabilities.argmax(axis=1)]
-            if len(self.records)
-            else []
-        )
-
-    def finish(self, path: Path, *, overwrite: bool, known: Collection[str] = ()) -> None:
-        """Write the table. If another process has written the same table meanwhile, keep that one.
-
-        Parameters
-        ----------
-        path : Path
-        overwrite : bool
-        known : collection of str
-            Checksums of tables that are replaced anyway.
-
-        Raises
-        ------
-        OutputError
-            Somebody has written a different table, or the table cannot be written.
-        """
-        if overwrite or not path.exists() or file_sha256(path) in known:
-            self._write(path)
-        elif file_sha256(path) == self.sha256:
-            _log.info("%s: another process finished the same table meanwhile; it is kept", path)
-        else:
-            raise OutputError(
-                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}",
-                path,
-            )
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """Checksum of the file that `finish` writes."""
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / "table.csv"
-            self._write(draft)
-            return file_sha256(draft)
-
-    def _write(self, path: Path) -> None:
-        if self.format == "iciar2018":
-            with (
-                atomic_output(path) as temporary,
-                temporary.open("w", newline="", encoding="utf-8") as handle,
-            ):
-                csv.writer(handle, lineterminator="\n").writerows(
-                    [neutral(Path(record.image_id).name), neutral(name)]
-                    for record, name in zip(self.records, self.predicted, strict=True)
-                )
-        else:
-            write_predictions(
-                path,
-                classes=self.classes,
-                rows=[
-                    (record.image_id, record.label or "", record.group, "")
-                    for record in self.records
-                ],
-                probabilities=self.probabilities,
-                extra=[("predicted", self.predicted), *self.further],
-            )
 
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")
@@ -163,47 +67,55 @@ def new_images(
     records: dict[str, ImageRecord] = {}
     for source in sources:
         if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
-            group = [ImageRecord(image_id=source.name, path=source, label=None)]
+            of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            table = ImageSelection(source, **reading).table()
-            group, files = (
-                list(table.records),
-                list_images(source, []) if table.name == "folder" else {},
-            )
-            # images beside folders of classes cannot train, but are new images as all others
-            beside = files.keys() - {record.image_id for record in group}
-            group += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(beside)]
-            others = (finding for finding in table.findings if finding.file not in beside)
-            findings = [
-                replace(finding, message=limited(finding.message, PARAMETERS)) for finding in others
-            ]
-            report_findings(findings, labels=False)
+            of_source = _records_of(source, reading)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
-        for record in group:
+        for record in of_source:
             other = records.setdefault(record.image_id, record)
             if other is not record:
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
     ordered = in_order(records.values())
-    return (
-        with_classes(ordered, classes)
-        if any(record.label is not None for record in ordered)
-        else ordered
-    )
+    if any(record.label is not None for record in ordered):
+        return with_classes(ordered, classes)
+    return ordered
+
+
+def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
+    """Return the images of a folder or manifest, and tell of what is wrong with it."""
+    table = ImageSelection(source, **reading).table()
+    records = list(table.records)
+    beside: set[str] = set()
+    if table.name == "folder":
+        # images beside folders of classes cannot train, but are new images as all others
+        files = list_images(source, [])
+        beside = files.keys() - {record.image_id for record in records}
+        records += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(beside)]
+    findings = [
+        replace(finding, message=limited(finding.message, PARAMETERS))
+        for finding in table.findings
+        if finding.file not in beside
+    ]
+    report_findings(findings, labels=False)
+    return records
 
 
 def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     """Return images in natural order of their names: ``test9.tif`` before ``test10.tif``."""
-    return sorted(
-        records,
-        key=lambda record: [
-            (0, int(piece), "") if piece.isdecimal() and len(piece) < 1000 else (1, 0, piece)
-            for piece in re.split(r"(\d+)", record.image_id)
-            if piece
-        ],
-    )
+
+    def pieces(record: ImageRecord) -> list[tuple[int, int, str]]:
+        keys = []
+        for piece in re.split(r"(\d+)", record.image_id):
+            if piece.isdecimal() and len(piece) < 1000:
+                keys.append((0, int(piece), ""))
+            elif piece:
+                keys.append((1, 0, piece))
+        return keys
+
+    return sorted(records, key=pieces)
 
 
 def check_sizes(
@@ -241,8 +153,9 @@ def _compared(
 ) -> Sequence[ImageRecord]:
     """Warn of images at another scale than in training; if all of training had one, it is that of unknown images."""
     unknown = sum(record.mpp is None for record in records)
-    training_mpp = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
-    if unknown and (least == most or not rescales):
+    one_scale = least == most
+    training_mpp = f"{least:.3g}" if one_scale else f"{least:.3g} to {most:.3g}"
+    if unknown and (one_scale or not rescales):
         _log.warning(
             Message(
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
@@ -252,8 +165,10 @@ def _compared(
                 training_mpp,
             )
         )
+    if rescales and one_scale:
+        return [replace(r, mpp=least) if r.mpp is None else r for r in records]
     if rescales:
-        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in records]
+        return records
     far = [r for r in records if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
     if far:
         _log.warning(
@@ -270,13 +185,13 @@ def _compared(
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
     """Keep labels that are classes of the model, in its spelling. Remove others, such as names of other folders."""
-    spelled = spell_labels(
-        (record.label for record in records if record.label is not None), classes
-    )
-    strange = [label for label, known in spelled.items() if known is None]
+    labels = (record.label for record in records if record.label is not None)
+    class_of = spell_labels(labels, classes)
+    strange = [label for label, name in class_of.items() if name is None]
     if strange:
         unknown = [record for record in records if record.label in strange]
-        level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
+        # folders that are no classes at all are a usual way to keep images
+        level = logging.WARNING if len(strange) < len(class_of) else logging.INFO
         _log.log(
             level,
             "%d of %d images have labels that are not classes of the model and stay empty in the table: %s, first %s",
@@ -285,7 +200,7 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
             few(strange),
             unknown[0].image_id,
         )
-    return [replace(record, label=spelled.get(record.label or "")) for record in records]
+    return [replace(record, label=class_of.get(record.label or "")) for record in records]
 
 
 def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Predict images in blocks that are kept under a key, and mark those unlike the training images."""
+"""Predict images in blocks, and keep each prediction under a key until the table is complete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, limited
-from ..core.formats import file_sha256, read_rows
+from ..core import OutputError, limited
+from ..core.formats import file_sha256
 from ..core.jobs import (
     Ticker,
     key_of,
@@ -23,85 +22,10 @@ from ..core.jobs import (
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from .boosted import BoostedModel
-from .model import Model, ModelFile, load_alike
-from .records import PARAMETERS
+from .images import PARAMETERS
+from .model_file import Model, ModelFile, load_alike
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outliers:
-    """How far images are from the training images.
-
-    Attributes
-    ----------
-    percentiles : ndarray of float64, shape (n,)
-        For each image, the percentage of left-out training images that were nearer to the other training images.
-    nearest : tuple of str
-        The nearest training images of each image, with class and distance.
-    """
-
-    percentiles: npt.NDArray[np.float64]
-    nearest: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
-    ) -> Outliers | None:
-        """Compare images with the training images. Return None if the model file has no reference for that.
-
-        Parameters
-        ----------
-        bundle : BundleFacts
-        compared : sequence of ndarray of float64, shape (n,)
-            Comparison of each image, see `bchisto.boost.Bundle.compare`.
-        model : Path or None
-            The model file. In the folder of its training, a file next to it lists the names of the training images.
-        """
-        reference = bundle.reference if isinstance(bundle, Bundle) else None
-        if reference is None:
-            return None
-        rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = nearest_names(reference, rows, classes=bundle.classes, known=_names_beside(model))
-        return cls(rows[:, 0], tuple(names))
-
-    @property
-    def marked(self) -> npt.NDArray[np.bool_]:
-        """Which images are marked as outliers, bool of shape (n,)."""
-        return np.asarray(self.percentiles >= MARKED)
-
-    @property
-    def columns(self) -> list[tuple[str, list[str]]]:
-        """Names and cells of the columns for the table of predictions."""
-        return [
-            ("outlier", ["yes" if far else "no" for far in self.marked]),
-            ("outlier_percentile", [f"{share:.1f}" for share in self.percentiles]),
-            ("nearest_training_images", list(self.nearest)),
-        ]
-
-    def notes(self, place: int) -> tuple[str, ...]:
-        """Return notes about the image at one position: its mark, if any, and its nearest training images."""
-        mark = (f"outlier: {MEANING}",) if self.marked[place] else ()
-        return (*mark, f"nearest training images: {self.nearest[place]}")
-
-    @property
-    def summary(self) -> str:
-        """Number of marked images, and the meaning of the mark."""
-        return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {MEANING}"
-
-
-def _names_beside(model: Path | None) -> dict[str, str]:
-    """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
-    if model is None:
-        return {}
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-    try:
-        return {
-            row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
-        }
-    except unreadable as error:
-        _log.debug("%s: no names of training images (%s)", model, error)
-        return {}
 
 
 _KIND = "prediction 4"
@@ -147,6 +71,17 @@ class Predicted(NamedTuple):
     bundle: BundleFacts
     model: Path
     sha256: str
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The images that cannot be used, with the reason."""
+        return {image: result for image, result in self.results.items() if isinstance(result, str)}
+
+    @property
+    def usable(self) -> list[tuple[ImageRecord, Prediction]]:
+        """The images that can be used, with their predictions."""
+        results = ((record, self.results[record.image_id]) for record in self.records)
+        return [(record, result) for record, result in results if isinstance(result, Prediction)]
 
 
 @dataclass(frozen=True)
@@ -275,15 +210,12 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         "compared": (None, None),
     }
     for path in sorted(folder.glob("*.npz")):
-        if (arrays := read_pack(path, path.stem, shapes)) is not None:
-            keys = [row.tobytes().hex() for row in arrays["keys"]]
-            predictions = map(
-                Prediction,
-                arrays["probabilities"],
-                map(bool, arrays["trained"]),
-                arrays["compared"],
-            )
-            kept.update(zip(keys, predictions, strict=False))
+        arrays = read_pack(path, path.stem, shapes)
+        if arrays is None:
+            continue
+        columns = (arrays[name] for name in shapes)
+        for key, probabilities, trained, compared in zip(*columns, strict=False):
+            kept[key.tobytes().hex()] = Prediction(probabilities, bool(trained), compared)
     return kept
 
 
@@ -291,7 +223,7 @@ def image_units(
     records: Sequence[ImageRecord], *, file: ModelFile, model: Model
 ) -> list[ImageUnit]:
     """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
-    decides = {"model": file.sha256, "computed_by": model.computed_by}
+    computed = {"model": file.sha256, "computed_by": model.computed_by}
     rescales = isinstance(model, BoostedModel) and model.rescales
     units = []
     for record in records:
@@ -300,7 +232,8 @@ def image_units(
             "sha256": sha256,
             "suffix": record.path.suffix.casefold(),  # some formats are recognised by it
             "stretch": record.stretch,
-            **({"mpp": record.mpp} if rescales else {}),
         }
-        units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
+        if rescales:
+            content["mpp"] = record.mpp
+        units.append(ImageUnit(record, sha256, key_of(_KIND, **computed, image=content)))
     return units

@@ -1,0 +1,100 @@
+"""Settings of training, and the choice of its features."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import InputError, Settings, converted, option
+from .heads import HEADS, get_head, list_heads
+from .presets import PRESETS, Preset, parse_params
+
+
+@dataclass(frozen=True)
+class FeatureChoice(Settings):
+    """The features for training, and the labels and classes of their images."""
+
+    features: tuple[Path, ...] = option(
+        (),
+        group="Input",
+        help="Feature files or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
+        "or a folder of .h5, one a slide.",
+    )
+    labels: Path | None = option(
+        None,
+        group="Input",
+        help="Labels of embeddings that hold none: a table image_id,label[,group].",
+    )
+    classes: tuple[str, ...] = option(
+        (), commas=True, help="Class order; default: that of the feature files."
+    )
+
+
+def _as_params(value: Any, name: str) -> dict[str, Any]:
+    """Return parameters of LightGBM from a mapping, or from texts of the form ``KEY=VALUE``."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return parse_params(converted(value or (), name, tuple[str, ...]))
+
+
+@dataclass(frozen=True)
+class BoostSettings(Settings):
+    """Settings of training and of its outputs."""
+
+    heads: tuple[str, ...] = option(
+        ("lightgbm",),
+        group="Training",
+        flag="head",
+        choices=HEADS,
+        more=list_heads,
+        distinct=True,
+        help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; or the field's few-shot "
+        "classifiers (nearest neighbours, class means, discriminant analysis).",
+    )
+    seeds: int = option(
+        5,
+        group="Training",
+        least=1,
+        help="Ensemble members per fold, of classifiers that have a seed.",
+    )
+    preset: str = option(
+        "published",
+        group="Training",
+        choices=tuple(PRESETS),
+        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set classifiers "
+        "(svm and lightgbm) and seeds (2 and 1).",
+    )
+    params: Mapping[str, Any] = option(
+        factory=dict,
+        flag="param",
+        metavar="KEY=VALUE",
+        form=_as_params,
+        plain=lambda params: [f"{key}={json.dumps(value)}" for key, value in params.items()],
+        help="A LightGBM parameter on top of the preset.",
+    )
+    name: str = option(
+        "",
+        decides=False,
+        help="Added to the folder's name, so that other features or settings get a folder of their own.",
+    )
+    seed: int = option(0, help="Random seed of folds that are drawn.")
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be part of a folder's name, and unknown classifiers."""
+        super().__post_init__()
+        if not re.fullmatch(r"[\w.+-]*", self.name):
+            raise InputError(
+                "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder",
+                self.name,
+            )
+        for head in self.heads:
+            get_head(head)
+
+    @property
+    def lightgbm(self) -> Preset:
+        """The preset of LightGBM with the changes by `params`."""
+        return PRESETS[self.preset].with_params(self.params)

@@ -1,0 +1,66 @@
+"""A model file for publication, in a folder of its own with a model card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..core import InputError, PathInput, converted
+from ..core.formats import file_sha256, read_json
+from ..core.jobs import atomic_output, ensure_folder
+from ..evaluate.report import write_card
+from .model_file import find_bundle, load_bundle
+
+CARD = "README.md"
+"""Name of the card; model hubs show this file of a folder."""
+
+
+def export(model: PathInput, *, to: PathInput) -> Path:
+    """Copy a model into a folder of its own, with a model card.
+
+    The card has the header that model hubs read, and marked blanks for what only the author knows. It shows the
+    metrics; ``metrics.json`` itself is not copied, since it may name patients.
+
+    Parameters
+    ----------
+    model : str or Path
+        A model file, or a run folder that holds one.
+    to : str or Path
+        The new folder.
+
+    Returns
+    -------
+    Path
+        The card.
+
+    Raises
+    ------
+    BundleError, MissingInputError
+        The model is missing or damaged.
+    InputError
+        The folder exists and contains other files.
+    OutputError
+        The folder cannot be written.
+    """
+    source = find_bundle(converted(model, "model", Path))
+    folder = converted(to, "to", Path)
+    bundle = load_bundle(source)
+    sha256 = file_sha256(source)
+    copy = folder / source.name
+    if folder.exists() and not copy.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("{to} {}: holds other files; give a new folder", folder)
+    if copy.is_file() and file_sha256(copy) != sha256:
+        raise InputError("{to} {}: holds another model; give a new folder", folder)
+    metrics: dict[str, Any] | None = None
+    metrics_file = source.with_name("metrics.json")
+    if metrics_file.is_file():
+        metrics = read_json(metrics_file)
+    ensure_folder(folder)
+    if not copy.is_file():
+        with atomic_output(copy) as temporary:
+            shutil.copyfile(source, temporary)
+    card = folder / CARD
+    if not card.exists():  # the author may have filled in the blanks of an existing one
+        write_card(card, model=source, bundle=bundle, metrics=metrics)
+    return card

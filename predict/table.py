@@ -1,0 +1,289 @@
+"""The predictions of new images as a table, with marks of images that trained the model or are unlike its images.
+
+`tabulate` decides on the columns that follow those of `bchisto.evaluate.write_predictions`.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import logging
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
+from ..core import DAMAGE, BchistoError, OutputError, neutral
+from ..core.formats import file_sha256, read_rows
+from ..core.jobs import atomic_output
+from ..core.models import BundleFacts
+from ..data import ImageRecord
+from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
+from .blocks import Predicted
+from .images import notes_of_training
+from .settings import OperatingPoint, PredictSettings
+
+_log = logging.getLogger(__name__)
+
+Column = tuple[str, list[str]]
+"""Name and cells of a column."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Predictions in the form in which they are written.
+
+    Attributes
+    ----------
+    format : str
+        One of `FORMATS`.
+    records : sequence of ImageRecord
+    probabilities : ndarray of float64, shape (n, classes)
+    classes : tuple of str
+    further : sequence of (str, sequence of str)
+        Names and cells of further columns, after the predicted class.
+    """
+
+    format: str
+    records: Sequence[ImageRecord]
+    probabilities: npt.NDArray[np.float64]
+    classes: Sequence[str]
+    further: Sequence[tuple[str, Sequence[str]]] = ()
+
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable class of each image."""
+        if not self.records:
+            return []
+        return [self.classes[number] for number in self.probabilities.argmax(axis=1)]
+
+    def finish(self, path: Path, *, overwrite: bool, known: Collection[str] = ()) -> None:
+        """Write the table. If another process has written the same table meanwhile, keep that one.
+
+        Parameters
+        ----------
+        path : Path
+        overwrite : bool
+        known : collection of str
+            Checksums of tables that are replaced anyway.
+
+        Raises
+        ------
+        OutputError
+            Somebody has written a different table, or the table cannot be written.
+        """
+        if overwrite or not path.exists() or file_sha256(path) in known:
+            self._write(path)
+        elif file_sha256(path) == self.sha256:
+            _log.info("%s: another process finished the same table meanwhile; it is kept", path)
+        else:
+            raise OutputError(
+                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}",
+                path,
+            )
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Checksum of the file that `finish` writes."""
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / "table.csv"
+            self._write(draft)
+            return file_sha256(draft)
+
+    def _write(self, path: Path) -> None:
+        if self.format == "iciar2018":
+            self._write_challenge(path)
+            return
+        write_predictions(
+            path,
+            classes=self.classes,
+            rows=[
+                (record.image_id, record.label or "", record.group, "") for record in self.records
+            ],
+            probabilities=self.probabilities,
+            extra=[("predicted", self.predicted), *self.further],
+        )
+
+    def _write_challenge(self, path: Path) -> None:
+        """Write the rows of the challenge: name and class, without a header."""
+        rows = (
+            [neutral(Path(record.image_id).name), neutral(name)]
+            for record, name in zip(self.records, self.predicted, strict=True)
+        )
+        with (
+            atomic_output(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as handle,
+        ):
+            csv.writer(handle, lineterminator="\n").writerows(rows)
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """How far images are from the training images.
+
+    Attributes
+    ----------
+    percentiles : ndarray of float64, shape (n,)
+        For each image, the percentage of left-out training images that were nearer to the other training images.
+    nearest : tuple of str
+        The nearest training images of each image, with class and distance.
+    """
+
+    percentiles: npt.NDArray[np.float64]
+    nearest: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
+    ) -> Outliers | None:
+        """Compare images with the training images. Return None if the model file has no reference for that.
+
+        Parameters
+        ----------
+        bundle : BundleFacts
+        compared : sequence of ndarray of float64, shape (n,)
+            Comparison of each image, see `bchisto.boost.Bundle.compare`.
+        model : Path or None
+            The model file. In the folder of its training, a file next to it lists the names of the training images.
+        """
+        if not isinstance(bundle, Bundle) or bundle.reference is None:
+            return None
+        rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
+        names = _names_beside(model)
+        nearest = nearest_names(bundle.reference, rows, classes=bundle.classes, names=names)
+        return cls(rows[:, 0], tuple(nearest))
+
+    @property
+    def marked(self) -> npt.NDArray[np.bool_]:
+        """Which images are marked as outliers, bool of shape (n,)."""
+        return np.asarray(self.percentiles >= MARKED)
+
+    @property
+    def columns(self) -> list[Column]:
+        """Names and cells of the columns for the table of predictions."""
+        return [
+            _yes_or_no("outlier", self.marked),
+            ("outlier_percentile", [f"{share:.1f}" for share in self.percentiles]),
+            ("nearest_training_images", list(self.nearest)),
+        ]
+
+    def notes(self, place: int) -> tuple[str, ...]:
+        """Return notes about the image at one position: its mark, if any, and its nearest training images."""
+        nearest = f"nearest training images: {self.nearest[place]}"
+        if self.marked[place]:
+            return (f"outlier: {MEANING}", nearest)
+        return (nearest,)
+
+    @property
+    def summary(self) -> str:
+        """Number of marked images, and the meaning of the mark."""
+        return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {MEANING}"
+
+
+def _names_beside(model: Path | None) -> dict[str, str]:
+    """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
+    if model is None:
+        return {}
+    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+    try:
+        return {
+            row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
+        }
+    except unreadable as error:
+        _log.debug("%s: no names of training images (%s)", model, error)
+        return {}
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """Predictions with everything that the outputs show of them.
+
+    Attributes
+    ----------
+    table : Table
+    raw : ndarray of float64, shape (n, classes)
+        Probabilities before calibration.
+    failures : dict of str to str
+        Images that cannot be used, with the reason.
+    banners : tuple of str
+        Warnings that every reader must see.
+    trained : tuple of bool
+        Whether each image trained a model.
+    outliers : Outliers or None
+    called : str
+        Number of images predicted positive, with the operating point; empty without an operating point.
+    """
+
+    table: Table
+    raw: npt.NDArray[np.float64]
+    failures: dict[str, str]
+    banners: tuple[str, ...]
+    trained: tuple[bool, ...]
+    outliers: Outliers | None
+    called: str
+
+
+def tabulate(
+    predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None
+) -> Tabulated:
+    """Return predictions as a table, with everything else that the outputs show.
+
+    Parameters
+    ----------
+    predicted : Predicted
+    settings : PredictSettings
+    point : OperatingPoint or None
+        Operating point from which an image is predicted positive.
+    """
+    bundle = predicted.bundle
+    usable = predicted.usable
+    records = [record for record, _ in usable]
+    predictions = [prediction for _, prediction in usable]
+    raw = np.array([prediction.probabilities for prediction in predictions]).reshape(
+        -1, len(bundle.classes)
+    )
+    probabilities = raw
+    if settings.calibrated and bundle.temperature:
+        probabilities = apply_temperature(raw, bundle.temperature)
+    trained = tuple(prediction.trained for prediction in predictions)
+    banners = notes_of_training(bundle.banners)
+    if any(trained):
+        banners += (
+            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+            "predictions do not show how it performs on new images",
+        )
+    compared = [prediction.compared for prediction in predictions]
+    outliers = Outliers.of(bundle, compared, model=predicted.model)
+    columns: list[Column] = []
+    if bundle.training is not None:
+        columns.append(_yes_or_no("trained", trained))
+    note = _idle_note(banners)
+    if note:
+        columns.append(("note", [note] * len(trained)))
+    if outliers is not None:
+        columns += outliers.columns
+    called = ""
+    if point is not None:
+        # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
+        positive = point.is_positive(probabilities if point.sensitivity is None else raw)
+        columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
+        called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
+    table = Table(settings.format, records, probabilities, bundle.classes, columns)
+    return Tabulated(table, raw, predicted.failures, banners, trained, outliers, called)
+
+
+def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:
+    return name, [yes if value else no for value in values]
+
+
+def _idle_note(banners: Sequence[str]) -> str:
+    """Return a note for each row if models learnt nothing; it counts them, since the others may have learnt."""
+    for banner in banners:
+        if banner.startswith(NOTHING_LEARNT):
+            return banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
+    return ""
