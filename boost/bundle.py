@@ -18,6 +18,7 @@ from ..core.models import BundleFacts, Member
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
+from ..stains import known_stain
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
 from .reference import NOT_COMPARED, REFERENCE_MEMBER, Reference, compare, parse_reference
@@ -237,6 +238,9 @@ class Bundle(BundleFacts):
                 f"{path}: names no feature sets, or one folder for several; the model file is corrupt"
             )
         spec = known_head(head)
+        for header in stores.values():
+            if header.get("mode") != IMPORTED and isinstance(header.get("stain"), str):
+                known_stain(header["stain"], path, kind=BundleError)
         models: dict[str, list[Classifier]] = {name: [] for name in stores}
         model_ids, reference = [], None
         if REFERENCE_MEMBER in archive.members:

@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..core import counted, listed
+from ..core import counted, listed, plain_options
 from ..encoders import card_of
-from ..featurize import IMPORTED, UNKNOWN, StainOutcome
+from ..featurize import IMPORTED, UNKNOWN, FeaturizeSettings, StainOutcome, settings_from
+from ..stains import get_stain
 from .head import HeadSpec
 from .units import ModelUnit
-
-_STAINS = {
-    "macenko": "Images were stain-normalised by the method of Macenko et al. [@macenko2009].",
-    "macenko-robust": "Images were stain-normalised by the method of Macenko et al. [@macenko2009], with stains "
-    "estimated from all pixels whose mean optical density over the channels is at least 0.15.",
-    "macenko-published": "Images were stain-normalised by the method of Macenko et al. [@macenko2009] as published.",
-    "staintools-macenko": "StainTools normalised the stains by the method of Macenko et al. [@macenko2009].",
-    "staintools-vahadane": "StainTools normalised the stains by the method of Vahadane et al. [@vahadane2016].",
-    "staintools-reinhard": "StainTools normalised the colours by the method of Reinhard et al. [@reinhard2001].",
-    "none": "Stains were not normalised.",
-}
 
 _EXCEPTIONS = {
     "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
@@ -30,6 +20,16 @@ _EXCEPTIONS = {
     "foreign": "In {0} of the {1} images, ink, black or single-coloured areas kept their colour.",
 }
 """Images of a `StainOutcome` for which normalisation was skipped or is doubtful."""
+
+_TOLD = frozenset(
+    {
+        *("encoders", "weights", "views", "crops", "augmentations", "color_range", "pool"),
+        *("stain", "mode", "precision", "seed"),
+        *("pad", "stain_fallback", "engine", "batch_size"),
+    }
+)
+"""Options of feature extraction that the settings of a report tell in words of their own, or (the last four) leave to
+``run.json``. Others, as one that is added, are listed if they are not at their default."""
 
 _NETWORKS = {
     "resnet50": "he2016",
@@ -86,8 +86,7 @@ def _described(
         if header["mode"] == IMPORTED:
             yield _embedded(header)
             continue
-        stain = header["stain"]
-        yield _STAINS.get(stain, f"Images were treated by {stain}.")
+        yield get_stain(header["stain"]).sentence
         for kind, text in _EXCEPTIONS.items():
             if name in stains and (images := getattr(stains[name], kind)):
                 yield text.format(len(images), stains[name].images)
@@ -114,8 +113,8 @@ def _described(
         cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
             f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
-            f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by their "
-            f"generalised mean of order {header['pool']:g}."
+            f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by "
+            f"{settings_from(header).description.method()}."
         )
 
 
@@ -139,14 +138,27 @@ def shown_store(h: Mapping[str, Any]) -> str:
             f"embeddings of {about['source']}: encoder {h['encoder']}{weights}, {h['dim']} numbers{rows}{pooled}, "
             f"sha256 {h['features_sha256'][:12]}"
         )
+    settings = settings_from(h)
     low, high = h["color_range"]
     card = card_of(h)
     bound = "" if card is None else f"; {card.terms()}"
     return (
         f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
         f"{_scale(h, 'scale ')}, {counted(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
-        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, "
-        f"stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
+        f"{counted(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], "
+        f"{settings.description.shown()}, stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
+        f"{_further(settings)}"
+    )
+
+
+def _further(settings: FeaturizeSettings) -> str:
+    """Return the options that are not at their default, and that no words of their own tell."""
+    options = plain_options(settings, deciding=True)
+    defaults = plain_options(FeaturizeSettings(), deciding=True)
+    return "".join(
+        f", {name} {value}"
+        for name, value in options.items()
+        if name not in _TOLD and value != defaults[name]
     )
 
 

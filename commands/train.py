@@ -105,22 +105,10 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield preset_option(", which is also the default.")
     yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(FeaturizeSettings, "encoders")
-    yield from options_of(
-        FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad"
-    )
+    before = ("encoders", "views", "augmentations", "crops", "pool", "color_range", "pad")
+    yield from options_of(FeaturizeSettings, *before)
     yield from options_of(ImageSelection, "only")
-    yield from options_of(
-        FeaturizeSettings,
-        "stain",
-        "stain_fallback",
-        "weights",
-        "precision",
-        "mode",
-        "engine",
-        "batch_size",
-        "seed",
-    )
+    yield from options_of(FeaturizeSettings, but=before)
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
     yield yes_flag()
 

@@ -4,7 +4,7 @@ It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per enc
 float32 of shape (images x augmentations, d).
 """
 
-from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
+from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embedding_files import export_features, files_of, read_embeddings
 from .embeddings import (
     IMPORTED,
@@ -19,6 +19,7 @@ from .embeddings import (
 from .imported import import_features
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
+from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import (
     FAR,

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, crop_boxes, pad_image
+from .crops import Augmentation, Crop, crop_boxes
+from .pooling import CropDescription
 from .settings import FeaturizeSettings, View
 
 
@@ -97,7 +98,7 @@ class DeviceDescriber:
             function = _describe(
                 [encoder.graph for encoder in encoders.values()],
                 crop=view.crop,
-                power=settings.pool,
+                description=settings.description,
                 colours=settings.color_range != (1.0, 1.0),
             )
             shapes = [
@@ -131,9 +132,10 @@ class DeviceDescriber:
             [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn],
             np.float32,
         )
-        shown = {view: images[view.level] for view in self._views}
-        if settings.pad != "none":
-            shown = {view: pad_image(image, crop=view.crop) for view, image in shown.items()}
+        description = settings.description
+        shown = {
+            view: description.frame(images[view.level], crop=view.crop) for view in self._views
+        }
         # views of a scale share its pixels, unless they are padded
         pixels = {id(image): ops.convert_to_tensor(_flat(image)) for image in shown.values()}
         by_store: dict[str, list[Any]] = {}
@@ -184,7 +186,11 @@ def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _describe(
-    encoders: Sequence[Callable[[Any], Any]], *, crop: int, power: float, colours: bool
+    encoders: Sequence[Callable[[Any], Any]],
+    *,
+    crop: int,
+    description: CropDescription,
+    colours: bool,
 ) -> Callable[[Any, Any, Any], list[Any]]:
     """Return the function from pixels (p, 3), matrices (a, 3, 3) and crop maps (a, n, 3) to features (a, d) each."""
     from keras import ops
@@ -212,18 +218,7 @@ def _describe(
                 ops.copy(crops)
             )  # Keras's preprocessing changes a tensor of PyTorch in place
             grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
-            pooled.append(_norm_pool(grouped, power))
+            pooled.append(description.pool_tensors(grouped))
         return pooled
 
     return function
-
-
-def _norm_pool(descriptors: Any, power: float) -> Any:
-    """Pool (a, n, d) over n as `bchisto.featurize.norm_pool` does on the CPU; change both."""
-    from keras import ops
-
-    largest = ops.max(ops.abs(descriptors), axis=1, keepdims=True)
-    scale = ops.where(largest > 0, largest, ops.ones_like(largest))
-    ratio = descriptors / scale
-    mean = ops.mean(ops.sign(ratio) * ops.power(ops.abs(ratio), power), axis=1)
-    return ops.sign(mean) * ops.power(ops.abs(mean), 1.0 / power) * scale[:, 0]

@@ -27,15 +27,15 @@ from ..data import (
     resize_image,
 )
 from ..stains import (
-    CHECKED,
     HeAugmenter,
     MacenkoNormalizer,
     Normalizer,
     StainCheck,
     check_stains,
+    get_stain,
     make_normalizer,
 )
-from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
+from .crops import crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -235,7 +235,9 @@ def _at_scale(
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
         return resized, StainInfo(None, tissue, math.nan, skipped=True), []
-    checks = [check_stains(resized, normalised, estimate)] if settings.stain in CHECKED else []
+    checks = (
+        [check_stains(resized, normalised, estimate)] if get_stain(settings.stain).checked else []
+    )
     vectors, residual = (
         (None, math.nan) if estimate is None else (estimate.stains, estimate.residual)
     )
@@ -269,9 +271,8 @@ def prepare_crops(
                     {scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()}
                 )
             for view in views:
-                pixels = (item.frames or coloured)[view.level]
-                if settings.pad != "none":
-                    pixels = pad_image(pixels, crop=view.crop)
+                shown = (item.frames or coloured)[view.level]
+                pixels = settings.description.frame(shown, crop=view.crop)
                 height, width = pixels.shape[:2]
                 boxes = crop_boxes(
                     drawn, height=height, width=width, crop=view.crop, count=settings.crops

@@ -17,8 +17,9 @@ from ..encoders import (
     gives_maps,
     weights_of,
 )
-from ..stains import STAIN_METHODS
+from ..stains import STAIN_METHODS, get_stain, list_stains
 from .crops import crop_count
+from .pooling import NORM, CropDescription
 
 MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
@@ -216,6 +217,7 @@ class FeaturizeSettings(Settings):
         "macenko",
         group="Features",
         choices=STAIN_METHODS,
+        more=list_stains,
         help="How stains are treated; macenko-robust is for pale or eosin-rich tissue, which macenko may turn white.",
     )
     stain_fallback: str = option(
@@ -248,6 +250,7 @@ class FeaturizeSettings(Settings):
     def __post_init__(self) -> None:
         """Refuse settings that cannot be combined."""
         super().__post_init__()
+        get_stain(self.stain)
         low, high = self.color_range
         if not 0 < low <= high:
             raise InputError(
@@ -285,6 +288,11 @@ class FeaturizeSettings(Settings):
                 raise InputError(
                     "{views} {}: {} takes no crop under {} pixels", small[0], choice, least
                 )
+
+    @property
+    def description(self) -> CropDescription:
+        """How crops are described, on a CPU, on a GPU and in heat maps."""
+        return CropDescription(self.pad, self.batch_size, NORM, self.pool)
 
     @property
     def needs(self) -> tuple[View, ...]:

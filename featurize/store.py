@@ -119,7 +119,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
-        self.settings, origin = read_header(file)
+        self.settings, origin = read_header(file, path)
         self.header = {**origin, **self.settings}
         self.augmentations = int(self.header["augmentations"])
         self.image_ids = read_texts(file, "images/image_id")

@@ -20,6 +20,7 @@ import numpy as np
 from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
+from ..stains import known_stain
 from .crops import GRID
 from .embeddings import IMPORTED, settled_facts
 from .settings import FeaturizeSettings, View
@@ -155,22 +156,40 @@ def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, An
             file.attrs[name] = value
 
 
-def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the checked settings and origin of an open feature file.
 
     Raises
     ------
     StoreError, or an error in `bchisto.core.DAMAGE`
-        An entry is missing, of another type, too long or out of range; the message names it.
+        An entry is missing, of another type, too long or out of range; the message names it. Or the stain method is one
+        of another package, which is not installed; then nothing is damaged, and the message begins with `path`.
     """
+    settings = _read_settings(file)
+    origin = _read_origin(file)
+    stain = settings.get("stain")
+    if isinstance(stain, str) and settings.get("mode") != IMPORTED:
+        known_stain(stain, path, kind=StoreError)
+    _check_settings(settings, origin)
+    return settings, {**origin, "failures": _read_failures(file)}
+
+
+def _read_settings(file: Any) -> dict[str, Any]:
+    """Return the settings, of which only types and lengths are checked."""
     text = file.attrs.get("settings")
     if not isinstance(text, str) or len(text) > limits.CARD_LETTERS:
         raise StoreError("there is no attribute settings, or it is too long")
     settings = parse_json(text, most=limits.SETTINGS_VALUES)
-    if not isinstance(settings, dict) or any(
-        isinstance(value, str) and len(value) > limits.ID_LETTERS for value in settings.values()
-    ):
+    if not isinstance(settings, dict):
         raise StoreError("the attribute settings holds none")
+    texts = [value for value in settings.values() if isinstance(value, str)]
+    if any(len(text) > limits.ID_LETTERS for text in texts):
+        raise StoreError("the attribute settings holds none")
+    return settings
+
+
+def _read_origin(file: Any) -> dict[str, Any]:
+    """Return the checked attributes of `_ORIGIN`."""
     origin = {
         name: _attribute(file, name)
         for name in _ORIGIN
@@ -180,10 +199,14 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
     if not isinstance(json.loads(origin["selection"]), dict):
         raise StoreError("the attribute selection has no options")
-    with contextlib.suppress(
-        ValueError
-    ):  # an invalid card is ignored, but endless nesting is an error
+    # an invalid card is ignored, but endless nesting is an error
+    with contextlib.suppress(ValueError):
         json.loads(origin.get("card", "{}"))
+    return origin
+
+
+def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Refuse settings that no feature file has; `origin` holds its number of augmentations and its weights."""
     try:
         if settings.get("mode") == IMPORTED:
             _check_imported(settings)
@@ -193,41 +216,58 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
     except KeyError as error:
         raise StoreError(f"its settings have no {error}") from error
+
+
+def _read_failures(file: Any) -> list[list[str]]:
+    """Return the images that could not be used, each with the message why."""
     text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
     if len(text) > limits.FAILURES_LETTERS:
         raise StoreError("its failures are too long")
     failures = parse_json(text)
-    if not isinstance(failures, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
-        for pair in failures
-    ):
+    if not isinstance(failures, list) or not all(map(_is_failure, failures)):
         raise StoreError("its failures are not a list of images and messages")
-    return settings, {**origin, "failures": failures}
+    return failures
+
+
+def _is_failure(entry: Any) -> bool:
+    return (
+        isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
+    )
 
 
 def _attribute(file: Any, name: str) -> Any:
+    """Return an attribute of `_ORIGIN` in the types of JSON, checked."""
     if name not in file.attrs:
         raise StoreError(f"there is no attribute {name}")
     value = file.attrs[name]
-    if (
+    if _is_short_list(value):
+        value = value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
+    kind = _ORIGIN[name]
+    items = [value]
+    if isinstance(value, list):
+        items = value
+    if type(value) is not kind or (kind is list and not all(isinstance(v, str) for v in items)):
+        raise StoreError(f"the attribute {name} is not {_WORDS[kind]}")
+    longest = limits.ID_LETTERS
+    if name == "card":
+        longest = limits.CARD_LETTERS
+    if any(isinstance(text, str) and len(text) > longest for text in items):
+        raise StoreError(f"the attribute {name} is too long")
+    if len(set(items)) < len(items):
+        raise StoreError(f"the attribute {name} names one twice")
+    return value
+
+
+def _is_short_list(value: Any) -> bool:
+    """Return whether an attribute is an array of texts that is short enough to be a list of names."""
+    return (
         isinstance(value, np.ndarray)
         and value.ndim == 1
         and value.dtype.kind in "OSU"
         and len(value) <= limits.SETTINGS_VALUES
-    ):
-        value = value.tolist()
-    value = value.item() if isinstance(value, np.generic) else value
-    longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
-    values = value if isinstance(value, list) else [value]
-    if type(value) is not _ORIGIN[name] or (
-        isinstance(value, list) and not all(isinstance(v, str) for v in value)
-    ):
-        raise StoreError(f"the attribute {name} is not {_WORDS[_ORIGIN[name]]}")
-    if any(isinstance(text, str) and len(text) > longest for text in values):
-        raise StoreError(f"the attribute {name} is too long")
-    if len(set(values)) < len(values):
-        raise StoreError(f"the attribute {name} names one twice")
-    return value
+    )
 
 
 def _check_imported(settings: Mapping[str, Any]) -> None:

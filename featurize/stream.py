@@ -15,7 +15,7 @@ from ..core import ImageError
 from ..core.jobs import Ticker, default_jobs, visible_gpus
 from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
-from .crops import GRID, draw_augmentation, norm_pool
+from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
 from .prepare import (
     ImageFailure,
@@ -147,6 +147,7 @@ def _crop_by_crop(
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Compute features of crops or frames that were prepared on the CPU; `mapped` are the targets with feature maps."""
+    description = settings.description
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
@@ -162,13 +163,8 @@ def _crop_by_crop(
         encoded = _encode_frames(mapped, item) if settings.mode == "dense" else {}
         for name, (encoder, view) in targets.items():
             if settings.mode != "dense":
-                crops = item.crops[view]
-                starts = range(0, len(crops), settings.batch_size)
-                batches = [
-                    encoder.encode(crops[start : start + settings.batch_size]) for start in starts
-                ]
-                encoded[name] = np.concatenate(batches)
-            features[name][item.augmentation] = norm_pool(encoded[name], settings.pool)
+                encoded[name] = description.encode(encoder, item.crops[view])
+            features[name][item.augmentation] = description.pool(encoded[name])
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             yield ImageDescriptors(records[item.image], item.stain, features)

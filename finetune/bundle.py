@@ -16,6 +16,7 @@ from ..core.formats import Archive, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
+from ..stains import known_stain
 from .augment import Image
 from .batches import Source
 from .images import ImageBank, StainTreatment
@@ -94,6 +95,8 @@ class CnnBundle(BundleFacts):
         """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
         manifest = archive.manifest
         classes = tuple(manifest["classes"])
+        if isinstance(manifest["settings"].get("stain"), str):
+            known_stain(manifest["settings"]["stain"], path, kind=BundleError)
         # with random weights, since the weights of the archive replace them
         settings = replace(
             FinetuneSettings(**manifest["settings"]),

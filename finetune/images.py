@@ -24,7 +24,7 @@ from ..data import (
     pixels_sha256,
     report_findings,
 )
-from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
+from ..stains import check_stains, get_stain, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
 from .patches import Indices, PatchRule, Region, cut_region
@@ -216,7 +216,7 @@ class StainTreatment:
         except TissueError:
             self.skipped[image_id] = None
             return image
-        if self.method in CHECKED:
+        if get_stain(self.method).checked:
             check = check_stains(image, normalised, estimate)
             if check.reasons:
                 self.doubtful[image_id] = None

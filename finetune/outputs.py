@@ -18,6 +18,7 @@ from ..core.formats import read_rows
 from ..crossval import CrossValidation, LabelledImages, Outputs, Training
 from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
+from ..stains import get_stain
 from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
@@ -33,13 +34,8 @@ _CITED = {
     "mobilenetv2": "sandler2018",
     "adam": "kingma2015",
     "imagenet": "deng2009",
-    **dict.fromkeys(
-        ("macenko", "macenko-robust", "macenko-published", "staintools-macenko"), "macenko2009"
-    ),
-    "staintools-vahadane": "vahadane2016",
-    "staintools-reinhard": "reinhard2001",
 }
-"""Networks, optimisers, weights and stain methods, to the key of their citation."""
+"""Networks, optimisers and weights, to the key of their citation."""
 
 _WORDS = {
     "adam": "Adam",
@@ -67,7 +63,7 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     """
     chosen = resolved(settings)
     if settings.stain != "none":
-        yield f"Images were treated by {_named(settings.stain)} before training."
+        yield f"Images were treated by {get_stain(settings.stain).cited} before training."
     begun = _named(chosen["weights"]) if chosen["weights"] in _WORDS else "the weights of a file"
     often = "once" if folds == 1 else f"separately in each of {folds} folds"
     yield (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, Parameter, Settings, converted, items_of, option
-from ..stains import STAIN_METHODS
+from ..stains import STAIN_METHODS, get_stain, list_stains
 from .augment import AUGMENTATIONS, OFFLINE, RANGES, plain_names
 from .patches import Indices, PatchRule, parse_patches
 
@@ -261,13 +261,17 @@ class FinetuneSettings(Settings):
     rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
     crops: int = option(5, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
     stain: str = option(
-        "none", choices=STAIN_METHODS, help="Normalisation or treatment, before patches are cut."
+        "none",
+        choices=STAIN_METHODS,
+        more=list_stains,
+        help="Normalisation or treatment, before patches are cut.",
     )
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def __post_init__(self) -> None:
         """Refuse values that are out of range."""
         super().__post_init__()
+        get_stain(self.stain)
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 text = "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images"

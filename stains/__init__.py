@@ -6,16 +6,16 @@ Input and output are ``uint8`` arrays of shape (height, width, 3), with channels
 from .check import GREY_PICTURE, PALE, StainCheck, check_stains, doubt_causes, is_grey, stain_notes
 from .colours import (
     TRANSMITTED_LIGHT,
-    TREATMENTS,
     HeAugmenter,
     augment_he,
     augmentation_matrix,
     optical_density,
-    treat,
 )
 from .foreign import foreign_pixels, large_areas
-from .macenko import MacenkoNormalizer, StainEstimate
-from .methods import CHECKED, STAIN_METHODS, Normalizer, make_normalizer
+from .macenko import MacenkoNormalizer
+from .methods import STAIN_METHODS, get_stain, known_stain, list_stains, make_normalizer
+from .spec import Normalizer, StainEstimate, StainSpec
+from .treatments import TREATMENTS, treat
 
 __all__ = [
     "STAIN_METHODS",
@@ -24,9 +24,12 @@ __all__ = [
     "Normalizer",
     "StainCheck",
     "StainEstimate",
+    "StainSpec",
     "augment_he",
     "augmentation_matrix",
     "check_stains",
+    "get_stain",
+    "list_stains",
     "make_normalizer",
     "optical_density",
     "treat",

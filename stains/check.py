@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..core import Message, few
 from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
-from .macenko import StainEstimate, stained_pixels
-from .methods import ROBUST
+from .macenko import ROBUST, stained_pixels
+from .spec import StainEstimate
 
 WHITE: Final = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that
@@ -179,7 +179,7 @@ def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str
         for reasons in doubtful
     ]
     remedies = {cause: remedy for _, cause, remedy in _CAUSES} | (
-        {PALE: _OTHER} if stain == ROBUST else {}
+        {PALE: _OTHER} if stain == ROBUST.name else {}
     )
     return {cause: (count, remedies[cause]) for cause, count in Counter(first).most_common()}
 
@@ -233,8 +233,8 @@ def stain_notes(
         )
     if doubtful:
         other = (
-            f"; the stain method {ROBUST} estimates from all of the stained tissue, and none is for other stains"
-            if images is not None and stain != ROBUST
+            f"; the stain method {ROBUST.name} estimates from all of the stained tissue, and none is for other stains"
+            if images is not None and stain != ROBUST.name
             else ""
         )
         notes.append(

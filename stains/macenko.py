@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from ..core import TissueError
 from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
-from .foreign import Mask, beside, foreign_pixels
+from .foreign import beside, foreign_pixels
+from .spec import StainEstimate, StainSpec
 
 Array = npt.NDArray[np.float64]
 
@@ -48,32 +50,6 @@ _SAMPLE = 64
 
 _MARGIN = 1.0
 """Percentage points by which the estimated tail is longer than needed. A tail that is too short only costs time."""
-
-
-@dataclass(frozen=True)
-class StainEstimate:
-    """The estimated stains of one image.
-
-    Attributes
-    ----------
-    stains : ndarray of float64, shape (3, 2)
-        Unit optical-density vectors as columns: haematoxylin, eosin.
-    maxima : ndarray of float64, shape (2,)
-        99th percentiles of their concentrations over all pixels except foreign ones.
-    tissue : float
-        Share of tissue pixels, 0 to 1.
-    residual : float
-        Root mean square of the optical density that the two stains do not explain, over the same pixels.
-    foreign : ndarray of bool, shape (height, width), or None
-        The pixels that are not tissue, see `bchisto.stains.foreign_pixels`. They are in none of the statistics, and
-        keep their colour. None if there are none.
-    """
-
-    stains: Array
-    maxima: Array
-    tissue: float
-    residual: float
-    foreign: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -323,3 +299,23 @@ def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     return float(
         neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low)
     )
+
+
+_METHOD = "Images were stain-normalised by the method of Macenko et al. [@macenko2009]"
+
+MACENKO = StainSpec("macenko", MacenkoNormalizer, method=f"{_METHOD}.")
+
+ROBUST = StainSpec(
+    "macenko-robust",
+    functools.partial(MacenkoNormalizer, robust=True),
+    method=f"{_METHOD}, with stains estimated from all pixels whose mean optical density over the channels is at "
+    f"least {MACENKO_BETA:g}.",
+)
+"""Macenko's method with stains estimated from all stained tissue."""
+
+PUBLISHED = StainSpec(
+    "macenko-published",
+    functools.partial(MacenkoNormalizer, published=True),
+    method=f"{_METHOD} as published.",
+)
+"""Macenko's method as published: ink, black and single-coloured areas count as tissue."""

@@ -1,143 +1,72 @@
-"""Stain methods by name, as the parameter ``stain`` accepts them, and those of StainTools."""
+"""Stain methods by name, as the parameter ``stain`` accepts them, of bchisto and of other packages.
+
+Another package adds a method through the entry-point group ``bchisto.stains``, see `StainSpec`. It cannot replace one
+of bchisto, because existing feature files and models refer to that name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
 
-import numpy as np
+from ..core import BchistoError, InputError, extension_names, load_extension, one_of
+from .macenko import MACENKO, PUBLISHED, ROBUST
+from .spec import Normalizer, StainSpec
+from .staintools import STAINTOOLS
+from .treatments import NONE, TREATED
 
-from ..core import DependencyError, InputError, TissueError, how_to_install, one_of
-from .colours import TRANSMITTED_LIGHT, TREATMENTS, Image, treat
-from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, StainEstimate
+ENTRY_POINT_GROUP = "bchisto.stains"
 
-_RAMP_PIXELS = 256
-"""Side of the reference image, pixels."""
+_BUILT_IN = {spec.name: spec for spec in (MACENKO, NONE, ROBUST, PUBLISHED, *STAINTOOLS, *TREATED)}
 
-
-def reference_ramp() -> Image:
-    """Return an image of all mixtures of the two reference stains, from none to their reference maxima.
-
-    StainTools needs a target image. This one is made from the reference stain matrix and maxima of Rakhlin et al. 2018,
-    so that all normalisers have the same target colours.
-
-    Returns
-    -------
-    ndarray of uint8, shape (256, 256, 3)
-    """
-    steps = np.linspace(0.0, 1.0, _RAMP_PIXELS)
-    haematoxylin, eosin = np.meshgrid(
-        steps * REFERENCE_MAXIMA[0], steps * REFERENCE_MAXIMA[1], indexing="ij"
-    )
-    density = np.stack([haematoxylin, eosin], axis=2) @ REFERENCE_STAINS.T
-    return np.asarray(np.clip(TRANSMITTED_LIGHT * np.exp(-density), 0, 255), dtype=np.uint8)
+STAIN_METHODS = tuple(_BUILT_IN)
+"""Names of bchisto's own stain methods, which the parameter ``stain`` accepts beside those of other packages."""
 
 
-class StainToolsNormalizer:
-    """Macenko, Vahadane or Reinhard normalisation by StainTools 2.1.
+def list_stains() -> list[str]:
+    """Return the names of all stain methods: those of bchisto, then those of other packages, sorted."""
+    added = [name for name in extension_names(ENTRY_POINT_GROUP) if name not in _BUILT_IN]
+    return [*STAIN_METHODS, *added]
 
-    Parameters
-    ----------
-    method : {"macenko", "vahadane", "reinhard"}
-        Name of the method in StainTools.
+
+def get_stain(name: str) -> StainSpec:
+    """Return the stain method of a name.
 
     Raises
     ------
-    DependencyError
-        StainTools is not installed.
+    InputError
+        There is no such method, and the message lists all; or that of another package cannot be loaded.
     """
+    spec = _find(name)
+    if spec is None:
+        raise InputError("{stain} {}: no such method; {}", name, one_of(name, list_stains()))
+    return spec
 
-    def __init__(self, method: str) -> None:
-        try:
-            import staintools
-        except ImportError as error:
-            raise DependencyError(
-                "{stain:staintools-{}} needs StainTools: {}, then pip install --force-reinstall "
-                "--no-deps opencv-python-headless",
-                method,
-                how_to_install("staintools"),
-            ) from error
-        self._normalizer: Any = (
-            staintools.ReinhardColorNormalizer()
-            if method == "reinhard"
-            else staintools.StainNormalizer(method=method)
+
+def known_stain(name: str, file: Path, *, kind: type[BchistoError]) -> StainSpec:
+    """Return the stain method that a feature file or a model file names.
+
+    Parameters
+    ----------
+    name : str
+    file : Path
+    kind : type
+        Error of such a file.
+
+    Raises
+    ------
+    BchistoError
+        An error of this kind: there is no such method here, or that of another package cannot be loaded.
+    """
+    try:
+        spec = _find(name)
+    except InputError as error:
+        raise kind(f"{file}: {error}") from error
+    if spec is None:
+        raise kind(
+            f"{file}: needs the stain method {name[:40]!r}, which this version does not know; update bchisto, or "
+            "install the package that adds it"
         )
-        self._normalizer.fit(reference_ramp())
-        self._method = method
-
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        """Normalise an image; the returned estimate is ``None`` unless the method is Macenko's.
-
-        Foreign pixels keep their colour. StainTools has no mask, so it gets evenly spaced other pixels in their place,
-        which keep the statistics.
-
-        Raises
-        ------
-        TissueError
-            Too little tissue. This is checked first, because StainTools crashes on blank images.
-        """
-        estimate = MacenkoNormalizer().estimate(image)
-        given = image
-        if (foreign := estimate.foreign) is not None:
-            given, kept = image.copy(), image[~foreign]
-            given[foreign] = kept[
-                np.linspace(0, len(kept) - 1, np.count_nonzero(foreign)).astype(int)
-            ]
-        try:
-            normalised = np.asarray(self._normalizer.transform(given), dtype=np.uint8)
-        except Exception as error:
-            raise TissueError(
-                "StainTools {} failed on this image: {}", self._method, error
-            ) from error
-        if foreign is not None:
-            normalised = np.where(foreign[..., np.newaxis], image, normalised)
-        return normalised, estimate if self._method == "macenko" else None
-
-
-ROBUST = "macenko-robust"
-"""Name of Macenko's method with stains estimated from all stained tissue."""
-
-PUBLISHED = "macenko-published"
-"""Name of Macenko's method as published: ink, black and single-coloured areas count as tissue."""
-
-STAIN_METHODS = (
-    "macenko",
-    "none",
-    ROBUST,
-    PUBLISHED,
-    "staintools-macenko",
-    "staintools-vahadane",
-    "staintools-reinhard",
-    *TREATMENTS,
-)
-"""Names that the parameter ``stain`` accepts."""
-
-CHECKED = frozenset(STAIN_METHODS) - {"none", *TREATMENTS}
-"""Methods that normalise stains. `check_stains` checks their results."""
-
-
-class Normalizer(Protocol):
-    """Interface of objects that normalise an image and return the stains that they estimated."""
-
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        """Return the normalised image and the estimated stains; ``None`` if the method does not estimate any.
-
-        Raises
-        ------
-        TissueError
-            Too little tissue to estimate stains.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """A method that does not estimate stains."""
-
-    method: str
-
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, None]:
-        return image if self.method == "none" else treat(image, self.method), None
+    return spec
 
 
 def make_normalizer(stain: str) -> Normalizer:
@@ -146,19 +75,19 @@ def make_normalizer(stain: str) -> Normalizer:
     Parameters
     ----------
     stain : str
-        One of `STAIN_METHODS`.
+        One of `STAIN_METHODS`, or a method of another package.
 
     Raises
     ------
     InputError
-        There is no such method; the message lists all methods.
+        There is no such method; the message lists all methods. Or it is of another package, and cannot be loaded.
     DependencyError
         A StainTools method, but StainTools is not installed.
     """
-    if stain in ("macenko", ROBUST, PUBLISHED):
-        return MacenkoNormalizer(robust=stain == ROBUST, published=stain == PUBLISHED)
-    if stain in ("none", *TREATMENTS):
-        return _Plain(stain)
-    if stain in STAIN_METHODS:
-        return StainToolsNormalizer(stain.removeprefix("staintools-"))
-    raise InputError("{stain} {}: no such method; {}", stain, one_of(stain, STAIN_METHODS))
+    return get_stain(stain).make()
+
+
+def _find(name: str) -> StainSpec | None:
+    return _BUILT_IN.get(name) or load_extension(
+        ENTRY_POINT_GROUP, name, StainSpec, what="stain method"
+    )

@@ -21,11 +21,11 @@ from ...data import (
 )
 from ...featurize import FeaturizeSettings
 from ...stains import (
-    CHECKED,
     GREY_PICTURE,
     PALE,
     check_stains,
     doubt_causes,
+    get_stain,
     is_grey,
     make_normalizer,
 )
@@ -91,7 +91,7 @@ def survey_stains(
     StainSurvey or None
         None if the method normalises no stains.
     """
-    if settings.stain not in CHECKED:
+    if not get_stain(settings.stain).checked:
         return None
     normalizer = make_normalizer(settings.stain)
     count = min(_MOST_CHECKED, len(records))

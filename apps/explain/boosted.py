@@ -13,7 +13,7 @@ from ...core import ImageError
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...encoders import CropEncoder, Encoder
-from ...featurize import NormalisedImage, norm_pool, normalise_images, pad_image
+from ...featurize import NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers
 from .explanation import EVEN, Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
@@ -157,7 +157,8 @@ def _by_place(
     settings, encoder = model.settings[store], model.encoders[store]
     view = settings.views[0]
     image = _frame(model, record, store)
-    frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
+    description = settings.description
+    frame = description.frame(image, crop=view.crop)
     asked = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
         encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense"
@@ -172,12 +173,9 @@ def _by_place(
         descriptors = encoder.encode_windows(frame, corners)
     else:
         crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
-        size = settings.batch_size
-        descriptors = np.concatenate(
-            [encoder.encode(np.stack(crops[at : at + size])) for at in range(0, len(crops), size)]
-        )
+        descriptors = description.encode(encoder, crops)
     grid = descriptors.reshape(len(tops), len(lefts), -1)
-    pooled = np.stack([norm_pool(around, settings.pool) for around in around(grid, steps // 4)])
+    pooled = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
     return shares, [
         (starts + side / 2 - (padded - length) // 2) / length

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...core.jobs import atomic_output
 from ...data import ImageRecord, decode_record, shrink_image
 from ...predict import BoostedModel, Model
-from ...stains import CHECKED, make_normalizer
+from ...stains import get_stain, make_normalizer
 from ..explain import colour_limits, explain_image, lay_over, where_highest, write_regions
 
 Picture = npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ def own_stain(model: Model) -> str:
         if isinstance(model, BoostedModel)
         else model.bundle.settings
     )
-    return settings.stain if settings.stain in CHECKED else ""
+    return settings.stain if get_stain(settings.stain).checked else ""
 
 
 def draw_map(

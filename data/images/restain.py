@@ -24,7 +24,7 @@ from ...core import (
 )
 from ...core.formats import decode_image
 from ...core.jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
-from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
+from ...stains import augment_he, check_stains, get_stain, make_normalizer, stain_notes
 from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
@@ -125,7 +125,7 @@ def stain_images(
                 _log.warning("left out: %s", message)
                 failures.append((str(path), message))
                 continue
-            check = check_stains(before, after, estimate) if stain in CHECKED else None
+            check = check_stains(before, after, estimate) if get_stain(stain).checked else None
             if check is not None and check.reasons:
                 doubtful.append(path.name)
             if check is not None and check.foreign:

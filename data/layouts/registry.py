@@ -20,7 +20,7 @@ import numpy as np
 from ...core import ImageError, InputError, Message, extension_names, load_extension, one_of
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
-from ...stains import TREATMENTS
+from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding
@@ -345,6 +345,6 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     InputError
         The images have no stain, such as mammograms, but stains are to be normalised or varied.
     """
-    if colours or stain not in ("none", *TREATMENTS):
+    if colours or get_stain(stain).checked:
         text = "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
         raise InputError(text, dataset.root, dataset.name, ", ".join(TREATMENTS), off)

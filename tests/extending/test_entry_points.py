@@ -6,6 +6,7 @@ from bchisto.core import InputError
 from bchisto.data import get_layout, list_layouts
 from bchisto.encoders import get_spec, list_encoders
 from bchisto.finetune import get_network, list_networks
+from bchisto.stains import get_stain, list_stains
 from offers import offer
 
 KINDS = {
@@ -44,6 +45,15 @@ KINDS = {
         get_layout,
         list_layouts,
         "bach",
+    ),
+    "stains": (
+        "stain method",
+        "stains",
+        "StainSpec",
+        "'other', print",
+        get_stain,
+        list_stains,
+        "macenko",
     ),
 }
 """Group of entry points to: its word, room, class, one of another name, how it is got and listed, one of ours."""

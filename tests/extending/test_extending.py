@@ -112,7 +112,10 @@ def test_the_page_shows_the_package_whole():
     }
     assert sorted(shown) == sorted(files - {"bchisto_lab/__init__.py"})
     groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
-    kinds = ("encoders", "datasets", "heads", "networks", "metrics", "recipes", "vector_encoders")
+    kinds = (
+        *("encoders", "datasets", "heads", "networks", "metrics", "stains", "recipes"),
+        "vector_encoders",
+    )
     assert set(groups) == {f"bchisto.{kind}" for kind in kinds}
     assert all(f"`{group}`" in PAGE for group in groups)
 
@@ -136,7 +139,7 @@ def test_what_is_no_image_of_its_dataset_is_a_finding(lab, tmp_path):
     ]
 
 
-def test_its_encoder_describes_and_its_head_is_trained(said, here):
+def test_its_encoder_describes_and_its_head_is_trained(said, here, lab):
     from bchisto.featurize import open_store
 
     with open_store(here / "run" / "features" / "edges-1.0-32.h5") as store:
@@ -147,6 +150,26 @@ def test_its_encoder_describes_and_its_head_is_trained(said, here):
         "seed0-fold2",
         "seed0-fold3",
     ]
+
+
+def test_its_stain_method_is_used_and_described(said, here, lab):
+    from bchisto.featurize import open_store
+
+    with open_store(here / "run" / "features" / "edges-1.0-32.h5") as store:
+        assert store.header["stain"] == "lab-reinhard"
+    report = (here / "run" / "boost" / "3-grouped-centroid" / "report.html").read_text()
+    assert "Colours were normalised to the lab" in report
+    assert "stain lab-reinhard" in report
+
+
+def test_without_its_package_what_needs_its_stain_method_names_it(said, here, tmp_path, cli):
+    shutil.copytree(here / "run", tmp_path / "run")
+    features = tmp_path / "run" / "features" / "edges-1.0-32.h5"
+    needed = "needs the stain method 'lab-reinhard', which this version does not know"
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 3)
+    assert f"{features}: {needed}" in err
+    assert "install the package that adds it" in err
+    assert code == 2
 
 
 def test_its_network_is_trained(said, here):

@@ -10,7 +10,8 @@ from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.featurize import FeaturizeSettings, best_engine, describe_images, featurize, open_store
-from bchisto.featurize.crops import draw_augmentation, norm_pool
+from bchisto.featurize.crops import draw_augmentation
+from bchisto.featurize.pooling import norm_pool
 from packs import train_small
 
 DENSE = FeaturizeSettings(

@@ -126,7 +126,10 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
 
     seen = compile_function(
         _describe(
-            [lambda crops: crops.__getitem__((slice(None), 0, 0))], crop=1, power=1.0, colours=True
+            [lambda crops: crops.__getitem__((slice(None), 0, 0))],
+            crop=1,
+            description=FeaturizeSettings(pool=1.0).description,
+            colours=True,
         )
     )
     he_image = he_image // np.uint8(darker)

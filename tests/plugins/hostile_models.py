@@ -233,6 +233,7 @@ NETWORKS = {
     "a billion patches": (settings(patches="random:16:1000000000"), "are invalid"),
     "patches of text": (settings(patches="__import__('os')"), "write resize, random"),
     "settings of code": (settings(__class__="os.system"), "damaged"),
+    "an unknown stain method": (settings(stain="x"), "needs the stain method 'x'"),
     "an unknown reading": (
         said(reading={"label_level": "class", "context": "tight", "only": "/etc/passwd"}),
         "are read",
@@ -288,7 +289,10 @@ PREDICTED = {
     ),
     "a scale NaN": (store(scale=float("nan")), r"do not fit \(scale is "),
     "a norm of 1e300": (store(pool=1e300), r"do not fit \(pool is "),
-    "an unknown stain": (store(stain="x"), "do not fit"),
+    "an unknown stain": (
+        store(stain="x"),
+        "needs the stain method 'x', which this version does not know",
+    ),
     "layers as numbers": (store(layers=[1]), r"do not fit \(layers are not names\)"),
     "layers that the network has not": (store(layers=["x"]), "no output x"),
     "an unknown encoder": (

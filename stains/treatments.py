@@ -1,0 +1,140 @@
+"""Treatments of contrast, and leaving an image as it is: methods that estimate no stains.
+
+The names of treatments are those of the BreakHis system (recipe ``breakhis-resnet``). It does not publish its
+constants, so all constants here are bchisto's choice.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core import InputError, one_of
+from .colours import Image, check_rgb
+from .spec import StainSpec
+
+_CLIP, _TILES = 2.0, 8
+"""Clip limit of CLAHE and its number of tiles per side, as in OpenCV's tutorial."""
+
+_SIGMA_SHARE = 1 / 32
+"""Standard deviation of the Gaussian as a share of the shorter side of the image."""
+
+_MIDDLE, _DEVIATION = 128.0, 42.0
+"""Mean and standard deviation of a whitened image, grey levels: three deviations fill the range."""
+
+_LEAST_VARIANCE = 1.0
+"""Smaller variances are rounding noise and are not amplified."""
+
+
+def _clahe(image: Image) -> Image:
+    """Equalise the lightness in tiles, with limited contrast (Zuiderveld 1994), without changing colours."""
+    import cv2
+
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[:, :, 0] = cv2.createCLAHE(clipLimit=_CLIP, tileGridSize=(_TILES, _TILES)).apply(
+        lab[:, :, 0]
+    )
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
+
+
+def _whitening(image: Image) -> Image:
+    """Decorrelate the colour channels and scale them to equal variance (ZCA, Bell & Sejnowski 1997)."""
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    centred = pixels - pixels.mean(axis=0)
+    variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    scale = np.where(
+        variances > _LEAST_VARIANCE, 1.0 / np.sqrt(np.maximum(variances, _LEAST_VARIANCE)), 0.0
+    )
+    white = centred @ (directions * scale) @ directions.T
+    return _to_uint8(_MIDDLE + _DEVIATION * white).reshape(image.shape)
+
+
+def _demean(image: Image) -> Image:
+    """Shift the mean colour of the image to middle grey."""
+    return _to_uint8(image - image.reshape(-1, 3).mean(axis=0) + _MIDDLE)
+
+
+def _gaussian_clahe(image: Image) -> Image:
+    """Subtract the smoothed image, which leaves local detail, and equalise the difference."""
+    import cv2
+
+    sigma = max(1.0, _SIGMA_SHARE * min(image.shape[:2]))
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
+    return _clahe(_to_uint8(image - smooth + _MIDDLE))
+
+
+def _to_uint8(values: Any) -> Image:
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
+
+
+_STEPS: dict[str, tuple[Callable[[Image], Image], ...]] = {
+    "clahe": (_clahe,),
+    "whitening": (_whitening,),
+    "demean": (_demean,),
+    "gaussian-clahe": (_gaussian_clahe,),
+    "clahe-whitening": (_clahe, _whitening),
+    "whitening-clahe": (_whitening, _clahe),
+}
+
+TREATMENTS = tuple(_STEPS)
+"""Names of the contrast treatments."""
+
+
+def treat(image: Image, method: str) -> Image:
+    """Apply a contrast treatment to an image.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        RGB; grey as three equal channels.
+    method : str
+        One of `TREATMENTS`: ``clahe`` (contrast-limited adaptive histogram equalisation of the lightness),
+        ``whitening`` (channels decorrelated), ``demean`` (mean colour shifted to grey), ``gaussian-clahe`` (smoothed
+        image subtracted, then CLAHE), ``clahe-whitening`` or ``whitening-clahe``.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+
+    Raises
+    ------
+    InputError
+        There is no such treatment.
+    ImageError
+        Not a uint8 RGB image.
+    """
+    if method not in _STEPS:
+        raise InputError(f"{method}: no such treatment; {one_of(method, TREATMENTS)}")
+    check_rgb(image)
+    for step in _STEPS[method]:
+        image = step(image)
+    return image
+
+
+@dataclass(frozen=True)
+class _Treatment:
+    """Gives images a treatment; estimates no stains."""
+
+    name: str
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, None]:
+        return treat(image, self.name), None
+
+
+class _Unchanged:
+    """Leaves images as they are."""
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, None]:
+        return image, None
+
+
+NONE = StainSpec("none", _Unchanged, checked=False, method="Stains were not normalised.")
+
+TREATED = tuple(
+    StainSpec(name, functools.partial(_Treatment, name), checked=False) for name in TREATMENTS
+)
+"""A specification of each treatment."""
