@@ -15,17 +15,17 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import pytest
 from conftest import write_tissue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGES = Path(__file__).parent / "changes"
-PAGE = REPOSITORY / "docs" / "architecture.md"
+EVERY = sorted(CHANGES.glob("*.diff"))
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
+EXTENDING = REPOSITORY / "docs" / "extending.md"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="copies what git tracks"),
-]
+pytestmark = pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="copies what git tracks")
 
 OUTSIDE = ("tests/", "docs/", "tools/")
 """Folders of files that are no code of the package."""
@@ -63,16 +63,30 @@ class Copy(NamedTuple):
         return self.python("-m", "bchisto", *shlex.split(line), folder=self.work, plugins=plugins)
 
 
+def section_of(page, title):
+    """Return the text of a section, by the title as links have it."""
+    for part in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        if heading.lower().replace(" ", "-") == title:
+            return text
+    raise AssertionError(f"{page}: no section {title}")
+
+
 def rows_of_page():
-    """Return the rows of "How to add": what is new, to the text of its row."""
-    section = PAGE.read_text(encoding="utf-8").partition("## How to add\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (.+?) \| (.+) \|$", section, flags=re.MULTILINE)[2:]
-    return dict(rows)
+    """Return the rows of "How to add", without its head."""
+    lines = section_of(ARCHITECTURE, "how-to-add").splitlines()
+    return [line.strip("| ") for line in lines if line.startswith("| ")][2:]
 
 
 def files_of(change):
     """Return the files that a change touches."""
     return re.findall(r"^diff --git a/(\S+) ", change.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def added_text(change):
+    """Return the lines that a change adds."""
+    lines = change.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
 
 
 @pytest.fixture
@@ -138,6 +152,7 @@ def columns_of(path):
         return next(csv.reader(file))
 
 
+@pytest.mark.slow
 def test_a_dataset(copy_with, images):
     copy = copy_with("dataset")
     shown = copy.bchisto(f"data check --images {images}")
@@ -145,6 +160,7 @@ def test_a_dataset(copy_with, images):
     assert "lab: 24 images" in shown
 
 
+@pytest.mark.slow
 def test_a_network(copy_with, images):
     copy = copy_with("network")
     copy.bchisto(
@@ -153,6 +169,7 @@ def test_a_network(copy_with, images):
     assert (copy.work / "run" / "finetune" / "2-plain" / "model.bchisto").is_file()
 
 
+@pytest.mark.slow
 def test_a_metric(copy_with):
     copy = copy_with("metric")
     rows = ["image_id,label,predicted", "a,x,x", "b,x,x", "c,x,y", "d,x,y", "e,y,y"]
@@ -162,6 +179,7 @@ def test_a_metric(copy_with):
     assert metrics["tables"]["table"]["g_mean"]["value"] == pytest.approx(0.5**0.5)
 
 
+@pytest.mark.slow
 def test_a_classifier(copy_with, images):
     copy = copy_with("classifier")
     described(copy, images)
@@ -169,6 +187,56 @@ def test_a_classifier(copy_with, images):
     assert (copy.work / "run" / "boost" / "3-centroid" / "model.bchisto").is_file()
 
 
+@pytest.mark.slow
+def test_a_stain_method(copy_with, images):
+    copy = copy_with("stain")
+    store = described(copy, images, "--stain reinhard")
+    with h5py.File(store) as file:
+        assert json.loads(file.attrs["settings"])["stain"] == "reinhard"
+        assert not file["images/normalisation_skipped"][:].any()
+
+
+@pytest.mark.slow
+def test_a_pooling(copy_with, images):
+    copy = copy_with("pooling")
+    store = described(copy, images, "--pooling median")
+    with h5py.File(store) as file:
+        assert json.loads(file.attrs["settings"])["pooling"] == "median"
+    copy.bchisto("boost --out run --folds 3 --head logistic --jobs 1")
+    report = (copy.work / "run" / "boost" / "3-logistic" / "report.html").read_text()
+    assert "pooled by their median" in report
+
+
+@pytest.mark.slow
+def test_a_column_of_the_store(copy_with, images):
+    copy = copy_with("store-column")
+    with h5py.File(described(copy, images)) as file:
+        brightness = file["images/brightness"][:]
+    assert len(brightness) == 24
+    assert (brightness > 0).all()
+    assert (brightness < 255).all()
+
+
+@pytest.mark.slow
+def test_an_option(copy_with, images):
+    copy = copy_with("option")
+    with h5py.File(described(copy, images, "--sharpen 2")) as file:
+        assert json.loads(file.attrs["settings"])["sharpen"] == 2.0
+    record = json.loads((copy.work / "run" / "run.json").read_text())
+    assert record["records"][-1]["options"]["sharpen"] == 2.0
+
+
+@pytest.mark.slow
+def test_a_published_system(copy_with):
+    """`test_extending.py` runs one, of another package."""
+    copy = copy_with("published-system")
+    shown = copy.bchisto("reproduce idc-means --settings --all-variants")
+    assert "idc-means: Class means of features against boosted trees" in shown
+    assert re.search(r"boost +heads +prototype +sec\. 3", shown)
+    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_a_column_of_predictions(copy_with, images):
     """Boosted models, networks and predictions of new images have one writer."""
     copy = copy_with("prediction-column")
@@ -180,14 +248,36 @@ def test_a_column_of_predictions(copy_with, images):
         assert columns_of(path)[4:7] == ["p_normal", "p_tumour", "confidence"]
 
 
-@pytest.mark.parametrize("change", sorted(CHANGES.glob("*.diff")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("change", EVERY, ids=lambda path: path.stem)
 def test_a_row_names_every_file_that_is_changed(change):
-    """New files are named by their folder."""
-    (row,) = (
-        f"{new} {text}" for new, text in rows_of_page().items() if f"changes/{change.name})" in new
-    )
-    named = set(re.findall(r"`([\w./-]+)`", row))
+    """Or the section of `extending.md` that the row links to does. New files are named by their folder."""
+    (row,) = (text for text in rows_of_page() if f"changes/{change.name})" in text)
+    texts = [
+        row,
+        *(section_of(EXTENDING, title) for title in re.findall(r"extending\.md#([\w-]+)", row)),
+    ]
+    named = set(re.findall(r"`([\w./-]+)`", " ".join(texts)))
     files = files_of(change)
     assert files
     for file in files:
         assert file in named or f"{Path(file).parent}/" in named, file
+
+
+def test_every_row_is_tried():
+    rows = rows_of_page()
+    linked = [row for row in rows if "changes/" in row]
+    assert len(linked) == len(EVERY)
+    assert [row.split(" | ")[0] for row in rows if row not in linked] == ["interval"]
+
+
+def test_the_option_is_that_of_the_page():
+    """The field, as the page declares it."""
+    section = section_of(EXTENDING, "an-option-of-a-command")
+    (field,) = re.findall(r"^```python\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
+    assert " ".join(field.split()) in " ".join(added_text(CHANGES / "option.diff").split())
+
+
+@pytest.mark.parametrize(("name", "most"), [("stain", 2), ("pooling", 3), ("prediction-column", 2)])
+def test_few_files_of_code_change(name, most):
+    code = [path for path in files_of(CHANGES / f"{name}.diff") if not path.startswith(OUTSIDE)]
+    assert len(code) <= most
