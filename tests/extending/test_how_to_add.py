@@ -176,7 +176,7 @@ def test_a_metric(copy_with):
     (copy.work / "table.csv").write_text("\n".join(rows) + "\n")
     copy.bchisto("evaluate table.csv --out evaluation")
     metrics = json.loads((copy.work / "evaluation" / "metrics.json").read_text())
-    assert metrics["tables"]["table"]["g_mean"]["value"] == pytest.approx(0.5**0.5)
+    assert metrics["tables"]["table"]["geometric_recall"]["value"] == pytest.approx(0.5**0.5)
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def test_an_option(copy_with, images):
     with h5py.File(described(copy, images, "--sharpen 2")) as file:
         assert json.loads(file.attrs["settings"])["sharpen"] == 2.0
     record = json.loads((copy.work / "run" / "run.json").read_text())
-    assert record["records"][-1]["options"]["sharpen"] == 2.0
+    assert record["records"][-1]["config"]["sharpen"] == 2.0
 
 
 @pytest.mark.slow
