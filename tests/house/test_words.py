@@ -71,7 +71,10 @@ def test_the_words_of_the_house_are_in_its_code(trees):
             match node:
                 case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
                     defined.add(name)
-                case ast.Assign(targets=[ast.Name(id=name)]):
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
                     defined.add(name)
     named = [name for cells in rows for name in re.findall(r"`(\w+)`", cells[2])]
     assert len(named) >= len(words)
