@@ -32,26 +32,17 @@ def test_what_is_installed_is_locked():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert 'project["dependencies"], "setuptools"' in (REPOSITORY / STEPS).read_text()
     needs = [*project["dependencies"], "setuptools"]
-    locked = set(
-        re.findall(r"^(\S+)==", (REPOSITORY / "tools/requirements.lock").read_text(), re.MULTILINE)
-    )
+    lock = (REPOSITORY / "tools/requirements.lock").read_text()
+    locked = set(re.findall(r"^(\S+)==", lock, re.MULTILINE))
     assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
 
 
 def test_what_is_left_out_of_the_image_is_not_needed():
     left_out = (CONTAINERS / "Dockerfile.dockerignore").read_text().split()
-    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"][
-        "packages"
-    ]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    packages = project["tool"]["setuptools"]["packages"]
     folders = {package.split(".")[1] for package in packages if "." in package}
-    for name in (
-        *folders,
-        "pyproject.toml",
-        "tools/requirements.lock",
-        "README.md",
-        "LICENSE",
-        "NOTICE",
-        STEPS,
-    ):
+    files = ["pyproject.toml", "tools/requirements.lock", "README.md", "LICENSE", "NOTICE", STEPS]
+    for name in (*folders, *files):
         assert (REPOSITORY / name).exists()
         assert not [pattern for pattern in left_out if fnmatch.fnmatch(name, pattern)]

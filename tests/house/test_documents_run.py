@@ -65,14 +65,18 @@ def bach_predictions(path):
     """A table with the classes of BACH, patients and sites, which the lines on evaluation name."""
     rng = np.random.default_rng(1)
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
-    rows = [
-        "image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes) + ",site"
-    ]
+    columns = ["image_id", "label", "group", "fold", "patch", *(f"p_{name}" for name in classes)]
+    rows = [",".join([*columns, "site"])]
     for number in range(40):
-        shares = rng.dirichlet(np.ones(4))
-        place = number // 2 % 5  # five images of two patches in each class, of three patients
-        at = f"i{number // 2}.tif,{classes[number // 10]},P{number // 10}-{place // 2},{place + 1},{number % 2}"
-        rows.append(at + "," + ",".join(map(repr, shares.tolist())) + f",{'abc'[place // 2]}")
+        # five images of two patches in each class, of three patients
+        image = number // 2
+        in_class = image % 5
+        patient = in_class // 2
+        label = number // 10
+        row = [f"i{image}.tif", classes[label], f"P{label}-{patient}", in_class + 1, number % 2]
+        row += map(repr, rng.dirichlet(np.ones(4)).tolist())
+        row.append("abc"[patient])
+        rows.append(",".join(map(str, row)))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows) + "\n")
 

@@ -17,9 +17,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
 
 
 def section(title):
-    return re.split(
-        r"^## ", PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2], flags=re.MULTILINE
-    )[0]
+    """Return the text of a section of the page."""
+    rest = PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2]
+    return re.split(r"^## ", rest, flags=re.MULTILINE)[0]
 
 
 def names_in(text):
@@ -30,14 +30,16 @@ def names_in(text):
 def test_the_columns_of_a_feature_file(boosted):
     (store,) = (boosted / "features").glob("*.h5")
     names = set()
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            names.add(name)
+
     with h5py.File(store) as file:
-        file.visititems(
-            lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None
-        )
-    cells = [
-        row.split("|")[1] for row in section("Feature file").splitlines() if row.startswith("| `")
-    ]
-    assert names_in("".join(cells)) == names
+        file.visititems(add)
+    rows = [row for row in section("Feature file").splitlines() if row.startswith("| `")]
+    first_cells = [row.split("|")[1] for row in rows]
+    assert names_in("".join(first_cells)) == names
 
 
 def test_the_files_of_a_run_folder(boosted):
@@ -47,9 +49,8 @@ def test_the_files_of_a_run_folder(boosted):
         for path in boosted.rglob("*.*")
         if path.is_file() and path.parent.name != "records"
     }
-    assert {name for name in written if name not in tree} == {"tiny-1.0-64.h5"} | {
-        path.name for path in boosted.glob("boost/*/models/*/*")
-    }
+    models = {path.name for path in boosted.glob("boost/*/models/*/*")}
+    assert {name for name in written if name not in tree} == {"tiny-1.0-64.h5", *models}
 
 
 def keys_in(value):
@@ -71,9 +72,8 @@ def test_the_keys_of_metrics(boosted, tmp_path):
     result = evaluate(
         tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0
     ).result
-    result["tables"] |= json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())[
-        "tables"
-    ]
+    trained = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())
+    result["tables"] |= trained["tables"]
     assert set(keys_in(result)) <= names_in(section("metrics.json"))
 
 

@@ -70,10 +70,8 @@ def test_the_advised_command_installs(origin, clone, index, tmp_path):
     )
     venv.create(tmp_path / "env", with_pip=False)
     library = next((tmp_path / "env" / "lib").glob("python*/site-packages"))
-    for pattern in (
-        "setuptools*",
-        "_distutils_hack",
-    ):  # pip builds with the interpreter that it installs for
+    # pip builds with the interpreter that it installs for
+    for pattern in ("setuptools*", "_distutils_hack"):
         for entry in Path(sysconfig.get_path("purelib")).glob(pattern):
             (library / entry.name).symlink_to(entry)
     python = tmp_path / "env" / "bin" / "python"

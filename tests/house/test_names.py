@@ -54,7 +54,9 @@ def test_one_mistake_in_python_and_on_the_command_line(tissue, cli):
     with pytest.raises(InputError, match="`batch_size` 0: give at least 1"):
         FeaturizeSettings(batch_size=0)
     code, _, err = cli("featurize", "--images", tissue, "--out", tissue / "x", "--batch-size", 0)
-    assert (code, "--batch-size 0: give at least 1" in err, "`" in err) == (2, True, False), err
+    assert code == 2
+    assert "--batch-size 0: give at least 1" in err
+    assert "`" not in err
 
 
 def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):

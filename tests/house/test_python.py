@@ -75,11 +75,9 @@ def test_what_is_refused(kind, value, message):
 def test_none_is_taken_only_where_it_is_the_default(make, message):
     with pytest.raises(InputError, match=re.escape(message)):
         make()
-    assert (
-        Work(jobs=None, threads=None).jobs
-        is FeatureChoice(labels=None).labels
-        is FoldChoice(test_list=None).test_list
-    )
+    assert Work(jobs=None, threads=None).jobs is None
+    assert FeatureChoice(labels=None).labels is None
+    assert FoldChoice(test_list=None).test_list is None
 
 
 def test_settings():
@@ -88,12 +86,16 @@ def test_settings():
     )
     assert made.encoders == (EncoderChoice("tiny"),)
     assert made.views == (View(1.0, 64),)
-    assert (made.weights, type(made.crops), type(made.seed)) == (("x.h5",), int, int)
+    assert made.weights == ("x.h5",)
+    assert type(made.crops) is int
+    assert type(made.seed) is int
     assert FeaturizeSettings(weights=[Path("x.h5")]).weights == ("x.h5",)
     tuned = FinetuneSettings(
         "alexnet", augmentations="mirror", weights=Path("w.npz"), epochs=np.int64(2)
     )
-    assert (tuned.augmentations, tuned.weights, type(tuned.epochs)) == (("mirror",), "w.npz", int)
+    assert tuned.augmentations == ("mirror",)
+    assert tuned.weights == "w.npz"
+    assert type(tuned.epochs) is int
 
 
 def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
@@ -101,12 +103,10 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     assert decode_image(file).shape == (96, 96, 3)
     assert read_header(file).width == 96
     data = read_dataset(str(tissue), classes=["benign", "malignant"])
-    ids, labels = [r.image_id for r in data.records], [r.label for r in data.records]
-    assert fold_plan(np.int64(3), image_ids=ids, labels=labels, groups=[None] * len(ids)).folds == [
-        1,
-        2,
-        3,
-    ]
+    ids = [record.image_id for record in data.records]
+    labels = [record.label for record in data.records]
+    plan = fold_plan(np.int64(3), image_ids=ids, labels=labels, groups=[None] * len(ids))
+    assert plan.folds == [1, 2, 3]
     store = boosted / "features" / "tiny-1.0-64.h5"
     with open_store(str(store)) as found:
         assert len(found.image_ids) == 12
@@ -116,7 +116,8 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert Encoder("convs", weights=weights, layers="middle").weights == "file"
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    assert predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1)).images == 1
+    predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1))
+    assert predicted.images == 1
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
     (result,) = train(
@@ -128,9 +129,9 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert evaluate(
-        table, out=tmp_path / "e", view=TwoClassView("malignant", thresholds=0.5), bootstrap=0
-    ).result["tables"]
+    view = TwoClassView("malignant", thresholds=0.5)
+    evaluated = evaluate(table, out=tmp_path / "e", view=view, bootstrap=0)
+    assert evaluated.result["tables"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
@@ -141,9 +142,8 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     (tmp_path / "images" / "a.png").rename(tmp_path / "a.png")
     shutil.copytree(tissue, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(
-        r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL
-    )
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(blocks) == 6
     pytest.importorskip("pandas")
     names = {}

@@ -1,23 +1,25 @@
-"""The shape of the house: arrows between folders, modules and their sizes, and what the way of an image runs through.
+"""The house: arrows between folders, how its code reads, and what the way of an image runs through.
 
-    python tools/benchmarks/house.py
+    python tools/benchmarks/house.py [--functions N]
 
-Counted: folders and files at the root; arrows between package folders at the root; modules, and the median of their
-code lines (as `lines.py` counts) without `__init__`; modules of bchisto that a fresh process loads to import a room;
-modules and functions that `featurize` of 12 images, `boost` of 3 folds and `predict` of an image enter, with a NumPy
-encoder, in every thread and process. Comprehensions, lambdas, what runs during an import and what dataclasses write are
-no functions of ours. `tests/house` compares with ceilings.
+Counted: folders and files at the root; arrows between package folders at the root; tokens by room, heavy functions and
+dense expressions (`reading.py` has the rules); modules of bchisto that a fresh process loads to import a room; modules
+and functions that `featurize` of 12 images, `boost` of 3 folds and `predict` of an image enter, with a NumPy encoder,
+in every thread and process. Comprehensions, lambdas, what runs during an import and what dataclasses write are no
+functions of ours. `tests/house/test_law.py` holds the law, and `.github/CONTRIBUTING.md` says it in words.
 """
 
+import argparse
 import ast
 import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
-from statistics import median
+from typing import NamedTuple
 
-from lines import code_lines
+import reading
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"tests", "docs", "tools", "build", "dist"}
@@ -87,11 +89,83 @@ def modules():
     )
 
 
-def sizes():
-    """Return the code lines of each module."""
-    return {
-        path: len(code_lines((ROOT / path).read_text(encoding="utf-8"))[1]) for path in modules()
-    }
+def readings():
+    """Return path to what is counted in each module."""
+    sources = {path: (ROOT / path).read_text(encoding="utf-8") for path in modules()}
+    flags = reading.flags_of(map(ast.parse, sources.values()))
+    return {path: reading.read(source, flags) for path, source in sources.items()}
+
+
+def room_of(path):
+    """Return the room of a module: its folder at the root, or its app."""
+    if len(path.parts) == 1:
+        return "root"
+    if path.parts[0] == "apps" and len(path.parts) > 2:
+        return f"apps/{path.parts[1]}"
+    return path.parts[0]
+
+
+def tokens_by_room(counted):
+    """Return room to tokens, the largest first."""
+    tokens = Counter()
+    for path, counts in counted.items():
+        tokens[room_of(path)] += counts.tokens
+    return dict(tokens.most_common())
+
+
+class HeavyFunction(NamedTuple):
+    """A function of the package; the heaviest is the largest."""
+
+    branches: int
+    statements: int
+    place: str
+
+
+def functions_of(counted):
+    """Return all functions, the heaviest first."""
+    functions = [
+        HeavyFunction(
+            function.branches, function.statements, f"{path}:{function.line} {function.name}"
+        )
+        for path, counts in counted.items()
+        for function in counts.functions
+    ]
+    return sorted(functions, reverse=True)
+
+
+class Density(NamedTuple):
+    """How many of an expression stand in 1,000 tokens."""
+
+    conditionals: float
+    pairs: float
+    walruses: float
+
+
+class HiddenChoices(NamedTuple):
+    """How many expressions do what a conditional expression does, by form."""
+
+    by_index: int
+    by_repetition: int
+    by_and_or: int
+
+
+def density_of(counted):
+    """Return how dense expressions are in the package."""
+    thousands = sum(counts.tokens for counts in counted.values()) / 1000
+    return Density(
+        conditionals=sum(counts.conditionals for counts in counted.values()) / thousands,
+        pairs=sum(counts.pairs for counts in counted.values()) / thousands,
+        walruses=sum(counts.walruses for counts in counted.values()) / thousands,
+    )
+
+
+def hidden_choices(counted):
+    """Return how many choices are hidden in other expressions."""
+    return HiddenChoices(
+        by_index=sum(counts.by_index for counts in counted.values()),
+        by_repetition=sum(counts.by_repetition for counts in counted.values()),
+        by_and_or=sum(counts.by_and_or for counts in counted.values()),
+    )
 
 
 def imported(path):
@@ -172,23 +246,48 @@ def loaded(room):
         return int(fresh(code, Path(folder)))
 
 
+def print_reading(counted, heaviest):
+    """Print how the code reads, and the heaviest functions."""
+    tokens = sum(counts.tokens for counts in counted.values())
+    lines = sum(counts.lines for counts in counted.values())
+    print(
+        f"modules {len(counted)}, code lines {lines}, tokens {tokens}, tokens a line {tokens / lines:.2f}"
+    )
+    functions = functions_of(counted)
+    over_15 = sum(function.branches > 15 for function in functions)
+    over_30 = sum(function.branches > 30 for function in functions)
+    over_40 = sum(function.statements > 40 for function in functions)
+    print(
+        f"functions {len(functions)}: over 15 branches {over_15}, over 30 {over_30}, over 40 statements {over_40}"
+    )
+    dense = density_of(counted)
+    print(
+        f"per 1,000 tokens: conditional expressions {dense.conditionals:.2f}, "
+        f"`a, b = x, y` {dense.pairs:.2f}, walrus {dense.walruses:.2f}"
+    )
+    hidden = hidden_choices(counted)
+    print(
+        f"choices hidden in other expressions: {hidden.by_index} by index, {hidden.by_repetition} by repetition, "
+        f"{hidden.by_and_or} by and, or: with them {dense.conditionals + 1000 * sum(hidden) / tokens:.2f}"
+    )
+    rooms = tokens_by_room(counted).items()
+    print("tokens by room: " + ", ".join(f"{room} {count}" for room, count in rooms))
+    for function in functions[:heaviest]:
+        print(f"  {function.branches} branches, {function.statements} statements: {function.place}")
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--functions", type=int, default=10, help="How many of the heaviest functions are printed."
+    )
+    options = parser.parse_args()
     packages, folders, files = at_root()
     print(
         f"at the root: {packages} package folders, {folders} folders without a dot, {files} files"
     )
     print(f"arrows between package folders: {len(arrows())}")
-    lines = sizes()
-    inits = [path for path in lines if path.stem == "__init__"]
-    middle = median(count for path, count in lines.items() if path.stem != "__init__")
-    small = [
-        path.as_posix()
-        for path, count in lines.items()
-        if count < 40 and not path.stem.startswith("__")
-    ]
-    print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines")
-    print(f"code lines: {sum(lines.values()):,}")
-    print(f"modules under 40 lines: {len(small)} ({', '.join(small)})")
+    print_reading(readings(), options.functions)
     for room in STAGES:
         print(f"import bchisto.{room}: {loaded(room)} modules")
     for stage, (entered, functions) in ways().items():

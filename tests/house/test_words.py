@@ -1,0 +1,81 @@
+"""A word means one thing, and the name of a value says what it holds."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import bchisto
+import pytest
+
+ROOT = Path(bchisto.__file__).parent
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+NUMBERS = {12: "Twelve", 13: "Thirteen", 14: "Fourteen", 15: "Fifteen", 16: "Sixteen"}
+
+SAY_NOTHING = {
+    *("by", "chosen", "found", "known", "lacking", "left", "made", "named", "of", "one"),
+    *("ours", "own", "place", "said", "told", "whole", "written"),
+}
+"""Names that fit every value: `labels_by_image` says more than `known`, `patient_rows` more than `own`."""
+
+MOST_THAT_SAY_NOTHING = 563
+"""A number that only falls."""
+
+
+@pytest.fixture(scope="module")
+def trees():
+    """The syntax tree of each module of the package, by its path."""
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    paths = [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
+
+
+def test_a_class_has_a_name_of_its_own(trees):
+    places = {}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path)
+    assert len(places) > 200
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_few_names_say_nothing(trees):
+    uses = Counter()
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                    uses[name] += name in SAY_NOTHING
+    assert uses.total() <= MOST_THAT_SAY_NOTHING, +uses
+
+
+@pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
+def test_the_words_of_the_house_are_in_its_code(trees):
+    """Of the table of docs/architecture.md: what stands "in the code" is a class or function of it."""
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    title, section = re.search(
+        r"^## (\w+) words\n(.*?)^## ", page, re.DOTALL | re.MULTILINE
+    ).groups()
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")][2:]
+    words = [cells[0].strip() for cells in rows]
+    assert len(set(words)) == len(words)
+    assert title == NUMBERS[len(words)]
+    defined = set()
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            match node:
+                case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                    defined.add(name)
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    defined.add(name)
+    named = [name for cells in rows for name in re.findall(r"`(\w+)`", cells[2])]
+    assert len(named) >= len(words)
+    assert [name for name in named if name not in defined] == []
