@@ -418,7 +418,7 @@ def train(
             )
             training.check_size()
             trainings.append(training)
-        return cross_validate(trainings, run=run, work=work, record=record)
+        return cross_validate(trainings, run=run, record=record)
 
 
 def _default_folds(sources: Sources) -> str:

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ..core import ReportError, counted, items_of, printable
+from ..core.jobs import NOTHING_NEW, Work
 from .options import PRESET
 from .terminal import count_repeated, put, shows_colour
 
@@ -43,6 +44,12 @@ def quoted(path: Path | str) -> str:
     if text.startswith("-"):  # it would be read as an option
         return "./" + shlex.quote(text)
     return shlex.quote(text)
+
+
+def end_check(work: Work, *, unchanged: bool) -> None:
+    """End a command that only checks, with `NOTHING_NEW` if there is nothing to do."""
+    if work.checks:
+        click.get_current_context().exit(NOTHING_NEW if unchanged else 0)
 
 
 def results(lines: Sequence[str]) -> None:

@@ -178,7 +178,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
             work=work,
         )
     )
-    if work.shard is not None:
+    if not result.merged:
         done([], then="the other shards, then the same command without --shard")
         return
     echo(*result.banners)

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ..core import counted, from_options
-from ..core.jobs import NOTHING_NEW, Work
-from .ending import done, echo, quoted
+from ..core.jobs import Work
+from .ending import done, echo, end_check, quoted
 from .options import OUT_FOLDER, PATH, Group, argument, flag, options_of, weights_flag
 
 
@@ -93,7 +93,10 @@ def map_(
     settings = from_options(MapSettings, options)
     work = from_options(Work, options)
     result = map_slides(model, sources, out=out, settings=settings, weights=weights, work=work)
-    if result.maps:
+    end_check(work, unchanged=result.unchanged)
+    if result.share is not None:
+        echo(str(result.share))
+    else:
         tiles = sum(len(slide.tiles) for slide in result.maps)
         banners = dict.fromkeys(banner for slide in result.maps for banner in slide.shown.banners)
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
@@ -103,7 +106,3 @@ def map_(
         if settings.labels:
             then.append(f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}")
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
-    elif result.share is not None:
-        echo(str(result.share))
-    elif result.unchanged:
-        click.get_current_context().exit(NOTHING_NEW)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import counted, from_options
-from ..core.jobs import NOTHING_NEW, Work
+from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, fewer_folds, print_results, quoted, typed_names
+from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, quoted, typed_names
 from .help import GroupedOption
 from .options import (
     OUT_FILE,
@@ -144,8 +144,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
-    if work.checks:
-        context.exit(NOTHING_NEW if result.merged else 0)
+    end_check(work, unchanged=result.merged)
     failures = len(result.failures)
     outputs = []
     if result.merged:

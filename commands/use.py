@@ -10,7 +10,7 @@ import click
 
 from ..core import OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
-from .ending import done, echo, quoted, reported_last, results
+from .ending import done, echo, end_check, quoted, reported_last, results
 from .options import (
     OUT_FILE,
     OUT_FOLDER,
@@ -67,9 +67,7 @@ def explain(model: Path, **options: Any) -> None:
         weights=options["weights"],
         work=work,
     )
-    if work.checks:
-        unchanged = all(result.unchanged for result in results)
-        click.get_current_context().exit(NOTHING_NEW if unchanged else 0)
+    end_check(work, unchanged=all(result.unchanged for result in results))
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
@@ -175,8 +173,7 @@ def predict(model: Path, **options: Any) -> None:
     if result.unchanged:
         echo(f"nothing new for {result.path}")
         click.get_current_context().exit(NOTHING_NEW)
-    if work.checks:
-        return
+    end_check(work, unchanged=False)
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")

@@ -352,7 +352,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
 
 def cross_validate(
-    trainings: Sequence[Training], *, run: Path, work: Work, record: RunRecord
+    trainings: Sequence[Training], *, run: Path, record: RunRecord
 ) -> list[CrossValidation]:
     """Run several trainings, write the report of the run, and record the results.
 
@@ -362,7 +362,6 @@ def cross_validate(
         All are checked, and the settings of their folders are written, before the first one starts.
     run : Path
         The run folder.
-    work : Work
     record : RunRecord
 
     Returns
@@ -383,7 +382,7 @@ def cross_validate(
     facts = {image: (label, images.groups[image]) for image, label in images.labels.items()}
     report_findings(pixel_findings(images.pixels, images.blank, facts))
     results = []
-    for training, computed in zip(trainings, compute_all(trainings, work), strict=True):
+    for training, computed in zip(trainings, compute_all(trainings), strict=True):
         result = computed.result
         if result is None:
             share = computed.share

@@ -50,7 +50,7 @@ class Axis(NamedTuple):
         return self.first - self.stride / 2, self.first + (self.cells - 0.5) * self.stride
 
 
-class Step(NamedTuple):
+class MapStep(NamedTuple):
     """What one operation of a network does to the cells of a map.
 
     Attributes
@@ -93,7 +93,7 @@ class Step(NamedTuple):
 
 
 def _after_kernel(before: Axis, reach: int, stride: int, same: int) -> Axis:
-    """Return the geometry after a kernel that slides, see `Step.numbers`."""
+    """Return the geometry after a kernel that slides, see `MapStep.numbers`."""
     padded = 0
     if same:  # as Keras pads on every backend
         cells = -(-before.cells // stride)
@@ -109,13 +109,13 @@ class Geometry:
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of MapStep
         Each after its sources; the first is the image.
     outputs : sequence of int
         Position of the step of each output.
     """
 
-    def __init__(self, steps: Sequence[Step], outputs: Sequence[int]) -> None:
+    def __init__(self, steps: Sequence[MapStep], outputs: Sequence[int]) -> None:
         self.steps = tuple(steps)
         self.outputs = tuple(outputs)
         self.axes = functools.lru_cache(maxsize=_MOST_SIZES)(self._axes)
@@ -123,12 +123,12 @@ class Geometry:
     @classmethod
     def of(cls, model: Any) -> Geometry:
         """Return the geometry of a functional Keras model of images, channels last."""
-        steps = [Step("image")]
+        steps = [MapStep("image")]
         outputs = []
         for position in _follow(model, [0] * len(model.inputs), steps):
             if position is None:
                 position = len(steps)
-                steps.append(Step("none"))
+                steps.append(MapStep("none"))
             outputs.append(position)
         return cls(steps, outputs)
 
@@ -143,7 +143,7 @@ class Geometry:
     def from_plain(cls, plain: Sequence[Any]) -> Geometry:
         """Return the geometry that `plain` describes."""
         return cls(
-            [Step(kind, tuple(sources), tuple(numbers)) for kind, sources, numbers in plain[0]],
+            [MapStep(kind, tuple(sources), tuple(numbers)) for kind, sources, numbers in plain[0]],
             plain[1],
         )
 
@@ -204,7 +204,7 @@ class Geometry:
         return cells.astype(np.float32)
 
 
-def _follow(model: Any, inputs: Sequence[int | None], steps: list[Step]) -> list[int | None]:
+def _follow(model: Any, inputs: Sequence[int | None], steps: list[MapStep]) -> list[int | None]:
     """Add the steps of a functional model, and return the step of each output; None for one without a position."""
     positions = {
         id(tensor): position for tensor, position in zip(model.inputs, inputs, strict=True)
@@ -231,7 +231,7 @@ def _through(
     sources: Sequence[tuple[Any, int | None]],
     tensor: Any,
     index: int,
-    steps: list[Step],
+    steps: list[MapStep],
 ) -> int | None:
     """Add the step of an operation, if it moves cells, and return the step of its output; None without a position."""
     import keras
@@ -253,22 +253,22 @@ def _through(
         if type(operation).__name__ in _POINTWISE or len(sources) > 1:
             return position
         cells_of = functools.partial(_cells_behind, operation, source)
-        step = Step("resized", (position,), cells_of=cells_of)
+        step = MapStep("resized", (position,), cells_of=cells_of)
     steps.append(step)
     return len(steps) - 1
 
 
-def _joined(operation: Any, maps: Sequence[tuple[Any, int]]) -> Step:
+def _joined(operation: Any, maps: Sequence[tuple[Any, int]]) -> MapStep:
     """Return the step of branches that meet."""
     from keras import layers
 
     weights = [1] * len(maps)
     if isinstance(operation, layers.Concatenate):
         weights = [tensor.shape[-1] for tensor, _ in maps]
-    return Step("mean", tuple(position for _, position in maps), tuple(weights))
+    return MapStep("mean", tuple(position for _, position in maps), tuple(weights))
 
 
-def _by_rule(operation: Any, source: int) -> Step | None:
+def _by_rule(operation: Any, source: int) -> MapStep | None:
     """Return the step of a layer that slides a kernel, pads or crops; None for other operations."""
     from keras import layers
 
@@ -279,17 +279,17 @@ def _by_rule(operation: Any, source: int) -> Step | None:
         return _slid(source, operation.pool_size, operation)
     if isinstance(operation, layers.ZeroPadding2D):
         added = tuple((-left, -right) for left, right in operation.padding)
-        return Step("cut", (source,), added)
+        return MapStep("cut", (source,), added)
     if isinstance(operation, layers.Cropping2D):
-        return Step("cut", (source,), tuple(operation.cropping))
+        return MapStep("cut", (source,), tuple(operation.cropping))
     return None
 
 
-def _slid(source: int, reaches: Sequence[int], operation: Any) -> Step:
+def _slid(source: int, reaches: Sequence[int], operation: Any) -> MapStep:
     same = int(operation.padding == "same")
     strides = operation.strides
     numbers = tuple((reach, strides[axis], same) for axis, reach in enumerate(reaches))
-    return Step("slid", (source,), numbers)
+    return MapStep("slid", (source,), numbers)
 
 
 def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:

@@ -140,8 +140,8 @@ def featurize(
     settings = executed_settings(settings, run / "run.json", anew=work.overwrite)
     config = {"out": str(run), **plain_options(selection, settings, work)}
     with record_run(run, command="featurize", config=config, work=work) as record:
-        description = Description.open(run, selection, settings, work=work, record=record)
-        computed = compute(description, work)
+        description = FeatureExtraction.open(run, selection, settings, work=work, record=record)
+        computed = compute(description)
         failures = computed.result
         if failures is None:
             failures = dict(description.opened.refused)
@@ -168,7 +168,7 @@ Failures = dict[str, str]
 
 
 @dataclass
-class Description(Computation[Unit, bool, None, Failures]):
+class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     """The features of images, in blocks whose rows are kept in packs, until the feature files are written.
 
     Attributes
@@ -213,7 +213,7 @@ class Description(Computation[Unit, bool, None, Failures]):
         *,
         work: Work,
         record: RunRecord,
-    ) -> Description:
+    ) -> FeatureExtraction:
         """Open the images and the encoders, and plan the feature files. Nothing is written but a cache.
 
         Raises

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .augment import OFFLINE, Image, make_augmenter
 from .images import ImageBank
 from .model import resolved
-from .patches import Indices, PatchRule, Samples, make_turner
+from .patches import EpochSamples, Indices, PatchRule, make_turner
 from .settings import FinetuneSettings
 
 _QUEUE = 16
@@ -61,9 +61,9 @@ class Source:
             workers,
         )
 
-    def samples(self, positions: Indices, *, copies: int = 1) -> Samples:
+    def samples(self, positions: Indices, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images as samples, each `copies` times."""
-        return Samples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
+        return EpochSamples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
     def corners(
         self, position: int, *, epoch: int | None = None, again: int = 0
@@ -90,7 +90,7 @@ class Source:
 
 def _stack(
     source: Source,
-    samples: Samples,
+    samples: EpochSamples,
     order: Indices,
     picture: Callable[[int], npt.NDArray[Any]],
     weights: Mapping[int, float] | None = None,
@@ -128,14 +128,14 @@ def _stack(
 
 
 def still_batches(
-    source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None
+    source: Source, samples: EpochSamples, *, weights: Mapping[int, float] | None = None
 ) -> Any:
     """Return batches of the samples in order and without augmentation, for validation and prediction.
 
     Parameters
     ----------
     source : Source
-    samples : Samples
+    samples : EpochSamples
     weights : mapping of int to float, optional
         Class to its weight in the loss.
     """
@@ -147,14 +147,14 @@ def still_batches(
 
 
 def training_batches(
-    source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
+    source: Source, samples: EpochSamples, *, augmentations: tuple[str, ...], crops: int
 ) -> Callable[[int], Any]:
     """Return a function that returns the augmented and shuffled batches of an epoch.
 
     Parameters
     ----------
     source : Source
-    samples : Samples
+    samples : EpochSamples
     augmentations : tuple of str
         Names from `AUGMENTATIONS`, and ``rotations-crops``, which is applied first, within the regions of the bank.
     crops : int
@@ -200,7 +200,7 @@ def training_batches(
     return batches
 
 
-def _times_before(samples: Samples) -> Indices:
+def _times_before(samples: EpochSamples) -> Indices:
     """Return for each sample how often the same sample occurs before it; sampling can draw an image several times."""
     order = np.lexsort((samples.copies, samples.numbers, samples.images))
     ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..core import InputError
 from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
-from .patches import Indices, Samples
+from .patches import EpochSamples, Indices
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
 
 _BUCKETS = 30
@@ -335,7 +335,7 @@ def _train_epoch(model: Any, batches: Any, *, weights: dict[int, float] | None) 
     return [fitted.history[name][-1] for name in ("loss", "accuracy")]
 
 
-def training_samples(source: Source, plan: TrainingPlan) -> Samples:
+def training_samples(source: Source, plan: TrainingPlan) -> EpochSamples:
     """Return the samples of an epoch: all patches and variants of the sampled and repeated training images.
 
     Raises
@@ -352,7 +352,9 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     return source.samples(images, copies=settings.offline_copies)
 
 
-def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
+def loss_weights(
+    source: Source, samples: EpochSamples, plan: TrainingPlan
+) -> dict[int, float] | None:
     """Return the weight of each class in the loss, or None if classes are not weighted.
 
     Weights follow from the samples of an epoch, so classes that sampling has balanced are not corrected twice.

@@ -223,7 +223,7 @@ class PatchRule:
 
 
 @dataclass(frozen=True)
-class Samples:
+class EpochSamples:
     """The samples of an epoch, as three arrays of equal length.
 
     Attributes
@@ -244,7 +244,7 @@ class Samples:
         return len(self.images)
 
     @classmethod
-    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> Samples:
+    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
         each = counts * copies
         within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)

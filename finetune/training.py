@@ -394,6 +394,6 @@ def finetune(
             for plan in plans
         ]
         try:
-            return cross_validate(trainings, run=run, work=work, record=record)
+            return cross_validate(trainings, run=run, record=record)
         finally:
             release_network()

@@ -139,7 +139,7 @@ class _Outputs:
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
     earlier : _Earlier
-    overwrite : bool
+    replaces : bool
         Whether outputs that this command did not write are replaced.
     ours : mapping
         Name of an output to the keys of content that this command may have written there.
@@ -147,7 +147,7 @@ class _Outputs:
 
     paths: Mapping[str, Path]
     earlier: _Earlier
-    overwrite: bool
+    replaces: bool
     ours: Mapping[str, Sequence[str]]
 
     @classmethod
@@ -172,11 +172,11 @@ class _Outputs:
             Whether this call is to replace what is there. One that goes on with such a call does the same.
         """
         earlier = _Earlier.of(paths["out"], config)
-        overwrite = replaces or earlier.overwrote
+        replaces = replaces or earlier.overwrote
         ours: Mapping[str, Sequence[str]] = {}
-        if (earlier.goes_on or updates) and not overwrite:
+        if (earlier.goes_on or updates) and not replaces:
             ours = earlier.written
-        return cls(paths, earlier, overwrite, ours)
+        return cls(paths, earlier, replaces, ours)
 
     @property
     def table(self) -> Path:
@@ -250,7 +250,7 @@ class _Outputs:
             command="predict",
             config=config,
             work=work,
-            overwrite=self.overwrite,
+            overwrite=self.replaces,
             notes={"written": self.earlier.written, "empty": self.earlier.empty},
         )
 
@@ -273,7 +273,7 @@ class _Outputs:
                     Parameter(name),
                     path,
                 )
-            if path.exists() and not self.overwrite and self.name(path) not in self.ours:
+            if path.exists() and not self.replaces and self.name(path) not in self.ours:
                 raise OutputError(
                     "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
                 )
@@ -333,7 +333,8 @@ def predict(
         converted(weights, "weights", tuple[str, ...]),
     )
     inputs.check(settings)
-    if settings.update and work.overwrite:
+    replaces = work.overwrite
+    if settings.update and replaces:
         raise InputError(
             Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
         )
@@ -347,7 +348,7 @@ def predict(
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
             stack.enter_context(_only_update(paths["out"]))
-        outputs = _Outputs.of(paths, config, updates=settings.update, replaces=work.overwrite)
+        outputs = _Outputs.of(paths, config, updates=settings.update, replaces=replaces)
         bundle = outputs.check(inputs)
         empty: list[Path] = []
         if settings.update:
@@ -370,7 +371,7 @@ def predict(
             prediction = EmbeddingPrediction.open(call, bundle)
         else:
             prediction = ImagePrediction.open(call, bundle)
-        computed = compute(prediction, work)
+        computed = compute(prediction)
     if computed.result is not None:
         return computed.result
     count = len(prediction.records)
@@ -447,6 +448,11 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         return not self.call.settings.update
 
     @property
+    def work(self) -> Work:  # type: ignore[override]
+        """How the work is done."""
+        return self.call.work
+
+    @property
     def folder(self) -> Path:
         """The folder of the table."""
         return self.call.outputs.table.parent
@@ -519,7 +525,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
             shown,
             predicted,
             html=settings.html,
-            overwrite=outputs.overwrite,
+            overwrite=outputs.replaces,
             known=outputs.ours.get(outputs.table.name, ()),
         )
         if not settings.update:

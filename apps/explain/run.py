@@ -166,11 +166,11 @@ def explain(
     ):
         file, ready = ready_model(bundle, weights_given)
         opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors)
-        explanations = [Explanations.of(each, folder, opened) for each in asked]
+        explanations = [Explanations.of(each, folder, opened, work) for each in asked]
         keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = []
-        for each, computed in zip(explanations, compute_all(explanations, work), strict=True):
+        for each, computed in zip(explanations, compute_all(explanations), strict=True):
             if computed.result is None:
                 results.append(each.result((), unchanged=computed.unchanged))
             else:
@@ -250,6 +250,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
     model : Model
+    work : Work
     """
 
     explain: ExplainUnits
@@ -257,13 +258,14 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     records: Sequence[ImageRecord | None]
     refused: Sequence[tuple[str, str]]
     model: Model
+    work: Work
 
     unit: ClassVar[str] = "images"
     step_name: ClassVar[str] = "images"
     finished_clause: ClassVar[str] = "images are explained"
 
     @classmethod
-    def of(cls, asked: _Asked, folder: Path, opened: _Opened) -> Explanations:
+    def of(cls, asked: _Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
         """Return the explanations by one method.
 
         Raises
@@ -282,12 +284,12 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             work=("arrays/*.npz",),
         )
         if method.of_model is not None:
-            return cls(explain, into, [None], (), opened.model)
+            return cls(explain, into, [None], (), opened.model, work)
         records, refused = opened.images
         refuse_overwriting(
             [into.folder, into.folder / "pictures"], [record.path.parent for record in records]
         )
-        return cls(explain, into, records, refused, opened.model)
+        return cls(explain, into, records, refused, opened.model, work)
 
     @property
     def label(self) -> str:

@@ -37,6 +37,8 @@ class ReproduceResult:
         Warnings at the top of the report.
     pictures : tuple of Path
         HTML pages of explanations.
+    merged : bool
+        Whether all is put together, which a shard leaves to a later call.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class ReproduceResult:
     published: list[PublishedTable]
     banners: tuple[str, ...]
     pictures: tuple[Path, ...] = ()
+    merged: bool = True
 
 
 def estimate_recipe(
@@ -140,7 +143,7 @@ def reproduce(
         done = run_variants(recipe, request)
         result = ReproduceResult(recipe, folder, done.results, done.published, done.banners)
         if work.shard is not None:
-            return result
+            return replace(result, merged=False)
         failed = done.failed
         with reporting(folder, failed):
             write_published(ensure_folder(folder), done.published)

@@ -245,15 +245,13 @@ def cut(
         "out": str(folder),
         **plain_options(settings, work),
     }
-    fields = Fields(
-        folder, settings, groups, work, skip_errors=work.skip_errors, writes=not dry_run
-    )
+    fields = Fields(folder, settings, groups, work, writes=not dry_run)
     fields.open(slides, outlines)
     if dry_run:
-        result = compute(fields, work).result
+        result = compute(fields).result
     else:
         with record_run(folder, command="cut", config=config, work=work) as record:
-            result = compute(fields, work).result
+            result = compute(fields).result
             assert result is not None
             record.note(
                 slides=len(result.slides),
@@ -276,8 +274,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     patients : dict of str to str
         Patient by the name of the slide.
     work : Work
-    skip_errors : bool
-        Whether slides and fields that are damaged are left out.
     writes : bool
         Whether fields and the manifest are written, and not only counted.
     slides : list of SlideUnit
@@ -291,7 +287,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     settings: CutSettings
     patients: Mapping[str, str]
     work: Work
-    skip_errors: bool
     writes: bool
     slides: list[SlideUnit] = field(default_factory=list)
     failures: Failures = field(default_factory=Failures)

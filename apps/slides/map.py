@@ -139,10 +139,9 @@ def map_slides(
             patients=groups,
             work=work,
             record=record,
-            skip_errors=work.skip_errors,
         )
         maps.open(slides)
-        computed = compute(maps, work)
+        computed = compute(maps)
         if computed.result is None:
             return MapResult(share=computed.share, unchanged=computed.unchanged)
         record.note(failures=len(computed.result.failures))
@@ -182,8 +181,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         Class, and patient, by the name of the slide.
     work : Work
     record : RunRecord
-    skip_errors : bool
-        Whether slides and tiles that cannot be used are left out.
     grids : list of TileGrid
         Of each slide.
     failures : list of (str, str)
@@ -198,7 +195,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     patients: Mapping[str, str]
     work: Work
     record: RunRecord
-    skip_errors: bool
     grids: list[TileGrid] = field(default_factory=list)
     failures: Failures = field(default_factory=Failures)
 

@@ -62,7 +62,7 @@ class MapSettings(SlideSettings):
     )
 
 
-class TrainingImages(NamedTuple):
+class TrainingScales(NamedTuple):
     """What a model file tells of the images that trained it.
 
     Attributes
@@ -80,7 +80,7 @@ class TrainingImages(NamedTuple):
     views: Sequence[View] = ()
 
     @classmethod
-    def of(cls, model: Model) -> TrainingImages:
+    def of(cls, model: Model) -> TrainingScales:
         """Read what the file of a model tells."""
         if not isinstance(model, BoostedModel):
             dataset = model.bundle.dataset
@@ -119,14 +119,14 @@ class TrainingImages(NamedTuple):
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     """Return how fields are cut for a model. What its file does not tell is warned of.
 
-    Tiles have the scale and the size of the training images, see `TrainingImages`.
+    Tiles have the scale and the size of the training images, see `TrainingScales`.
 
     Raises
     ------
     InputError
         Tiles are too small for the model, or of too many pixels.
     """
-    images = TrainingImages.of(model)
+    images = TrainingScales.of(model)
     scale = settings.scale
     if scale is None:
         scale = images.scale()

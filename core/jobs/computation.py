@@ -44,6 +44,9 @@ class Computation(ABC, Generic[U, K, M, R]):
     5. `write`, unless this is a shard or a check.
     """
 
+    work: Work
+    """How the work is done. Which shard it is, and whether it is only checked or overwritten, is read only here."""
+
     unit: ClassVar[str]
     """The word for units, in the plural."""
 
@@ -64,6 +67,11 @@ class Computation(ABC, Generic[U, K, M, R]):
     def rewrites(self) -> bool:
         """Whether outputs are written again if all units are finished and the outputs are of exactly these inputs."""
         return True
+
+    @property
+    def skip_errors(self) -> bool:
+        """Whether what cannot be used is left out."""
+        return self.work.skip_errors
 
     def check(self) -> None:
         """Refuse a folder that holds results of other settings; write nothing.
@@ -195,8 +203,8 @@ class Computed(Generic[R]):
     unchanged: bool = False
 
 
-def compute_all(computations: Sequence[Computation[U, K, M, R]], work: Work) -> list[Computed[R]]:
-    """Do what is missing of each computation, and write the outputs.
+def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Computed[R]]:
+    """Do what is missing of each computation of a command, all with the same work, and write the outputs.
 
     Raises
     ------
@@ -205,6 +213,7 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]], work: Work) -> 
     BchistoError
         See `bchisto.core.jobs.run_units` and `Computation.write`; the results of finished units remain.
     """
+    work = computations[0].work
     if not work.overwrite:
         for computation in computations:
             computation.check()
@@ -219,12 +228,12 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]], work: Work) -> 
             computation.discard()
     for computation in computations:
         computation.prepare()
-    return [_compute(computation, work) for computation in computations]
+    return [_compute(computation) for computation in computations]
 
 
-def compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
+def compute(computation: Computation[U, K, M, R]) -> Computed[R]:
     """Run one computation, see `compute_all`."""
-    (computed,) = compute_all([computation], work)
+    (computed,) = compute_all([computation])
     return computed
 
 
@@ -250,22 +259,24 @@ class _Units(Generic[U, K]):
     missing: Sequence[U]
 
     @classmethod
-    def of(cls, computation: Computation[U, K, M, R], work: Work) -> _Units[U, K]:
+    def of(cls, computation: Computation[U, K, M, R]) -> _Units[U, K]:
         """Deal the units to shards, before it is looked which are finished, and read those of this shard."""
-        units = computation.units(merges=work.shard is None)
+        shard = computation.work.shard
+        units = computation.units(merges=shard is None)
         computation.describe(units)
         groups = computation.groups(units)
-        if work.shard is not None:
-            groups = work.shard.select(groups)
+        if shard is not None:
+            groups = shard.select(groups)
         here = [unit for group in groups for unit in group]
         kept = {id(unit): computation.read(unit) for unit in here}
         missing = [unit for unit in here if kept[id(unit)] is None]
         return cls(units, here, [kept.get(id(unit)) for unit in units], missing)
 
 
-def _compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
+def _compute(computation: Computation[U, K, M, R]) -> Computed[R]:
     """Do the missing units of this shard, then write the outputs, or tell how much is done."""
-    units = _Units.of(computation, work)
+    work = computation.work
+    units = _Units.of(computation)
     finished = len(units.here) - len(units.missing)
     if finished:
         _log.info(
@@ -276,26 +287,26 @@ def _compute(computation: Computation[U, K, M, R], work: Work) -> Computed[R]:
             computation.finished_clause,
         )
     if units.missing:
-        _begin(computation, units.units, work)
+        _begin(computation, units.units)
     if work.checks:
-        return _check(computation, units, work)
-    made = _do(computation, units.missing, work)
+        return _check(computation, units)
+    made = _do(computation, units.missing)
     if work.shard is not None:
-        share = _share(computation, units, work)
+        share = _share(computation, units)
         return Computed(None, share, _is_unchanged(computation, units))
     if not computation.rewrites and _is_unchanged(computation, units):
         return Computed(None, unchanged=True)
     return Computed(computation.write(units.kept, made))
 
 
-def _check(computation: Computation[U, K, M, R], units: _Units[U, K], work: Work) -> Computed[R]:
+def _check(computation: Computation[U, K, M, R], units: _Units[U, K]) -> Computed[R]:
     """Tell what is to be done, and do nothing."""
     computation.rehearse(units.missing)
     unchanged = _is_unchanged(computation, units)
     if not units.missing and not unchanged:
         # all units are finished, but others read from the list that outputs are to be written
         computation.list_units(units.units)
-    return Computed(None, _share(computation, units, work), unchanged)
+    return Computed(None, _share(computation, units), unchanged)
 
 
 def _is_unchanged(computation: Computation[U, K, M, R], units: _Units[U, K]) -> bool:
@@ -303,21 +314,21 @@ def _is_unchanged(computation: Computation[U, K, M, R], units: _Units[U, K]) -> 
     return not units.missing and computation.is_written(units.kept)
 
 
-def _begin(computation: Computation[U, K, M, R], units: Sequence[U], work: Work) -> None:
+def _begin(computation: Computation[U, K, M, R], units: Sequence[U]) -> None:
     """Ask the workers of Dask for their versions, and record what begins."""
     environments: Sequence[Mapping[str, str]] = [{}]
-    if work.dask is not None:
-        environments = ask_workers(
-            work.dask, folder=computation.folder, packages=computation.packages
-        )
+    dask = computation.work.dask
+    if dask is not None:
+        environments = ask_workers(dask, folder=computation.folder, packages=computation.packages)
     computation.begin(units, environments)
     computation.list_units(units)
 
 
-def _do(computation: Computation[U, K, M, R], missing: Sequence[U], work: Work) -> list[M]:
+def _do(computation: Computation[U, K, M, R], missing: Sequence[U]) -> list[M]:
     """Do missing units with as many processes as they are worth; return what was made."""
     if not missing:
         return []
+    work = computation.work
     resources = computation.resources
     if len(missing) > 1 and work.dask is None:
         seconds = computation.seconds(missing[0])
@@ -339,9 +350,10 @@ def _do(computation: Computation[U, K, M, R], missing: Sequence[U], work: Work) 
     )
 
 
-def _share(computation: Computation[U, K, M, R], units: _Units[U, K], work: Work) -> Share | None:
+def _share(computation: Computation[U, K, M, R], units: _Units[U, K]) -> Share | None:
     """Return the share of a shard, and how much all shards have finished."""
-    if work.shard is None:
+    shard = computation.work.shard
+    if shard is None:
         return None
     finished = computation.count_finished(units.units)
-    return Share(work.shard, len(units.here), finished, len(units.units), computation.unit)
+    return Share(shard, len(units.here), finished, len(units.units), computation.unit)

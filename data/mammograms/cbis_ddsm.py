@@ -34,7 +34,7 @@ _COLUMNS = (
 _KIND = {"mass": "mass", "calc": "calcification"}
 
 
-class _Row(NamedTuple):
+class _Mammogram(NamedTuple):
     name: str
     patient: str
     label: str
@@ -112,7 +112,7 @@ def _find_files(
     return tables, files
 
 
-def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
+def _read_table(path: Path, findings: list[Finding]) -> list[_Mammogram]:
     """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
     table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
     rows = []
@@ -125,7 +125,9 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     return rows
 
 
-def _parse(patient: str, number: str, pathology: str, mammogram: str, crop: str) -> _Row | str:
+def _parse(
+    patient: str, number: str, pathology: str, mammogram: str, crop: str
+) -> _Mammogram | str:
     label = pathology_label(pathology)
     if label is None:
         return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
@@ -136,11 +138,11 @@ def _parse(patient: str, number: str, pathology: str, mammogram: str, crop: str)
     if (match[3], match[6]) != (patient, number):
         columns = f"{patient}, abnormality {number}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Row(match[0], match[3], label, mammogram.partition("/")[0])
+    return _Mammogram(match[0], match[3], label, mammogram.partition("/")[0])
 
 
 def _record(
-    row: _Row, files: list[Path], frames: list[Path], findings: list[Finding]
+    row: _Mammogram, files: list[Path], frames: list[Path], findings: list[Finding]
 ) -> ImageRecord:
     """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 

@@ -29,7 +29,7 @@ FEATURE_NAMES = ("features", "feats")
 """Names of the dataset with the embeddings of a slide."""
 
 
-class Slide(NamedTuple):
+class SlideEmbedding(NamedTuple):
     """A slide as its file has it.
 
     Attributes
@@ -56,7 +56,7 @@ def read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
         Slides are of different lengths or encoders; or a file is damaged, or not that of a slide.
     """
     refuse_deadly(files)
-    slides: dict[str, Slide] = {}
+    slides: dict[str, SlideEmbedding] = {}
     empty: list[str] = []  # as TRIDENT writes for slides without tissue
     for source in files:
         with open_for_reading(source) as file, reading(source):
@@ -85,7 +85,7 @@ def read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
     )
 
 
-def _refuse_several_encoders(path: Path, slides: Mapping[str, Slide]) -> None:
+def _refuse_several_encoders(path: Path, slides: Mapping[str, SlideEmbedding]) -> None:
     """Refuse slides that were not all encoded by one network, as far as their files tell."""
     examples = {
         f"{slide.encoder or 'unnamed'}, {len(slide.row)} numbers": name
@@ -96,7 +96,7 @@ def _refuse_several_encoders(path: Path, slides: Mapping[str, Slide]) -> None:
         raise InputError(f"{path}: slides of several encoders: {kinds}")
 
 
-def _pooling(slides: Iterable[Slide]) -> str:
+def _pooling(slides: Iterable[SlideEmbedding]) -> str:
     """Describe how tiles were pooled to slides; empty if the files have no tiles."""
     tiles = sorted({slide.tiles for slide in slides if slide.tiles > 0})
     if not tiles:
@@ -106,13 +106,13 @@ def _pooling(slides: Iterable[Slide]) -> str:
     return f"mean of {tiles[0]} to {tiles[-1]} tiles"
 
 
-def _read_slide(file: Any) -> Slide | None:
+def _read_slide(file: Any) -> SlideEmbedding | None:
     """Return the slide of an open file; None if it has no tile."""
     features = _features_of(file)
     encoder = _encoder_of(file, features)
     shape = features.shape
     if len(shape) == 1:
-        return Slide(features[:].astype(np.float32), 0, encoder)
+        return SlideEmbedding(features[:].astype(np.float32), 0, encoder)
     if len(shape) != 2 and (len(shape) != 3 or shape[0] != 1):
         raise InputError(
             f"features have the shape {shape}; those of a slide are (tiles, d), (1, tiles, d) or (d,)"
@@ -130,7 +130,7 @@ def _read_slide(file: Any) -> Slide | None:
         block = np.s_[start : start + _AT_ONCE]
         rows = features[block] if len(shape) == 2 else features[0, block]
         total += rows.astype(np.float64).sum(axis=0)
-    return Slide((total / tiles).astype(np.float32), tiles, encoder)
+    return SlideEmbedding((total / tiles).astype(np.float32), tiles, encoder)
 
 
 def _features_of(file: Any) -> Any:

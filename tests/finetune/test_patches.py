@@ -10,7 +10,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.finetune import FinetuneSettings, ImageBank, Samples, finetune, parse_patches
+from bchisto.finetune import EpochSamples, FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from written_tables import rows_of
 
@@ -77,7 +77,7 @@ def test_rotations_are_of_whole_images():
 
 
 def test_samples_list_every_patch_of_every_copy():
-    samples = Samples.of(np.array([4, 2]), np.array([2, 1]), copies=3)
+    samples = EpochSamples.of(np.array([4, 2]), np.array([2, 1]), copies=3)
     assert samples.images.tolist() == [4] * 6 + [2] * 3
     assert samples.numbers.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     assert samples.copies.tolist() == [0, 1, 2] * 3

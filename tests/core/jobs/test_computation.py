@@ -16,6 +16,7 @@ class Letters(Computation):
     """Files of letters; a unit is a file, its name the group and a number."""
 
     root: Path
+    work: Work = field(default_factory=Work)
     suffix: str = ""
     together: bool = False
     in_one: bool = False
@@ -107,7 +108,7 @@ def test_finished_units_are_kept_and_the_rest_is_done(tmp_path, caplog):
     caplog.set_level("INFO", "bchisto")
     (tmp_path / "a1").write_text("made before")
     letters = Letters(tmp_path)
-    computed = compute(letters, Work())
+    computed = compute(letters)
     assert computed.result == [None, "made before", None, None, None, None]
     assert (computed.share, computed.unchanged) == (None, False)
     assert letters.calls == [["a0"], ["b0"], ["b1"], ["c0"], ["c1"]]
@@ -122,7 +123,7 @@ def test_finished_units_are_kept_and_the_rest_is_done(tmp_path, caplog):
         "write",
     ]
     again = Letters(tmp_path)
-    assert None not in compute(again, Work()).result
+    assert None not in compute(again).result
     assert again.calls == []
     assert again.steps_of_run == ["check", "prepare", "units merges=True", "describe", "write"]
 
@@ -133,50 +134,50 @@ def test_outputs_that_are_kept_are_not_written_again(tmp_path):
     class Kept(Letters):
         rewrites = False
 
-    assert compute(Kept(tmp_path), Work()).result is not None
+    assert compute(Kept(tmp_path, Work())).result is not None
     again = Kept(tmp_path)
-    computed = compute(again, Work())
+    computed = compute(again)
     assert (computed.result, computed.unchanged) == (None, True)
     assert "write" not in again.steps_of_run
     (tmp_path / "table").write_text("made of other images")
     stale = Kept(tmp_path)
-    assert compute(stale, Work()).result is not None
+    assert compute(stale).result is not None
     assert stale.calls == []
 
 
 def test_shards_are_dealt_by_what_belongs_together(tmp_path):
     """Before finished units are looked for, so that a share is the same whatever is there."""
     (tmp_path / "a0").write_text("made before")
-    first = Letters(tmp_path, together=True)
-    computed = compute(first, Work(shard=Shard(1, 2)))
+    first = Letters(tmp_path, Work(shard=Shard(1, 2)), together=True)
+    computed = compute(first)
     assert computed.result is None
     assert computed.share == Share(Shard(1, 2), own=4, done=4, units=6, unit="units")
     assert first.calls == [["a1"], ["c0", "c1"]]
     assert "units merges=False" in first.steps_of_run
-    second = Letters(tmp_path, together=True)
-    assert compute(second, Work(shard="2/2")).share.done == 6
+    second = Letters(tmp_path, Work(shard="2/2"), together=True)
+    assert compute(second).share.done == 6
     assert second.calls == [["b0", "b1"]]
     assert not (tmp_path / "table").exists()
     merge = Letters(tmp_path, together=True)
-    assert compute(merge, Work()).result is not None
+    assert compute(merge).result is not None
     assert merge.calls == []
-    assert compute(Letters(tmp_path), Work(shard="2/2")).unchanged
+    assert compute(Letters(tmp_path, Work(shard="2/2"))).unchanged
 
 
 def test_missing_units_are_bundled(tmp_path):
     (tmp_path / "b0").write_text("made before")
-    shard = Letters(tmp_path, in_one=True)
-    compute(shard, Work(shard="1/2"))
+    shard = Letters(tmp_path, Work(shard="1/2"), in_one=True)
+    compute(shard)
     assert shard.calls == [["a0", "c0"]]
     rest = Letters(tmp_path, in_one=True)
-    compute(rest, Work())
+    compute(rest)
     assert rest.calls == [["a1", "b1", "c1"]]
 
 
 def test_a_check_does_and_writes_nothing_but_the_list(tmp_path):
     (tmp_path / "a0").write_text("made before")
-    letters = Letters(tmp_path)
-    computed = compute(letters, Work(checks=True, shard="1/1"))
+    letters = Letters(tmp_path, Work(checks=True, shard="1/1"))
+    computed = compute(letters)
     assert (computed.result, computed.unchanged, computed.share.done) == (None, False, 1)
     assert letters.calls == []
     assert letters.steps_of_run[-3:] == ["begin [{}]", "list", "rehearse 5"]
@@ -184,40 +185,40 @@ def test_a_check_does_and_writes_nothing_but_the_list(tmp_path):
 
 
 def test_a_check_tells_whether_outputs_are_of_exactly_these_inputs(tmp_path):
-    compute(Letters(tmp_path), Work())
-    complete = Letters(tmp_path)
-    assert compute(complete, Work(checks=True)).unchanged
+    compute(Letters(tmp_path, Work()))
+    complete = Letters(tmp_path, Work(checks=True))
+    assert compute(complete).unchanged
     assert "list" not in complete.steps_of_run
     (tmp_path / "table").write_text("made of other images")
-    stale = Letters(tmp_path)
-    assert not compute(stale, Work(checks=True)).unchanged
+    stale = Letters(tmp_path, Work(checks=True))
+    assert not compute(stale).unchanged
     assert "list" in stale.steps_of_run
     (tmp_path / "table").unlink()
-    assert not compute(Letters(tmp_path), Work(checks=True)).unchanged
+    assert not compute(Letters(tmp_path, Work(checks=True))).unchanged
 
 
 def test_overwriting_discards_all_before_any_work(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
-        compute(Letters(folder), Work())
+        compute(Letters(folder, Work()))
         (folder / "table").write_text("of other settings")
     changed = [Letters(folder, suffix=" anew") for folder in folders]
     with pytest.raises(SettingsConflictError, match="of other settings"):
-        compute_all(changed, Work())
+        compute_all(changed)
     assert changed[1].steps_of_run == []
-    changed = [Letters(folder, suffix=" anew") for folder in folders]
-    results = compute_all(changed, Work(overwrite=True))
+    changed = [Letters(folder, Work(overwrite=True), suffix=" anew") for folder in folders]
+    results = compute_all(changed)
     assert [each.result for each in results] == [[None] * 6] * 2
     assert [each.steps_of_run[:2] for each in changed] == [["discard", "prepare"]] * 2
     assert (folders[1] / "c1").read_text() == "made c1 anew"
 
 
 def test_a_check_removes_nothing(tmp_path):
-    compute(Letters(tmp_path), Work())
+    compute(Letters(tmp_path, Work()))
     before = {path: path.read_text() for path in tmp_path.iterdir()}
-    letters = Letters(tmp_path)
-    computed = compute(letters, Work(checks=True, overwrite=True))
+    letters = Letters(tmp_path, Work(checks=True, overwrite=True))
+    computed = compute(letters)
     assert (computed.result, computed.unchanged) == (None, False)
     assert letters.steps_of_run == ["units merges=False", "rehearse 6"]
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
