@@ -37,7 +37,8 @@ from .protocols import (
     published_folds,
     site_plan,
 )
-from .split import HOLDOUT, Pool, draw_folds, scarce
+from .refusal import scarce
+from .split import HOLDOUT, Pool, draw_folds
 
 GROUPINGS = ("group", "none")
 """Choices of `group_by`: whether drawn folds keep groups together."""

@@ -252,8 +252,8 @@ def read_folder(
             del files[name]
         if [level.kind for level in levels] != ["classes"]:
             findings += _meaning(root, levels)
-    below_is_split = split is not None and split.number >= label.number
-    if "group" not in rules and UNCLEAR not in at and not below_is_split:
+    split_is_below = split is not None and split.number >= label.number
+    if "group" not in rules and UNCLEAR not in at and not split_is_below:
         findings += _deeper(files, label.number)
     values = {
         "group": {name: _at(name, at.get("patients", _NO_LEVEL).number) for name in files},
