@@ -173,7 +173,7 @@ def _report(plan: Plan, succeeded: int, run: Path) -> None:
 
 def _split(words: Sequence[str]) -> list[Sequence[str]]:
     """Return the words of each stage, which ``then`` separates."""
-    ends = [at for at, word in enumerate(words) if word == "then"]
+    ends = [position for position, word in enumerate(words) if word == "then"]
     begins = [0, *(end + 1 for end in ends)]
     return [words[begin:end] for begin, end in zip(begins, [*ends, len(words)], strict=True)]
 

@@ -236,7 +236,7 @@ def time_training(
     source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
     model = build_model(settings, classes=classes, fold=0)
     samples = source.samples(np.arange(batch))
-    each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
+    samples_of_image = settings.rule.number(*image.shape[:2]) * settings.offline_copies
     make = training_batches(
         source, samples, augmentations=settings.augmentations, crops=settings.crops
     )
@@ -246,7 +246,7 @@ def time_training(
         model.train_on_batch(*make(epoch)[0])
     step = (time.perf_counter() - started) / _TIMED_STEPS / batch
     return TrainingCost(
-        read, step, each, bank.pixels.nbytes // batch, 4 * int(model.count_params())
+        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * int(model.count_params())
     )
 
 

@@ -101,9 +101,9 @@ class Recipe:
         """Return the settings of a step without their sources."""
         return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
 
-    def reseeded(self, by: int) -> Recipe:
+    def reseeded(self, number: int) -> Recipe:
         """Return the recipe with a number added to all seeds."""
-        return replace(self, raised=by)
+        return replace(self, raised=number)
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False

@@ -298,10 +298,10 @@ class FinetuneStep:
             if record.label
         ]
         labels = np.unique([record.label for record in records], return_inverse=True)[1]
-        kept = sample_training(labels, method="under", seed=self.settings.seed)
+        rows = sample_training(labels, method="under", seed=self.settings.seed)
         return write_list(
             image_set.run / "reproduce" / "undersampled.csv",
-            [records[row].image_id for row in kept],
+            [records[row].image_id for row in rows],
         )
 
 

@@ -120,14 +120,14 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPicture
     effect = (active * slope).sum(axis=(0, 1, 2))
     units = [int(unit) for unit in np.argsort(-effect, kind="stable")[:_MASKED]]
     size = image.shape[1:3]
-    kept = []
+    unit_masks = []
     for unit in units:
         large = cv2.resize(active[0, :, :, unit], size[::-1], interpolation=cv2.INTER_LINEAR)
         greatest = float(large.max())
-        kept.append(large >= min(_KEPT * greatest, greatest))
+        unit_masks.append(large >= min(_KEPT * greatest, greatest))
     mean = mean_colour(image)[0]
     seen = np.stack(
-        [image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)]
+        [image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in unit_masks)]
     )
     shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
     names = ["all of it", "mean colour", *(f"only unit {unit}" for unit in units)]
@@ -135,7 +135,9 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPicture
         (f"{name}: {share:.3f}", picture.round().astype(np.uint8))
         for name, share, picture in zip(names, shares, seen, strict=True)
     )
-    return UnitPictures(tiles, {"units": np.array(units)}, np.mean(kept, axis=0).astype(np.float32))
+    return UnitPictures(
+        tiles, {"units": np.array(units)}, np.mean(unit_masks, axis=0).astype(np.float32)
+    )
 
 
 MASKING = Method(

@@ -207,7 +207,7 @@ class TileGrid:
             for x, y in self.corners
         ]
 
-    def read(self, slide: Slide, place: int) -> Picture:
+    def read(self, slide: Slide, number: int) -> Picture:
         """Return the pixels of a tile.
 
         Raises
@@ -215,7 +215,7 @@ class TileGrid:
         ImageError
             This part of the slide is damaged.
         """
-        return slide.read(*self.corners[place], self.pixels, self.pixels, self.scale)
+        return slide.read(*self.corners[number], self.pixels, self.pixels, self.scale)
 
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
@@ -264,7 +264,9 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
         yield replace(grid, corners=corners, file=folder / f"{key}.npz")
 
 
-def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker) -> Results:
+def predict_tiles(
+    prediction: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
+) -> Results:
     """Predict and save a block, in any process, and return what is saved.
 
     The predictor reads files, so tiles are written to a folder for temporary files, without compression, while those
@@ -272,7 +274,7 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
 
     Parameters
     ----------
-    by : PredictBlock
+    prediction : PredictBlock
         The model, and how it predicts.
     blocks : tuple of TileGrid
         The block.
@@ -284,13 +286,13 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
         A part of a slide is damaged, or a tile cannot be used, and is not to be skipped.
     """
     (block,) = blocks
-    model = load_alike(by.file, by.computed_by)
-    skip = by.skip_errors
+    model = load_alike(prediction.file, prediction.computed_by)
+    skip = prediction.skip_errors
     results: Results = {}
     count = max(1, min(_AT_ONCE, _MOST_BYTES // (3 * block.pixels**2)))
     parts = [
-        replace(block, corners=block.corners[at : at + count])
-        for at in range(0, len(block.corners), count)
+        replace(block, corners=block.corners[start : start + count])
+        for start in range(0, len(block.corners), count)
     ]
     with (
         Slide(block.path, mpp=block.mpp) as slide,
@@ -301,7 +303,7 @@ def predict_tiles(by: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
             results |= predict_records(
-                model, records, ticker=ticker, skip_errors=skip, helpers=by.helpers
+                model, records, ticker=ticker, skip_errors=skip, helpers=prediction.helpers
             )
             for record in records:
                 record.path.unlink()
@@ -320,9 +322,9 @@ def _write(
 
     records: list[ImageRecord] = []
     failures = Failures()
-    for place, record in enumerate(tiles.records):
+    for number, record in enumerate(tiles.records):
         path = folder / f"{record.image_id}.bmp"
         with leaving_out(record.image_id, failures, skip=skip):
-            Image.fromarray(tiles.read(slide, place)).save(path)
+            Image.fromarray(tiles.read(slide, number)).save(path)
             records.append(replace(record, path=path))
     return records, failures

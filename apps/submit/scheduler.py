@@ -74,10 +74,10 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
     if "\\" in str(plan.logs):
         logs = str(plan.logs).replace("\\", "\\\\")
-        each = "array"
+        task = "array"
     else:
         logs = str(plan.logs).replace("%", "%%")
-        each = "%a"
+        task = "%a"
     log = f"{logs}/{position + 1}-{stage.command}"
     script = str(plan.script(position))
     waits = []
@@ -88,7 +88,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
         array = ",".join(map(str, stage.tasks))
         if plan.at_once:
             array += f"%{plan.at_once}"
-        words = [*common, f"--output={log}-{each}.log", f"--array={array}", *waits, script]
+        words = [*common, f"--output={log}-{task}.log", f"--array={array}", *waits, script]
         submitted.append(("array", words))
         # an array that was cancelled, since the stage before it failed, has ended too
         dependency = "--dependency=afterany:{array}"

@@ -93,13 +93,13 @@ def describe(stage: JobStage, *, listed: bool) -> str:
     return f"{stage.command}: {tasks}; {number}"
 
 
-def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: int) -> list[str]:
+def options_of(stage: JobStage, sbatch: Sequence[str], time: str | None, gpus: int) -> list[str]:
     """Return the options of sbatch for a stage.
 
     Parameters
     ----------
     stage : JobStage
-    chosen : sequence of str
+    sbatch : sequence of str
         ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
     time : str or None
         Limit of a task, as sbatch takes it; by default that of the partition.
@@ -118,7 +118,7 @@ def options_of(stage: JobStage, chosen: Sequence[str], time: str | None, gpus: i
         options.append(f"--cpus-per-task={stage.cpus}")
     if gpus and stage.command in _NETWORKS:
         options.append(f"--gres=gpu:{gpus}")
-    for option in chosen:
+    for option in sbatch:
         command, name = _read_option(option)
         if command in (None, stage.command):
             _, equals, value = option.partition("=")

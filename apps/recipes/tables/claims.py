@@ -77,9 +77,9 @@ def judge(
     table = {**table, "metric": claim.get("metric", table.get("metric", "accuracy"))}
     differences = Differences(runs, table)
     places: dict[str, list[str]] = {"holds": [], "does not hold": [], "not settled": []}
-    for place, contrasts in _contrasts(claim, runs):
+    for where, contrasts in _contrasts(claim, runs):
         verdict = _verdict(contrasts, differences, points, note=note)
-        places.setdefault(verdict, []).append(place)
+        places.setdefault(verdict, []).append(where)
     verdicts = [verdict for verdict in places if places[verdict]]
     if not {*verdicts} - {"not run"}:
         return f"Conclusion: {claim['says']}. Here: not run."
@@ -94,26 +94,32 @@ def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[Con
         pairs = product(claim["better_at"], claim["than_at"])
         return [("", [Contrast((row, high), (row, low)) for high, low in pairs])]
     contrasts = []
-    for at in claim.get("at", runs.magnifications):
-        place = "" if at is None else f" at {at}x"
-        contrasts.append((place, _contrasts_at(claim, at)))
+    for magnification in claim.get("at", runs.magnifications):
+        where = "" if magnification is None else f" at {magnification}x"
+        contrasts.append((where, _contrasts_at(claim, magnification)))
     return contrasts
 
 
-def _contrasts_at(claim: Mapping[str, Any], at: int | None) -> list[Contrast]:
+def _contrasts_at(claim: Mapping[str, Any], magnification: int | None) -> list[Contrast]:
     """Return the differences of a conclusion at a magnification."""
     if "alike" in claim:
         margin = claim["margin"]
         return [
-            Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)
+            Contrast((a, magnification), (b, magnification), -margin, margin)
+            for a, b in combinations(claim["alike"], 2)
         ]
     if "least" in claim:
-        return [Contrast((row, at), None, constant=claim["least"]) for row in claim["better"]]
+        return [
+            Contrast((row, magnification), None, constant=claim["least"]) for row in claim["better"]
+        ]
     if "less_than" in claim:
         bounds = (-math.inf, claim["less_than"])
     else:
         bounds = (claim.get("by", 0.0), math.inf)
-    return [Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
+    return [
+        Contrast((a, magnification), (b, magnification), *bounds)
+        for a, b in product(claim["better"], claim["than"])
+    ]
 
 
 def _verdict(
@@ -242,14 +248,14 @@ def _compare(
     kind = KINDS[table["kind"]]
     points: dict[Key, float] = {}
     rows: dict[str, list[PublishedFigure]] = {}
-    magnifications = runs.at[:1] if kind.once else runs.at
-    for at in magnifications:
-        for figure in kind.figures(runs, at, table):
+    magnifications = runs.magnifications_run[:1] if kind.once else runs.magnifications_run
+    for magnification in magnifications:
+        for figure in kind.figures(runs, magnification, table):
             if figure.obtained is not None:
-                points[figure.name, at] = figure.obtained
+                points[figure.name, magnification] = figure.obtained
             name = figure.name
-            if at is not None and not kind.once:
-                name = f"{name} at {at}x"
+            if magnification is not None and not kind.once:
+                name = f"{name} at {magnification}x"
             shown = replace(figure, name=name)
             if note:  # no interval of a difference if the figures cannot be compared
                 shown = replace(shown, paired=None)

@@ -164,7 +164,8 @@ class Differences:
         return Interval(middle, (over_seeds**2 + over_images**2) ** 0.5)
 
     def _of_times(self, contrast: Contrast) -> Interval | str:
-        slow, fast = (self._runs.times[contrast.keys[at][0]] for at in (0, -1))
+        slow = self._runs.times[contrast.keys[0][0]]
+        fast = self._runs.times[contrast.keys[-1][0]]
         changes = [a - b for a, b in zip(slow, fast, strict=False)]
         if len(changes) < 2:
             return "timed once"
@@ -173,7 +174,7 @@ class Differences:
     def _of_gains(self, contrast: Contrast) -> Interval | str:
         variant = self._table.get("variant", self._runs.first)
         gains = {
-            key: gain_by_fold(self._runs.seeds, key, variant, of=self._table["of"])
+            key: gain_by_fold(self._runs.seeds, key, variant, better=self._table["of"])
             for key in contrast.keys
         }
         folds = contrast.change(gains)
@@ -218,8 +219,8 @@ class Differences:
 
     def _by_rule(self, seed: Mapping[Key, Obtained], key: Key) -> PredictionTable | None:
         """Return predictions that a rule combined from those of patches; None if these were not written."""
-        rule, at = key
-        path = seed[self._table["variant"], at].folder / "predictions-by-patch.csv"
+        rule, magnification = key
+        path = seed[self._table["variant"], magnification].folder / "predictions-by-patch.csv"
         if not path.is_file():
             return None
         facts = read_facts(path)
@@ -244,8 +245,8 @@ def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
         pairs = _pairs(than.table, better.table, metric)
         if pairs:
             halves = [_paired(a, b, _PAIRED[metric]) for a, b in pairs]
-            known = [half for half in halves if half is not None]
-            return sum(known) / len(known) if len(known) == len(halves) else None
+            numbers = [half for half in halves if half is not None]
+            return sum(numbers) / len(numbers) if len(numbers) == len(halves) else None
         if metric == "auc_mean":
             return None
     # different images, so the intervals are independent

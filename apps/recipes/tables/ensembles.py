@@ -28,14 +28,14 @@ from .obtained import (
 )
 
 
-def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def by_store(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the mean accuracy over folds of each feature file, and of the ensemble.
 
     A row with a variant is a feature file of that variant; if it was not run, the row has no obtained figure.
     """
     main = str(table.get("variant", runs.first))
     rows = table["rows"]
-    main_run = runs.get(main, at)
+    main_run = runs.get(main, magnification)
     names = [*rows]
     if main_run is not None:
         names += main_run.stores
@@ -44,7 +44,7 @@ def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         variant = str(row.get("variant", main))
         if variant == main and main_run is None:
             continue
-        run = runs.get(variant, at)
+        run = runs.get(variant, magnification)
         figure = PublishedFigure(name, row["mean"], None, row["std"])
         if run is not None and name in run.stores:
             figure = _of_store(figure, run.stores[name], row.get("folds", ()))
@@ -96,9 +96,9 @@ def _percent(share: Figure | None) -> tuple[float, float] | None:
     return 100 * share.low, 100 * share.high
 
 
-def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def fusion_by_fold(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
-    run = runs.of(table, at)
+    run = runs.of(table, magnification)
     if run is None:
         return
     predictions = run.panel.table
@@ -126,7 +126,7 @@ def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
 
 
 def gain_by_fold(
-    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, of: Any
+    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, better: Any
 ) -> npt.NDArray[np.float64]:
     """Return the gain in accuracy of something better over a single feature file in each fold.
 
@@ -137,7 +137,7 @@ def gain_by_fold(
     key : (store, magnification)
         The feature file, and a magnification.
     variant : str
-    of : {"fusion", "seeds"} or mapping
+    better : {"fusion", "seeds"} or mapping
         What gains: the ensemble, averaging seeds, or another feature file, by the name of the single one.
 
     Returns
@@ -145,33 +145,38 @@ def gain_by_fold(
     ndarray of float64, shape (folds,)
         Empty if the feature file was not used.
     """
-    store, at = key
-    gains = [_gains(seed[variant, at].stores, store, of) for seed in seeds if (variant, at) in seed]
+    store, magnification = key
+    gains = [
+        _gains(seed[variant, magnification].stores, store, better)
+        for seed in seeds
+        if (variant, magnification) in seed
+    ]
     if not gains:
         return np.empty(0)
     return np.asarray(np.mean(gains, axis=0))
 
 
-def _gains(stores: Mapping[str, StoreHits], name: str, of: Any) -> npt.NDArray[np.float64]:
+def _gains(stores: Mapping[str, StoreHits], name: str, better: Any) -> npt.NDArray[np.float64]:
     """Return the gains over a feature file with one seed."""
     if name not in stores:
         return np.empty(0)
-    if isinstance(of, Mapping):
-        if of.get(name) not in stores:
+    if isinstance(better, Mapping):
+        if better.get(name) not in stores:
             return np.empty(0)
-        return np.asarray((stores[of[name]].by_fold - stores[name].by_fold).mean(axis=1))
-    better = stores[name if of == "seeds" else FUSION]
-    means = np.array(
-        [better.averaged[better.folds == fold].mean() for fold in np.unique(better.folds)]
-    )
+        return np.asarray((stores[better[name]].by_fold - stores[name].by_fold).mean(axis=1))
+    hits = stores[name if better == "seeds" else FUSION]
+    means = np.array([hits.averaged[hits.folds == fold].mean() for fold in np.unique(hits.folds)])
     return np.asarray(means - stores[name].by_fold.mean(axis=1))
 
 
-def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def gains(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the gain of the ensemble, of averaging seeds, or of another feature file, over each feature file."""
     for name, published in table["rows"].items():
         folds = gain_by_fold(
-            [runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"]
+            [runs.obtained],
+            (name, magnification),
+            table.get("variant", runs.first),
+            better=table["of"],
         )
         value: Value = (None, None)
         if len(folds) > 1:
@@ -181,18 +186,18 @@ def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         yield figure_of(name, value, published)
 
 
-def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def spreads(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
-    run = runs.of(table, at)
+    run = runs.of(table, magnification)
     if run is None:
         return
     accuracies = [100 * run.stores[name].by_fold for name in table["stores"] if name in run.stores]
     over_stores: list[float] = []
     if len(accuracies) > 1:
         over_stores = np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist()
-    for place, published in enumerate(table["folds"]):
-        obtained = over_stores[place] if place < len(over_stores) else None
-        yield PublishedFigure(f"over the feature files, fold {place + 1}", published, obtained)
+    for index, published in enumerate(table["folds"]):
+        obtained = over_stores[index] if index < len(over_stores) else None
+        yield PublishedFigure(f"over the feature files, fold {index + 1}", published, obtained)
     fused = 100 * run.stores[FUSION].by_fold
     over_folds = None
     fusion = None
@@ -219,9 +224,9 @@ def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     )
 
 
-def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def two_class(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the two-class view of the ensemble: accuracy, AUC, sensitivity and specificity at each threshold."""
-    run = runs.of(table, at)
+    run = runs.of(table, magnification)
     if run is None:
         return
     metrics = run.files["tables"]["fusion"]
@@ -255,9 +260,9 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         yield figure_of(f"{side} at {threshold:g}, percent", (value, None), point[side])
 
 
-def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def confusion(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the confusion matrix of the ensemble, as fractions of the true class."""
-    run = runs.of(table, at)
+    run = runs.of(table, magnification)
     if run is None:
         return
     for true, counts in zip(table["classes"], table["matrix"], strict=True):
@@ -295,15 +300,15 @@ def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     classes = list(table["predictions"])
     for name, labels in [("all classes", classes), *((label, [label]) for label in classes)]:
         images = [image for image, label in label_of.items() if label in labels]
-        same = [
+        hits = [
             match_class(runs.tested[image], classes) == label_of[image]
             for image in images
             if image in runs.tested
         ]
         figure = PublishedFigure(name, None, None, cited=True, printed=f"{len(images)} images")
         if runs.tested:
-            figure = replace(figure, printed=f"{len(same)} of {len(images)} images")
-        if same:
-            interval = _percent(share_interval(same, range(len(same))))
-            figure = replace(figure, obtained=100 * sum(same) / len(same), interval=interval)
+            figure = replace(figure, printed=f"{len(hits)} of {len(images)} images")
+        if hits:
+            interval = _percent(share_interval(hits, range(len(hits))))
+            figure = replace(figure, obtained=100 * sum(hits) / len(hits), interval=interval)
         yield figure

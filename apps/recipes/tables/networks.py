@@ -125,7 +125,7 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     table : mapping
         The published table.
     """
-    name, at = key
+    name, magnification = key
     metric = table.get("metric", "accuracy")
     run_key = key
     if table["kind"] in ("variants", "scores"):
@@ -133,7 +133,7 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     elif table["kind"] == "validation":
         suffix = VALIDATED
     else:
-        run_key = (table["variant"], at)
+        run_key = (table["variant"], magnification)
         suffix = f"{table.get('level')}, {name}"
     if table["kind"] == "levels":
         level, _, metric = name.partition(" ")
@@ -144,7 +144,7 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     return value_of(run.table(suffix), metric)
 
 
-def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def metrics_of_rows(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default).
 
     Of variants it is that of the test images, or of those that validated.
@@ -153,21 +153,21 @@ def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Fig
     if not rows:
         rows = {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
     for name, published in rows.items():
-        value = value_at(runs.obtained, (name, at), table)
+        value = value_at(runs.obtained, (name, magnification), table)
         yield figure_of(name, value, published, digits=table.get("digits", 1))
 
 
-def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def scores(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare several metrics of several variants; a conclusion names the ``metric`` that it compares."""
     for name, row in table["rows"].items():
         for metric, published in row.items():
-            value = value_at(runs.obtained, (name, at), {**table, "metric": metric})
+            value = value_at(runs.obtained, (name, magnification), {**table, "metric": metric})
             yield figure_of(f"{name}: {metric}", value, published, digits=table["digits"])
 
 
-def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def by_fold(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Show AUC and confusion matrix of each fold, and the mean AUC."""
-    run = runs.of(table, at)
+    run = runs.of(table, magnification)
     if run is None:
         return
     metrics = run.panel.metrics
@@ -190,10 +190,10 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
-def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+def learning_gap(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
-        run = runs.get(name, at)
+        run = runs.get(name, magnification)
         curves = run.files["run"].get("curves", {}).values() if run else ()
         gaps = [
             fold["accuracy"][-1] - fold["val_accuracy"][-1]

@@ -195,9 +195,13 @@ class Runs:
         return [self.obtained, *self.further]
 
     @property
-    def at(self) -> list[int | None]:
+    def magnifications_run(self) -> list[int | None]:
         """Magnifications with results."""
-        return [at for at in self.magnifications if any(key[1] == at for key in self.obtained)]
+        return [
+            magnification
+            for magnification in self.magnifications
+            if any(key[1] == magnification for key in self.obtained)
+        ]
 
     def get(self, variant: str, magnification: int | None) -> Obtained | None:
         """Return the results of a variant; None if it was not run."""

@@ -660,10 +660,8 @@ def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
                 groups=(None,) * 20,
             )
         )
-    of_accuracy, of_precision = (
-        compare_tables(*tables)["differences"]["accuracy"],
-        precision_difference(*tables),
-    )
+    of_accuracy = compare_tables(*tables)["differences"]["accuracy"]
+    of_precision = precision_difference(*tables)
     for metric, found in (("accuracy", of_accuracy), ("precision", of_precision)):
         half = half_width(Shown(tables[1], (None, None)), Shown(tables[0], (None, None)), metric)
         assert half is not None

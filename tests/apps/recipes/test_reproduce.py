@@ -269,10 +269,8 @@ def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
     together = roc_auc_score(truth, sides[:, 1] / sides.sum(axis=1))
     (table,) = (table for table in result.published if table.key == "two-class")
     auc = {figure.name: figure for figure in table.figures if figure.name.startswith("AUC")}
-    pooled, within = (
-        auc["AUC, all images ranked together"],
-        auc["AUC, images ranked within each fold"],
-    )
+    pooled = auc["AUC, all images ranked together"]
+    within = auc["AUC, images ranked within each fold"]
     assert (pooled.published, pooled.obtained) == (0.973, pytest.approx(together))
     view = result.protocols[0].metrics["two_class"]
     assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]["value"]))

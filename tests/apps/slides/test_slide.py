@@ -93,11 +93,9 @@ def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
 
 
 def test_what_cannot_be_read(tmp_path, shared):
-    data, cut, damaged = (
-        bytearray((shared / SMALL).read_bytes()),
-        tmp_path / "cut.svs",
-        tmp_path / "damaged.svs",
-    )
+    data = bytearray((shared / SMALL).read_bytes())
+    cut = tmp_path / "cut.svs"
+    damaged = tmp_path / "damaged.svs"
     cut.write_bytes(data[: len(data) // 2])
     flat = write_slide(tmp_path / "flat.tif", (100_000, 100_000), {}, factors=(1,), whole=False)
     bare = write_slide(tmp_path / "bare.tif", (600, 600), {}, mpp=None)
@@ -182,10 +180,8 @@ def test_regions_give_classes(tmp_path):
 
 
 def test_annotations_that_cannot_be_used(tmp_path):
-    polygon, path = (
-        '[{"geometry": {"type": "Polygon", "coordinates": [[%s]]}}]',
-        tmp_path / "a.geojson",
-    )
+    polygon = '[{"geometry": {"type": "Polygon", "coordinates": [[%s]]}}]'
+    path = tmp_path / "a.geojson"
     with Slide(write_slide(tmp_path / "a.tif", (400, 400), {})) as slide:
         for text, why in (
             ("[1, 2]", "feature 1 is not GeoJSON"),
