@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core import InputError, Message
-from ..explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
+from ..explain import Floats, Graph, LayerStep, Method, linear, pull_back, to_numpy
 
 Values = Mapping[int, Any]
 
@@ -102,7 +102,7 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     )
     bounds = np.minimum(low, high), np.maximum(low, high)
 
-    def rule(step: Step, ahead: Floats) -> list[Floats]:
+    def rule(step: LayerStep, ahead: Floats) -> list[Floats]:
         return _shared(
             step, values, ahead, bounds if step is first else None, factors.get(step.results[0])
         )
@@ -112,7 +112,7 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     )
 
 
-def _last(graph: Graph) -> Step:
+def _last(graph: Graph) -> LayerStep:
     return next(step for step in graph.steps if step.results[0] == graph.logits)
 
 
@@ -128,7 +128,7 @@ def _begin(graph: Graph, values: Values, target: int) -> Floats:
 
 
 def _shared(
-    step: Step,
+    step: LayerStep,
     values: Values,
     ahead: Floats,
     bounds: tuple[Floats, Floats] | None,
@@ -173,7 +173,7 @@ def _shared(
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:
     """Return the factors of the batch normalisation after a linear step, by the number of the step's result."""
-    users: dict[int, list[Step]] = {}
+    users: dict[int, list[LayerStep]] = {}
     for step in graph.steps:
         for number in step.sources:
             users.setdefault(number, []).append(step)
@@ -190,7 +190,7 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
     return factors
 
 
-def _kernel(step: Step, factor: Floats | None) -> Floats:
+def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
     """Return a kernel multiplied by the factors of the normalisation after it."""
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
@@ -200,7 +200,7 @@ def _kernel(step: Step, factor: Floats | None) -> Floats:
 
 
 def _by_sign(
-    step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
+    step: LayerStep, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
 ) -> Floats:
     """Distribute relevance over the inputs that raise the output; over pixels, by their distance from their bounds.
 
