@@ -17,8 +17,23 @@ import numpy.typing as npt
 
 from ..core import ImageError, InputError, converted
 
-_COLOUR_CHILD, _FRAME_CHILD = 0, 1
+_COLOUR_CHILD = 0
+_FRAME_CHILD = 1
 """Spawn keys of the seed sequence for colours and frames. Those for crops are the crop sizes, which start at 32."""
+
+
+_FLIPS = {
+    (0, 0): None,
+    (0, 1): 0,
+    (0, 2): -1,
+    (0, 3): 1,
+    (1, 0): 1,
+    (1, 1): -1,
+    (1, 2): 0,
+    (1, 3): None,
+}
+"""Axis of OpenCV's flip (-1 for both) for a frame that is flipped or not, and turned so many times, after it was
+transposed if the number of turns is odd."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,13 @@ class Augmentation:
 
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
         turns, flip = (int(value) for value in rng.integers([4, 2]))
-        turned = (
-            cv2.transpose(image) if turns % 2 else image
-        )  # with one flip at most, faster than np.rot90
-        axes = ((None, 0, -1, 1), (1, -1, 0, None))[flip][turns]
-        return np.asarray(turned if axes is None else cv2.flip(turned, axes), dtype=np.uint8)
+        # a transposition with one flip at most, faster than np.rot90
+        if turns % 2:
+            image = np.asarray(cv2.transpose(image), dtype=np.uint8)
+        axes = _FLIPS[flip, turns]
+        if axes is None:
+            return image
+        return np.asarray(cv2.flip(image, axes), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -99,9 +116,11 @@ GRID = 0
 
 def crop_count(value: Any, name: str) -> int:
     """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
-    if isinstance(value, str) and value != "grid":
-        raise InputError("{crops} {}: give a whole number, or grid", value)
-    return GRID if value == "grid" else converted(value, name, int)
+    if isinstance(value, str):
+        if value != "grid":
+            raise InputError("{crops} {}: give a whole number, or grid", value)
+        return GRID
+    return converted(value, name, int)
 
 
 def tile_starts(side: int, *, crop: int) -> list[int]:

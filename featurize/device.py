@@ -45,9 +45,13 @@ def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
 
     def source(i: int, j: int) -> int:
         last = crop - 1
-        i, j = (last - i if box.flip_rows else i), (last - j if box.flip_columns else j)
-        r, c = [(i, j), (j, last - i), (last - i, last - j), (last - j, i)][box.turns % 4]
-        return (box.top + r) * width + box.left + c
+        if box.flip_rows:
+            i = last - i
+        if box.flip_columns:
+            j = last - j
+        turned = [(i, j), (j, last - i), (last - i, last - j), (last - j, i)]
+        row, column = turned[box.turns % 4]
+        return (box.top + row) * width + box.left + column
 
     offset = source(0, 0)
     return offset, source(1, 0) - offset, source(0, 1) - offset
@@ -127,46 +131,48 @@ class DeviceDescriber:
         """
         from keras import ops
 
-        settings = self._settings
         matrices = np.array(
             [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn],
             np.float32,
         )
-        description = settings.description
-        shown = {
+        description = self._settings.description
+        frames = {
             view: description.frame(images[view.level], crop=view.crop) for view in self._views
         }
         # views of a scale share its pixels, unless they are padded
-        pixels = {id(image): ops.convert_to_tensor(_flat(image)) for image in shown.values()}
+        pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
         by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
-            height, width = shown[view].shape[:2]
-            boxes = [
-                crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops)
-                for a in drawn
-            ]
-            maps = np.array(
-                [[crop_map(box, crop=view.crop, width=width) for box in row] for row in boxes],
-                dtype=self._places,
-            )
+            maps = self._crop_maps(view, frames[view].shape, drawn)
             for start in range(0, len(drawn), self._at_once):
-                chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
-                pooled = function(pixels[id(shown[view])], matrices[chosen], maps[chosen])
+                batch = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
+                pooled = function(pixels[id(frames[view])], matrices[batch], maps[batch])
                 for name, values in zip(names, pooled, strict=True):
                     by_store.setdefault(name, []).append(values)
 
         def fetch() -> dict[str, npt.NDArray[np.float32]]:
-            arrays = {
-                name: [ops.convert_to_numpy(part) for part in parts]
-                for name, parts in by_store.items()
-            }
-            # rows after the last augmentation only padded the last batch
-            return {
-                name: np.concatenate(parts)[: len(drawn)].astype(np.float32)
-                for name, parts in arrays.items()
-            }
+            features = {}
+            for name, parts in by_store.items():
+                rows = np.concatenate([ops.convert_to_numpy(part) for part in parts])
+                # rows after the last augmentation only padded the last batch
+                features[name] = rows[: len(drawn)].astype(np.float32)
+            return features
 
         return fetch
+
+    def _crop_maps(
+        self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]
+    ) -> npt.NDArray[Any]:
+        """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
+        height, width = shape[:2]
+        crop = view.crop
+        maps = []
+        for augmentation in drawn:
+            boxes = crop_boxes(
+                augmentation, height=height, width=width, crop=crop, count=self._settings.crops
+            )
+            maps.append([crop_map(box, crop=crop, width=width) for box in boxes])
+        return np.array(maps, dtype=self._places)
 
 
 @functools.lru_cache(maxsize=8)
@@ -196,9 +202,10 @@ def _describe(
     from keras import ops
 
     def function(pixels: Any, matrices: Any, maps: Any) -> list[Any]:
-        augmentations, count = maps.shape[0], maps.shape[1]
+        augmentations, count, _ = maps.shape
         steps = ops.arange(crop, dtype=maps.dtype)
-        rows, columns = steps[None, None, :, None], steps[None, None, None, :]
+        rows = steps[None, None, :, None]
+        columns = steps[None, None, None, :]
         offset, by_row, by_column = (maps[:, :, k, None, None] for k in range(3))
         flat = ops.reshape(offset + by_row * rows + by_column * columns, (augmentations, -1))
         values = ops.cast(pixels, "float32")
@@ -214,9 +221,8 @@ def _describe(
         crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
         pooled = []
         for encode in encoders:
-            descriptors = encode(
-                ops.copy(crops)
-            )  # Keras's preprocessing changes a tensor of PyTorch in place
+            # a copy, since Keras's preprocessing changes a tensor of PyTorch in place
+            descriptors = encode(ops.copy(crops))
             grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
             pooled.append(description.pool_tensors(grouped))
         return pooled

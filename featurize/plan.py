@@ -165,53 +165,25 @@ def plan_stores(
         Weights are not available or do not fit; the message lists all such weights, so that the user can fetch them
         together.
     """
-    encoders, lacking = [], []
-    for choice in settings.encoders:
-        try:
-            encoders.append(encoder_of(choice, settings))
-        except WeightsError as error:
-            lacking.append(error)
-    if lacking:
-        raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
-    mpp_of = {record.image_id: record.mpp for record in unique.dataset.records}
-    known = [mpp for mpp in mpp_of.values() if mpp is not None]
-    bounds = (
-        {"mpp_least": min(known), "mpp_most": max(known)}
-        if known and len(known) == len(mpp_of)
-        else {}
-    )
+    encoders = _open_encoders(settings)
+    device = "cpu"
+    if on_gpu(settings, encoders):
+        device = "gpu"
     shared = {
-        "dataset": unique.dataset.name,
-        "synthetic": unique.dataset.synthetic,
-        "classes": list(unique.dataset.classes),
-        "images_sha256": unique.digest,
-        "mpp_sha256": key_of("mpp", images=mpp_of),
-        **bounds,
+        **_images_origin(unique),
         "selection": json.dumps(selection),
         "bchisto_version": __version__,
     }
-    device = "gpu" if on_gpu(settings, encoders) else "cpu"
     plans: list[StorePlan] = []
     for (choice, encoder), view in product(
         zip(settings.encoders, encoders, strict=True), settings.views
     ):
-        name = f"{encoder.name}-{view.level}-{view.crop}"
-        if not encoder.default_layers or settings.mode != "exact":
-            name += f"-{key_of('store', layers=list(encoder.layers), mode=settings.mode)[:8]}"
+        name = _store_name(encoder, view, mode=settings.mode)
         if choice.runner and name in (plan.name for plan in plans):
             raise InputError(
                 "{encoders}: two of them are named {}; rename the folder or file of one",
                 encoder.name,
             )
-        own = {"weights": encoder.weights, "weights_file_sha256": encoder.weights_file_sha256}
-        origin = {"augmentations": settings.augmentations, **own, **shared}
-        if encoder.runner != "keras":
-            origin |= {
-                "runner": encoder.runner,
-                "card": json.dumps(asdict(encoder.card), ensure_ascii=False),
-            }
-        if encoder.runner == "timm":
-            origin["network"] = choice.name
         parts = FolderSettings(
             folder=folder / f"{name}.parts",
             settings=store_settings(settings, encoder, view, device=device),
@@ -220,21 +192,75 @@ def plan_stores(
                 ("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)
             ),
         )
-        path = folder / f"{name}.h5"
-        plans.append(
-            StorePlan(
-                name,
-                path,
-                choice,
-                view,
-                encoder.dim,
-                settings.augmentations,
-                parts,
-                origin,
-                skip_errors,
-            )
+        plan = StorePlan(
+            name=name,
+            path=folder / f"{name}.h5",
+            choice=choice,
+            view=view,
+            dim=encoder.dim,
+            augmentations=settings.augmentations,
+            parts=parts,
+            origin={
+                "augmentations": settings.augmentations,
+                "weights": encoder.weights,
+                "weights_file_sha256": encoder.weights_file_sha256,
+                **shared,
+                **_runner_origin(choice, encoder),
+            },
+            skip_errors=skip_errors,
         )
+        plans.append(plan)
     return plans
+
+
+def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
+    """Build the encoders; those without weights are refused together, so that they can be fetched together."""
+    encoders = []
+    refused = []
+    for choice in settings.encoders:
+        try:
+            encoders.append(encoder_of(choice, settings))
+        except WeightsError as error:
+            refused.append(error)
+    if refused:
+        raise WeightsError("; and ".join(["{}"] * len(refused)), *refused)
+    return encoders
+
+
+def _images_origin(unique: UniqueImages) -> dict[str, Any]:
+    """Return the part of an origin that describes the images."""
+    dataset = unique.dataset
+    mpp_of = {record.image_id: record.mpp for record in dataset.records}
+    origin = {
+        "dataset": dataset.name,
+        "synthetic": dataset.synthetic,
+        "classes": list(dataset.classes),
+        "images_sha256": unique.digest,
+        "mpp_sha256": key_of("mpp", images=mpp_of),
+    }
+    resolutions = [mpp for mpp in mpp_of.values() if mpp is not None]
+    if resolutions and len(resolutions) == len(mpp_of):
+        origin |= {"mpp_least": min(resolutions), "mpp_most": max(resolutions)}
+    return origin
+
+
+def _runner_origin(choice: EncoderChoice, encoder: CropEncoder) -> dict[str, Any]:
+    """Return the part of an origin that only encoders have which are no networks of Keras."""
+    origin = {}
+    if encoder.runner != "keras":
+        origin["runner"] = encoder.runner
+        origin["card"] = json.dumps(asdict(encoder.card), ensure_ascii=False)
+    if encoder.runner == "timm":
+        origin["network"] = choice.name
+    return origin
+
+
+def _store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
+    """Return the name of a feature file; layers and a mode of one's own are told apart by a hash."""
+    name = f"{encoder.name}-{view.level}-{view.crop}"
+    if encoder.default_layers and mode == "exact":
+        return name
+    return f"{name}-{key_of('store', layers=list(encoder.layers), mode=mode)[:8]}"
 
 
 def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
@@ -251,12 +277,10 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
 
 def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
-    known = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
-    if (
-        any(choice.name not in known for choice in encoders)
-        or named_backend() != "tensorflow"
-        or visible_gpus()
-    ):
+    ours = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
+    if any(choice.name not in ours for choice in encoders):
+        return "keras"
+    if named_backend() != "tensorflow" or visible_gpus():
         return "keras"
     try:
         openvino_core("float32")
@@ -276,15 +300,10 @@ def executed_settings(
     The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
     """
     if settings.engine == "auto":
-        begun = read_records(records) if records.is_file() and not anew else []
-        engines = [
-            own
-            for record in begun
-            if record.command == "featurize" and (own := record.config.get("engine"))
-        ]
-        settings = replace(
-            settings, engine=engines[-1] if engines else best_engine(settings.encoders)
-        )
+        engine = ""
+        if records.is_file() and not anew:
+            engine = _recorded_engine(records)
+        settings = replace(settings, engine=engine or best_engine(settings.encoders))
     if settings.engine != "openvino":
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
@@ -295,6 +314,15 @@ def executed_settings(
         text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
         _log.warning(Message(text))
     return replace(settings, precision=precision)
+
+
+def _recorded_engine(records: Path) -> str:
+    """Return the engine of the last extraction that a run records; empty if there is none."""
+    engine = ""
+    for record in read_records(records):
+        if record.command == "featurize":
+            engine = record.config.get("engine") or engine
+    return engine
 
 
 def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:
@@ -317,20 +345,23 @@ def estimate_describing(
     """
     settings = _with_engine(settings)
     cost = time_describing(records[0], settings=settings, targets=timed_targets(settings))
-    resources, seconds = describing_resources(settings, jobs), cost.seconds * len(records)
+    resources = describing_resources(settings, jobs)
+    seconds = cost.seconds * len(records)
     if jobs is None:
         resources = resources.worth(seconds)
     return DescribingCost(resources.clock(seconds), cost.numbers * len(records))
 
 
 def _with_engine(settings: FeaturizeSettings) -> FeaturizeSettings:
-    engine = best_engine(settings.encoders) if settings.engine == "auto" else settings.engine
-    return replace(settings, engine=engine)
+    if settings.engine != "auto":
+        return settings
+    return replace(settings, engine=best_engine(settings.encoders))
 
 
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:
     """Return encoders and views for `time_describing`; without weights, which do not affect the time, random ones."""
-    settings, targets = _with_engine(settings), dict[str, tuple[CropEncoder, View]]()
+    settings = _with_engine(settings)
+    targets: dict[str, tuple[CropEncoder, View]] = {}
     for choice in settings.encoders:
         try:
             encoder = encoder_of(choice, settings)
@@ -342,47 +373,56 @@ def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, V
 
 def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     """Return how the images changed since the file was finished; refuse a file that cannot be extended to the plan."""
+    _refuse_other_settings(store, plan)
+    _refuse_other_content(store, unique)
+    present = sum(image in unique.sha256 for image in store.image_ids)
+    if present < _LEAST_LEFT * len(store.image_ids):
+        text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
+        raise SettingsConflictError(text, store.path, len(store.image_ids), present)
+    labelled = zip(store.labels, store.groups, strict=True)
+    before: dict[str, LabelAndGroup] = dict(zip(store.image_ids, labelled, strict=True))
+    now = {
+        record.image_id: (record.label or "", record.group or "")
+        for record in unique.dataset.records
+    }
+    change = ImageChange.between(before, now)
+    if change.removed:
+        # images are present, but the options may no longer select them
+        selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
+        differing = describe_differences(*selections)
+        if differing:
+            raise other_settings(store.path, differing)
+    return change
+
+
+def _refuse_other_settings(store: Store, plan: StorePlan) -> None:
+    """Refuse a feature file with rows that others settings make, or with more rows an image."""
     texts = {}
     weights = store.header["weights_file_sha256"]
     if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:
         texts["weights_sha256"] = "the same weights, but their JSON differs"
-    differing = describe_differences(store.settings, plan.parts.settings, texts=texts)
+    differing = [describe_differences(store.settings, plan.parts.settings, texts=texts)]
     if store.augmentations > plan.augmentations:
-        differing = ", ".join(
-            filter(
-                None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")
-            )
-        )
-    if differing:
-        raise other_settings(store.path, differing)
-    contents = {
-        image: sha.decode()
-        for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)
-    }
-    other = [image for image, sha in unique.sha256.items() if contents.get(image, sha) != sha]
-    if other:
-        more = f" (and {len(other) - 1} more)" if other[1:] else ""
-        raise SettingsConflictError(
-            "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
-            "new one another name, or use {overwrite} to extract all features again",
-            store.path,
-            other[0],
-            more,
-        )
-    left = sum(image in unique.sha256 for image in store.image_ids)
-    if left < _LEAST_LEFT * len(store.image_ids):
-        text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
-        raise SettingsConflictError(text, store.path, len(store.image_ids), left)
-    old: dict[str, LabelAndGroup] = dict(
-        zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True)
+        differing.append(f"augmentations {store.augmentations} -> {plan.augmentations}")
+    text = ", ".join(filter(None, differing))
+    if text:
+        raise other_settings(store.path, text)
+
+
+def _refuse_other_content(store: Store, unique: UniqueImages) -> None:
+    """Refuse images whose content is not that of which the feature file has rows."""
+    columns = zip(store.image_ids, store.images("sha256"), strict=True)
+    described = {image: sha.decode() for image, sha in columns}
+    other = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
+    if not other:
+        return
+    more = ""
+    if len(other) > 1:
+        more = f" (and {len(other) - 1} more)"
+    raise SettingsConflictError(
+        "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
+        "new one another name, or use {overwrite} to extract all features again",
+        store.path,
+        other[0],
+        more,
     )
-    records = unique.dataset.records
-    change = ImageChange.between(
-        old, {record.image_id: (record.label or "", record.group or "") for record in records}
-    )
-    selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
-    if change.removed and (differing := describe_differences(*selections)):
-        raise other_settings(
-            store.path, differing
-        )  # images are present, but the options no longer select them
-    return change

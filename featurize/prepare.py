@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
@@ -35,7 +35,7 @@ from ..stains import (
     get_stain,
     make_normalizer,
 )
-from .crops import crop_boxes, cut_crop, draw_augmentation
+from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -160,10 +160,10 @@ def normalise_images(
         crop_seed=crop_seed,
     )
     numbered = list(enumerate(records))
-    in_turn = processes == 1 or len(numbered) == 1
-    yield from (
-        map(normalise, numbered) if in_turn else map_ahead(normalise, numbered, processes=processes)
-    )
+    if processes == 1 or len(numbered) == 1:
+        yield from map(normalise, numbered)
+    else:
+        yield from map_ahead(normalise, numbered, processes=processes)
 
 
 def _normalise(
@@ -192,24 +192,31 @@ def _normalise(
                 checks += checked
     except ImageError as error:
         text = message_of(error)
-        message = text if str(record.path) in text else Message("{}: {}", record.path, text)
+        message = text
+        if str(record.path) not in text:
+            message = Message("{}: {}", record.path, text)
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    key = record.image_id if crop_seed == "id" else crop_key(record, image, crop_seed=crop_seed)
-    pixels = key if crop_seed == "pixels" else pixels_sha256(image)
-    stain = replace(
+    stain = replace(_joined(stains, checks), blank=is_blank(image))
+    key = crop_key(record, image, crop_seed=crop_seed)
+    if crop_seed == "pixels":
+        return NormalisedImage(index, scales, replace(stain, pixels=key), key)
+    # only images of training are searched for near-duplicates
+    stain = replace(stain, pixels=pixels_sha256(image), fingerprint=fingerprint(image))
+    return NormalisedImage(index, scales, stain, key)
+
+
+def _joined(stains: Sequence[StainInfo], checks: Sequence[StainCheck]) -> StainInfo:
+    """Return the stains at the first scale, with what is worst at any scale."""
+    return replace(
         stains[0],
         skipped=any(info.skipped for info in stains),
-        pixels=pixels,
-        blank=is_blank(image),
         whitened=max((check.whitened for check in checks), default=math.nan),
         foreign=max((check.foreign for check in checks), default=0.0),
         basis=min((check.basis for check in checks), default=math.nan),
         doubtful=any(check.reasons for check in checks),
-        fingerprint=None if crop_seed == "pixels" else fingerprint(image),
     )
-    return NormalisedImage(index, scales, stain, key)
 
 
 def _at_scale(
@@ -221,11 +228,10 @@ def _at_scale(
 ) -> tuple[npt.NDArray[np.uint8], StainInfo, list[StainCheck]]:
     """Resize an image for a view and normalise it; also return its stains, and a check of them where there is one."""
     height, width = image.shape[:2]
-    if (
-        view in settings.needs
-        and (message := view.misfit(record, width=width, height=height)) is not None
-    ):
-        raise ImageError(message)
+    if view in settings.needs:
+        misfit = view.misfit(record, width=width, height=height)
+        if misfit is not None:
+            raise ImageError(misfit)
     resized = resize_image(image, view.factor(record.mpp))
     tissue = float(MacenkoNormalizer().tissue(resized).mean())
     try:
@@ -255,49 +261,68 @@ def prepare_crops(
         if isinstance(image, ImageFailure):
             yield image
             continue
-        changed = image.scales if settings.color_range != (1.0, 1.0) else {}
-        augmenters = {scale: HeAugmenter(pixels) for scale, pixels in changed.items()}
+        augmenters = {}
+        if settings.color_range != (1.0, 1.0):
+            augmenters = {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
         for number in range(settings.augmentations):
             drawn = draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
-            item = PreparedCrops(image.index, number, image.stain)
             coloured = image.scales | {
                 scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
                 for scale, augmenter in augmenters.items()
             }
+            item = PreparedCrops(image.index, number, image.stain)
             if settings.mode == "dense":
-                item.frames.update(
-                    {scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()}
-                )
-            for view in views:
-                shown = (item.frames or coloured)[view.level]
-                pixels = settings.description.frame(shown, crop=view.crop)
-                height, width = pixels.shape[:2]
-                boxes = crop_boxes(
-                    drawn, height=height, width=width, crop=view.crop, count=settings.crops
-                )
-                if settings.mode == "dense":
-                    corners = [
-                        (box.top, box.left, box.top + view.crop, box.left + view.crop)
-                        for box in boxes
-                    ]
-                    item.windows[view] = np.array(corners, dtype=np.int64)
-                else:
-                    item.crops[view] = np.stack(
-                        [cut_crop(pixels, box, crop=view.crop) for box in boxes]
-                    )
+                _add_windows(item, coloured, drawn, settings, views)
+            else:
+                _add_crops(item, coloured, drawn, settings, views)
             yield item
+
+
+def _add_windows(
+    item: PreparedCrops,
+    coloured: Mapping[str, npt.NDArray[np.uint8]],
+    drawn: Augmentation,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+) -> None:
+    """Turn the frames of an augmentation, and draw windows of each view on them."""
+    for scale, pixels in coloured.items():
+        item.frames[scale] = drawn.turn_frame(pixels)
+    for view in views:
+        height, width = item.frames[view.level].shape[:2]
+        boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
+        corners = [(box.top, box.left, box.top + view.crop, box.left + view.crop) for box in boxes]
+        item.windows[view] = np.array(corners, dtype=np.int64)
+
+
+def _add_crops(
+    item: PreparedCrops,
+    coloured: Mapping[str, npt.NDArray[np.uint8]],
+    drawn: Augmentation,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+) -> None:
+    """Cut the crops of an augmentation for each view."""
+    for view in views:
+        pixels = settings.description.frame(coloured[view.level], crop=view.crop)
+        height, width = pixels.shape[:2]
+        boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
+        item.crops[view] = np.stack([cut_crop(pixels, box, crop=view.crop) for box in boxes])
 
 
 def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
     """Yield `items`, which a thread computes up to `ahead` in advance. Its errors are raised here, in order."""
-    iterator, end = iter(items), object()
+    iterator = iter(items)
+    end = object()
     thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
     try:
         waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
+        item = waiting.popleft().result()
+        while item is not end:
             waiting.append(thread.submit(next, iterator, end))
             yield cast("T", item)
+            item = waiting.popleft().result()
     finally:
         thread.shutdown(cancel_futures=True)

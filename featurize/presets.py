@@ -9,9 +9,9 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from ..core import InputError, Message, from_options, one_of
+from ..core import InputError, Message, from_options, items_of, one_of
 from ..data import ImageRecord
-from ..encoders import CATALOGUE, EncoderCard, stated_card, weights_of
+from ..encoders import CATALOGUE, EncoderCard, EncoderChoice, stated_card, weights_of
 from .settings import DEFAULT_VIEWS, FeaturizeSettings, View
 
 _log = logging.getLogger(__name__)
@@ -76,10 +76,17 @@ def resolve_settings(
     InputError
         See `FeaturizeSettings`.
     """
+    fields = {**options}
+    automatic = is_automatic(options)
+    if automatic:
+        fields["views"] = AUTO[options["views"][0]]
+    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
+
+
+def is_automatic(options: Mapping[str, Any]) -> bool:
+    """Return whether the option ``views`` is a name of `AUTO`."""
     views = options.get("views", ())
-    automatic = AUTO.get(views[0]) if len(views) == 1 else None
-    chosen = {**options, **({"views": automatic} if automatic else {}), **brought}
-    return from_options(FeaturizeSettings, chosen), automatic is not None
+    return len(views) == 1 and views[0] in AUTO
 
 
 FAR = 1.3
@@ -125,37 +132,45 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
     scales = []
     for choice, view in product(settings.encoders, settings.views):
         card = stated_card(choice, weights_of(settings.weights, choice.label)) or EncoderCard()
-        side = card.resize or card.size
-        factor = view.crop / side if side else 1.0
-        if view.unit:
-            values = [view.scale * factor]
-        else:
-            values = [
-                mpp / view.scale * factor
-                for mpp in resolutions
-                if mpp is not None and None not in resolutions
-            ]
-        bounds = (min(values), max(values)) if values else ()
-        seen, warning = (
-            " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known",
-            "",
-        )
-        if any(
-            min(max(bound / mpp, mpp / bound) for mpp in card.mpp) > FAR
-            for bound in bounds
-            if card.mpp
-        ):
-            trained = ", ".join(f"{mpp:g}" for mpp in card.mpp)
+        bounds = _seen_bounds(resolutions, view, card)
+        seen = " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known"
+        warning = ""
+        if any(_is_far(bound, card) for bound in bounds):
             warning = Message(
                 "{} was trained at {} micrometres per pixel, and sees {} at {views:{}}; use {views:{}}",
                 choice.label,
-                trained,
+                ", ".join(f"{mpp:g}" for mpp in card.mpp),
                 seen,
                 view,
                 suited_view(card),
             )
         scales.append(SeenScale(choice.label, view, seen, card.mpp, warning))
     return scales
+
+
+def _seen_bounds(
+    resolutions: Collection[float | None], view: View, card: EncoderCard
+) -> tuple[float, ...]:
+    """Return the least and the most micrometres per pixel at the input of an encoder; none if they are not known."""
+    if view.unit:
+        shown = [view.scale]
+    elif None in resolutions:
+        return ()
+    else:
+        shown = [mpp / view.scale for mpp in resolutions if mpp is not None]
+    side = card.resize or card.size
+    if side:
+        # the encoder resizes each crop to its own side
+        shown = [mpp * (view.crop / side) for mpp in shown]
+    if not shown:
+        return ()
+    return min(shown), max(shown)
+
+
+def _is_far(mpp: float, card: EncoderCard) -> bool:
+    """Return whether micrometres per pixel are far from all at which an encoder was trained."""
+    ratios = [max(mpp / trained, trained / mpp) for trained in card.mpp]
+    return bool(ratios) and min(ratios) > FAR
 
 
 def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> dict[str, Any]:
@@ -171,14 +186,9 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     keep : collection of str
         Options that the user set, which are left out of the result.
     """
-    chosen = from_options(
-        FeaturizeSettings,
-        {name: options[name] for name in ("encoders", "weights") if name in options},
-    )
-    cards = [
-        stated_card(choice, weights_of(chosen.weights, choice.label)) for choice in chosen.encoders
-    ]
-    views = [None if card is None else suited_view(card) for card in cards]
+    encoder_options = {name: options[name] for name in ("encoders", "weights") if name in options}
+    settings = from_options(FeaturizeSettings, encoder_options)
+    views = [_own_view(choice, settings) for choice in settings.encoders]
     if None in views:
         return {}
     defaults = {
@@ -188,35 +198,41 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
         "color_range": (1.0, 1.0),
         "mode": "exact",
     }
-    automatic = str(next(iter(options.get("views", ())), "")) in AUTO
-    return {
-        name: value
-        for name, value in defaults.items()
-        if name not in keep or (name == "views" and automatic)
-    }
+    kept = set(keep)
+    if str(next(iter(options.get("views", ())), "")) in AUTO:
+        kept.discard("views")  # a view to be chosen is none that the user set
+    return {name: value for name, value in defaults.items() if name not in kept}
+
+
+def _own_view(choice: EncoderChoice, settings: FeaturizeSettings) -> View | None:
+    card = stated_card(choice, weights_of(settings.weights, choice.label))
+    if card is None:
+        return None
+    return suited_view(card)
 
 
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
     """Return one line that lists the default options of encoders."""
-    named = (
+    words = dict(brought)
+    words.pop("mode", None)  # exact is the only mode of these encoders
+    catalogued = dict.fromkeys(
         choice.name
         for choice in settings.encoders
         if choice.name in CATALOGUE and not choice.layers
     )
-    published = {name: CATALOGUE[name].outputs for name in named}
-    outputs = [f"{name}:{'+'.join(of)}" for name, of in published.items()]
-    words = {"encoders": outputs, **brought} if outputs else brought
-    words = {
-        name: value for name, value in words.items() if name != "mode"
-    }  # exact is the only mode of these encoders
-    values = (value if isinstance(value, list | tuple) else [value] for value in words.values())
-    texts = [
-        " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items)
-        for items in values
-    ]
+    outputs = [f"{name}:{'+'.join(CATALOGUE[name].outputs)}" for name in catalogued]
+    if outputs:
+        words = {"encoders": outputs, **words}
     template = ", ".join(f"{{{name}:{{}}}}" for name in words)
+    texts = [" ".join(map(_item_text, items_of(value))) for value in words.values()]
     names = ", ".join(choice.label for choice in settings.encoders)
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
+
+
+def _item_text(item: Any) -> str:
+    if isinstance(item, float):
+        return f"{item:g}"
+    return str(item)
 
 
 def choose_settings(

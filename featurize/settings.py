@@ -36,7 +36,8 @@ _UNIT_SECONDS = 10.0
 _CORE_MACS_PER_SECOND = 9e10
 """Multiply-accumulates per second of one current CPU core (measured on a Zen 5 core, ResNet-50)."""
 
-_IMAGE_SECONDS, _AUGMENTATION_SECONDS = 0.2, 0.02
+_IMAGE_SECONDS = 0.2
+_AUGMENTATION_SECONDS = 0.02
 """Time to decode and normalise an image, and time of one augmentation with its crops (measured, 1024x768)."""
 
 _FRAME_PIXELS = 2048 * 1536
@@ -103,10 +104,12 @@ class View:
                 "of a crop (crops of at least 32 pixels)",
                 text,
             )
-        scale, crop = float(match[1]), int(match[3])
+        scale = float(match[1])
+        crop = int(match[3])
         if match[2] is None:
             return cls(scale, crop)
-        scale = scale if scale <= limits.MOST_MPP else float(f"{scale / crop:.6g}")
+        if scale > limits.MOST_MPP:
+            scale = float(f"{scale / crop:.6g}")  # of a crop, not of a pixel
         if plausible_mpp(scale) is None:
             raise InputError(
                 "{views} {}: {} um a pixel; give {} to {}",
@@ -139,7 +142,8 @@ class View:
             text = "{}: its micrometres per pixel are not known, which the view {} needs"
             return Message(text, record.path, self, remedies=remedies)
         factor = self.factor(record.mpp)
-        across, down = scaled_side(width, factor), scaled_side(height, factor)
+        across = scaled_side(width, factor)
+        down = scaled_side(height, factor)
         if self.unit and factor > _MOST_ENLARGED:
             return Message(
                 "{}: its pixels of {} um show nothing at the {} of {views:{}}; use a coarser one",
@@ -261,33 +265,44 @@ class FeaturizeSettings(Settings):
                 "{pad:{}} goes with {mode:exact}; dense mode encodes frames as they are", self.pad
             )
         for choice in self.encoders:
-            if self.mode == "dense" and not gives_maps(choice):
-                raise InputError(
-                    "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
-                    choice.name,
-                )
-            if (
-                choice.runner in ("hub", "onnx")
-                and (given := weights_of(self.weights, choice.label)) != "imagenet"
-            ):
-                text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
-                raise InputError(text, given, choice.name, given)
+            self._refuse_misfit(choice)
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
-        for choice in self.encoders:  # limits of encoders that use only a part of each crop
-            if (least := LEAST_OF_PARTIAL.get(choice)) is None:
-                continue
-            if self.mode == "dense":
-                raise InputError(
-                    "{mode:dense}: {} looks at only a part of each crop, for which no window of a "
-                    "frame exists; use {mode:exact}, or resnet50",
-                    choice,
-                )
-            small = [view for view in self.views if view.crop < least]
-            if small:
-                raise InputError(
-                    "{views} {}: {} takes no crop under {} pixels", small[0], choice, least
-                )
+        for choice in self.encoders:
+            self._refuse_partial(choice)
+
+    def _refuse_misfit(self, choice: EncoderChoice) -> None:
+        """Refuse an encoder that does not go with the mode or the weights."""
+        if self.mode == "dense" and not gives_maps(choice):
+            raise InputError(
+                "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
+                choice.name,
+            )
+        if choice.runner not in ("hub", "onnx"):
+            return
+        weights = weights_of(self.weights, choice.label)
+        if weights != "imagenet":
+            text = (
+                "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
+            )
+            raise InputError(text, weights, choice.name, weights)
+
+    def _refuse_partial(self, choice: EncoderChoice) -> None:
+        """Refuse settings that an encoder which uses only a part of each crop cannot have."""
+        least = LEAST_OF_PARTIAL.get(choice)
+        if least is None:
+            return
+        if self.mode == "dense":
+            raise InputError(
+                "{mode:dense}: {} looks at only a part of each crop, for which no window of a frame exists; use "
+                "{mode:exact}, or resnet50",
+                choice,
+            )
+        small = [view for view in self.views if view.crop < least]
+        if small:
+            raise InputError(
+                "{views} {}: {} takes no crop under {} pixels", small[0], choice, least
+            )
 
     @property
     def description(self) -> CropDescription:
@@ -297,7 +312,9 @@ class FeaturizeSettings(Settings):
     @property
     def needs(self) -> tuple[View, ...]:
         """Views for which an image must be large enough: none if small images are padded."""
-        return self.views if self.pad == "none" else ()
+        if self.pad != "none":
+            return ()
+        return self.views
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:
@@ -315,25 +332,23 @@ def images_per_block(settings: FeaturizeSettings) -> int:
 
 def recorded_seconds(settings: FeaturizeSettings) -> float:
     """Return the seconds that an image of BACH took on the core on which speeds were recorded."""
-    sides = [math.sqrt(_FRAME_PIXELS) * view.factor(BACH_MPP) for view in settings.views]
-    counts = [
-        settings.crops or math.ceil(side / view.crop) ** 2
-        for side, view in zip(sides, settings.views, strict=True)
-    ]
-    seen = sum(count * view.crop**2 for count, view in zip(counts, settings.views, strict=True))
+    factors = [view.factor(BACH_MPP) for view in settings.views]
+    crops = 0
+    seen = 0
+    for factor, view in zip(factors, settings.views, strict=True):
+        side = math.sqrt(_FRAME_PIXELS) * factor
+        count = settings.crops or math.ceil(side / view.crop) ** 2
+        crops += count
+        seen += count * view.crop**2
     if settings.mode == "dense":
-        seen = round(
-            sum(
-                _FRAME_PIXELS * scale**2
-                for scale in {view.factor(BACH_MPP) for view in settings.views}
-            )
-        )
-    crops = sum(counts)
-    facts = [encoder_facts(choice) for choice in settings.encoders]
-    macs = sum(
-        f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops
-        for f in facts
-    )
+        seen = round(sum(_FRAME_PIXELS * factor**2 for factor in set(factors)))
+    macs = 0.0
+    for choice in settings.encoders:
+        facts = encoder_facts(choice)
+        if facts.macs_per_crop is None:
+            macs += facts.macs_per_pixel * seen
+        else:
+            macs += facts.macs_per_crop * crops
     return _IMAGE_SECONDS + settings.augmentations * (
         _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND
     )

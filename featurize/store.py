@@ -38,16 +38,17 @@ KIND = "bchisto descriptor store"
 PIXELS = "pixels_sha256"
 
 HASHES = ("sha256", PIXELS)
+_NUMBER: tuple[str, tuple[int, ...]] = ("float", ())
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
-    "tissue": ("float", ()),
-    "residual": ("float", ()),
+    "tissue": _NUMBER,
+    "residual": _NUMBER,
     "normalisation_skipped": ("truth", ()),
-    "whitened": ("float", ()),
-    "basis": ("float", ()),
+    "whitened": _NUMBER,
+    "basis": _NUMBER,
     "doubtful": ("truth", ()),
     "blank": ("truth", ()),
-    "foreign": ("float", ()),
+    "foreign": _NUMBER,
 }
 """Columns of numbers, with their type and the shape of a value."""
 
@@ -86,11 +87,16 @@ _AT_ONCE = 4096
 _CHUNK = 2**23
 """Largest number of features, about, that have one checksum."""
 
-_FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
+_FILE_BYTES = 16 * 1024
+_IMAGE_BYTES = 512
+_TEXT_BYTES = 48
 """Measured overhead in bytes: of a file, of an image in addition to its rows, and of a text."""
 
 _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns whose attribute of `StainInfo` has another name."""
+
+_DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
+"""Types in which the kinds of columns are written."""
 
 _AGAIN = "make it again with bchisto featurize --overwrite"
 """Remedy of a feature file."""
@@ -131,10 +137,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             )
         if len(set(self.image_ids)) < len(self.image_ids) or "" in self.image_ids:
             raise StoreError("an image is in it twice, or without a name")
-        self.labels, self.groups = (
-            read_texts(file, name, count=rows, step=self.augmentations)
-            for name in ("label", "group")
-        )
+        self.labels = read_texts(file, "label", count=rows, step=self.augmentations)
+        self.groups = read_texts(file, "group", count=rows, step=self.augmentations)
         if any(self.labels) and not self.header["classes"]:
             raise StoreError("the attribute classes names no class, and images have labels")
         self.dim = int(self._features.shape[1])
@@ -164,16 +168,16 @@ class Store(contextlib.AbstractContextManager["Store"]):
         StoreError
             The file is damaged, or a feature is not finite.
         """
-        chosen = range(len(self.image_ids)) if images is None else images
-        result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
+        positions = range(len(self.image_ids)) if images is None else images
+        result = np.empty((len(positions), self.augmentations, self.dim), np.float32)
         try:
-            if (
-                isinstance(chosen, range) and chosen.step == 1 and chosen
-            ):  # consecutive: one read is enough
-                rows = np.s_[chosen.start * self.augmentations : chosen.stop * self.augmentations]
-                self._features.read_direct(result.reshape(-1, self.dim), rows)
+            if isinstance(positions, range) and positions.step == 1 and positions:
+                # consecutive: one read is enough
+                first = positions.start * self.augmentations
+                last = positions.stop * self.augmentations
+                self._features.read_direct(result.reshape(-1, self.dim), np.s_[first:last])
             else:
-                for index, image in enumerate(chosen):
+                for index, image in enumerate(positions):
                     self._features.read_direct(
                         result,
                         np.s_[image * self.augmentations : (image + 1) * self.augmentations],
@@ -182,9 +186,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
         except OSError as error:  # only reading; a position out of range raises another error
             raise StoreError(f"{self.path}: damaged, {error}; {_AGAIN}") from error
         if not np.isfinite(result).all():
-            first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
+            broken = positions[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
             raise StoreError(
-                f"{self.path}: a feature of {self.image_ids[first]} is not finite; {_AGAIN}"
+                f"{self.path}: a feature of {self.image_ids[broken]} is not finite; {_AGAIN}"
             )
         return result
 
@@ -200,7 +204,10 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if name in (*HASHES, "image_id"):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
-            holds, shape = ("float", ()) if name == "mpp" else PER_IMAGE[name]
+            if name == "mpp":
+                holds, shape = _NUMBER
+            else:
+                holds, shape = PER_IMAGE[name]
             size = (len(self.image_ids), *shape)
             return np.asarray(
                 checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:]
@@ -209,12 +216,15 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def stain_outcome(self) -> StainOutcome:
         """Return which images were not normalised, are doubtful, blank or have foreign pixels, and all `pixels`."""
         ids = np.array(self.image_ids, dtype=object)
-        skipped, doubtful, blank = (
-            tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank")
-        )
         shares = self.images("foreign")
-        foreign = dict(zip(ids[shares > 0], map(float, shares[shares > 0]), strict=True))
-        return StainOutcome(len(ids), skipped, doubtful, blank, foreign, self.pixels)
+        return StainOutcome(
+            images=len(ids),
+            skipped=tuple(ids[self.images("normalisation_skipped")]),
+            doubtful=tuple(ids[self.images("doubtful")]),
+            blank=tuple(ids[self.images("blank")]),
+            foreign=dict(zip(ids[shares > 0], map(float, shares[shares > 0]), strict=True)),
+            pixels=self.pixels,
+        )
 
     @property
     def keys(self) -> dict[str, str]:
@@ -311,9 +321,7 @@ def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
     for name, (kind, shape) in PER_IMAGE.items():
         values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
         cells = [unknown if value is None else value for value in values]
-        columns[name] = np.array(cells, np.bool_ if kind == "truth" else np.float32).reshape(
-            -1, *shape
-        )
+        columns[name] = np.array(cells, _DTYPES[kind]).reshape(-1, *shape)
     return columns
 
 
@@ -348,18 +356,16 @@ def write_store(
     failures : sequence of (image_id, message)
         Images that are left out; the file lists them.
     """
-    augmentations, images = int(origin["augmentations"]), len(records)
-    ids = [record.image_id for record in records]
-    labels, groups = (
-        [record.label or "" for record in records],
-        [record.group or "" for record in records],
-    )
-    texts = {"image_id": ids, "label": labels, "group": groups}
+    augmentations = int(origin["augmentations"])
+    images = len(records)
+    texts = {
+        "image_id": [record.image_id for record in records],
+        "label": [record.label or "" for record in records],
+        "group": [record.group or "" for record in records],
+    }
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
-    target = Path(
-        os.path.realpath(path)
-    )  # write the target of a link, so that the link stays valid
     size = augmentations * (4 * dim * images + letters)
+    target = Path(os.path.realpath(path))  # of a link, so that the link stays valid
     with contextlib.ExitStack() as opened:
         temporary = opened.enter_context(atomic_output(target))
         claim_space(temporary, _FILE_BYTES + _IMAGE_BYTES * images + size)
@@ -369,37 +375,53 @@ def write_store(
         write_header(file, settings, origin)
         # a dataset, because HDF5 limits attributes to 64 KiB
         file.create_dataset("failures", data=json.dumps(list(failures)), dtype=TEXT)
-        matrix, chunk = (images * augmentations, dim), (min(augmentations, _CHUNK // dim + 1), dim)
         features = file.create_dataset(
-            "features", matrix, np.float32, chunks=chunk, fletcher32=True
+            "features",
+            (images * augmentations, dim),
+            np.float32,
+            chunks=(min(augmentations, _CHUNK // dim + 1), dim),
+            fletcher32=True,
         )
         for name, column in texts.items():
-            dataset = file.create_dataset(name, (images * augmentations,), TEXT)
-            for start in range(0, images, _AT_ONCE):
-                repeated = np.repeat(
-                    np.array(column[start : start + _AT_ONCE], dtype=object), augmentations
-                )
-                dataset[start * augmentations : start * augmentations + len(repeated)] = repeated
+            _write_repeated(file, name, column, times=augmentations)
         file["augmentation"] = np.tile(np.arange(augmentations, dtype=np.int32), images)
-        group = file.create_group("images")
-        own = {
-            "image_id": ids,
-            "key": [keys[image] for image in ids],
-            "sha256": [contents[image] for image in ids],
-        }
-        for name, column in own.items():
-            group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
-        group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
-        group.create_dataset(PIXELS, (images,), TEXT)
-        for name, (kind, shape) in PER_IMAGE.items():
-            group.create_dataset(
-                name, (images, *shape), np.bool_ if kind == "truth" else np.float32
-            )
+        group = _create_image_columns(file, records, keys, contents)
         for start, (values, columns) in rows:
-            features[start * augmentations : (start + len(values)) * augmentations] = (
-                values.reshape(-1, dim)
-            )
+            end = start + len(values)
+            features[start * augmentations : end * augmentations] = values.reshape(-1, dim)
             for name, cells in columns.items():
-                group[name][start : start + len(cells)] = (
-                    cells.astype(object) if name == PIXELS else cells
-                )
+                if name == PIXELS:
+                    cells = cells.astype(object)
+                group[name][start:end] = cells
+
+
+def _write_repeated(file: Any, name: str, column: Sequence[str], *, times: int) -> None:
+    """Write a column of images, each of whose texts stands in every row of the image."""
+    dataset = file.create_dataset(name, (len(column) * times,), TEXT)
+    for start in range(0, len(column), _AT_ONCE):
+        texts = np.array(column[start : start + _AT_ONCE], dtype=object)
+        dataset[start * times : (start + len(texts)) * times] = np.repeat(texts, times)
+
+
+def _create_image_columns(
+    file: Any,
+    records: Sequence[ImageRecord],
+    keys: Mapping[str, str],
+    contents: Mapping[str, str],
+) -> Any:
+    """Write what is known of images before their rows, create the other columns, and return their group."""
+    images = len(records)
+    ids = [record.image_id for record in records]
+    texts = {
+        "image_id": ids,
+        "key": [keys[image] for image in ids],
+        "sha256": [contents[image] for image in ids],
+    }
+    group = file.create_group("images")
+    for name, column in texts.items():
+        group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
+    group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
+    group.create_dataset(PIXELS, (images,), TEXT)
+    for name, (kind, shape) in PER_IMAGE.items():
+        group.create_dataset(name, (images, *shape), _DTYPES[kind])
+    return group

@@ -86,19 +86,18 @@ def store_settings(
     device : {"cpu", "gpu"}
         Where colours, crops and pooling are computed. Pixels differ by at most one grey level between them.
     """
-    own = {
+    values = {
         "encoder": encoder.name,
         "layers": encoder.layers,
         "weights_sha256": encoder.weights_sha256,
         "scale": view.scale,
         "crop": view.crop,
-        **({"unit": view.unit} if view.unit else {}),
-        **{name: value for name, value in vars(settings).items() if name not in _OF_MANY},
-        "engine": encoder.engine,
-        "backend": encoder.backend,
-        "device": device,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(own))
+    if view.unit:
+        values["unit"] = view.unit
+    values |= {name: value for name, value in vars(settings).items() if name not in _OF_MANY}
+    values |= {"engine": encoder.engine, "backend": encoder.backend, "device": device}
+    plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
 
@@ -119,13 +118,14 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         raise TypeError("layers are not names")
     for name, (least, most) in _BOUNDS.items():
         value = header[name]
-        if not all(
-            least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])
-        ):
+        ends = [value]
+        if isinstance(value, list | tuple):
+            ends = list(value)
+        if not all(least <= end <= most for end in ends):
             raise InputError(f"{name} is {str(value)[:40]}, out of range")
     if header.get("unit", "") not in ("", "um"):
         raise InputError(f"unit {str(header['unit'])[:40]!r} is not a unit")
-    own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
+    names = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
         views=(
@@ -136,7 +136,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
             ),
         ),
         augmentations=header["augmentations"],
-        **{name: header[name] for name in own},
+        **{name: header[name] for name in names},
     )
 
 

@@ -101,28 +101,32 @@ def describe_images(
         if isinstance(encoder, Encoder)
     }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
-        described = _on_device(
-            prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker
-        )
+        images = prefetch(normalised, ahead=_AHEAD)
+        described = _on_device(images, records, settings, mapped, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
-        ready = (
-            prefetch(crops, ahead=_AHEAD) if default_jobs() > 1 else crops
-        )  # else a thread only takes the cache
-        described = _crop_by_crop(ready, records, settings, targets, mapped, ticker)
+        if default_jobs() > 1:  # on a single core, a thread would only take the cache
+            crops = prefetch(crops, ahead=_AHEAD)
+        described = _crop_by_crop(crops, records, settings, targets, mapped, ticker)
     for item in described:
+        fault = ""
         if isinstance(item, ImageDescriptors):
-            broken = [
-                name for name, values in item.features.items() if not np.isfinite(values).all()
-            ]
-            if broken:
-                where = f"{item.record.path}: its features of {broken[0]}"
-                message = f"{where} are not finite; check the weights or use float32"
-                if not skip_errors:
-                    raise ImageError(message)
-                yield ImageFailure(item.record, message)
-                continue
-        yield item
+            fault = _not_finite(item)
+        if not fault:
+            yield item
+        elif skip_errors:
+            yield ImageFailure(item.record, fault)
+        else:
+            raise ImageError(fault)
+
+
+def _not_finite(item: ImageDescriptors) -> str:
+    """Return a message about features that are not finite; empty if all are."""
+    for name, values in item.features.items():
+        if not np.isfinite(values).all():
+            where = f"{item.record.path}: its features of {name}"
+            return f"{where} are not finite; check the weights or use float32"
+    return ""
 
 
 def on_gpu(
@@ -135,7 +139,9 @@ def on_gpu(
     fits = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
     if not fits or not all(isinstance(encoder, Encoder) for encoder in encoders):
         return False
-    return bool(visible_gpus()) if wanted is None else wanted
+    if wanted is None:
+        return bool(visible_gpus())
+    return wanted
 
 
 def _crop_by_crop(
@@ -155,12 +161,13 @@ def _crop_by_crop(
             yield item
             continue
         if item.augmentation == 0:
-            shape = {
-                name: (settings.augmentations, encoder.dim)
+            features = {
+                name: np.empty((settings.augmentations, encoder.dim), np.float32)
                 for name, (encoder, _) in targets.items()
             }
-            features = {name: np.empty(size, np.float32) for name, size in shape.items()}
-        encoded = _encode_frames(mapped, item) if settings.mode == "dense" else {}
+        encoded: dict[str, npt.NDArray[np.float32]] = {}
+        if settings.mode == "dense":
+            encoded = _encode_frames(mapped, item)
         for name, (encoder, view) in targets.items():
             if settings.mode != "dense":
                 encoded[name] = description.encode(encoder, item.crops[view])
@@ -185,11 +192,12 @@ def _on_device(
 
     def finished() -> ImageDescriptors | ImageFailure:
         item = waiting.pop(0)
-        described = (
-            item
-            if isinstance(item, ImageFailure)
-            else ImageDescriptors(item[0], item[1], item[2]())
-        )
+        described: ImageDescriptors | ImageFailure
+        if isinstance(item, ImageFailure):
+            described = item
+        else:
+            record, stain, fetch = item
+            described = ImageDescriptors(record, stain, fetch())
         ticker.tick(settings.augmentations)
         return described
 
@@ -262,9 +270,9 @@ def time_describing(
         The image cannot be used.
     """
     crops = min(settings.crops, settings.batch_size)
-    times = (
-        settings.crops / crops if crops and settings.mode == "exact" else 1.0
-    )  # a grid, or a frame, is timed whole
+    times = 1.0  # a grid, or a frame, is timed whole
+    if crops and settings.mode == "exact":
+        times = settings.crops / crops
 
     def describe(augmentations: int) -> float:
         small = replace(settings, augmentations=augmentations, crops=crops)
@@ -272,7 +280,8 @@ def time_describing(
         return timeit.timeit(lambda: list(described), number=1)
 
     describe(1)  # the first run compiles, so it is not timed
-    image, others = describe(1), settings.augmentations * times - 1
+    image = describe(1)
+    others = settings.augmentations * times - 1
     if others:
         image += max(0.0, describe(2) - image) * others
     return DescribingCost(
@@ -296,12 +305,14 @@ def rehearse(
     files : ImageFiles, optional
         Known headers of the images.
     """
-    known, sizes = files or ImageFiles(), dict[tuple[int, int], list[ImageRecord]]()
+    files = files or ImageFiles()
+    records_by_size: dict[tuple[int, int], list[ImageRecord]] = {}
     for record in records:
-        header = known.header(record.path)
-        sizes.setdefault(record.sides(header.width, header.height), []).append(record)
-    for size in sorted(sizes, key=math.prod)[-_LARGEST:]:
-        for record in sizes[size]:
+        header = files.header(record.path)
+        size = record.sides(header.width, header.height)
+        records_by_size.setdefault(size, []).append(record)
+    for size in sorted(records_by_size, key=math.prod)[-_LARGEST:]:
+        for record in records_by_size[size]:
             with contextlib.suppress(ImageError):  # raised in its turn
                 describe(record)
                 break

@@ -28,7 +28,7 @@ from ..encoders import CropEncoder, weights_of
 from .plan import StorePlan, encoder_of, growth
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings, View
-from .store import PER_IMAGE, PIXELS, Columns, open_store, stain_columns
+from .store import PER_IMAGE, PIXELS, Columns, Store, open_store, stain_columns
 from .stream import ImageDescriptors, describe_images
 
 _log = logging.getLogger(__name__)
@@ -36,14 +36,12 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 64
 """Images whose rows are in memory at a time while a feature file is written."""
 
-_BUNDLES, _BUNDLE_IMAGES = 8, 256
+_BUNDLES = 8
+_BUNDLE_IMAGES = 256
 """With a GPU: minimum number of bundles per process, so that all processes end at about the same time; and maximum
 number of images in a bundle."""
 
 _PRINTS = "fingerprints"
-
-_Reader = Callable[[list[int]], npt.NDArray[np.float32]]
-"""Returns the features of images by their positions in a file."""
 
 Rows = tuple[npt.NDArray[np.float32], Columns]
 """Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
@@ -70,11 +68,13 @@ def row_keys(
         Image id to its micrometres per pixel. They affect only the rows of a view in micrometres.
     """
     settings_key = key_of("settings of rows 1", augmentations=augmentations, **settings)
-    scales = {image: {"mpp": mpp[image]} if settings.get("unit") else {} for image in contents}
-    return {
-        image: key_of("rows 3", settings=settings_key, image_id=image, sha256=sha, **scales[image])
-        for image, sha in contents.items()
-    }
+    keys = {}
+    for image, sha in contents.items():
+        scale = {}
+        if settings.get("unit"):
+            scale["mpp"] = mpp[image]
+        keys[image] = key_of("rows 3", settings=settings_key, image_id=image, sha256=sha, **scale)
+    return keys
 
 
 def pack_path(folder: Path, keys: Sequence[str]) -> Path:
@@ -101,8 +101,9 @@ def keep(
     failures = {
         key: image.message for key, image in described.items() if isinstance(image, ImageFailure)
     }
-    rows = [image.features[store] for image in images.values()]
-    features = np.stack(rows) if rows else np.empty((0, 0, dim), np.float32)
+    features = np.empty((0, 0, dim), np.float32)
+    if images:
+        features = np.stack([image.features[store] for image in images.values()])
     columns = stain_columns([image.stain for image in images.values()])
     path = pack_path(folder, list(described))
     arrays = {
@@ -155,16 +156,15 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
         return None
     keys = tuple(key.decode() for key in arrays["keys"].tolist())
     failures = dict(parse_json(arrays["failures"].tobytes().decode()))
-    features, columns = arrays["features"], {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
-    fault = (
-        "is of another shape"
-        if keys and features.shape != (len(keys), augmentations, dim)
-        else "holds values that are not finite"
-        if not np.isfinite(features).all()
-        else "its columns are of another length"
-        if {len(arrays[name]) for name in [*columns, _PRINTS]} != {len(keys)}
-        else ""
-    )
+    features = arrays["features"]
+    columns = {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
+    fault = ""
+    if keys and features.shape != (len(keys), augmentations, dim):
+        fault = "is of another shape"
+    elif not np.isfinite(features).all():
+        fault = "holds values that are not finite"
+    elif any(len(column) != len(keys) for column in (*columns.values(), arrays[_PRINTS])):
+        fault = "its columns are of another length"
     if fault:
         _log.warning("%s: %s; done again", path, fault)
         return None
@@ -198,13 +198,15 @@ def find_finished(
     """
     finished: Finished = {}
     change = ImageChange()
-    known = {pack_path(plan.parts.folder, keys): keys for keys in blocks}
+    keys_by_pack = {pack_path(plan.parts.folder, keys): keys for keys in blocks}
     # read packs before the file: a process that finishes it now writes the file before it removes the packs
     damaged = []
     for path in sorted(plan.parts.folder.glob("*.npz")):
-        if path in known:
-            finished.update(dict.fromkeys(known[path], path))
-        elif (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is None:
+        if path in keys_by_pack:
+            finished.update(dict.fromkeys(keys_by_pack[path], path))
+            continue
+        pack = read_kept(path, augmentations=plan.augmentations, dim=plan.dim)
+        if pack is None:
             damaged.append(path)
         else:
             take_over(finished, path, pack, failures=plan.skip_errors)
@@ -224,8 +226,9 @@ def find_finished(
 def take_over(finished: Finished, path: Path, pack: Pack, *, failures: bool = True) -> None:
     """Add the images of a pack to those that are finished, with or without its failures."""
     finished.update(dict.fromkeys(pack.keys, path))
-    for key, reason in pack.failures.items() if failures else ():
-        finished.setdefault(key, reason)
+    if failures:
+        for key, reason in pack.failures.items():
+            finished.setdefault(key, reason)
 
 
 def read_rows(
@@ -254,41 +257,70 @@ def read_rows(
     StoreError
         A file is gone, cannot be read, or has no longer these rows.
     """
-    held: dict[Path, tuple[dict[str, int], _Reader, Columns]] = {}
-    names: Iterable[str]
-    features: _Reader
+    sources: dict[Path, _RowSource] = {}
     with contextlib.ExitStack() as opened:
         for path, run in itertools.groupby(enumerate(keys), key=lambda item: files[item[1]]):
-            if path not in held:
-                for pack in [other for other in held if other.suffix == ".npz"]:
-                    del held[
-                        pack
-                    ]  # one pack in memory is enough: images are in the order of their blocks
+            if path not in sources:
+                _drop_packs(sources)
                 if path.suffix == ".npz":
-                    kept = read_kept(path, augmentations=augmentations, dim=dim)
-                    if kept is None:
+                    pack = read_kept(path, augmentations=augmentations, dim=dim)
+                    if pack is None:
                         raise StoreError(f"{path}: changed meanwhile; run the same command again")
-                    names, features, columns = kept.keys, kept.features.__getitem__, kept.columns
-                    fingerprints |= kept.fingerprints
+                    fingerprints |= pack.fingerprints
+                    sources[path] = _RowSource.of_pack(pack)
                 else:
-                    store = opened.enter_context(open_store(path))
-                    names, features = store.keys.values(), store.features
-                    columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
-                held[path] = (
-                    {key: position for position, key in enumerate(names)},
-                    features,
-                    columns,
-                )
-            positions, features, columns = held[path]
-            places = list(run)
-            if any(key not in positions for _, key in places):
+                    sources[path] = _RowSource.of_store(opened.enter_context(open_store(path)))
+            source = sources[path]
+            numbered = list(run)
+            if any(key not in source.positions for _, key in numbered):
                 raise StoreError(f"{path}: changed meanwhile; run the same command again")
-            for start in range(0, len(places), _AT_ONCE):
-                piece = [positions[key] for _, key in places[start : start + _AT_ONCE]]
-                yield (
-                    places[start][0],
-                    (features(piece), {name: column[piece] for name, column in columns.items()}),
-                )
+            for start in range(0, len(numbered), _AT_ONCE):
+                first, _ = numbered[start]
+                yield first, source.rows([key for _, key in numbered[start : start + _AT_ONCE]])
+
+
+@dataclass(frozen=True)
+class _RowSource:
+    """A pack or a feature file whose rows are read by key.
+
+    Attributes
+    ----------
+    positions : dict of str to int
+        Key to the position of an image.
+    features : callable
+        Returns the features of images by their positions.
+    columns : mapping
+        The columns of `PER_IMAGE` and `PIXELS`.
+    """
+
+    positions: dict[str, int]
+    features: Callable[[list[int]], npt.NDArray[np.float32]]
+    columns: Columns
+
+    @classmethod
+    def of_pack(cls, pack: Pack) -> _RowSource:
+        return cls(_positions(pack.keys), lambda images: pack.features[images], pack.columns)
+
+    @classmethod
+    def of_store(cls, store: Store) -> _RowSource:
+        columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
+        return cls(_positions(store.keys.values()), store.features, columns)
+
+    def rows(self, keys: Iterable[str]) -> Rows:
+        """Return the rows of images."""
+        images = [self.positions[key] for key in keys]
+        return self.features(images), {name: cells[images] for name, cells in self.columns.items()}
+
+
+def _positions(keys: Iterable[str]) -> dict[str, int]:
+    return {key: position for position, key in enumerate(keys)}
+
+
+def _drop_packs(sources: dict[Path, _RowSource]) -> None:
+    """Forget packs: images are in the order of their blocks, so that one in memory is enough."""
+    for path in list(sources):
+        if path.suffix == ".npz":
+            del sources[path]
 
 
 @dataclass(frozen=True)
@@ -334,21 +366,21 @@ def make_units(
     """
     units = []
     for start in range(0, len(records), size):
-        lacking: dict[tuple[str, ...], list[ImageRecord]] = {}
+        images_by_stores: dict[tuple[str, ...], list[ImageRecord]] = {}
         for record in records[start : start + size]:
-            own = {name: keys[name][record.image_id] for name in finished}
-            names = [name for name, key in own.items() if key not in finished[name]]
-            if names:
-                lacking.setdefault(tuple(names), []).append(record)
-        units.append(
-            tuple(
-                Alike(
-                    tuple(images),
-                    {name: tuple(keys[name][image.image_id] for image in images) for name in names},
-                )
-                for names, images in lacking.items()
-            )
-        )
+            stores = [
+                name for name, rows in finished.items() if keys[name][record.image_id] not in rows
+            ]
+            if stores:
+                images_by_stores.setdefault(tuple(stores), []).append(record)
+        unit = []
+        for stores_of_images, images in images_by_stores.items():
+            keys_by_store = {
+                name: tuple(keys[name][image.image_id] for image in images)
+                for name in stores_of_images
+            }
+            unit.append(Alike(tuple(images), keys_by_store))
+        units.append(tuple(unit))
     return units
 
 
@@ -374,46 +406,54 @@ def describe_units(
     helpers : int
         Processes that decode and normalise images for the process that encodes them.
     """
-    lacking = []
+    missing = []
     for alike in itertools.chain.from_iterable(units):
         packs = [pack_path(plans[name].parts.folder, keys) for name, keys in alike.keys.items()]
         if all(pack.is_file() for pack in packs):  # written by another process
             ticker.tick(len(alike.records) * settings.augmentations)
         else:
-            lacking.append(alike)
-    for names, group in itertools.groupby(lacking, key=lambda alike: tuple(alike.keys)):
-        parts = list(group)
-        targets: dict[str, tuple[CropEncoder, View]] = {}
-        for name in names:
-            plan = plans[name]
-            encoder = encoder_of(plan.choice, settings)
-            if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
-                source = plan.choice.source or weights_of(settings.weights, plan.choice.label)
-                raise WeightsError(
-                    "{}: the weights of {} changed while the command ran; put back those it began with and run "
-                    "it again, or use another {out}",
-                    source,
-                    encoder.name,
-                )
-            targets[name] = encoder, plan.view
+            missing.append(alike)
+    for names, group in itertools.groupby(missing, key=lambda alike: tuple(alike.keys)):
+        same_stores = list(group)
         items = describe_images(
-            [record for alike in parts for record in alike.records],
+            [record for alike in same_stores for record in alike.records],
             settings=settings,
-            targets=targets,
+            targets={name: _target(plans[name], settings) for name in names},
             ticker=ticker,
             skip_errors=plans[names[0]].skip_errors,
             helpers=helpers,
         )
         with contextlib.closing(items):
-            for alike in parts:
+            for alike in same_stores:
                 described = list(itertools.islice(items, len(alike.records)))
                 for name in names:
-                    plan, rows = plans[name], dict(zip(alike.keys[name], described, strict=True))
-                    try:
-                        keep(plan.parts.folder, rows, store=name, dim=plan.dim)
-                    except (OutputError, OverwrittenError, StoreError):
-                        if not plan.is_finished():
-                            raise  # otherwise another process has finished the file and removed its packs
+                    rows = dict(zip(alike.keys[name], described, strict=True))
+                    _keep_unless_finished(plans[name], rows)
+
+
+def _target(plan: StorePlan, settings: FeaturizeSettings) -> tuple[CropEncoder, View]:
+    """Return the encoder and the view of a feature file; refuse weights that changed since it was planned."""
+    encoder = encoder_of(plan.choice, settings)
+    if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
+        source = plan.choice.source or weights_of(settings.weights, plan.choice.label)
+        raise WeightsError(
+            "{}: the weights of {} changed while the command ran; put back those it began with and run "
+            "it again, or use another {out}",
+            source,
+            encoder.name,
+        )
+    return encoder, plan.view
+
+
+def _keep_unless_finished(
+    plan: StorePlan, described: Mapping[str, ImageDescriptors | ImageFailure]
+) -> None:
+    """Write rows as a pack, unless another process has finished the feature file and removed its packs."""
+    try:
+        keep(plan.parts.folder, described, store=plan.name, dim=plan.dim)
+    except (OutputError, OverwrittenError, StoreError):
+        if not plan.is_finished():
+            raise
 
 
 def bundle_units(

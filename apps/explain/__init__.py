@@ -13,7 +13,7 @@ from .gradient_maps import (
     pull_back,
     to_numpy,
 )
-from .graph import Floats, Graph, Step, linear
+from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
 from .regions import outline, write_regions

@@ -23,7 +23,7 @@ Places = Sequence[Floats]
 """Positions of the rows and of the columns of a grid, as ascending fractions of height and width."""
 
 
-def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
+def interpolated(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
     """Interpolate linearly between the positions of a grid. Beyond the outermost positions, values are constant.
 
     Parameters
@@ -40,10 +40,11 @@ def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int
 
     Examples
     --------
-    >>> spread(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
+    >>> interpolated(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
-    down, across = (_weights(axis, size) for axis, size in zip(places, shape, strict=True))
+    down = _weights(places[0], shape[0])
+    across = _weights(places[1], shape[1])
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 
@@ -70,7 +71,8 @@ def around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np
     height, width, depth = grid.shape
     for row in range(height):
         for column in range(width):
-            rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
+            rows = slice(max(0, row - reach), row + reach + 1)
+            columns = slice(max(0, column - reach), column + reach + 1)
             yield grid[rows, columns].reshape(-1, depth)
 
 
@@ -118,11 +120,11 @@ def explain_boosted(
     ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(features, str):
         raise ImageError(features)
-    method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
+    method = METHODS[settings.method]
+    shares = model.bundle.predict(features)[0]
     blank, index = answered(method, model, record, shares=shares, pixels=pixels, target=target)
-    if (
-        outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)
-    ) is not None:
+    outliers = Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)
+    if outliers is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
     return _map(model, record, blank, index, window=settings.window)
 
@@ -130,19 +132,24 @@ def explain_boosted(
 def _map(
     model: BoostedModel, record: ImageRecord, blank: Explanation, target: int, *, window: int
 ) -> Explanation:
-    bundle, shape = model.bundle, blank.shape[:2]
+    bundle = model.bundle
+    shape = blank.shape[:2]
     maps = np.zeros((len(bundle.classes), *shape))
     for store in bundle.models:
         shares, places = _by_place(model, record, store, window=window)
-        maps += [spread(of_class, places, shape) for of_class in np.moveaxis(shares, 2, 0)]
-    base = bundle.base
+        maps += [interpolated(of_class, places, shape) for of_class in np.moveaxis(shares, 2, 0)]
+    centre = 1 / len(bundle.classes)
+    meaning = EVEN
+    if bundle.base is not None:
+        centre = float(bundle.base[target])
+        meaning = "the prediction without any feature"
     return replace(
         blank,
         values=maps[target].astype(np.float32),
         limits=(0.0, 1.0),
         overall=bundle.classes[int(maps.mean(axis=(1, 2)).argmax())],
-        centre=1 / len(bundle.classes) if base is None else float(base[target]),
-        base=EVEN if base is None else "the prediction without any feature",
+        centre=centre,
+        base=meaning,
     )
 
 
@@ -154,20 +161,22 @@ def _by_place(
     Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
     it, in the same way as the crops of an image.
     """
-    settings, encoder = model.settings[store], model.encoders[store]
+    settings = model.settings[store]
+    encoder = model.encoders[store]
     view = settings.views[0]
     image = _frame(model, record, store)
     description = settings.description
     frame = description.frame(image, crop=view.crop)
-    asked = round(window * view.factor(record.mpp)) if window else 0
+    asked = 0
+    if window:
+        asked = round(window * view.factor(record.mpp))
     side = _side(
         encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense"
     )
     steps = _STEPS[settings.mode]
-    tops, lefts = (
-        grid_starts(size, side=side, step=side // steps, most=_MOST_PLACES)
-        for size in frame.shape[:2]
-    )
+    height, width = frame.shape[:2]
+    tops = grid_starts(height, side=side, step=side // steps, most=_MOST_PLACES)
+    lefts = grid_starts(width, side=side, step=side // steps, most=_MOST_PLACES)
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners)
@@ -189,15 +198,15 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     If each window is encoded `alone`, the default is the size of a crop. In a smaller window more cells are at the
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
-    side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
-    geometry = getattr(
-        encoder, "geometry", None
-    )  # an encoder without feature maps has none, and resizes its crops
-    while (
-        geometry is not None
-        and side < shorter
-        and any(axis.cells < 1 for axis in geometry.axes(size=side, axis=0))
-    ):
+    default = crop
+    if not alone:
+        default = min(crop, shorter // 3)
+    side = min(max(_LEAST, window or default), shorter)
+    # an encoder without feature maps has no geometry, and resizes its crops
+    geometry = getattr(encoder, "geometry", None)
+    if geometry is None:
+        return side
+    while side < shorter and any(axis.cells < 1 for axis in geometry.axes(size=side, axis=0)):
         side = min(2 * side, shorter)
     return side
 

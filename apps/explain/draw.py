@@ -25,11 +25,16 @@ _SIDE = 560
 """Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
 
 _TILE = 176
-_GAP, _BAR = 16, 22
-_SMALL, _LARGE = 15, 19
-_INK, _FAINT, _PAPER = (28, 31, 36), (90, 96, 106), (255, 255, 255)
+_GAP = 16
+_BAR = 22
+_SMALL = 15
+_LARGE = 19
+_INK = (28, 31, 36)
+_FAINT = (90, 96, 106)
+_PAPER = (255, 255, 255)
 
-_RED, _BLUE = np.array([178.0, 12.0, 36.0]), np.array([18.0, 72.0, 168.0])
+_RED = np.array([178.0, 12.0, 36.0])
+_BLUE = np.array([18.0, 72.0, 168.0])
 """Ends of the two-sided colour scale: more likely and less likely."""
 
 _HOT = np.array(
@@ -52,17 +57,16 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
     """Return the values at the ends of the colour bar."""
     if explanation.limits is not None:
         return explanation.limits
-    values = np.asarray(explanation.values, np.float64)
-    reach = (
-        float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL))
-        if values.size
-        else 0.0
-    )
-    reach = max(reach, explanation.floor)
-    reach = reach or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
-    return (
-        explanation.centre - reach if explanation.signed else explanation.centre
-    ), explanation.centre + reach
+    centre = explanation.centre
+    distances = np.abs(np.asarray(explanation.values, np.float64) - centre)
+    reach = explanation.floor
+    if distances.size:
+        reach = max(float(np.percentile(distances, _NEARLY_ALL)), reach)
+    reach = reach or float(distances.max(initial=0.0)) or 1.0
+    low = centre
+    if explanation.signed:
+        low = centre - reach
+    return low, centre + reach
 
 
 def lay_over(explanation: Explanation) -> Picture:
@@ -78,7 +82,8 @@ def lay_over(explanation: Explanation) -> Picture:
 
 
 def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
-    (low, high), centre = colour_limits(explanation), explanation.centre
+    low, high = colour_limits(explanation)
+    centre = explanation.centre
     if explanation.signed:
         least = max(_SHORTEST * (high - low), 1e-30)
         up = np.clip((values - centre) / max(high - centre, least), 0, 1)[..., np.newaxis]
@@ -97,50 +102,59 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
 
 def draw(explanation: Explanation) -> Image:
     """Draw an explanation: title, pictures, and the limitations below them."""
-    parts = [beside(explanation)] if explanation.values is not None else []
+    pictures = []
+    if explanation.values is not None:
+        pictures.append(beside(explanation))
     if explanation.tiles:
-        parts += _tiles(explanation)
-    width = max(part.width for part in parts)
+        pictures += _tiles(explanation)
+    width = max(picture.width for picture in pictures)
     head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
     caution = _text(f"Limitations: {explanation.caution}", width, colour=_FAINT)
-    return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
+    return _grid([[picture] for picture in (head, *pictures, caution)], border=_GAP)
 
 
 def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     """Draw image, overlay and colour bar side by side, without the name of the image."""
+    from PIL import Image
+
+    assert explanation.picture is not None
+    picture = _sized(explanation.picture, side)
+    width, height = picture.size
+    bar = _colour_bar(explanation, height)
+    left = 2 * (width + _GAP)
+    page = Image.new("RGB", (left + bar.width, height), _PAPER)
+    page.paste(picture, (0, 0))
+    page.paste(_sized(lay_over(explanation), side), (width + _GAP, 0))
+    page.paste(bar, (left, 0))
+    return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
+
+
+def _colour_bar(explanation: Explanation, height: int) -> Image:
+    """Draw the colours of a map from its highest value down, with the numbers of the ends and of the centre."""
     from PIL import Image, ImageDraw
 
-    pictures = [
-        _sized(shown, side)
-        for shown in (explanation.picture, lay_over(explanation))
-        if shown is not None
-    ]
-    width, height = pictures[0].size
     low, high = colour_limits(explanation)
-    ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
-    numbers = [f"{value:.3g}" for value in ticks]
+    # where each number may stand: that of the base keeps clear of those at the ends
+    anywhere = (0.0, height - 1.2 * _SMALL)
+    ticks = [(high, anywhere), (low, anywhere)]
+    if explanation.signed:
+        ticks.insert(1, (explanation.centre, (1.2 * _SMALL, height - 2.4 * _SMALL)))
+    numbers = [f"{value:.3g}" for value, _ in ticks]
     if explanation.base:
         numbers[1] += " base"
-    label = round(max(map(font_of(_SMALL).getlength, numbers)))
-    left = 2 * (width + _GAP)
-    page = Image.new("RGB", (left + _GAP + _BAR + label, height), _PAPER)
-    for index, picture in enumerate(pictures):
-        page.paste(picture, (index * (width + _GAP), 0))
+    font = font_of(_SMALL)
+    widest = round(max(map(font.getlength, numbers)))
+    bar = Image.new("RGB", (_GAP + _BAR + widest, height), _PAPER)
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    page.paste(
-        Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0)
-    )
-    for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
-        down = (high - value) / (high - low) * (height - 1) if high > low else 0
-        between = (
-            index == 1 and len(ticks) == 3
-        )  # keep the number of the base clear of those at the ends
-        first, last = (
-            (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
-        )
+    grey = np.full((height, _BAR, 1), 225.0)
+    bar.paste(Image.fromarray(_blend(grey, ramp, explanation)), (0, 0))
+    for number, (value, (first, last)) in zip(numbers, ticks, strict=True):
+        down = 0.0
+        if high > low:
+            down = (high - value) / (high - low) * (height - 1)
         top = min(max(first, down - _SMALL * 0.7), last)
-        ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=font_of(_SMALL))
-    return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
+        ImageDraw.Draw(bar).text((_BAR + 5, top), number, fill=_INK, font=font)
+    return bar
 
 
 def _tiles(explanation: Explanation) -> list[Image]:
@@ -151,11 +165,9 @@ def _tiles(explanation: Explanation) -> list[Image]:
         for caption, tile in explanation.tiles
     ]
     page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
-    return (
-        [page]
-        if explanation.values is not None
-        else [page, _text("; ".join(explanation.margin), page.width)]
-    )
+    if explanation.values is not None:
+        return [page]
+    return [page, _text("; ".join(explanation.margin), page.width)]
 
 
 def write_png(path: Path, picture: Image) -> None:
@@ -174,7 +186,8 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
         max(map(len, rows)) * (width + gap) - gap + 2 * border,
         sum(heights) + (len(rows) - 1) * gap + 2 * border,
     )
-    page, top = Image.new("RGB", size, _PAPER), border
+    page = Image.new("RGB", size, _PAPER)
+    top = border
     for row, height in zip(rows, heights, strict=True):
         for index, picture in enumerate(row):
             page.paste(picture, (border + index * (width + gap), top))
@@ -209,14 +222,11 @@ def _sized(picture: Picture, side: int) -> Image:
     size = tuple(max(1, round(length * scale)) for length in image.size)
     if size == image.size:
         return image
-    blocky = scale >= 8  # tiny pictures, such as filters, are enlarged without smoothing
-    resampling = (
-        Image.Resampling.NEAREST
-        if blocky
-        else Image.Resampling.BICUBIC
-        if scale > 1
-        else Image.Resampling.LANCZOS
-    )
+    resampling = Image.Resampling.LANCZOS
+    if scale >= 8:  # tiny pictures, such as filters, are enlarged without smoothing
+        resampling = Image.Resampling.NEAREST
+    elif scale > 1:
+        resampling = Image.Resampling.BICUBIC
     return image.resize((size[0], size[1]), resampling)
 
 
@@ -257,7 +267,8 @@ def where_highest(explanation: Explanation) -> str:
     if values is None:
         return ""
     row, column = np.unravel_index(int(values.argmax()), values.shape)
-    across, down = column / values.shape[1], row / values.shape[0]
+    across = column / values.shape[1]
+    down = row / values.shape[0]
     return (
         f"{explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from the left "
         f"and {100 * down:.0f} % from the top."

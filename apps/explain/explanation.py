@@ -142,29 +142,34 @@ class Explanation:
     @property
     def title(self) -> str:
         """The method, the explained class, and the prediction."""
-        title = f"{self.method} of {self.target}" if self.target else self.method
+        title = self.method
+        if self.target:
+            title += f" of {self.target}"
         if self.predicted:
             title += f"; predicted {self.predicted}"
         if self.predicted and self.target and not math.isnan(self.score):
             title += f", probability of {self.target} {self.score:.3f}"
-        return (
-            title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
-        )
+        if not math.isnan(self.calibrated):
+            title += f" (calibrated {self.calibrated:.3f})"
+        return title
 
     @property
     def means(self) -> str:
         """For ``map``, the mean of the map, and the probability of the whole image if known; otherwise empty."""
         if self.method != "map" or self.values is None:
             return ""
-        whole = "" if math.isnan(self.score) else f", of the whole image {self.score:.3f}"
-        return f"mean of the map {self.values.mean():.3f}{whole}"
+        means = f"mean of the map {self.values.mean():.3f}"
+        if not math.isnan(self.score):
+            means += f", of the whole image {self.score:.3f}"
+        return means
 
     @property
     def ends(self) -> str:
         """The smallest and largest value of the map, which the colour bar may not show if several pictures share it."""
         if self.values is None:
             return ""
-        low, high = float(self.values.min()), float(self.values.max())
+        low = float(self.values.min())
+        high = float(self.values.max())
         if self.method == "occlusion":
             return f"largest fall {100 * max(high, 0):.1f} points, largest rise {100 * max(-low, 0):.1f}"
         return f"in this image {low:.3g} to {high:.3g}"
@@ -187,12 +192,11 @@ class Explanation:
     @property
     def margin(self) -> list[str]:
         """The lines below the map: unit, base, mean, ends, notes, and the warning of a contradiction."""
-        base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
-        return [
-            line
-            for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction)
-            if line
-        ]
+        lines = [self.unit]
+        if self.base:
+            lines.append(f"base {self.centre:.3f}: {self.base}")
+        lines += [self.means, self.ends, *self.notes, self.contradiction]
+        return [line for line in lines if line]
 
     def save(self, path: Path, *, work: str) -> None:
         """Write all that is needed to draw the explanation again, as ``.npz`` without pickles.
@@ -204,9 +208,10 @@ class Explanation:
             Key of the model, image and settings.
         """
         content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
-        content |= {
-            name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None
-        }
+        for name in _KEPT:
+            value = getattr(self, name)
+            if value is not None:
+                content[name] = np.array(value)
         content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.tiles:
             content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
@@ -223,15 +228,18 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            known: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
+            scalars: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
-            limits = arrays.pop("limits", None)
+            limits = None
+            if "limits" in arrays:
+                low, high = arrays.pop("limits")[:2]
+                limits = (float(low), float(high))
             return cls(
-                **known,
+                **scalars,
                 notes=tuple(arrays.pop("notes").tolist()),
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
-                limits=None if limits is None else (float(limits[0]), float(limits[1])),
+                limits=limits,
                 tiles=tuple(
                     (caption, arrays.pop(f"tile_{number:03d}"))
                     for number, caption in enumerate(captions)

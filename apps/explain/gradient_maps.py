@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,12 @@ def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = No
     Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 4.2.
     """
     count, height, width, _ = images.shape
-    total, times = np.zeros((count, height, width)), np.zeros((height, width))
+    total = np.zeros((count, height, width))
+    times = np.zeros((height, width))
     side = max(2, height // _COVERS)
     before = np.asarray(graph.model.predict_on_batch(images))[:, target]
     mean = images.mean(axis=(1, 2), keepdims=True)
-    boxes = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
-    for top, left in boxes:
+    for top, left in product(_starts(height, side), _starts(width, side)):
         covered = images.copy()
         covered[:, top : top + side, left : left + side] = mean
         fall = before - np.asarray(graph.model.predict_on_batch(covered))[:, target]
@@ -101,7 +102,9 @@ def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = No
 
 def _starts(length: int, side: int) -> list[int]:
     starts = list(range(0, length - side + 1, max(1, side // 2)))
-    return starts if starts[-1] == length - side else [*starts, length - side]
+    if starts[-1] != length - side:
+        starts.append(length - side)
+    return starts
 
 
 def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPictures:
@@ -113,14 +116,17 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> Unit
     active = to_numpy(graph.run(images[:1])[tensor])[0]
     order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:_SHOWN].tolist()
     high = float(np.abs(active).max()) or 1.0
-    low = -high if active.min() < 0 else 0.0
+    low = 0.0
+    middle = ""
+    if active.min() < 0:
+        low = -high
+        middle = ", grey 0"
 
     def grey(values: Floats) -> Picture:
         shown = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
         return np.repeat(shown[..., np.newaxis], 3, axis=2)
 
     ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
-    middle = ", grey 0" if low else ""
     tiles = [
         ("as the network sees it", images[0].round().astype(np.uint8)),
         (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp)),
@@ -202,9 +208,8 @@ def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
     """Return the gradients as tensors of Keras's backend."""
     import keras
 
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
-        function, tensors
-    )
+    by_backend = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+    return by_backend[keras.backend.backend()](function, tensors)
 
 
 def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> Any:

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerStep:
     """A layer or an operation of a network, between tensors that are identified by numbers.
 
     Attributes
@@ -71,7 +71,7 @@ class Graph:
     Attributes
     ----------
     model : keras.Model
-    steps : tuple of Step
+    steps : tuple of LayerStep
         The steps, in an order in which they can be run.
     entry : int
         Number of the input tensor, the images.
@@ -88,19 +88,20 @@ class Graph:
         self.slopes: dict[tuple[int, bool], Callable[[Any], Floats]] = {}
         self.shapes: dict[int, tuple[Any, ...]] = {}
         self.entry = self._number(model.inputs[0])
-        steps: list[Step] = []
+        steps: list[LayerStep] = []
         (end,) = self._walk(model, [self.entry], steps)
         self.steps = tuple(steps)
         last = next(step for step in self.steps if end in step.results)
-        ends_in_shares = last.part == "activation" or last.kind in ("Softmax", "Activation")
-        self.logits = last.sources[0] if ends_in_shares else end
+        self.logits = end
+        if last.part == "activation" or last.kind in ("Softmax", "Activation"):
+            self.logits = last.sources[0]
 
     def _number(self, tensor: Any) -> int:
         number = len(self.shapes)
         self.shapes[number] = tuple(tensor.shape)
         return number
 
-    def _walk(self, model: Any, given: Sequence[int], steps: list[Step]) -> list[int]:
+    def _walk(self, model: Any, given: Sequence[int], steps: list[LayerStep]) -> list[int]:
         """Add the steps of a functional model; return the numbers of its outputs."""
         import keras
 
@@ -112,36 +113,40 @@ class Graph:
                     continue
                 operation = node.operation
                 sources = tuple(dict.fromkeys(numbers[id(tensor)] for tensor in node.input_tensors))
-                inner = (
-                    operation._functional if isinstance(operation, keras.Sequential) else operation
-                )
+                inner = operation
+                if isinstance(operation, keras.Sequential):
+                    inner = operation._functional
                 if isinstance(inner, keras.Model) and hasattr(inner, "_nodes_by_depth"):
                     results = self._walk(inner, sources, steps)
                 else:
                     results = [self._number(tensor) for tensor in node.outputs]
-                    steps += self._split(
-                        names.get(operation.name, operation.name), node, sources, tuple(results)
-                    )
-                numbers |= {
-                    id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)
-                }
+                    name = names.get(operation.name, operation.name)
+                    steps += self._split(name, node, sources, tuple(results))
+                for tensor, number in zip(node.outputs, results, strict=True):
+                    numbers[id(tensor)] = number
         return [numbers[id(tensor)] for tensor in model.outputs]
 
     def _split(
         self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]
-    ) -> Iterator[Step]:
+    ) -> Iterator[LayerStep]:
         """Yield the steps of a layer: one for each multiplication by a kernel, then one for its activation."""
         operation = node.operation
-        halves = (
-            _halves(operation) if type(operation).__name__ == "SeparableConv2D" else (operation,)
-        )
-        parts = [(half, "linear" if type(half).__name__ in _LINEAR else "") for half in halves]
-        if parts[-1][1] and getattr(halves[-1].activation, "__name__", "") != "linear":
-            parts.append((halves[-1], "activation"))
-        for number, (half, part) in enumerate(parts, start=1):
-            into = results if number == len(parts) else (self._number(node.outputs[0]),)
-            yield Step(name, half, node, sources, into, part)
-            sources = into
+        if type(operation).__name__ == "SeparableConv2D":
+            first, second = _halves(operation)
+            parts: list[tuple[Any, str]] = [(first, "linear"), (second, "linear")]
+        elif type(operation).__name__ in _LINEAR:
+            parts = [(operation, "linear")]
+        else:
+            parts = [(operation, "")]
+        last, kind = parts[-1]
+        if kind == "linear" and getattr(last.activation, "__name__", "") != "linear":
+            parts.append((last, "activation"))
+        for layer, part in parts[:-1]:
+            between = (self._number(node.outputs[0]),)
+            yield LayerStep(name, layer, node, sources, between, part)
+            sources = between
+        layer, part = parts[-1]
+        yield LayerStep(name, layer, node, sources, results, part)
 
     def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
         """Run the network, and return the value of every tensor by its number.
@@ -160,9 +165,9 @@ class Graph:
         for step in self.steps:
             results = step(*[values[number] for number in step.sources])
             for number, value in zip(step.results, results, strict=True):
-                values[number] = (
-                    value + ops.cast(add[number], value.dtype) if number in add else value
-                )
+                if number in add:
+                    value = value + ops.cast(add[number], value.dtype)
+                values[number] = value
         return values
 
     def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
@@ -173,7 +178,9 @@ class Graph:
         from keras import ops
 
         logits = ops.cast(values[self.logits], "float32")
-        return logits if raw else logits - ops.mean(logits, axis=-1, keepdims=True)
+        if raw:
+            return logits
+        return logits - ops.mean(logits, axis=-1, keepdims=True)
 
     def tensor_of(self, layer: str, *, method: str) -> int:
         """Return the number of the feature map of a layer; for an empty name, of the last one in the network.
@@ -205,18 +212,17 @@ class Graph:
             self.shapes.update(
                 {number: (None, *value.shape[1:]) for number, value in values.items()}
             )
-        return {
-            step.name: step.results[0]
-            for step in self.steps
-            if len(shape := self.shapes[step.results[0]]) == 4
-            and shape[1] != 1
-            and shape[3] is not None
-            and hasattr(step.operation, "weights")
-            and step.kind not in _NO_MAPS
-        }
+        return {step.name: step.results[0] for step in self.steps if self._has_map(step)}
+
+    def _has_map(self, step: LayerStep) -> bool:
+        """Return whether a step is a layer with a feature map of more than one position."""
+        if step.kind in _NO_MAPS or not hasattr(step.operation, "weights"):
+            return False
+        shape = self.shapes[step.results[0]]
+        return len(shape) == 4 and shape[1] != 1 and shape[3] is not None
 
     def backward(
-        self, signals: dict[int, Floats], rule: Callable[[Step, Floats], list[Floats]]
+        self, signals: dict[int, Floats], rule: Callable[[LayerStep, Floats], list[Floats]]
     ) -> Floats:
         """Propagate signals back to the images.
 
@@ -232,7 +238,9 @@ class Graph:
             if ahead is None:
                 continue
             for number, signal in zip(step.sources, rule(step, ahead), strict=False):
-                signals[number] = signals[number] + signal if number in signals else signal
+                if number in signals:
+                    signal = signals[number] + signal
+                signals[number] = signal
         return signals[self.entry]
 
 
@@ -281,10 +289,13 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
 
     x = ops.cast(x, "float32")
     weights = ops.cast(layer.kernel if kernel is None else kernel, "float32")
-    if type(layer).__name__ == "Dense":
+    kind = type(layer).__name__
+    if kind == "Dense":
         outputs = ops.matmul(x, weights)
     else:
-        convolve = ops.depthwise_conv if type(layer).__name__ == "DepthwiseConv2D" else ops.conv
+        convolve = ops.conv
+        if kind == "DepthwiseConv2D":
+            convolve = ops.depthwise_conv
         outputs = convolve(
             x,
             weights,
@@ -292,4 +303,6 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
             padding=layer.padding,
             dilation_rate=layer.dilation_rate,
         )
-    return outputs + ops.cast(layer.bias, "float32") if bias and layer.use_bias else outputs
+    if bias and layer.use_bias:
+        outputs = outputs + ops.cast(layer.bias, "float32")
+    return outputs

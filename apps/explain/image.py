@@ -66,13 +66,11 @@ class NetworkExplainer:
         target: int | None,
         graphs: Sequence[Graph],
     ) -> None:
-        self._model, self._method, self._settings, self._target, self._graphs = (
-            model,
-            method,
-            settings,
-            target,
-            graphs,
-        )
+        self._model = model
+        self._method = method
+        self._settings = settings
+        self._target = target
+        self._graphs = graphs
         first = self._graphs[0]
         self._size = int(first.shapes[first.entry][1])
         if method.name == "map" and model.bundle.settings.rule.kind == "resize":
@@ -81,8 +79,9 @@ class NetworkExplainer:
                     "{method} map: needs a network of patches, this one sees the image as a whole; use occlusion"
                 )
             )
-        needs_layer = settings.layer or method.default_layer
-        self._tensor = first.tensor_of(settings.layer, method=method.name) if needs_layer else None
+        self._tensor: int | None = None
+        if settings.layer or method.default_layer:
+            self._tensor = first.tensor_of(settings.layer, method=method.name)
         if method.check is not None:
             method.check(first, self._tensor)
 
@@ -94,37 +93,41 @@ class NetworkExplainer:
         ImageError
             The image cannot be used.
         """
-        bundle, target = self._model.bundle, self._target
         if record is None:
-            assert self._method.of_model is not None
-            pictures = self._method.of_model(
-                self._graphs[0], bundle.classes, target, self._tensor, self._settings
-            )
-            name = f"{bundle.settings.network}, first model"
-            return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
+            return self._of_model()
         ((_, shares, pixels, _),) = self._model.predict(
             [record], ticker=Ticker(None), skip_errors=False
         )
         if isinstance(shares, str):
             raise ImageError(shares)
         blank, index = answered(
-            self._method, self._model, record, shares=shares, pixels=pixels, target=target
+            self._method, self._model, record, shares=shares, pixels=pixels, target=self._target
         )
         patches, boxes = self._patches(record)
         if self._method.of_patch is not None:
             return self._of_patch(blank, patches, boxes, index)
-        if (map_of := self._method.values) is None:
+        map_of = self._method.values
+        if map_of is None:
             return self._map(blank, patches, boxes, index)
         maps = self._over_models(
             patches, lambda graph, batch: map_of(graph, batch, index, self._tensor)
         )
         values = _together(maps, boxes, blank.shape)
-        if (
-            self._method.shares
-        ):  # keep the sum: each pixel of the network covers several displayed pixels
+        if self._method.shares:
+            # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
         return replace(blank, values=values)
+
+    def _of_model(self) -> Explanation:
+        """Explain the first network itself."""
+        assert self._method.of_model is not None
+        bundle = self._model.bundle
+        pictures = self._method.of_model(
+            self._graphs[0], bundle.classes, self._target, self._tensor, self._settings
+        )
+        name = f"{bundle.settings.network}, first model"
+        return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
         """Apply a function to all patches in batches, and return the mean over the models."""
@@ -135,7 +138,7 @@ class NetworkExplainer:
 
     def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
-        classes, shape = self._model.bundle.classes, blank.shape
+        classes = self._model.bundle.classes
 
         def shares(graph: Graph, batch: Floats) -> Floats:
             return np.asarray(graph.model.predict_on_batch(batch))
@@ -144,7 +147,8 @@ class NetworkExplainer:
         empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
         base = self._over_models(np.asarray(empty, np.float32), shares)[0, target]
         maps = [
-            _together(probabilities[:, [[index]]], boxes, shape) for index in range(len(classes))
+            _together(probabilities[:, [[index]]], boxes, blank.shape)
+            for index in range(len(classes))
         ]
         overall = classes[int(np.argmax([values.mean() for values in maps]))]
         return replace(
@@ -162,7 +166,8 @@ class NetworkExplainer:
     ) -> Explanation:
         """Explain with the units of one layer of the first network, for the middle patch if there are several."""
         assert self._method.of_patch is not None
-        middle, shape = len(boxes) // 2, blank.shape
+        middle = len(boxes) // 2
+        shape = blank.shape
         box = boxes[middle]
         if len(boxes) > 1:
             top, left, bottom, right = box
@@ -190,9 +195,10 @@ class NetworkExplainer:
         bank = ImageBank.of([image], [record.image_id])
         corners = rule.corners(height, width, entropy=(0,))
         patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
-        side = (rule.side, rule.side) if rule.side else (height, width)
+        down = rule.side or height
+        across = rule.side or width
         boxes = [
-            (top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
+            (top / height, left / width, (top + down) / height, (left + across) / width)
             for top, left in corners
         ]
         return np.stack(patches).astype(np.float32), boxes
@@ -200,11 +206,9 @@ class NetworkExplainer:
 
 def graphs_of(model: Model) -> list[Graph]:
     """Return the networks of a fine-tuned model as graphs; none of other models."""
-    return (
-        [Graph(network) for network in model.bundle.models.values()]
-        if isinstance(model, CnnModel)
-        else []
-    )
+    if not isinstance(model, CnnModel):
+        return []
+    return [Graph(network) for network in model.bundle.models.values()]
 
 
 def _as_in(
@@ -214,46 +218,45 @@ def _as_in(
     import cv2
 
     top, left, bottom, right = box
-    height, width = (bottom - top) * shape[0], (right - left) * shape[1]
+    height = (bottom - top) * shape[0]
+    width = (right - left) * shape[1]
     scale = _TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return tuple(
-        (
-            caption,
-            np.asarray(
-                cv2.resize(
-                    tile,
-                    size,
-                    interpolation=cv2.INTER_NEAREST
-                    if max(tile.shape) < _TILE / 4
-                    else cv2.INTER_AREA,
-                ),
-                np.uint8,
-            ),
-        )
-        for caption, tile in tiles
-    )
+    resized = []
+    for caption, tile in tiles:
+        interpolation = cv2.INTER_AREA
+        if max(tile.shape) < _TILE / 4:  # tiny ones, such as filters, are not smoothed
+            interpolation = cv2.INTER_NEAREST
+        picture = cv2.resize(tile, size, interpolation=interpolation)
+        resized.append((caption, np.asarray(picture, np.uint8)))
+    return tuple(resized)
 
 
 def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
     """Combine the maps of patches into a map of the whole image. Overlapping patches are averaged."""
     import cv2
 
-    total, times = np.zeros(shape[:2]), np.zeros(shape[:2])
+    height, width = shape[:2]
+    total = np.zeros((height, width))
+    times = np.zeros((height, width))
     for patch, (top, left, bottom, right) in zip(values, boxes, strict=True):
-        rows = slice(
-            round(top * shape[0]), max(round(top * shape[0]) + 1, round(bottom * shape[0]))
-        )
-        columns = slice(
-            round(left * shape[1]), max(round(left * shape[1]) + 1, round(right * shape[1]))
-        )
+        rows = _pixels(top, bottom, height)
+        columns = _pixels(left, right, width)
         size = (columns.stop - columns.start, rows.stop - rows.start)
-        interpolation = cv2.INTER_AREA if size[0] < patch.shape[1] else cv2.INTER_LINEAR
+        interpolation = cv2.INTER_LINEAR
+        if size[0] < patch.shape[1]:
+            interpolation = cv2.INTER_AREA
         total[rows, columns] += cv2.resize(
             np.asarray(patch, np.float64), size, interpolation=interpolation
         )
         times[rows, columns] += 1
     return np.asarray(total / np.maximum(times, 1), np.float32)
+
+
+def _pixels(start: float, end: float, length: int) -> slice:
+    """Return the pixels between two fractions of a length, at least one."""
+    first = round(start * length)
+    return slice(first, max(first + 1, round(end * length)))
 
 
 Explainer = Callable[["ImageRecord | None"], Explanation]
@@ -296,12 +299,13 @@ def explain_image(
     ImageError
         The image cannot be used.
     """
-    whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
-    settings = ExplainSettings("gradcam" if whole else "map", target=target)
+    method = "map"
+    if isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize":
+        method = "gradcam"
+    settings = ExplainSettings(method, target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    return make_explainer(model, file, METHODS[settings.method], settings, index, graphs_of(model))(
-        record
-    )
+    explainer = make_explainer(model, file, METHODS[method], settings, index, graphs_of(model))
+    return explainer(record)
 
 
 @dataclass(frozen=True)
@@ -346,7 +350,8 @@ class ExplainUnits:
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
         """Explain a block of images; return by its id why an image cannot be used."""
-        explain, failures = self.explainer(), {}
+        explain = self.explainer()
+        failures = {}
         for unit in units:
             try:
                 explain(unit.record).save(unit.arrays, work=unit.key)

@@ -248,13 +248,15 @@ def settings_of(
         There is no such method, a layer is given and none of the methods accepts one, or see `ExplainSettings`.
     """
     layered = {name for name in names if name in methods and methods[name].layered}
-    chosen = [
-        ExplainSettings(name, layer=layer if name in layered or not layered else "", **options)
-        for name in dict.fromkeys(names)
-    ]
-    for settings in chosen:
+    every = []
+    for name in dict.fromkeys(names):
+        accepted = ""
+        if name in layered or not layered:  # without any, the layer is refused by name
+            accepted = layer
+        every.append(ExplainSettings(name, layer=accepted, **options))
+    for settings in every:
         choose_method(settings, methods)
-    return chosen
+    return every
 
 
 def class_of(
@@ -278,10 +280,12 @@ def class_of(
         The model has no such class.
     """
     if not settings.target:
-        positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
-        return (
-            list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
-        )
+        if two_class is None or settings.method != "map" or len(classes) != 2:
+            return None
+        positive = two_class["positive"]
+        if len(positive) != 1:
+            return None
+        return list(classes).index(positive[0])
     name = match_class(settings.target, classes)
     if name is None:
         raise InputError(
@@ -316,7 +320,10 @@ def answered(
         Index of the class; None for the most probable one.
     """
     bundle = model.bundle
-    index = int(shares.argmax()) if target is None else target
+    predicted = int(shares.argmax())
+    index = target
+    if index is None:
+        index = predicted
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
@@ -326,7 +333,7 @@ def answered(
     blank = method.explanation(
         record.image_id,
         bundle.classes[index],
-        predicted=bundle.classes[int(shares.argmax())],
+        predicted=bundle.classes[predicted],
         score=float(shares[index]),
         calibrated=calibrated,
         picture=shown_picture(record),

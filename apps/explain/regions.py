@@ -21,7 +21,8 @@ _HOTTEST = 0.1
 _BLUR = 0.01
 """Standard deviation of the smoothing, as a fraction of the longer side, so that single pixels are not outlined."""
 
-_LEAST, _MOST = 0.001, 25
+_LEAST = 0.001
+_MOST = 25
 """Smallest area of a region as a fraction of the image, and the largest number of regions."""
 
 _FLAT = 0.01
@@ -58,26 +59,17 @@ def hottest_regions(
 
     values = explanation.values
     assert values is not None
-    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
-    low, high = colour_limits(explanation)
-    hot = np.zeros(values.shape, np.bool_)
-    if np.ptp(smooth) > _FLAT * (high - low):
-        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (
-            high - low
-        )  # exclude ties, also after rounding
-        hot = (smooth > least) & (values > explanation.centre)
-    if explanation.padded:
-        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
-        hot[:rows], hot[-rows:], hot[:, :columns], hot[:, -columns:] = False, False, False, False
-    _, parts, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)
+    hot = _hottest(explanation, values)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)
     sizes = boxes[:, cv2.CC_STAT_AREA]
     largest = 1 + np.argsort(-sizes[1:], kind="stable")[:_MOST]
-    across, down = width / values.shape[1], height / values.shape[0]
+    across = width / values.shape[1]
+    down = height / values.shape[0]
     polygons = []
-    for part in largest[sizes[largest] >= _LEAST * values.size].tolist():
-        x0, y0, columns, rows = boxes[part, :4].tolist()
-        window = slice(y0, y0 + rows), slice(x0, x0 + columns)
-        inside = parts[window] == part
+    for label in largest[sizes[largest] >= _LEAST * values.size].tolist():
+        x0, y0, columns, rows = boxes[label, :4].tolist()
+        window = np.s_[y0 : y0 + rows, x0 : x0 + columns]
+        inside = labels[window] == label
         rings = [
             [[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring]
             for ring in outline(inside)
@@ -103,6 +95,25 @@ def hottest_regions(
     }
 
 
+def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
+    import cv2
+
+    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
+    low, high = colour_limits(explanation)
+    if np.ptp(smooth) <= _FLAT * (high - low):
+        return np.zeros(values.shape, np.bool_)
+    # a little more than the quantile, which excludes ties, also after rounding
+    least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)
+    hot = np.asarray((smooth > least) & (values > explanation.centre))
+    if explanation.padded:
+        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
+        inner = np.zeros(values.shape, np.bool_)
+        inner[rows:-rows, columns:-columns] = True
+        hot &= inner
+    return hot
+
+
 def outline(inside: npt.NDArray[np.bool_]) -> list[Ring]:
     """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
 
@@ -123,18 +134,23 @@ def outline(inside: npt.NDArray[np.bool_]) -> list[Ring]:
     rings = []
     while steps:
         start = min(steps)
-        ring, way = [start], (0, 0)
+        ring = [start]
+        way = (0, 0)
         while len(ring) == 1 or ring[-1] != start:
-            at = ring[-1]
-            ends = steps[at]
-            turned = (at[0] + way[1], at[1] - way[0])
-            end = turned if turned in ends else ends[0]
+            x, y = ring[-1]
+            ends = steps[x, y]
+            end = ends[0]
+            turned = (x + way[1], y - way[0])
+            if turned in ends:
+                end = turned
             ends.remove(end)
             if not ends:
-                del steps[at]
-            straight = (end[0] - at[0], end[1] - at[1]) == way
-            way = (end[0] - at[0], end[1] - at[1])
-            ring[len(ring) - straight :] = [end]
+                del steps[x, y]
+            before = way
+            way = (end[0] - x, end[1] - y)
+            if way == before:
+                ring.pop()  # straight on: one longer edge
+            ring.append(end)
         rings.append(ring)
     return rings
 
@@ -149,13 +165,14 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
     content = hottest_regions(
         explanation, width=right - left, height=bottom - top, left=left, top=top
     )
-    for region in content["features"] if header.orientation != 1 else ():
-        rings = region["geometry"]["coordinates"]
-        region["geometry"]["coordinates"] = [
-            [as_stored(*point, header=header) for point in ring] for ring in rings
-        ]
-        region["properties"]["frame"] = (
-            f"pixels as stored, without the EXIF orientation {header.orientation}"
-        )
+    if header.orientation != 1:
+        for polygon in content["features"]:
+            rings = polygon["geometry"]["coordinates"]
+            polygon["geometry"]["coordinates"] = [
+                [as_stored(*point, header=header) for point in ring] for ring in rings
+            ]
+            polygon["properties"]["frame"] = (
+                f"pixels as stored, without the EXIF orientation {header.orientation}"
+            )
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

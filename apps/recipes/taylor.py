@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core import InputError, Message
-from ..explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
+from ..explain import Floats, Graph, LayerStep, Method, linear, pull_back, to_numpy
 
 Values = Mapping[int, Any]
 
@@ -103,7 +103,7 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     )
     bounds = (np.minimum(low, high), np.maximum(low, high))
 
-    def rule(step: Step, ahead: Floats) -> list[Floats]:
+    def rule(step: LayerStep, ahead: Floats) -> list[Floats]:
         bounds_of_step = bounds if step is first else None
         return _shared(step, values, ahead, bounds_of_step, factors.get(step.results[0]))
 
@@ -111,7 +111,7 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     return np.asarray(graph.backward(begin, rule).sum(axis=-1))
 
 
-def _last(graph: Graph) -> Step:
+def _last(graph: Graph) -> LayerStep:
     return next(step for step in graph.steps if step.results[0] == graph.logits)
 
 
@@ -127,7 +127,7 @@ def _begin(graph: Graph, values: Values, target: int) -> Floats:
 
 
 def _shared(
-    step: Step,
+    step: LayerStep,
     values: Values,
     ahead: Floats,
     bounds: tuple[Floats, Floats] | None,
@@ -160,7 +160,7 @@ def _shared(
     return behind
 
 
-def _by_strength(step: Step, tensor: Floats, ahead: Floats) -> Floats:
+def _by_strength(step: LayerStep, tensor: Floats, ahead: Floats) -> Floats:
     """Distribute the relevance of means over the values in each by their size."""
     strength: Floats = np.asarray(np.abs(tensor) + _TINY, np.float32)
     shares = ahead / to_numpy(step(strength)[0])
@@ -170,7 +170,7 @@ def _by_strength(step: Step, tensor: Floats, ahead: Floats) -> Floats:
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:
     """Return the factors of the batch normalisation after a linear step, by the number of the step's result."""
-    users: dict[int, list[Step]] = {}
+    users: dict[int, list[LayerStep]] = {}
     for step in graph.steps:
         for number in step.sources:
             users.setdefault(number, []).append(step)
@@ -187,7 +187,7 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
     return factors
 
 
-def _kernel(step: Step, factor: Floats | None) -> Floats:
+def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
     """Return a kernel multiplied by the factors of the normalisation after it."""
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
@@ -199,7 +199,7 @@ def _kernel(step: Step, factor: Floats | None) -> Floats:
 
 
 def _by_sign(
-    step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
+    step: LayerStep, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
 ) -> Floats:
     """Distribute relevance over the inputs that raise the output; over pixels, by their distance from their bounds.
 

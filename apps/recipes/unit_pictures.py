@@ -13,8 +13,8 @@ from ..explain import (
     ExplainSettings,
     Floats,
     Graph,
+    LayerStep,
     Method,
-    Step,
     UnitPictures,
     activation_and_gradient,
     compiled_gradient,
@@ -41,7 +41,7 @@ def deconvnet(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
     signal = np.where(is_largest, active.reshape(effect.shape), 0).reshape(active.shape)
     values = graph.run(images)
 
-    def rule(step: Step, ahead: Floats) -> list[Floats]:
+    def rule(step: LayerStep, ahead: Floats) -> list[Floats]:
         if _rectifies(step):
             return [np.maximum(ahead, 0)]
         return pull_back(lambda *x: step(*x)[0], [values[number] for number in step.sources], ahead)
@@ -69,7 +69,7 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
     raise InputError(text)
 
 
-def _rectifies(step: Step) -> bool:
+def _rectifies(step: LayerStep) -> bool:
     if step.kind == "ReLU":
         return True
     if step.part != "activation" and step.kind != "Activation":
