@@ -40,9 +40,8 @@ def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, 
     """Download missing weights of encoders; if there is no terminal to ask on, only with ``--yes``."""
     from ..encoders import unfetched
 
-    if yes or (
-        sys.stdin.isatty() and sys.stderr.isatty()
-    ):  # `submit` checks commands with redirected output
+    # `submit` checks commands with redirected output
+    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):
         for name in unfetched(encoders, weights):
             fetch_with_consent(name, yes=yes)
 

@@ -145,9 +145,8 @@ def make_tissue(
     stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))
     fat(canvas, share=max(0.0, rng.uniform(-0.1, 0.25)))
     spindles(canvas, distance=rng.uniform(26, 40))
-    if (
-        label != "Normal" and rng.random() < 0.5
-    ):  # images of other classes may contain normal tissue, too
+    # images of other classes may contain normal tissue, too
+    if label != "Normal" and rng.random() < 0.5:
         _lobule(canvas)
     _COMPOSE[label](canvas)
     lymphocytes(canvas, clusters=int(rng.integers(0, 4)))

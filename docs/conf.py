@@ -30,6 +30,5 @@ autodoc_typehints_description_target = (
 )
 autodoc_member_order = "bysource"
 nitpicky = False
-suppress_warnings = [
-    "ref.python"
-]  # an attribute that several classes have, such as `name`, is not a link
+# an attribute that several classes have, such as `name`, is not a link
+suppress_warnings = ["ref.python"]

@@ -378,6 +378,7 @@ def finetune(
             files=opened.unique.sha256,
         )
         trainings = [
+            # refuses settings that do not fit before anything is written
             CnnTraining(
                 plan=plan,
                 images=labelled_images,
@@ -390,7 +391,7 @@ def finetune(
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
-            ).fitted()  # refuses settings that do not fit before anything is written
+            ).fitted()
             for plan in plans
         ]
         try:

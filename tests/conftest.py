@@ -18,13 +18,11 @@ PLUGINS = TESTS / "plugins"
 
 # One thread, as bchisto's own workers have, so that results in this process and in workers are the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault(
-    "BCHISTO_THREADS", "1"
-)  # else a fold alone is trained by a process of its own, with all cores
+# else a fold alone is trained by a process of its own, with all cores
+os.environ.setdefault("BCHISTO_THREADS", "1")
 if not Path("/dev/nvidiactl").exists():
-    os.environ.setdefault(
-        "CUDA_VISIBLE_DEVICES", "-1"
-    )  # so that no test loads TensorFlow to look for GPUs
+    # so that no test loads TensorFlow to look for GPUs
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
     os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-cache-")
     atexit.register(shutil.rmtree, os.environ["BCHISTO_CACHE"], ignore_errors=True)
@@ -114,9 +112,8 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_sessionfinish(session):
-    if session.config.stash.get(
-        LOST, False
-    ):  # --reruns may have repeated its test, but those it held never ran
+    # --reruns may have repeated its test, but those it held never ran
+    if session.config.stash.get(LOST, False):
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 

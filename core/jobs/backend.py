@@ -32,9 +32,8 @@ def named_backend() -> str:
     """Return the name of Keras's backend without importing it: of ``KERAS_BACKEND``, else of ``keras.json``."""
     home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - raises nothing
     named = None
-    with contextlib.suppress(
-        OSError, ValueError, AttributeError
-    ):  # Keras reads it too, and says what is wrong
+    # Keras reads it too, and says what is wrong
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         named = json.loads((home / "keras.json").read_text()).get("backend")
     return os.environ.get("KERAS_BACKEND") or str(named or "tensorflow")
 

@@ -36,9 +36,8 @@ def _connected(address: str) -> Iterator[Any]:
             error,
         ) from error
     with contextlib.ExitStack() as stack:
-        client_log = logging.getLogger(
-            "distributed.client"
-        )  # logs that the scheduler is gone, as our own error does
+        # logs that the scheduler is gone, as our own error does
+        client_log = logging.getLogger("distributed.client")
         stack.callback(client_log.setLevel, client_log.level)
         client_log.setLevel(logging.CRITICAL + 1)
         stack.enter_context(client)
@@ -71,9 +70,8 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         Dask is not installed.
     """
 
-    def answer() -> tuple[
-        bool, dict[str, str]
-    ]:  # sent with its code, since a worker may have another bchisto
+    # sent with its code, since a worker may have another bchisto
+    def answer() -> tuple[bool, dict[str, str]]:
         versions = {}
         for name in packages:
             with contextlib.suppress(metadata.PackageNotFoundError):
@@ -144,8 +142,7 @@ def run_on_dask(
 
 def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
     """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
-    with contextlib.suppress(
-        OSError
-    ):  # the worker does not see this folder, so only absolute paths can work
+    # the worker does not see this folder, so only absolute paths can work
+    with contextlib.suppress(OSError):
         os.chdir(folder)
     return call(unit)

@@ -64,9 +64,8 @@ def named_files(*values: Any) -> Iterator[Path]:
                         continue
                     yield path
                     with contextlib.suppress(OSError):  # no permission to list the folder
-                        if (
-                            path.is_file() and path.stem != "run"
-                        ):  # run.json is a record, and does not describe weights
+                        # run.json is a record, and does not describe weights
+                        if path.is_file() and path.stem != "run":
                             yield path.with_suffix(".json")
                         if path.suffix == ".onnx":
                             yield from path.parent.glob(f"{glob.escape(path.name)}?*")

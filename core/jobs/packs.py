@@ -140,9 +140,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
         ):
             raise
         raise output_error(error, f"{path}: cannot be written") from error
-    except (
-        UnicodeEncodeError
-    ) as error:  # a file name that is not UTF-8, which Python keeps as surrogates
+    except UnicodeEncodeError as error:
+        # a file name that is not UTF-8, which Python keeps as surrogates
         line = (
             error.object[: error.end].rpartition("\n")[2]
             + error.object[error.end :].partition("\n")[0]
@@ -239,9 +238,8 @@ def remove_tree(path: Path) -> None:
             continue
         except OSError as error:
             attempts += 1
-            if (
-                error.errno == errno.ENOTEMPTY and attempts < _REMOVALS
-            ):  # another process has just written into it
+            # another process has just written into it
+            if error.errno == errno.ENOTEMPTY and attempts < _REMOVALS:
                 continue
             raise OutputError(
                 f"{path}: cannot be removed ({error.filename}: {error.strerror}); change its permissions or remove it "

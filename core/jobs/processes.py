@@ -107,9 +107,8 @@ def hush_readers() -> None:
     """
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger(
-        "pydicom"
-    ).propagate = False  # not its level, which pydicom sets when it is imported
+    # not its level, which pydicom sets when it is imported
+    logging.getLogger("pydicom").propagate = False
 
 
 class _Printable(logging.Formatter):
@@ -216,9 +215,8 @@ def scratch_folder() -> Iterator[Path]:
             shutil.rmtree(entry.path, ignore_errors=True)
     folder = None
     try:
-        with (
-            hold_interrupts()
-        ):  # an interrupt between creating the folder and storing its name would leave it behind
+        # an interrupt between creating the folder and storing its name would leave it behind
+        with hold_interrupts():
             folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
         yield folder
     finally:

@@ -56,18 +56,16 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
 
     with contextlib.ExitStack() as stack:
         busy = False
-        with contextlib.suppress(
-            OSError
-        ):  # without locks or write permission, several processes do the same work
+        # without locks or write permission, several processes do the same work
+        with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             until = time.monotonic() + seconds
             while True:
                 lock = stack.enter_context((folder / _TURN).open("ab"))
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    busy = not os.fstat(
-                        lock.fileno()
-                    ).st_nlink  # another process has just removed it
+                    # another process has just removed it
+                    busy = not os.fstat(lock.fileno()).st_nlink
                 except BlockingIOError:
                     busy = True
                 if not busy or time.monotonic() >= until:
@@ -229,9 +227,8 @@ def claim_number(folder: Path, processes: int) -> int:
     until = time.monotonic() + _CLAIM_SECONDS
     while time.monotonic() < until:
         for number in range(processes):
-            handle = os.open(
-                folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR
-            )  # open until this process ends
+            # open until this process ends
+            handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -57,9 +57,8 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
             train_small(run, "3", "2", params=changed, overwrite=True)
     for result in train_small(run, "3", "2", params=changed):
         assert result.finished
-        assert len(packs_in(result.folder)) == int(
-            result.folder.name[0]
-        )  # of the new settings only
+        # of the new settings only
+        assert len(packs_in(result.folder)) == int(result.folder.name[0])
 
 
 def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):

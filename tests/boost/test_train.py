@@ -156,9 +156,8 @@ def test_no_run_and_no_stores(tmp_path):
 
 def test_features_that_cannot_train(described, run_copy):
     run = run_copy(described)
-    with pytest.raises(
-        InputError, match="class benign has 6 images, fewer than the 10 folds"
-    ):  # by default
+    # by default
+    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
         train(out=run)
     parts, store, other = (
         run / "features" / name for name in ("x-1.0-64.parts", "tiny-1.0-64.h5", "other.h5")

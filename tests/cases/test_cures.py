@@ -397,9 +397,8 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, tra
     ):
         code, _, err = cli(*arguments)
         assert (code, words in error_of(err)) == (2, True), err
-    assert {path.name for path in picture.parent.iterdir()} == {
-        f"calm0{n}.png" for n in range(4)
-    }  # nothing was left
+    # nothing was left
+    assert {path.name for path in picture.parent.iterdir()} == {f"calm0{n}.png" for n in range(4)}
     for arguments in (
         ("predict", model, picture, *out),
         ("predict", model, "--features", features, "--out", tmp_path / "q.csv"),

@@ -78,9 +78,8 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
     assert_paged(code, out, expected=1)
     options = ("--images", paged, "--stain", "none", *TINY)
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
-    assert_paged(
-        *cli("featurize", *options, "--out", tmp_path / "run")[::2]
-    )  # headers come from the cache
+    # headers come from the cache
+    assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
     words = ("--out", tmp_path / "trial", "--encoder", "tiny", "--weights", "random", "--jobs", 1)
     assert_paged(*cli("trial", "--images", paged, *words)[::2])
     words = ("submit", "--scheduler", "local", "--dry-run", "--tasks", 2, "--", "featurize")

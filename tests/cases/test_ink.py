@@ -186,18 +186,16 @@ def test_the_statistics_are_those_of_all_pixels_farther_than_16(cli, clean, tmp_
     )
     out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
     after = decode_image(tmp_path / "out" / "padded.png")[32:, :-42].reshape(-1, 3)
-    assert (
-        np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2
-    ).mean() >= 0.998  # but dark pixels at the edge
+    # but dark pixels at the edge
+    assert (np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2).mean() >= 0.998
     row = rows_of(tmp_path / "out")["padded.png"]
     shown = [
         float(row[f"{name}_{channel}"])
         for name in ("hematoxylin", "eosin")
         for channel in ("red", "green", "blue")
     ]
-    np.testing.assert_allclose(
-        shown, stains.T.ravel(), atol=2e-3
-    )  # dark pixels that touch the border widen it
+    # dark pixels that touch the border widen it
+    np.testing.assert_allclose(shown, stains.T.ravel(), atol=2e-3)
 
 
 def test_other_images_keep_their_bytes_and_published_ones_all(cli, clean, tmp_path):

@@ -114,9 +114,8 @@ def test_imagej(tmp_path, unit, pixels, expected):
 def test_imagej_of_other_sides_or_units(tmp_path):
     text = "ImageJ=1.54f\nunit=um\n"
     assert header(tmp_path / "a.tif", text, resolution=(4, 2), resolutionunit="NONE") is None
-    assert (
-        header(tmp_path / "a.tif", text, resolution=(4, 4), resolutionunit="INCH") == 0.25
-    )  # the inch is no scale
+    # the inch is no scale
+    assert header(tmp_path / "a.tif", text, resolution=(4, 4), resolutionunit="INCH") == 0.25
     # a plausible tag that contradicts the text, and one that agrees
     assert header(tmp_path / "a.tif", text, resolution=(4, 4), resolutionunit="MICROMETER") == 0.25
     wrong = "ImageJ=1.54f\nunit=mm\n"

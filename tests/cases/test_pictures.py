@@ -44,9 +44,8 @@ def luts(*colours):
 
 
 RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
-COLOURS = {
-    "Channel": {"Color": [65535, 16711935, -16776961]}
-}  # blue, green, red as RGBA with a sign
+# blue, green, red as RGBA with a sign
+COLOURS = {"Channel": {"Color": [65535, 16711935, -16776961]}}
 
 
 def pages_of_pillow(planes):

@@ -216,9 +216,8 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
     said += watched(
         "explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why"
     )
-    assert (
-        re.findall("absl|cuda|rebuild TensorFlow", said) == []
-    )  # the log of TensorFlow is not the user's
+    # the log of TensorFlow is not the user's
+    assert re.findall("absl|cuda|rebuild TensorFlow", said) == []
 
 
 def test_tables_of_other_packages(watched, tissue, tmp_path):

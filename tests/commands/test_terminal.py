@@ -100,7 +100,6 @@ def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli, com
     run = folder / "run"
     words = ("featurize", "--images", tissue, "--out", run, "--jobs", 1)
     assert cli(*words, *TINY)[0] == 0
-    assert (
-        cli(*words, *TINY, "--crops", 3)[0] == 2
-    )  # other settings for a folder that holds results
+    # other settings for a folder that holds results
+    assert cli(*words, *TINY, "--crops", 3)[0] == 2
     completed(*words, "--config", run / "run.json")

@@ -117,15 +117,13 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     kept = opened(pictures, tmp_path, skip_errors=True, keep_refused=True)
     assert kept.refused == ()
     assert len(kept.unique.dataset.records) == 6
-    assert (
-        kept.unique.digest != found.unique.digest
-    )  # what cannot be used is a part of the identity
+    # what cannot be used is a part of the identity
+    assert kept.unique.digest != found.unique.digest
     assert opened(pictures, tmp_path, skip_errors=True).unique.digest == found.unique.digest
     with pytest.raises(InputError, match="none of the 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
-    with pytest.raises(
-        InputError, match="20x40 is smaller"
-    ):  # nothing is kept that is not to be skipped
+    # nothing is kept that is not to be skipped
+    with pytest.raises(InputError, match="20x40 is smaller"):
         opened(pictures, tmp_path, keep_refused=True)
 
 

@@ -52,9 +52,8 @@ def test_every_kind_of_copy_is_found_and_nothing_else(pictures, rng):
     made = {name: (change(original), options) for name, (change, options) in MADE.items()}
     records = pictures({"a.png": (original, {}), **others, **made})
     found = find_copies(records)
-    kept = {
-        record.image_id: fingerprint(decode_record(record)) for record in records
-    }  # some of another scale
+    # some of another scale
+    kept = {record.image_id: fingerprint(decode_record(record)) for record in records}
     assert find_copies(records, known=kept) == found
     of_original = {copy.second for copy in found if copy.first == "a.png"}
     assert of_original == set(MADE)

@@ -589,9 +589,8 @@ def test_warnings_of_all_splits_are_said_once():
     (plan,) = splits_of(
         FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]]
     )
-    assert plan.warnings[0].startswith(
-        "image-level folds on grouped data: 7 of 8 "
-    )  # what all splits say is said once
+    # what all splits say is said once
+    assert plan.warnings[0].startswith("image-level folds on grouped data: 7 of 8 ")
     (plan,) = splits_of(FoldChoice(("2",), repeats=2))
     assert plan.warnings == ()
 

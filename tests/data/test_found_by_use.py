@@ -65,10 +65,11 @@ def test_a_predictor_of_another_kind_is_read(write, kind):
 def test_the_first_page_that_is_no_thumbnail_is_read(write, flag, tmp_path):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
+        # a thumbnail, a mask
         first = {
             1: (SMOOTH[::4, ::4], "rgb"),
             4: (SMOOTH[..., 0] > 90, "minisblack"),
-        }  # a thumbnail, a mask
+        }
         writer.write(first[flag][0], photometric=first[flag][1], subfiletype=flag, metadata=None)
         writer.write(NOISE, photometric="rgb", compression="zlib", metadata=None)
         writer.write(SMOOTH, photometric="rgb", metadata=None)

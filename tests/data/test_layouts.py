@@ -28,6 +28,8 @@ def tiles(tmp_path):
 # ours
 
 
+# other packages come behind ours
+# nothing is listed there
 @pytest.mark.parametrize(
     ("files", "name"),
     [
@@ -37,7 +39,7 @@ def tiles(tmp_path):
         (
             ("a/tile-p1-1-calm.png", "b/100X/" + BREAKHIS),
             "breakhis",
-        ),  # other packages come behind ours
+        ),
         ((BREAKHIS,), "breakhis"),  # in no folder, its name is all there is
         (("benign/" + BREAKHIS,), "folder"),  # in folders of the user's own
         (("mine/8863_idx5_x1_y51_class0.png",), "folder"),
@@ -45,7 +47,7 @@ def tiles(tmp_path):
         (
             ("medicalreports/x.ics", "medicalreports/tile-p1-1-calm.png", "a/1.png"),
             "folder",
-        ),  # nothing is listed there
+        ),
     ],
 )
 def test_which_layout_comes_first(tmp_path, caplog, files, name):

@@ -84,10 +84,11 @@ def test_published_folds_of_bach_say_which_patients_they_split():
     assert plan.sha256 == fold_plan("rakhlin10", **bach({})).sha256
     assert fold_plan("eva", **data).warnings == ()
     tested = fold_plan("eva", **data).images(1, "test")
+    # so that intervals are by patient
     assert (len(tested), len({patients[image] for image in tested})) == (
         132,
         24,
-    )  # so that intervals are by patient
+    )
     assert unknown_groups(data["groups"])[0].startswith(
         "255 of 400 images name no patient or slide; each counts as"
     )

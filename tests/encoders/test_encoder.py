@@ -182,9 +182,8 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
     from bchisto.encoders.weights import randomize
 
-    whole = keras.applications.MobileNet(
-        include_top=True, weights=None
-    )  # of VGG-16 each would take 1 GB
+    # of VGG-16 each would take 1 GB
+    whole = keras.applications.MobileNet(include_top=True, weights=None)
     randomize(whole, seed=7)
     headless = keras.applications.MobileNet(
         include_top=False, weights=None, input_shape=(None, None, 3)
@@ -204,9 +203,8 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     assert len({encoder.weights_sha256 for encoder in encoders}) == 1
     assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
     np.testing.assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
-    with pytest.raises(
-        WeightsError, match="these are not the weights of mobilenet"
-    ):  # too short for the deepest block
+    # too short for the deepest block
+    with pytest.raises(WeightsError, match="these are not the weights of mobilenet"):
         Encoder("mobilenet", weights=str(tmp_path / "part.h5"))
 
 

@@ -286,9 +286,8 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
             WeightsError, match=f"{name}: altered or removed since it was fetched; run `bchisto"
         ):
             open_encoder(EncoderChoice(text), weights=weights)
-    left = (
-        file.parent / ".cache" / "huggingface" / "download" / "x.0123.incomplete"
-    )  # by a fetch that was killed
+    # by a fetch that was killed
+    left = file.parent / ".cache" / "huggingface" / "download" / "x.0123.incomplete"
     left.touch()
     code, _, err = fetch("--yes")
     assert code == 0, err

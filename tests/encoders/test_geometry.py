@@ -23,6 +23,8 @@ def centre_of_gradient(model, size, cell, *, seed):
     return [float((mass.sum(axis=1 - axis) * places).sum() / mass.sum()) for axis in (0, 1)]
 
 
+# zero padding, strides of one pixel
+# padding by the frame's size
 @pytest.mark.parametrize(
     ("name", "layer", "size", "cells"),
     [
@@ -33,14 +35,14 @@ def centre_of_gradient(model, size, cell, *, seed):
             "conv3_block1_out",
             130,
             [(6, 9), (8, 8)],
-        ),  # zero padding, strides of one pixel
+        ),
         ("mobilenetv2", "block_6_expand_relu", 128, [(5, 9), (8, 8)]),  # padding on one side
         (
             "efficientnetv2b0",
             "block2a_project_bn",
             90,
             [(4, 7), (6, 6)],
-        ),  # padding by the frame's size
+        ),
         ("xception", "add", 90, [(9, 12), (11, 11)]),  # branches of different centres
     ],
 )

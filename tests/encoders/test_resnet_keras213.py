@@ -57,9 +57,8 @@ def by_hand(model, image):
         return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
 
     maps = {}
-    x = maps["conv1_relu"] = np.maximum(
-        conv(image, "conv1", stride=2, before=2, after=3), 0
-    )  # "same": 5 in all
+    # "same": 5 in all
+    x = maps["conv1_relu"] = np.maximum(conv(image, "conv1", stride=2, before=2, after=3), 0)
     x = maps["pool1_pool"] = slid(x, 3, 2, 0, 0).max(axis=(3, 4))
     for stack, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)):
         for block in range(1, blocks + 1):

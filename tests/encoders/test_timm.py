@@ -66,6 +66,5 @@ def test_what_cannot_be_had_is_refused(timm, weights):
     wanted = f'fetches no weights of timm; download timm/{NAME}.* into a folder DIR.*`weights="timm-{NAME}=DIR"`'
     with pytest.raises(WeightsError, match=wanted):
         open_encoder(EncoderChoice(f"timm:{NAME}"))
-    assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith(
-        "224x224 pixels"
-    )  # nothing is built or fetched
+    # nothing is built or fetched
+    assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith("224x224 pixels")

@@ -116,9 +116,8 @@ def test_the_error_of_perfect_calibration_is_what_simulation_gives(rng):
         inside = [(confidence > k / 15) & (confidence <= (k + 1) / 15) for k in range(15)]
         errors.append(sum(abs(hits[one].sum() - confidence[one].sum()) for one in inside) / 400)
     assert found["ece_expected"] == pytest.approx(np.mean(errors), abs=0.002)
-    assert (
-        0.03 < found["ece_expected"] < 0.08
-    )  # what a table of this size has at best, which nobody was told
+    # what a table of this size has at best, which nobody was told
+    assert 0.03 < found["ece_expected"] < 0.08
     assert measure(table) == measure(table)
 
 
@@ -156,9 +155,8 @@ def test_a_table_that_is_all_right_does_not_sink_the_temperature():
     wrong = replace(table, labels=np.r_[table.labels[:-1], 0])
     found = measure(wrong)["calibration"]
     assert found["temperature"]["nll"] < found["nll"]
-    few = replace(
-        table, groups=tuple(f"p{k % 3}" for k in range(60))
-    )  # three patients say less than 60 images
+    # three patients say less than 60 images
+    few = replace(table, groups=tuple(f"p{k % 3}" for k in range(60)))
     assert shrunk_temperature(table) < shrunk_temperature(few) < 1
 
 
@@ -209,9 +207,8 @@ def test_folds_are_calibrated_and_groups_widen(rng):
     right = rng.random(60) < 0.8
     table = table_of(confidence, right, folds=folds)
     rule = unsure_rule(table)
-    scaled = np.sort(
-        fold_temperatures(table)[1][:, 0]
-    )  # the class of a share over 0.5 keeps one over 0.5
+    # the class of a share over 0.5 keeps one over 0.5
+    scaled = np.sort(fold_temperatures(table)[1][:, 0])
     assert rule["calibrated"] is True
     assert rule["below"] == round(float(scaled[12]), 3)
     grouped = unsure_rule(

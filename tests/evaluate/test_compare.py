@@ -157,9 +157,8 @@ def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
         ]
         with pytest.raises(InputError, match=said):
             compare_tables(first, second)
-    assert (
-        len(compare_pairs((grouped, b))) == 1
-    )  # a table without patients takes those of the other
+    # a table without patients takes those of the other
+    assert len(compare_pairs((grouped, b))) == 1
 
 
 def test_a_table_without_folds_is_compared_by_image(rng):
@@ -276,12 +275,13 @@ def called(positive, labels, groups=None):
     )
 
 
+# twice the hits by calls and positives
 @pytest.mark.parametrize(
     ("f1", "first", "second", "most"),
     [
         (False, 20 / 24, 1, 0.4),
         (True, 40 / 44, 20 / 30, 0.05),
-    ],  # twice the hits by calls and positives
+    ],
 )
 def test_precisions_by_hand(f1, first, second, most):
     """Of 24 called malignant by the first 20 are so, of ten by the second all."""

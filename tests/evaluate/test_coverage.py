@@ -24,9 +24,8 @@ def simulation():
             "simulated_coverage", BENCHMARKS / "coverage.py"
         )
         module = importlib.util.module_from_spec(spec)
-        patch.setitem(
-            __import__("sys").modules, spec.name, module
-        )  # dataclasses look their module up
+        # dataclasses look their module up
+        patch.setitem(__import__("sys").modules, spec.name, module)
         spec.loader.exec_module(module)
         yield module
 

@@ -140,9 +140,8 @@ def test_the_mean_of_parts_that_are_all_1_is_not_certain():
     assert 0.6 < low < 0.9
     assert high == 1.0
     low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).interval
-    assert low == pytest.approx(
-        40 / (40 + 2.0930240544082634**2), rel=0.01
-    )  # worth 40 rows of a share
+    # worth 40 rows of a share
+    assert low == pytest.approx(40 / (40 + 2.0930240544082634**2), rel=0.01)
     assert high == 1.0
 
 

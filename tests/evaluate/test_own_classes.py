@@ -83,9 +83,8 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
 
 def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     """Where one patient with most images of a class is tested, the others train; the table has 50 % of each class."""
-    table = replace(
-        own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11))
-    )  # 20 points are not over 20
+    # 20 points are not over 20
+    table = replace(own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11)))
     (note,) = measure(table, bootstrap=0)["fold_notes"]
     assert note == (
         "Fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"

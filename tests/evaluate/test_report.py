@@ -330,12 +330,13 @@ def test_classes_and_patients_are_counted_by_hand(tmp_path):
         tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0), run=run)]
     )
     flow = (tmp_path / "r.html").read_text().partition("Flow of images")[2].partition("</table>")[0]
+    # nobody needs a row of none left out
     assert re.findall("<td>(.*?)</td>", flow) == [
         "9",
         "1",
         "not known",
         "5",
-    ]  # nobody needs a row of none left out
+    ]
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
@@ -404,9 +405,8 @@ def test_the_references_are_those_that_the_code_cites():
         for file in (root / room).rglob("*.*")
         if file.suffix in (".py", ".txt", ".html")
     ]
-    text = "".join(
-        file.read_text().partition("\nREFERENCES = ")[0] for file in files
-    )  # the table itself cites nothing
+    # the table itself cites nothing
+    text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)
     cited = {
         key
         for found in re.findall(r"\[@([\w @]+)\]", text)

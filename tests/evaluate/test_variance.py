@@ -71,9 +71,8 @@ def test_how_many_units_an_interval_of_five_points_takes():
         groups=tuple(f"p{row // 5}" for row in range(100)),
     )
     of_patients = measure(alike)["units"]["needed"]
-    assert of_patients["accuracy"] == pytest.approx(
-        textbook, rel=0.15
-    )  # as many patients as single images
+    # as many patients as single images
+    assert of_patients["accuracy"] == pytest.approx(textbook, rel=0.15)
     assert of_patients["accuracy"] == of_patients["patient_recognition_rate"]
     assert measure(replace(table, predicted=labels))["units"]["needed"] == {"accuracy": None}
     folds = measure(replace(table, folds=tuple(row % 2 for row in range(100))))["units"]["needed"]

@@ -26,9 +26,8 @@ PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 def installed(tmp_path_factory):
     """The folder that the package is installed in, built from its pyproject.toml."""
     root = tmp_path_factory.mktemp("installed")
-    source = shutil.copytree(
-        PACKAGE, root / "package"
-    )  # a build leaves folders beside what it builds
+    # a build leaves folders beside what it builds
+    source = shutil.copytree(PACKAGE, root / "package")
     command = [
         sys.executable,
         "-m",

@@ -14,10 +14,11 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 
+# for the process, a CPU without bfloat16
 NO_BFLOAT16 = {
     **os.environ,
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-}  # for the process, a CPU without bfloat16
+}
 SMALL = ("--view", "1.0:64", "--augmentations", 2, "--crops", 4, "--engine", "openvino")
 
 

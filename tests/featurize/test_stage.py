@@ -44,9 +44,8 @@ def stain(number):
 
 
 def test_no_image_is_decoded_twice(tissue, tiny_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        copies, "decode_record", None
-    )  # near-duplicates take what features have decoded
+    # near-duplicates take what features have decoded
+    monkeypatch.setattr(copies, "decode_record", None)
     (store,) = featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=2)).stores
     assert json.loads((store.parent / "dataset.json").read_text())["copies"] == []
 

@@ -51,9 +51,8 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
     assert table.classes == ("benign", "malignant")
     err = refused(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
     assert "holds the weights of its networks; leave it out" in err
-    err = refused(
-        "serve", tuned / "model.bchisto", "--weights", "imagenet"
-    )  # another model beside it may need them
+    # another model beside it may need them
+    err = refused("serve", tuned / "model.bchisto", "--weights", "imagenet")
     assert "--weights imagenet: each model holds the weights of its networks; leave it out" in err
     softer = altered(
         tuned / "model.bchisto", tmp_path / "softer.bchisto", calibration={"temperature": 2.0}

@@ -58,10 +58,11 @@ def plan_of(labels, *, copies, **changes):
 def test_copies_follow_sampling():
     _, source, plan = plan_of([0] * 8 + [1] * 3, sampling="under", copies=(2.0, 1.5))
     samples = training_samples(source, plan)
+    # 3 and 3, then twice and 4.5 to even
     assert np.bincount(source.labels[samples.images]).tolist() == [
         6,
         4,
-    ]  # 3 and 3, then twice and 4.5 to even
+    ]
     _, source, plan = plan_of(
         [0] * 8 + [1] * 3, copies=(1.0, 4.0), augmentations=("rotations-crops",), rotations=2
     )

@@ -46,10 +46,11 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
             for node in graph.node
             for s in node.attr["_output_shapes"].list.shape
         }
+        # the sizes of images and of what is said of them
         assert {
             (-1, 32, 32, 3),
             (-1, 2),
-        } <= shapes  # the sizes of images and of what is said of them
+        } <= shapes
         model = CnnBundle.load(result.folder / "model.bchisto").models[fold]
         check_histograms(
             events, model, best=int(np.argmin([float(row["val_loss"]) for row in rows])) + 1
@@ -213,9 +214,8 @@ def test_a_patient_in_two_parts(tissue, tmp_path, refused, completed, parts, mes
     )
     assert message in refused(*options, "--group-by", "group")
     out, _ = completed(*options)  # published lists have such patients too: trained, and said
-    assert message.partition(" (")[0] in " ".join(
-        out.split()
-    )  # without names, since this goes into the bundle
+    # without names, since this goes into the bundle
+    assert message.partition(" (")[0] in " ".join(out.split())
     assert message not in out
 
 
@@ -257,6 +257,5 @@ def test_what_is_refused(tissue, tmp_path, refused, options, message):
     assert message in refused(
         "finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *options
     )
-    assert not list(
-        (tmp_path / "run").rglob("settings.json")
-    )  # so that the command that is asked for works
+    # so that the command that is asked for works
+    assert not list((tmp_path / "run").rglob("settings.json"))

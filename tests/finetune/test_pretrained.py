@@ -104,9 +104,8 @@ def caffe_weights(network, rng, classes=7):
     weights = {}
     for name, shape in shapes.items():
         spread = np.sqrt(2 / np.prod(shape[1:])) if name.endswith("weight") else 0.1
-        last = (
-            0.01 if name.startswith(CAFFE_LAYERS[network]["classes"]) else 1.0
-        )  # so that no class is certain
+        # so that no class is certain
+        last = 0.01 if name.startswith(CAFFE_LAYERS[network]["classes"]) else 1.0
         weights[name] = rng.normal(0, last * spread, shape).astype(np.float32)
     return weights
 

@@ -40,18 +40,16 @@ def test_normalisation_stays_that_of_the_weights(shared, stays):
         for one, other in zip(a, b, strict=True)
     ]
     assert all(same) if stays else not any(same)
-    assert not np.array_equal(
-        kernel, model.get_layer(index=1).trainable_variables[0]
-    )  # all else is trained
+    # all else is trained
+    assert not np.array_equal(kernel, model.get_layer(index=1).trainable_variables[0])
 
 
 def test_every_class_validates_where_it_can():
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 40, 11)
     groups = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
-    labels = [
-        group % 2 for group, size in enumerate(sizes) for _ in range(size)
-    ]  # each patient is of one class
+    # each patient is of one class
+    labels = [group % 2 for group, size in enumerate(sizes) for _ in range(size)]
     records = [
         SimpleNamespace(image_id=str(place), group=group) for place, group in enumerate(groups)
     ]

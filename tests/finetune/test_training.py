@@ -147,9 +147,8 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, misled):
     losses = losses_of(tmp_path / "a.csv")
     assert len(losses) < 30
     assert int(np.argmin(losses)) == len(losses) - 3
-    model = fit(
-        tmp_path, misled, "a", settings=TINY, epochs=30, patience=2
-    )  # from its state: nothing more to train
+    # from its state: nothing more to train
+    model = fit(tmp_path, misled, "a", settings=TINY, epochs=30, patience=2)
     assert loss_of(model, misled) == pytest.approx(min(losses), rel=1e-4)
 
 

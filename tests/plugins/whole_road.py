@@ -247,9 +247,8 @@ PUBLIC = {
     "breakhis types": Case(
         breakhis_types,
         (),  # seven of the eight types, see `travel`
-        {
-            "breakhis-resnet": ("--size", 48, "--no-validation")
-        },  # some types have one patient: none to set aside
+        # some types have one patient: none to set aside
+        {"breakhis-resnet": ("--size", 48, "--no-validation")},
         reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
         view="0.25:96",

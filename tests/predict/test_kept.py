@@ -186,9 +186,8 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert night() == (0, 1)
     assert out.read_bytes() == whole()
     assert not (tmp_path / "p.csv.failures.csv").exists()
-    assert (
-        cli("predict", model, "--images", folder, "--out", out)[0] == 2
-    )  # as ever without --update
+    # as ever without --update
+    assert cli("predict", model, "--images", folder, "--out", out)[0] == 2
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()

@@ -228,9 +228,8 @@ class Crossed:
 
 APART, APART_BETTER = 0.4, 0.55
 NODES = 400  # quantiles that stand for a normal score
-SUREST = (
-    1 - 1e-4
-)  # a confidence above counts as this in slope and intercept, of the usual method too
+# a confidence above counts as this in slope and intercept, of the usual method too
+SUREST = 1 - 1e-4
 ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {

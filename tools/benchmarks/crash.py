@@ -212,10 +212,11 @@ def main():
             if stage in options.stages:
                 campaigns.append(campaign)
                 campaign.go(options.kills, options.seed)
+            # what later ones need
             if stage in ("featurize", "boost") and set(options.stages) - {
                 stage,
                 "featurize",
-            }:  # what later ones need
+            }:
                 campaign.begin_anew()
                 campaign.finish()
                 shutil.rmtree(work / "base")

@@ -34,10 +34,11 @@ import numpy as np
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
+# whose layouts of the published datasets are used
 sys.path[:0] = [
     str(TESTS),
     str(TESTS / "plugins"),
-]  # whose layouts of the published datasets are used
+]
 
 PIXELS = """
 import hashlib, sys
@@ -183,9 +184,8 @@ def run_in(checkout, command, folder, **options):
 def run_all(checkout, out, *, filled, only, weights, real):
     """Run every command with the code of a checkout, in a folder of its own; list how each ended in `commands.csv`."""
     out.mkdir()
-    recipe = (
-        out / "rakhlin2018.yaml"
-    )  # its encoders on the smallest crops that they take, under names like its own
+    # its encoders on the smallest crops that they take, under names like its own
+    recipe = out / "rakhlin2018.yaml"
     (published,) = (
         path for path in checkout.rglob("rakhlin2018.yaml") if "tests" not in path.parts
     )

@@ -137,9 +137,8 @@ def mended(data):
         kind, body = data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]
         if kind == b"IDAT":
             with contextlib.suppress(zlib.error):
-                body = zlib.compress(
-                    zlib.decompressobj(-15).decompress(body[2:], 2**20), 1
-                )  # whatever its checksum
+                # whatever its checksum
+                body = zlib.compress(zlib.decompressobj(-15).decompress(body[2:], 2**20), 1)
         parts += [
             struct.pack(">I", len(body)),
             kind,

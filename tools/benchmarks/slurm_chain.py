@@ -95,9 +95,8 @@ def main():
     try:
         for shard, way in ((1, ()), (2, ("--batch", "--signal=USR1")), (3, ())):
             wait(lambda shard=shard: begun(shard), f"shard {shard} has begun")
-            subprocess.Popen(
-                ["scancel", *way, f"{array}_{shard}"]
-            )  # it waits for the controller, up to two minutes
+            # it waits for the controller, up to two minutes
+            subprocess.Popen(["scancel", *way, f"{array}_{shard}"])
         call("scontrol", "update", f"node={node}", "state=drain", "reason=test")
         wait(lambda: not call("squeue", "-h", "-t", "RUNNING")[1].strip(), "the node is drained")
         wait(

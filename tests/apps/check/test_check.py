@@ -74,9 +74,8 @@ def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
         return fitting_views(dataset(), of or sizes, FeaturizeSettings(encoders=names))
 
     sizes = {f"{k}.png": (50, 50) for k in range(30)} | {"odd.png": (12, 50)}
-    assert (
-        fitting_views(dataset(), sizes, FeaturizeSettings()) == ()
-    )  # InceptionV3 takes none under 75 pixels
+    # InceptionV3 takes none under 75 pixels
+    assert fitting_views(dataset(), sizes, FeaturizeSettings()) == ()
     assert views("resnet50", "vgg16") == (View(1.0, 40),)
     # at 48 pixels InceptionV3 has nothing left, ResNet-50 has
     (fit,) = fit_views(dataset(), sizes, FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
@@ -117,12 +116,13 @@ def test_each_fold_says_which_class_it_lacks():
 def test_what_cannot_be_done_says_why_with_the_callers_names():
     rows = [("a", None)] * 6 + [("b", None)] * 3
     found = {one.folds: one for one in check_protocols(dataset(*rows), FoldChoice())}
+    # fewer folds are tried where neither of the first will do
     assert list(found) == [
         "10",
         "5",
         "3",
         "2",
-    ]  # fewer folds are tried where neither of the first will do
+    ]
     assert (
         found["5"].refused
         == "class b has 3 images, fewer than the 5 folds; use `folds=3`, or add images"
@@ -346,9 +346,8 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     assert turned
     assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
     assert said["estimate"]["seconds"] > 0
-    assert (
-        said["estimate"]["images"] == 13
-    )  # 16 without two that are damaged and one that is used once
+    # 16 without two that are damaged and one that is used once
+    assert said["estimate"]["images"] == 13
     assert said["views"][0]["fits"] == 0
     assert said["views"][0]["too_small"][0].startswith("Bénin")
     assert len(said["next"]) == 2

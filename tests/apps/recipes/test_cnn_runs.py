@@ -257,9 +257,8 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
         labels = {row["image_id"]: row["label"] for row in rows(folder / "predictions.csv")}
         assert sorted(labels.values()) == ["a"] * 4 + ["b"] * 4
         folds = rows(folder / "folds.csv")
-        assert {row["image_id"] for row in folds} == set(
-            labels
-        )  # nor does any other train or validate
+        # nor does any other train or validate
+        assert {row["image_id"] for row in folds} == set(labels)
         assert all(
             sorted(row["label"] for row in folds if row["fold"] == fold) == [*"aabb"]
             for fold in "12"

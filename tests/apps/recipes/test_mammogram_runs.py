@@ -51,9 +51,8 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         tests = {(row["image_id"], row["fold"]) for row in rows(one.folder / "predictions.csv")}
         assert tests == {(name, fold) for name in listed for fold in folds}
         others = [row for row in rows(one.folder / "folds.csv") if row["part"] != "test"]
-        assert not apart & {
-            everything[row["image_id"]] for row in others
-        }  # no patient of the list trains or validates
+        # no patient of the list trains or validates
+        assert not apart & {everything[row["image_id"]] for row in others}
     parts = [
         (row["image_id"], row["part"])
         for row in rows(cross.folder / "folds.csv")
@@ -88,9 +87,8 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     for page in pages[:3]:
         made = rows(page.parent / "explain.csv")
         assert {row["label"] for row in made} == {"negative", "positive"}
-        assert {row["image_id"] for row in made} <= set(
-            listed
-        )  # of the test list, on which no network trained
+        # of the test list, on which no network trained
+        assert {row["image_id"] for row in made} <= set(listed)
         values = [
             np.load(page.parent / row["arrays"], allow_pickle=False)["values"] for row in made
         ]
@@ -113,10 +111,11 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
 
     And images of a patient on both sides, without a validation part.
     """
+    # drawn elsewhere, and half of the time here
     for place in (
         "outputs.write_report",
         "training.write_run_report",
-    ):  # drawn elsewhere, and half of the time here
+    ):
         monkeypatch.setattr(f"bchisto.crossval.{place}", lambda *args, **options: None)
     content = yaml.safe_load(
         (files("bchisto.apps.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8")
@@ -210,9 +209,8 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
         row["image_id"] for row in rows(result.protocols[0].folder / "predictions.csv")
     }
     boxes = {one.image_id: one.box for one in read_dataset(masses, context="large").records}
-    for row in rows(
-        page.parent / "explain.csv"
-    ):  # each mass in its context, and not the whole mammogram
+    # each mass in its context, and not the whole mammogram
+    for row in rows(page.parent / "explain.csv"):
         left, top, right, bottom = boxes[row["image_id"]]
         with np.load(page.parent / row["arrays"], allow_pickle=False) as arrays:
             assert arrays["values"].shape == (bottom - top, right - left)

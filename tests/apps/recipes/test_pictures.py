@@ -68,9 +68,10 @@ def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_not
     result = SimpleNamespace(
         panel=SimpleNamespace(table=table), model=tmp_path / "gone.bchisto", folder=tmp_path
     )
+    # no pictures of `normal` are asked for
     trained = [
         Trained(name, tmp_path, ImageSelection(tmp_path), result) for name in ("best", "normal")
-    ]  # no pictures of `normal` are asked for
+    ]
     failed: list[str] = []
     asked = pictures_of(load_recipe("breakhis-resnet"))
     assert [*make_pictures(asked, trained, work=Work(jobs=1), failed=failed)] == []

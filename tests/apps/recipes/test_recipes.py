@@ -176,9 +176,8 @@ def test_the_steps_of_the_published_ensemble():
     ]
     small, few = steps_of(recipe, "published", quick=True)
     assert (small.settings.augmentations, small.settings.crops, few.settings.seeds) == (4, 1, 1)
-    assert (
-        few.folds == boost.folds
-    )  # the folds are the point of the variant; a quick run cuts the list down
+    # the folds are the point of the variant; a quick run cuts the list down
+    assert few.folds == boost.folds
 
 
 def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifiers():

@@ -99,10 +99,11 @@ def test_the_recipe_is_what_the_commands_default_to():
     ):
         given = getattr(defaults, name)
         assert type(given)(values[name]) == given, name
+    # which leaves ink and borders out
     assert (values["stain"], defaults.stain) == (
         "macenko-published",
         "macenko",
-    )  # which leaves ink and borders out
+    )
     assert tuple(map(float, values["color_range"])) == defaults.color_range
     # the code ran on Keras 2.1.3; today's ResNet-50 is a variant of the recipe, and what the command takes
     assert values["encoders"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
@@ -241,9 +242,8 @@ def test_published_and_obtained_stand_side_by_side(done):
         == metrics["tables"]["fusion"]["two_class"]["rule"]
         == "max"
     )
-    record = json.loads((run / "run.json").read_text())["records"][
-        :4
-    ]  # a test of a second run may have come before
+    # a test of a second run may have come before
+    record = json.loads((run / "run.json").read_text())["records"][:4]
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}

@@ -36,10 +36,11 @@ def shown(variant, counts):
 
 def test_copies_come_to_the_numbers_of_the_source(mammograms):
     assert mammograms == {"negative": 310, "positive": 100}
+    # 39 % positive
     assert shown("cross-validation", mammograms) == {
         "negative": 3104,
         "positive": 1992,
-    }  # 39 % positive
+    }
 
 
 def test_balanced_copies_show_both_classes_equally_often(mammograms):
@@ -175,9 +176,8 @@ def test_gains_and_spreads_by_hand(tmp_path):
         note="",
     )
     changes = 10.0 * (np.array(fusion) - one)
-    half = (
-        student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
-    )  # Nadeau & Bengio 2003
+    # Nadeau & Bengio 2003
+    half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
     (first, second) = gain.figures
     assert (first.published, first.obtained) == (3.0, pytest.approx(changes.mean()))
     assert first.interval == pytest.approx((changes.mean() - half, changes.mean() + half))
@@ -196,9 +196,8 @@ def test_gains_and_spreads_by_hand(tmp_path):
     assert seeds.note.endswith("Here: not settled.")
     obtained = {figure.name: figure.obtained for figure in spread.figures}
     assert obtained["over the feature files, fold 1"] == pytest.approx(np.std([60, 75]))
-    each = np.mean(
-        [10 * np.std(one), 5.0]
-    )  # of the second over folds and seeds, which have 70 and 80
+    # of the second over folds and seeds, which have 70 and 80
+    each = np.mean([10 * np.std(one), 5.0])
     assert obtained["over the folds, mean of the feature files"] == pytest.approx(each)
     assert obtained["over the folds, ensemble"] == pytest.approx(10 * np.std(fusion))
     assert obtained["ensemble by mean of the feature files"] == pytest.approx(

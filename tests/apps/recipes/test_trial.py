@@ -132,9 +132,8 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     out, err = completed(*words)
     rows = re.findall(r"^(best|    )  (\w+) +(\d+) of 12 ", out, flags=re.MULTILINE)
     assert {name for _, name, _ in rows} == {"svm", "lightgbm", "logistic", "chance"}
-    right = [
-        int(count) for *_, count in rows
-    ]  # of random weights, which is best differs by machine
+    # of random weights, which is best differs by machine
+    right = [int(count) for *_, count in rows]
     assert (rows[0][0], rows[-1][1:], right[:3]) == (
         "best",
         ("chance", "6"),
@@ -164,9 +163,8 @@ def test_the_time_of_the_next_preset(tissue, tmp_path):
     assert 25 / 10.3 / 1.5 < ratio < 1.5 * 25 / 10.3
     first = trial(tissue, out=tmp_path / "run", weights="random")
     assert first.standard > 2
-    assert (
-        trial(tissue, out=tmp_path / "run", weights="random").standard is None
-    )  # nothing was timed
+    # nothing was timed
+    assert trial(tissue, out=tmp_path / "run", weights="random").standard is None
 
 
 def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_path):

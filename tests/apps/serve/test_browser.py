@@ -182,9 +182,8 @@ def test_with_the_keyboard_only(tab, files):
     window.keyboard.press("Enter")
     assert window.evaluate("document.activeElement.id") == "content"
     to("#files")
-    window.set_input_files(
-        "#files", [str(path) for path in files]
-    )  # the dialog is the browser's own
+    # the dialog is the browser's own
+    window.set_input_files("#files", [str(path) for path in files])
     listed(window, len(files))
     to("#images a")
     window.keyboard.press("Enter")
@@ -365,9 +364,8 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             proxy.target = f"http://127.0.0.1:{port}"
             window = tab(served=page)
             assert window.url.startswith(f"{public}/")
-            assert (
-                window.context.cookies(public + "/") == []
-            )  # they go only below a path that nobody can guess
+            # they go only below a path that nobody can guess
+            assert window.context.cookies(public + "/") == []
             send(window, files[:2], expected=2)
             window.locator("#images a").first.click()
             window.click("#draw")

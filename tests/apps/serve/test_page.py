@@ -184,9 +184,8 @@ def test_who_is_let_in(page):
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert page.token not in cookie
-    folder = re.search(r"Path=(/[\w-]{16}/)", cookie)[
-        1
-    ]  # so that other ports of this machine do not get it
+    # so that other ports of this machine do not get it
+    folder = re.search(r"Path=(/[\w-]{16}/)", cookie)[1]
     assert f"url={folder}" in entered.text
     cookie = cookie.partition(";")[0]
     shown = ask(folder, cookie=cookie)
@@ -426,9 +425,8 @@ def test_removing_the_image_in_work(page, content):
     page.wait()
     numbers, working = [], None
     while working is None:
-        if (
-            page.client.get("/api/queue").json()["waiting"] == 0
-        ):  # at first, or if it was faster than this
+        # at first, or if it was faster than this
+        if page.client.get("/api/queue").json()["waiting"] == 0:
             page.clear()
             numbers = [page.add(f"{number}.png", content).json()["number"] for number in range(3)]
         os.kill(worker, signal.SIGCONT)
@@ -460,9 +458,8 @@ def test_a_review(page, tissue):
         (row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])
     ] == reviews
     text = page.client.get("/").text + page.client.get(f"/image?number={numbers[0]}").text
-    assert text.count('<option value="benign"') >= 2 + (
-        "of-class" in text
-    )  # without it two spaces would be one
+    # without it two spaces would be one
+    assert text.count('<option value="benign"') >= 2 + ("of-class" in text)
     assert (
         page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code
         == 404

@@ -77,10 +77,11 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     ]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
+    # of other tiles it cannot be known
     for side, trained, warned in (
         (200, "yes", False),
         (150, "", True),
-    ):  # of other tiles it cannot be known
+    ):
         words = (
             "slides",
             "map",
@@ -150,9 +151,8 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
     assert all(
         (second / row["path"]).read_bytes() == (first / row["path"]).read_bytes() for row in rows
     )
-    completed(
-        *words, first, "--annotations", drawn
-    )  # of the same folder, only the manifest changes
+    # of the same folder, only the manifest changes
+    completed(*words, first, "--annotations", drawn)
     assert (table(first / "manifest.csv"), written(first)) == (rows, before)
 
 
@@ -222,6 +222,7 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
     both = tmp_path / "both.csv"
     both.write_text("slide,patient\nP1-b.tif,07\nP1-b,08\n")
     twins = [write_slide(tmp_path / name / "same.tif", (600, 600), {}) for name in ("x", "y")]
+    # of a file, its name counts
     for words, why in (
         ((tmp_path / "none.svs",), "no such slide"),
         ((empty,), "no slide in this folder"),
@@ -238,7 +239,7 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
         (
             (one, "--group-from", "P1/"),
             "names no patient of 1 slide: P1-b",
-        ),  # of a file, its name counts
+        ),
         ((one, "--patients", both), f"{both}: patient of P1-b is '08' and '07'; keep one row"),
         ((folder, "--patients", patients), "names no patient of 2 slides: P1-ä 1, P2-b"),
         ((one, "--group-from", 1, "--patients", patients), "give one of them"),

@@ -263,9 +263,8 @@ def polygons_of(path):
     assert all(polygon.is_valid for own in polygons.values() for polygon in own)
     unions = {name: shapely.union_all(own) for name, own in polygons.items()}
     for name, own in polygons.items():
-        assert sum(polygon.area for polygon in own) == pytest.approx(
-            unions[name].area
-        )  # none lies over another
+        # none lies over another
+        assert sum(polygon.area for polygon in own) == pytest.approx(unions[name].area)
     return polygons, unions
 
 
@@ -415,9 +414,8 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     assert f"{broken}: damaged at x" in err.splitlines()[-1]
     code, printed, _ = cli(*words, "--skip-errors")
     failures = table(out / "failures.csv")
-    assert (
-        9 <= len(failures) <= 25
-    )  # a tile of the file has the pixels of 16 tiles, and of parts of others
+    # a tile of the file has the pixels of 16 tiles, and of parts of others
+    assert 9 <= len(failures) <= 25
     assert (code, printed.splitlines()[-1]) == (1, f"{216 - len(failures)} tiles of 1 slide")
     assert all(
         row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures

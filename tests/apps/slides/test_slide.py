@@ -61,9 +61,8 @@ def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_
         with Slide(path) as slide:
             assert (slide.width, slide.height) == size
             assert find_tissue(slide).area == pytest.approx(2 * 2048 * 1536 * 0.25e-6, rel=0.05)
-    assert (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    ) / 1024 < 300  # the last has 768 MB at level 0
+    # the last has 768 MB at level 0
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
 
 
 def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
@@ -173,10 +172,11 @@ def test_regions_give_classes(tmp_path):
         (0, 400): "A",
         **{(x, 400): "" for x in range(200, 1000, 100)},
     }
+    # 64 %; both halves of one that crosses itself
     assert (classes(0.5)[0, 0], classes(0.5)[400, 0]) == (
         "A",
         "A",
-    )  # 64 %; both halves of one that crosses itself
+    )
 
 
 def test_annotations_that_cannot_be_used(tmp_path):

@@ -151,9 +151,8 @@ def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(
     ]
     code, out, err = cli("submit", "--scheduler", "local", "--", *words)
     assert (code, out) == (2, ""), err
-    assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), (
-        err
-    )  # click words it by its version
+    # click words it by its version
+    assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err
     assert not (run / "jobs").exists()
 
 
@@ -202,9 +201,8 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
     assert "--array=1,2%2 " in submitted[0]
     asked = [int(re.search("--mem-per-cpu=([0-9]+)00M ", line)[1]) for line in submitted]
     assert asked[2:] == [20] * 5  # nothing is known of them yet
-    assert (
-        asked[0] == asked[1] in range(4, 40)
-    )  # what its check took: with Keras if it had to build the network
+    # what its check took: with Keras if it had to build the network
+    assert asked[0] == asked[1] in range(4, 40)
     assert lines.count("module load cuda") == lines.count("export x='a b'") == 4
     assert (
         sum(
@@ -214,18 +212,16 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, completed, tissue, tmp
         == 4
     )
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
-    assert (
-        ",afterok:PREVIOUS" in submitted[3]
-    )  # a merge waits for the stage before, too: its array may be cancelled
+    # a merge waits for the stage before, too: its array may be cancelled
+    assert ",afterok:PREVIOUS" in submitted[3]
     scripts = "\n".join(line for line in lines[4:] if not line.startswith("sbatch "))
     subprocess.run(["/bin/bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
     code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *fewer)
-    assert not any(
-        option in out for option in ("--time", "--mem-per-cpu")
-    )  # the limit of the partition
+    # the limit of the partition
+    assert not any(option in out for option in ("--time", "--mem-per-cpu"))
     programs(scontrol="echo 'MaxArraySize = 2'", sbatch="")
     out = cli("submit", "--dry-run", "--", *fewer)[1]
     assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
@@ -312,14 +308,12 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     code, _, err = cli("submit", "--", "boost", "--out", run)
     assert code == 3, err
     assert "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err, err
-    code, _, err = cli(
-        "submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv"
-    )  # has nothing of these
+    # has nothing of these
+    code, _, err = cli("submit", "--", "predict", "x", "--images", "y", "--out", run / "t.csv")
     assert code == 2, err
     assert "in the queue" not in err, err
-    monkeypatch.setattr(
-        "bchisto.apps.submit.task._run", lambda *_: (3, False)
-    )  # a predict --update beside it
+    # a predict --update beside it
+    monkeypatch.setattr("bchisto.apps.submit.task._run", lambda *_: (3, False))
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
@@ -534,18 +528,16 @@ def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(
     jobs = out.splitlines()[-1].removeprefix("jobs: ").split(", ")
     assert len(jobs) == 7
     try:
-        subprocess.run(
-            ["scancel", f"{jobs[0]}_2"], check=True
-        )  # at once: later its few images may be done
+        # at once: later its few images may be done
+        subprocess.run(["scancel", f"{jobs[0]}_2"], check=True)
         code, _, err = cli(*words)
         assert code == 3
         assert f"its jobs {', '.join(jobs[:1])}, " in err
         assert "--cancel" in err
         code, out, _ = cli("status", run)
         assert code == 3
-        assert (
-            "boost: queued\n  shards 1-2 of 2: queued" in out
-        )  # the reason follows when Slurm has looked at them
+        # the reason follows when Slurm has looked at them
+        assert "boost: queued\n  shards 1-2 of 2: queued" in out
 
         wait(
             lambda: any(

@@ -205,18 +205,18 @@ def test_workers_of_dask(dask, place, whole, name, monkeypatch):
     import distributed
 
     expected, here = whole(name), place(name)
-    monkeypatch.setitem(
-        JOBS, name, JOBS[name].without("--threads 1")
-    )  # these workers have their own
+    # these workers have their own
+    monkeypatch.setitem(JOBS, name, JOBS[name].without("--threads 1"))
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
         here.finish("--dask", cluster.scheduler_address)
     differing = {path for path, hashed in here.results().items() if expected[path] != hashed}
+    # which name the threads
     assert {path.rpartition("/")[2] for path in differing} <= {
         "settings.json",
         "report.html",
-    }  # which name the threads
+    }
 
 
 @pytest.mark.parametrize("name", jobs())
@@ -344,9 +344,8 @@ def test_overwritten_beside_a_running_command(place, whole, name):
         else (code == 1 and "another command has overwritten this folder meanwhile" in err)
     ), err
     here.finish()
-    assert (
-        whole(name).items() <= here.results().items()
-    )  # models of the first may lie beside them, and are not used
+    # models of the first may lie beside them, and are not used
+    assert whole(name).items() <= here.results().items()
 
 
 def add(folder, rows):
@@ -413,10 +412,11 @@ def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change,
             csv.writer(handle).writerows([("path", "label"), *rows.items()])
 
     write()
+    # folds that do not follow from labels
     if change == "relabel" and name in (
         "boost",
         "finetune",
-    ):  # folds that do not follow from labels
+    ):
         listed = "".join(f"{image},{1 + place % 3}\n" for place, image in enumerate(rows))
         (tmp_path / "mine.csv").write_text("image_id,fold\n" + listed)
         monkeypatch.setitem(JOBS, name, JOBS[name].folded(tmp_path / "mine.csv"))

@@ -108,10 +108,11 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, where, monkeypa
     assert len(left) == 1
     host, space, rest = left[0].name.removeprefix("bchisto-").split("-", 2)
     before_a_restart = f"bchisto-{host}-0badb007.{space.partition('.')[2]}-{rest}"
+    # the second of another host
     others = {
         "bchisto-of-another-kind",
         f"bchisto-0123abcd-0badb007.f-{rest}",
-    }  # the second of another host
+    }
     for name in (*others, before_a_restart):
         (tmp_path / "tmp" / name).mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))

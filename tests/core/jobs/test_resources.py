@@ -33,9 +33,8 @@ def done(work, units=(1, 2), **resources):
 
 def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
     cores = len(os.sched_getaffinity(0))
-    monkeypatch.setenv(
-        "CUDA_VISIBLE_DEVICES", "0,1"
-    )  # a host with cards, and a backend that sees none
+    # a host with cards, and a backend that sees none
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert default_jobs() == cores
     assert network_resources() == cpu_resources() == Resources(cores, cores)
     assert network_resources(7) == Resources(7, cores)
