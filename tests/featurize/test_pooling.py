@@ -1,7 +1,9 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.featurize import norm_pool
+from bchisto.featurize import FeaturizeSettings, norm_pool
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 7.5])
@@ -41,3 +43,43 @@ def test_what_does_not_fit():
     for shape in ((0, 4), (4,)):
         with pytest.raises(InputError, match=r"expected features of shape \(crops, d\)"):
             norm_pool(np.ones(shape))
+
+
+def test_arrays_and_tensors_are_pooled_alike():
+    from keras import ops
+
+    crops = np.random.default_rng(0).normal(size=(2, 5, 7)).astype(np.float32)
+    description = FeaturizeSettings(pool=2.5).description
+    pooled = ops.convert_to_numpy(description.pool_tensors(ops.convert_to_tensor(crops)))
+    for rows, found in zip(crops, pooled, strict=True):
+        np.testing.assert_allclose(found, description.pool(rows), rtol=1e-5)
+
+
+def test_crops_are_encoded_in_batches():
+    class Counting:
+        seen: ClassVar[list[int]] = []
+
+        def encode(self, crops):
+            self.seen.append(len(crops))
+            return crops.reshape(len(crops), -1).astype(np.float32)
+
+    crops = [np.full((2, 2, 3), number, np.uint8) for number in range(5)]
+    features = FeaturizeSettings(batch_size=2).description.encode(Counting(), crops)
+    assert Counting.seen == [2, 2, 1]
+    assert features[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_frames_are_padded_only_if_asked_for():
+    image = np.zeros((40, 50, 3), np.uint8)
+    plain = FeaturizeSettings().description.frame(image, crop=64)
+    padded = FeaturizeSettings(pad="reflect").description.frame(image, crop=64)
+    assert plain is image
+    assert padded.shape == (64, 64, 3)
+
+
+def test_an_option_that_no_words_tell_is_listed_in_a_report(monkeypatch):
+    from bchisto.boost import methods
+
+    monkeypatch.setattr(methods, "_TOLD", methods._TOLD - {"pad"})
+    assert methods._further(FeaturizeSettings(pad="reflect")) == ", pad reflect"
+    assert methods._further(FeaturizeSettings()) == ""
