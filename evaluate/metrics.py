@@ -278,6 +278,7 @@ def measure(
         By the keys of ``metrics.json``, which ``docs/files.md`` lists. Each figure is a `Figure`: its ``value``, its
         ``interval`` (None if there is none), the ``method`` of that, and the ``reason`` why it cannot be estimated are
         attributes, and can be read by key, too. None where a figure is not defined.
+        ``json.dumps(metrics, default=Figure.json)`` writes them.
 
     Raises
     ------

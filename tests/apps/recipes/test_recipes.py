@@ -20,7 +20,14 @@ from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
 from bchisto.data.folds.folds import read_fold_list
-from bchisto.evaluate import Panel, PredictionTable, TwoClassView, measure, write_predictions
+from bchisto.evaluate import (
+    Figure,
+    Panel,
+    PredictionTable,
+    TwoClassView,
+    measure,
+    write_predictions,
+)
 from bchisto.evaluate.compare import compare_tables, precision_difference
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
@@ -503,7 +510,9 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
                 **run.panel.metrics,
                 "auc": {"value": auc, "interval": [auc - 0.1, auc + 0.08]},
             }
-            (folder / "metrics.json").write_text(json.dumps({"tables": {"x (patch)": metrics}}))
+            (folder / "metrics.json").write_text(
+                json.dumps({"tables": {"x (patch)": metrics}}, default=Figure.json)
+            )
             found["v", at] = replace(run, folder=folder)
         runs.append(found)
     claim = {"says": "x", "row": "patch auc", "better_at": [200], "than_at": [40]}

@@ -14,7 +14,7 @@ from bchisto.boost import BoostSettings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import make_bach, match_class
-from bchisto.evaluate import Panel, TwoClassView, measure, read_predictions
+from bchisto.evaluate import Figure, Panel, TwoClassView, measure, read_predictions
 from bchisto.featurize import FeaturizeSettings, open_store
 from miniatures import write_bach
 from written_tables import rows_of
@@ -148,7 +148,9 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
                 )
     (table,) = read_predictions(folder / "predictions.csv")
     metrics = measure(table, TwoClassView(rule="max"), bootstrap=200)
-    (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
+    (folder / "metrics.json").write_text(
+        json.dumps({"tables": {"fusion": metrics}}, default=Figure.json)
+    )
     runs = Runs("published", {("published", None): Obtained(folder, Panel(table, metrics))})
     found = {
         c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")

@@ -10,7 +10,7 @@ import pytest
 from bchisto.apps.recipes import load_recipe
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.data import read_dataset
-from bchisto.evaluate import Panel, PredictionTable, measure
+from bchisto.evaluate import Figure, Panel, PredictionTable, measure
 from scipy.stats import t as student
 
 GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6": 8}
@@ -221,7 +221,9 @@ def patients(folder, name, right):
         groups=[f"p{k // 2}" for k in range(80)],
     )
     metrics = measure(table, bootstrap=50)
-    (folder / "metrics.json").write_text(json.dumps({"tables": {name: metrics}}))
+    (folder / "metrics.json").write_text(
+        json.dumps({"tables": {name: metrics}}, default=Figure.json)
+    )
     return Obtained(folder, Panel(table, metrics))
 
 
